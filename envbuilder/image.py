@@ -1,0 +1,110 @@
+"""An OCI image as a value: its manifest, config and layers, without any I/O.
+
+Source: OCI image-spec 1.1 ("Image Manifest", "Image Configuration"); Docker's schema 2 types are
+read as well, since base images still use them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .errors import EnvbuilderError
+from .reference import Digest
+
+OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+OCI_INDEX = "application/vnd.oci.image.index.v1+json"
+OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
+OCI_LAYER_GZIP = "application/vnd.oci.image.layer.v1.tar+gzip"
+OCI_LAYER_ZSTD = "application/vnd.oci.image.layer.v1.tar+zstd"
+OCI_LAYER_TAR = "application/vnd.oci.image.layer.v1.tar"
+DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
+DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
+DOCKER_LAYER_GZIP = "application/vnd.docker.image.rootfs.diff.tar.gzip"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """One layer: ``digest`` and ``size`` (bytes) of the blob, ``diff_id`` of its plain tar.
+
+    ``title`` is for people ("wheel torch 2.6.0"); it goes into the config's history.
+    """
+
+    digest: Digest
+    size: int
+    diff_id: Digest
+    media_type: str = OCI_LAYER_GZIP
+    title: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """A single-platform image; ``manifest`` and ``config`` are the exact bytes that are hashed."""
+
+    manifest: bytes
+    config: bytes
+    layers: tuple[Layer, ...]
+    media_type: str = OCI_MANIFEST
+
+    @property
+    def digest(self) -> Digest:
+        """The manifest's digest: the image's name by content."""
+        return Digest.of(self.manifest)
+
+    @property
+    def config_digest(self) -> Digest:
+        """The config's digest, which Docker calls the image ID."""
+        return Digest.of(self.config)
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The ``config`` member of the config: Env, Entrypoint, Cmd, User, WorkingDir, Labels."""
+        found = json.loads(self.config).get("config")
+        return found if isinstance(found, dict) else {}
+
+
+def canonical_json(value: object) -> bytes:
+    """Encode ``value`` the one way that this project hashes JSON: sorted keys, no spaces, UTF-8."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def parse_image(manifest: bytes, config: bytes) -> Image:
+    """Read a manifest and its config (exact bytes) into an :class:`Image`.
+
+    Raises EnvbuilderError where the two do not belong together or are not what they claim.
+    """
+    try:
+        head = json.loads(manifest)
+        body = json.loads(config)
+        config_digest = Digest.parse(head["config"]["digest"])
+        diff_ids = [Digest.parse(text) for text in body["rootfs"]["diff_ids"]]
+        titles = [
+            str(entry.get("created_by", ""))
+            for entry in body.get("history", [])
+            if not entry.get("empty_layer")
+        ]
+        if len(titles) != len(diff_ids):
+            titles = [""] * len(diff_ids)
+        layers = tuple(
+            Layer(
+                digest=Digest.parse(entry["digest"]),
+                size=int(entry["size"]),
+                diff_id=diff_id,
+                media_type=entry["mediaType"],
+                title=title,
+            )
+            for entry, diff_id, title in zip(head["layers"], diff_ids, titles, strict=True)
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise EnvbuilderError(f"not an image manifest with its config: {error!r}") from error
+    if config_digest != Digest.of(config):
+        raise EnvbuilderError(f"the manifest names config {config_digest}, not this one")
+    return Image(
+        manifest=manifest,
+        config=config,
+        layers=layers,
+        media_type=head.get("mediaType", OCI_MANIFEST),
+    )

@@ -1,0 +1,101 @@
+"""Digests and image references: parsed strictly once, then passed as types.
+
+Grammar: the OCI image spec ("Descriptors") and distribution's ``reference`` package, whose rules
+for short names (``ubuntu`` is ``docker.io/library/ubuntu:latest``) Docker users expect.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from typing import Self
+
+from .errors import UsageError
+
+_DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
+_HEX = re.compile(r"[0-9a-f]{64}")
+_COMPONENT = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
+_HOST = re.compile(
+    r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
+    r"(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*|\[[0-9a-fA-F:]+\])(?::[0-9]{1,5})?"
+)
+_REPOSITORY = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+
+DEFAULT_REGISTRY = "docker.io"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Digest:
+    """A SHA-256 content digest; ``str()`` gives ``sha256:HEX``."""
+
+    hex: str
+
+    def __post_init__(self) -> None:
+        if not _HEX.fullmatch(self.hex):
+            raise UsageError(f"{self.hex!r} is not a SHA-256: expected 64 lower-case hex digits")
+
+    def __str__(self) -> str:
+        return f"sha256:{self.hex}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Parse ``sha256:HEX``; raise UsageError for anything else."""
+        match = _DIGEST.fullmatch(text)
+        if match is None:
+            raise UsageError(f"{text!r} is not a digest: expected sha256: and 64 hex digits")
+        return cls(match[1])
+
+    @classmethod
+    def of(cls, data: bytes) -> Self:
+        """Hash ``data``."""
+        return cls(hashlib.sha256(data).hexdigest())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageRef:
+    """An image in a registry: ``REGISTRY/REPOSITORY[:TAG][@DIGEST]``, fully spelled out."""
+
+    registry: str
+    repository: str
+    tag: str | None = None
+    digest: Digest | None = None
+
+    def __str__(self) -> str:
+        tag = f":{self.tag}" if self.tag else ""
+        digest = f"@{self.digest}" if self.digest else ""
+        return f"{self.registry}/{self.repository}{tag}{digest}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Parse a reference as Docker does; a bare name gets ``docker.io`` and ``:latest``.
+
+        Raises UsageError that shows the part which does not fit.
+        """
+        rest, at, digest_text = text.partition("@")
+        digest = Digest.parse(digest_text) if at else None
+        head, slash, tail = rest.partition("/")
+        if slash and ("." in head or ":" in head or head == "localhost"):
+            registry, rest = head, tail
+        else:
+            registry = DEFAULT_REGISTRY
+        repository, colon, tag = rest.partition(":")
+        if registry == DEFAULT_REGISTRY and "/" not in repository:
+            repository = f"library/{repository}"
+        _expect(_HOST, registry, text, "registry host")
+        _expect(_REPOSITORY, repository, text, "repository (lower case, a-z 0-9 . _ - /)")
+        if colon:
+            _expect(_TAG, tag, text, "tag")
+        elif digest is None:
+            tag = "latest"
+        return cls(registry=registry, repository=repository, tag=tag or None, digest=digest)
+
+    def at(self, digest: Digest) -> ImageRef:
+        """Name the same repository by ``digest``, without a tag."""
+        return ImageRef(registry=self.registry, repository=self.repository, digest=digest)
+
+
+def _expect(pattern: re.Pattern[str], part: str, whole: str, what: str) -> None:
+    if not pattern.fullmatch(part):
+        raise UsageError(f"{whole!r} is not an image reference: {part!r} is not a {what}")
