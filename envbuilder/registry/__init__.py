@@ -1,0 +1,1 @@
+"""An OCI Distribution client on requests: every byte that arrives is hashed."""

@@ -1,0 +1,1 @@
+"""From a spec's requirements to exact artifacts, each with its hash."""
