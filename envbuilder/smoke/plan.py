@@ -1,0 +1,120 @@
+"""What a smoke run shall find out: a plain value, built from a spec and its lock.
+
+Nothing here knows of specs, locks or containers, so a plan can be made for a lock's image, for an
+environment on this machine, or in a test, in the same few lines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from envbuilder.errors import UsageError
+
+MODALITIES = ("audio", "image", "video")
+CHECKS = ("environment", "caches", "tokens", "engine", "gpu")
+"""Every check group, in the order in which they run and are reported."""
+
+Gpu = Literal["auto", "required", "never"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expected:
+    """One distribution that the lock promises; ``commit`` where it comes from git."""
+
+    name: str
+    version: str
+    commit: str | None = None
+    requested: bool = False
+    """The spec itself names it, so its import is checked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """The model to count with: exactly one of a known family, a local directory, or a hub name.
+
+    ``family`` builds a tiny model with random weights inside the container, from the family's real
+    processor settings. ``path`` is a directory on this host that holds a real model; it is mounted
+    read-only. ``hub`` names a model in the Hugging Face cache of this host (``revision`` pins it).
+    """
+
+    family: str | None = None
+    path: str | None = None
+    hub: str | None = None
+    revision: str | None = None
+
+    def __post_init__(self) -> None:
+        if sum(name is not None for name in (self.family, self.path, self.hub)) != 1:
+            raise UsageError(
+                "a smoke model is one of family, path and hub",
+                hint="for example: model: {family: qwen2_5_omni}",
+            )
+
+    def __str__(self) -> str:
+        return self.family or self.path or f"{self.hub}@{self.revision or 'main'}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SmokePlan:
+    """Everything that a smoke run needs to know.
+
+    ``prefix`` is the root of the environment (``/opt/venv``): distributions outside of it belong
+    to the operating system and are never "extra". ``python`` is the interpreter inside the
+    container. ``tokens`` states, per modality, how many tokens the engine reserves for one item.
+    ``timeout`` (seconds) bounds each check, ``memory`` (bytes) each check's process.
+    """
+
+    expected: tuple[Expected, ...] = ()
+    prefix: str | None = None
+    python: str = "python3"
+    model: Model | None = None
+    tokens: Mapping[str, int] = field(default_factory=dict)
+    gpu: Gpu = "auto"
+    checks: tuple[str, ...] = CHECKS
+    timeout: float = 300.0
+    memory: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in self.checks:
+            _one_of(name, CHECKS, "check")
+        for name in self.tokens:
+            _one_of(name, MODALITIES, "modality")
+
+    def request(self) -> dict[str, Any]:
+        """Render the JSON document that the probe reads from its standard input."""
+        model = self.model
+        return {
+            "version": 1,
+            "checks": [name for name in CHECKS if name in self.checks],
+            "expected": [
+                {
+                    "name": item.name,
+                    "version": item.version,
+                    "commit": item.commit,
+                    "requested": item.requested,
+                }
+                for item in self.expected
+            ],
+            "prefix": self.prefix,
+            "model": None
+            if model is None
+            else {
+                "family": model.family,
+                "path": MODEL_MOUNT if model.path else None,
+                "hub": model.hub,
+                "revision": model.revision,
+            },
+            "gpu": self.gpu,
+            "timeout": self.timeout,
+            "memory": self.memory,
+        }
+
+
+MODEL_MOUNT = "/run/envbuilder/model"
+"""Where a model directory of the host appears inside the container."""
+
+
+def _one_of(name: str, known: tuple[str, ...], what: str) -> None:
+    if name not in known:
+        raise UsageError(f"{name!r} is not a smoke {what}", hint=f"one of {', '.join(known)}")

@@ -1,0 +1,95 @@
+"""The verdict of a smoke run as a value: checks, the token table, and the environment it saw.
+
+``docs/reference/smoke-report.schema.json`` publishes the JSON form.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+class Status(enum.StrEnum):
+    """How a check ended."""
+
+    PASS = "pass"  # noqa: S105
+    FAIL = "fail"
+    """What was measured is not what must hold."""
+    SKIP = "skip"
+    """Nothing to check here, and the explanation says why."""
+    ERROR = "error"
+    """The check itself could not come to a verdict (crash, time limit, missing library)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cause:
+    """A known reason for a mismatch, from the cause book."""
+
+    id: str
+    title: str
+    cause: str
+    cure: str
+    link: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One finding; ``expected`` and ``actual`` are short texts that stand side by side."""
+
+    name: str
+    status: Status
+    expected: str = ""
+    actual: str = ""
+    explanation: str = ""
+    cause: Cause | None = None
+    seconds: float = 0.0
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenRow:
+    """The counts (tokens) of one sample; ``None`` where a count was not taken, ``note`` says why.
+
+    ``agree`` is false when any two of the counts that were taken differ.
+    """
+
+    modality: str
+    sample: str
+    role: str
+    formula: int | None
+    placeholders: int | None
+    embeddings: int | None
+    engine: int | None = None
+    stated: int | None = None
+    agree: bool = True
+    note: str = ""
+    grid: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """Everything that a smoke run found; ``seconds`` is wall time, ``peak_memory`` is in bytes."""
+
+    subject: str
+    verdict: Status
+    summary: str
+    checks: tuple[Check, ...]
+    tokens: tuple[TokenRow, ...] = ()
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+    peak_memory: int = 0
+
+    @property
+    def ok(self) -> bool:
+        """Whether the image may be called known-good."""
+        return self.verdict is Status.PASS
+
+    def to_dict(self) -> dict[str, Any]:
+        """Render the report as plain JSON values (schema version 1)."""
+        body = asdict(self)
+        body["verdict"] = str(self.verdict)
+        for check in body["checks"]:
+            check["status"] = str(check["status"])
+        return {"version": 1, **body}
