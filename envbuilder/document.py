@@ -1,0 +1,143 @@
+"""A YAML document as plain values, with the place of every node kept.
+
+``yaml.safe_load`` forgets where things stood, lets the last of two equal keys win and expands
+aliases without bound. This reader keeps PyYAML's safe constructors and its marks, and refuses
+the rest. Places serve error messages here, and in-place edits in ``bump``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from .errors import SpecError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MAX_BYTES = 1_000_000
+MAX_NODES = 50_000  # what an alias bomb reaches at once and no spec ever does
+MAX_DEPTH = 32
+
+KeyPath = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """The text of one YAML file, its value, and for each path the node that holds it."""
+
+    path: Path
+    text: str
+    value: Any
+    nodes: dict[KeyPath, yaml.Node] = field(repr=False)
+    keys: dict[KeyPath, yaml.Node] = field(repr=False)
+
+    def place(self, path: KeyPath) -> str:
+        """Name a place as ``file:line:column``, of the nearest node that exists."""
+        while path and path not in self.nodes:
+            path = path[:-1]
+        node = self.keys.get(path) or self.nodes.get(path)
+        if node is None:
+            return str(self.path)
+        return _place(self.path, node.start_mark)
+
+    def error(self, path: KeyPath, message: str, *, hint: str = "") -> SpecError:
+        """Make the SpecError for ``message`` at ``path``."""
+        return SpecError(f"{self.place(path)}: {message}", hint=hint)
+
+
+def read_document(path: Path) -> Document:
+    """Read one YAML mapping from ``path``.
+
+    Raises SpecError with file, line and column for: a file that is missing, larger than 1 MB, not
+    UTF-8, empty, not YAML, not a mapping, with a duplicate key, a key that is no string, or
+    aliases that expand without bound.
+    """
+    text = _read_text(path)
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError as error:
+        raise _syntax_error(path, error) from error
+    except RecursionError as error:
+        raise SpecError(f"{path}: nested too deeply") from error
+    if root is None:
+        raise SpecError(f"{path} is empty", hint="envbuilder init NAME writes a starter spec")
+    if not isinstance(root, yaml.MappingNode):
+        raise SpecError(f"{_place(path, root.start_mark)}: expected a mapping of keys to values")
+    reader = _Reader(path)
+    value = reader.value(root, ())
+    return Document(path=path, text=text, value=value, nodes=reader.nodes, keys=reader.keys)
+
+
+class _Reader:
+    """Walk a composed node tree once: values, places, and the checks that YAML leaves out."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.nodes: dict[KeyPath, yaml.Node] = {}
+        self.keys: dict[KeyPath, yaml.Node] = {}
+        self._constructor = yaml.SafeLoader("")
+
+    def value(self, node: yaml.Node, at: KeyPath) -> Any:  # noqa: ANN401 - YAML holds anything
+        if len(self.nodes) >= MAX_NODES or len(at) > MAX_DEPTH:
+            place = _place(self.path, node.start_mark)
+            raise SpecError(f"{place}: aliases or nesting expand to more than a spec can hold")
+        self.nodes[at] = node
+        if isinstance(node, yaml.MappingNode):
+            return {key: self.value(child, (*at, key)) for key, child in self._pairs(node, at)}
+        if isinstance(node, yaml.SequenceNode):
+            return [self.value(child, (*at, index)) for index, child in enumerate(node.value)]
+        if node.tag == "tag:yaml.org,2002:timestamp":
+            return node.value  # the text as written: a moment keeps its offset and its digits
+        try:
+            return self._constructor.construct_object(node)
+        except (yaml.YAMLError, ValueError) as error:
+            place = _place(self.path, node.start_mark)
+            raise SpecError(f"{place}: {node.value!r} is not a plain value: {error}") from error
+
+    def _pairs(self, node: yaml.MappingNode, at: KeyPath) -> Iterator[tuple[str, yaml.Node]]:
+        seen: dict[str, yaml.Node] = {}
+        for key_node, child in node.value:
+            key = key_node.value
+            place = _place(self.path, key_node.start_mark)
+            if key_node.tag != "tag:yaml.org,2002:str":
+                raise SpecError(
+                    f"{place}: the key {key!r} is not a plain string", hint=f'quote it: "{key}":'
+                )
+            if key in seen:
+                first = seen[key].start_mark.line + 1
+                raise SpecError(f"{place}: the key {key!r} stands twice (first on line {first})")
+            seen[key] = key_node
+            self.keys[(*at, key)] = key_node
+            yield key, child
+
+
+def _read_text(path: Path) -> str:
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise SpecError(
+            f"cannot read {path}: {error.strerror}", hint="envbuilder init NAME writes a starter"
+        ) from error
+    if len(data) > MAX_BYTES:
+        raise SpecError(f"{path} is larger than {MAX_BYTES:,} bytes, which no spec needs")
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise SpecError(f"{path} is not UTF-8: byte {error.start} does not fit") from error
+
+
+def _syntax_error(path: Path, error: yaml.YAMLError) -> SpecError:
+    mark = getattr(error, "problem_mark", None)
+    problem = getattr(error, "problem", None) or str(error)
+    place = _place(path, mark) if mark is not None else str(path)
+    hint = "indent with spaces, YAML allows no tabs there" if "'\\t'" in problem else ""
+    return SpecError(f"{place}: not valid YAML: {problem}", hint=hint)
+
+
+def _place(path: Path, mark: yaml.Mark) -> str:
+    return f"{path}:{mark.line + 1}:{mark.column + 1}"

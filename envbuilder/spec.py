@@ -1,0 +1,216 @@
+"""The spec: what a user pins, typed, frozen, and checked with a place for every error.
+
+``spec_file.load`` reads one from YAML. Types are msgspec structs, so that one definition gives the
+parser, the JSON schema (:func:`schema`) and the normal form that the lock embeds
+(:func:`to_builtins`).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, dataclass_transform, get_args
+
+import msgspec
+from msgspec import Meta, Struct
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from .errors import SpecError
+
+NAME = r"^[a-z0-9]+(-[a-z0-9]+)*$"
+_LINE = r"^[^\x00\r\n]*$"
+_SYSTEM_PACKAGE = r"^[a-z0-9][a-z0-9+.-]+(=[A-Za-z0-9.+:~-]+)?$"
+_ENV_NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"
+_GIT_REF = r"^[A-Za-z0-9_][A-Za-z0-9_./+-]*$"
+_COMMIT = r"^[0-9a-f]{7,64}$"
+_PYTHON = r"^3\.[0-9]{1,2}$"
+_SUITE = r"^[a-z]+$"
+_FAMILY = r"^[a-z0-9_]+$"
+
+IN_WORDS = {  # for error messages: what each pattern means
+    NAME: "lower-case words and digits joined by hyphens",
+    _LINE: "one line of text",
+    _SYSTEM_PACKAGE: "a package name, or NAME=VERSION",
+    _ENV_NAME: "the name of an environment variable",
+    _GIT_REF: "the name of a git tag or branch",
+    _COMMIT: "a commit id of 7 to 64 lower-case hex digits",
+    _PYTHON: 'a Python version like "3.12"',
+    _SUITE: "the name of a Debian suite, like trixie",
+    _FAMILY: "the name of a model family, like qwen2_5_omni",
+}
+
+Name = Annotated[str, Meta(pattern=NAME, max_length=64)]
+Line = Annotated[str, Meta(pattern=_LINE, max_length=4096)]
+EnvName = Annotated[str, Meta(pattern=_ENV_NAME)]
+SystemPackage = Annotated[str, Meta(pattern=_SYSTEM_PACKAGE)]
+GitRef = Annotated[str, Meta(pattern=_GIT_REF, max_length=255)]
+Commit = Annotated[str, Meta(pattern=_COMMIT)]
+Platform = Literal["linux/amd64", "linux/arm64"]
+PythonVersion = Annotated[str, Meta(pattern=_PYTHON)]
+Modality = Literal["audio", "image", "video"]
+GpuUse = Literal["auto", "required", "never"]
+
+CHOICES = {
+    "platform": get_args(Platform),
+    "tokens": get_args(Modality),
+    "gpu": get_args(GpuUse),
+    "version": ("1",),
+}
+
+
+@dataclass_transform(frozen_default=True)
+class _Frozen(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What all parts of a spec share: immutable, named fields only, unknown keys refused."""
+
+
+class Base(_Frozen):
+    """What the environment stands on: a Debian suite, or an image in a registry."""
+
+    debian: Annotated[str, Meta(pattern=_SUITE)] | None = None
+    image: Line | None = None
+
+
+class System(_Frozen):
+    """Packages of the base's own package manager; ``site_packages`` lets Python see them."""
+
+    packages: tuple[SystemPackage, ...] = ()
+    site_packages: bool = False
+
+
+class SourceBuild(_Frozen):
+    """How a git source becomes a wheel: more build requirements, and its environment."""
+
+    requires: tuple[Line, ...] = ()
+    env: dict[EnvName, Line] = {}
+
+
+class GitPackage(_Frozen):
+    """A package built from a git repository; at least one of tag, branch and commit is given."""
+
+    git: Line
+    tag: GitRef | None = None
+    branch: GitRef | None = None
+    commit: Commit | None = None
+    subdirectory: Line | None = None
+    submodules: bool = False
+    build: SourceBuild = SourceBuild()
+
+
+class Index(_Frozen):
+    """Which package indexes are asked beyond the machine's own, and as of which moment."""
+
+    url: Line | None = None
+    extra_urls: tuple[Line, ...] = ()
+    exclude_newer: Line | None = None
+
+
+class Secret(_Frozen):
+    """Where a build secret comes from; it is only ever mounted, never copied."""
+
+    env: EnvName | None = None
+    file: Line | None = None
+
+
+class Build(_Frozen):
+    """What BuildKit gets to work with: builder image, secrets, SSH agent, CA bundle."""
+
+    image: Line | None = None
+    secrets: dict[Name, Secret] = {}
+    ssh: bool = False
+    ca: Line | None = None
+
+
+class Steps(_Frozen):
+    """The user's own ``RUN`` lines, before and after the Python environment is laid down."""
+
+    before_python: tuple[str, ...] = ()
+    after_python: tuple[str, ...] = ()
+
+
+class Model(_Frozen):
+    """What the smoke test runs: a family (tiny random weights), a directory, or a hub model."""
+
+    family: Annotated[str, Meta(pattern=_FAMILY)] | None = None
+    path: Line | None = None
+    hub: Line | None = None
+    revision: Line | None = None
+
+
+class Smoke(_Frozen):
+    """What the smoke test expects; ``tokens`` is what the engine reserves per item."""
+
+    model: Model | None = None
+    tokens: dict[Modality, Annotated[int, Meta(ge=1)]] = {}
+    gpu: GpuUse = "auto"
+    timeout: Annotated[int, Meta(ge=1, le=86400, description="seconds")] = 600
+    memory: Annotated[int, Meta(ge=256, description="MiB")] = 8192
+
+
+class Spec(_Frozen):
+    """One environment: everything that a build depends on, in the user's words."""
+
+    version: Literal[1]
+    name: Name
+    python: PythonVersion
+    base: Base
+    packages: dict[Line, Line | GitPackage]
+    platform: Platform = "linux/amd64"
+    system: System = System()
+    index: Index = Index()
+    build: Build = Build()
+    steps: Steps = Steps()
+    env: dict[EnvName, Line] = {}
+    labels: dict[Line, Line] = {}
+    user: Line | None = None
+    workdir: Line | None = None
+    entrypoint: tuple[Line, ...] = ()
+    cmd: tuple[Line, ...] = ()
+    expose: tuple[Annotated[int, Meta(ge=1, le=65535)], ...] = ()
+    smoke: Smoke = Smoke()
+
+    @property
+    def requirements(self) -> tuple[Requirement, ...]:
+        """The index packages as PEP 508 requirements, sorted by name."""
+        pairs = ((key, pin) for key, pin in self.packages.items() if isinstance(pin, str))
+        parsed = (requirement(key, pin) for key, pin in pairs)
+        return tuple(sorted(parsed, key=lambda item: canonicalize_name(item.name)))
+
+    @property
+    def sources(self) -> dict[str, GitPackage]:
+        """The git packages by canonical name."""
+        return {
+            canonicalize_name(key): pin
+            for key, pin in sorted(self.packages.items())
+            if isinstance(pin, GitPackage)
+        }
+
+    @property
+    def requested(self) -> frozenset[str]:
+        """The canonical names of all packages that the spec itself names."""
+        return frozenset(canonicalize_name(Requirement(key).name) for key in self.packages)
+
+
+def requirement(key: str, pin: str) -> Requirement:
+    """Join a key (``name`` or ``name[extra]``) and a pin (``==1.0``, ``*``) into a requirement."""
+    return Requirement(key if pin == "*" else f"{key}{pin}")
+
+
+def from_builtins(value: object) -> Spec:
+    """Make a Spec of its normal form, as the lock holds it; raises SpecError."""
+    try:
+        return msgspec.convert(value, Spec)
+    except msgspec.ValidationError as error:
+        raise SpecError(f"the embedded spec does not fit: {error}") from error
+
+
+def to_builtins(spec: Spec) -> dict[str, Any]:
+    """Give the normal form: plain values, defaults left out, tuples as lists."""
+    plain: dict[str, Any] = msgspec.to_builtins(spec)
+    return plain
+
+
+def schema() -> dict[str, Any]:
+    """Give the JSON schema (draft 2020-12) of a spec file, for editors."""
+    found = msgspec.json.schema(Spec)
+    found["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    found["title"] = "envbuilder spec"
+    return found
