@@ -30,7 +30,8 @@ DOCKER_LAYER_GZIP = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 class Layer:
     """One layer: ``digest`` and ``size`` (bytes) of the blob, ``diff_id`` of its plain tar.
 
-    ``title`` is for people ("wheel torch 2.6.0"); it goes into the config's history.
+    ``title`` is for people ("torch 2.6.0"); it goes into the config's history. ``inputs`` are the
+    digests (or names) of what the layer was made from, known only to who made it.
     """
 
     digest: Digest
@@ -38,6 +39,7 @@ class Layer:
     diff_id: Digest
     media_type: str = OCI_LAYER_GZIP
     title: str = ""
+    inputs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

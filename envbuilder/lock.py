@@ -1,0 +1,115 @@
+"""The lock: every artifact of an environment by name, size and SHA-256, and where none lies.
+
+A lock is a valid PEP 751 file; what that standard does not know stands under ``[tool.envbuilder]``.
+It names no host: the same lock serves behind any mirror and in an air gap. ``lock_file`` reads
+and writes the text; this module is values only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from .image import Layer, canonical_json
+from .reference import Digest
+from .spec import Spec, to_builtins
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Wheel:
+    """One wheel file: canonical ``name``, ``version``, ``filename``, ``size`` in bytes."""
+
+    name: str
+    version: str
+    filename: str
+    size: int
+    sha256: Digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class DebPackage:
+    """One .deb file; ``filename`` is its pool path below any Debian mirror."""
+
+    name: str
+    version: str
+    architecture: str
+    filename: str
+    size: int
+    sha256: Digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class SystemPython:
+    """A Python distribution that the base brings, which the environment may see."""
+
+    name: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DebianBase:
+    """A root file system made of exactly these .deb files."""
+
+    suite: str
+    packages: tuple[DebPackage, ...]
+    python: tuple[SystemPython, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageBase:
+    """An image in a registry: by manifest digest, with its config digest and layers."""
+
+    reference: str
+    digest: Digest
+    config: Digest
+    layers: tuple[Layer, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GitSource:
+    """One package from git: what was asked, what it was, and what builds it.
+
+    ``commit`` and ``tree`` are full object ids; ``requires`` is the locked build environment;
+    ``wheel`` is None until the source has been built once.
+    """
+
+    name: str
+    version: str
+    repository: str
+    requested: str
+    commit: str
+    tree: str
+    requires: tuple[Wheel, ...]
+    subdirectory: str | None = None
+    submodules: bool = False
+    wheel: Wheel | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seal:
+    """What building the lock gave: the image, by digest, down to each layer's inputs."""
+
+    engine: str
+    layout: int
+    layers: tuple[Layer, ...]
+    config: Digest
+    manifest: Digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lock:
+    """A resolved spec; ``spec`` is embedded whole, so a lock is enough to build from."""
+
+    spec: Spec
+    base: DebianBase | ImageBase
+    wheels: tuple[Wheel, ...]
+    sources: tuple[GitSource, ...] = ()
+    seal: Seal | None = None
+
+    def unsealed(self) -> Lock:
+        """Give the lock as it was before it was built: what the image itself carries."""
+        return replace(self, seal=None)
+
+
+def spec_checksum(spec: Spec) -> Digest:
+    """Hash a spec's normal form: comments, order and layout of the YAML do not count."""
+    return Digest.of(canonical_json(to_builtins(spec)))

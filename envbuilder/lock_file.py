@@ -1,0 +1,229 @@
+"""Reading and writing ``pylock.NAME.toml``: PEP 751, plus ``[tool.envbuilder]``.
+
+The text is a function of the value: sorted, stable, ending in one newline.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import tempfile
+import tomllib
+from dataclasses import fields, is_dataclass
+from functools import cache
+from pathlib import Path, PurePosixPath
+from types import UnionType
+from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
+
+import tomli_w
+
+from . import spec as specs
+from .errors import EnvbuilderError, LockError
+from .lock import DebianBase, GitSource, ImageBase, Lock, Seal, Wheel, spec_checksum
+from .reference import Digest
+
+if TYPE_CHECKING:
+    from .spec import Spec
+
+FORMAT = 1
+HEADER = "# Written by `envbuilder lock`; do not edit. The spec beside it says what is wanted.\n"
+_MACHINE = {"linux/amd64": "x86_64", "linux/arm64": "aarch64"}
+
+
+def lock_path(spec_path: Path) -> Path:
+    """Name the lock that belongs to a spec: ``NAME.yaml`` has ``pylock.NAME.toml`` beside it."""
+    return spec_path.with_name(f"pylock.{spec_path.stem}.toml")
+
+
+def read_lock(path: Path) -> Lock:
+    """Read a lock; raise LockError where it is missing, no TOML, or not of our format."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise LockError(f"there is no lock {path}", hint="envbuilder lock NAME makes it") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise LockError(f"cannot read {path}: {error}") from error
+    return parse_lock(text, name=str(path))
+
+
+def parse_lock(text: str, *, name: str = "lock") -> Lock:
+    """Parse a lock's text; ``name`` is how errors call it. Raises LockError."""
+    hint = "envbuilder lock NAME writes it anew"
+    try:
+        data = tomllib.loads(text)
+        ours = data["tool"]["envbuilder"]
+        if ours["format"] != FORMAT:
+            raise LockError(
+                f"{name} has format {ours['format']!r}, this envbuilder reads {FORMAT}", hint=hint
+            )
+        lock = _lock(data, ours)
+        if ours["spec-checksum"] != str(spec_checksum(lock.spec)):
+            raise LockError(
+                f"{name}: the embedded spec was edited: its checksum differs", hint=hint
+            )
+    except tomllib.TOMLDecodeError as error:
+        raise LockError(f"{name} is not TOML: {error}", hint=hint) from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise LockError(f"{name} is not a lock of ours: {error!r}", hint=hint) from error
+    except LockError:
+        raise
+    except EnvbuilderError as error:
+        raise LockError(f"{name}: {error.message}", hint=hint) from error
+    return lock
+
+
+def write_lock(path: Path, lock: Lock) -> None:
+    """Write ``lock`` to ``path`` at once or not at all."""
+    write_text(path, dump_lock(lock))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace ``path`` by ``text``: a reader sees all the old bytes or all the new ones."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def dump_lock(lock: Lock) -> str:
+    """Give the lock's text."""
+    spec = lock.spec
+    machine = _MACHINE[spec.platform]
+    document = {
+        "lock-version": "1.0",
+        "environments": [f"platform_machine == '{machine}' and sys_platform == 'linux'"],
+        "requires-python": f"=={spec.python}.*",
+        "created-by": "envbuilder",
+        "packages": _packages(lock),
+        "tool": {"envbuilder": _ours(lock)},
+    }
+    return HEADER + tomli_w.dumps(document)
+
+
+def lock_checksum(lock: Lock) -> Digest:
+    """Hash the unsealed lock's text: the same before and after building."""
+    return Digest.of(dump_lock(lock.unsealed()).encode())
+
+
+def check_fresh(lock: Lock, spec: Spec, *, name: str) -> None:
+    """Raise LockError that shows the difference where ``spec`` is not what was locked."""
+    if spec_checksum(spec) == spec_checksum(lock.spec):
+        return
+    old, new = (
+        json.dumps(specs.to_builtins(each), indent=1, sort_keys=True).splitlines()
+        for each in (lock.spec, spec)
+    )
+    changes = [
+        line
+        for line in difflib.unified_diff(old, new, lineterm="", n=0)
+        if line[:1] in "+-" and line[:3] not in {"+++", "---"}
+    ]
+    shown = "\n".join(f"  {line}" for line in changes[:20])
+    raise LockError(
+        f"the lock of {name} is older than its spec (- locked, + wanted):\n{shown}",
+        hint=f"envbuilder lock {name}",
+    )
+
+
+def _packages(lock: Lock) -> list[dict[str, Any]]:
+    entries: list[dict[str, Any]] = [
+        {"name": wheel.name, "version": wheel.version, "wheels": [_wheel_entry(wheel)]}
+        for wheel in lock.wheels
+    ]
+    for source in lock.sources:
+        vcs: dict[str, Any] = {
+            "type": "git",
+            "url": source.repository,
+            "requested-revision": source.requested,
+            "commit-id": source.commit,
+        }
+        if source.subdirectory is not None:
+            vcs["subdirectory"] = source.subdirectory
+        entries.append({"name": source.name, "version": source.version, "vcs": vcs})
+    return sorted(entries, key=lambda entry: str(entry["name"]))
+
+
+def _wheel_entry(wheel: Wheel) -> dict[str, Any]:
+    return {
+        "path": f"wheels/{wheel.filename}",
+        "size": wheel.size,
+        "hashes": {"sha256": wheel.sha256.hex},
+    }
+
+
+def _ours(lock: Lock) -> dict[str, Any]:
+    ours: dict[str, Any] = {
+        "format": FORMAT,
+        "spec-checksum": str(spec_checksum(lock.spec)),
+        "spec": specs.to_builtins(lock.spec),
+        "base": _plain(lock.base),
+    }
+    if lock.sources:
+        ours["sources"] = _plain(lock.sources)
+    if lock.seal is not None:
+        ours["seal"] = _plain(lock.seal)
+    return ours
+
+
+def _lock(data: dict[str, Any], ours: dict[str, Any]) -> Lock:
+    wheels = (
+        Wheel(
+            name=entry["name"],
+            version=entry["version"],
+            filename=PurePosixPath(wheel["path"]).name,
+            size=wheel["size"],
+            sha256=Digest(wheel["hashes"]["sha256"]),
+        )
+        for entry in data["packages"]
+        for wheel in entry.get("wheels", ())
+    )
+    base_type = DebianBase if "suite" in ours["base"] else ImageBase
+    return Lock(
+        spec=specs.from_builtins(ours["spec"]),
+        base=_value(ours["base"], base_type),
+        wheels=tuple(wheels),
+        sources=_value(ours.get("sources", []), tuple[GitSource, ...]),
+        seal=_value(ours["seal"], Seal) if "seal" in ours else None,
+    )
+
+
+def _plain(value: object) -> Any:  # noqa: ANN401 - TOML tables of any shape
+    """Turn our dataclasses into TOML's types; TOML has no null, so None is left out."""
+    if isinstance(value, Digest):
+        return str(value)
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    if is_dataclass(value):
+        named = ((field.name, getattr(value, field.name)) for field in fields(value))
+        return {name: _plain(item) for name, item in named if item is not None and item != ()}
+    return value
+
+
+def _value(plain: Any, kind: Any) -> Any:  # noqa: ANN401 - any of lock.py's types
+    """Turn TOML's types into ``kind``; raises TypeError or ValueError where they do not fit."""
+    if kind is Digest:
+        return Digest.parse(plain)
+    if get_origin(kind) is tuple:
+        return tuple(_value(item, get_args(kind)[0]) for item in plain)
+    if isinstance(kind, UnionType):
+        return _value(plain, get_args(kind)[0])
+    if is_dataclass(kind):
+        hints = _hints(kind)
+        return kind(**{name: _value(item, hints[name]) for name, item in plain.items()})
+    if not isinstance(plain, kind):
+        raise TypeError(f"expected {kind.__name__}, found {plain!r}")
+    return plain
+
+
+@cache
+def _hints(kind: Any) -> dict[str, Any]:  # noqa: ANN401 - a dataclass of lock.py
+    return get_type_hints(kind)
