@@ -216,7 +216,7 @@ def _value(plain: Any, kind: Any) -> Any:  # noqa: ANN401 - any of lock.py's typ
         return tuple(_value(item, get_args(kind)[0]) for item in plain)
     if isinstance(kind, UnionType):
         return _value(plain, get_args(kind)[0])
-    if is_dataclass(kind):
+    if isinstance(kind, type) and is_dataclass(kind):
         hints = _hints(kind)
         return kind(**{name: _value(item, hints[name]) for name, item in plain.items()})
     if not isinstance(plain, kind):
@@ -225,5 +225,5 @@ def _value(plain: Any, kind: Any) -> Any:  # noqa: ANN401 - any of lock.py's typ
 
 
 @cache
-def _hints(kind: Any) -> dict[str, Any]:  # noqa: ANN401 - a dataclass of lock.py
+def _hints(kind: type) -> dict[str, Any]:
     return get_type_hints(kind)
