@@ -1,0 +1,26 @@
+"""Load this folder as a package of its own name, so that nothing here shadows the container's."""
+
+import importlib.util
+import os
+import sys
+
+PACKAGE = "envbuilder_probe"
+
+
+def load_package():  # noqa: ANN201
+    """Import this folder as :data:`PACKAGE` and take it off the module search path."""
+    here = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120
+    sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry) != here]  # noqa: PTH100
+    spec = importlib.util.spec_from_file_location(
+        PACKAGE,
+        os.path.join(here, "__init__.py"),  # noqa: PTH118
+        submodule_search_locations=[here],
+    )
+    package = importlib.util.module_from_spec(spec)
+    sys.modules[PACKAGE] = package
+    spec.loader.exec_module(package)
+    return importlib.import_module(PACKAGE + ".supervise")
+
+
+if __name__ == "__main__":
+    sys.exit(load_package().main(sys.argv[1:]))

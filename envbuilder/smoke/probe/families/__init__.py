@@ -1,0 +1,40 @@
+"""Model families: one small file each, found by the name that a spec uses.
+
+To add one: copy the file of its nearest relative, take the values from the model's published
+``preprocessor_config.json`` and ``config.json``, shrink what carries weights, write the formula
+with its source, and choose samples around its caps. ``docs/how-to/add-a-family.md`` walks through
+it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import pkgutil
+from pathlib import Path
+
+from ..job import Absent
+
+
+def names():
+    """Return the names of all families, sorted."""
+    skip = ("base", "qwen_vision")
+    return sorted(entry.name for entry in pkgutil.iter_modules(__path__) if entry.name not in skip)
+
+
+def load(name):
+    """Return the family called ``name``."""
+    if name not in names():
+        raise Absent(f"no family is called {name!r}; known are {', '.join(names())}")
+    return importlib.import_module("." + name, __name__).FAMILY
+
+
+def of_directory(directory):
+    """Return the family whose ``model_type`` the ``config.json`` in ``directory`` states."""
+    path = Path(directory, "config.json")
+    if not path.is_file():
+        raise Absent(f"{directory} has no config.json, so it is not a model directory")
+    kind = json.loads(path.read_text(encoding="utf-8")).get("model_type", "")
+    if kind in names():
+        return load(kind)
+    return importlib.import_module(".generic", __name__).FAMILY

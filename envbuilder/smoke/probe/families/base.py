@@ -1,0 +1,165 @@
+"""What every family has: modalities, files for a tiny model, samples and a formula."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from pathlib import Path
+
+from .. import tokenizer
+from ..job import Absent
+
+ENCODER_LIMIT = 1500
+"""Items above this many tokens are counted on the grid, not encoded: transformers 4.52.4 allocates
+a dense attention mask of (4·tokens)² entries several times over, 34 GB for 16384 tokens."""
+
+
+class Modality:
+    """How one modality appears in a prompt and in the processor's and model's interfaces.
+
+    ``token`` is repeated once per embedding; ``wrap`` is how it stands in a prompt; ``argument``
+    is the processor's keyword (or several, newest first); ``features`` the model's method that
+    encodes it.
+    """
+
+    def __init__(self, token, wrap, argument, features):
+        self.token = token
+        self.wrap = wrap
+        self.arguments = (argument,) if isinstance(argument, str) else tuple(argument)
+        self.features = features
+
+
+class Family:
+    """A model family; subclasses fill in the class attributes and what differs."""
+
+    name = ""
+    source = ""
+    model_class = ""
+    tokenizer_class = ""
+    processor_class = ""
+    specials = ()
+    named_tokens = {}
+    modalities = {}
+    encoder_limit = ENCODER_LIMIT
+    several = True
+    """Whether a prompt may hold several items."""
+
+    # --- the tiny model -------------------------------------------------------------------
+
+    def config(self, ids):
+        """Return config.json; ``ids`` maps each special token to its id."""
+        raise NotImplementedError
+
+    def processor_files(self):
+        """Return the processor's JSON files by name, with the family's real settings."""
+        raise NotImplementedError
+
+    def write(self, directory):
+        """Write a complete model directory, but for the weights."""
+        settings = {"tokenizer_class": self.tokenizer_class, "processor_class": self.processor_class}
+        settings.update(self.named_tokens)
+        settings["extra_special_tokens"] = dict(self.named_tokens)
+        tokenizer.write(directory, self.specials, settings)
+        tokenizer.write_json(directory, "config.json", self.config(self.ids()))
+        for name, value in self.processor_files().items():
+            tokenizer.write_json(directory, name, value)
+
+    def ids(self):
+        """Return the tiny vocabulary's id of every special token."""
+        return tokenizer.token_ids(self.specials)
+
+    def load_processor(self, directory):
+        """Load the processor as an application would."""
+        import transformers
+
+        return transformers.AutoProcessor.from_pretrained(directory, local_files_only=True)
+
+    def load_model(self, directory, weights):
+        """Return the model on the CPU: from ``weights`` where true, else random with a fixed seed."""
+        import torch
+
+        kind = self.find_class(self.model_class)
+        if weights:
+            return kind.from_pretrained(directory, local_files_only=True).eval()
+        torch.manual_seed(0)
+        return kind(self.load_config(directory)).eval()
+
+    def load_config(self, directory):
+        """Return the configuration object that the model class takes."""
+        import transformers
+
+        return transformers.AutoConfig.from_pretrained(directory, local_files_only=True)
+
+    def find_class(self, name):
+        """Return ``transformers.NAME``; raise Absent where this version lacks it."""
+        import transformers
+
+        if not hasattr(transformers, name):
+            raise Absent(f"transformers {transformers.__version__} has no {name}")
+        return getattr(transformers, name)
+
+    # --- counting ---------------------------------------------------------------------------
+
+    def samples(self, modality):
+        """Return the samples to count for ``modality``."""
+        raise NotImplementedError
+
+    def formula(self, sample, inputs, config):
+        """Return the tokens that ``sample`` must become, and the grid (or None) it was read from.
+
+        ``inputs`` is what the processor returned, ``config`` the model's own configuration.
+        """
+        raise NotImplementedError
+
+    def token_id(self, modality, processor):
+        """Return the id that stands for one embedding of ``modality``."""
+        return processor.tokenizer.convert_tokens_to_ids(self.modalities[modality].token)
+
+    def prompt(self, modalities):
+        """Return a prompt with one item of each of ``modalities``, in order."""
+        return "".join(self.modalities[name].wrap for name in modalities) + "Describe."
+
+    def call(self, processor, items, **options):
+        """Run the processor on ``items``, pairs of (modality, array); return its tensors."""
+        arguments = {}
+        accepted = inspect.signature(processor.__call__).parameters
+        for modality, array in items:
+            names = self.modalities[modality].arguments
+            name = next((one for one in names if one in accepted), names[0])
+            arguments.setdefault(name, []).append(array)
+        text = self.prompt([modality for modality, _ in items])
+        return processor(text=[text], return_tensors="pt", **arguments, **options)
+
+    def features(self, model, modality, inputs):
+        """Return how many embedding rows the encoder of ``modality`` really makes of ``inputs``."""
+        method = getattr(model, self.modalities[modality].features)
+        accepted = inspect.signature(method).parameters
+        given = {name: value for name, value in inputs.items() if name in accepted}
+        return rows(method(**given))
+
+    def forward(self, model, inputs):
+        """Return the logits of one pass over ``inputs``: (1, positions, vocabulary)."""
+        return model(**inputs).logits
+
+    def generate(self, model, inputs, count):
+        """Return ``inputs`` continued greedily by ``count`` tokens."""
+        return model.generate(**inputs, max_new_tokens=count, min_new_tokens=count, do_sample=False)
+
+
+def rows(features):
+    """Count the embedding rows in whatever an encoder returned.
+
+    transformers 4.x gives a tensor or a tuple of them; 5.x a model output whose ``pooler_output``
+    may be None, in which case ``last_hidden_state`` holds the rows.
+    """
+    if hasattr(features, "last_hidden_state") or hasattr(features, "pooler_output"):
+        pooled = getattr(features, "pooler_output", None)
+        return rows(features.last_hidden_state if pooled is None else pooled)
+    if isinstance(features, (list, tuple)):
+        return sum(rows(part) for part in features)
+    return features.numel() // features.shape[-1]
+
+
+def read_json(directory, name):
+    """Return the JSON file ``name`` of ``directory``."""
+    return json.loads(Path(directory, name).read_text(encoding="utf-8"))

@@ -1,0 +1,221 @@
+"""Qwen2.5-Omni (the thinker): text, images, sound and video in one prompt.
+
+Values: ``preprocessor_config.json`` and ``config.json`` of Qwen/Qwen2.5-Omni-7B.
+"""
+
+from __future__ import annotations
+
+from .. import samples
+from .base import Family, Modality
+from .qwen_vision import QWEN2_VL_IMAGES, resized, vision_tokens
+
+HOP = 160
+"""Sound samples per mel frame: 100 frames a second at 16 kHz."""
+WINDOW = 300 * samples.RATE
+"""The extractor truncates after 300 s (``chunk_length`` 300, ``n_samples`` 4800000)."""
+
+SPECIALS = (
+    "<|endoftext|> <|im_start|> <|im_end|> <|AUDIO|> <|audio_bos|> <|audio_eos|> <|IMAGE|> "
+    "<|VIDEO|> <|vision_bos|> <|vision_eos|> <|vision_pad|>"
+).split()
+
+
+class Qwen25Omni(Family):
+    """Tokens: images and video t·h·w/merge² of the patch grid; sound a quarter of its mel frames."""
+
+    name = "qwen2_5_omni"
+    source = "transformers, Qwen2_5OmniProcessor and Qwen2_5OmniAudioEncoder"
+    model_class = "Qwen2_5OmniThinkerForConditionalGeneration"
+    tokenizer_class = "Qwen2Tokenizer"
+    processor_class = "Qwen2_5OmniProcessor"
+    specials = SPECIALS
+    named_tokens = {
+        "image_token": "<|IMAGE|>",
+        "audio_token": "<|AUDIO|>",
+        "video_token": "<|VIDEO|>",
+        "vision_bos_token": "<|vision_bos|>",
+        "vision_eos_token": "<|vision_eos|>",
+        "audio_bos_token": "<|audio_bos|>",
+        "audio_eos_token": "<|audio_eos|>",
+        "eos_token": "<|im_end|>",
+        "pad_token": "<|endoftext|>",
+    }
+    modalities = {
+        "audio": Modality(
+            "<|AUDIO|>", "<|audio_bos|><|AUDIO|><|audio_eos|>", "audio", "get_audio_features"
+        ),
+        "image": Modality(
+            "<|IMAGE|>", "<|vision_bos|><|IMAGE|><|vision_eos|>", "images", "get_image_features"
+        ),
+        "video": Modality(
+            "<|VIDEO|>", "<|vision_bos|><|VIDEO|><|vision_eos|>", "videos", "get_video_features"
+        ),
+    }
+
+    def processor_files(self):
+        """Return the real preprocessor settings: pictures as Qwen2-VL, sound as Whisper large-v3."""
+        return {
+            "preprocessor_config.json": {
+                **QWEN2_VL_IMAGES,
+                "chunk_length": 300,
+                "dither": 0.0,
+                "feature_extractor_type": "WhisperFeatureExtractor",
+                "feature_size": 128,
+                "hop_length": HOP,
+                "n_fft": 400,
+                "n_samples": WINDOW,
+                "nb_max_frames": 30000,
+                "padding_side": "right",
+                "padding_value": 0.0,
+                "processor_class": "Qwen2_5OmniProcessor",
+                "return_attention_mask": True,
+                "sampling_rate": samples.RATE,
+            }
+        }
+
+    def config(self, ids):
+        """Return the wrapped configuration that vLLM wants; the thinker alone stands inside."""
+        thinker = {
+            "model_type": "qwen2_5_omni_thinker",
+            "architectures": ["Qwen2OmniNaViTThinkerForConditionalGeneration"],
+            "audio_config": AUDIO,
+            "vision_config": VISION,
+            "text_config": {**TEXT, "bos_token_id": ids["<|endoftext|>"]},
+            "ignore_index": -100,
+            "initializer_range": 0.02,
+            "position_id_per_seconds": 25,
+            "seconds_per_chunk": 2,
+            "user_token_id": ord("u"),
+            "pad_token_id": ids["<|endoftext|>"],
+            "eos_token_id": ids["<|im_end|>"],
+        }
+        for key, token in TOKEN_KEYS.items():
+            thinker[key + "_id"] = thinker[key + "_index"] = ids[token]
+        return {
+            "model_type": "qwen2_5_omni",
+            "architectures": ["Qwen2_5OmniModel"],
+            "enable_audio_output": False,
+            "enable_talker": False,
+            "thinker_config": thinker,
+            "torch_dtype": "float32",
+        }
+
+    def load_config(self, directory):
+        """Return the thinker's part of the wrapped configuration."""
+        return super().load_config(directory).thinker_config
+
+    def samples(self, modality):
+        """Return sizes around the audio window, the patch and the pixel limits."""
+        return SAMPLES[modality]
+
+    def formula(self, sample, inputs, config):
+        """Count by the model's own merge size, and by mel frames halved twice for sound."""
+        if sample.modality == "audio":
+            return audio_tokens(mel_frames(sample, inputs)), None
+        grid = inputs[sample.modality + "_grid_thw"][0].tolist()
+        merge = config.vision_config.spatial_merge_size
+        if sample.modality == "image":
+            height, width = resized(*sample.shape, QWEN2_VL_IMAGES)
+            return height * width // (config.vision_config.patch_size * merge) ** 2, grid
+        return vision_tokens(grid, merge), grid
+
+
+def mel_frames(sample, inputs):
+    """Return the mel frames of a sound: one per hop, or the processor's mask between two hops."""
+    (length,) = sample.shape
+    if length % HOP == 0:
+        return min(length, WINDOW) // HOP
+    return int(inputs["feature_attention_mask"].sum())  # versions round a started hop differently
+
+
+def audio_tokens(frames):
+    """Return the tokens of ``frames`` mel frames: a stride-2 convolution, then pairs pooled."""
+    return ((frames - 1) // 2 + 1 - 2) // 2 + 1
+
+
+TOKEN_KEYS = {
+    "audio_token": "<|AUDIO|>",
+    "image_token": "<|IMAGE|>",
+    "video_token": "<|VIDEO|>",
+    "audio_start_token": "<|audio_bos|>",
+    "audio_end_token": "<|audio_eos|>",
+    "vision_start_token": "<|vision_bos|>",
+    "vision_end_token": "<|vision_eos|>",
+    "vision_token": "<|vision_pad|>",
+}
+AUDIO = {
+    "model_type": "qwen2_5_omni_audio_encoder",
+    "num_mel_bins": 128,
+    "max_source_positions": 1500,
+    "n_window": 100,
+    "d_model": 32,
+    "encoder_layers": 1,
+    "encoder_attention_heads": 2,
+    "encoder_ffn_dim": 32,
+    "output_dim": 64,
+}
+VISION = {
+    "model_type": "qwen2_5_omni_vision_encoder",
+    "patch_size": 14,
+    "spatial_patch_size": 14,
+    "spatial_merge_size": 2,
+    "temporal_patch_size": 2,
+    "window_size": 112,
+    "in_channels": 3,
+    "in_chans": 3,
+    "depth": 2,
+    "fullatt_block_indexes": [1],
+    "hidden_size": 32,
+    "embed_dim": 32,
+    "num_heads": 2,
+    "intermediate_size": 32,
+    "out_hidden_size": 64,
+    "hidden_act": "silu",
+    "tokens_per_second": 25,
+}
+TEXT = {
+    "model_type": "qwen2_5_omni_text",
+    "vocab_size": 320,
+    "hidden_size": 64,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 32768,
+    "max_window_layers": 2,
+    "hidden_act": "silu",
+    "rms_norm_eps": 1e-06,
+    "rope_theta": 1000000.0,
+    "rope_scaling": {"type": "default", "rope_type": "default", "mrope_section": [4, 6, 6]},
+    "use_sliding_window": False,
+    "tie_word_embeddings": False,
+}
+SAMPLES = {
+    "audio": samples.audio(
+        ("edge", 0.025),
+        ("small", 1),
+        ("edge", 2.74),  # 43840 samples, 320 beyond a multiple of 640: the classic off-by-one
+        ("typical", 3.7),
+        ("maximum", 30),
+        ("edge", 30.01),
+        ("beyond", 301),
+    ),
+    "image": samples.image(
+        ("edge", 28, 28),
+        ("small", 280, 280),
+        ("edge", 281, 279),
+        ("typical", 640, 480),
+        ("edge", 1323, 49),
+        ("typical", 1280, 720),
+        ("maximum", 3584, 3584),
+        ("beyond", 4000, 4000),
+    ),
+    "video": samples.video(
+        ("edge", 1, 320, 240),
+        ("small", 2, 28, 28),
+        ("edge", 3, 320, 240),
+        ("typical", 8, 640, 360),
+        ("maximum", 2, 3584, 3584),
+    ),
+}
+FAMILY = Qwen25Omni()

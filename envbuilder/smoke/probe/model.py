@@ -1,0 +1,55 @@
+"""Open the model that the request names: a family's tiny one, or a real directory."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+
+from . import families
+from .job import Absent, describe
+
+
+class Subject:
+    """A family with its processor and (made on first use) its model."""
+
+    def __init__(self, family, directory, *, weights):
+        self.family = family
+        self.directory = directory
+        self.weights = weights
+        self.processor = family.load_processor(directory)
+        self._model = None
+
+    @property
+    def model(self):
+        """The model on the CPU, in evaluation mode."""
+        if self._model is None:
+            self._model = self.family.load_model(self.directory, self.weights)
+        return self._model
+
+
+@contextlib.contextmanager
+def opened(request):
+    """Open the request's model; raise Absent where the container cannot hold any."""
+    require("torch", "transformers", "numpy")
+    wanted = request["model"]
+    with tempfile.TemporaryDirectory(prefix="model-") as scratch:
+        if wanted["path"]:
+            family = families.of_directory(wanted["path"])
+            yield Subject(family, wanted["path"], weights=True)
+        else:
+            family = families.load(wanted["family"])
+            family.write(scratch)
+            yield Subject(family, scratch, weights=False)
+
+
+def require(*packages):
+    """Import ``packages``; raise Absent with the reason for the first that does not import."""
+    for name in packages:
+        try:
+            __import__(name)
+        except ModuleNotFoundError as error:
+            if error.name == name:
+                raise Absent(f"{name} is not installed") from error
+            raise
+        except ImportError as error:
+            raise ImportError(f"import {name} fails: {describe(error)}") from error

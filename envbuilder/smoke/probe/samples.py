@@ -1,0 +1,78 @@
+"""Deterministic synthetic images, sounds and videos; nothing is read from disk.
+
+Sizes are chosen where counts go wrong: one pixel off a multiple of the patch, extreme aspect
+ratios, odd frame counts, a sound whose length is 320 beyond a multiple of 640 samples, and items
+at and above every cap.
+"""
+
+from __future__ import annotations
+
+RATE = 16000
+"""Samples per second of every sound here."""
+
+
+class Sample:
+    """One item: what it is (``label``), why it is there (``role``), and how to make it.
+
+    ``role`` is small, typical, edge, maximum (the item that a spec's stated maximum is about) or
+    beyond (larger than any cap). ``shape`` is (samples,) of a sound, (height, width) of an image,
+    (frames, height, width) of a video.
+    """
+
+    def __init__(self, modality, role, shape, label=""):
+        self.modality = modality
+        self.role = role
+        self.shape = tuple(shape)
+        self.label = label or _label(modality, self.shape)
+
+    def make(self):
+        """Return the item as a numpy array: float32 mono sound, or uint8 RGB, channels last."""
+        if self.modality == "audio":
+            return _sound(*self.shape)
+        if self.modality == "image":
+            return _picture(*self.shape)
+        return _clip(*self.shape)
+
+
+def audio(*pairs):
+    """Return sound samples from pairs of (role, seconds)."""
+    return [Sample("audio", role, [round(seconds * RATE)]) for role, seconds in pairs]
+
+
+def image(*triples):
+    """Return image samples from triples of (role, width, height)."""
+    return [Sample("image", role, [height, width]) for role, width, height in triples]
+
+
+def video(*quads):
+    """Return video samples from (role, frames, width, height)."""
+    return [Sample("video", role, [frames, high, wide]) for role, frames, wide, high in quads]
+
+
+def _label(modality, shape):
+    if modality == "audio":
+        return f"{shape[0] / RATE:g} s"
+    size = f"{shape[-1]}x{shape[-2]}"
+    return size if modality == "image" else f"{shape[0]} frames {size}"
+
+
+def _sound(length):
+    import numpy as np
+
+    at = np.arange(length, dtype=np.float64) / RATE
+    return (0.3 * np.sin(2 * np.pi * (220 + 40 * at) * at)).astype(np.float32)
+
+
+def _picture(height, width, shift=0):
+    import numpy as np
+
+    rows = np.arange(height, dtype=np.uint32)[:, None]
+    columns = np.arange(width, dtype=np.uint32)[None, :]
+    planes = [rows * 3 + columns * 7 + shift, rows ^ columns, rows * columns // 64 + shift]
+    return np.stack([(plane & 255).astype(np.uint8) for plane in planes], axis=-1)
+
+
+def _clip(frames, height, width):
+    import numpy as np
+
+    return np.stack([_picture(height, width, 16 * number) for number in range(frames)])

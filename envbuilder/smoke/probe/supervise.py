@@ -1,0 +1,127 @@
+"""Run the requested jobs, each in its own process, and print one JSON document of facts."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from . import job
+
+PARALLEL = 2
+"""Jobs at a time: the token jobs need up to 1.5 GB each, and the promise is 4 GB in all."""
+TAIL = 2000
+"""How much (bytes) of a failed job's output is worth keeping."""
+
+
+def main(arguments):
+    """Supervise (no arguments) or run one job (``--job NAME FD``); return the exit code."""
+    if arguments[:1] == ["--job"]:
+        return job.main(arguments[1], int(arguments[2]))
+    result = _claim_stdout()
+    request = json.loads(sys.stdin.read())
+    started = time.monotonic()
+    names = job.expand(request)
+    with tempfile.TemporaryDirectory(prefix="envbuilder-smoke-") as scratch:
+        with ThreadPoolExecutor(PARALLEL) as pool:
+            jobs = list(pool.map(lambda name: run_job(name, request, scratch), names))
+    document = {
+        "version": 1,
+        "python": platform.python_version(),
+        "executable": sys.executable,
+        "machine": platform.machine(),
+        "libc": "-".join(platform.libc_ver()),
+        "cores": os.cpu_count(),
+        "seconds": round(time.monotonic() - started, 3),
+        "peak_memory": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024,
+        "jobs": jobs,
+    }
+    with os.fdopen(result, "w", encoding="utf-8") as stream:
+        json.dump(document, stream)
+    return 0
+
+
+def run_job(name, request, scratch):
+    """Run the job ``name`` and return its facts, whatever happens to its process."""
+    started = time.monotonic()
+    with tempfile.TemporaryFile() as facts, tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-B", str(Path(__file__).parent)]
+            + ["--job", name, str(facts.fileno())],
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=output,
+            pass_fds=[facts.fileno()],
+            env=_environment(scratch),
+            start_new_session=True,
+        )
+        timed_out = _feed(process, json.dumps(request).encode(), request["timeout"])
+        outcome = job.read_facts(facts)
+        outcome["name"] = name
+        outcome["seconds"] = round(time.monotonic() - started, 3)
+        outcome["outcome"] = "timeout" if timed_out else _outcome(outcome, process.returncode)
+        if outcome["outcome"] != "done":
+            outcome["output"] = _tail(output)
+            outcome["exit_code"] = process.returncode
+    return outcome
+
+
+def _claim_stdout():
+    """Keep the real standard output for the result; what libraries print goes to stderr."""
+    result = os.dup(1)
+    os.dup2(2, 1)
+    return result
+
+
+def _feed(process, request, timeout):
+    """Hand over the request and wait; return whether the job had to be killed (with its group)."""
+    try:
+        process.communicate(request, timeout=timeout)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, 9)
+        process.communicate()
+        return True
+    return False
+
+
+def _outcome(facts, exit_code):
+    failure = facts.get("failure") or {}
+    if failure.get("kind") == "memory" or exit_code == -9:
+        return "memory"  # nobody but the kernel's OOM killer sends SIGKILL here
+    if failure:
+        return failure["kind"]
+    if facts["finished"] and exit_code == 0:
+        return "done"
+    return "crashed"
+
+
+def _tail(output):
+    size = output.seek(0, os.SEEK_END)
+    output.seek(max(0, size - TAIL))
+    return output.read().decode("utf-8", "replace")
+
+
+def _environment(scratch):
+    """Return the container's environment with caches in ``scratch``, offline, on the CPU."""
+    return {
+        **os.environ,
+        "HOME": scratch,
+        "TMPDIR": scratch,
+        "XDG_CACHE_HOME": scratch,
+        "HF_HOME": scratch,
+        "NUMBA_CACHE_DIR": scratch,
+        "MPLCONFIGDIR": scratch,
+        "HF_HUB_OFFLINE": "1",
+        "TRANSFORMERS_OFFLINE": "1",
+        "TRANSFORMERS_VERBOSITY": "error",
+        "TOKENIZERS_PARALLELISM": "false",
+        "VLLM_NO_USAGE_STATS": "1",
+        "DO_NOT_TRACK": "1",
+    }

@@ -1,0 +1,114 @@
+"""Count the tokens of one modality, item by item: formula, placeholders, embeddings.
+
+Every number is counted where it arises. A processor's attributes are never read instead: they may
+say 12845056 pixels while a default at call time caps the same video at 602112.
+"""
+
+from __future__ import annotations
+
+import time
+
+from .job import Absent, describe, kind_of
+from .model import opened
+
+CAP_KNOBS = (
+    {"max_pixels": 12845056},
+    {"size": {"shortest_edge": 3136, "longest_edge": 12845056}},
+)
+"""Ways to lift a cap on pixels, by version of transformers: each may be ignored silently."""
+
+
+def run(request, emit, modality):
+    """Emit one item per sample of ``modality``, and how its cap can be lifted."""
+    emit(doing="loading the model's processor")
+    with opened(request) as subject:
+        family = subject.family
+        if modality not in family.modalities:
+            raise Absent(f"{family.name} has no {modality}")
+        emit(facts=facts_of(subject, modality))
+        chosen = family.samples(modality)
+        for sample in chosen:
+            emit(doing=f"counting {modality} {sample.label}")
+            emit(item=count(subject, sample))
+        largest = [sample for sample in chosen if sample.role == "maximum"]
+        if modality == "video" and largest:
+            emit(doing="lifting the cap")
+            emit(facts={"lifted": [lifted(subject, largest[0], knob) for knob in CAP_KNOBS]})
+
+
+def facts_of(subject, modality):
+    """Say which classes count here, and whether the placeholder is one token of the vocabulary."""
+    import transformers
+
+    token = subject.family.modalities[modality].token
+    processor = subject.processor
+    tokenizer = getattr(processor, "tokenizer", processor)
+    return {
+        "transformers": transformers.__version__,
+        "family": subject.family.name,
+        "processor": type(processor).__name__,
+        "tokenizer": type(tokenizer).__name__,
+        "degraded": not hasattr(processor, "tokenizer"),
+        "token": token,
+        "token_splits_into": len(tokenizer(token, add_special_tokens=False)["input_ids"]),
+    }
+
+
+def count(subject, sample):
+    """Return the counts of ``sample``; an exception becomes the item's ``error``."""
+    started = time.monotonic()
+    item = {
+        "modality": sample.modality,
+        "label": sample.label,
+        "role": sample.role,
+        "shape": list(sample.shape),
+    }
+    try:
+        item.update(_counts(subject, sample))
+    except Exception as error:  # noqa: BLE001 - the finding is that this item fails, and how
+        item["error"] = describe(error)
+        item["error_kind"] = kind_of(error)
+    item["seconds"] = round(time.monotonic() - started, 3)
+    return item
+
+
+def _counts(subject, sample):
+    import torch
+
+    family, modality = subject.family, sample.modality
+    inputs = family.call(subject.processor, [(modality, sample.make())])
+    expected, grid = family.formula(sample, inputs, subject.model.config)
+    counted = placeholders(subject, inputs)
+    found = {
+        "formula": expected,
+        "placeholders": counted.pop(modality),
+        "strays": {name: number for name, number in counted.items() if number},
+        "prompt": int(inputs["input_ids"].shape[-1]),
+        "grid": grid,
+    }
+    if max(expected, found["placeholders"]) > family.encoder_limit:
+        return {**found, "embeddings": None, "note": "above the encoder's limit, not encoded"}
+    with torch.inference_mode():
+        return {**found, "embeddings": family.features(subject.model, modality, inputs)}
+
+
+def placeholders(subject, inputs):
+    """Count, per modality, how often its token id stands in ``input_ids``."""
+    ids = inputs["input_ids"]
+    return {
+        name: int((ids == subject.family.token_id(name, subject.processor)).sum())
+        for name in subject.family.modalities
+    }
+
+
+def lifted(subject, sample, knob):
+    """Return the placeholders of ``sample`` when ``knob`` asks for more pixels than the cap."""
+    attempt = {"how": ", ".join(f"{name}={value}" for name, value in knob.items())}
+    try:
+        inputs = subject.family.call(
+            subject.processor, [(sample.modality, sample.make())], videos_kwargs=knob
+        )
+        attempt["placeholders"] = placeholders(subject, inputs)[sample.modality]
+    except Exception as error:  # noqa: BLE001 - which versions refuse which knob is the finding
+        attempt["error"] = describe(error)
+    return attempt
