@@ -1,0 +1,57 @@
+"""Run uv, the resolver, and translate what it says."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from uv import find_uv_bin
+
+from envbuilder.errors import EnvbuilderError, MissingToolError, NetworkError, ResolutionError
+
+_NETWORK = re.compile(
+    r"Failed to fetch|error sending request|dns error|Could not connect|tcp connect|timed out|"
+    r"needs to be downloaded from a registry|network was disabled",
+    re.IGNORECASE,
+)
+_SECRET = re.compile(r"(?<=://)[^/@\s]+@")
+
+
+def run_uv(arguments: Sequence[str], *, environment: Mapping[str, str], cwd: Path) -> str:
+    """Run uv quietly in ``cwd`` and return its standard output.
+
+    Raises NetworkError where an index could not be reached, ResolutionError with uv's own
+    explanation otherwise. Credentials inside URLs are blotted out.
+    """
+    try:
+        program = find_uv_bin()
+    except FileNotFoundError as error:
+        raise MissingToolError("uv is missing", hint="pip install uv") from error
+    done = subprocess.run(
+        [program, *arguments, "--quiet", "--color", "never"],
+        env=dict(environment),
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+    if done.returncode:
+        raise _explain(_SECRET.sub("", done.stderr))
+    return done.stdout
+
+
+def _explain(stderr: str) -> EnvbuilderError:
+    text = re.sub(r"^error: ", "", stderr.strip(), flags=re.MULTILINE)
+    text = re.sub(r"^\s*(cause|hint): ", "  ", text, flags=re.MULTILINE)
+    if _NETWORK.search(text):
+        hint = "check the network, the proxy and the index settings (UV_* or PIP_* variables)"
+        return NetworkError(f"cannot ask the package index: {text}", hint=hint)
+    hint = "loosen one of the pins named above"
+    if "no version of" in text:
+        hint = "check the version; `index: {exclude_newer: …}` may hide newer ones"
+    if "no usable wheels" in text or "no wheels with" in text:
+        hint = "only wheels are locked; name a version with wheels, or build it with `git:`"
+    return ResolutionError(text, hint=hint)
