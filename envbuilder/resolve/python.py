@@ -199,15 +199,13 @@ def _preferences(held: Mapping[str, str]) -> str:
 def _select(packages: list[dict[str, Any]], target: PythonTarget) -> list[Located]:
     """Take the best wheel of each package."""
     ranks = target.tags()
-    best = {}
+    best: dict[str, Located] = {}
     for located in _offers(packages, target):
-        rank = _rank(located.wheel.filename, ranks)
-        key = located.wheel.name
-        if key not in best or rank < best[key][0]:
-            best[key] = (rank, located)
-    wanted = {
-        canonicalize_name(package["name"]) for package in packages if _applies(package, target)
-    }
+        rival = best.setdefault(located.wheel.name, located)
+        if _rank(located.wheel.filename, ranks) < _rank(rival.wheel.filename, ranks):
+            best[located.wheel.name] = located
+    applying = (package for package in packages if _applies(package, target))
+    wanted = {canonicalize_name(package["name"]) for package in applying}
     if missing := sorted(wanted - set(best)):
         raise ResolutionError(
             f"no wheel fits {target.uv_platform} with Python {target.python}: {', '.join(missing)}",
