@@ -1,0 +1,167 @@
+"""Who we are to a registry: what ``docker login`` left, in its file or in a credential helper.
+
+Source: Docker's ``config.json`` (``auths``, ``credHelpers``, ``credsStore``) and the
+docker-credential-helpers protocol. Secrets are kept out of ``repr``.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import os
+import re
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from envbuilder.errors import MissingToolError, NetworkError
+
+_DOCKER_HUB = "https://index.docker.io/v1/"
+_HELPER = re.compile(r"[A-Za-z0-9_.-]+")
+_HELPER_SECONDS = 60
+_NOT_FOUND = "credentials not found"  # the protocol's only sign of "I know none"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credential:
+    """One login: user and password, or an identity token, or a ready registry token."""
+
+    username: str = ""
+    password: str = field(default="", repr=False)
+    identity_token: str = field(default="", repr=False)
+    registry_token: str = field(default="", repr=False)
+
+    def __bool__(self) -> bool:
+        return bool(self.username or self.identity_token or self.registry_token)
+
+    @property
+    def basic(self) -> str:
+        """The value of an Authorization header by the Basic scheme (RFC 7617)."""
+        pair = f"{self.username}:{self.password}".encode()
+        return "Basic " + base64.b64encode(pair).decode()
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Every text that must not be shown."""
+        encoded = self.basic.removeprefix("Basic ") if self.username else ""
+        every = (self.password, self.identity_token, self.registry_token, encoded)
+        return tuple(text for text in every if text)
+
+
+ANONYMOUS = Credential()
+
+
+def config_path(environ: Mapping[str, str] = os.environ) -> Path:
+    """Give the place of Docker's ``config.json``: $DOCKER_CONFIG, else ``~/.docker``."""
+    folder = environ.get("DOCKER_CONFIG")
+    return (Path(folder) if folder else Path.home() / ".docker") / "config.json"
+
+
+def find_credential(registry: str, config: Path) -> Credential:
+    """Find the login for ``registry`` (HOST[:PORT]); ANONYMOUS where there is none.
+
+    A helper named for the registry comes before the general one, and that before the file.
+    Raises NetworkError for a config that cannot be read, MissingToolError for a missing helper.
+    """
+    content = _read_config(config)
+    helper = content.get("credHelpers", {}).get(registry) or content.get("credsStore")
+    if helper:
+        found = _ask_helper(str(helper), _server_name(registry), config)
+        if found:
+            return found
+    for key, entry in content.get("auths", {}).items():
+        if _host_of(key) == registry and isinstance(entry, dict):
+            return _parse_entry(entry, registry, config)
+    return ANONYMOUS
+
+
+def _read_config(config: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(config.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise NetworkError(
+            f"cannot read {config}: {type(error).__name__}",
+            hint="mend the file, or log in anew with docker login",
+        ) from None  # a JSON error quotes the document, and the document holds passwords
+    sections = ("auths", "credHelpers")
+    if not isinstance(content, dict) or any(
+        not isinstance(content.get(name, {}), dict) for name in sections
+    ):
+        raise NetworkError(f"{config} is not a Docker configuration: expected JSON objects")
+    return content
+
+
+def _server_name(registry: str) -> str:
+    return _DOCKER_HUB if registry == "docker.io" else registry
+
+
+def _host_of(key: str) -> str:
+    """Reduce a key of ``auths`` (``HOST``, ``https://HOST/v1/``) to its registry."""
+    if key == _DOCKER_HUB:
+        return "docker.io"
+    return urlsplit(key if "://" in key else f"//{key}").netloc
+
+
+def _parse_entry(entry: dict[str, Any], registry: str, config: Path) -> Credential:
+    username, password = str(entry.get("username", "")), str(entry.get("password", ""))
+    if entry.get("auth"):
+        try:
+            pair = base64.b64decode(str(entry["auth"]), validate=True).decode()
+        except (binascii.Error, UnicodeDecodeError):
+            raise NetworkError(
+                f"{config} holds a damaged login for {registry}",
+                hint=f"docker login {registry}",
+            ) from None  # the error would quote the password
+        username, _, password = pair.partition(":")
+    return Credential(
+        username=username,
+        password=password.rstrip("\0"),
+        identity_token=str(entry.get("identitytoken", "")),
+        registry_token=str(entry.get("registrytoken", "")),
+    )
+
+
+def _ask_helper(helper: str, server: str, config: Path) -> Credential:
+    if not _HELPER.fullmatch(helper):
+        raise NetworkError(f"{config} names {helper!r}, which is no credential helper")
+    program = f"docker-credential-{helper}"
+    try:
+        done = subprocess.run(
+            [program, "get"],
+            input=server.encode(),
+            capture_output=True,
+            timeout=_HELPER_SECONDS,
+            check=False,
+        )
+    except FileNotFoundError as error:
+        raise MissingToolError(
+            f"{program}, which {config} names, is not installed",
+            hint=f"install {program}, or remove it from {config}",
+        ) from error
+    except subprocess.TimeoutExpired as error:
+        raise NetworkError(f"{program} gave no answer in {_HELPER_SECONDS} seconds") from error
+    if done.returncode != 0:
+        if _NOT_FOUND in done.stdout.decode(errors="replace").lower():
+            return ANONYMOUS
+        raise NetworkError(
+            f"{program} failed for {server} (status {done.returncode})",
+            hint=f"try: echo {server} | {program} get",
+        )
+    return _parse_helper(done.stdout, program)
+
+
+def _parse_helper(output: bytes, program: str) -> Credential:
+    try:
+        answer = json.loads(output)
+        username, secret = str(answer["Username"]), str(answer["Secret"])
+    except (ValueError, KeyError, TypeError):
+        raise NetworkError(f"{program} gave no login that we can read") from None  # as above
+    if username == "<token>":
+        return Credential(identity_token=secret)
+    return Credential(username=username, password=secret)

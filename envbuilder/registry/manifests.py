@@ -1,0 +1,201 @@
+"""Manifests, indexes and descriptors as values, and the choice of a platform (no I/O).
+
+Source: OCI image-spec 1.1 ("Content Descriptors", "Image Index Specification"); Docker's manifest
+list is the same shape under another name.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from envbuilder.errors import NetworkError, UsageError
+from envbuilder.image import (
+    DOCKER_INDEX,
+    DOCKER_MANIFEST,
+    OCI_INDEX,
+    OCI_MANIFEST,
+    canonical_json,
+)
+from envbuilder.reference import Digest
+
+MANIFEST_LIMIT = 4 << 20  # bytes; what registries accept
+INDEX_TYPES = frozenset({OCI_INDEX, DOCKER_INDEX})
+EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
+EMPTY = b"{}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Platform:
+    """Where an image runs; ``variant`` matters only where both sides name one."""
+
+    os: str
+    architecture: str
+    variant: str = ""
+
+    def __str__(self) -> str:
+        return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
+
+    @classmethod
+    def parse(cls, text: str) -> Platform:
+        """Parse ``OS/ARCHITECTURE[/VARIANT]``; raise UsageError for anything else."""
+        parts = text.split("/")
+        if len(parts) not in {2, 3} or not all(parts):
+            raise UsageError(f"{text!r} is not a platform: expected one like linux/amd64")
+        return cls(os=parts[0], architecture=parts[1], variant="".join(parts[2:]))
+
+    def accepts(self, other: Platform) -> bool:
+        """Tell whether ``other`` is this platform."""
+        same = (self.os, self.architecture) == (other.os, other.architecture)
+        return same and (not self.variant or not other.variant or self.variant == other.variant)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Descriptor:
+    """What an index or manifest says of a thing: type, digest, size in bytes, and notes."""
+
+    media_type: str
+    digest: Digest
+    size: int
+    platform: Platform | None = None
+    artifact_type: str = ""
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the descriptor as OCI writes it."""
+        value: dict[str, Any] = {
+            "mediaType": self.media_type,
+            "digest": str(self.digest),
+            "size": self.size,
+        }
+        if self.platform is not None:
+            value["platform"] = {
+                "os": self.platform.os,
+                "architecture": self.platform.architecture,
+                **({"variant": self.platform.variant} if self.platform.variant else {}),
+            }
+        if self.artifact_type:
+            value["artifactType"] = self.artifact_type
+        if self.annotations:
+            value["annotations"] = dict(self.annotations)
+        return value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """The exact bytes of a manifest or index, and the media type it travels under."""
+
+    body: bytes
+    media_type: str
+
+    @property
+    def digest(self) -> Digest:
+        """The name by content."""
+        return Digest.of(self.body)
+
+    @property
+    def is_index(self) -> bool:
+        """Tell whether this lists manifests, and is none itself."""
+        return self.media_type in INDEX_TYPES
+
+    @property
+    def content(self) -> Mapping[str, Any]:
+        """The JSON object that the bytes hold."""
+        content: Mapping[str, Any] = json.loads(self.body)
+        return content
+
+    @property
+    def config(self) -> Descriptor:
+        """The descriptor of the config; raises NetworkError where there is none."""
+        return parse_descriptor(self.content.get("config"), f"the config of {self.digest}")
+
+    @property
+    def layers(self) -> tuple[Descriptor, ...]:
+        """The descriptors of the layers, in order."""
+        return _descriptors(self.content.get("layers"), f"the layers of {self.digest}")
+
+    @property
+    def children(self) -> tuple[Descriptor, ...]:
+        """The descriptors that an index lists."""
+        return _descriptors(self.content.get("manifests"), f"the manifests of {self.digest}")
+
+
+def parse_manifest(body: bytes, media_type: str, source: str) -> Manifest:
+    """Take the bytes that ``source`` gave as a manifest; raise NetworkError where they are none.
+
+    The document's own ``mediaType`` wins over the header, which may be a proxy's guess.
+    """
+    try:
+        content = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise NetworkError(f"{source} is not a manifest: it is not JSON") from error
+    if not isinstance(content, dict) or content.get("schemaVersion") != 2:
+        raise NetworkError(f"{source} is not a manifest of schema version 2")
+    named = content.get("mediaType") or media_type.partition(";")[0].strip()
+    if named not in {OCI_MANIFEST, DOCKER_MANIFEST, *INDEX_TYPES}:
+        named = OCI_INDEX if "manifests" in content else OCI_MANIFEST
+    if "layers" in content and "manifests" in content:
+        raise NetworkError(f"{source} claims to be an image and an index at once")
+    return Manifest(body=body, media_type=named)
+
+
+def index_of(children: Iterable[Descriptor]) -> Manifest:
+    """Make the OCI index that lists ``children``."""
+    content = {
+        "schemaVersion": 2,
+        "mediaType": OCI_INDEX,
+        "manifests": [child.to_json() for child in children],
+    }
+    return Manifest(body=canonical_json(content), media_type=OCI_INDEX)
+
+
+def select(children: Iterable[Descriptor], platform: Platform, source: str) -> Descriptor:
+    """Choose the manifest for ``platform``; raise NetworkError that names what there is."""
+    listed = [child for child in children if child.platform is not None]
+    for child in listed:
+        if child.platform is not None and platform.accepts(child.platform):
+            return child
+    names = sorted({str(child.platform) for child in listed if str(child.platform)})
+    there = ", ".join(name for name in names if not name.startswith("unknown")) or "none"
+    raise NetworkError(f"{source} has no image for {platform}; it has: {there}")
+
+
+def parse_descriptor(value: object, what: str) -> Descriptor:
+    """Read one descriptor; raise NetworkError that names ``what`` where it is none."""
+    try:
+        if not isinstance(value, dict):
+            raise TypeError("expected an object")
+        notes = value.get("annotations") or {}
+        place = value.get("platform")
+        return Descriptor(
+            media_type=str(value["mediaType"]),
+            digest=Digest.parse(value["digest"]),
+            size=_size(value["size"]),
+            platform=None if place is None else _platform(place),
+            artifact_type=str(value.get("artifactType", "")),
+            annotations={str(key): str(note) for key, note in notes.items()},
+        )
+    except (KeyError, TypeError, ValueError, AttributeError, UsageError) as error:
+        raise NetworkError(f"{what}: not a descriptor: {error!r}") from error
+
+
+def _descriptors(values: object, what: str) -> tuple[Descriptor, ...]:
+    if not isinstance(values, list):
+        raise NetworkError(f"{what}: expected a list of descriptors")
+    return tuple(parse_descriptor(value, what) for value in values)
+
+
+def _size(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise TypeError(f"size {value!r} is not a number of bytes")
+    return value
+
+
+def _platform(value: Mapping[str, Any]) -> Platform:
+    return Platform(
+        os=str(value.get("os", "")),
+        architecture=str(value.get("architecture", "")),
+        variant=str(value.get("variant", "")),
+    )

@@ -1,0 +1,197 @@
+"""Move images between a registry and the local store: only what is missing, several at a time."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import BinaryIO, TypeVar
+
+from envbuilder.errors import EnvbuilderError, LockError, UsageError
+from envbuilder.image import Image, Layer
+from envbuilder.layers.store import Store
+from envbuilder.progress import Progress, Step
+from envbuilder.reference import Digest, ImageRef
+
+from .blobs import Source, has_blob, stream_blob, upload
+from .client import Client
+from .images import fetch_image, layer_descriptor
+from .manifests import Manifest, Platform
+from .repository import Repository
+
+WORKERS = 4
+Item = TypeVar("Item")
+
+
+def pull(
+    client: Client, ref: ImageRef, platform: Platform, store: Store, progress: Progress
+) -> Image:
+    """Fetch an image and those of its layers that ``store`` lacks.
+
+    Every layer is in the store whole, or not at all. Raises NetworkError.
+    """
+    image = fetch_image(client, ref, platform)
+    pull_layers(client.repository(ref), image.layers, store, progress)
+    return image
+
+
+def pull_layers(
+    repository: Repository, layers: Iterable[Layer], store: Store, progress: Progress
+) -> None:
+    """Fetch those of ``layers`` that ``store`` lacks, hashed on the way; raise NetworkError."""
+    missing = {layer.digest: layer for layer in layers if not store.has(layer.digest)}
+
+    def fetch(layer: Layer, stop: threading.Event) -> None:
+        title = layer.title or str(layer.digest)
+        with (
+            progress.step("pull", title, total=layer.size) as step,
+            store.writer() as out,
+        ):
+            for chunk in stream_blob(repository, layer_descriptor(layer)):
+                out.write(chunk)
+                step.advance(len(chunk))
+                _check(stop)
+            out.commit(layer.digest)
+
+    _each(_largest_first(missing.values()), fetch)
+
+
+def push(
+    client: Client,
+    image: Image,
+    store: Store,
+    ref: ImageRef,
+    progress: Progress,
+    *,
+    sources: Iterable[ImageRef] = (),
+    before_tag: Callable[[Repository], None] | None = None,
+) -> Digest:
+    """Bring ``image`` to ``ref``: blobs that are missing, the manifest by digest, the tag last.
+
+    ``sources`` are images whose layers ``image`` may share: a layer that the store lacks is
+    mounted or fetched from there. ``before_tag`` attaches evidence before the tag moves. An image
+    that is there already costs one request. Raises NetworkError; LockError for a layer that is to
+    be had nowhere.
+    """
+    if ref.digest not in {None, image.digest}:
+        raise UsageError(f"this image is {image.digest}, so it cannot become {ref}")
+    repository = client.repository(ref)
+    if ref.tag and repository.find(ref.tag) == image.digest:
+        return image.digest
+    manifest = Manifest(body=image.manifest, media_type=image.media_type)
+    if repository.find(image.digest) is None:
+        origins = tuple(client.repository(source) for source in sources)
+        _Push(repository, store, progress, origins).blobs(image)
+        repository.put_manifest(manifest, image.digest)
+    if before_tag is not None:
+        before_tag(repository)
+    if ref.tag:
+        repository.put_manifest(manifest, ref.tag)
+    return image.digest
+
+
+class _Push:
+    """The blobs of one push: where they go, and where those come from that we lack."""
+
+    def __init__(
+        self,
+        repository: Repository,
+        store: Store,
+        progress: Progress,
+        origins: tuple[Repository, ...],
+    ) -> None:
+        self._repository = repository
+        self._store = store
+        self._progress = progress
+        self._origins = origins
+        near = (other for other in origins if other.registry == repository.registry)
+        self._mounts = tuple(other.name for other in near if other.name != repository.name)
+
+    def blobs(self, image: Image) -> None:
+        layers = {layer.digest: layer for layer in image.layers}
+        _each(_largest_first(layers.values()), self._layer)
+        source = Source(
+            digest=image.config_digest,
+            size=len(image.config),
+            open=lambda: io.BytesIO(image.config),
+        )
+        if not has_blob(self._repository, source.digest):
+            with self._progress.step("push", "config", total=source.size) as step:
+                upload(self._repository, source, step=step)
+
+    def _layer(self, layer: Layer, stop: threading.Event) -> None:
+        title = layer.title or str(layer.digest)
+        with self._progress.step("push", title, total=layer.size) as step:
+            if has_blob(self._repository, layer.digest):
+                step.advance(layer.size)
+                return
+            source = Source(
+                digest=layer.digest,
+                size=layer.size,
+                open=lambda: self._open(layer),
+            )
+            upload(self._repository, source, step=_Stoppable(step, stop), mount=self._mounts)
+
+    def _open(self, layer: Layer) -> BinaryIO:
+        """Open a layer's file, fetching it first where the store lacks it."""
+        if not self._store.has(layer.digest):
+            self._fetch(layer)
+        path = self._store.path(layer.digest)
+        if path.stat().st_size != layer.size:
+            raise LockError(
+                f"layer {layer.digest} in the store is damaged: {path}",
+                hint="envbuilder cache verify, then build again",
+            )
+        return path.open("rb")
+
+    def _fetch(self, layer: Layer) -> None:
+        for other in self._origins:
+            if has_blob(other, layer.digest):
+                pull_layers(other, [layer], self._store, self._progress)
+                return
+        raise LockError(
+            f"layer {layer.digest} ({layer.title or 'untitled'}) is neither in the store "
+            f"nor in {self._repository}",
+            hint="build the image again, then push it",
+        )
+
+
+class _StoppedError(EnvbuilderError):
+    """Another transfer failed, so this one was given up; nobody gets to see it."""
+
+
+class _Stoppable:
+    """A step that breaks off its transfer once ``stop`` is set."""
+
+    def __init__(self, step: Step, stop: threading.Event) -> None:
+        self._step = step
+        self._stop = stop
+
+    def advance(self, amount: int) -> None:
+        _check(self._stop)
+        self._step.advance(amount)
+
+
+def _check(stop: threading.Event) -> None:
+    if stop.is_set():
+        raise _StoppedError("given up")
+
+
+def _largest_first(layers: Iterable[Layer]) -> list[Layer]:
+    """Order transfers so that no large one is left alone at the end."""
+    return sorted(layers, key=lambda layer: (-layer.size, layer.digest))
+
+
+def _each(items: Iterable[Item], work: Callable[[Item, threading.Event], None]) -> None:
+    """Do ``work`` for all items, a few at a time; the first failure stops the others."""
+    stop = threading.Event()
+    with ThreadPoolExecutor(WORKERS, thread_name_prefix="transfer") as pool:
+        running = [pool.submit(work, item, stop) for item in items]
+        try:
+            for future in as_completed(running):
+                future.result()
+        except BaseException:
+            stop.set()
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
