@@ -25,6 +25,7 @@ _COMMIT = r"^[0-9a-f]{7,64}$"
 _PYTHON = r"^3\.[0-9]{1,2}$"
 _SUITE = r"^[a-z]+$"
 _FAMILY = r"^[a-z0-9_]+$"
+_ABSOLUTE = r"^(/[A-Za-z0-9._+-]+)+$"
 
 IN_WORDS = {  # for error messages: what each pattern means
     NAME: "lower-case words and digits joined by hyphens",
@@ -36,6 +37,7 @@ IN_WORDS = {  # for error messages: what each pattern means
     _PYTHON: 'a Python version like "3.12"',
     _SUITE: "the name of a Debian suite, like trixie",
     _FAMILY: "the name of a model family, like qwen2_5_omni",
+    _ABSOLUTE: "an absolute path",
 }
 
 Name = Annotated[str, Meta(pattern=NAME, max_length=64)]
@@ -63,10 +65,14 @@ class _Frozen(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tru
 
 
 class Base(_Frozen):
-    """What the environment stands on: a Debian suite, or an image in a registry."""
+    """What the environment stands on: a Debian suite, or an image in a registry.
+
+    ``python`` is the interpreter's path in the base, where it is not ``/usr/bin/pythonX.Y``.
+    """
 
     debian: Annotated[str, Meta(pattern=_SUITE)] | None = None
     image: Line | None = None
+    python: Annotated[str, Meta(pattern=_ABSOLUTE)] | None = None
 
 
 class System(_Frozen):

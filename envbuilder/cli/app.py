@@ -1,0 +1,90 @@
+"""The ``envbuilder`` command: finds subcommands lazily, and is the one error boundary."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from importlib import import_module
+from typing import NoReturn
+
+import click
+
+from envbuilder import __version__
+from envbuilder.errors import EnvbuilderError
+
+COMMANDS = {
+    # The main job and its parts.
+    "init": "Write a commented starter spec.",
+    "lock": "Resolve a spec and pin every artifact by hash.",
+    "fetch": "Bring all locked artifacts into the store.",
+    "build": "Lock, assemble, smoke, seal and record: the main job.",
+    "smoke": "Run the smoke checks against an image or an environment.",
+    # Housekeeping.
+    "cache": "Look at, check and trim the store.",
+    "schema": "Print the JSON schema of a spec.",
+}
+"""Every subcommand and its one-line help, so that ``--help`` need not import any of them."""
+
+
+class LazyGroup(click.Group):
+    """A group whose command NAME lies in ``envbuilder.cli.NAME`` as ``command``."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """List the commands in the order in which a newcomer needs them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import the command's module when it is called."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"envbuilder.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Show the one-line helps."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, prog_name="envbuilder")
+def cli() -> None:
+    """Build reproducible, smoke-tested deployment environments for multimodal models on GPUs.
+
+    NAME is an environment: its spec is lockfiles/NAME.yaml, its lock pylock.NAME.toml beside it.
+    """
+
+
+def main() -> NoReturn:
+    """Run the command line and exit with the code that ``errors`` gives the failure."""
+    try:
+        cli.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        _fail("interrupted", code=130)
+    except KeyboardInterrupt:
+        _fail("interrupted", code=130)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except EnvbuilderError as error:
+        if os.environ.get("ENVBUILDER_DEBUG"):
+            traceback.print_exc()
+        _fail(error.message, hint=error.hint, code=error.exit_code)
+    except BrokenPipeError:
+        # Whoever read our output has gone; Python would complain once more while it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+    sys.exit(0)
+
+
+def _fail(message: str, *, code: int, hint: str = "") -> NoReturn:
+    click.echo(f"{click.style('error:', fg='red', bold=True)} {message}", err=True)
+    if hint:
+        click.echo(f"{click.style('hint:', fg='cyan')} {hint}", err=True)
+    sys.exit(code)

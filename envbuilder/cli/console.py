@@ -1,0 +1,147 @@
+"""Draw progress on stderr: bars on a terminal, lines elsewhere, nothing when asked to be quiet."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from envbuilder.progress import Progress as ProgressProtocol
+from envbuilder.progress import Silent, Step
+
+
+def open_progress(mode: str) -> AbstractContextManager[ProgressProtocol]:
+    """Open the display for ``mode``: auto, tty, plain or quiet."""
+    if mode == "auto":
+        mode = "tty" if sys.stderr.isatty() and os.environ.get("TERM") != "dumb" else "plain"
+    return {"tty": _bars, "plain": _lines, "quiet": _silence}[mode]()
+
+
+def stdout() -> Console:
+    """Give the console for results; plain where stdout is no terminal or NO_COLOR is set."""
+    return Console(highlight=False)
+
+
+@contextmanager
+def _silence() -> Iterator[ProgressProtocol]:
+    yield Silent()
+
+
+@contextmanager
+def _lines() -> Iterator[ProgressProtocol]:
+    yield _Plain()
+
+
+@contextmanager
+def _bars() -> Iterator[ProgressProtocol]:
+    console = Console(stderr=True, highlight=False)
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.fields[phase]:<8}", style="cyan"),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        TextColumn("{task.fields[amount]}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as bars:
+        yield _Bars(bars)
+
+
+class _Bars:
+    """Rich's progress display behind our protocol."""
+
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+
+    @contextmanager
+    def step(
+        self, phase: str, title: str, *, total: int | None = None, unit: str = "bytes"
+    ) -> Iterator[Step]:
+        task = self._bars.add_task(title, total=total, phase=phase, amount="")
+        running = _BarStep(self._bars, task, unit)
+        try:
+            yield running
+        finally:
+            self._bars.remove_task(task)
+        self._bars.console.print(Text(_summary(phase, title, running, unit)))
+
+    def note(self, text: str) -> None:
+        self._bars.console.print(Text(text, style="yellow"))
+
+
+class _Counting:
+    """A step that knows how far it is; ``advance`` may come from several threads."""
+
+    def __init__(self) -> None:
+        self.done = 0
+        self.started = time.monotonic()
+        self._lock = threading.Lock()
+
+    def advance(self, amount: int) -> None:
+        with self._lock:
+            self.done += amount
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.started
+
+
+class _BarStep(_Counting):
+    def __init__(self, bars: Progress, task: TaskID, unit: str) -> None:
+        super().__init__()
+        self._bars = bars
+        self._task = task
+        self._unit = unit
+
+    def advance(self, amount: int) -> None:
+        super().advance(amount)
+        shown = _amount(self.done, self.seconds, self._unit)
+        self._bars.update(self._task, completed=self.done, amount=shown)
+
+
+class _Plain:
+    """One line when a step ends: for logs and CI."""
+
+    @contextmanager
+    def step(
+        self,
+        phase: str,
+        title: str,
+        *,
+        total: int | None = None,  # noqa: ARG002 - the protocol's signature
+        unit: str = "bytes",
+    ) -> Iterator[Step]:
+        running = _Counting()
+        yield running
+        print(_summary(phase, title, running, unit), file=sys.stderr, flush=True)
+
+    def note(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+
+def _summary(phase: str, title: str, step: _Counting, unit: str) -> str:
+    amount = f"  {_amount(step.done, step.seconds, unit)}" if step.done else ""
+    return f"{phase:<8} {title}{amount}  {step.seconds:.1f} s"
+
+
+def _amount(done: int, seconds: float, unit: str) -> str:
+    if unit != "bytes":
+        return f"{done} {unit}"
+    rate = f" ({size_text(done / seconds)}/s)" if seconds > 0.5 else ""
+    return f"{size_text(done)}{rate}"
+
+
+def size_text(size: float) -> str:
+    """Say a number of bytes for people, in decimal units as registries do."""
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.2f} GB"

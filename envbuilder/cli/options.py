@@ -1,0 +1,68 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from envbuilder.errors import UsageError
+
+FOLDER = Path("lockfiles")
+
+_F = TypeVar("_F", bound=Callable[..., object])
+
+
+def environment(command: _F) -> _F:
+    """Add NAME and ``-f/--file``: which spec a command works on."""
+    command = click.argument("name", required=False)(command)
+    return click.option(
+        "-f", "--file", type=click.Path(path_type=Path), help="A spec anywhere, instead of NAME."
+    )(command)
+
+
+def output(command: _F) -> _F:
+    """Add ``-o/--output``: results for people or for programs."""
+    return click.option(
+        "-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True,
+        help="How results are written to stdout.",
+    )(command)  # fmt: skip
+
+
+def progress(command: _F) -> _F:
+    """Add ``--progress``: how work is shown on stderr."""
+    return click.option(
+        "--progress", "progress_mode", type=click.Choice(["auto", "tty", "plain", "quiet"]),
+        default="auto", show_default=True, help="How work is shown on stderr.",
+    )(command)  # fmt: skip
+
+
+def spec_path(name: str | None, file: Path | None) -> Path:
+    """Find the spec that NAME or ``--file`` means; raises UsageError with what there is."""
+    if (name is None) == (file is None):
+        raise UsageError(
+            "expected either the NAME of an environment or --file PATH", hint=_known(FOLDER)
+        )
+    if file is not None:
+        return file
+    path = FOLDER / f"{name}.yaml"
+    if not path.is_file():
+        raise UsageError(
+            f"there is no environment {name!r}: {path} is missing", hint=_known(FOLDER)
+        )
+    return path
+
+
+def _known(folder: Path) -> str:
+    names = sorted(path.stem for path in folder.glob("*.yaml"))
+    if not names:
+        return f"{folder}/ holds no specs; envbuilder init NAME writes one"
+    return f"{folder}/ holds: {', '.join(names)}"
+
+
+def print_json(value: Any) -> None:  # noqa: ANN401 - any JSON value
+    """Write ``value`` to stdout as indented JSON."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
