@@ -1,0 +1,151 @@
+"""The ledger: append-only, whole lines, and what a killed writer leaves."""
+
+import multiprocessing
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from envbuilder.errors import LockError, UsageError
+from envbuilder.ledger import (
+    Entry,
+    Host,
+    append,
+    choose,
+    dump_entry,
+    last_good,
+    ledger_path,
+    now,
+    parse_entry,
+    read,
+)
+from envbuilder.reference import Digest
+
+
+def entry(number: int = 0, **changes: object) -> Entry:
+    values = {
+        "time": "2025-06-29T12:00:00Z",
+        "spec": Digest.of(b"spec"),
+        "lock": Digest.of(b"lock %d" % number),
+        "image": Digest.of(b"image %d" % number),
+        "engine": "embedded",
+        "good": True,
+        "smoke": "12 checks passed",
+        "host": Host(kernel="6.1", runtime="crun 1.8", gpu="H100", driver="560.35"),
+    }
+    return Entry(**values | changes)
+
+
+def test_lies_beside_the_spec() -> None:
+    assert ledger_path(Path("a/omni.yaml")) == Path("a/omni.ledger.jsonl")
+
+
+def test_reads_back_what_was_appended(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "omni.ledger.jsonl"
+    written = [entry(1), entry(2, good=False, event="promote", note="→ stable\nnew line")]
+    for each in written:
+        append(path, each)
+    assert read(path) == (tuple(written), False)
+    assert path.read_bytes() == b"".join(dump_entry(each) for each in written)
+
+
+def test_no_ledger_is_an_empty_one(tmp_path: Path) -> None:
+    assert read(tmp_path / "none") == ((), False)
+
+
+def test_time_is_utc_to_the_second() -> None:
+    assert len(now()) == len("2025-06-29T12:00:00Z")
+    assert now().endswith("Z")
+
+
+@given(cut=st.integers(min_value=1))
+def test_a_torn_last_line_costs_only_itself(
+    tmp_path_factory: pytest.TempPathFactory, cut: int
+) -> None:
+    path = tmp_path_factory.mktemp("torn") / "ledger"
+    line = dump_entry(entry(2))
+    torn = line[: cut % (len(line) - 1)]
+    path.write_bytes(dump_entry(entry(1)) + torn)
+    assert read(path) == ((entry(1),), bool(torn))
+    append(path, entry(3))
+    assert read(path) == ((entry(1), entry(3)), False)
+
+
+def test_a_missing_last_newline_costs_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "ledger"
+    path.write_bytes((dump_entry(entry(1)) + dump_entry(entry(2))).rstrip(b"\n"))
+    assert read(path) == ((entry(1), entry(2)), False)
+    append(path, entry(3))
+    assert read(path)[0] == (entry(1), entry(2), entry(3))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"<<<<<<< HEAD", b"[]", b"{}", b'"text"', dump_entry(entry()).replace(b"sha256", b"md5")],
+)
+def test_names_a_whole_line_that_is_no_entry(tmp_path: Path, line: bytes) -> None:
+    path = tmp_path / "ledger"
+    path.write_bytes(dump_entry(entry(1)) + line.rstrip() + b"\n")
+    with pytest.raises(LockError, match=r"ledger:2 is not a ledger entry"):
+        read(path)
+
+
+def test_refuses_unknown_fields_and_values() -> None:
+    line = dump_entry(entry())
+    for bad in (
+        line.replace(b'"good":true', b'"good":1'),
+        line.replace(b'"build"', b'"burn"'),
+        line.replace(b'"note"', b'"nota"'),
+    ):
+        assert bad != line
+        with pytest.raises(LockError):
+            parse_entry(bad)
+
+
+def test_chooses_by_number_and_by_checksum() -> None:
+    entries = [entry(1), entry(2), entry(1, note="again")]
+    assert choose(entries, "2") == entries[1]
+    assert choose(entries, str(entries[1].image)) == entries[1]
+    assert choose(entries, entries[0].lock.hex[:12]) == entries[2]
+
+
+@pytest.mark.parametrize("text", ["0", "3", "sha256:", "", "zz", "-1", "²"])
+def test_refuses_to_guess(text: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        choose([entry(1), entry(2)], text)
+    assert "history" in caught.value.hint
+
+
+def test_a_start_of_two_checksums_is_ambiguous() -> None:
+    twins = [
+        entry(1, image=Digest("ab" * 32)),
+        entry(2, image=Digest("ab" * 31 + "00")),
+    ]
+    with pytest.raises(UsageError, match="several"):
+        choose(twins, "abab")
+
+
+def test_finds_the_last_good_one() -> None:
+    assert last_good([entry(1), entry(2), entry(3, good=False)]) == entry(2)
+    assert last_good([entry(3, good=False)]) is None
+
+
+def _append_many(path: Path, first: int) -> None:
+    for number in range(first, first + 50):
+        append(path, entry(number))
+
+
+def test_two_processes_append_whole_lines(tmp_path: Path) -> None:
+    path = tmp_path / "ledger"
+    spawn = multiprocessing.get_context("fork")
+    writers = [spawn.Process(target=_append_many, args=(path, start)) for start in (0, 1000)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    entries, torn = read(path)
+    assert not torn
+    assert sorted(e.lock for e in entries) == sorted(
+        entry(n).lock for start in (0, 1000) for n in range(start, start + 50)
+    )
