@@ -1,0 +1,47 @@
+"""Keep the spec and lock texts of good builds in the store, so that rollback needs no git.
+
+The ledger's lock checksum is the key; the texts are blobs that the key's record stands on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .reference import Digest
+
+if TYPE_CHECKING:
+    from .layers.store import Store
+    from .ledger import Entry
+
+_KIND = "known-good"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """The exact bytes of a spec's YAML file and of its sealed lock."""
+
+    spec: bytes
+    lock: bytes
+
+
+def keep(store: Store, lock: Digest, kept: Kept) -> None:
+    """Store the texts that belong to the lock with checksum ``lock``."""
+    texts = {"spec": store.add(kept.spec), "lock": store.add(kept.lock)}
+    plain = {name: str(digest) for name, digest in texts.items()}
+    store.put_record(_KIND, str(lock), plain, blobs=texts.values())
+
+
+def recall(store: Store, lock: Digest) -> Kept | None:
+    """Give the texts back, or None where this store never had them or has lost them."""
+    plain = store.record(_KIND, str(lock))
+    if plain is None:
+        return None
+    return Kept(**{name: store.read(Digest.parse(text)) for name, text in plain.items()})
+
+
+def kept_blobs(store: Store, entries: Iterable[Entry]) -> set[Digest]:
+    """Name the blobs that hold these entries' texts: what a prune of the store must leave."""
+    plains = (store.record(_KIND, str(entry.lock)) for entry in entries)
+    return {Digest.parse(text) for plain in plains if plain for text in plain.values()}

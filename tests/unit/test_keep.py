@@ -1,0 +1,35 @@
+"""Known-good texts: kept in the store, given back byte for byte."""
+
+from pathlib import Path
+
+from envbuilder.keep import Kept, keep, kept_blobs, recall
+from envbuilder.layers.store import Store
+from envbuilder.ledger import Entry
+from envbuilder.reference import Digest
+
+LOCK = Digest.of(b"the lock, unsealed")
+KEPT = Kept(spec="näme: x\r\n".encode(), lock=b"lock-version = '1.0'\n")
+
+
+def test_gives_back_what_was_kept(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    keep(store, LOCK, KEPT)
+    assert recall(store, LOCK) == KEPT
+
+
+def test_knows_what_it_never_had(tmp_path: Path) -> None:
+    assert recall(Store(tmp_path), LOCK) is None
+
+
+def test_names_its_blobs_for_prune(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    keep(store, LOCK, KEPT)
+    entry = Entry(
+        time="2025-06-29T12:00:00Z", spec=LOCK, lock=LOCK, image=LOCK, engine="embedded", good=True
+    )
+    needed = kept_blobs(store, [entry])
+    assert needed == {Digest.of(KEPT.spec), Digest.of(KEPT.lock)}
+    store.prune(keep=needed, unused_for=0)
+    assert recall(store, LOCK) == KEPT
+    store.prune(keep=(), unused_for=0)
+    assert recall(store, LOCK) is None
