@@ -240,9 +240,9 @@ class _Meter:
         """Make the body of ``source`` from ``offset`` on, counted as it is read."""
 
         def opened() -> _Counted:
+            self.show(offset)
             file = source.open()
             file.seek(offset)
-            self.show(offset)
             return _Counted(file, self, offset)
 
         return Body(size=source.size - offset, open=opened)
