@@ -32,17 +32,14 @@ def export(image: Image, store: Store, target: str, *, name: str, progress: Prog
     ``name`` becomes the reference in the index ("omni-cpu:latest"). Raises UsageError for another
     kind of target or one that exists with other content, BuildError where writing fails.
     """
-    if target.startswith("oci:"):
-        path = Path(target.removeprefix("oci:"))
-        if path.exists() and not (path / "oci-layout").is_file() and any(path.iterdir()):
-            raise UsageError(f"{path} exists and is no OCI layout", hint="name an empty folder")
-        write = _write_folder
-    elif target.endswith(".tar"):
-        path = Path(target)
-        write = _write_archive
-    else:
+    as_folder = target.startswith("oci:")
+    if not as_folder and not target.endswith(".tar"):
         raise UsageError(f"{target!r} is no image target", hint="use oci:DIR or PATH.tar")
+    path = Path(target.removeprefix("oci:"))
+    if as_folder and path.is_dir() and any(path.iterdir()) and not (path / "oci-layout").is_file():
+        raise UsageError(f"{path} exists and is no OCI layout", hint="name an empty folder")
     total = sum(layer.size for layer in image.layers)
+    write = _write_folder if as_folder else _write_archive
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with progress.step("export", str(path), total=total), _beside(path) as temporary:

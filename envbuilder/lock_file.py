@@ -59,9 +59,7 @@ def parse_lock(text: str, *, name: str = "lock") -> Lock:
             )
         lock = _lock(data, ours)
         if ours["spec-checksum"] != str(spec_checksum(lock.spec)):
-            raise LockError(
-                f"{name}: the embedded spec was edited: its checksum differs", hint=hint
-            )
+            raise LockError(f"{name}: the embedded spec was edited by hand", hint=hint)
     except tomllib.TOMLDecodeError as error:
         raise LockError(f"{name} is not TOML: {error}", hint=hint) from error
     except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -211,7 +211,8 @@ def _humanise(message: str, path: KeyPath) -> str:
     """Say in words what msgspec says with types and patterns."""
     pattern = _PATTERN.match(message)
     if pattern is not None:
-        return "expected " + IN_WORDS.get(pattern["pattern"], "text of the form " + pattern[1])
+        regex = pattern["pattern"].replace("\\\\", "\\")  # msgspec shows it escaped
+        return f"expected {IN_WORDS.get(regex, f'text of the form {regex}')}"
     if message.startswith("Invalid enum value"):
         choices = next((CHOICES[str(part)] for part in reversed(path) if part in CHOICES), ())
         return f"expected one of {', '.join(choices)}"

@@ -1,0 +1,162 @@
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import pytest
+from packaging.pylock import Pylock
+
+from envbuilder.errors import LockError
+from envbuilder.image import Layer
+from envbuilder.lock import (
+    DebianBase,
+    DebPackage,
+    GitSource,
+    ImageBase,
+    Lock,
+    Seal,
+    SystemPython,
+    Wheel,
+)
+from envbuilder.lock_file import (
+    check_fresh,
+    dump_lock,
+    lock_checksum,
+    lock_path,
+    parse_lock,
+    read_lock,
+    write_lock,
+)
+from envbuilder.reference import Digest
+from envbuilder.spec import from_builtins
+
+SPEC = from_builtins(
+    {
+        "version": 1,
+        "name": "small",
+        "python": "3.13",
+        "base": {"debian": "trixie"},
+        "packages": {"tqdm": "==4.67.1", "mine": {"git": "https://example.org/m", "tag": "v1"}},
+    }
+)
+WHEEL = Wheel(
+    name="tqdm",
+    version="4.67.1",
+    filename="tqdm-4.67.1-py3-none-any.whl",
+    size=78540,
+    sha256=Digest.of(b"tqdm"),
+)
+LAYER = Layer(
+    digest=Digest.of(b"a"), size=3, diff_id=Digest.of(b"b"), title="tqdm 4.67.1", inputs=("x",)
+)
+DEB = DebPackage(
+    name="libc6",
+    version="2.41-12",
+    architecture="amd64",
+    filename="pool/main/g/glibc/libc6_2.41-12_amd64.deb",
+    size=1,
+    sha256=Digest.of(b"c"),
+)
+LOCK = Lock(
+    spec=SPEC,
+    base=DebianBase(
+        suite="trixie", packages=(DEB,), python=(SystemPython(name="torch", version="2.6.0"),)
+    ),
+    wheels=(WHEEL,),
+    sources=(
+        GitSource(
+            name="mine",
+            version="1.0",
+            repository="https://example.org/m",
+            requested="v1",
+            commit="c" * 40,
+            tree="d" * 40,
+            requires=(replace(WHEEL, name="setuptools"),),
+            wheel=replace(WHEEL, name="mine"),
+        ),
+    ),
+    seal=Seal(
+        engine="embedded",
+        layout=1,
+        layers=(LAYER,),
+        config=Digest.of(b"config"),
+        manifest=Digest.of(b"manifest"),
+    ),
+)
+IMAGE_LOCK = replace(
+    LOCK,
+    base=ImageBase(
+        reference="docker.io/library/debian:12",
+        digest=Digest.of(b"m"),
+        config=Digest.of(b"c"),
+        layers=(replace(LAYER, inputs=()),),
+    ),
+    seal=None,
+    sources=(),
+)
+
+
+@pytest.mark.parametrize("lock", [LOCK, IMAGE_LOCK, LOCK.unsealed()])
+def test_a_lock_reads_back_as_it_was_written(lock, tmp_path):
+    path = tmp_path / "pylock.small.toml"
+    write_lock(path, lock)
+    assert read_lock(path) == lock
+    assert path.read_text() == dump_lock(lock)
+    assert path.read_text().endswith("\n")
+    assert [each.name for each in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_lock_is_a_valid_pep_751_file():
+    pylock = Pylock.from_dict(tomllib.loads(dump_lock(LOCK)))
+    assert {package.name: str(package.version) for package in pylock.packages} == {
+        "tqdm": "4.67.1",
+        "mine": "1.0",
+    }
+
+
+def test_a_lock_names_no_host_of_an_artifact():
+    text = dump_lock(replace(LOCK, sources=()).unsealed())
+    assert "://" not in text.replace("https://example.org/m", "")
+
+
+def test_the_checksum_is_the_same_before_and_after_building():
+    assert lock_checksum(LOCK) == lock_checksum(LOCK.unsealed())
+    assert lock_checksum(LOCK) != lock_checksum(replace(LOCK, wheels=()))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("format = 1", "format = 9", "has format 9"),
+        ('python = "3.13"', 'python = "3.12"', "edited by hand"),
+        ('sha256 = "sha256:', 'sha256 = "sha255:', "not a digest"),
+        ("lock-version", "= lock", "is not TOML"),
+        ('architecture = "amd64"\n', "", "not a lock of ours"),
+        ("[tool.envbuilder]", "[tool.other]", "not a lock of ours"),
+        ("size = 3", 'size = "3"', "not a lock of ours"),
+    ],
+)
+def test_a_damaged_lock_is_refused(old, new, says):
+    text = dump_lock(LOCK)
+    assert old in text
+    with pytest.raises(LockError, match=says) as caught:
+        parse_lock(text.replace(old, new, 1), name="x.toml")
+    assert "x.toml" in caught.value.message
+    assert "envbuilder lock" in caught.value.hint
+
+
+def test_a_missing_lock(tmp_path):
+    with pytest.raises(LockError, match="there is no lock"):
+        read_lock(tmp_path / "pylock.none.toml")
+
+
+def test_a_stale_lock_shows_what_changed():
+    check_fresh(LOCK, SPEC, name="small")
+    newer = msgspec.structs.replace(SPEC, packages={**SPEC.packages, "tqdm": "==4.66.0"})
+    with pytest.raises(LockError, match=r"(?s)- .*4\.67\.1.*\+ .*4\.66\.0") as caught:
+        check_fresh(LOCK, newer, name="small")
+    assert caught.value.hint == "envbuilder lock small"
+
+
+def test_the_lock_lies_beside_its_spec():
+    assert lock_path(Path("lockfiles/omni.yaml")) == Path("lockfiles/pylock.omni.toml")

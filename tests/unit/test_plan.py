@@ -1,0 +1,79 @@
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from envbuilder.image import Layer
+from envbuilder.lock import DebianBase, ImageBase, Lock, Wheel
+from envbuilder.plan import BUCKETS, HEAVY, MOST_LAYERS, is_cuda, plan
+from envbuilder.reference import Digest
+from envbuilder.spec import from_builtins
+
+
+def wheel(name, size=1000, version="1.0"):
+    return Wheel(
+        name=name,
+        version=version,
+        filename=f"{name}-{version}-py3-none-any.whl",
+        size=size,
+        sha256=Digest.of(f"{name}{version}".encode()),
+    )
+
+
+def lock(wheels, requested=("app",)):
+    spec = from_builtins(
+        {
+            "version": 1,
+            "name": "x",
+            "python": "3.12",
+            "base": {"debian": "trixie"},
+            "packages": dict.fromkeys(requested, "*"),
+        }
+    )
+    base = DebianBase(suite="trixie", packages=())
+    return Lock(spec=spec, base=base, wheels=tuple(sorted(wheels)))
+
+
+def test_heavy_lie_low_and_what_the_spec_names_lies_on_top():
+    wheels = [wheel("app"), wheel("torch", HEAVY), wheel("six"), wheel("nvidia-cudnn-cu12", HEAVY)]
+    titles = [layer.title for layer in plan(lock(wheels)).layers]
+    assert titles[:2] == ["nvidia-cudnn-cu12 1.0", "torch 1.0"]
+    assert titles[2].startswith("packages ")
+    assert titles[3:] == ["app 1.0"]
+
+
+def test_one_bump_touches_one_layer():
+    wheels = [wheel(f"package-{number}") for number in range(200)]
+    before = plan(lock(wheels)).layers
+    after = plan(lock([wheel("package-7", version="2.0"), *wheels[:7], *wheels[8:]])).layers
+    changed = [pair for pair in zip(before, after, strict=True) if pair[0] != pair[1]]
+    assert len(changed) == 1
+
+
+@given(
+    st.dictionaries(
+        st.from_regex(r"[a-z]{1,8}", fullmatch=True), st.integers(0, 4 * HEAVY), max_size=300
+    ),
+    st.integers(0, 60),
+    st.integers(0, 90),
+)
+def test_every_wheel_lies_in_one_layer_and_layers_are_few(sizes, named, base_layers):
+    wheels = [wheel(name, size) for name, size in sizes.items()]
+    locked = lock(wheels, requested=sorted(sizes)[:named] or ["app"])
+    layer = Layer(digest=Digest.of(b""), size=1, diff_id=Digest.of(b""))
+    base = ImageBase(
+        reference="x", digest=Digest.of(b""), config=Digest.of(b""), layers=(layer,) * base_layers
+    )
+    layers = plan(replace(locked, base=base)).layers
+    assert sorted(w for layer in layers for w in layer.wheels) == sorted(wheels)
+    assert len(layers) + base_layers + 1 <= max(MOST_LAYERS, base_layers + BUCKETS + 1)
+    assert plan(replace(locked, base=base)).layers == layers
+
+
+def test_the_interpreter_is_the_bases_own():
+    assert plan(lock([])).interpreter == "/usr/bin/python3.12"
+
+
+def test_cuda_wheels_make_a_cuda_environment():
+    assert not is_cuda(lock([wheel("torch")]))
+    assert is_cuda(lock([wheel("nvidia-cublas-cu12")]))

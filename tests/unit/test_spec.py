@@ -1,0 +1,146 @@
+import json
+
+import pytest
+
+from envbuilder.document import MAX_BYTES
+from envbuilder.errors import SpecError
+from envbuilder.spec import from_builtins, schema, to_builtins
+from envbuilder.spec_file import load
+
+GOOD = """\
+version: 1
+name: omni-cpu
+python: "3.13"
+base: {debian: trixie}
+system:
+  packages: [python3, python3-torch]
+  site_packages: true
+packages:
+  transformers: "==4.52.4"
+  Pillow: "*"
+  vllm:
+    git: https://example.org/vllm.git
+    branch: main
+    commit: de8f43fbe9
+    build:
+      requires: [cmake]
+      env: {MAX_JOBS: "8"}
+index:
+  exclude_newer: 2025-06-29T00:00:00Z
+smoke:
+  model: {family: qwen2_5_omni}
+  tokens: {audio: 750}
+"""
+
+
+@pytest.fixture
+def spec(tmp_path):
+    """Give a function that loads GOOD with one text replaced by another."""
+
+    def make(old="", new=""):
+        assert old in GOOD
+        path = tmp_path / "spec.yaml"
+        path.write_text(GOOD.replace(old, new, 1))
+        return load(path)
+
+    return make
+
+
+def test_a_good_spec(spec):
+    found = spec()
+    assert [str(r) for r in found.requirements] == ["Pillow", "transformers==4.52.4"]
+    assert list(found.sources) == ["vllm"]
+    assert found.requested == {"pillow", "transformers", "vllm"}
+    assert found.index.exclude_newer == "2025-06-29T00:00:00Z"
+    assert from_builtins(json.loads(json.dumps(to_builtins(found)))) == found
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "place", "says", "hint"),
+    [
+        ("branch", "brnch", "13:5", "unknown key 'brnch'", "did you mean branch?"),
+        ("smoke:", "smok:", "20:1", "unknown key 'smok'", "did you mean smoke?"),
+        ("name:", "name: a\nname:", "3:1", "stands twice (first on line 2)", ""),
+        ('"3.13"', "3.10", "3:1", "3.10 becomes 3.1", 'quote it: "3.10"'),
+        ('"==4.52.4"', "4.52", "9:3", "the number 4.52", 'quote it: "4.52"'),
+        ('"==4.52.4"', '"4.52.4"', "9:3", "not a version specifier", '"==4.52.4"'),
+        ('"==4.52.4"', '" @ https://x"', "9:3", "not a version specifier", ""),
+        ("transformers:", '"transformers>1":', "9:3", "more than a package name", ""),
+        ("Pillow", "Transformers", "10:3", "the same package", "keep one"),
+        ("de8f43fbe9", "main", "14:5", "a commit id of 7 to 64", ""),
+        ("    branch: main\n    commit: de8f43fbe9\n", "", "11:3", "needs a tag", "commit"),
+        ("branch: main", 'branch: "--upload-pack=x"', "13:5", "the name of a git tag", ""),
+        ("{debian: trixie}", "{}", "4:1", "exactly one of debian and image", ""),
+        ("{debian: trixie}", "{image: x}", "7:3", "needs a Debian base", ""),
+        ("audio: 750", "audoi: 750", "22:12", "expected one of audio, image, video", ""),
+        ("audio: 750", "audio: many", "22:12", "expected a whole number", ""),
+        ("python3,", '"python3; rm -rf",', "6:14", "a package name, or NAME=VERSION", ""),
+        ("MAX_JOBS", "MAX-JOBS", "17:13", "the name of an environment variable", ""),
+        ('"8"', '"8\\nRUN x"', "17:13", "one line of text", ""),
+        ("version: 1", "version: 2", "1:1", "version", ""),
+        ("version: 1\n", "", "1:1", "'version' is missing", ""),
+        ("{family: qwen2_5_omni}", "{family: a, path: b}", "21:3", "exactly one of family", ""),
+        ("2025-06-29T00:00:00Z", "someday", "19:3", "not an RFC 3339 moment", ""),
+        ("system:\n", "\tsystem:\n", "5:1", "not valid YAML", "no tabs"),
+        ("omni-cpu", "Omni_CPU", "2:1", "lower-case words", ""),
+    ],
+)
+def test_bad_specs_say_what_where_and_what_next(  # noqa: PLR0917 - one row of the table
+    spec, old, new, place, says, hint
+):
+    with pytest.raises(SpecError) as caught:
+        spec(old, new)
+    assert f"spec.yaml:{place}: " in caught.value.message
+    assert says in caught.value.message
+    assert hint in caught.value.hint
+
+
+def test_all_semantic_problems_come_at_once(tmp_path):
+    (tmp_path / "spec.yaml").write_text(
+        GOOD.replace("{debian: trixie}", "{}").replace('"==4.52.4"', '"4.52.4"')
+    )
+    with pytest.raises(SpecError) as caught:
+        load(tmp_path / "spec.yaml")
+    assert len(caught.value.message.splitlines()) == 2
+
+
+BOMB = "".join(
+    f"{name}: &{name} [{', '.join([value] * 9)}]\n"
+    for name, value in zip("abcdefgh", ["x", *(f"*{c}" for c in "abcdefg")], strict=True)
+)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "is empty"),
+        (b"# only a comment\n", "is empty"),
+        (b"- a\n- b\n", "expected a mapping"),
+        (b"a: \xff\n", "not UTF-8"),
+        (b"a: [1\n", "not valid YAML"),
+        (b"a: !!python/object:os.system x\n", "not a plain value"),
+        (b"1: x\n", "not a plain string"),
+        (b"a: " + b"[" * 5000, "not valid YAML|nested too deeply"),
+        (b"a: " + b"[" * 50 + b"]" * 50, "more than a spec can hold"),
+        (BOMB.encode(), "more than a spec can hold"),
+        (b"a: " + b"x" * MAX_BYTES, "larger than 1,000,000 bytes"),
+    ],
+)
+def test_what_is_no_document(tmp_path, content, says):
+    path = tmp_path / "spec.yaml"
+    path.write_bytes(content)
+    with pytest.raises(SpecError, match=says):
+        load(path)
+
+
+def test_a_missing_file(tmp_path):
+    with pytest.raises(SpecError, match="cannot read") as caught:
+        load(tmp_path / "none.yaml")
+    assert "envbuilder init" in caught.value.hint
+
+
+def test_the_schema_knows_every_key():
+    found = schema()
+    properties = found["$defs"]["Spec"]["properties"]
+    assert {"version", "name", "base", "packages", "smoke"} <= set(properties)
+    assert found["$defs"]["Spec"]["additionalProperties"] is False
