@@ -1,0 +1,97 @@
+"""How a wheel is made again from the layer that took its bytes: one copy on disk, not two.
+
+A complement is what the layer does not hold of the zip (its headers, its directory, the few files
+that installing rewrites) and a list of (offset in the wheel, size, offset in the layer's blob).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from isal import isal_zlib
+
+from envbuilder.errors import BuildError
+from envbuilder.image import canonical_json
+from envbuilder.reference import Digest
+
+from .deflate import read_at
+from .store import Store
+
+Copy = tuple[int, int, int]
+_KIND = "wheel"
+
+
+def join(copies: Iterable[Copy]) -> list[Copy]:
+    """Sort copies by place in the wheel and join those that continue each other."""
+    joined: list[Copy] = []
+    for start, size, at in sorted(copies):
+        if joined:
+            last_start, last_size, last_at = joined[-1]
+            if (last_start + last_size, last_at + last_size) == (start, at):
+                joined[-1] = (last_start, last_size + size, last_at)
+                continue
+        joined.append((start, size, at))
+    return joined
+
+
+def keep(store: Store, *, wheel: Digest, fd: int, layer: Digest, copies: Iterable[Copy]) -> None:
+    """Record how ``wheel`` (open as ``fd``) is made from the blob ``layer``."""
+    joined = join(copies)
+    literals: list[bytes] = []
+    position = 0
+    for start, size, _ in joined:
+        literals += read_at(fd, position, start - position)
+        position = start + size
+    literals += read_at(fd, position, os.fstat(fd).st_size - position)
+    text = canonical_json({"copies": joined}) + b"\n" + b"".join(literals)
+    complement = store.add(isal_zlib.compress(text))
+    value = {"layer": str(layer), "complement": str(complement)}
+    store.put_record(_KIND, str(wheel), value, blobs=[layer, complement])
+
+
+def release(store: Store, wheel: Digest) -> None:
+    """Drop the wheel's own blob where a layer holds its bytes as well."""
+    if store.has(wheel) and store.record(_KIND, str(wheel)) is not None:
+        store.discard(wheel)
+
+
+def has_wheel(store: Store, wheel: Digest) -> bool:
+    """Say whether the store can give out the wheel: as a blob, or out of a layer."""
+    return store.has(wheel) or store.record(_KIND, str(wheel)) is not None
+
+
+@contextmanager
+def wheel_file(store: Store, wheel: Digest) -> Iterator[Path]:
+    """Lend the exact wheel as a file, made again from its layer where need be.
+
+    Raises BuildError where the store does not have it.
+    """
+    with store.scratch() as scratch:
+        path = scratch / "wheel"
+        try:
+            path.hardlink_to(store.path(wheel))  # outlives the blob, which a layer may replace
+        except FileNotFoundError:
+            _make_again(store, wheel, path)
+        yield path
+
+
+def _make_again(store: Store, wheel: Digest, path: Path) -> None:
+    record = store.record(_KIND, str(wheel))
+    if record is None:
+        raise BuildError(f"wheel {wheel} is not in the store {store.root}", hint="fetch it first")
+    layer = store.path(Digest.parse(record["layer"]))
+    text = isal_zlib.decompress(store.read(Digest.parse(record["complement"])))
+    head, _, literals = text.partition(b"\n")
+    position, used = 0, 0
+    with path.open("wb") as out, layer.open("rb") as source:
+        for start, size, at in json.loads(head)["copies"]:
+            out.write(literals[used : used + start - position])
+            used += start - position
+            position = start + size
+            for piece in read_at(source.fileno(), at, size):
+                out.write(piece)
+        out.write(literals[used:])

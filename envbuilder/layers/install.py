@@ -1,0 +1,267 @@
+"""What a wheel becomes when it is installed: paths, modes and the few files that are made anew.
+
+Semantics: PyPA "Binary distribution format", "Recording installed projects", "Entry points" and
+"Direct URL". Where these leave a choice, the result is what ``uv pip install`` makes, byte for
+byte, so that both engines give one tree; ``tests/integration/test_wheel_tree.py`` compares them.
+"""
+
+from __future__ import annotations
+
+import base64
+import configparser
+import csv
+import hashlib
+import io
+import posixpath
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+
+from envbuilder.errors import BuildError, UsageError
+
+from .wheelfile import Member, WheelFile
+
+INSTALLER = b"envbuilder\n"
+
+_LAUNCHER = """\
+#!{python}
+# -*- coding: utf-8 -*-
+import sys
+from {module} import {name}
+if __name__ == "__main__":
+    if sys.argv[0].endswith("-script.pyw"):
+        sys.argv[0] = sys.argv[0][:-11]
+    elif sys.argv[0].endswith(".exe"):
+        sys.argv[0] = sys.argv[0][:-4]
+    sys.exit({call}())
+"""
+_PLACEHOLDER = b"#!python"
+_RESERVED = re.compile(r"python|pythonw|python3(\.\d+)?")
+_VERSIONED_PIP = re.compile(r"pip3\.\d+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """The virtual environment to install into: its Python (``X.Y``) and absolute prefix."""
+
+    python: str
+    prefix: str = "/opt/venv"
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"3\.\d+", self.python):
+            raise UsageError(f"{self.python!r} is not a Python version: expected 3.N")
+        # Shebang lines hold the prefix: no spaces, and 127 bytes in all, or Linux cuts them.
+        if not re.fullmatch(r"(/[A-Za-z0-9_][A-Za-z0-9._-]*)+", self.prefix):
+            raise UsageError(f"{self.prefix!r} is not a plain absolute path")
+        if len(self.prefix) > 100:
+            raise UsageError(f"{self.prefix!r} is too long for the first line of a script")
+
+    @property
+    def root(self) -> str:
+        """The prefix as a path inside a layer, without the leading slash."""
+        return self.prefix[1:]
+
+    @property
+    def site_packages(self) -> str:
+        """The directory of the modules, relative to the prefix."""
+        return f"lib/python{self.python}/site-packages"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class File:
+    """A file (or a directory, whose path ends with ``/``) to be, relative to the image's root."""
+
+    path: str
+    mode: int
+    source: Member | bytes
+
+
+def install(
+    wheel: WheelFile, *, target: Target, requested: bool = False, direct_url: bytes | None = None
+) -> list[File]:
+    """Say which files installing ``wheel`` into ``target`` makes, sorted by path.
+
+    ``requested`` adds REQUESTED; ``direct_url`` is the content of ``direct_url.json`` (PEP 610).
+    Raises BuildError where the wheel breaks the format.
+    """
+    extra = {"INSTALLER": INSTALLER}
+    if requested:
+        extra["REQUESTED"] = b""
+    if direct_url is not None:
+        extra["direct_url.json"] = direct_url
+    return _Installation(wheel, target).files(extra)
+
+
+class _Installation:
+    """One wheel on its way into one target; paths are relative to the target's prefix."""
+
+    def __init__(self, wheel: WheelFile, target: Target) -> None:
+        self._wheel = wheel
+        self._target = target
+        self._stem = _stem(wheel)
+        self._info = f"{self._stem}.dist-info"
+        self._launchers = dict(self._entry_points())
+        self._made: dict[str, tuple[int, Member | bytes]] = {}
+        self._rows: dict[str, tuple[str, str]] = {}
+
+    def files(self, extra: dict[str, bytes]) -> list[File]:
+        self._check_format()
+        recorded = self._recorded()
+        for member in self._wheel.members.values():
+            self._place(member, recorded)
+        for name, content in self._launchers.items():
+            self._generate(f"bin/{name}", 0o755, content)
+        for name, content in extra.items():
+            self._generate(self._in_info(name), 0o644, content)
+        self._made[self._in_info("RECORD")] = (0o644, self._record())
+        files = [
+            File(path=self._image_path(path), mode=mode, source=source)
+            for path, (mode, source) in self._made.items()
+        ]
+        return sorted(files, key=lambda file: file.path)
+
+    # -- members ----------------------------------------------------------------------------
+
+    def _place(self, member: Member, recorded: dict[str, tuple[str, str]]) -> None:
+        path, is_script = self._destination(member.name)
+        if path is None or member.name == f"{self._info}/RECORD":
+            return
+        if is_script and member.is_directory:
+            raise self._broken(f"{member.name!r}: scripts cannot have directories")
+        if is_script and self._wheel.starts_with(member, _PLACEHOLDER):
+            self._generate(path, 0o755, self._with_shebang(self._wheel.read(member.name)))
+            return
+        executable = is_script or member.executable or member.is_directory
+        if path in self._made:
+            raise self._broken(f"it installs {path!r} twice")
+        self._made[path] = (0o755 if executable else 0o644, member)
+        if not member.is_directory:
+            self._rows[path] = recorded.get(member.name, ("", str(member.size)))
+
+    def _destination(self, name: str) -> tuple[str | None, bool]:
+        """Map a member to its path; None where it is not installed. The flag marks scripts."""
+        root, _, rest = name.partition("/")
+        if root != f"{self._stem}.data":
+            return f"{self._target.site_packages}/{name}", False
+        scheme, _, inner = rest.partition("/")
+        if not inner:  # the .data directory and its schemes are no content
+            return None, False
+        match scheme:
+            case "purelib" | "platlib":
+                return f"{self._target.site_packages}/{inner}", False
+            case "headers":
+                project = canonicalize_name(self._stem.partition("-")[0])
+                return f"include/site/python{self._target.python}/{project}/{inner}", False
+            case "scripts":
+                return (None if inner in self._launchers else f"bin/{inner}"), True
+            case "data":
+                return inner, False
+        raise self._broken(f"{name!r}: there is no scheme {scheme!r}")
+
+    def _with_shebang(self, script: bytes) -> bytes:
+        rest = script.partition(b"\n")[2]
+        return f"#!{self._target.prefix}/bin/python\n".encode() + rest
+
+    def _generate(self, path: str, mode: int, content: bytes) -> None:
+        self._made[path] = (mode, content)
+        self._rows[path] = (_record_hash(content), str(len(content)))
+
+    # -- metadata ---------------------------------------------------------------------------
+
+    def _check_format(self) -> None:
+        from installer.utils import parse_metadata_file  # noqa: PLC0415 (slow to import)
+
+        text = self._wheel.read(f"{self._info}/WHEEL").decode("utf-8", "replace")
+        version = str(parse_metadata_file(text)["Wheel-Version"] or "")
+        if version.partition(".")[0].strip() not in {"0", "1"}:
+            raise self._broken(f"its Wheel-Version is {version!r}, only 1.x is known")
+
+    def _entry_points(self) -> Iterator[tuple[str, bytes]]:
+        """Yield the launchers of console and GUI scripts; extras do not matter (PyPA: ignored)."""
+        from installer.utils import parse_entrypoints  # noqa: PLC0415 (slow to import)
+
+        name = f"{self._info}/entry_points.txt"
+        if name not in self._wheel.members:
+            return
+        try:
+            found = list(parse_entrypoints(self._wheel.read(name).decode()))
+        except (ValueError, configparser.Error, AssertionError, AttributeError) as error:
+            raise self._broken(f"{name} cannot be read: {error}") from error
+        for script, module, attribute, _ in found:
+            if _RESERVED.fullmatch(script) or "/" in script or script in {"", ".", ".."}:
+                raise self._broken(f"{name} defines a script named {script!r}")
+            content = self._launcher(module, attribute)
+            if not _VERSIONED_PIP.fullmatch(script):
+                yield script, content
+            if script == "pip3":  # pip's wheel names the Python that built it, not the target
+                yield f"pip{self._target.python}", content
+
+    def _launcher(self, module: str, attribute: str) -> bytes:
+        return _LAUNCHER.format(
+            python=f"{self._target.prefix}/bin/python",
+            module=module,
+            name=attribute.partition(".")[0],
+            call=attribute,
+        ).encode()
+
+    def _recorded(self) -> dict[str, tuple[str, str]]:
+        """Read the wheel's RECORD: member to (hash, size). We do not check these hashes.
+
+        The lock pins the whole wheel and each CRC-32 is checked; a RECORD inside the same file
+        proves nothing more, and hashing every file again would double the cost.
+        """
+        from installer.records import InvalidRecordEntry, parse_record_file  # noqa: PLC0415
+
+        try:
+            text = self._wheel.read(f"{self._info}/RECORD").decode()
+            rows = list(parse_record_file(text.splitlines()))
+        except (ValueError, csv.Error, InvalidRecordEntry) as error:
+            raise self._broken(f"its RECORD cannot be read: {error}") from error
+        return {path: (digest, size) for path, digest, size in rows}
+
+    def _record(self) -> bytes:
+        """Write RECORD: a row per file that is really there, sorted, paths from site-packages."""
+        rows = {self._in_info("RECORD"): ("", "")} | self._rows
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows(
+            sorted(
+                (posixpath.relpath(path, self._target.site_packages), digest, size)
+                for path, (digest, size) in rows.items()
+            )
+        )
+        return text.getvalue().encode()
+
+    def _in_info(self, name: str) -> str:
+        return f"{self._target.site_packages}/{self._info}/{name}"
+
+    def _image_path(self, path: str) -> str:
+        """Follow the environment's ``lib64`` link, which stands in another layer."""
+        if path.startswith("lib64/"):
+            path = f"lib/{path.removeprefix('lib64/')}"
+        return f"{self._target.root}/{path}"
+
+    def _broken(self, why: str) -> BuildError:
+        return BuildError(f"{self._wheel.filename}: {why}", hint="pin another build of it")
+
+
+def _stem(wheel: WheelFile) -> str:
+    """Return ``NAME-VERSION`` as the wheel's only ``.dist-info`` directory spells it."""
+    try:
+        name = parse_wheel_filename(wheel.filename)[0]
+    except InvalidWheelFilename as error:
+        raise BuildError(str(error)) from error
+    tops = {member.partition("/")[0] for member in wheel.members}
+    stems = sorted(top.removesuffix(".dist-info") for top in tops if top.endswith(".dist-info"))
+    if len(stems) != 1 or canonicalize_name(stems[0].partition("-")[0]) != name:
+        raise BuildError(
+            f"{wheel.filename}: expected one .dist-info of {name}, found {stems or 'none'}",
+            hint="pin another build of it",
+        )
+    return stems[0]
+
+
+def _record_hash(content: bytes) -> str:
+    digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest())
+    return f"sha256={digest.decode().rstrip('=')}"

@@ -1,0 +1,62 @@
+"""A thread that takes pieces in order, so that hashing, inflating and writing overlap.
+
+hashlib, isal and file writes let go of the interpreter lock, so lanes really run at once.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+# Pieces that may wait before a slow lane: bounds memory to a few MiB per lane.
+_WAITING = 6
+
+
+class Lane:
+    """Call ``consume`` on each piece, in a thread; use as a context manager."""
+
+    def __init__(self, consume: Callable[[bytes], object]) -> None:
+        self._consume = consume
+        self._pieces: queue.Queue[bytes | None] = queue.Queue(_WAITING)
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop()
+
+    def put(self, piece: bytes) -> None:
+        """Hand over a piece; wait while the lane is behind; raise what ``consume`` raised."""
+        if self._error:
+            raise self._error
+        self._pieces.put(piece)
+
+    def drain(self) -> None:
+        """Wait until every piece is consumed and end the lane; raise what ``consume`` raised."""
+        self._stop()
+        if self._error:
+            raise self._error
+
+    def _stop(self) -> None:
+        if self._thread.is_alive():
+            self._pieces.put(None)
+            self._thread.join()
+
+    def _run(self) -> None:
+        while (piece := self._pieces.get()) is not None:
+            if self._error is None:
+                try:
+                    self._consume(piece)
+                except BaseException as error:  # raised again in the owner's thread
+                    self._error = error

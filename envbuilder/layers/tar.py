@@ -1,0 +1,76 @@
+"""Tar headers as a pure function of path, mode and size: no clock, no owner, no umask.
+
+Format: POSIX.1-1988 ustar; a POSIX.1-2001 (PAX) header precedes an entry only where its path, its
+link or its size does not fit. Order and content are the caller's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+BLOCK = 512
+END = bytes(2 * BLOCK)
+
+# 2000-01-01T00:00:00Z lies inside what zip and FAT times hold, in every time zone.
+MTIME = 946684800
+
+FILE, SYMLINK, DIRECTORY, _PAX = b"0", b"2", b"5", b"x"
+
+_NAME_BYTES = 100
+_SIZE_LIMIT = 8**11
+
+
+def header(path: str, *, mode: int, kind: bytes = FILE, size: int = 0, link: str = "") -> bytes:
+    """Return the block or blocks that announce one entry of ``size`` bytes.
+
+    ``path`` is relative; a directory's ends with ``/``. Owner is 0:0, without names.
+    """
+    records = b"".join(
+        _pax_record(key, value)
+        for key, value, fits in (
+            ("linkpath", link, _fits(link)),
+            ("path", path, _fits(path)),
+            ("size", str(size), size < _SIZE_LIMIT),
+        )
+        if not fits
+    )
+    main = _block(path, mode, kind, size if size < _SIZE_LIMIT else 0, link)
+    if not records:
+        return main
+    announced = _block(f"PaxHeaders/{path}", 0o644, _PAX, len(records), "")
+    return announced + records + padding(len(records)) + main
+
+
+def padding(size: int) -> bytes:
+    """Return the zeros that fill the last block of an entry of ``size`` bytes."""
+    return bytes(-size % BLOCK)
+
+
+def parents(path: str) -> Iterator[str]:
+    """Yield the directories above a relative ``path``, outermost first, each ending with ``/``."""
+    at = path.find("/")
+    while at != -1 and at + 1 < len(path):
+        yield path[: at + 1]
+        at = path.find("/", at + 1)
+
+
+def _fits(name: str) -> bool:
+    return name.isascii() and len(name) <= _NAME_BYTES
+
+
+def _pax_record(key: str, value: str) -> bytes:
+    rest = f" {key}={value}\n".encode()
+    length = len(rest)
+    while length != len(rest) + len(str(length)):  # the length counts its own digits
+        length = len(rest) + len(str(length))
+    return str(length).encode() + rest
+
+
+def _block(path: str, mode: int, kind: bytes, size: int, link: str) -> bytes:
+    def name(text: str) -> bytes:
+        return text.encode("ascii", "replace")[:_NAME_BYTES].ljust(_NAME_BYTES, b"\0")
+
+    before = name(path) + b"%07o\0%07o\0%07o\0%011o\0%011o\0" % (mode, 0, 0, size, MTIME)
+    after = kind + name(link) + b"ustar\0" + b"00" + bytes(64) + b"%07o\0%07o\0" % (0, 0)
+    total = sum(before) + 8 * ord(" ") + sum(after)
+    return (before + b"%06o\0 " % total + after).ljust(BLOCK, b"\0")

@@ -1,0 +1,207 @@
+"""A wheel opened as a zip, strictly: what two readers could understand differently is refused.
+
+Format: PKWARE APPNOTE 6.3 as far as the wheel format (PyPA "Binary distribution format") allows
+it: stored or deflated members, zip64, data descriptors.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import struct
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from isal import isal_zlib
+
+from envbuilder.errors import BuildError
+
+from .deflate import DeflateError, inflate, read_at
+
+_LOCAL = struct.Struct("<4sHHHHHLLLHH")
+_ENCRYPTED, _PATCHED, _STRONG, _UTF8 = 0x1, 0x20, 0x40, 0x800
+# Metadata that we read whole; torch's RECORD, among the longest, has 1 MB.
+_WHOLE = 256 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """A member of a wheel: ``packed`` bytes at ``offset`` of the file hold ``size`` bytes."""
+
+    name: str
+    deflated: bool
+    crc: int
+    size: int
+    packed: int
+    offset: int
+    executable: bool
+
+    @property
+    def is_directory(self) -> bool:
+        """Say whether the member only names a directory."""
+        return self.name.endswith("/")
+
+
+class WheelFile:
+    """An open wheel: its members by name, and their content, checked."""
+
+    def __init__(self, fd: int, filename: str) -> None:
+        self.fd = fd
+        self.filename = filename
+        self.members = {member.name: member for member in _Directory(fd, filename).members()}
+
+    @classmethod
+    @contextmanager
+    def open(cls, path: Path, filename: str) -> Iterator[WheelFile]:
+        """Open the wheel at ``path``, whose own name is ``filename``. Raises BuildError."""
+        fd = os.open(path, os.O_RDONLY)
+        try:
+            yield cls(fd, filename)
+        finally:
+            os.close(fd)
+
+    def pieces(self, member: Member) -> Iterator[tuple[bytes, bytes]]:
+        """Yield (packed piece, its content) of a member; raise BuildError where it lies.
+
+        Memory stays near 2 MiB whatever the member's size is.
+        """
+        raw = read_at(self.fd, member.offset, member.packed)
+        crc = 0
+        try:
+            for piece, content in (
+                inflate(raw, member.size) if member.deflated else ((p, p) for p in raw)
+            ):
+                crc = isal_zlib.crc32(content, crc)
+                yield piece, content
+        except (DeflateError, EOFError) as error:
+            raise BuildError(f"{self.filename}: {member.name!r}: {error}") from error
+        if crc != member.crc:
+            raise BuildError(f"{self.filename}: {member.name!r} does not match its CRC-32")
+
+    def read(self, name: str) -> bytes:
+        """Return the whole content of a (small) member; raise BuildError where there is none."""
+        member = self.members.get(name)
+        if member is None:
+            raise BuildError(f"{self.filename} is not a wheel: it has no {name}")
+        if member.size > _WHOLE:
+            raise BuildError(
+                f"{self.filename}: {name!r} has {member.size} bytes, which is too much"
+            )
+        return b"".join(content for _, content in self.pieces(member))
+
+    def starts_with(self, member: Member, prefix: bytes) -> bool:
+        """Say whether a member's content starts with ``prefix``."""
+        head = b""
+        for _, content in self.pieces(member):
+            head += content
+            if len(head) >= len(prefix):
+                break
+        return head.startswith(prefix)
+
+
+class _Directory:
+    """The central directory of a zip and the checks that it must pass."""
+
+    def __init__(self, fd: int, filename: str) -> None:
+        self._fd = fd
+        self._filename = filename
+
+    def members(self) -> list[Member]:
+        with os.fdopen(os.dup(self._fd), "rb") as file:
+            try:
+                archive = zipfile.ZipFile(file)
+            except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError) as error:
+                raise BuildError(f"{self._filename} is not a wheel: {error}") from error
+        members = [self._member(info) for info in archive.infolist()]
+        self._unique(members)
+        self._apart(members, archive.start_dir)
+        return members
+
+    def _member(self, info: zipfile.ZipInfo) -> Member:
+        mode = info.external_attr >> 16
+        self._plain_path(info)
+        self._plain_kind(info, mode)
+        if info.flag_bits & (_ENCRYPTED | _STRONG | _PATCHED):
+            self._refuse(info.orig_filename, "is encrypted or a patch")
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            self._refuse(info.orig_filename, f"has compression method {info.compress_type}")
+        if info.compress_type == zipfile.ZIP_STORED and info.compress_size != info.file_size:
+            self._refuse(info.orig_filename, "is stored, but states two different sizes")
+        return Member(
+            name=info.orig_filename,  # `filename` ends at a NUL
+            deflated=info.compress_type == zipfile.ZIP_DEFLATED,
+            crc=info.CRC,
+            size=info.file_size,
+            packed=info.compress_size,
+            offset=self._data_offset(info),
+            executable=bool(mode & 0o111),
+        )
+
+    def _plain_path(self, info: zipfile.ZipInfo) -> None:
+        name = info.orig_filename
+        if "\0" in name:
+            self._refuse(name, "has a NUL in its name")
+        if name.startswith("/"):
+            self._refuse(name, "has an absolute path")
+        parts = name.removesuffix("/").split("/")
+        if ".." in parts:
+            self._refuse(name, "climbs out of the wheel")
+        if "" in parts or "." in parts:
+            self._refuse(name, "has an empty or a dot part in its path")
+
+    def _plain_kind(self, info: zipfile.ZipInfo, mode: int) -> None:
+        kind = stat.S_IFMT(mode)
+        if kind == stat.S_IFLNK:
+            self._refuse(info.orig_filename, "is a symbolic link")
+        if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+            self._refuse(info.orig_filename, "is not a regular file")
+        if info.orig_filename.endswith("/") != (kind == stat.S_IFDIR) and kind:
+            self._refuse(
+                info.orig_filename, "is a directory by its name or its mode, but not by both"
+            )
+        if info.orig_filename.endswith("/") and info.file_size:
+            self._refuse(info.orig_filename, "is a directory with content")
+
+    def _data_offset(self, info: zipfile.ZipInfo) -> int:
+        """Find a member's data behind its local header, which must agree with the directory."""
+        name = info.orig_filename.encode("utf-8" if info.flag_bits & _UTF8 else "cp437")
+        head = os.pread(self._fd, _LOCAL.size + len(name), info.header_offset)
+        if len(head) < _LOCAL.size + len(name):
+            self._refuse(info.orig_filename, "lies outside of the file")
+        signature, _, _, method, *_, name_size, extra_size = _LOCAL.unpack_from(head)
+        if (signature, method, name_size, head[_LOCAL.size :]) != (
+            b"PK\x03\x04",
+            info.compress_type,
+            len(name),
+            name,
+        ):
+            self._refuse(info.orig_filename, "has a local header that contradicts the directory")
+        return info.header_offset + _LOCAL.size + int(name_size) + int(extra_size)
+
+    def _unique(self, members: list[Member]) -> None:
+        seen: set[str] = set()
+        for member in members:
+            name = member.name.removesuffix("/")
+            if name in seen:
+                self._refuse(name, "is there twice")
+            seen.add(name)
+
+    def _apart(self, members: list[Member], directory_offset: int) -> None:
+        """Refuse members whose data overlap: the trick behind the densest zip bombs."""
+        end, before = 0, ""
+        for member in sorted(members, key=lambda one: (one.offset, one.packed)):
+            if member.offset < end:
+                self._refuse(member.name, f"overlaps {before!r}")
+            end, before = member.offset + member.packed, member.name
+        if end > directory_offset:
+            self._refuse(before, "overlaps the zip's directory")
+
+    def _refuse(self, name: str, why: str) -> NoReturn:
+        raise BuildError(
+            f"{self._filename}: member {name!r} {why}",
+            hint="the wheel is damaged or hostile; pin another build of it",
+        )
