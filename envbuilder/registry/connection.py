@@ -6,6 +6,7 @@ Also the one place that turns the exceptions of requests and urllib3 into ours.
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
 import threading
 from collections.abc import Iterator
@@ -21,6 +22,19 @@ from envbuilder.errors import NetworkError
 from .settings import Settings
 
 BLOCK = 256 * 1024  # bytes per send and receive; http.client's own 16 KiB halves the speed
+
+
+class _NoQueries(logging.Filter):
+    """Keep query strings out of urllib3's debug lines: signed addresses open what they name."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if isinstance(record.args, tuple):
+            cut = (arg.partition("?")[0] if isinstance(arg, str) else arg for arg in record.args)
+            record.args = tuple(cut)
+        return True
+
+
+logging.getLogger("urllib3.connectionpool").addFilter(_NoQueries())
 
 
 class _Plain(HTTPConnection):
@@ -62,7 +76,7 @@ def _deadline(connection: HTTPConnection) -> Iterator[None]:
     finally:
         timer.cancel()
         if late.is_set():
-            raise TimeoutError(f"no whole answer within {seconds:.0f} seconds")
+            raise TimeoutError(f"no whole answer within {seconds:g} seconds") from None
 
 
 class Adapter(requests.adapters.HTTPAdapter):
@@ -90,9 +104,11 @@ def _use_ours(manager: urllib3.PoolManager) -> None:
 
 def root(error: BaseException) -> BaseException:
     """Find the innermost cause: the outer ones print whole URLs, and those hold secrets."""
-    while (inner := error.__cause__ or error.__context__) is not None:
+    while True:
+        inner = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+        if inner is None:
+            return error
         error = inner
-    return error
 
 
 def reason(error: BaseException) -> str:
