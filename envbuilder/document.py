@@ -56,7 +56,11 @@ def read_document(path: Path) -> Document:
     UTF-8, empty, not YAML, not a mapping, with a duplicate key, a key that is no string, or
     aliases that expand without bound.
     """
-    text = _read_text(path)
+    return parse_document(path, _read_text(path))
+
+
+def parse_document(path: Path, text: str) -> Document:
+    """Read the text of ``path``, which need not be on disk; raises as :func:`read_document`."""
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:
