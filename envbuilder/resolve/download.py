@@ -10,11 +10,10 @@ import base64
 import hashlib
 import netrc
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import BinaryIO
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from envbuilder.errors import NetworkError
@@ -39,11 +38,13 @@ def size_of(url: str) -> int:
         return int(length)
 
 
-def download(url: str, target: BinaryIO, *, sha256: Digest, size: int, step: Step) -> None:
-    """Write the ``size`` bytes at ``url`` to ``target``.
+def download(
+    url: str, write: Callable[[bytes], object], *, sha256: Digest, size: int, step: Step
+) -> None:
+    """Pass the ``size`` bytes at ``url`` to ``write``.
 
     Raises NetworkError where the file is not to be had, or is not the one that was locked: the
-    caller throws the target away then.
+    caller throws away then what was written.
     """
     hasher = hashlib.sha256()
     received = 0
@@ -53,7 +54,7 @@ def download(url: str, target: BinaryIO, *, sha256: Digest, size: int, step: Ste
             received += len(chunk)
             if received > size:
                 break
-            target.write(chunk)
+            write(chunk)
             step.advance(len(chunk))
     if received != size or hasher.hexdigest() != sha256.hex:
         name = unquote(urlsplit(url).path.rsplit("/", 1)[-1])

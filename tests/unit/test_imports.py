@@ -14,7 +14,7 @@ ROOMS = [  # each line may import from all lines above it, and from itself
     {"spec_file", "lock"},
     {"lock_file", "ledger"},
     {"plan", "layers"},
-    {"layout", "registry", "runtime", "smoke"},
+    {"layout", "registry", "runtime", "smoke", "keep"},
     {"resolve", "inspect"},
     {"sources", "evidence", "difference"},
     {"assemble", "render", "buildkit", "verify", "diff", "doctor"},
@@ -29,7 +29,7 @@ OWNERS = {
     "git": {"resolve", "sources", "bump", "bisect"},
     "click": {"cli"},
     "rich": {"cli"},
-    "yaml": {"document"},
+    "yaml": {"document", "runtime"},
     "jinja2": {"render", "smoke"},
 }
 FREE = {"__init__"}

@@ -1,0 +1,218 @@
+"""Plan and store -> OCI image: the embedded engine. No daemon, no compressor, no clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from threading import Event
+from typing import Any
+
+from .image import OCI_CONFIG, OCI_MANIFEST, Image, Layer, canonical_json
+from .layers.files import Content, Files, files_layer, venv_skeleton
+from .layers.install import Target
+from .layers.store import Store
+from .layers.wheel import LAYOUT_VERSION, Wheel, wheel_layer, written_paths
+from .lock import GitSource, Lock, Seal
+from .lock import Wheel as LockedWheel
+from .lock_file import dump_lock, lock_checksum
+from .plan import PREFIX, Plan, WheelLayer, is_requested, plan, source_for
+from .progress import Progress
+from .settings import image_settings
+
+METADATA = "/usr/share/envbuilder"
+"""Where every image carries its own lock."""
+CREATED = "2000-01-01T00:00:00Z"
+"""The moment in every config: a clock would make two builds differ."""
+_DOWNLOADS = 4
+_LAYERINGS = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Foundation:
+    """What the Python layers lie on, and the settings that come with it (OCI ``config``)."""
+
+    layers: tuple[Layer, ...]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+def assemble(
+    lock: Lock,
+    *,
+    store: Store,
+    foundation: Callable[[], Foundation],
+    bring: Callable[[LockedWheel, Event], None],
+    progress: Progress,
+) -> Image:
+    """Build the image of ``lock``; its layers, config and manifest are in ``store`` afterwards.
+
+    ``foundation`` makes or finds the base's layers, ``bring`` puts one wheel into the store, and
+    gives up when its event is set; both run beside the layering. Every source's wheel must be known. Raises what these two raise, and
+    BuildError.
+    """
+    planned = plan(lock)
+    target = Target(python=planned.python, prefix=PREFIX)
+    stop = Event()
+    with _pool(_DOWNLOADS) as downloads, _pool(_LAYERINGS) as layerings, _pool(1) as beside:
+        base = beside.submit(foundation)
+        brought = {
+            wheel: downloads.submit(bring, wheel, stop)
+            for wheel in _largest_first(wheel for each in planned.layers for wheel in each.wheels)
+        }
+
+        def layer(group: WheelLayer) -> Layer:
+            for wheel in group.wheels:
+                brought[wheel].result()
+            return _wheel_layer(lock, group, target=target, store=store, progress=progress)
+
+        made = [layerings.submit(layer, group) for group in planned.layers]
+        try:
+            wheels = tuple(future.result() for future in made)
+            below = base.result()
+        except BaseException:
+            stop.set()
+            for pool in (downloads, layerings, beside):
+                pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    _warn_of_conflicts(lock, planned, target=target, store=store, progress=progress)
+    top = _environment_layer(lock, planned, target=target, store=store)
+    return _image(lock, (*below.layers, *wheels, top), below.settings, store)
+
+
+def seal(lock: Lock, image: Image, *, engine: str) -> Lock:
+    """Write into the lock what building it gave."""
+    sealed = Seal(
+        engine=engine,
+        layout=LAYOUT_VERSION,
+        layers=image.layers,
+        config=image.config_digest,
+        manifest=image.digest,
+    )
+    return replace(lock, seal=sealed)
+
+
+def lock_in_image(lock: Lock) -> str:
+    """Name the file in the image that holds its own, unsealed lock."""
+    return f"{METADATA}/pylock.{lock.spec.name}.toml"
+
+
+def _pool(workers: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(max_workers=workers, thread_name_prefix="assemble")
+
+
+def _largest_first(wheels: Iterable[LockedWheel]) -> list[LockedWheel]:
+    return sorted(wheels, key=lambda wheel: (-wheel.size, wheel))
+
+
+def _wheel_layer(
+    lock: Lock, group: WheelLayer, *, target: Target, store: Store, progress: Progress
+) -> Layer:
+    made = wheel_layer(
+        store,
+        [_installed(lock, wheel) for wheel in group.wheels],
+        target=target,
+        title=group.title,
+        progress=progress,
+    )
+    return replace(made, inputs=tuple(str(wheel.sha256) for wheel in group.wheels))
+
+
+def _installed(lock: Lock, wheel: LockedWheel) -> Wheel:
+    source = source_for(lock, wheel)
+    return Wheel(
+        filename=wheel.filename,
+        sha256=wheel.sha256,
+        requested=is_requested(lock, wheel),
+        direct_url=None if source is None else direct_url(source),
+    )
+
+
+def direct_url(source: GitSource) -> bytes:
+    """Give the ``direct_url.json`` of a git source (PEP 610)."""
+    url: dict[str, Any] = {
+        "url": source.repository,
+        "vcs_info": {
+            "vcs": "git",
+            "commit_id": source.commit,
+            "requested_revision": source.requested,
+        },
+    }
+    if source.subdirectory is not None:
+        url["subdirectory"] = source.subdirectory
+    return canonical_json(url)
+
+
+def _warn_of_conflicts(
+    lock: Lock, planned: Plan, *, target: Target, store: Store, progress: Progress
+) -> None:
+    """Name wheels that write other bytes to one path; the layer that lies higher wins."""
+    key = str(lock_checksum(lock))
+    conflicts = store.record("conflicts", key)
+    if conflicts is None:
+        conflicts = _conflicts(lock, planned, target=target, store=store)
+        store.put_record("conflicts", key, conflicts, blobs=[])
+    for path, loser, winner in conflicts:
+        progress.note(f"warning: {winner} overwrites {path} of {loser}")
+
+
+def _conflicts(
+    lock: Lock, planned: Plan, *, target: Target, store: Store
+) -> list[tuple[str, str, str]]:
+    owners: dict[str, tuple[str, tuple[int, int]]] = {}
+    found = []
+    for wheel in (wheel for group in planned.layers for wheel in group.wheels):
+        written = written_paths(store, _installed(lock, wheel), target=target)
+        for path, content in written.items():
+            if path in owners and owners[path][1] != content:
+                found.append((path, owners[path][0], wheel.filename))
+            owners[path] = (wheel.filename, content)
+    return found
+
+
+def _environment_layer(lock: Lock, planned: Plan, *, target: Target, store: Store) -> Layer:
+    """Make the last, small layer: the virtual environment's skeleton and the lock itself."""
+    files: Files = {
+        **venv_skeleton(
+            target,
+            interpreter=planned.interpreter,
+            system_site_packages=lock.spec.system.site_packages,
+        ),
+        f"{METADATA}/pylock.{lock.spec.name}.toml": Content(
+            data=dump_lock(lock.unsealed()).encode()
+        ),
+    }
+    layer = files_layer(store, files, title=f"environment {lock.spec.name}")
+    return replace(layer, inputs=(str(lock_checksum(lock)),))
+
+
+def _image(
+    lock: Lock, layers: tuple[Layer, ...], settings: Mapping[str, Any], store: Store
+) -> Image:
+    operating_system, _, architecture = lock.spec.platform.partition("/")
+    config = canonical_json(
+        {
+            "architecture": architecture,
+            "config": image_settings(lock, settings),
+            "created": CREATED,
+            "history": [{"created": CREATED, "created_by": layer.title} for layer in layers],
+            "os": operating_system,
+            "rootfs": {"type": "layers", "diff_ids": [str(layer.diff_id) for layer in layers]},
+        }
+    )
+    manifest = canonical_json(
+        {
+            "schemaVersion": 2,
+            "mediaType": OCI_MANIFEST,
+            "config": {
+                "mediaType": OCI_CONFIG,
+                "digest": str(store.add(config)),
+                "size": len(config),
+            },
+            "layers": [
+                {"mediaType": layer.media_type, "digest": str(layer.digest), "size": layer.size}
+                for layer in layers
+            ],
+        }
+    )
+    store.add(manifest)
+    return Image(manifest=manifest, config=config, layers=layers)

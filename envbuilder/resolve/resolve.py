@@ -1,0 +1,152 @@
+"""Spec -> Lock: base first, since it decides which wheels fit, then the Python packages."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+
+from envbuilder.errors import ResolutionError
+from envbuilder.image import Layer
+from envbuilder.layers.store import Store
+from envbuilder.lock import DebianBase, ImageBase, Lock, Wheel
+from envbuilder.progress import Progress
+from envbuilder.reference import ImageRef
+from envbuilder.registry.client import Client
+from envbuilder.registry.images import fetch_image
+from envbuilder.registry.manifests import Platform
+from envbuilder.spec import Spec
+
+from .debian import lock_base
+from .python import PythonTarget, resolve_python
+
+EVERYTHING = "*"
+SYSTEM = "system"
+"""Names for ``release`` beside those of packages."""
+
+_IMAGE_GLIBC = 28  # what wheels may count on where the base image does not tell its glibc
+
+
+def resolve(
+    spec: Spec,
+    *,
+    store: Store,
+    progress: Progress,
+    previous: Lock | None = None,
+    release: Collection[str] = (),
+) -> Lock:
+    """Pin every artifact of ``spec``.
+
+    What ``previous`` pinned is kept unless the spec forces something else, or ``release`` names it:
+    a package, SYSTEM for the base and its packages, or EVERYTHING. Raises ResolutionError,
+    NetworkError and MissingToolError.
+    """
+    keep = previous if EVERYTHING not in release else None
+    base = _base(spec, keep if SYSTEM not in release else None, store=store, progress=progress)
+    return Lock(
+        spec=spec,
+        base=base,
+        wheels=_wheels(spec, base, keep, frozenset(release), progress=progress),
+    )
+
+
+def python_target(spec: Spec, base: DebianBase | ImageBase) -> PythonTarget:
+    """Say what wheels must run on, as far as the base tells."""
+    return PythonTarget(python=spec.python, platform=spec.platform, glibc=_glibc(base))
+
+
+def _base(
+    spec: Spec, previous: Lock | None, *, store: Store, progress: Progress
+) -> DebianBase | ImageBase:
+    held = previous.base if previous is not None else None
+    if spec.base.image is not None:
+        same = isinstance(held, ImageBase) and _names(spec.base.image, held)
+        return held if same and isinstance(held, ImageBase) else _image_base(spec, progress)
+    assert spec.base.debian is not None  # noqa: S101 - the spec's own check
+    same_suite = isinstance(held, DebianBase) and held.suite == spec.base.debian
+    base = lock_base(
+        suite=spec.base.debian,
+        packages=spec.system.packages,
+        architecture=spec.platform.partition("/")[2],
+        store=store,
+        progress=progress,
+        held=held.packages if same_suite and isinstance(held, DebianBase) else (),
+    )
+    _check_python(spec, base)
+    return base
+
+
+def _names(reference: str, base: ImageBase) -> bool:
+    return str(ImageRef.parse(reference)) == base.reference
+
+
+def _image_base(spec: Spec, progress: Progress) -> ImageBase:
+    ref = ImageRef.parse(spec.base.image or "")
+    with Client.from_environment() as client, progress.step("resolve", str(ref), unit="items"):
+        image = fetch_image(client, ref, Platform.parse(spec.platform))
+    return ImageBase(
+        reference=str(ref),
+        digest=image.digest,
+        config=image.config_digest,
+        layers=tuple(_plain(layer) for layer in image.layers),
+    )
+
+
+def _plain(layer: Layer) -> Layer:
+    return Layer(
+        digest=layer.digest,
+        size=layer.size,
+        diff_id=layer.diff_id,
+        media_type=layer.media_type,
+        title="base",
+    )
+
+
+def _check_python(spec: Spec, base: DebianBase) -> None:
+    """Find out now, not in the container, that the suite has another Python than the spec."""
+    if spec.base.python is not None:
+        return
+    found = {
+        match[1] for deb in base.packages if (match := re.fullmatch(r"python(3\.\d+)", deb.name))
+    }
+    if spec.python in found:
+        return
+    if found:
+        raise ResolutionError(
+            f"Debian {base.suite} has Python {', '.join(sorted(found))}, not {spec.python}",
+            hint=f'python: "{max(found)}", or another suite',
+        )
+    raise ResolutionError(
+        f"the base has no Python {spec.python}", hint="system: {packages: [python3]}"
+    )
+
+
+def _wheels(
+    spec: Spec,
+    base: DebianBase | ImageBase,
+    previous: Lock | None,
+    release: frozenset[str],
+    *,
+    progress: Progress,
+) -> tuple[Wheel, ...]:
+    held = {} if previous is None else {wheel.name: wheel.version for wheel in previous.wheels}
+    provided: set[str] = set()
+    if spec.system.site_packages and isinstance(base, DebianBase):
+        provided = {found.name for found in base.python} - spec.requested
+    with progress.step("resolve", "Python packages", unit="items") as step:
+        wheels = resolve_python(
+            [str(each) for each in spec.requirements],
+            target=python_target(spec, base),
+            index=spec.index,
+            held={name: version for name, version in held.items() if name not in release},
+            provided=sorted(provided),
+        )
+        step.advance(len(wheels))
+    return wheels
+
+
+def _glibc(base: DebianBase | ImageBase) -> int:
+    if isinstance(base, DebianBase):
+        for deb in base.packages:
+            if deb.name == "libc6" and (match := re.match(r"(?:\d+:)?2\.(\d+)", deb.version)):
+                return int(match[1])
+    return _IMAGE_GLIBC
