@@ -1,0 +1,171 @@
+"""What we keep of a remote git repository, so that no commit crosses the network twice.
+
+Two bare repositories per address, since they answer different questions:
+
+``history.git`` holds the commits of every branch and tag without their files (``tree:0``, where
+the server allows it): is this commit on that branch, what does a short id mean, which tag is near.
+It is only fetched for a pin that asks such a question.
+
+``content.git`` holds single commits whole, without their past (depth 1): what is built. A second
+commit costs only the files that the first did not have.
+
+Beside them ``refs`` holds what the server's branches and tags were when it was last asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from envbuilder.errors import NetworkError, ResolutionError
+from envbuilder.lock_file import write_text
+from envbuilder.reference import Digest
+
+from .repository import Repository
+
+if TYPE_CHECKING:
+    from envbuilder.layers.store import Store
+    from envbuilder.progress import Progress
+
+    from .address import Address
+
+_ALL = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refs:
+    """A server's branches and tags: name -> full id. ``tags`` are peeled, ``tips`` are not."""
+
+    heads: Mapping[str, str]
+    tags: Mapping[str, str]
+    tips: Mapping[str, str]
+
+    @classmethod
+    def parse(cls, text: str) -> Refs:
+        """Read what ``git ls-remote`` prints; ``NAME^{}`` is what an annotated tag points at."""
+        pairs = [line.split("\t") for line in text.splitlines()]
+        found = {name: commit for commit, name in pairs}
+        tips = {name: commit for name, commit in found.items() if not name.endswith("^{}")}
+        tags = {
+            name.removeprefix("refs/tags/"): found.get(f"{name}^{{}}", commit)
+            for name, commit in tips.items()
+            if name.startswith("refs/tags/")
+        }
+        heads = {
+            name.removeprefix("refs/heads/"): commit
+            for name, commit in tips.items()
+            if name.startswith("refs/heads/")
+        }
+        return cls(heads=heads, tags=tags, tips=tips)
+
+    @property
+    def object_format(self) -> str:
+        """The hash that the repository uses, told by the length of its ids."""
+        return "sha256" if any(len(commit) == 64 for commit in self.tips.values()) else "sha1"
+
+
+class Mirror:
+    """Our copy of the repository at ``address``, kept in ``store``; safe in several processes.
+
+    ``offline``: only what was fetched before counts. Errors: NetworkError (server out of reach,
+    login refused), ResolutionError (no such repository or commit), BuildError (disk full).
+    """
+
+    def __init__(
+        self, address: Address, *, store: Store, progress: Progress, offline: bool = False
+    ) -> None:
+        self.address = address
+        self._store = store
+        self._progress = progress
+        self._offline = offline
+        self._name = f"{address.slug}-{Digest.of(address.text.encode()).hex[:16]}"
+        self.path = store.root / "git" / self._name
+        self._history = Repository(path=self.path / "history.git", address=address)
+        self._content = Repository(path=self.path / "content.git", address=address)
+
+    @cached_property
+    def refs(self) -> Refs:
+        """Ask the server for its branches and tags, once."""
+        place = self.path / "refs"
+        if self._offline:
+            if not place.exists():
+                raise self._cut_off("its branches and tags are")
+            return Refs.parse(place.read_text(encoding="utf-8"))
+        with self._fetching("branches and tags"):
+            self._content.path.mkdir(parents=True, exist_ok=True)
+            asked = ("ls-remote", "--quiet", "--heads", "--tags", "--", self.address.text)
+            text = self._content.run(*asked, network=True).decode(errors="replace")
+            write_text(place, text)
+        return Refs.parse(text)
+
+    @property
+    def history(self) -> Repository:
+        """Give the commits of every branch and tag, as of :attr:`refs`."""
+        wanted = dict(self.refs.tips)
+        if self._known() == wanted:
+            return self._history
+        if self._offline:
+            raise self._cut_off("its history is")
+        with self._fetching("history"):
+            self._history.prepare(object_format=self.refs.object_format)
+            flags = ("--filter=tree:0", "--prune", "--force", "--no-tags")
+            self._fetch(self._history, *flags, "origin", *_ALL)
+        return self._history
+
+    def content(self, commit: str) -> Repository:
+        """Give a repository that holds ``commit`` (full id) with all its files."""
+        for repository in (self._content, self._history):
+            if repository.has(f"{commit}^{{tree}}") and self._whole(repository, commit):
+                return repository
+        if self._offline:
+            raise self._cut_off(f"commit {commit} is")
+        with self._fetching(commit[:12]):
+            kind = "sha256" if len(commit) == 64 else "sha1"
+            self._content.prepare(object_format=kind)
+            self._fetch_commit(commit)
+            # The ref is what says that all of the commit arrived: a killed fetch leaves none.
+            self._content.run("update-ref", f"refs/envbuilder/{commit}", commit)
+        return self._content
+
+    def _whole(self, repository: Repository, commit: str) -> bool:
+        if repository is self._content:
+            return repository.has(f"refs/envbuilder/{commit}")
+        return True  # the server knows no filters, so the history came with its files
+
+    def _known(self) -> dict[str, str]:
+        if not self._history.exists:
+            return {}
+        listed = self._history.run("for-each-ref", "--format=%(objectname)%09%(refname)")
+        return dict(Refs.parse(listed.decode(errors="replace")).tips)
+
+    def _fetch_commit(self, commit: str) -> None:
+        try:
+            self._fetch(self._content, "--depth=1", "--no-tags", "origin", commit)
+        except ResolutionError:
+            # An old server gives commits only by branch or tag: take all of them, once.
+            shallow = (self._content.path / "shallow").exists()
+            flags = ("--unshallow",) if shallow else ()
+            self._fetch(self._content, "--no-tags", *flags, "origin", *_ALL)
+            if not self._content.has(f"{commit}^{{commit}}"):
+                raise ResolutionError(
+                    f"{self.address} has no commit {commit}",
+                    hint="was the branch rewritten? `git ls-remote` shows what is there now",
+                ) from None
+
+    def _fetch(self, repository: Repository, *arguments: str) -> None:
+        repository.run("fetch", "--quiet", "--no-write-fetch-head", *arguments, network=True)
+
+    @contextmanager
+    def _fetching(self, what: str) -> Iterator[None]:
+        title = f"{self.address.slug}: {what}"
+        with self._store.lock(f"git-{self._name}"), self._progress.step("git", title):
+            yield
+
+    def _cut_off(self, what: str) -> NetworkError:
+        return NetworkError(
+            f"{self.address}: {what} not on this machine, and --offline forbids to fetch",
+            hint="run once without --offline",
+        )

@@ -1,0 +1,164 @@
+"""One bare git repository of ours, and git itself, run so that nothing but its job happens.
+
+The user's own git configuration counts where it says how to reach a server (credential helpers,
+``insteadOf``, proxies, certificates); hooks, other protocols and prompts do not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from envbuilder.errors import BuildError, MissingToolError, NetworkError, ResolutionError
+
+from .address import PROTOCOLS, Address
+from .git_errors import explain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from git import Git, GitCommandError
+
+_OPTIONS = {
+    "core.hooksPath": os.devnull,
+    "core.fsmonitor": "false",
+    "fetch.recurseSubmodules": "false",
+    "fetch.writeCommitGraph": "false",
+    "gc.auto": "0",  # what we keep is held by refs of ours; repacking would only take time
+    "maintenance.auto": "false",
+    "http.lowSpeedLimit": "1",  # bytes per second; a dead connection ends after the time below
+    "http.lowSpeedTime": "120",
+}
+_SECRET = re.compile(r"(?<=://)[^/@\s]+@")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repository:
+    """A bare repository at ``path`` that fetches from ``address``."""
+
+    path: Path
+    address: Address
+
+    def prepare(self, *, object_format: str) -> None:
+        """Make the repository where there is none, and clear what a killed git left in it.
+
+        The caller holds the mirror's lock: a ``*.lock`` file found here has no living owner.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        if not (self.path / "HEAD").exists():
+            self.run("init", "--quiet", "--bare", "--template=", f"--object-format={object_format}")
+            self.run("config", "remote.origin.url", self.address.text)
+        for stale in [*self.path.rglob("*.lock"), *self.path.glob("objects/pack/tmp_*")]:
+            stale.unlink(missing_ok=True)
+
+    @property
+    def exists(self) -> bool:
+        """Tell whether anything was ever fetched into it."""
+        return (self.path / "HEAD").exists()
+
+    def run(self, *arguments: str, network: bool = False) -> bytes:
+        """Run ``git ARGUMENTS`` in the repository and return its standard output.
+
+        Without ``network`` git can reach no server, whatever a partial clone would like to fetch.
+        Raises what :func:`explain` makes of git's error.
+        """
+        git, failure = _gitpython()
+        try:
+            output: bytes = git(self.path).execute(
+                self._command(*arguments),
+                env=self._environment(network=network),
+                stdout_as_string=False,
+                strip_newline_in_stdout=False,
+            )
+        except failure as error:
+            raise explain(self.address, _text(error.stderr)) from error
+        return output
+
+    @contextmanager
+    def blobs(self, names: Sequence[str]) -> Iterator[Iterator[bytes]]:
+        """Read the contents of blobs, in the order of ``names`` (full ids), one at a time.
+
+        Each is checked against its name. Raises BuildError where one is missing or damaged.
+        """
+        git, _ = _gitpython()
+        with tempfile.TemporaryFile() as wanted:
+            wanted.write("".join(f"{name}\n" for name in names).encode())
+            wanted.seek(0)
+            process = git(self.path).execute(
+                self._command("cat-file", "--batch", "--buffer"),
+                istream=wanted,
+                env=self._environment(network=False),
+                as_process=True,
+            )
+            try:
+                yield self._contents(process.stdout, names)
+            finally:
+                process.stdout.close()
+                process.wait_quietly()
+
+    def ask(self, *arguments: str) -> str | None:
+        """Run a question to the repository itself; None where git answers by failing."""
+        try:
+            return self.run(*arguments).decode(errors="replace").strip()
+        except (ResolutionError, NetworkError):
+            return None
+
+    def has(self, name: str) -> bool:
+        """Tell whether object ``name`` (full id, or ``id^{tree}``) is here, without fetching."""
+        return self.exists and self.ask("cat-file", "-e", name) is not None
+
+    def _contents(self, stream: BinaryIO, names: Sequence[str]) -> Iterator[bytes]:
+        for name in names:
+            head = stream.readline().split()
+            content = stream.read(int(head[2])) if head[1:2] == [b"blob"] else b""
+            if len(head) != 3 or _blob_name(content, like=name) != name:
+                raise BuildError(
+                    f"the copy of {self.address} in {self.path} is damaged at {name}",
+                    hint=f"rm -r {self.path}, and run again: it is fetched anew",
+                )
+            stream.read(1)
+            yield content
+
+    def _command(self, *arguments: str) -> list[str]:
+        options = [("-c", f"{key}={value}") for key, value in _OPTIONS.items()]
+        return ["git", *chain.from_iterable(options), *arguments]
+
+    def _environment(self, *, network: bool) -> dict[str, str]:
+        """Point git at this repository alone, also where a git hook started us."""
+        return {
+            "GIT_DIR": str(self.path),
+            "GIT_OBJECT_DIRECTORY": str(self.path / "objects"),
+            "GIT_ALTERNATE_OBJECT_DIRECTORIES": "",
+            "GIT_ALLOW_PROTOCOL": ":".join(PROTOCOLS) if network else "none",
+            "GIT_TERMINAL_PROMPT": "0",
+            "LC_ALL": "C",
+        }
+
+
+def _blob_name(content: bytes, *, like: str) -> str:
+    """Give git's name of a blob: SHA-1, or SHA-256 in the repositories that use that."""
+    kind = "sha256" if len(like) == 64 else "sha1"
+    return hashlib.new(kind, b"blob %d\0" % len(content) + content).hexdigest()
+
+
+def _gitpython() -> tuple[type[Git], type[GitCommandError]]:
+    """Load GitPython; it does not import without git."""
+    if shutil.which("git") is None:
+        raise MissingToolError("git is not installed", hint="apt-get install git")
+    from git import Git, GitCommandError  # noqa: PLC0415 (slow to load, and only needed here)
+
+    return Git, GitCommandError
+
+
+def _text(stderr: str | bytes) -> str:
+    text = stderr.decode(errors="replace") if isinstance(stderr, bytes) else str(stderr)
+    text = re.sub(r"^\s*stderr: '(.*)'$", r"\1", text.strip(), flags=re.DOTALL)
+    return _SECRET.sub("", text).strip()

@@ -1,0 +1,320 @@
+"""Pins of a spec against real git servers: what is found, what is refused, what crosses over."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from envbuilder.errors import NetworkError, ResolutionError
+from envbuilder.layers.store import Store
+from envbuilder.lock import GitSource
+from envbuilder.progress import Silent
+from envbuilder.resolve.address import Address
+from envbuilder.resolve.git import Revision, resolve_git
+from envbuilder.resolve.mirror import Mirror
+from envbuilder.spec import GitPackage
+from tests.servers.git import GitHttp, git_daemon, git_http
+from tests.servers.git_repositories import BORN, Origin
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(autouse=True)
+def _no_user_configuration(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("GIT_CONFIG_SYSTEM", "/dev/null")
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    (tmp_path / "home").mkdir()
+
+
+@pytest.fixture
+def store(tmp_path) -> Store:
+    return Store(tmp_path / "store")
+
+
+@pytest.fixture
+def origin(tmp_path) -> Origin:
+    return Origin.create(tmp_path / "served" / "proj")
+
+
+@pytest.fixture
+def server(tmp_path, origin):
+    with git_http(tmp_path / "served") as running:
+        yield running
+
+
+def mirror_of(url: str, store: Store, **more) -> Mirror:
+    return Mirror(Address.parse(url), store=store, progress=Silent(), **more)
+
+
+def resolve(url: str, store: Store, *, locked: GitSource | None = None, **pin) -> Revision:
+    package = GitPackage(git=url, **pin)
+    return resolve_git("proj", package, mirror=mirror_of(url, store), locked=locked)
+
+
+def locked_at(url: str, revision: Revision) -> GitSource:
+    return GitSource(
+        name="proj",
+        version="1",
+        repository=url,
+        requested=revision.requested,
+        commit=revision.commit,
+        tree=revision.tree,
+        requires=(),
+    )
+
+
+@pytest.mark.parametrize("annotated", [True, False])
+def test_a_tag_gives_its_commit_tree_and_time(origin, server, store, annotated):
+    commit = origin.commit({"a.txt": "1"})
+    origin.tag("v1.0", annotated=annotated)
+    origin.commit({"a.txt": "2"})
+    found = resolve(server.address("proj/.git"), store, tag="v1.0")
+    tree = origin.git("rev-parse", f"{commit}^{{tree}}")
+    assert found == Revision(requested="v1.0", commit=commit, tree=tree, time=BORN + 60)
+
+
+def test_a_branch_gives_its_tip_and_keeps_a_locked_commit_while_it_grows(origin, server, store):
+    url = server.address("proj/.git")
+    first = origin.commit({"a.txt": "1"})
+    found = resolve(url, store, branch="main")
+    assert found.commit == first
+    second = origin.commit({"a.txt": "2"})
+    assert resolve(url, store, branch="main", locked=locked_at(url, found)).commit == first
+    assert resolve(url, store, branch="main").commit == second
+
+
+def test_a_rewritten_branch_is_told_with_both_commits(origin, server, store):
+    url = server.address("proj/.git")
+    origin.commit({"a.txt": "1"})
+    lost = origin.commit({"a.txt": "2"})
+    found = resolve(url, store, branch="main")
+    origin.git("reset", "--hard", "HEAD~1")
+    tip = origin.commit({"a.txt": "3"})
+    with pytest.raises(ResolutionError, match="was rewritten") as error:
+        resolve(url, store, branch="main", locked=locked_at(url, found))
+    assert lost in error.value.message
+    assert tip in error.value.message
+    assert "--upgrade proj" in error.value.hint
+
+
+def test_a_moved_tag_is_told_with_both_commits(origin, server, store):
+    url = server.address("proj/.git")
+    origin.commit({"a.txt": "1"})
+    origin.tag("v1.0")
+    found = resolve(url, store, tag="v1.0")
+    moved = origin.commit({"a.txt": "2"})
+    origin.tag("v1.0", force=True)
+    with pytest.raises(ResolutionError, match="tag v1.0 of .* moved") as error:
+        resolve(url, store, tag="v1.0", locked=locked_at(url, found))
+    assert found.commit in error.value.message
+    assert moved in error.value.message
+
+
+def test_a_tag_that_names_another_commit_than_the_spec(origin, server, store):
+    other = origin.commit({"a.txt": "1"})
+    origin.commit({"a.txt": "2"})
+    origin.tag("v1.0")
+    with pytest.raises(ResolutionError, match=f"names commit .*, the spec says {other[:10]}"):
+        resolve(server.address("proj/.git"), store, tag="v1.0", commit=other[:10])
+
+
+def test_a_missing_tag_names_the_near_ones(origin, server, store):
+    origin.commit({"a.txt": "1"})
+    origin.tag("v4.51.3-preview")
+    with pytest.raises(ResolutionError, match="has no tag v4.51.3-prview") as error:
+        resolve(server.address("proj/.git"), store, tag="v4.51.3-prview")
+    assert error.value.hint == "did you mean v4.51.3-preview?"
+
+
+def test_a_tag_of_a_tree_is_no_pin(origin, server, store):
+    origin.commit({"a.txt": "1"})
+    origin.git("tag", "files", "HEAD^{tree}")
+    with pytest.raises(ResolutionError, match="names a tree, not a commit"):
+        resolve(server.address("proj/.git"), store, tag="files")
+
+
+def test_a_short_commit_is_found_on_its_branch(origin, server, store):
+    wanted = origin.commit({"a.txt": "1"})
+    origin.commit({"a.txt": "2"})
+    found = resolve(server.address("proj/.git"), store, branch="main", commit=wanted[:10])
+    assert (found.commit, found.requested) == (wanted, wanted[:10])
+
+
+def test_a_commit_that_lies_on_another_branch(origin, server, store):
+    origin.commit({"a.txt": "1"})
+    origin.git("checkout", "--quiet", "-b", "other")
+    wanted = origin.commit({"a.txt": "2"})
+    origin.git("checkout", "--quiet", "main")
+    origin.commit({"a.txt": "3"})
+    for commit in (wanted, wanted[:8]):
+        with pytest.raises(ResolutionError, match="does not contain commit .*; it is on other"):
+            resolve(server.address("proj/.git"), store, branch="main", commit=commit)
+
+
+def test_an_ambiguous_commit_lists_the_candidates(origin, server, store):
+    base = origin.commit({"a.txt": "1"})
+    twins = _twins(origin, base)
+    for number, commit in enumerate(twins):
+        origin.git("branch", f"twin-{number}", commit)
+    short = twins[0][:7]
+    with pytest.raises(ResolutionError, match="is ambiguous on .*, 2 commits begin so") as error:
+        resolve(server.address("proj/.git"), store, commit=short)
+    assert all(commit in error.value.message for commit in twins)
+    chosen = resolve(server.address("proj/.git"), store, commit=short, branch="twin-1")
+    assert chosen.commit == twins[1]
+
+
+def _twins(origin: Origin, base: str) -> tuple[str, str]:
+    """Make two commits whose ids share seven digits: about 20 000 tries, hashed in here."""
+    import hashlib
+
+    tree = origin.git("rev-parse", f"{base}^{{tree}}")
+    seen: dict[str, bytes] = {}
+    for number in range(1_000_000):
+        who = f"A <a@example.org> {BORN} +0000"
+        body = f"tree {tree}\nparent {base}\nauthor {who}\ncommitter {who}\n\n{number}\n".encode()
+        name = hashlib.sha1(b"commit %d\0" % len(body) + body).hexdigest()
+        if (other := seen.setdefault(name[:7], body)) is not body:
+            make = [origin.git("hash-object", "-t", "commit", "-w", "--stdin", stdin=each)
+                    for each in (other, body)]  # fmt: skip
+            return make[0], make[1]
+    raise AssertionError("no twins")
+
+
+def test_a_commit_that_no_branch_holds_is_refused_although_the_server_has_it(origin, server, store):
+    origin.commit({"a.txt": "1"})
+    orphan = origin.commit({"a.txt": "2"})
+    origin.git("reset", "--hard", "HEAD~1")
+    with pytest.raises(ResolutionError, match=f"no branch or tag of .* holds commit {orphan}"):
+        resolve(server.address("proj/.git"), store, commit=orphan)
+    with pytest.raises(ResolutionError, match=f"no commit on .* begins with {orphan[:9]}"):
+        resolve(server.address("proj/.git"), store, commit=orphan[:9])
+
+
+def test_a_full_commit_without_ref(origin, server, store):
+    wanted = origin.commit({"a.txt": "1"})
+    origin.commit({"a.txt": "2"})
+    assert resolve(server.address("proj/.git"), store, commit=wanted).commit == wanted
+
+
+@pytest.mark.parametrize("filters", [True, False])
+@pytest.mark.parametrize("protocol_2", [True, False])
+def test_servers_of_every_kind(tmp_path, store, filters, protocol_2):
+    origin = Origin.create(tmp_path / "served" / "proj", filters=filters)
+    wanted = origin.commit({"a.txt": "1"})
+    for number in range(3):
+        origin.commit({"a.txt": str(number)})
+    with git_http(tmp_path / "served") as server:
+        server.protocol_2 = protocol_2
+        found = resolve(server.address("proj/.git"), store, branch="main", commit=wanted[:10])
+    assert found.commit == wanted
+
+
+def test_git_daemon_local_path_and_file_url(tmp_path, origin, store):
+    wanted = origin.commit({"a.txt": "1"})
+    origin.commit({"a.txt": "2"})
+    with git_daemon(tmp_path / "served") as url:
+        assert resolve(f"{url}/proj", store, branch="main", commit=wanted[:9]).commit == wanted
+    for place in (str(origin.path), f"file://{origin.path}"):
+        assert resolve(place, store, branch="main", commit=wanted[:9]).commit == wanted
+
+
+def test_a_repository_with_sha256_ids(tmp_path, store):
+    path = tmp_path / "served" / "proj"
+    subprocess.run(["git", "init", "-q", "-b", "main", "--object-format=sha256", path], check=True)
+    origin = Origin(path=path)
+    wanted = origin.commit({"a.txt": "1"})
+    origin.commit({"a.txt": "2"})
+    with git_http(tmp_path / "served") as server:
+        found = resolve(server.address("proj/.git"), store, branch="main", commit=wanted[:12])
+    assert found.commit == wanted
+    assert len(found.tree) == 64
+
+
+def test_a_warm_mirror_answers_offline_and_fetches_nothing_twice(origin, server, store):
+    url = server.address("proj/.git")
+    wanted = origin.commit({"a.txt": "1"})
+    origin.commit({"a.txt": "2"})
+    pin = GitPackage(git=url, branch="main", commit=wanted[:10])
+    first = resolve_git("proj", pin, mirror=mirror_of(url, store))
+    server.requests.clear()
+    assert resolve_git("proj", pin, mirror=mirror_of(url, store)) == first
+    assert not any("git-upload-pack" in line and "GET" in line for line in server.requests[1:])
+    server.requests.clear()
+    assert resolve_git("proj", pin, mirror=mirror_of(url, store, offline=True)) == first
+    assert server.requests == []
+
+
+def test_offline_without_a_mirror_says_so(server, store):
+    mirror = mirror_of(server.address("proj/.git"), store, offline=True)
+    with pytest.raises(NetworkError, match="--offline forbids"):
+        resolve_git("proj", GitPackage(git="x", tag="v1"), mirror=mirror)
+
+
+def test_a_login_comes_from_gits_own_helper_and_is_kept_nowhere(origin, server, store, tmp_path):
+    wanted = origin.commit({"a.txt": "1"})
+    server.login = ("me", "s3cret-word")
+    url = server.address("proj/.git")
+    with pytest.raises(NetworkError, match="refused our login") as error:
+        resolve(url, store, branch="main")
+    assert "credential helper" in error.value.hint
+    helper = '!f() { echo username=me; echo "password=s3cret-word"; }; f'
+    _configure(tmp_path, "credential.helper", helper)
+    assert resolve(url, store, branch="main").commit == wanted
+    kept = [path for path in store.root.rglob("*") if path.is_file()]
+    assert kept
+    assert not any(b"s3cret-word" in path.read_bytes() for path in kept)
+
+
+def test_instead_of_rewrites_the_address_but_not_the_mirror(origin, server, store, tmp_path):
+    wanted = origin.commit({"a.txt": "1"})
+    _configure(tmp_path, f"url.{server.url}/.insteadOf", "https://git.example.org/")
+    found = resolve("https://git.example.org/proj/.git", store, branch="main", commit=wanted)
+    assert found.commit == wanted
+
+
+def _configure(tmp_path: Path, key: str, value: str) -> None:
+    file = tmp_path / "home" / ".gitconfig"
+    subprocess.run(["git", "config", "--file", file, key, value], check=True)
+
+
+def test_a_repository_that_is_gone(server, store):
+    with pytest.raises(ResolutionError, match="there is no git repository at"):
+        resolve(server.address("nothing.git"), store, branch="main")
+
+
+def test_a_server_that_is_not_there(store):
+    with pytest.raises(NetworkError, match="cannot reach http://127.0.0.1:9/x.git"):
+        resolve("http://127.0.0.1:9/x.git", store, branch="main")
+
+
+def test_a_broken_transfer_leaves_a_mirror_that_the_next_run_completes(
+    origin, server: GitHttp, store
+):
+    import os
+
+    url = server.address("proj/.git")
+    wanted = origin.commit({"big.bin": os.urandom(300_000)})
+    server.break_after = 100_000
+    with pytest.raises(NetworkError):
+        resolve(url, store, branch="main")
+    server.break_after = None
+    for name in ("shallow.lock", "config.lock"):
+        (mirror_of(url, store).path / "content.git" / name).touch()
+    assert resolve(url, store, branch="main").commit == wanted
+
+
+def test_a_cold_pin_costs_no_more_than_one_commit_and_the_bare_history(origin, server, store):
+    import os
+
+    for number in range(20):
+        origin.commit({f"big-{number % 2}.bin": os.urandom(100_000)})
+    wanted = origin.git("rev-parse", "HEAD~3")
+    resolve(server.address("proj/.git"), store, branch="main", commit=wanted[:10])
+    assert server.sent < 230_000  # two files of 100 kB; the whole history is 2 MB
+    server.sent = 0
+    resolve(server.address("proj/.git"), store, branch="main")
+    assert server.sent < 230_000
