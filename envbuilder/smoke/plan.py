@@ -62,7 +62,7 @@ class SmokePlan:
     ``prefix`` is the root of the environment (``/opt/venv``): distributions outside of it belong
     to the operating system and are never "extra". ``python`` is the interpreter inside the
     container. ``tokens`` states, per modality, how many tokens the engine reserves for one item.
-    ``timeout`` (seconds) bounds each check, ``memory`` (bytes) each check's process.
+    ``timeout`` (seconds) bounds the whole run, ``memory`` (bytes) the container.
     """
 
     expected: tuple[Expected, ...] = ()
@@ -72,7 +72,7 @@ class SmokePlan:
     tokens: Mapping[str, int] = field(default_factory=dict)
     gpu: Gpu = "auto"
     checks: tuple[str, ...] = CHECKS
-    timeout: float = 300.0
+    timeout: float = 600.0
     memory: int | None = None
 
     def __post_init__(self) -> None:
@@ -107,7 +107,6 @@ class SmokePlan:
             },
             "gpu": self.gpu,
             "timeout": self.timeout,
-            "memory": self.memory,
         }
 
 

@@ -24,7 +24,11 @@ STARVED = ("can't allocate memory", "Cannot allocate memory", "out of memory")
 
 
 class Absent(Exception):
-    """There is nothing to check here; the message says what is missing."""
+    """Something that this job needs is missing; the message says what."""
+
+
+class Inapplicable(Exception):
+    """There is nothing to check here; the message says why."""
 
 
 class Emitter:
@@ -58,11 +62,11 @@ def main(name, descriptor):
     """Run the job ``name``; its facts go to ``descriptor``. Return the exit code."""
     emit = Emitter(descriptor)
     request = json.loads(sys.stdin.read())
-    _limit(request["memory"])
+    _die_with_parent()
     try:
         _entry(name)(request, emit)
-    except Absent as absent:
-        emit(failure={"kind": "absent", "message": str(absent)})
+    except (Absent, Inapplicable) as reason:
+        emit(failure={"kind": type(reason).__name__.lower(), "message": str(reason)})
     except BaseException as error:  # noqa: BLE001 - whatever it is, it is the finding
         emit(failure={"kind": kind_of(error), "message": describe(error), "where": _where(error)})
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
@@ -83,9 +87,14 @@ def describe(error):
     return f"{type(error).__name__}: {text}"[:600]
 
 
+def nothing():
+    """Return the facts of a job that never ran."""
+    return {"facts": {}, "items": [], "doing": None, "failure": None, "finished": False}
+
+
 def read_facts(stream):
     """Merge the lines that a job wrote to ``stream`` into one document."""
-    merged = {"facts": {}, "items": [], "doing": None, "failure": None, "finished": False}
+    merged = nothing()
     stream.seek(0)
     for raw in stream.read().decode("utf-8", "replace").splitlines():
         try:
@@ -118,15 +127,9 @@ def _entry(name):
     return lambda request, emit: module.run(request, emit, rest)
 
 
-def _limit(memory):
-    """Die with the supervisor, and fail an allocation beyond ``memory`` bytes instead of the host.
-
-    RLIMIT_DATA counts private writable pages only, so CUDA's address-space reservations pass.
-    """
-    with contextlib.suppress(OSError, AttributeError):  # not glibc: the container ends us anyway
+def _die_with_parent():
+    with contextlib.suppress(OSError, AttributeError):  # not Linux's libc: the container ends us
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if memory:
-        resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
 
 
 def _where(error):

@@ -26,7 +26,9 @@ def run(request, emit):
         emit(doing="building the model")
         model = subject.model
         size = sum(parameter.numel() for parameter in model.parameters())
-        emit(facts={"model": type(model).__name__, "parameters": size, "random": not subject.weights})
+        emit(
+            facts={"model": type(model).__name__, "parameters": size, "random": not subject.weights}
+        )
         for label, modalities in prompts(family):
             emit(doing=f"generating from {label}")
             emit(item=answer(subject, label, modalities))

@@ -17,6 +17,8 @@ from . import job
 
 PARALLEL = 2
 """Jobs at a time: the token jobs need up to 1.5 GB each, and the promise is 4 GB in all."""
+SEEN = ("HOME", "PIP_CACHE_DIR", "UV_CACHE_DIR", "HF_HOME", "HF_HUB_CACHE", "CONDA_PKGS_DIRS")
+"""Variables that say where caches lie; jobs run with others, so that they leave none behind."""
 TAIL = 2000
 """How much (bytes) of a failed job's output is worth keeping."""
 
@@ -27,11 +29,13 @@ def main(arguments):
         return job.main(arguments[1], int(arguments[2]))
     result = _claim_stdout()
     request = json.loads(sys.stdin.read())
+    request["environ"] = {name: os.environ.get(name, "") for name in SEEN}
     started = time.monotonic()
+    deadline = started + request["timeout"]
     names = job.expand(request)
     with tempfile.TemporaryDirectory(prefix="envbuilder-smoke-") as scratch:
         with ThreadPoolExecutor(PARALLEL) as pool:
-            jobs = list(pool.map(lambda name: run_job(name, request, scratch), names))
+            jobs = list(pool.map(lambda name: run_job(name, request, scratch, deadline), names))
     document = {
         "version": 1,
         "python": platform.python_version(),
@@ -48,9 +52,11 @@ def main(arguments):
     return 0
 
 
-def run_job(name, request, scratch):
+def run_job(name, request, scratch, deadline):
     """Run the job ``name`` and return its facts, whatever happens to its process."""
     started = time.monotonic()
+    if started >= deadline:
+        return {**job.nothing(), "name": name, "seconds": 0.0, "outcome": "timeout"}
     with tempfile.TemporaryFile() as facts, tempfile.TemporaryFile() as output:
         process = subprocess.Popen(
             [sys.executable, "-I", "-B", str(Path(__file__).parent)]
@@ -62,7 +68,7 @@ def run_job(name, request, scratch):
             env=_environment(scratch),
             start_new_session=True,
         )
-        timed_out = _feed(process, json.dumps(request).encode(), request["timeout"])
+        timed_out = _feed(process, json.dumps(request).encode(), deadline - started)
         outcome = job.read_facts(facts)
         outcome["name"] = name
         outcome["seconds"] = round(time.monotonic() - started, 3)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 
-from .job import Absent, describe, kind_of
+from .job import Inapplicable, describe, kind_of
 from .model import opened
 
 CAP_KNOBS = (
@@ -24,7 +24,7 @@ def run(request, emit, modality):
     with opened(request) as subject:
         family = subject.family
         if modality not in family.modalities:
-            raise Absent(f"{family.name} has no {modality}")
+            raise Inapplicable(f"{family.name} has no {modality}")
         emit(facts=facts_of(subject, modality))
         chosen = family.samples(modality)
         for sample in chosen:

@@ -56,7 +56,10 @@ class Family:
 
     def write(self, directory):
         """Write a complete model directory, but for the weights."""
-        settings = {"tokenizer_class": self.tokenizer_class, "processor_class": self.processor_class}
+        settings = {
+            "tokenizer_class": self.tokenizer_class,
+            "processor_class": self.processor_class,
+        }
         settings.update(self.named_tokens)
         settings["extra_special_tokens"] = dict(self.named_tokens)
         tokenizer.write(directory, self.specials, settings)

@@ -1,0 +1,105 @@
+"""The cause book: mismatches that really happened, as data, one TOML file each.
+
+A file says what it looks like (``[match]``), why it happens, what cures it, and where it was seen.
+Every condition of ``[match]`` must hold; the file with the most conditions wins.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+from packaging.specifiers import SpecifierSet
+from packaging.version import InvalidVersion, Version
+
+from envbuilder.errors import UsageError
+from envbuilder.smoke.report import Cause
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A page of the book: the cause, its ``match`` conditions, and the counts that were ``seen``."""
+
+    cause: Cause
+    match: Mapping[str, Any]
+    seen: str = ""
+
+
+@functools.cache
+def book() -> tuple[Entry, ...]:
+    """Read the whole book, sorted by id."""
+    folder = resources.files(__name__)
+    files = [file for file in folder.iterdir() if file.name.endswith(".toml")]
+    return tuple(sorted((_read(file.name, file.read_text("utf-8")) for file in files), key=_id))
+
+
+def explain(cause_id: str) -> Entry:
+    """Return the page ``cause_id``; raise UsageError that lists the known ones."""
+    for entry in book():
+        if entry.cause.id == cause_id:
+            return entry
+    known = ", ".join(entry.cause.id for entry in book())
+    raise UsageError(f"the cause book has no page {cause_id!r}", hint=f"it knows {known}")
+
+
+def likely_cause(kind: str, facts: Mapping[str, Any]) -> Cause | None:
+    """Return the cause whose conditions fit a finding of ``kind`` best, or None.
+
+    Conditions: ``kind`` (one or a list), ``message`` (a regular expression), ``versions`` (package
+    to version specifier), and any other key, which must equal the fact of that name or be a list
+    that holds it.
+    """
+    fitting = [entry for entry in book() if _fits(entry.match, kind, facts)]
+    best = max(fitting, key=lambda entry: _weight(entry.match), default=None)
+    return best.cause if best else None
+
+
+def _fits(match: Mapping[str, Any], kind: str, facts: Mapping[str, Any]) -> bool:
+    if kind not in _listed(match["kind"]):
+        return False
+    if "message" in match and not re.search(match["message"], str(facts.get("message", ""))):
+        return False
+    versions = match.get("versions", {})
+    if not all(_within(facts.get(package), text) for package, text in versions.items()):
+        return False
+    plain = {key for key in match if key not in ("kind", "message", "versions")}
+    return all(facts.get(key) in _listed(match[key]) for key in plain)
+
+
+def _listed(value: object) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _within(version: object, specifier: str) -> bool:
+    try:
+        return Version(str(version)) in SpecifierSet(specifier, prereleases=True)
+    except InvalidVersion:
+        return False
+
+
+def _weight(match: Mapping[str, Any]) -> int:
+    return len(match) + len(match.get("versions", {}))
+
+
+def _id(entry: Entry) -> str:
+    return entry.cause.id
+
+
+def _read(name: str, text: str) -> Entry:
+    page = tomllib.loads(text)
+    return Entry(
+        cause=Cause(
+            id=name.removesuffix(".toml"),
+            title=page["title"],
+            cause=page["cause"].strip(),
+            cure=page["cure"].strip(),
+            link=page.get("link", ""),
+        ),
+        match=page["match"],
+        seen=page.get("seen", ""),
+    )

@@ -1,0 +1,61 @@
+"""The judge: from what the probe measured to a report. Pure; it runs nothing and reads no files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from envbuilder.smoke.plan import SmokePlan
+from envbuilder.smoke.report import Check, Report, Status, TokenRow
+
+from . import caches, environment, tokens
+
+
+def judge(plan: SmokePlan, document: Mapping[str, Any], *, subject: str) -> Report:
+    """Judge the probe's ``document`` by ``plan``; ``subject`` names what was smoked, for people."""
+    checks = (
+        *environment.judge(plan, document),
+        *caches.judge(document),
+        *tokens.judge(plan, document),
+    )
+    table = tokens.rows(plan, document)
+    verdict = overall(checks)
+    return Report(
+        subject=subject,
+        verdict=verdict,
+        summary=_summary(verdict, checks, table),
+        checks=checks,
+        tokens=table,
+        environment=_environment(document),
+        seconds=document["seconds"],
+        peak_memory=document["peak_memory"],
+    )
+
+
+def overall(checks: Sequence[Check]) -> Status:
+    """Return fail before error before pass; skip where nothing was checked at all."""
+    found = {check.status for check in checks}
+    order = (Status.FAIL, Status.ERROR, Status.PASS)
+    return next((status for status in order if status in found), Status.SKIP)
+
+
+def _summary(verdict: Status, checks: Sequence[Check], table: Sequence[TokenRow]) -> str:
+    if verdict is Status.PASS:
+        passed = sum(check.status is Status.PASS for check in checks)
+        maxima = [f"{row.modality} {row.placeholders}" for row in table if row.role == "maximum"]
+        tokens_text = f"; tokens: {', '.join(maxima)}" if maxima else ""
+        return f"known good: {passed} checks passed{tokens_text}"
+    if verdict is Status.SKIP:
+        return "nothing was checked"
+    bad = [check for check in checks if check.status is verdict]
+    word = "failed" if verdict is Status.FAIL else "came to no verdict"
+    return f"{len(bad)} of {len(checks)} checks {word}: {bad[0].name}: {bad[0].explanation}"
+
+
+def _environment(document: Mapping[str, Any]) -> dict[str, Any]:
+    job = next((job for job in document["jobs"] if job["name"] == "environment"), None)
+    found = job["facts"].get("distributions", ()) if job else ()
+    return {
+        **{key: document[key] for key in ("python", "machine", "libc", "cores")},
+        "packages": {entry["name"]: entry["version"] for entry in found if entry["active"]},
+    }

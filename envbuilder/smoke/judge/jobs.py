@@ -1,0 +1,56 @@
+"""The probe's document: find a job in it, and put into words how a job ended that did not finish."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Mapping
+from typing import Any
+
+from .finding import Finding, Status
+
+Job = Mapping[str, Any]
+
+
+def named(document: Mapping[str, Any], name: str) -> Job | None:
+    """Return the job called ``name``, or None where it was not asked for."""
+    return next((job for job in document.get("jobs", ()) if job["name"] == name), None)
+
+
+def starting(document: Mapping[str, Any], prefix: str) -> list[Job]:
+    """Return the jobs whose names start with ``prefix``."""
+    return [job for job in document.get("jobs", ()) if job["name"].startswith(prefix)]
+
+
+def failure(job: Job) -> Finding | None:
+    """Return what stopped ``job``, or None where it ended by itself.
+
+    "absent" (a library, a class or a file that it needs is missing) is a failure: the plan asked
+    for the job. Crash, time limit, memory and exceptions are errors: no verdict was reached.
+    """
+    outcome = job["outcome"]
+    if outcome == "done":
+        return None
+    doing = f" while {job['doing']}" if job.get("doing") else ""
+    message = (job.get("failure") or {}).get("message", "")
+    text = {
+        "absent": message,
+        "error": f"{message}{doing}",
+        "timeout": f"killed after {job['seconds']:.0f} s{doing}: the time limit",
+        "memory": f"out of memory{doing}" + (f": {message}" if message else ""),
+        "crashed": f"the process ended with {_ending(job)}{doing}",
+    }.get(outcome, f"{outcome}: {message}")
+    return Finding(
+        kind=f"job-{outcome}",
+        text=text,
+        expected="a result",
+        actual=outcome,
+        status=Status.FAIL if outcome == "absent" else Status.ERROR,
+        facts={"message": f"{message}\n{job.get('output', '')}", "job": job["name"]},
+    )
+
+
+def _ending(job: Job) -> str:
+    code = job.get("exit_code")
+    if isinstance(code, int) and code < 0:
+        return signal.Signals(-code).name
+    return f"exit code {code} and no result"

@@ -1,0 +1,204 @@
+"""Judge the counts: what the formula, the processor, the encoder and the spec say of one item.
+
+What is red follows from what serving needs. Too few placeholders are accepted silently by
+transformers, so agreement is always a comparison of two numbers that were both counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from envbuilder.smoke.plan import MODALITIES, SmokePlan
+from envbuilder.smoke.report import Check, TokenRow
+
+from . import jobs
+from .finding import Finding, Status, conclude, skipped
+from .reserved import reserved
+
+Facts = Mapping[str, Any]
+
+
+def judge(plan: SmokePlan, document: Facts) -> list[Check]:
+    """Return, per modality, the checks of counts and of the stated maximum; then generation."""
+    if "tokens" not in plan.checks:
+        return []
+    if plan.model is None:
+        return [skipped("tokens", "the spec names no smoke.model to count with")]
+    checks = []
+    for modality in MODALITIES:
+        job = jobs.named(document, f"tokens.{modality}")
+        if job is not None:
+            checks += _modality(plan, document, modality, job)
+    mixed = jobs.named(document, "tokens.mixed")
+    return checks + ([_generate(mixed)] if mixed else [])
+
+
+def rows(plan: SmokePlan, document: Facts) -> tuple[TokenRow, ...]:
+    """Return the token table: one row per sample, the engine's count beside the others."""
+    engine = jobs.named(document, "engine.vllm") or {"items": []}
+    counted = {(item["modality"], item["label"]): item for item in engine["items"]}
+    table = []
+    for modality in MODALITIES:
+        job = jobs.named(document, f"tokens.{modality}") or {"items": []}
+        for item in job["items"]:
+            other = counted.get((modality, item["label"]), {})
+            stated = plan.tokens.get(modality) if item["role"] == "maximum" else None
+            table.append(_row(item, other.get("embeds"), stated))
+    return tuple(table)
+
+
+def _row(item: Facts, engine: int | None, stated: int | None) -> TokenRow:
+    taken = {item.get(key) for key in ("formula", "placeholders", "embeddings")} | {engine}
+    return TokenRow(
+        modality=item["modality"],
+        sample=item["label"],
+        role=item["role"],
+        formula=item.get("formula"),
+        placeholders=item.get("placeholders"),
+        embeddings=item.get("embeddings"),
+        engine=engine,
+        stated=stated,
+        agree="error" not in item and len(taken - {None}) == 1,
+        note=item.get("error") or item.get("note") or "",
+        grid=tuple(item.get("grid") or ()),
+    )
+
+
+def _modality(plan: SmokePlan, document: Facts, modality: str, job: jobs.Job) -> list[Check]:
+    name, stated = f"tokens.{modality}", plan.tokens.get(modality)
+    if job["outcome"] == "inapplicable" and stated is None:
+        return [skipped(name, job["failure"]["message"], seconds=job["seconds"])]
+    stopped = jobs.failure(job)
+    findings = [*_vocabulary(job), *(found for item in job["items"] for found in _item(job, item))]
+    if stopped:
+        findings.append(stopped)
+    counted = [item for item in job["items"] if "placeholders" in item]
+    encoded = sum(1 for item in counted if item.get("embeddings") is not None)
+    check = conclude(
+        name,
+        findings,
+        good=(
+            f"{len(counted)} samples agree",
+            f"formula and placeholders agree for {len(counted)} samples, and with the "
+            f"encoder's rows for the {encoded} that were encoded",
+        ),
+        seconds=job["seconds"],
+        details={"facts": job["facts"], "peak_memory": job.get("peak_memory", 0)},
+    )
+    return [check, *reserved(plan, document, modality, job)]
+
+
+def _vocabulary(job: jobs.Job) -> Iterator[Finding]:
+    """Yield what is wrong with the placeholder itself."""
+    facts = job["facts"]
+    if facts.get("degraded"):
+        yield Finding(
+            kind="processor-degraded",
+            text=f"AutoProcessor gave a bare {facts['tokenizer']}: it makes no placeholders at all",
+            expected="a multimodal processor",
+            actual=facts["processor"],
+            facts=facts,
+        )
+    pieces = facts.get("token_splits_into", 1)
+    if pieces != 1:
+        yield Finding(
+            kind="token-splits",
+            text=f"the tokenizer ({facts['tokenizer']}) splits {facts['token']} into {pieces} "
+            "ids, so no placeholder can be found",
+            expected="1 id",
+            actual=f"{pieces} ids",
+            facts=facts,
+        )
+
+
+def _item(job: jobs.Job, item: Facts) -> Iterator[Finding]:
+    """Yield the disagreements of one sample."""
+    what = f"{item['modality']} {item['label']}"
+    facts = {**job["facts"], **item, "message": item.get("error", "")}
+    if "error" in item:
+        starved = item.get("error_kind") == "memory"
+        yield Finding(
+            kind="item-memory" if starved else "item-error",
+            text=f"{what} cannot be processed: {item['error']}",
+            expected="counts",
+            actual="out of memory" if starved else "an exception",
+            status=Status.ERROR if starved else Status.FAIL,
+            facts=facts,
+        )
+        return
+    placeholders, formula, made = item["placeholders"], item["formula"], item["embeddings"]
+    if made is not None and placeholders != made:
+        yield _differ("placeholders-embeddings", what, facts, ("encoder makes", made))
+    if placeholders != formula:
+        yield _differ("placeholders-formula", what, facts, ("formula gives", formula))
+    for other, count in item["strays"].items():
+        yield Finding(
+            kind="stray-placeholders",
+            text=f"{what} alone yields {count} placeholders of {other}",
+            expected=f"0 {other} placeholders",
+            actual=str(count),
+            facts=facts,
+        )
+
+
+def _differ(kind: str, what: str, facts: Facts, other: tuple[str, int]) -> Finding:
+    who, number = other
+    placeholders = facts["placeholders"]
+    return Finding(
+        kind=kind,
+        text=f"{what}: {facts.get('processor', 'the processor')} put {placeholders} placeholders "
+        f"into the prompt, the {who} {number}",
+        expected=str(number),
+        actual=str(placeholders),
+        facts={**facts, "difference": placeholders - number},
+    )
+
+
+def _generate(job: jobs.Job) -> Check:
+    stopped = jobs.failure(job)
+    findings = [found for item in job["items"] for found in _prompt(job, item)]
+    if stopped:
+        findings.append(stopped)
+    return conclude(
+        "tokens.generate",
+        findings,
+        good=(
+            f"{len(job['items'])} prompts",
+            "each modality alone, twice, and all together run forward with finite logits and "
+            "generate greedily",
+        ),
+        seconds=job["seconds"],
+        details={"facts": job["facts"], "prompts": job["items"]},
+    )
+
+
+def _prompt(job: jobs.Job, item: Facts) -> Iterator[Finding]:
+    """Yield what is wrong with one prompt that was run through the model."""
+    facts = {**job["facts"], **item, "message": item.get("error", "")}
+    if "error" in item:
+        yield Finding(
+            kind="generate-error",
+            text=f"{item['label']}: {item['error']}",
+            expected="an answer",
+            actual="an exception",
+            facts=facts,
+        )
+        return
+    if item["placeholders"] != item["embeddings"]:
+        yield Finding(
+            kind="placeholders-embeddings",
+            text=f"{item['label']}: placeholders {item['placeholders']}, encoder rows "
+            f"{item['embeddings']}",
+            expected=str(item["embeddings"]),
+            actual=str(item["placeholders"]),
+            facts=facts,
+        )
+    if not item["finite"]:
+        yield Finding(
+            kind="logits-not-finite",
+            text=f"{item['label']}: the model's logits are not finite numbers ({item['dtype']})",
+            expected="finite logits",
+            actual="NaN or infinity",
+            facts=facts,
+        )

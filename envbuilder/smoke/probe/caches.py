@@ -1,0 +1,106 @@
+"""Find what installers leave behind: caches that make an image big, or worse, stale."""
+
+from __future__ import annotations
+
+import glob
+import importlib.util
+import os
+import pwd
+
+from .environment import prefix_of
+
+IN_HOME = {
+    "pip": (".cache/pip",),
+    "uv": (".cache/uv",),
+    "huggingface": (".cache/huggingface",),
+    "torch": (".cache/torch", ".triton"),
+    "conda": (".conda/pkgs", "miniconda3/pkgs", "anaconda3/pkgs"),
+    "npm": (".npm/_cacache",),
+    "cargo": (".cargo/registry",),
+}
+IN_SYSTEM = {
+    "apt": ("/var/lib/apt/lists/*", "/var/cache/apt/archives/*.deb", "/var/cache/apt/*.bin"),
+    "conda": ("/opt/conda/pkgs",),
+    "pip": ("/tmp/pip-*",),
+}
+BY_VARIABLE = {
+    "PIP_CACHE_DIR": "pip",
+    "UV_CACHE_DIR": "uv",
+    "HF_HOME": "huggingface",
+    "HF_HUB_CACHE": "huggingface",
+    "CONDA_PKGS_DIRS": "conda",
+}
+HASHED = 0b01
+
+
+def run(request, emit):
+    """Emit one item per leftover: tool, path, bytes; then bytecode that is older than its source."""
+    places = set()
+    for tool, path in _candidates(request["environ"]):
+        real = os.path.realpath(path)
+        size = _size(real)
+        if size and real not in places:
+            places.add(real)
+            emit(item={"tool": tool, "path": path, "bytes": size})
+    emit(doing="comparing bytecode with its source")
+    checked, stale = _stale_bytecode(prefix_of(request))
+    emit(facts={"bytecode_files": checked, "stale_bytecode": sorted(stale)[:50]})
+
+
+def _candidates(environ):
+    homes = {entry.pw_dir for entry in pwd.getpwall()} | {"/root", environ.get("HOME") or "/root"}
+    for home in sorted(home for home in homes if home != "/"):
+        for tool, paths in IN_HOME.items():
+            for path in paths:
+                yield tool, os.path.join(home, path)
+    for variable, tool in BY_VARIABLE.items():
+        if environ.get(variable):
+            yield tool, environ[variable]
+    for tool, patterns in IN_SYSTEM.items():
+        for pattern in patterns:
+            for path in sorted(glob.glob(pattern)):
+                yield tool, path
+
+
+def _size(path):
+    """Return the bytes of the files at and below ``path``; 0 where there is none."""
+    if not os.path.isdir(path):
+        return os.path.getsize(path) if os.path.isfile(path) else 0
+    total = 0
+    for folder, _, files in os.walk(path):
+        total += sum(os.lstat(os.path.join(folder, name)).st_size for name in files)
+    return total
+
+
+def _stale_bytecode(prefix):
+    """Return how many .pyc files lie below ``prefix``, and those that do not match their source.
+
+    Unchecked-hash files (PEP 552) matter most: Python runs them without looking at the source.
+    """
+    checked, stale = 0, []
+    for path in glob.iglob(os.path.join(prefix, "lib", "python3*", "**", "*.pyc"), recursive=True):
+        checked += 1
+        source = _source(path)
+        if source and not _fresh(path, source):
+            stale.append(path)
+    return checked, stale
+
+
+def _source(path):
+    try:
+        return importlib.util.source_from_cache(path)
+    except ValueError:
+        return None  # not in __pycache__: the bytecode itself is the module
+
+
+def _fresh(path, source):
+    with open(path, "rb") as stream:
+        head = stream.read(16)
+    if head[:4] != importlib.util.MAGIC_NUMBER or not os.path.isfile(source):
+        return False
+    if int.from_bytes(head[4:8], "little") & HASHED:
+        with open(source, "rb") as stream:
+            return importlib.util.source_hash(stream.read()) == head[8:16]
+    facts = os.stat(source)
+    stated = int.from_bytes(head[8:12], "little"), int.from_bytes(head[12:16], "little")
+    return stated == (int(facts.st_mtime) & 0xFFFFFFFF, facts.st_size & 0xFFFFFFFF)

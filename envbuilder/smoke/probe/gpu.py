@@ -1,0 +1,64 @@
+"""What the GPU, its driver and the installed torch say of each other."""
+
+from __future__ import annotations
+
+import ctypes
+
+from .job import Absent, describe
+
+
+def run(_request, emit):
+    """Emit the driver's CUDA version, torch's own, its arch list, and each device's capability."""
+    emit(facts={"driver_cuda": driver_cuda()})
+    try:
+        import torch
+    except ModuleNotFoundError as error:
+        raise Absent("torch is not installed") from error
+    emit(facts={"torch": torch.__version__, "torch_cuda": torch.version.cuda})
+    if torch.version.cuda is None:
+        return
+    emit(facts={"arch_list": compiled_for(torch)})
+    if not torch.cuda.is_available():
+        emit(facts={"unavailable": why_not(torch)})
+        return
+    for number in range(torch.cuda.device_count()):
+        emit(doing=f"multiplying on device {number}")
+        emit(item=device(torch, number))
+
+
+def driver_cuda():
+    """Return the newest CUDA version that the driver serves ("12.4"), or None without a driver."""
+    try:
+        library = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return None
+    version = ctypes.c_int()
+    if library.cuDriverGetVersion(ctypes.byref(version)) != 0:
+        return None
+    return f"{version.value // 1000}.{version.value % 1000 // 10}"
+
+
+def compiled_for(torch):
+    """Return the architectures that torch carries code for; readable without any GPU."""
+    return (torch._C._cuda_getArchFlags() or "").split()
+
+
+def why_not(torch):
+    """Return the reason that CUDA itself gives for not starting."""
+    try:
+        torch.cuda.init()
+    except Exception as error:  # noqa: BLE001 - its text is the fact that we are after
+        return describe(error)
+    return "no device is visible"
+
+
+def device(torch, number):
+    """Return what device ``number`` is, and whether a small matrix product on it is right."""
+    properties = torch.cuda.get_device_properties(number)
+    ones = torch.ones(64, 64, device=f"cuda:{number}")
+    return {
+        "name": properties.name,
+        "capability": f"{properties.major}.{properties.minor}",
+        "memory": properties.total_memory,
+        "computes": float((ones @ ones).sum()) == 64.0**3,
+    }

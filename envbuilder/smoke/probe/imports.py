@@ -1,0 +1,43 @@
+"""Import what a distribution installs, in a process of its own: it may crash or hang."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+
+from .environment import canonical
+from .job import Absent
+
+ASIDE = ("test", "tests", "docs", "examples", "benchmarks", "scripts")
+"""Folders that some wheels install at top level by accident."""
+
+
+def run(_request, emit, name):
+    """Import the top-level modules of the distribution ``name``, one item each."""
+    found = [
+        dist
+        for dist in importlib.metadata.distributions()
+        if canonical(dist.metadata["Name"] or "") == canonical(name)
+    ]
+    if not found:
+        raise Absent(f"{name} is not installed")
+    for module in modules(found[0]):
+        emit(doing=f"import {module}")
+        importlib.import_module(module)
+        emit(item={"module": module})
+
+
+def modules(dist):
+    """Return the public top-level modules of ``dist``, from top_level.txt or from its files."""
+    text = dist.read_text("top_level.txt")
+    names = text.split() if text else [_module(file) for file in dist.files or ()]
+    public = {name for name in names if name and not name.startswith("_")}
+    return sorted(name for name in public if name.isidentifier() and name not in ASIDE)
+
+
+def _module(file):
+    """Return the importable name that ``file`` (a path in a wheel) stands for, or ''."""
+    head = file.parts[0]
+    if len(file.parts) == 1:
+        return head.split(".")[0] if head.endswith((".py", ".so")) else ""
+    return head if file.parts[1] == "__init__.py" else ""

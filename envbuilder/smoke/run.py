@@ -1,0 +1,80 @@
+"""Run the probe where the environment is, and judge what it says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from envbuilder.errors import SmokeError
+from envbuilder.runtime import Command, Completed, Mount
+
+from .judge import judge
+from .plan import MODEL_MOUNT, SmokePlan
+from .report import Report
+
+PROBE = Path(__file__).parent / "probe"
+PROBE_MOUNT = "/run/envbuilder/probe"
+GRACE = 30.0
+"""Seconds beyond the plan's time limit in which the probe may still hand in what it has."""
+
+Run = Callable[[Command], Completed]
+"""Runs one command in the environment; ``Prepared.run`` of a runtime, or ``LocalPython.run``."""
+
+
+def smoke(run: Run, plan: SmokePlan, *, subject: str = "image") -> Report:
+    """Run every check of ``plan`` in one command and return the verdict.
+
+    Whatever goes wrong inside the container is part of the report. Raises SmokeError where the
+    probe left no result at all: no such Python, killed as a whole, or output that is not JSON.
+    """
+    document = ask(run, plan)
+    return judge(plan, document, subject=subject)
+
+
+def ask(run: Run, plan: SmokePlan) -> Mapping[str, Any]:
+    """Run the probe and return its document of facts."""
+    mounts = [Mount(source=PROBE, target=PROBE_MOUNT)]
+    if plan.model is not None and plan.model.path is not None:
+        mounts.append(Mount(source=_model_directory(plan.model.path), target=MODEL_MOUNT))
+    completed = run(
+        Command(
+            args=(plan.python, "-I", "-B", PROBE_MOUNT),
+            mounts=tuple(mounts),
+            stdin=json.dumps(plan.request()).encode(),
+            timeout=plan.timeout + GRACE,
+            memory=plan.memory,
+            gpus=plan.gpu != "never",
+        )
+    )
+    try:
+        document = json.loads(completed.stdout)
+    except ValueError as error:
+        raise SmokeError(
+            f"the probe left no result: {_why(completed)}",
+            hint=f"the image must run {plan.python} (3.9 or newer); envbuilder inspect shows it",
+        ) from error
+    if not isinstance(document, dict) or document.get("version") != 1:
+        raise SmokeError("the probe answered in a format that this envbuilder does not know")
+    return document
+
+
+def _model_directory(path: str) -> Path:
+    directory = Path(path).expanduser()
+    if not (directory / "config.json").is_file():
+        raise SmokeError(
+            f"{directory} is not a model directory: it holds no config.json",
+            hint="smoke.model.path names a directory as save_pretrained writes it",
+        )
+    return directory.resolve()
+
+
+def _why(completed: Completed) -> str:
+    if completed.timed_out:
+        return f"killed after {completed.seconds:.0f} s, the time limit"
+    if completed.out_of_memory:
+        return "killed for lack of memory"
+    lines = completed.stderr.decode("utf-8", "replace").strip().splitlines()
+    last = f": {lines[-1]}" if lines else ""
+    return f"exit code {completed.exit_code}{last}"
