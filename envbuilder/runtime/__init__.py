@@ -1,1 +1,18 @@
-"""Run one command inside an image, without network, and take everything down again."""
+"""Run one command inside an image, without network, and take everything down again.
+
+:func:`choose` picks a :class:`Runtime`; its ``run(image, command)`` gives a :class:`Completed`.
+"""
+
+from .choose import NAMES, choose
+from .command import OUTPUT_LIMIT, Command, Completed, Mount, Prepared, Runtime
+
+__all__ = [
+    "NAMES",
+    "OUTPUT_LIMIT",
+    "Command",
+    "Completed",
+    "Mount",
+    "Prepared",
+    "Runtime",
+    "choose",
+]

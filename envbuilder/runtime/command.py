@@ -1,0 +1,115 @@
+"""What to run inside an image, and what came of it, as plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Literal, Protocol
+
+from envbuilder.errors import UsageError
+from envbuilder.image import Image
+from envbuilder.progress import Progress
+
+OUTPUT_LIMIT = 64 << 20
+"""Bytes kept of each output stream; a command that floods is drained, not stopped."""
+
+KILLED = 137
+"""Exit code of a command that we, or the kernel, killed (128 + SIGKILL), as shells count it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mount:
+    """A file or directory of this host that the command sees at ``target`` (absolute)."""
+
+    source: Path
+    target: str
+    read_only: bool = True
+
+    def __post_init__(self) -> None:
+        _expect_absolute(self.target, "a mount target")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """One command; it replaces the image's Entrypoint and Cmd, and its ``env`` adds to Env.
+
+    The root file system is read-only; ``/tmp``, ``/dev/shm`` and each path in ``tmpfs`` are private
+    memory. There is no network but loopback. ``timeout`` is in seconds, ``memory`` in bytes and
+    counts what lies in those tmpfs as well. ``user`` (``NAME|UID[:GROUP|GID]``) and ``workdir``
+    take the place of the image's own. ``gpus`` asks for every GPU of the host.
+    """
+
+    args: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict)
+    mounts: tuple[Mount, ...] = ()
+    tmpfs: tuple[str, ...] = ()
+    stdin: bytes = b""
+    timeout: float = 600
+    memory: int | None = None
+    gpus: bool = False
+    user: str | None = None
+    workdir: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.args:
+            raise UsageError("a command needs at least the program to run")
+        for path in self.tmpfs:
+            _expect_absolute(path, "a tmpfs")
+        if self.workdir is not None:
+            _expect_absolute(self.workdir, "a working directory")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completed:
+    """What came of a command: bytes as written, wall time in seconds, memory in bytes.
+
+    ``exit_code`` is 128 + N where signal N ended the command. ``peak_memory`` is the resident size
+    of its largest process, None where that was not to be learnt. ``memory_limit`` says what held
+    the memory limit: "cgroup" bounds all processes together and tells ``out_of_memory``; "rlimit"
+    bounds the writable data of each process, which then sees failing allocations; "none" where no
+    limit was asked for. ``truncated``: an output was longer than OUTPUT_LIMIT; its beginning is
+    kept.
+    """
+
+    exit_code: int
+    stdout: bytes
+    stderr: bytes
+    seconds: float
+    peak_memory: int | None
+    timed_out: bool = False
+    out_of_memory: bool = False
+    truncated: bool = False
+    memory_limit: Literal["cgroup", "rlimit", "none"] = "none"
+
+
+class Prepared(Protocol):
+    """An image that is ready to run commands."""
+
+    def run(self, command: Command) -> Completed:
+        """Run one command to its end; whatever ends it, nothing of it is left on the host.
+
+        A command that fails, runs out of time or out of memory is a result, not an error. Raises
+        MissingToolError where the host cannot run it, SmokeError where the image cannot start it.
+        """
+
+
+class Runtime(Protocol):
+    """Something that runs commands inside images."""
+
+    @property
+    def name(self) -> str:
+        """Its name for people: "docker", "crun", "runc"."""
+
+    def prepared(self, image: Image, *, progress: Progress) -> AbstractContextManager[Prepared]:
+        """Make ``image`` ready for several commands; take it down again at the end."""
+
+    def run(self, image: Image, command: Command, *, progress: Progress) -> Completed:
+        """Run one command inside ``image``; see :meth:`Prepared.run`."""
+
+
+def _expect_absolute(path: str, what: str) -> None:
+    parts = PurePosixPath(path)
+    if not parts.is_absolute() or ".." in parts.parts or "\0" in path:
+        raise UsageError(f"{path!r} is not {what}: expected an absolute path without '..'")

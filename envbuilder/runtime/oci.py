@@ -1,0 +1,214 @@
+"""Run commands with crun or runc, as root or not, without a daemon.
+
+Every run gets a cage (``cage.py``): private mount, pid and network namespaces whose first process
+dies with us, by the kernel's hand. What a run mounts or starts lives in there and nowhere else.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from envbuilder.errors import MissingToolError, SmokeError
+from envbuilder.image import Image
+from envbuilder.layers.store import Store
+from envbuilder.progress import Progress
+
+from . import cdi
+from .cgroup import MemoryCgroup, memory_cgroup
+from .command import KILLED, OUTPUT_LIMIT, Command, Completed
+from .config import oci_config
+from .pump import Outcome, pump
+from .trees import read_text, unpacked
+from .user import find_user
+
+_CAGE = Path(__file__).with_name("cage.py")
+_SYSTEM_PATH = ("/usr/local/sbin", "/usr/sbin", "/sbin")  # Debian keeps runc there
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OciRuntime:
+    """Runs commands with the OCI runtime ``program`` on layers unpacked into ``store``."""
+
+    program: Path
+    store: Store
+
+    @property
+    def name(self) -> str:
+        """The program's name: crun or runc."""
+        return self.program.name
+
+    @contextmanager
+    def prepared(self, image: Image, *, progress: Progress) -> Iterator[PreparedTrees]:
+        """Unpack the layers that no earlier image had; they stay in the store."""
+        trees = unpacked(image, store=self.store, progress=progress)
+        yield PreparedTrees(runtime=self, image=image, trees=trees)
+
+    def run(self, image: Image, command: Command, *, progress: Progress) -> Completed:
+        """Run one command inside ``image``."""
+        with self.prepared(image, progress=progress) as prepared:
+            return prepared.run(command)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedTrees:
+    """An image as one directory per layer, lowest first."""
+
+    runtime: OciRuntime
+    image: Image
+    trees: tuple[Path, ...]
+
+    def run(self, command: Command) -> Completed:
+        """Run one command to its end; see :meth:`command.Prepared.run`."""
+        limited = nullcontext() if command.memory is None else memory_cgroup(command.memory)
+        with limited as cgroup:
+            return self._run(command, cgroup)
+
+    def _run(self, command: Command, cgroup: MemoryCgroup | None) -> Completed:
+        started = time.monotonic()
+        report, outcome = _caged(self._job(command, cgroup), command)
+        seconds = time.monotonic() - started
+        out_of_memory = cgroup is not None and cgroup.out_of_memory()
+        if not report and not outcome.timed_out and not out_of_memory:
+            raise _no_cage(outcome.stderr.decode(errors="replace"))
+        if "cage_error" in report:
+            raise _no_cage(report["cage_error"])
+        if "start_error" in report:
+            raise SmokeError(
+                f"{command.args[0]} cannot be started in the image: {report['start_error']}",
+                hint="look into the image with `envbuilder inspect`",
+            )
+        return Completed(
+            exit_code=report.get("exit_code", KILLED),
+            stdout=outcome.stdout,
+            stderr=outcome.stderr,
+            seconds=seconds,
+            peak_memory=report.get("peak_memory"),
+            timed_out=outcome.timed_out,
+            out_of_memory=out_of_memory,
+            truncated=outcome.truncated,
+            memory_limit="cgroup" if cgroup else "none" if command.memory is None else "rlimit",
+        )
+
+    def _job(self, command: Command, cgroup: MemoryCgroup | None) -> dict[str, Any]:
+        settings = self.image.settings
+        wanted = settings.get("User") or "" if command.user is None else command.user
+        user = find_user(
+            wanted,
+            passwd=read_text(self.trees, "etc/passwd"),
+            group=read_text(self.trees, "etc/group"),
+        )
+        unprivileged = os.geteuid() != 0
+        if unprivileged and user.uid != 0 and self.runtime.name == "runc":
+            raise MissingToolError(
+                f"runc cannot run a command as user {wanted} of an image without being root",
+                hint="apt-get install crun",
+            )
+        config = oci_config(
+            settings,
+            command,
+            user=user,
+            mapped=unprivileged,
+            data_limit=None if cgroup else _data_limit(command.memory),
+        )
+        if command.gpus:
+            config = cdi.with_devices(config, cdi.nvidia_devices())
+        return {
+            "directory": str(_mount_point(self.runtime.store)),
+            "trees": [str(tree) for tree in self.trees],
+            "config": config,
+            "runtime": str(self.runtime.program),
+            "join": [str(cgroup.procs)] if cgroup else [],
+        }
+
+
+def find_runtime(store: Store) -> OciRuntime:
+    """Return a runtime on crun, else runc; raise MissingToolError where neither is installed."""
+    for name in ("crun", "runc"):
+        if program := find_program(name):
+            for needed in ("unshare", "setpriv"):
+                if not find_program(needed):
+                    raise MissingToolError(
+                        f"{needed} is not installed, without which {name} cannot be caged",
+                        hint="apt-get install util-linux",
+                    )
+            return OciRuntime(program=program, store=store)
+    raise MissingToolError(
+        "no container runtime is installed: neither crun nor runc was found",
+        hint="apt-get install crun",
+    )
+
+
+def find_program(program: str) -> Path | None:
+    """Return where ``program`` is installed, system folders included."""
+    path = os.pathsep.join((os.environ.get("PATH", os.defpath), *_SYSTEM_PATH))
+    found = shutil.which(program, path=path)
+    return Path(found).absolute() if found else None
+
+
+def _caged(job: dict[str, Any], command: Command) -> tuple[dict[str, Any], Outcome]:
+    """Run ``job`` in a cage; return its report (empty where it was killed) and its output."""
+    with _memory_file() as job_fd, _memory_file() as report_fd:
+        os.pwrite(job_fd, json.dumps(job).encode(), 0)
+        arguments = [sys.executable, "-I", "-S", str(_CAGE), str(job_fd), str(report_fd)]
+        outcome = pump(
+            [*_namespaces(), *arguments],
+            stdin=command.stdin,
+            timeout=command.timeout,
+            limit=OUTPUT_LIMIT,
+            pass_fds=(job_fd, report_fd),
+        )
+        report = os.pread(report_fd, os.fstat(report_fd).st_size, 0)
+    return json.loads(report or b"{}"), outcome
+
+
+def _namespaces() -> list[str]:
+    """Return the command prefix that makes a cage; its first process dies when we die."""
+    mapped = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+    return [
+        str(find_program("setpriv")),
+        "--pdeathsig=KILL",
+        str(find_program("unshare")),
+        *mapped,
+        *("--mount", "--propagation=private", "--pid", "--fork", "--kill-child", "--mount-proc"),
+        *("--net", "--"),
+    ]
+
+
+@contextmanager
+def _memory_file() -> Iterator[int]:
+    descriptor = os.memfd_create("envbuilder")
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _mount_point(store: Store) -> Path:
+    path = store.root / "cage"
+    path.mkdir(parents=True, exist_ok=True)
+    return path.absolute()
+
+
+def _data_limit(memory: int | None) -> int | None:
+    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+    if memory is None or hard == resource.RLIM_INFINITY:
+        return memory
+    return min(memory, hard)
+
+
+def _no_cage(reason: str) -> MissingToolError:
+    return MissingToolError(
+        f"this host does not allow us to run containers: {reason.strip() or 'killed'}",
+        hint="run as root, allow unprivileged user namespaces, or use --runtime docker;"
+        " `envbuilder doctor` tells what is missing",
+    )
