@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,7 +76,7 @@ class LocalPython:
         return str(Path(found).absolute())
 
 
-def _limiter(memory: int | None):  # noqa: ANN202
+def _limiter(memory: int | None) -> Callable[[], None] | None:
     if memory is None:
         return None
     return lambda: resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))

@@ -23,7 +23,7 @@ from envbuilder.smoke.report import Cause
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """A page of the book: the cause, its ``match`` conditions, and the counts that were ``seen``."""
+    """A page of the book: the cause, its ``match`` conditions, and which counts were ``seen``."""
 
     cause: Cause
     match: Mapping[str, Any]

@@ -9,10 +9,10 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from envbuilder.smoke.plan import Expected, SmokePlan
-from envbuilder.smoke.report import Check
+from envbuilder.smoke.report import Check, Status
 
 from . import jobs
-from .finding import Finding, Status, conclude, skipped
+from .finding import Finding, conclude, skipped
 
 
 def judge(plan: SmokePlan, document: Mapping[str, Any]) -> list[Check]:

@@ -1,4 +1,4 @@
-"""The probe's document: find a job in it, and put into words how a job ended that did not finish."""
+"""The probe's document: find a job in it, and say how a job ended that did not finish."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import signal
 from collections.abc import Mapping
 from typing import Any
 
-from .finding import Finding, Status
+from envbuilder.smoke.report import Status
+
+from .finding import Finding
 
 Job = Mapping[str, Any]
 

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from envbuilder.smoke.plan import MODALITIES, SmokePlan
-from envbuilder.smoke.report import Check, TokenRow
+from envbuilder.smoke.report import Check, Status, TokenRow
 
 from . import jobs
-from .finding import Finding, Status, conclude, skipped
+from .finding import Finding, conclude, skipped
 from .reserved import reserved
 
 Facts = Mapping[str, Any]

@@ -3,19 +3,22 @@
 import importlib.util
 import os
 import sys
+from types import ModuleType
 
 PACKAGE = "envbuilder_probe"
 
 
-def load_package():  # noqa: ANN201
+def load_package() -> ModuleType:
     """Import this folder as :data:`PACKAGE` and take it off the module search path."""
-    here = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120
-    sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry) != here]  # noqa: PTH100
+    here = os.path.dirname(os.path.abspath(__file__))
+    sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry) != here]
     spec = importlib.util.spec_from_file_location(
         PACKAGE,
-        os.path.join(here, "__init__.py"),  # noqa: PTH118
+        os.path.join(here, "__init__.py"),
         submodule_search_locations=[here],
     )
+    if spec is None or spec.loader is None:
+        raise ImportError("the probe's folder cannot be imported", path=here)
     package = importlib.util.module_from_spec(spec)
     sys.modules[PACKAGE] = package
     spec.loader.exec_module(package)

@@ -6,8 +6,10 @@ import glob
 import importlib.util
 import os
 import pwd
+from typing import Iterator
 
 from .environment import prefix_of
+from .facts import Emitter, Facts
 
 IN_HOME = {
     "pip": (".cache/pip",),
@@ -21,7 +23,7 @@ IN_HOME = {
 IN_SYSTEM = {
     "apt": ("/var/lib/apt/lists/*", "/var/cache/apt/archives/*.deb", "/var/cache/apt/*.bin"),
     "conda": ("/opt/conda/pkgs",),
-    "pip": ("/tmp/pip-*",),
+    "pip": ("/tmp/pip-*",),  # noqa: S108 - looked for, not written
 }
 BY_VARIABLE = {
     "PIP_CACHE_DIR": "pip",
@@ -33,8 +35,8 @@ BY_VARIABLE = {
 HASHED = 0b01
 
 
-def run(request, emit):
-    """Emit one item per leftover: tool, path, bytes; then bytecode that is older than its source."""
+def run(request: Facts, emit: Emitter) -> None:
+    """Emit one item per leftover: tool, path, bytes; then bytecode of another source."""
     places = set()
     for tool, path in _candidates(request["environ"]):
         real = os.path.realpath(path)
@@ -47,7 +49,7 @@ def run(request, emit):
     emit(facts={"bytecode_files": checked, "stale_bytecode": sorted(stale)[:50]})
 
 
-def _candidates(environ):
+def _candidates(environ: dict[str, str]) -> Iterator[tuple[str, str]]:
     homes = {entry.pw_dir for entry in pwd.getpwall()} | {"/root", environ.get("HOME") or "/root"}
     for home in sorted(home for home in homes if home != "/"):
         for tool, paths in IN_HOME.items():
@@ -62,7 +64,7 @@ def _candidates(environ):
                 yield tool, path
 
 
-def _size(path):
+def _size(path: str) -> int:
     """Return the bytes of the files at and below ``path``; 0 where there is none."""
     if not os.path.isdir(path):
         return os.path.getsize(path) if os.path.isfile(path) else 0
@@ -72,7 +74,7 @@ def _size(path):
     return total
 
 
-def _stale_bytecode(prefix):
+def _stale_bytecode(prefix: str) -> tuple[int, list[str]]:
     """Return how many .pyc files lie below ``prefix``, and those that do not match their source.
 
     Unchecked-hash files (PEP 552) matter most: Python runs them without looking at the source.
@@ -86,14 +88,14 @@ def _stale_bytecode(prefix):
     return checked, stale
 
 
-def _source(path):
+def _source(path: str) -> str | None:
     try:
         return importlib.util.source_from_cache(path)
     except ValueError:
         return None  # not in __pycache__: the bytecode itself is the module
 
 
-def _fresh(path, source):
+def _fresh(path: str, source: str) -> bool:
     with open(path, "rb") as stream:
         head = stream.read(16)
     if head[:4] != importlib.util.MAGIC_NUMBER or not os.path.isfile(source):

@@ -8,15 +8,17 @@ import json
 import os
 import re
 import sys
+from importlib.metadata import Distribution
+from typing import Any
 
 from . import records
-from .job import Absent, describe
+from .facts import Absent, Emitter, Facts, describe
 
 SHOWN = 50
 """How many findings of one kind are listed; their number is always reported in full."""
 
 
-def run(request, emit):
+def run(request: Facts, emit: Emitter) -> None:
     """Emit the distributions on the module path, damaged files, and unmet requirements."""
     prefix = prefix_of(request)
     emit(facts={"prefix": prefix, "path": sys.path})
@@ -29,12 +31,12 @@ def run(request, emit):
     emit(facts={"files": records.verify(owned, SHOWN)})
 
 
-def prefix_of(request):
+def prefix_of(request: Facts) -> str:
     """Return the root of the environment, without symbolic links."""
     return os.path.realpath(request["prefix"] or sys.prefix)
 
 
-def distributions(prefix):
+def distributions(prefix: str) -> list[tuple[Facts, Distribution]]:
     """Return (facts, distribution) of everything on the module path.
 
     ``active`` is what an import would find; ``owned`` is what lies below ``prefix`` and not in
@@ -60,16 +62,16 @@ def distributions(prefix):
     return sorted(found, key=lambda pair: (pair[0]["name"], not pair[0]["active"]))
 
 
-def canonical(name):
+def canonical(name: str) -> str:
     """Return ``name`` normalized as PEP 503 says."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def _below(place, prefix):
+def _below(place: str, prefix: str) -> bool:
     return place == prefix or place.startswith(prefix.rstrip("/") + "/")
 
 
-def _origin(dist):
+def _origin(dist: Distribution) -> Facts:
     """Return commit and editable mark from ``direct_url.json`` (PEP 610)."""
     text = dist.read_text("direct_url.json")
     try:
@@ -82,7 +84,7 @@ def _origin(dist):
     }
 
 
-def _requirements(active, prefix):
+def _requirements(active: list[Distribution], prefix: str) -> Facts:
     """Return the requirements that no active distribution meets (what ``pip check`` looks for)."""
     try:
         packaging = _packaging()
@@ -104,7 +106,7 @@ def _requirements(active, prefix):
     return {"broken_requirements": broken}
 
 
-def _packaging():
+def _packaging() -> Any:
     for name in ("packaging", "pip._vendor.packaging", "setuptools._vendor.packaging"):
         try:
             return importlib.import_module(name + ".requirements")

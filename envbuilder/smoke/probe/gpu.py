@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+from typing import Any
 
-from .job import Absent, describe
+from .facts import Absent, Emitter, Facts, describe
 
 
-def run(_request, emit):
+def run(_request: Facts, emit: Emitter) -> None:
     """Emit the driver's CUDA version, torch's own, its arch list, and each device's capability."""
     emit(facts={"driver_cuda": driver_cuda()})
     try:
@@ -26,7 +27,7 @@ def run(_request, emit):
         emit(item=device(torch, number))
 
 
-def driver_cuda():
+def driver_cuda() -> str | None:
     """Return the newest CUDA version that the driver serves ("12.4"), or None without a driver."""
     try:
         library = ctypes.CDLL("libcuda.so.1")
@@ -38,21 +39,21 @@ def driver_cuda():
     return f"{version.value // 1000}.{version.value % 1000 // 10}"
 
 
-def compiled_for(torch):
+def compiled_for(torch: Any) -> list[str]:
     """Return the architectures that torch carries code for; readable without any GPU."""
     return (torch._C._cuda_getArchFlags() or "").split()
 
 
-def why_not(torch):
+def why_not(torch: Any) -> str:
     """Return the reason that CUDA itself gives for not starting."""
     try:
         torch.cuda.init()
-    except Exception as error:  # noqa: BLE001 - its text is the fact that we are after
+    except Exception as error:
         return describe(error)
     return "no device is visible"
 
 
-def device(torch, number):
+def device(torch: Any, number: int) -> Facts:
     """Return what device ``number`` is, and whether a small matrix product on it is right."""
     properties = torch.cuda.get_device_properties(number)
     ones = torch.ones(64, 64, device=f"cuda:{number}")

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+from importlib.metadata import Distribution
 
 from .environment import canonical
-from .job import Absent
+from .facts import Absent, Emitter, Facts
 
 ASIDE = ("test", "tests", "docs", "examples", "benchmarks", "scripts")
 """Folders that some wheels install at top level by accident."""
 
 
-def run(_request, emit, name):
+def run(_request: Facts, emit: Emitter, name: str) -> None:
     """Import the top-level modules of the distribution ``name``, one item each."""
     found = [
         dist
@@ -27,7 +28,7 @@ def run(_request, emit, name):
         emit(item={"module": module})
 
 
-def modules(dist):
+def modules(dist: Distribution) -> list[str]:
     """Return the public top-level modules of ``dist``, from top_level.txt or from its files."""
     text = dist.read_text("top_level.txt")
     names = text.split() if text else [_module(file) for file in dist.files or ()]
@@ -35,7 +36,7 @@ def modules(dist):
     return sorted(name for name in public if name.isidentifier() and name not in ASIDE)
 
 
-def _module(file):
+def _module(file: importlib.metadata.PackagePath) -> str:
     """Return the importable name that ``file`` (a path in a wheel) stands for, or ''."""
     head = file.parts[0]
     if len(file.parts) == 1:

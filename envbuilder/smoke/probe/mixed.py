@@ -7,9 +7,12 @@ prompt's placeholders are compared with the rows that its encoders made, by coun
 from __future__ import annotations
 
 import time
+from typing import Sequence
 
-from .job import describe, kind_of
-from .model import opened
+from .facts import Emitter, Facts, describe, kind_of
+from .families.base import Family
+from .model import Subject, opened
+from .samples import Sample
 from .tokens import placeholders
 
 NEW_TOKENS = 4
@@ -17,7 +20,7 @@ DIGITS = 3
 """Decimals of the logits that are recorded: CPU kernels agree on those between machines."""
 
 
-def run(request, emit):
+def run(request: Facts, emit: Emitter) -> None:
     """Emit one item per prompt: counts, prompt length, whether logits are finite, new tokens."""
     emit(doing="loading the model's processor")
     with opened(request) as subject:
@@ -34,7 +37,7 @@ def run(request, emit):
             emit(item=answer(subject, label, modalities))
 
 
-def prompts(family):
+def prompts(family: Family) -> list[tuple[str, list[str]]]:
     """Return (label, modalities) of every prompt to run."""
     known = list(family.modalities)
     alone = [(f"{name} alone", [name]) for name in known]
@@ -43,20 +46,20 @@ def prompts(family):
     return alone + twice + (together if len(known) > 1 and family.several else [])
 
 
-def answer(subject, label, modalities):
+def answer(subject: Subject, label: str, modalities: Sequence[str]) -> Facts:
     """Return what one prompt yields; an exception becomes the item's ``error``."""
     started = time.monotonic()
-    item = {"label": label, "modalities": list(modalities)}
+    item: Facts = {"label": label, "modalities": list(modalities)}
     try:
         item.update(_answer(subject, modalities))
-    except Exception as error:  # noqa: BLE001 - the finding is that this prompt fails, and how
+    except Exception as error:
         item["error"] = describe(error)
         item["error_kind"] = kind_of(error)
     item["seconds"] = round(time.monotonic() - started, 3)
     return item
 
 
-def _answer(subject, modalities):
+def _answer(subject: Subject, modalities: Sequence[str]) -> Facts:
     import torch
 
     family, model = subject.family, subject.model
@@ -81,5 +84,5 @@ def _answer(subject, modalities):
     }
 
 
-def _small(family, modality):
+def _small(family: Family, modality: str) -> Sample:
     return next(sample for sample in family.samples(modality) if sample.role == "small")

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
+from typing import Any, Iterator
 
 from . import families
-from .job import Absent, describe
+from .facts import Absent, Facts, describe
+from .families.base import Family
 
 
 class Subject:
     """A family with its processor and (made on first use) its model."""
 
-    def __init__(self, family, directory, *, weights):
+    def __init__(self, family: Family, directory: str, *, weights: bool) -> None:
         self.family = family
         self.directory = directory
         self.weights = weights
@@ -20,15 +22,15 @@ class Subject:
         self._model = None
 
     @property
-    def model(self):
+    def model(self) -> Any:
         """The model on the CPU, in evaluation mode."""
         if self._model is None:
-            self._model = self.family.load_model(self.directory, self.weights)
+            self._model = self.family.load_model(self.directory, weights=self.weights)
         return self._model
 
 
 @contextlib.contextmanager
-def opened(request):
+def opened(request: Facts) -> Iterator[Subject]:
     """Open the request's model; raise Absent where the container cannot hold any."""
     require("torch", "transformers", "numpy")
     wanted = request["model"]
@@ -42,7 +44,7 @@ def opened(request):
             yield Subject(family, scratch, weights=False)
 
 
-def require(*packages):
+def require(*packages: str) -> None:
     """Import ``packages``; raise Absent with the reason for the first that does not import."""
     for name in packages:
         try:

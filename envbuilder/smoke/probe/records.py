@@ -8,12 +8,16 @@ import hashlib
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import Distribution
 from pathlib import Path
+from typing import Iterator
+
+from .facts import Facts
 
 CHUNK = 1 << 20
 
 
-def verify(distributions, shown):
+def verify(distributions: list[Distribution], shown: int) -> Facts:
     """Hash every file that a RECORD lists and count the rest; at most ``shown`` findings each."""
     started = time.monotonic()
     listed, unrecorded = {}, []
@@ -45,7 +49,7 @@ def verify(distributions, shown):
     }
 
 
-def _state(entry):
+def _state(entry: tuple[str, tuple[str, str]]) -> Facts:
     """Return whether one file is there and has the recorded hash; only sha256 and up are used."""
     path, (owner, recorded) = entry
     state = {"path": path, "owner": owner, "problem": "", "hashed": False, "bytes": 0}
@@ -65,7 +69,7 @@ def _state(entry):
     return state
 
 
-def _digest(path, method):
+def _digest(path: str, method: str) -> tuple[str, int]:
     digest, size = hashlib.new(method), 0
     buffer = memoryview(bytearray(CHUNK))
     with open(path, "rb", buffering=0) as stream:
@@ -78,7 +82,7 @@ def _digest(path, method):
     return base64.urlsafe_b64encode(digest.digest()).decode().rstrip("="), size
 
 
-def _unlisted(roots, listed):
+def _unlisted(roots: set[str], listed: dict[str, tuple[str, str]]) -> Iterator[str]:
     """Yield files in ``roots`` that no RECORD lists: leftovers, or files copied in by hand."""
     for root in roots:
         for folder, names, files in os.walk(root):

@@ -7,6 +7,8 @@ at and above every cap.
 
 from __future__ import annotations
 
+from typing import Any, Sequence
+
 RATE = 16000
 """Samples per second of every sound here."""
 
@@ -19,13 +21,13 @@ class Sample:
     (frames, height, width) of a video.
     """
 
-    def __init__(self, modality, role, shape, label=""):
+    def __init__(self, modality: str, role: str, shape: Sequence[int], label: str = "") -> None:
         self.modality = modality
         self.role = role
         self.shape = tuple(shape)
         self.label = label or _label(modality, self.shape)
 
-    def make(self):
+    def make(self) -> Any:
         """Return the item as a numpy array: float32 mono sound, or uint8 RGB, channels last."""
         if self.modality == "audio":
             return _sound(*self.shape)
@@ -34,36 +36,36 @@ class Sample:
         return _clip(*self.shape)
 
 
-def audio(*pairs):
+def audio(*pairs: tuple[str, float]) -> list[Sample]:
     """Return sound samples from pairs of (role, seconds)."""
     return [Sample("audio", role, [round(seconds * RATE)]) for role, seconds in pairs]
 
 
-def image(*triples):
+def image(*triples: tuple[str, int, int]) -> list[Sample]:
     """Return image samples from triples of (role, width, height)."""
     return [Sample("image", role, [height, width]) for role, width, height in triples]
 
 
-def video(*quads):
+def video(*quads: tuple[str, int, int, int]) -> list[Sample]:
     """Return video samples from (role, frames, width, height)."""
     return [Sample("video", role, [frames, high, wide]) for role, frames, wide, high in quads]
 
 
-def _label(modality, shape):
+def _label(modality: str, shape: Sequence[int]) -> str:
     if modality == "audio":
         return f"{shape[0] / RATE:g} s"
     size = f"{shape[-1]}x{shape[-2]}"
     return size if modality == "image" else f"{shape[0]} frames {size}"
 
 
-def _sound(length):
+def _sound(length: int) -> Any:
     import numpy as np
 
     at = np.arange(length, dtype=np.float64) / RATE
     return (0.3 * np.sin(2 * np.pi * (220 + 40 * at) * at)).astype(np.float32)
 
 
-def _picture(height, width, shift=0):
+def _picture(height: int, width: int, shift: int = 0) -> Any:
     import numpy as np
 
     rows = np.arange(height, dtype=np.uint32)[:, None]
@@ -72,7 +74,7 @@ def _picture(height, width, shift=0):
     return np.stack([(plane & 255).astype(np.uint8) for plane in planes], axis=-1)
 
 
-def _clip(frames, height, width):
+def _clip(frames: int, height: int, width: int) -> Any:
     import numpy as np
 
     return np.stack([_picture(height, width, 16 * number) for number in range(frames)])

@@ -12,9 +12,13 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import IO
 
 from . import job
+from .facts import Facts, nothing, read_facts
 
+PYTHON = (sys.executable, "-I", "-B")
+"""Isolated from the user's site and PYTHON* variables, and leaving no bytecode behind."""
 PARALLEL = 2
 """Jobs at a time: the token jobs need up to 1.5 GB each, and the promise is 4 GB in all."""
 SEEN = ("HOME", "PIP_CACHE_DIR", "UV_CACHE_DIR", "HF_HOME", "HF_HUB_CACHE", "CONDA_PKGS_DIRS")
@@ -23,7 +27,7 @@ TAIL = 2000
 """How much (bytes) of a failed job's output is worth keeping."""
 
 
-def main(arguments):
+def main(arguments: list[str]) -> int:
     """Supervise (no arguments) or run one job (``--job NAME FD``); return the exit code."""
     if arguments[:1] == ["--job"]:
         return job.main(arguments[1], int(arguments[2]))
@@ -33,9 +37,11 @@ def main(arguments):
     started = time.monotonic()
     deadline = started + request["timeout"]
     names = job.expand(request)
-    with tempfile.TemporaryDirectory(prefix="envbuilder-smoke-") as scratch:
-        with ThreadPoolExecutor(PARALLEL) as pool:
-            jobs = list(pool.map(lambda name: run_job(name, request, scratch, deadline), names))
+    with (
+        tempfile.TemporaryDirectory(prefix="envbuilder-smoke-") as scratch,
+        ThreadPoolExecutor(PARALLEL) as pool,
+    ):
+        jobs = list(pool.map(lambda name: run_job(name, request, scratch, deadline), names))
     document = {
         "version": 1,
         "python": platform.python_version(),
@@ -52,15 +58,14 @@ def main(arguments):
     return 0
 
 
-def run_job(name, request, scratch, deadline):
+def run_job(name: str, request: Facts, scratch: str, deadline: float) -> Facts:
     """Run the job ``name`` and return its facts, whatever happens to its process."""
     started = time.monotonic()
     if started >= deadline:
-        return {**job.nothing(), "name": name, "seconds": 0.0, "outcome": "timeout"}
+        return {**nothing(), "name": name, "seconds": 0.0, "outcome": "timeout"}
     with tempfile.TemporaryFile() as facts, tempfile.TemporaryFile() as output:
         process = subprocess.Popen(
-            [sys.executable, "-I", "-B", str(Path(__file__).parent)]
-            + ["--job", name, str(facts.fileno())],
+            [*PYTHON, str(Path(__file__).parent), "--job", name, str(facts.fileno())],
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=output,
@@ -69,7 +74,7 @@ def run_job(name, request, scratch, deadline):
             start_new_session=True,
         )
         timed_out = _feed(process, json.dumps(request).encode(), deadline - started)
-        outcome = job.read_facts(facts)
+        outcome = read_facts(facts)
         outcome["name"] = name
         outcome["seconds"] = round(time.monotonic() - started, 3)
         outcome["outcome"] = "timeout" if timed_out else _outcome(outcome, process.returncode)
@@ -79,14 +84,14 @@ def run_job(name, request, scratch, deadline):
     return outcome
 
 
-def _claim_stdout():
+def _claim_stdout() -> int:
     """Keep the real standard output for the result; what libraries print goes to stderr."""
     result = os.dup(1)
     os.dup2(2, 1)
     return result
 
 
-def _feed(process, request, timeout):
+def _feed(process: subprocess.Popen[bytes], request: bytes, timeout: float) -> bool:
     """Hand over the request and wait; return whether the job had to be killed (with its group)."""
     try:
         process.communicate(request, timeout=timeout)
@@ -97,24 +102,24 @@ def _feed(process, request, timeout):
     return False
 
 
-def _outcome(facts, exit_code):
+def _outcome(facts: Facts, exit_code: int) -> str:
     failure = facts.get("failure") or {}
     if failure.get("kind") == "memory" or exit_code == -9:
         return "memory"  # nobody but the kernel's OOM killer sends SIGKILL here
     if failure:
-        return failure["kind"]
+        return str(failure["kind"])
     if facts["finished"] and exit_code == 0:
         return "done"
     return "crashed"
 
 
-def _tail(output):
+def _tail(output: IO[bytes]) -> str:
     size = output.seek(0, os.SEEK_END)
     output.seek(max(0, size - TAIL))
     return output.read().decode("utf-8", "replace")
 
 
-def _environment(scratch):
+def _environment(scratch: str) -> dict[str, str]:
     """Return the container's environment with caches in ``scratch``, offline, on the CPU."""
     return {
         **os.environ,

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Sequence
+
+from .facts import Facts
 
 BYTES = 256
 
 
-def byte_alphabet():
-    """Return the printable stand-ins of the 256 bytes, in byte order (GPT-2's ``bytes_to_unicode``).
+def byte_alphabet() -> list[str]:
+    """Return the printable stand-ins of the 256 bytes in order (GPT-2's ``bytes_to_unicode``).
 
     Printable Latin-1 bytes stand for themselves; the others are moved to U+0100 and up.
     """
@@ -21,12 +24,12 @@ def byte_alphabet():
     return [chr(byte) if byte in set(kept) else chr(next(moved)) for byte in range(BYTES)]
 
 
-def token_ids(specials):
+def token_ids(specials: Sequence[str]) -> dict[str, int]:
     """Return the id of every special token, in the order given, from 256 up."""
     return {token: BYTES + number for number, token in enumerate(specials)}
 
 
-def write(directory, specials, settings):
+def write(directory: str, specials: Sequence[str], settings: Facts) -> None:
     """Write tokenizer.json, tokenizer_config.json, vocab.json and merges.txt to ``directory``.
 
     ``settings`` completes tokenizer_config.json: class name, named special tokens.
@@ -50,7 +53,7 @@ def write(directory, specials, settings):
         "trim_offsets": False,
         "use_regex": True,
     }
-    fast = {
+    fast: Facts = {
         "version": "1.0",
         "truncation": None,
         "padding": None,
@@ -88,7 +91,7 @@ def write(directory, specials, settings):
     Path(directory, "merges.txt").write_text("#version: 0.2\n", encoding="utf-8")
 
 
-def write_json(directory, name, value):
+def write_json(directory: str, name: str, value: object) -> None:
     """Write ``value`` as the JSON file ``name`` of ``directory``."""
     text = json.dumps(value, ensure_ascii=False, indent=1)
     Path(directory, name).write_text(text, encoding="utf-8")

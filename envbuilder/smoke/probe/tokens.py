@@ -7,9 +7,11 @@ say 12845056 pixels while a default at call time caps the same video at 602112.
 from __future__ import annotations
 
 import time
+from typing import Any
 
-from .job import Inapplicable, describe, kind_of
-from .model import opened
+from .facts import Emitter, Facts, Inapplicable, describe, kind_of
+from .model import Subject, opened
+from .samples import Sample
 
 CAP_KNOBS = (
     {"max_pixels": 12845056},
@@ -18,7 +20,7 @@ CAP_KNOBS = (
 """Ways to lift a cap on pixels, by version of transformers: each may be ignored silently."""
 
 
-def run(request, emit, modality):
+def run(request: Facts, emit: Emitter, modality: str) -> None:
     """Emit one item per sample of ``modality``, and how its cap can be lifted."""
     emit(doing="loading the model's processor")
     with opened(request) as subject:
@@ -36,7 +38,7 @@ def run(request, emit, modality):
             emit(facts={"lifted": [lifted(subject, largest[0], knob) for knob in CAP_KNOBS]})
 
 
-def facts_of(subject, modality):
+def facts_of(subject: Subject, modality: str) -> Facts:
     """Say which classes count here, and whether the placeholder is one token of the vocabulary."""
     import transformers
 
@@ -54,10 +56,10 @@ def facts_of(subject, modality):
     }
 
 
-def count(subject, sample):
+def count(subject: Subject, sample: Sample) -> Facts:
     """Return the counts of ``sample``; an exception becomes the item's ``error``."""
     started = time.monotonic()
-    item = {
+    item: Facts = {
         "modality": sample.modality,
         "label": sample.label,
         "role": sample.role,
@@ -65,21 +67,21 @@ def count(subject, sample):
     }
     try:
         item.update(_counts(subject, sample))
-    except Exception as error:  # noqa: BLE001 - the finding is that this item fails, and how
+    except Exception as error:
         item["error"] = describe(error)
         item["error_kind"] = kind_of(error)
     item["seconds"] = round(time.monotonic() - started, 3)
     return item
 
 
-def _counts(subject, sample):
+def _counts(subject: Subject, sample: Sample) -> Facts:
     import torch
 
     family, modality = subject.family, sample.modality
     inputs = family.call(subject.processor, [(modality, sample.make())])
     expected, grid = family.formula(sample, inputs, subject.model.config)
     counted = placeholders(subject, inputs)
-    found = {
+    found: Facts = {
         "formula": expected,
         "placeholders": counted.pop(modality),
         "strays": {name: number for name, number in counted.items() if number},
@@ -92,7 +94,7 @@ def _counts(subject, sample):
         return {**found, "embeddings": family.features(subject.model, modality, inputs)}
 
 
-def placeholders(subject, inputs):
+def placeholders(subject: Subject, inputs: Any) -> dict[str, int]:
     """Count, per modality, how often its token id stands in ``input_ids``."""
     ids = inputs["input_ids"]
     return {
@@ -101,14 +103,14 @@ def placeholders(subject, inputs):
     }
 
 
-def lifted(subject, sample, knob):
+def lifted(subject: Subject, sample: Sample, knob: Facts) -> Facts:
     """Return the placeholders of ``sample`` when ``knob`` asks for more pixels than the cap."""
-    attempt = {"how": ", ".join(f"{name}={value}" for name, value in knob.items())}
+    attempt: Facts = {"how": ", ".join(f"{name}={value}" for name, value in knob.items())}
     try:
         inputs = subject.family.call(
             subject.processor, [(sample.modality, sample.make())], videos_kwargs=knob
         )
         attempt["placeholders"] = placeholders(subject, inputs)[sample.modality]
-    except Exception as error:  # noqa: BLE001 - which versions refuse which knob is the finding
+    except Exception as error:
         attempt["error"] = describe(error)
     return attempt

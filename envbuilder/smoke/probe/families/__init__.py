@@ -13,23 +13,24 @@ import json
 import pkgutil
 from pathlib import Path
 
-from ..job import Absent
+from ..facts import Absent
+from .base import Family
 
 
-def names():
+def names() -> list[str]:
     """Return the names of all families, sorted."""
     skip = ("base", "qwen_vision")
     return sorted(entry.name for entry in pkgutil.iter_modules(__path__) if entry.name not in skip)
 
 
-def load(name):
+def load(name: str) -> Family:
     """Return the family called ``name``."""
     if name not in names():
         raise Absent(f"no family is called {name!r}; known are {', '.join(names())}")
-    return importlib.import_module("." + name, __name__).FAMILY
+    return _family(name)
 
 
-def of_directory(directory):
+def of_directory(directory: str) -> Family:
     """Return the family whose ``model_type`` the ``config.json`` in ``directory`` states."""
     path = Path(directory, "config.json")
     if not path.is_file():
@@ -37,4 +38,9 @@ def of_directory(directory):
     kind = json.loads(path.read_text(encoding="utf-8")).get("model_type", "")
     if kind in names():
         return load(kind)
-    return importlib.import_module(".generic", __name__).FAMILY
+    return _family("generic")
+
+
+def _family(name: str) -> Family:
+    family: Family = importlib.import_module("." + name, __name__).FAMILY
+    return family

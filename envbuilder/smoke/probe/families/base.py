@@ -5,9 +5,11 @@ from __future__ import annotations
 import inspect
 import json
 from pathlib import Path
+from typing import Any, Sequence
 
 from .. import tokenizer
-from ..job import Absent
+from ..facts import Absent, Facts
+from ..samples import Sample
 
 ENCODER_LIMIT = 1500
 """Items above this many tokens are counted on the grid, not encoded: transformers 4.52.4 allocates
@@ -22,7 +24,9 @@ class Modality:
     encodes it.
     """
 
-    def __init__(self, token, wrap, argument, features):
+    def __init__(
+        self, token: str, wrap: str, argument: str | tuple[str, ...], features: Any
+    ) -> None:
         self.token = token
         self.wrap = wrap
         self.arguments = (argument,) if isinstance(argument, str) else tuple(argument)
@@ -37,26 +41,26 @@ class Family:
     model_class = ""
     tokenizer_class = ""
     processor_class = ""
-    specials = ()
-    named_tokens = {}
-    modalities = {}
+    specials: Sequence[str] = ()
+    named_tokens: dict[str, str] = {}
+    modalities: dict[str, Modality] = {}
     encoder_limit = ENCODER_LIMIT
     several = True
     """Whether a prompt may hold several items."""
 
     # --- the tiny model -------------------------------------------------------------------
 
-    def config(self, ids):
+    def config(self, ids: dict[str, int]) -> Facts:
         """Return config.json; ``ids`` maps each special token to its id."""
         raise NotImplementedError
 
-    def processor_files(self):
+    def processor_files(self) -> dict[str, Facts]:
         """Return the processor's JSON files by name, with the family's real settings."""
         raise NotImplementedError
 
-    def write(self, directory):
+    def write(self, directory: str) -> None:
         """Write a complete model directory, but for the weights."""
-        settings = {
+        settings: Facts = {
             "tokenizer_class": self.tokenizer_class,
             "processor_class": self.processor_class,
         }
@@ -67,18 +71,18 @@ class Family:
         for name, value in self.processor_files().items():
             tokenizer.write_json(directory, name, value)
 
-    def ids(self):
+    def ids(self) -> dict[str, int]:
         """Return the tiny vocabulary's id of every special token."""
         return tokenizer.token_ids(self.specials)
 
-    def load_processor(self, directory):
+    def load_processor(self, directory: str) -> Any:
         """Load the processor as an application would."""
         import transformers
 
         return transformers.AutoProcessor.from_pretrained(directory, local_files_only=True)
 
-    def load_model(self, directory, weights):
-        """Return the model on the CPU: from ``weights`` where true, else random with a fixed seed."""
+    def load_model(self, directory: str, *, weights: bool) -> Any:
+        """Return the model on the CPU, from its ``weights`` or random with a fixed seed."""
         import torch
 
         kind = self.find_class(self.model_class)
@@ -87,13 +91,13 @@ class Family:
         torch.manual_seed(0)
         return kind(self.load_config(directory)).eval()
 
-    def load_config(self, directory):
+    def load_config(self, directory: str) -> Any:
         """Return the configuration object that the model class takes."""
         import transformers
 
         return transformers.AutoConfig.from_pretrained(directory, local_files_only=True)
 
-    def find_class(self, name):
+    def find_class(self, name: str) -> Any:
         """Return ``transformers.NAME``; raise Absent where this version lacks it."""
         import transformers
 
@@ -103,28 +107,28 @@ class Family:
 
     # --- counting ---------------------------------------------------------------------------
 
-    def samples(self, modality):
+    def samples(self, modality: str) -> list[Sample]:
         """Return the samples to count for ``modality``."""
         raise NotImplementedError
 
-    def formula(self, sample, inputs, config):
+    def formula(self, sample: Sample, inputs: Any, config: Any) -> tuple[int, list[int] | None]:
         """Return the tokens that ``sample`` must become, and the grid (or None) it was read from.
 
         ``inputs`` is what the processor returned, ``config`` the model's own configuration.
         """
         raise NotImplementedError
 
-    def token_id(self, modality, processor):
+    def token_id(self, modality: str, processor: Any) -> int:
         """Return the id that stands for one embedding of ``modality``."""
-        return processor.tokenizer.convert_tokens_to_ids(self.modalities[modality].token)
+        return int(processor.tokenizer.convert_tokens_to_ids(self.modalities[modality].token))
 
-    def prompt(self, modalities):
+    def prompt(self, modalities: Sequence[str]) -> str:
         """Return a prompt with one item of each of ``modalities``, in order."""
         return "".join(self.modalities[name].wrap for name in modalities) + "Describe."
 
-    def call(self, processor, items, **options):
+    def call(self, processor: Any, items: Sequence[tuple[str, Any]], **options: Any) -> Any:
         """Run the processor on ``items``, pairs of (modality, array); return its tensors."""
-        arguments = {}
+        arguments: dict[str, list[Any]] = {}
         accepted = inspect.signature(processor.__call__).parameters
         for modality, array in items:
             names = self.modalities[modality].arguments
@@ -133,23 +137,23 @@ class Family:
         text = self.prompt([modality for modality, _ in items])
         return processor(text=[text], return_tensors="pt", **arguments, **options)
 
-    def features(self, model, modality, inputs):
+    def features(self, model: Any, modality: str, inputs: Any) -> int:
         """Return how many embedding rows the encoder of ``modality`` really makes of ``inputs``."""
         method = getattr(model, self.modalities[modality].features)
         accepted = inspect.signature(method).parameters
         given = {name: value for name, value in inputs.items() if name in accepted}
         return rows(method(**given))
 
-    def forward(self, model, inputs):
+    def forward(self, model: Any, inputs: Any) -> Any:
         """Return the logits of one pass over ``inputs``: (1, positions, vocabulary)."""
         return model(**inputs).logits
 
-    def generate(self, model, inputs, count):
+    def generate(self, model: Any, inputs: Any, count: int) -> Any:
         """Return ``inputs`` continued greedily by ``count`` tokens."""
         return model.generate(**inputs, max_new_tokens=count, min_new_tokens=count, do_sample=False)
 
 
-def rows(features):
+def rows(features: Any) -> int:
     """Count the embedding rows in whatever an encoder returned.
 
     transformers 4.x gives a tensor or a tuple of them; 5.x a model output whose ``pooler_output``
@@ -160,9 +164,9 @@ def rows(features):
         return rows(features.last_hidden_state if pooled is None else pooled)
     if isinstance(features, (list, tuple)):
         return sum(rows(part) for part in features)
-    return features.numel() // features.shape[-1]
+    return int(features.numel() // features.shape[-1])
 
 
-def read_json(directory, name):
+def read_json(directory: str, name: str) -> Any:
     """Return the JSON file ``name`` of ``directory``."""
     return json.loads(Path(directory, name).read_text(encoding="utf-8"))

@@ -5,7 +5,11 @@ Values: ``preprocessor_config.json`` and ``config.json`` of Qwen/Qwen2.5-Omni-7B
 
 from __future__ import annotations
 
+from typing import Any
+
 from .. import samples
+from ..facts import Facts
+from ..samples import Sample
 from .base import Family, Modality
 from .qwen_vision import QWEN2_VL_IMAGES, resized, vision_tokens
 
@@ -14,14 +18,23 @@ HOP = 160
 WINDOW = 300 * samples.RATE
 """The extractor truncates after 300 s (``chunk_length`` 300, ``n_samples`` 4800000)."""
 
-SPECIALS = (
-    "<|endoftext|> <|im_start|> <|im_end|> <|AUDIO|> <|audio_bos|> <|audio_eos|> <|IMAGE|> "
-    "<|VIDEO|> <|vision_bos|> <|vision_eos|> <|vision_pad|>"
-).split()
+SPECIALS = [
+    "<|endoftext|>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|AUDIO|>",
+    "<|audio_bos|>",
+    "<|audio_eos|>",
+    "<|IMAGE|>",
+    "<|VIDEO|>",
+    "<|vision_bos|>",
+    "<|vision_eos|>",
+    "<|vision_pad|>",
+]
 
 
 class Qwen25Omni(Family):
-    """Tokens: images and video t·h·w/merge² of the patch grid; sound a quarter of its mel frames."""
+    """Images and video: t·h·w/merge² of the patch grid; sound: a quarter of its mel frames."""
 
     name = "qwen2_5_omni"
     source = "transformers, Qwen2_5OmniProcessor and Qwen2_5OmniAudioEncoder"
@@ -52,8 +65,8 @@ class Qwen25Omni(Family):
         ),
     }
 
-    def processor_files(self):
-        """Return the real preprocessor settings: pictures as Qwen2-VL, sound as Whisper large-v3."""
+    def processor_files(self) -> dict[str, Facts]:
+        """Return the real settings: pictures as in Qwen2-VL, sound as in Whisper large-v3."""
         return {
             "preprocessor_config.json": {
                 **QWEN2_VL_IMAGES,
@@ -73,7 +86,7 @@ class Qwen25Omni(Family):
             }
         }
 
-    def config(self, ids):
+    def config(self, ids: dict[str, int]) -> Facts:
         """Return the wrapped configuration that vLLM wants; the thinker alone stands inside."""
         thinker = {
             "model_type": "qwen2_5_omni_thinker",
@@ -100,27 +113,27 @@ class Qwen25Omni(Family):
             "torch_dtype": "float32",
         }
 
-    def load_config(self, directory):
+    def load_config(self, directory: str) -> Any:
         """Return the thinker's part of the wrapped configuration."""
         return super().load_config(directory).thinker_config
 
-    def samples(self, modality):
+    def samples(self, modality: str) -> list[Sample]:
         """Return sizes around the audio window, the patch and the pixel limits."""
         return SAMPLES[modality]
 
-    def formula(self, sample, inputs, config):
+    def formula(self, sample: Sample, inputs: Any, config: Any) -> tuple[int, list[int] | None]:
         """Count by the model's own merge size, and by mel frames halved twice for sound."""
         if sample.modality == "audio":
             return audio_tokens(mel_frames(sample, inputs)), None
         grid = inputs[sample.modality + "_grid_thw"][0].tolist()
         merge = config.vision_config.spatial_merge_size
         if sample.modality == "image":
-            height, width = resized(*sample.shape, QWEN2_VL_IMAGES)
+            height, width = resized(sample.shape, QWEN2_VL_IMAGES)
             return height * width // (config.vision_config.patch_size * merge) ** 2, grid
         return vision_tokens(grid, merge), grid
 
 
-def mel_frames(sample, inputs):
+def mel_frames(sample: Sample, inputs: Any) -> int:
     """Return the mel frames of a sound: one per hop, or the processor's mask between two hops."""
     (length,) = sample.shape
     if length % HOP == 0:
@@ -128,7 +141,7 @@ def mel_frames(sample, inputs):
     return int(inputs["feature_attention_mask"].sum())  # versions round a started hop differently
 
 
-def audio_tokens(frames):
+def audio_tokens(frames: int) -> int:
     """Return the tokens of ``frames`` mel frames: a stride-2 convolution, then pairs pooled."""
     return ((frames - 1) // 2 + 1 - 2) // 2 + 1
 

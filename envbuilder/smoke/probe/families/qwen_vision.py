@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from typing import Sequence
+
+from ..facts import Facts
 
 QWEN2_VL_IMAGES = {
     "image_processor_type": "Qwen2VLImageProcessor",
@@ -17,17 +20,18 @@ QWEN2_VL_IMAGES = {
 """The picture part of Qwen2-VL's, Qwen2.5-VL's and Qwen2.5-Omni's ``preprocessor_config.json``."""
 
 
-def vision_tokens(grid, merge):
-    """Return the tokens of a (t, h, w) patch grid whose ``merge`` × ``merge`` patches are pooled."""
+def vision_tokens(grid: Sequence[int], merge: int) -> int:
+    """Return the tokens of a (t, h, w) patch grid, ``merge`` by ``merge`` patches pooled."""
     return math.prod(grid) // merge**2
 
 
-def resized(height, width, settings):
+def resized(shape: Sequence[int], settings: Facts) -> tuple[int, int]:
     """Return the size that an image is resized to before it is cut into patches.
 
     Source: ``smart_resize`` of transformers' Qwen2-VL image processor: each side to the nearest
     multiple of patch·merge, then both scaled together into [min_pixels, max_pixels].
     """
+    height, width = shape
     factor = settings["patch_size"] * settings["merge_size"]
     least, most = settings["min_pixels"], settings["max_pixels"]
     high, wide = round(height / factor) * factor, round(width / factor) * factor
