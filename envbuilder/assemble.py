@@ -46,9 +46,9 @@ def assemble(
 ) -> Image:
     """Build the image of ``lock``; its layers, config and manifest are in ``store`` afterwards.
 
-    ``foundation`` makes or finds the base's layers, ``bring`` puts one wheel into the store, and
-    gives up when its event is set; both run beside the layering. Every source's wheel must be known. Raises what these two raise, and
-    BuildError.
+    ``foundation`` makes or finds the base's layers; ``bring`` puts one wheel into the store, and
+    gives up when its event is set; both run beside the layering. Every source's wheel must be
+    known. Raises what these two raise, and BuildError.
     """
     planned = plan(lock)
     target = Target(python=planned.python, prefix=PREFIX)

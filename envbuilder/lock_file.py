@@ -132,6 +132,21 @@ def check_fresh(lock: Lock, spec: Spec, *, name: str) -> None:
     )
 
 
+def needed_blobs(lock: Lock) -> set[Digest]:
+    """Name what a store must keep so that ``lock`` builds and runs without a network."""
+    needed = {wheel.sha256 for wheel in lock.wheels}
+    needed |= {wheel.sha256 for source in lock.sources for wheel in source.requires}
+    needed |= {source.wheel.sha256 for source in lock.sources if source.wheel is not None}
+    if isinstance(lock.base, DebianBase):
+        needed |= {deb.sha256 for deb in lock.base.packages}
+    else:
+        needed |= {lock.base.config, *(layer.digest for layer in lock.base.layers)}
+    if lock.seal is not None:
+        needed |= {lock.seal.config, lock.seal.manifest}
+        needed |= {layer.digest for layer in lock.seal.layers}
+    return needed
+
+
 def _packages(lock: Lock) -> list[dict[str, Any]]:
     entries: list[dict[str, Any]] = [
         {"name": wheel.name, "version": wheel.version, "wheels": [_wheel_entry(wheel)]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Event
 
@@ -15,6 +16,8 @@ from envbuilder.progress import Progress
 from .download import download
 from .python import locate_wheels
 from .resolve import python_target
+
+DOWNLOADS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +49,19 @@ class WheelSupply:
             url = self.urls[wheel]
             download(url, write, sha256=wheel.sha256, size=wheel.size, step=step)
             target.commit(wheel.sha256)
+
+    def bring_all(self, wheels: Iterable[Wheel]) -> None:
+        """Bring ``wheels``, several at a time; the first failure stops the others."""
+        stop = Event()
+        with ThreadPoolExecutor(max_workers=DOWNLOADS) as pool:
+            brought = [pool.submit(self.bring, wheel, stop) for wheel in wheels]
+            try:
+                for each in brought:
+                    each.result()
+            except BaseException:
+                stop.set()
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
 
 
 def supply(

@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "envbuilder"
 
 ROOMS = [  # each line may import from all lines above it, and from itself
-    {"errors"},
+    {"errors", "shipped"},
     {"reference", "progress", "document"},
     {"image", "spec", "quoting"},
     {"spec_file", "lock"},
@@ -16,8 +16,9 @@ ROOMS = [  # each line may import from all lines above it, and from itself
     {"plan", "layers"},
     {"layout", "registry", "runtime", "smoke", "keep"},
     {"resolve", "inspect"},
-    {"sources", "evidence", "difference"},
+    {"sources", "evidence", "difference", "settings"},
     {"assemble", "render", "buildkit", "verify", "diff", "doctor"},
+    {"foundation"},
     {"pipeline"},
     {"edit", "bump", "outdated", "bisect", "regenerate"},
     {"cli"},

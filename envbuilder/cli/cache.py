@@ -1,0 +1,75 @@
+"""``envbuilder cache``: look at, check and trim the store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from . import options
+
+
+@click.group("cache")
+def command() -> None:
+    """Look at, check and trim the content store."""
+
+
+@command.command("dir")
+def directory() -> None:
+    """Print where the store lies."""
+    from envbuilder.layers.store import Store
+
+    click.echo(Store.default().root)
+
+
+@command.command("ls")
+@options.output
+def ls(output: str) -> None:
+    """List the blobs with their sizes."""
+    from envbuilder.layers.store import Store
+
+    from .console import size_text
+
+    blobs = Store.default().ls()
+    if output == "json":
+        options.print_json([{"digest": str(b.digest), "size": b.size} for b in blobs])
+        return
+    for blob in blobs:
+        click.echo(f"{blob.digest}  {size_text(blob.size):>10}")
+    click.echo(f"{len(blobs)} blobs, {size_text(sum(blob.size for blob in blobs))}")
+
+
+@command.command("verify")
+def verify() -> None:
+    """Hash every blob and remove those that are damaged; exits with 7 if there were any."""
+    from envbuilder.errors import BuildError
+    from envbuilder.layers.store import Store
+
+    store = Store.default()
+    damaged = store.verify()
+    if damaged:
+        names = "\n".join(f"  {digest}" for digest in damaged)
+        raise BuildError(
+            f"{len(damaged)} blobs were damaged and are removed:\n{names}",
+            hint="build again: what is missing is fetched or made anew",
+        )
+    click.echo(f"{len(store.ls())} blobs, all sound")
+
+
+@command.command("prune")
+@click.option(
+    "--lockfiles", type=click.Path(path_type=Path, file_okay=False), default=options.FOLDER,
+    show_default=True, help="Keep what the locks in this folder need.",
+)  # fmt: skip
+@click.option("--all", "everything", is_flag=True, help="Keep nothing.")
+def prune(lockfiles: Path, everything: bool) -> None:
+    """Remove what no lock needs any more; what was used in the last hour always stays."""
+    from envbuilder.layers.store import Store
+    from envbuilder.lock_file import needed_blobs, read_lock
+
+    from .console import size_text
+
+    locks = [] if everything else sorted(lockfiles.glob("pylock.*.toml"))
+    keep = {digest for path in locks for digest in needed_blobs(read_lock(path))}
+    gone = Store.default().prune(keep=keep)
+    click.echo(f"removed {len(gone)} blobs, {size_text(sum(blob.size for blob in gone))}")

@@ -1,0 +1,62 @@
+"""``envbuilder lock``: resolve a spec, or check that its lock is fresh."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from . import options
+
+
+@click.command("lock")
+@options.environment
+@click.option("--check", is_flag=True, help="Only tell whether the lock is as old as its spec.")
+@click.option("--upgrade", is_flag=True, help="Let go of every pin that the spec does not hold.")
+@click.option(
+    "--upgrade-package", "release", multiple=True, metavar="PACKAGE",
+    help='Let go of one package, or of "system" (the base and its packages). Repeatable.',
+)  # fmt: skip
+@click.option("--dry-run", is_flag=True, help="Check the spec and show it; ask no index.")
+@options.progress
+def command(
+    name: str | None,
+    file: Path | None,
+    check: bool,
+    upgrade: bool,
+    release: tuple[str, ...],
+    dry_run: bool,
+    progress_mode: str,
+) -> None:
+    """Resolve NAME's spec and pin every artifact by hash in pylock.NAME.toml.
+
+    Pins that nothing forces to change stay as they were.
+    """
+    from envbuilder.layers.store import Store
+    from envbuilder.lock_file import check_fresh, lock_path, read_lock
+    from envbuilder.pipeline import lock_environment
+    from envbuilder.resolve.resolve import EVERYTHING
+    from envbuilder.spec_file import load
+
+    from .console import open_progress
+
+    path = options.spec_path(name, file)
+    target = lock_path(path)
+    if dry_run:
+        spec = load(path)
+        count = f"{len(spec.requirements)} from indexes, {len(spec.sources)} from git"
+        click.echo(f"{path} is a valid spec: {spec.platform}, Python {spec.python}; {count}")
+        return
+    if check:
+        check_fresh(read_lock(target), load(path), name=path.stem)
+        click.echo(f"{target} is fresh")
+        return
+    with open_progress(progress_mode) as progress:
+        lock = lock_environment(
+            path,
+            store=Store.default(),
+            progress=progress,
+            release=(EVERYTHING,) if upgrade else release,
+        )
+    size = sum(wheel.size for wheel in lock.wheels) / 1e6
+    click.echo(f"{target}: {len(lock.wheels)} wheels, {size:,.0f} MB")

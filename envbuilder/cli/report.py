@@ -1,0 +1,69 @@
+"""Show a smoke report on a terminal, and write it to files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from envbuilder.errors import UsageError
+
+if TYPE_CHECKING:
+    from envbuilder.smoke import Report, TokenRow
+
+_FORMATS = {".html", ".json", ".xml"}
+_STYLES = {"pass": "green", "fail": "bold red", "error": "bold red", "skip": "dim"}
+
+
+def check_targets(paths: Iterable[Path]) -> None:
+    """Refuse a report file of unknown kind before any work is done."""
+    for path in paths:
+        if path.suffix not in _FORMATS:
+            raise UsageError(
+                f"cannot tell the format of the report {path}",
+                hint="name it *.html, *.json or *.xml",
+            )
+
+
+def write_reports(report: Report, paths: Iterable[Path]) -> None:
+    """Write ``report`` to each path, in the format that its suffix names."""
+    from envbuilder.lock_file import write_text
+    from envbuilder.smoke import to_html, to_json, to_junit
+
+    writers = {".html": to_html, ".json": to_json, ".xml": to_junit}
+    for path in paths:
+        write_text(path, writers[path.suffix](report))
+
+
+def print_report(report: Report) -> None:
+    """Print the token table, every check that is not green, and the verdict."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from .console import stdout
+
+    console = stdout()
+    if report.tokens:
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for title in ("sample", "formula", "placeholders", "embeddings", "engine", "stated", ""):
+            justify = "left" if title in {"sample", ""} else "right"
+            table.add_column(title, justify=justify)  # type: ignore[arg-type] # a literal
+        for row in report.tokens:
+            table.add_row(*_cells(row), style="" if row.agree else "bold red")
+        console.print(table)
+        console.print()
+    for check in report.checks:
+        style = _STYLES[str(check.status)]
+        line = Text(f"{check.status:<5}", style=style)
+        line.append(f" {check.name}  {check.explanation}", style="" if style != "dim" else "dim")
+        console.print(line)
+        if check.cause is not None:
+            console.print(f"      cause: {check.cause.title}: {check.cause.cause}", markup=False)
+            console.print(f"      cure: {check.cause.cure}", markup=False)
+    console.print(Text(report.summary, style=_STYLES[str(report.verdict)]))
+
+
+def _cells(row: TokenRow) -> list[str]:
+    counts = (row.formula, row.placeholders, row.embeddings, row.engine, row.stated)
+    shown = ["" if count is None else str(count) for count in counts]
+    return [f"{row.modality} {row.sample}", *shown, "" if row.agree else "disagree"]

@@ -1,0 +1,86 @@
+"""The lock's base -> the layers that everything else lies on."""
+
+from __future__ import annotations
+
+import json
+
+from .assemble import Foundation
+from .errors import NetworkError
+from .layers.store import Store
+from .layers.system import system_layer
+from .lock import DebianBase, ImageBase, Lock
+from .progress import Progress
+from .reference import ImageRef
+from .registry.client import Client
+from .registry.images import fetch_image
+from .registry.manifests import Platform
+from .registry.transfer import pull_layers
+from .resolve.sources import debian_archives
+from .resolve.debs import fetch_debs
+
+
+def lay_foundation(lock: Lock, *, store: Store, offline: bool, progress: Progress) -> Foundation:
+    """Make the system layer of a Debian base, or look up an image base without pulling it.
+
+    Raises NetworkError, BuildError and MissingToolError.
+    """
+    if isinstance(lock.base, ImageBase):
+        config = _base_config(lock, lock.base, store=store, offline=offline)
+        settings = json.loads(config).get("config") or {}
+        return Foundation(layers=lock.base.layers, settings=settings)
+    fetch_base(lock, store=store, offline=offline, progress=progress)
+    layer = system_layer(store, lock.base, architecture=_architecture(lock), progress=progress)
+    return Foundation(layers=(layer,))
+
+
+def fetch_base(lock: Lock, *, store: Store, offline: bool, progress: Progress) -> None:
+    """Bring what the base is made of into the store: .deb files, or an image's layers."""
+    if isinstance(lock.base, ImageBase):
+        _pull_base(lock, lock.base, store=store, offline=offline, progress=progress)
+    else:
+        _fetch_debian(lock, lock.base, store=store, offline=offline, progress=progress)
+
+
+def _fetch_debian(
+    lock: Lock, base: DebianBase, *, store: Store, offline: bool, progress: Progress
+) -> None:
+    missing = [deb for deb in base.packages if not store.has(deb.sha256)]
+    if not missing:
+        return
+    if offline:
+        raise _offline(lock, f"{len(missing)} .deb files of Debian {base.suite}")
+    archives = debian_archives(base.suite)
+    fetch_debs(missing, archives=archives, store=store, progress=progress)
+
+
+def _pull_base(
+    lock: Lock, base: ImageBase, *, store: Store, offline: bool, progress: Progress
+) -> None:
+    if all(store.has(layer.digest) for layer in base.layers):
+        return
+    if offline:
+        raise _offline(lock, f"layers of {base.reference}")
+    with Client.from_environment() as client:
+        repository = client.repository(ImageRef.parse(base.reference))
+        pull_layers(repository, base.layers, store, progress)
+
+
+def _base_config(lock: Lock, base: ImageBase, *, store: Store, offline: bool) -> bytes:
+    if store.has(base.config):
+        return store.read(base.config)
+    if offline:
+        raise _offline(lock, f"the config of {base.reference}")
+    ref = ImageRef.parse(base.reference).at(base.digest)
+    with Client.from_environment() as client:
+        image = fetch_image(client, ref, Platform.parse(lock.spec.platform))
+    store.add(image.config)
+    return image.config
+
+
+def _offline(lock: Lock, what: str) -> NetworkError:
+    hint = f"run envbuilder fetch {lock.spec.name} while there is a network"
+    return NetworkError(f"--offline, and the store lacks {what}", hint=hint)
+
+
+def _architecture(lock: Lock) -> str:
+    return lock.spec.platform.partition("/")[2]

@@ -1,0 +1,246 @@
+"""The main job, stage by stage: spec -> lock -> image -> smoke -> seal -> ledger.
+
+Commands, ``bump`` and ``bisect`` all go through here; what differs is what they do with the
+:class:`Outcome`.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import keep, ledger
+from .assemble import assemble, seal
+from .errors import LockError, NetworkError
+from .foundation import fetch_base, lay_foundation
+from .image import Image
+from .layers.store import Store
+from .lock import ImageBase, Lock, Seal, spec_checksum
+from .lock_file import check_fresh, dump_lock, lock_checksum, lock_path, read_lock, write_lock
+from .plan import PREFIX
+from .progress import Progress
+from .resolve.resolve import resolve
+from .resolve.wheels import supply
+from .runtime import Runtime
+from .smoke import Expected, Model, Report, SmokePlan, smoke
+from .spec_file import load
+
+_DRIVER = Path("/proc/driver/nvidia/version")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How a build goes about it: nothing of this changes a byte of the result.
+
+    ``locked`` forbids to write the lock, ``offline`` to use the network; ``reseal`` accepts an
+    image that differs from the sealed one.
+    """
+
+    locked: bool = False
+    offline: bool = False
+    reseal: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a build gave; ``report`` is None where the smoke was left out."""
+
+    lock: Lock
+    image: Image
+    report: Report | None
+
+    @property
+    def good(self) -> bool:
+        """Whether the image passed its smoke test."""
+        return self.report is not None and self.report.ok
+
+
+def lock_environment(
+    spec_path: Path,
+    *,
+    store: Store,
+    progress: Progress,
+    release: Collection[str] = (),
+) -> Lock:
+    """Resolve the spec at ``spec_path``, write its lock beside it, and return it.
+
+    Pins that nothing forces stay; see ``resolve``. A seal stays where the lock does.
+    """
+    spec = load(spec_path)
+    path = lock_path(spec_path)
+    previous = read_lock(path) if path.exists() else None
+    lock = resolve(spec, store=store, progress=progress, previous=previous, release=release)
+    if previous is not None and lock == previous.unsealed():
+        return previous
+    write_lock(path, lock)
+    return lock
+
+
+def current_lock(spec_path: Path, *, store: Store, progress: Progress, options: Options) -> Lock:
+    """Read the lock of ``spec_path``; make it where there is none and that is allowed.
+
+    Raises LockError where it is older than its spec: locking anew is a decision, not a side
+    effect.
+    """
+    path = lock_path(spec_path)
+    if path.exists() or options.locked:
+        lock = read_lock(path)
+        check_fresh(lock, load(spec_path), name=spec_path.stem)
+        return lock
+    if options.offline:
+        raise NetworkError(f"--offline, and there is no lock {path}", hint="lock while online")
+    return lock_environment(spec_path, store=store, progress=progress)
+
+
+def fetch(lock: Lock, *, store: Store, progress: Progress, options: Options) -> None:
+    """Bring every artifact of ``lock`` into the store."""
+    fetch_base(lock, store=store, offline=options.offline, progress=progress)
+    source = supply(lock, lock.wheels, store=store, offline=options.offline, progress=progress)
+    source.bring_all(lock.wheels)
+
+
+def make_image(lock: Lock, *, store: Store, progress: Progress, options: Options) -> Image:
+    """Assemble the image of ``lock`` with the embedded engine."""
+    source = supply(lock, lock.wheels, store=store, offline=options.offline, progress=progress)
+    return assemble(
+        lock,
+        store=store,
+        foundation=lambda: lay_foundation(
+            lock, store=store, offline=options.offline, progress=progress
+        ),
+        bring=source.bring,
+        progress=progress,
+    )
+
+
+def smoke_image(
+    lock: Lock, image: Image, *, store: Store, runtime: Runtime, progress: Progress, offline: bool
+) -> Report:
+    """Run the smoke checks of the lock's spec inside ``image``."""
+    if isinstance(lock.base, ImageBase):  # its layers come through only now, to be run
+        fetch_base(lock, store=store, offline=offline, progress=progress)
+    with (
+        runtime.prepared(image, progress=progress) as ready,
+        progress.step("smoke", f"in a container ({runtime.name})", unit="items"),
+    ):
+        return smoke(ready.run, smoke_plan(lock), subject=lock.spec.name)
+
+
+def smoke_plan(lock: Lock) -> SmokePlan:
+    """Say what the smoke shall find in the image of ``lock``."""
+    spec = lock.spec
+    model = spec.smoke.model
+    gpu = spec.smoke.gpu
+    if gpu == "auto" and not _DRIVER.exists():
+        gpu = "never"
+    return SmokePlan(
+        expected=expected(lock),
+        prefix=PREFIX,
+        python=f"{PREFIX}/bin/python",
+        model=None
+        if model is None
+        else Model(family=model.family, path=model.path, hub=model.hub, revision=model.revision),
+        tokens=dict(spec.smoke.tokens),
+        gpu=gpu,
+        timeout=float(spec.smoke.timeout),
+        memory=spec.smoke.memory << 20,
+    )
+
+
+def expected(lock: Lock) -> tuple[Expected, ...]:
+    """List the distributions that the lock promises."""
+    requested = lock.spec.requested
+    wheels = (
+        Expected(name=wheel.name, version=wheel.version, requested=wheel.name in requested)
+        for wheel in lock.wheels
+    )
+    sources = (
+        Expected(name=source.name, version=source.version, commit=source.commit, requested=True)
+        for source in lock.sources
+    )
+    return tuple(sorted([*wheels, *sources], key=lambda each: each.name))
+
+
+def build_environment(
+    spec_path: Path,
+    *,
+    store: Store,
+    progress: Progress,
+    options: Options,
+    runtime: Runtime | None,
+) -> Outcome:
+    """Do the main job for the spec at ``spec_path``; ``runtime`` None leaves the smoke out.
+
+    The lock is sealed and the ledger gets its line whether the smoke is green or red: an image is
+    known to be good by its ledger entry, not by its existence.
+    """
+    lock = current_lock(spec_path, store=store, progress=progress, options=options)
+    image = make_image(lock, store=store, progress=progress, options=options)
+    sealed = _seal(lock, image, spec_path=spec_path, options=options)
+    report = None
+    if runtime is not None:
+        report = smoke_image(
+            lock, image, store=store, runtime=runtime, progress=progress, offline=options.offline
+        )
+    outcome = Outcome(lock=sealed, image=image, report=report)
+    if report is not None and runtime is not None:
+        _record(spec_path, outcome, store=store, runtime=runtime.name)
+    return outcome
+
+
+def _seal(lock: Lock, image: Image, *, spec_path: Path, options: Options) -> Lock:
+    sealed = seal(lock, image, engine="embedded")
+    if lock.seal is not None and not options.reseal:
+        _check_seal(lock.seal, sealed, image, name=spec_path.stem)
+    if sealed != lock and not options.locked:
+        write_lock(lock_path(spec_path), sealed)
+    return sealed
+
+
+def _check_seal(old: Seal, new: Lock, image: Image, *, name: str) -> None:
+    """Refuse an image whose content is not what was sealed: something is not reproducible."""
+    assert new.seal is not None  # noqa: S101 - seal() made it
+    if (old.engine, old.layout) != (new.seal.engine, new.seal.layout):
+        return
+    before = [layer.diff_id for layer in old.layers]
+    after = [layer.diff_id for layer in image.layers]
+    if before == after:
+        return
+    known = set(before)
+    changed = [layer.title for layer in image.layers if layer.diff_id not in known]
+    raise LockError(
+        f"the lock of {name} gave another image than the sealed one; these layers differ: "
+        f"{', '.join(changed) or 'only their order'}",
+        hint="find out why (another mmdebstrap?), then accept it with --reseal",
+    )
+
+
+def _record(spec_path: Path, outcome: Outcome, *, store: Store, runtime: str) -> None:
+    assert outcome.report is not None  # noqa: S101 - the caller checked
+    lock, report = outcome.lock, outcome.report
+    entry = ledger.Entry(
+        time=ledger.now(),
+        spec=spec_checksum(lock.spec),
+        lock=lock_checksum(lock),
+        image=outcome.image.digest,
+        engine="embedded",
+        good=outcome.good,
+        smoke=report.summary,
+        host=_host(report, runtime),
+    )
+    if outcome.good:
+        texts = keep.Kept(spec=spec_path.read_bytes(), lock=dump_lock(lock).encode())
+        keep.keep(store, entry.lock, texts)
+    ledger.append(ledger.ledger_path(spec_path), entry)
+
+
+def _host(report: Report, runtime: str) -> ledger.Host:
+    gpu = report.environment.get("gpu") or {}
+    return ledger.Host(
+        kernel=platform.release(),
+        runtime=runtime,
+        gpu=str(gpu.get("name", "")),
+        driver=str(gpu.get("driver", "")),
+    )
