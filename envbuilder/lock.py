@@ -69,7 +69,9 @@ class GitSource:
     """One package from git: what was asked, what it was, and what builds it.
 
     ``commit`` and ``tree`` are full object ids; ``requires`` is the locked build environment;
-    ``wheel`` is None until the source has been built once.
+    ``time`` is the commit's (seconds since 1970), the SOURCE_DATE_EPOCH of its build; ``describe``
+    is what ``git describe`` gave, where a tool makes the version of it; ``requires_dist`` is what
+    the package needs at run time (core metadata). ``wheel`` is None until it was built once.
     """
 
     name: str
@@ -81,6 +83,9 @@ class GitSource:
     requires: tuple[Wheel, ...]
     subdirectory: str | None = None
     submodules: bool = False
+    time: int = 0
+    describe: str | None = None
+    requires_dist: tuple[str, ...] = ()
     wheel: Wheel | None = None
 
 
