@@ -1,0 +1,201 @@
+"""Lock -> Dockerfile and build context: text that anyone can read, commit and build with Docker.
+
+The text is a pure function of the lock. Every value that the templates print goes through
+``quoting.quote``, whether they ask for it or not: Jinja's ``finalize`` sees them all.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from .errors import SpecError
+from .layers.files import Content, Link, venv_skeleton
+from .layers.install import Target
+from .layers.tar import MTIME
+from .lock import DebianBase, ImageBase, Lock, Wheel
+from .lock_file import dump_lock, write_text
+from .plan import PREFIX, WheelLayer, is_requested, plan
+from .quoting import Quoted, document, exec_form, quote, script
+from .reference import ImageRef
+from .settings import environment, image_settings
+
+TARGETS = ("system", "wheels", "runtime")
+OWN_SECRETS = ("env", "netrc", "ca")
+"""What every step may mount: package indexes' settings, credentials by host, a CA bundle."""
+
+_CONTEXT = ("build", "requirements")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stage:
+    """One layer of wheels as a stage: its name, its requirements file and their text."""
+
+    stage: str
+    file: str
+    requirements: str
+
+
+def render(lock: Lock) -> dict[str, str]:
+    """Render ``lock``: the folder's files, by relative path.
+
+    The same lock always gives the same bytes. Raises SpecError for values that a Dockerfile cannot
+    hold.
+    """
+    stages = [_stage(lock, layer) for layer in plan(lock).layers]
+    values = _values(lock, stages)
+    files = {
+        "Dockerfile": _template("Dockerfile.j2", values),
+        ".dockerignore": _template("dockerignore.j2", values),
+        "docker-bake.json": _bake(lock),
+        values["lock_file"]: dump_lock(lock.unsealed()),
+    }
+    files |= {stage.file: stage.requirements for stage in stages}
+    files |= {f"build/{path.name}": path.read_text("utf-8") for path in _static()}
+    return dict(sorted(files.items()))
+
+
+def write(files: Mapping[str, str], folder: Path) -> None:
+    """Write rendered ``files`` into ``folder``, and remove what an earlier rendering left there.
+
+    Only the folders ``build`` and ``requirements`` are cleared; other files of ``folder`` stay.
+    """
+    for name, text in files.items():
+        write_text(folder / name, text)
+    for name in _CONTEXT:
+        for path in (folder / name).glob("*"):
+            if f"{name}/{path.name}" not in files:
+                path.unlink()
+
+
+def _values(lock: Lock, stages: list[_Stage]) -> dict[str, Any]:
+    spec = lock.spec
+    return {
+        "name": spec.name,
+        "epoch": MTIME,
+        "prefix": PREFIX,
+        "base": _base(lock.base, spec.build.image),
+        "packages": spec.system.packages if isinstance(lock.base, ImageBase) else (),
+        "steps": spec.steps,
+        "secrets": _secrets(lock),
+        "ssh": spec.build.ssh,
+        "layers": stages,
+        "skeleton": _skeleton(lock),
+        "sources": lock.sources,
+        "lock_file": f"pylock.{spec.name}.toml",
+        "settings": _settings(lock),
+    }
+
+
+def _base(base: DebianBase | ImageBase, builder: str | None) -> dict[str, Any]:
+    if isinstance(base, ImageBase):
+        pinned = ImageRef.parse(base.reference).at(base.digest)
+        return {"kind": "image", "pinned": pinned, "manager": "apt", "reference": base.reference}
+    return {"kind": "debian", "suite": base.suite, "builder": builder or f"debian:{base.suite}"}
+
+
+def _secrets(lock: Lock) -> list[str]:
+    names = sorted(lock.spec.build.secrets)
+    if taken := sorted(set(names) & set(OWN_SECRETS)):
+        raise SpecError(
+            f"build.secrets: {taken[0]!r} is the name of a secret that every build may have",
+            hint=f"call it my-{taken[0]}",
+        )
+    return names
+
+
+def _stage(lock: Lock, layer: WheelLayer) -> _Stage:
+    """Name a layer's stage after what stays when versions change: its package, or its bucket."""
+    bucket = re.fullmatch(r"packages (\d+)/\d+", layer.title)
+    name = f"packages-{bucket[1]}" if bucket else f"package-{layer.wheels[0].name}"
+    return _Stage(
+        stage=name,
+        file=f"requirements/{name}.txt",
+        requirements="".join(_requirement(lock, wheel) for wheel in layer.wheels),
+    )
+
+
+def _requirement(lock: Lock, wheel: Wheel) -> str:
+    mark = "  # requested" if is_requested(lock, wheel) else ""
+    return f"{wheel.name}=={wheel.version} --hash={wheel.sha256}{mark}\n"
+
+
+def _skeleton(lock: Lock) -> dict[str, Any]:
+    """Sort the environment's own files into folders, links and files to write."""
+    planned = plan(lock)
+    files = venv_skeleton(
+        Target(python=planned.python, prefix=PREFIX),
+        interpreter=planned.interpreter,
+        system_site_packages=lock.spec.system.site_packages,
+    )
+    return {
+        "folders": sorted({path.rpartition("/")[0] for path in files}),
+        "links": [(path, file.target) for path, file in files.items() if isinstance(file, Link)],
+        "files": [
+            (path, file.data.decode()) for path, file in files.items() if isinstance(file, Content)
+        ],
+    }
+
+
+def _settings(lock: Lock) -> dict[str, Any]:
+    """Give what the runtime stage states; what an image base states itself, Docker inherits."""
+    stated = image_settings(lock, {})
+    env = environment(lock, {})
+    if isinstance(lock.base, ImageBase):
+        if "PATH" not in lock.spec.env:
+            env["PATH"] = Quoted(f"{PREFIX}/bin:$PATH")
+        if not lock.spec.cmd:
+            stated.pop("Cmd", None)
+    return stated | {"Env": env}
+
+
+def _bake(lock: Lock) -> str:
+    """Write the same build for ``docker buildx bake``: reproducible, into an OCI archive."""
+    spec = lock.spec
+    common = {
+        "context": ".",
+        "platforms": [spec.platform],
+        "args": {"SOURCE_DATE_EPOCH": str(MTIME)},
+        "attest": ["type=provenance,disabled=true"],
+    }
+    targets = {
+        "runtime": common
+        | {
+            "target": "runtime",
+            "output": [f"type=oci,dest={spec.name}.tar,rewrite-timestamp=true,oci-mediatypes=true"],
+        },
+        "wheels": common | {"target": "wheels", "output": ["type=local,dest=wheels"]},
+    }
+    document = {"group": {"default": {"targets": ["runtime"]}}, "target": targets}
+    return json.dumps(document, indent=2, sort_keys=True) + "\n"
+
+
+def _template(name: str, values: Mapping[str, Any]) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_templates()),
+        undefined=jinja2.StrictUndefined,
+        finalize=quote,
+        autoescape=False,  # noqa: S701 - no HTML; quote() escapes for Dockerfiles
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"exec_form": exec_form, "script": script, "document": document}
+    return re.sub(r"\n{4,}", "\n\n\n", environment.get_template(name).render(values))
+
+
+def _templates() -> Path:
+    """Find the templates: inside the installed package, or beside it in a checkout."""
+    package = Path(__file__).parent
+    shipped = package / "templates"
+    return shipped if shipped.is_dir() else package.parent / "templates"
+
+
+def _static() -> list[Path]:
+    return sorted((_templates() / "context").iterdir())

@@ -1,0 +1,23 @@
+#!/bin/sh
+# Install the wheels of one layer into /opt/venv: exactly those of /run/requirements.txt, or the one
+# in /run/wheels that was built from git. The environment's own files are there while uv works and
+# gone afterwards: they are a layer of their own.
+. /run/build/step.sh
+
+cp -a /run/skeleton/. /
+if [ -e /run/requirements.txt ]; then
+  /run/uv/bin/uv pip sync --quiet --python /opt/venv/bin/python --link-mode copy \
+    --only-binary :all: --require-hashes /run/requirements.txt
+  /opt/venv/bin/python /run/build/settle.py /opt/venv /run/requirements.txt
+else
+  /run/uv/bin/uv pip install --quiet --python /opt/venv/bin/python --link-mode copy \
+    --no-deps /run/wheels/*.whl
+  /opt/venv/bin/python /run/build/settle.py /opt/venv /dev/null /run/direct_url.json
+fi
+(cd /run/skeleton && find . ! -type d) | while read -r path; do
+  rm -f "/$path"
+done
+rm -f /opt/venv/.lock
+if [ -d /opt/venv/bin ]; then
+  rmdir --ignore-fail-on-non-empty /opt/venv/bin
+fi

@@ -1,0 +1,30 @@
+# Sourced first by every RUN of the rendered Dockerfile: stop at the first error, take the build
+# host's settings from secret mounts, and leave nothing behind that differs from build to build.
+set -e
+
+# useradd and Python's compiler take the day from here; 2000-01-01, like everything in the image.
+export SOURCE_DATE_EPOCH=946684800
+export PYTHONDONTWRITEBYTECODE=1 DEBIAN_FRONTEND=noninteractive
+
+# NAME=value lines: package indexes and their credentials (UV_*, PIP_*).
+if [ -s /run/secrets/env ]; then
+  set -a
+  . /run/secrets/env
+  set +a
+fi
+if [ -s /run/secrets/netrc ]; then
+  export NETRC=/run/secrets/netrc
+fi
+if [ -s /run/secrets/ca ]; then
+  export SSL_CERT_FILE=/run/secrets/ca REQUESTS_CA_BUNDLE=/run/secrets/ca
+  export CURL_CA_BUNDLE=/run/secrets/ca PIP_CERT=/run/secrets/ca GIT_SSL_CAINFO=/run/secrets/ca
+  echo 'Acquire::https::CAInfo "/run/secrets/ca";' >/tmp/apt-ca.conf
+  export APT_CONFIG=/tmp/apt-ca.conf
+fi
+
+leave_nothing_behind() {
+  find /var/log -type f \( -path '/var/log/apt/*' -o -name dpkg.log -o -name alternatives.log \
+    -o -name 'dnf*.log' -o -name hawkey.log -o -name lastlog -o -name faillog \) -delete
+  rm -f /var/cache/ldconfig/aux-cache /var/cache/debconf/*-old /var/lib/dpkg/*-old
+}
+trap leave_nothing_behind EXIT
