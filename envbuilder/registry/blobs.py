@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import BinaryIO
 
 from envbuilder.errors import NetworkError
-from envbuilder.progress import Step
+from envbuilder.progress import Silent, Step
 from envbuilder.reference import Digest
 
 from .manifests import Descriptor
@@ -151,6 +152,25 @@ def upload(
         else:
             break
     meter.show(source.size)
+
+
+def put_bytes(
+    repository: Repository,
+    data: bytes,
+    media_type: str,
+    annotations: Mapping[str, str] | None = None,
+) -> Descriptor:
+    """Bring a small document into ``repository``, where it is not there yet, and describe it."""
+    source = Source(digest=Digest.of(data), size=len(data), open=lambda: io.BytesIO(data))
+    if not has_blob(repository, source.digest):
+        with Silent().step("push", media_type) as step:
+            upload(repository, source, step=step)
+    return Descriptor(
+        media_type=media_type,
+        digest=source.digest,
+        size=source.size,
+        annotations=annotations or {},
+    )
 
 
 def _mounted(repository: Repository, digest: Digest, name: str) -> bool:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import io
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import BinaryIO, TypeVar
 
 from envbuilder.errors import EnvbuilderError, LockError, UsageError
-from envbuilder.image import Image, Layer
+from envbuilder.image import OCI_CONFIG, Image, Layer
 from envbuilder.layers.store import Store
 from envbuilder.progress import Progress, Step
 from envbuilder.reference import Digest, ImageRef
 
-from .blobs import Source, has_blob, stream_blob, upload
+from .blobs import Source, has_blob, put_bytes, stream_blob, upload
 from .client import Client
 from .images import fetch_image, layer_descriptor
 from .manifests import Manifest, Platform
@@ -111,14 +110,7 @@ class _Push:
     def blobs(self, image: Image) -> None:
         layers = {layer.digest: layer for layer in image.layers}
         _each(_largest_first(layers.values()), self._layer)
-        source = Source(
-            digest=image.config_digest,
-            size=len(image.config),
-            open=lambda: io.BytesIO(image.config),
-        )
-        if not has_blob(self._repository, source.digest):
-            with self._progress.step("push", "config", total=source.size) as step:
-                upload(self._repository, source, step=step)
+        put_bytes(self._repository, image.config, OCI_CONFIG)
 
     def _layer(self, layer: Layer, stop: threading.Event) -> None:
         title = layer.title or str(layer.digest)

@@ -1,0 +1,119 @@
+"""Read the evidence beside an image, and keep what one key has signed about that very image.
+
+Anyone who may write to a repository may attach anything. So what is not signed by the asked key, or
+speaks of another image, is counted and left alone: it can neither help nor harm.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+from envbuilder.errors import NetworkError
+from envbuilder.image import canonical_json
+from envbuilder.reference import Digest
+from envbuilder.registry.blobs import read_blob
+from envbuilder.registry.manifests import Descriptor, Manifest
+from envbuilder.registry.referrers import list_referrers
+from envbuilder.registry.repository import Repository
+
+from . import dsse
+from .attach import (
+    BUNDLE_TYPE,
+    DOCUMENT_LIMIT,
+    PREDICATE_NOTE,
+    SIGNATURE_NOTE,
+    attestation_tag,
+    signature_tag,
+    tagged_layers,
+)
+from .keys import PublicKey
+from .statements import Statement, parse_statement
+
+_MOST = 64  # documents that are read of what strangers may have attached
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What a key states of an image; and how many documents are not by it, or not about it."""
+
+    statements: tuple[Statement, ...]
+    by_others: int = 0
+    about_others: int = 0
+
+    def by_type(self, predicate_type: str) -> tuple[Statement, ...]:
+        """Give the statements of one predicate type, the newest last."""
+        return tuple(each for each in self.statements if each.predicate_type == predicate_type)
+
+
+def read_evidence(
+    repository: Repository, image: Digest, key: PublicKey, wanted: Collection[str]
+) -> Evidence:
+    """Read the statements on ``image`` of the ``wanted`` predicate types that ``key`` has signed.
+
+    Bundles are looked at only for types that the tags do not give. Raises NetworkError.
+    """
+    found: list[Statement] = []
+    by_others = about_others = 0
+    for envelope in _envelopes(repository, image, wanted, found):
+        payload = dsse.opened(envelope, key)
+        statement = None if payload is None else parse_statement(payload, image)
+        if statement is not None:
+            found.append(statement)
+        elif payload is None:
+            by_others += 1
+        else:
+            about_others += 1
+    return Evidence(statements=tuple(found), by_others=by_others, about_others=about_others)
+
+
+def is_signed(repository: Repository, image: Digest, key: PublicKey) -> bool:
+    """Tell whether ``key`` has signed ``image`` as ``cosign sign`` does."""
+    for layer in tagged_layers(repository, signature_tag(image))[:_MOST]:
+        payload = read_blob(repository, layer, limit=DOCUMENT_LIMIT)
+        signature = layer.annotations.get(SIGNATURE_NOTE, "")
+        if dsse.is_signed(payload, signature, key) and _names(payload, image):
+            return True
+    return False
+
+
+def _envelopes(
+    repository: Repository, image: Digest, wanted: Collection[str], found: list[Statement]
+) -> Iterator[bytes]:
+    for layer in tagged_layers(repository, attestation_tag(image))[:_MOST]:
+        if layer.annotations.get(PREDICATE_NOTE) in wanted and layer.size <= DOCUMENT_LIMIT:
+            yield read_blob(repository, layer, limit=DOCUMENT_LIMIT)
+    if set(wanted) <= {statement.predicate_type for statement in found}:
+        return
+    for referrer in list_referrers(repository, image)[:_MOST]:
+        for layer in _bundles(repository.manifest(referrer.digest), image):
+            envelope = _unwrapped(read_blob(repository, layer, limit=DOCUMENT_LIMIT))
+            if envelope is not None:
+                yield envelope
+
+
+def _bundles(manifest: Manifest, image: Digest) -> tuple[Descriptor, ...]:
+    """List the bundles in a referrer of ``image``; the listing's own words are not trusted."""
+    subject = manifest.content.get("subject")
+    named = subject.get("digest") if isinstance(subject, dict) else None
+    if named != str(image) or manifest.content.get("artifactType") != BUNDLE_TYPE:
+        return ()
+    fitting = (layer for layer in manifest.layers if layer.media_type == BUNDLE_TYPE)
+    return tuple(layer for layer in fitting if layer.size <= DOCUMENT_LIMIT)
+
+
+def _unwrapped(bundle: bytes) -> bytes | None:
+    """Give the envelope in a Sigstore bundle; None in a stranger's document that is none."""
+    try:
+        return canonical_json(json.loads(bundle)["dsseEnvelope"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def _names(payload: bytes, image: Digest) -> bool:
+    try:
+        named = json.loads(payload)["critical"]["image"]["docker-manifest-digest"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise NetworkError(f"a signature of {image} by this key is damaged") from error
+    return bool(named == str(image))

@@ -1,0 +1,170 @@
+"""What we state of an image, as in-toto statements: how it was made, of what, and what it passed.
+
+Source: in-toto attestation framework v1, SLSA provenance v1, in-toto test-result v0.1. Every
+statement is about one manifest digest, and a function of its inputs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from envbuilder import __version__
+from envbuilder.image import canonical_json
+from envbuilder.lock import DebianBase, GitSource, Lock, Wheel, spec_checksum
+from envbuilder.lock_file import lock_checksum
+from envbuilder.reference import Digest
+from envbuilder.smoke.report import Report, Status
+
+STATEMENT = "https://in-toto.io/Statement/v1"
+PROVENANCE = "https://slsa.dev/provenance/v1"
+SBOM = "https://cyclonedx.org/bom"
+TEST_RESULT = "https://in-toto.io/attestation/test-result/v0.1"
+NAMES = {"provenance": PROVENANCE, "sbom": SBOM, "test-result": TEST_RESULT}
+"""How people name the predicates, and the URIs that they travel under."""
+
+_RESULTS = {Status.PASS: "PASSED", Status.SKIP: "WARNED"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statement:
+    """A ``predicate`` of type ``predicate_type`` about the image with manifest ``subject``."""
+
+    subject: Digest
+    predicate_type: str
+    predicate: Mapping[str, Any]
+
+    def payload(self, name: str) -> bytes:
+        """Give the bytes to sign; ``name`` is how the image is called there."""
+        return canonical_json(
+            {
+                "_type": STATEMENT,
+                "subject": [{"name": name, "digest": {"sha256": self.subject.hex}}],
+                "predicateType": self.predicate_type,
+                "predicate": self.predicate,
+            }
+        )
+
+
+def parse_statement(payload: bytes, subject: Digest) -> Statement | None:
+    """Read a payload as a statement about ``subject``; None where it is about something else."""
+    try:
+        content = json.loads(payload)
+        subjects = [entry["digest"].get("sha256") for entry in content["subject"]]
+        predicate = content["predicate"]
+        predicate_type = str(content["predicateType"])
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+    if subject.hex not in subjects or not isinstance(predicate, dict):
+        return None
+    return Statement(subject=subject, predicate_type=predicate_type, predicate=predicate)
+
+
+def provenance(lock: Lock, image: Digest, *, engine: str, finished: str) -> Statement:
+    """State how ``image`` was built from ``lock``, by ``engine``; ``finished`` is RFC 3339."""
+    spec = lock.spec
+    definition = {
+        "buildType": f"urn:gpu-envbuilder:build:{engine}:v1",
+        "externalParameters": {
+            "name": spec.name,
+            "platform": spec.platform,
+            "spec": str(spec_checksum(spec)),
+            "lock": str(lock_checksum(lock)),
+        },
+        "resolvedDependencies": [*_base(lock), *map(_wheel, _wheels(lock)), *_sources(lock)],
+    }
+    details = {
+        "builder": {"id": "urn:gpu-envbuilder", "version": {"envbuilder": __version__}},
+        "metadata": {"finishedOn": finished},
+    }
+    predicate = {"buildDefinition": definition, "runDetails": details}
+    return Statement(subject=image, predicate_type=PROVENANCE, predicate=predicate)
+
+
+def test_result(lock: Lock, image: Digest, report: Report, *, finished: str) -> Statement:
+    """State what the smoke checks found on ``image``; ``finished`` is RFC 3339.
+
+    Beside what the predicate asks for it carries ``finishedOn`` and the whole ``report``.
+    """
+    names = {
+        status: [check.name for check in report.checks if check.status is status]
+        for status in Status
+    }
+    predicate = {
+        "result": _RESULTS.get(report.verdict, "FAILED"),
+        "configuration": [
+            {
+                "name": f"pylock.{lock.spec.name}.toml",
+                "digest": {"sha256": lock_checksum(lock).hex},
+            },
+            {
+                "name": f"{lock.spec.name}.yaml",
+                "digest": {"sha256": spec_checksum(lock.spec).hex},
+            },
+        ],
+        "passedTests": names[Status.PASS],
+        "warnedTests": names[Status.SKIP],
+        "failedTests": [*names[Status.FAIL], *names[Status.ERROR]],
+        "finishedOn": finished,
+        "report": report.to_dict(),
+    }
+    return Statement(subject=image, predicate_type=TEST_RESULT, predicate=predicate)
+
+
+def finished_on(statement: Statement) -> str:
+    """Give the moment (RFC 3339) that a statement names as its own, or nothing."""
+    details = statement.predicate.get("runDetails", statement.predicate)
+    details = details.get("metadata", details) if isinstance(details, dict) else {}
+    moment = details.get("finishedOn") or details.get("timestamp", "")
+    return str(moment)
+
+
+def package_url(kind: str, name: str, version: str) -> str:
+    """Name a package as a purl (package-url specification)."""
+    return f"pkg:{kind}/{quote(name, safe='/')}@{quote(version, safe=':')}"
+
+
+def public_address(repository: str) -> str:
+    """Give a git address without a user or password."""
+    parts = urlsplit(repository)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
+def _wheels(lock: Lock) -> Sequence[Wheel]:
+    built = [source.wheel for source in lock.sources if source.wheel is not None]
+    return sorted([*lock.wheels, *built])
+
+
+def _wheel(wheel: Wheel) -> dict[str, Any]:
+    return {
+        "name": wheel.filename,
+        "uri": package_url("pypi", wheel.name, wheel.version),
+        "digest": {"sha256": wheel.sha256.hex},
+    }
+
+
+def _base(lock: Lock) -> Iterable[dict[str, Any]]:
+    if not isinstance(lock.base, DebianBase):
+        yield {"name": lock.base.reference, "digest": {"sha256": lock.base.digest.hex}}
+        return
+    for package in lock.base.packages:
+        name = package.filename.rpartition("/")[2]
+        uri = package_url("deb", f"debian/{package.name}", package.version)
+        yield {"name": name, "uri": uri, "digest": {"sha256": package.sha256.hex}}
+
+
+def _sources(lock: Lock) -> Iterable[dict[str, Any]]:
+    for source in lock.sources:
+        yield {
+            "name": source.name,
+            "uri": f"git+{public_address(source.repository)}@{source.requested}",
+            "digest": {"gitCommit": source.commit, "gitTree": source.tree},
+        }
+        yield from (_build_requirement(source, wheel) for wheel in source.requires)
+
+
+def _build_requirement(source: GitSource, wheel: Wheel) -> dict[str, Any]:
+    return {**_wheel(wheel), "annotations": {"builds": source.name}}
