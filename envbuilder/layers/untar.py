@@ -1,0 +1,190 @@
+"""Read a layer as a stream of tar entries, its decompressed bytes hashed on the way.
+
+Formats: ustar, PAX and GNU long names; gzip of many members, zstd of many frames, or no
+compression. ``tarfile`` parses each header; its own reader would copy every byte several times.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from isal import igzip
+from isal.isal_zlib import IsalError
+
+from envbuilder.errors import BuildError
+from envbuilder.image import DOCKER_LAYER_GZIP, OCI_LAYER_GZIP, OCI_LAYER_TAR, OCI_LAYER_ZSTD
+from envbuilder.reference import Digest
+
+from .tar import BLOCK
+
+_PIECE = 1 << 20
+_LONG = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
+_PAX = (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE)
+# Names and attributes are read whole; anything longer is an attack on memory.
+_META_LIMIT = 1 << 20
+_DAMAGES: tuple[type[Exception], ...] = (
+    tarfile.TarError,
+    gzip.BadGzipFile,
+    EOFError,
+    ValueError,
+    cast("type[Exception]", IsalError),  # its stub forgets the base class
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A tar entry as its headers state it; ``pax`` holds its extended records."""
+
+    info: tarfile.TarInfo
+    pax: dict[str, bytes] = field(default_factory=dict)
+
+
+class Untar:
+    """The entries of a tar, in order; :func:`untar` opens one."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._left = 0
+
+    def entries(self) -> Iterator[Entry]:
+        """Yield each entry; its content must be taken (:meth:`content`) before the next one."""
+        pax: dict[str, bytes] = {}
+        while (info := self._header()) is not None:
+            if info.type in _PAX:
+                pax.update(_pax_records(self._metadata(info)))
+            elif info.type in _LONG:
+                key = "path" if info.type == tarfile.GNUTYPE_LONGNAME else "linkpath"
+                pax[key] = self._metadata(info).rstrip(b"\0")
+            elif info.type == tarfile.XGLTYPE:
+                self._metadata(info)  # defaults for what we do not use
+            else:
+                yield self._entry(info, pax)
+                self._skip()
+                pax = {}
+
+    def content(self) -> Iterator[bytes]:
+        """Yield the content of the current entry in pieces of at most 1 MiB."""
+        while self._left:
+            piece = self._exactly(min(self._left, _PIECE))
+            self._left -= len(piece)
+            yield piece
+
+    def _entry(self, info: tarfile.TarInfo, pax: dict[str, bytes]) -> Entry:
+        if info.type == tarfile.GNUTYPE_SPARSE or any(k.startswith("GNU.sparse") for k in pax):
+            raise BuildError(f"{info.name!r} is a sparse file, which a layer may not hold")
+        info.name = pax.get("path", b"").decode("utf-8", "surrogateescape") or info.name
+        info.linkname = pax.get("linkpath", b"").decode("utf-8", "surrogateescape") or info.linkname
+        for key, convert in (("size", int), ("uid", int), ("gid", int), ("mtime", float)):
+            if key in pax:
+                setattr(info, key, convert(pax[key]))
+        has_content = info.type in (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE)
+        self._left = info.size if has_content else 0
+        self._padding = -self._left % BLOCK
+        return Entry(info=info, pax=pax)
+
+    def _skip(self) -> None:
+        for _ in self.content():
+            pass
+        self._exactly(self._padding)
+
+    def _header(self) -> tarfile.TarInfo | None:
+        block = self._stream.read(BLOCK)
+        if not block.strip(b"\0"):
+            return None
+        return tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+
+    def _metadata(self, info: tarfile.TarInfo) -> bytes:
+        if info.size > _META_LIMIT:
+            raise BuildError(f"an extended header of {info.size} bytes is too long")
+        return self._exactly(info.size + -info.size % BLOCK)[: info.size]
+
+    def _exactly(self, size: int) -> bytes:
+        data = self._stream.read(size)
+        if len(data) < size:
+            raise EOFError("the tar ends in the middle of an entry")
+        return data
+
+
+@contextmanager
+def untar(blob: Path, media_type: str, diff_id: Digest) -> Iterator[Untar]:
+    """Open the layer at ``blob``; at the end of the block, its tar must have been ``diff_id``.
+
+    Raises BuildError for a damaged layer and for an unknown ``media_type``.
+    """
+    try:
+        with blob.open("rb") as file, _decompressed(file, media_type) as plain:
+            hashing = _Hashing(plain)
+            stream = io.BufferedReader(hashing, _PIECE)
+            yield Untar(cast("BinaryIO", stream))
+            while stream.read(_PIECE):  # what follows the end mark belongs to the diff_id
+                pass
+    except _DAMAGES as error:
+        raise _damaged(blob, str(error)) from error
+    if hashing.digest() != diff_id:
+        raise _damaged(blob, f"its tar is {hashing.digest()}, not {diff_id}")
+
+
+class _Hashing(io.RawIOBase):
+    def __init__(self, plain: BinaryIO) -> None:
+        super().__init__()
+        self._plain = plain
+        self._hash = hashlib.sha256()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+        count = int(self._plain.readinto(buffer))  # type: ignore[attr-defined]
+        self._hash.update(memoryview(buffer)[:count])
+        return count
+
+    def digest(self) -> Digest:
+        return Digest(self._hash.hexdigest())
+
+
+@contextmanager
+def _decompressed(file: BinaryIO, media_type: str) -> Iterator[BinaryIO]:
+    if media_type in (OCI_LAYER_GZIP, DOCKER_LAYER_GZIP):
+        with igzip.IGzipFile(fileobj=file) as plain:  # type: ignore[no-untyped-call]
+            yield cast("BinaryIO", plain)
+    elif media_type == OCI_LAYER_ZSTD:
+        from zstandard import ZstdDecompressor, ZstdError  # noqa: PLC0415 (rarely needed)
+
+        try:
+            with ZstdDecompressor().stream_reader(file, read_across_frames=True) as plain:
+                yield cast("BinaryIO", plain)
+        except ZstdError as error:
+            raise EOFError(str(error)) from error
+    elif media_type == OCI_LAYER_TAR:
+        yield file
+    else:
+        raise BuildError(
+            f"cannot unpack layers of type {media_type!r}: expected tar, tar+gzip or tar+zstd"
+        )
+
+
+def _pax_records(data: bytes) -> Iterator[tuple[str, bytes]]:
+    while data:
+        length, space, _ = data.partition(b" ")
+        end = int(length)
+        record = data[len(length) + 1 : end]
+        if not space or end <= len(length) + 1 or end > len(data) or not record.endswith(b"\n"):
+            raise tarfile.HeaderError("damaged PAX record")
+        key, _, value = record[:-1].partition(b"=")
+        yield key.decode("utf-8", "surrogateescape"), value
+        data = data[end:]
+
+
+def _damaged(blob: Path, why: str) -> BuildError:
+    return BuildError(
+        f"layer {blob.name} is damaged: {why}",
+        hint="run `envbuilder cache verify`, which removes damaged blobs; then build again",
+    )
