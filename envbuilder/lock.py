@@ -80,7 +80,7 @@ class GitSource:
     requested: str
     commit: str
     tree: str
-    requires: tuple[Wheel, ...]
+    requires: tuple[Wheel, ...] = ()
     subdirectory: str | None = None
     submodules: bool = False
     time: int = 0
