@@ -1,0 +1,186 @@
+"""One run of mmdebstrap: a local repository in, the tar of a root file system out.
+
+As root, in a mount and process namespace of its own where the kernel allows that: whatever ends
+the builder, kill -9 included, ends everything below it and takes the mounts along. As another
+user, in a user namespace (mmdebstrap's ``unshare`` mode: newuidmap and subordinate ids).
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import tarfile
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from io import BufferedReader
+from pathlib import Path
+from threading import Event
+from typing import IO, TypeVar, cast
+
+from envbuilder.errors import BuildError, MissingToolError
+
+from . import unchecked_pyc
+from .rootfs import SLIM
+from .tar import MTIME
+
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_NAMESPACE = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
+_GRACE = 10  # seconds
+_BLINK = 0.2  # seconds
+
+Result = TypeVar("Result")
+
+
+def bootstrap(
+    work: Path,
+    *,
+    repository: Path,
+    suite: str,
+    architecture: str,
+    packages: Sequence[str],
+    say: Callable[[str], None],
+    consume: Callable[[BufferedReader], Result],
+    stop: Event,
+) -> Result:
+    """Install ``packages`` and the essential ones; return what ``consume`` makes of the tar.
+
+    ``work`` is a folder that other users may enter; ``say`` gets each line of the log, from a
+    thread; ``stop``, when set, ends the run. Raises MissingToolError, and BuildError with the end
+    of the log.
+    """
+    if shutil.which("mmdebstrap", path=_PATH) is None:
+        raise MissingToolError(
+            "mmdebstrap is not installed; it builds the root file system of a Debian base",
+            hint="apt-get install mmdebstrap uidmap",
+        )
+    command = _command(work, repository, suite, architecture, packages)
+    log: deque[str] = deque(maxlen=30)
+    with ThreadPoolExecutor(2) as pool, _running(command, work) as process:
+        pool.submit(_heed, stop, process)
+        followed = pool.submit(_follow, process.stderr, log, say)
+        output = cast("BufferedReader", process.stdout)
+        cut: tarfile.TarError | None = None
+        try:
+            result = consume(output)
+        except tarfile.TarError as error:  # the tar ends early: the log says why
+            output.close()
+            cut = error
+        process.wait()
+        followed.result()
+    if stop.is_set():
+        raise BuildError("the build of the Debian base was stopped")
+    if cut or process.returncode:
+        raise _failure(log) from cut
+    return result
+
+
+def remove_leftovers(work: Path) -> None:
+    """Remove ``work`` and what a killed run left in it, files of subordinate ids included."""
+    if work.exists() and os.geteuid() != 0:
+        command = ["mmdebstrap", "--unshare-helper", "rm", "-rf", *map(str, work.iterdir())]
+        subprocess.run(command, stderr=subprocess.DEVNULL, check=False)  # rmtree says what is left
+    if work.exists():
+        shutil.rmtree(work)
+
+
+def _command(
+    work: Path, repository: Path, suite: str, architecture: str, packages: Sequence[str]
+) -> list[str]:
+    slim = work / "slim.cfg"
+    slim.write_text(SLIM)
+    pyc = work / "unchecked_pyc.py"
+    shutil.copyfile(unchecked_pyc.__file__, pyc)
+    for file in (slim, pyc):
+        file.chmod(0o644)
+    install = f'install -D -m 644 {shlex.quote(str(slim))} "$1/etc/dpkg/dpkg.cfg.d/slim"'
+    settle = (
+        f'test ! -x "$1/usr/bin/python3" || '
+        f'chroot "$1" /usr/bin/python3 -I -B -S - /usr < {shlex.quote(str(pyc))}'
+    )
+    return [
+        *_supervisor(),
+        "mmdebstrap",
+        f"--mode={'root' if os.geteuid() == 0 else 'unshare'}",
+        "--variant=essential",
+        "--format=tar",
+        "--verbose",
+        f"--architectures={architecture}",
+        f"--include={','.join(packages)}",
+        f"--setup-hook={install}",
+        f"--customize-hook={settle}",
+        suite,
+        "-",
+        f"deb [trusted=yes] copy:{repository} ./",
+    ]
+
+
+def _supervisor() -> list[str]:
+    """Tie the run's life to ours: when this thread dies, the kernel ends the run."""
+    if os.geteuid() != 0:
+        return ["setpriv", "--pdeathsig", "TERM"]
+    probe = subprocess.run([*_NAMESPACE, "true"], capture_output=True, check=False)
+    if probe.returncode:  # root in a container without CAP_SYS_ADMIN
+        return ["setpriv", "--pdeathsig", "TERM"]
+    return ["setpriv", "--pdeathsig", "KILL", *_NAMESPACE]
+
+
+@contextmanager
+def _running(command: list[str], work: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run ``command`` in a process group of its own, which ends with the block."""
+    environment = {
+        "PATH": _PATH,
+        "TMPDIR": str(work),
+        "HOME": "/root",
+        "TZ": "UTC",
+        "LC_ALL": "C.UTF-8",
+        "PYTHONHASHSEED": "0",
+        "SOURCE_DATE_EPOCH": str(MTIME),
+    }
+    with subprocess.Popen(
+        command,
+        env=environment,
+        umask=0o022,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            _stop(process)
+
+
+def _heed(stop: Event, process: subprocess.Popen[bytes]) -> None:
+    while process.poll() is None:
+        if stop.wait(_BLINK):
+            _stop(process)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is not None:
+        return
+    for sent in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError, subprocess.TimeoutExpired):
+            os.killpg(process.pid, sent)
+            process.wait(_GRACE)
+            return
+
+
+def _follow(stream: IO[bytes] | None, log: deque[str], say: Callable[[str], None]) -> None:
+    for raw in stream or ():
+        line = raw.decode(errors="replace").rstrip()
+        log.append(line)
+        say(line)
+
+
+def _failure(log: deque[str]) -> BuildError:
+    hint = "the lines above are the end of mmdebstrap's log"
+    if os.geteuid() != 0 and any("subuid" in line or "unshare" in line for line in log):
+        hint = "without root it needs `apt-get install uidmap` and the user in /etc/subuid"
+    return BuildError("mmdebstrap failed:\n" + "\n".join(log), hint=hint)
