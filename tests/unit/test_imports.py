@@ -20,7 +20,7 @@ ROOMS = [  # each line may import from all lines above it, and from itself
     {"assemble", "render", "buildkit", "verify", "diff", "doctor"},
     {"foundation"},
     {"pipeline"},
-    {"edit", "bump", "outdated", "bisect", "regenerate"},
+    {"bump", "bisect"},
     {"cli"},
     {"__main__"},
 ]
@@ -30,7 +30,7 @@ OWNERS = {
     "git": {"resolve", "sources", "bump", "bisect"},
     "click": {"cli"},
     "rich": {"cli"},
-    "yaml": {"document", "runtime"},
+    "yaml": {"document", "runtime", "bump"},
     "jinja2": {"render", "smoke"},
 }
 FREE = {"__init__"}

@@ -15,8 +15,8 @@ from typing import Any
 
 import yaml
 
-from .document import Document, KeyPath, parse_document
-from .errors import SpecError, UsageError
+from envbuilder.document import Document, KeyPath, parse_document
+from envbuilder.errors import SpecError, UsageError
 
 _BLOCK_STYLES = {"|", ">"}
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from envbuilder.bump.edit import insert_key, rename_key, set_scalar
 from envbuilder.document import Document, parse_document, read_document
-from envbuilder.edit import insert_key, rename_key, set_scalar
 from envbuilder.errors import SpecError, UsageError
 
 SPEC = Path("omni.yaml")

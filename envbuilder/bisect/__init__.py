@@ -1,0 +1,1 @@
+"""Bisection: which of the changes between two locks turned the smoke red."""

@@ -1,0 +1,252 @@
+"""What moved between two locks, and why: asked for, forced by another package, or drifted.
+
+Pure. Why a package moved can only be told with the packages' own requirements (``needs.py`` reads
+them); without them ``why`` stays None.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from .image import Layer
+from .lock import DebianBase, GitSource, ImageBase, Lock, Seal, Wheel
+from .spec import to_builtins
+
+Needs = Mapping[str, tuple[Requirement, ...]]
+"""For each package of a lock (canonical name) the requirements of its that apply there."""
+
+_ELSEWHERE = {"packages", "python", "base", "system"}  # parts of a spec that show as other kinds
+
+
+class Kind(enum.StrEnum):
+    """What a change is a change of."""
+
+    PYTHON = "python"
+    BASE = "base"
+    DEB = "deb"
+    PACKAGE = "package"
+    SETTING = "setting"
+
+
+class Why(enum.StrEnum):
+    """Why something moved."""
+
+    ASKED = "asked"
+    """The spec says something else about it, or the user named it."""
+    FORCED = "forced"
+    """What it was does not fit together with another change."""
+    DRIFTED = "drifted"
+    """Nothing asked for it: its old version is gone, or was not held."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One thing that moved; ``old`` or ``new`` is None where it came or went.
+
+    ``by`` names the packages that forced it.
+    """
+
+    kind: Kind
+    name: str
+    old: str | None
+    new: str | None
+    why: Why | None = None
+    by: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.old or '(none)'} -> {self.new or '(gone)'}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What tells why something moved: the needs on both sides, and what the user named."""
+
+    old: Needs
+    new: Needs
+    asked: Collection[str] = field(default_factory=frozenset)
+
+
+def compare(old: Lock, new: Lock, known: Known | None = None) -> tuple[Change, ...]:
+    """List what moved from ``old`` to ``new``: Python, base, .debs, packages, settings."""
+    return (
+        *_python(old, new),
+        *_base(old, new),
+        *_debs(old, new, known),
+        *_packages(old, new, known),
+        *_settings(old, new),
+    )
+
+
+def new_layers(old: Seal | None, new: Seal) -> tuple[Layer, ...]:
+    """List the layers of ``new`` that ``old`` does not have: what a registry or runtime lacks."""
+    known = {layer.diff_id for layer in old.layers} if old is not None else set()
+    return tuple(layer for layer in new.layers if layer.diff_id not in known)
+
+
+def package_versions(lock: Lock) -> dict[str, str]:
+    """Give each Python package's version by name; those from git with the commit's start."""
+    return {name: _shown(artifact) for name, artifact in artifacts(lock).items()}
+
+
+def artifacts(lock: Lock) -> dict[str, Wheel | GitSource]:
+    """Give each Python package's wheel or git source by canonical name."""
+    found: dict[str, Wheel | GitSource] = {wheel.name: wheel for wheel in lock.wheels}
+    return found | {source.name: source for source in lock.sources}
+
+
+def _python(old: Lock, new: Lock) -> Iterator[Change]:
+    before, after = old.spec.python, new.spec.python
+    if before != after:
+        yield Change(kind=Kind.PYTHON, name="python", old=before, new=after, why=Why.ASKED)
+
+
+def _base(old: Lock, new: Lock) -> Iterator[Change]:
+    before, after = _base_text(old.base), _base_text(new.base)
+    if before != after:
+        why = Why.ASKED if old.spec.base != new.spec.base else Why.DRIFTED
+        yield Change(kind=Kind.BASE, name="base", old=before, new=after, why=why)
+
+
+def _base_text(base: DebianBase | ImageBase) -> str:
+    if isinstance(base, DebianBase):
+        return f"debian:{base.suite}"
+    return f"{base.reference} ({base.digest.hex[:12]})"
+
+
+def _debs(old: Lock, new: Lock, known: Known | None) -> Iterator[Change]:
+    before, after = _deb_versions(old.base), _deb_versions(new.base)
+    pinned = {name.partition("=")[0] for name in _toggled(old, new)}
+    asked = pinned | set(known.asked if known is not None else ())
+    spec_moved = (old.spec.base, old.spec.system) != (new.spec.base, new.spec.system)
+    for name in sorted(before.keys() | after.keys()):
+        if before.get(name) != after.get(name):
+            why = Why.FORCED if spec_moved else Why.DRIFTED
+            why = Why.ASKED if asked & {name, "system"} else why
+            yield Change(
+                kind=Kind.DEB, name=name, old=before.get(name), new=after.get(name), why=why,
+                by=("base and system",) if why is Why.FORCED else (),
+            )  # fmt: skip
+
+
+def _toggled(old: Lock, new: Lock) -> set[str]:
+    return set(old.spec.system.packages) ^ set(new.spec.system.packages)
+
+
+def _deb_versions(base: DebianBase | ImageBase) -> dict[str, str]:
+    packages = base.packages if isinstance(base, DebianBase) else ()
+    return {package.name: package.version for package in packages}
+
+
+def _packages(old: Lock, new: Lock, known: Known | None) -> Iterator[Change]:
+    before, after = artifacts(old), artifacts(new)
+    for name in sorted(before.keys() | after.keys()):
+        was, now = before.get(name), after.get(name)
+        if _identity(was) == _identity(now):
+            continue
+        texts = [_shown(each) if each is not None else None for each in (was, now)]
+        if texts[0] == texts[1]:  # the same version as another file
+            texts = [_file(each) for each in (was, now)]
+        change = Change(kind=Kind.PACKAGE, name=name, old=texts[0], new=texts[1])
+        yield _explained(change, old, new, known)
+
+
+def _identity(artifact: Wheel | GitSource | None) -> object:
+    if isinstance(artifact, GitSource):  # its wheel may be built or not yet
+        return artifact.commit, artifact.subdirectory, artifact.requires
+    return None if artifact is None else artifact.sha256
+
+
+def _shown(artifact: Wheel | GitSource) -> str:
+    if isinstance(artifact, GitSource):
+        return f"{artifact.version}@{artifact.commit[:12]}"
+    return artifact.version
+
+
+def _file(artifact: Wheel | GitSource | None) -> str | None:
+    if isinstance(artifact, Wheel):
+        return f"{artifact.filename} ({artifact.sha256.hex[:12]})"
+    return f"{_shown(artifact)} (other build requirements)" if artifact is not None else None
+
+
+def _explained(change: Change, old: Lock, new: Lock, known: Known | None) -> Change:
+    """Say why a package moved."""
+
+    def because(why: Why, by: Collection[str] = ()) -> Change:
+        return Change(
+            kind=change.kind, name=change.name, old=change.old, new=change.new,
+            why=why, by=tuple(sorted(by)),
+        )  # fmt: skip
+
+    if _pin(old, change.name) != _pin(new, change.name):
+        return because(Why.ASKED)
+    if known is None:
+        return change
+    if change.name in known.asked:
+        return because(Why.ASKED)
+    if forcing := _forcing(change.name, old, new, known):
+        return because(Why.FORCED, forcing)
+    return because(Why.DRIFTED)
+
+
+def _pin(lock: Lock, name: str) -> object:
+    """Give what the spec says about a package; its key may carry extras."""
+    pins = lock.spec.packages.items()
+    return next(
+        ((key, pin) for key, pin in pins if canonicalize_name(Requirement(key).name) == name), None
+    )
+
+
+def _forcing(name: str, old: Lock, new: Lock, known: Known) -> set[str]:
+    """Name whoever the package's old state does not fit together with any more."""
+    before, after = artifacts(old), artifacts(new)
+    if name not in after:  # nobody needs it now: blame those who did
+        return _needing(name, known.old)
+    if name not in before:
+        return _needing(name, known.new)
+    was = before[name].version
+    forcing = {user for user in _needing(name, known.new) if _refuses(known.new[user], name, was)}
+    for requirement in known.old.get(name, ()):
+        other = canonicalize_name(requirement.name)
+        if other in after and not requirement.specifier.contains(
+            after[other].version, prereleases=True
+        ):
+            forcing.add(other)
+    if old.spec.python != new.spec.python:
+        forcing.add("python")
+    return forcing - {name}
+
+
+def _needing(name: str, needs: Needs) -> set[str]:
+    return {
+        user
+        for user, requirements in needs.items()
+        if any(canonicalize_name(each.name) == name for each in requirements)
+    }
+
+
+def _refuses(requirements: tuple[Requirement, ...], name: str, version: str) -> bool:
+    return any(
+        canonicalize_name(each.name) == name
+        and not each.specifier.contains(version, prereleases=True)
+        for each in requirements
+    )
+
+
+def _settings(old: Lock, new: Lock) -> Iterator[Change]:
+    before, after = to_builtins(old.spec), to_builtins(new.spec)
+    for name in sorted((before.keys() | after.keys()) - _ELSEWHERE):
+        if before.get(name) != after.get(name):
+            yield Change(
+                kind=Kind.SETTING, name=name, why=Why.ASKED,
+                old=_json(before.get(name)), new=_json(after.get(name)),
+            )  # fmt: skip
+
+
+def _json(value: object) -> str | None:
+    return None if value is None else json.dumps(value, sort_keys=True, ensure_ascii=False)
