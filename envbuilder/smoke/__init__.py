@@ -3,7 +3,9 @@
 :func:`smoke` runs a :class:`SmokePlan` through a runner and returns a :class:`Report`.
 """
 
+from .formats import to_json, to_junit
 from .local import LocalPython
+from .page import to_html
 from .plan import CHECKS, MODALITIES, Expected, Model, SmokePlan
 from .report import Cause, Check, Report, Status, TokenRow
 from .run import Run, smoke
@@ -22,4 +24,7 @@ __all__ = [
     "Status",
     "TokenRow",
     "smoke",
+    "to_html",
+    "to_json",
+    "to_junit",
 ]
