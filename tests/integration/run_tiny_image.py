@@ -1,6 +1,6 @@
 """A program for tests: run a shell script in the tiny image, print what came of it as JSON.
 
-Arguments: store, runtime (crun or runc), script, user of the image, memory limit in bytes.
+Arguments: store, runtime (docker, crun or runc), script, user of the image, memory limit in bytes.
 """
 
 from __future__ import annotations
@@ -12,24 +12,22 @@ from pathlib import Path
 
 from envbuilder.layers.store import Store
 from envbuilder.progress import Silent
-from envbuilder.runtime import Command
+from envbuilder.runtime import Command, Runtime, choose
 from envbuilder.runtime.oci import OciRuntime, find_program
 from tests.integration.tiny_image import tiny_image
 
 
 def main() -> None:
     place, name, script, user, memory = sys.argv[1:]
-    program = find_program(name)
-    assert program, f"{name} is not installed"
-    runtime = OciRuntime(program=program, store=Store(Path(place)))
-    image = tiny_image(runtime.store, config={"Env": ["PATH=/bin"]})
+    store = Store(Path(place))
+    image = tiny_image(store, config={"Env": ["PATH=/bin"]})
     command = Command(
         args=("sh", "-c", script),
         env={"RUN_OF": os.environ.get("RUN_OF", "")},
         user=user,
         memory=int(memory),
     )
-    done = runtime.run(image, command, progress=Silent())
+    done = _runtime(name, store).run(image, command, progress=Silent())
     print(
         json.dumps(
             {
@@ -41,6 +39,14 @@ def main() -> None:
             }
         )
     )
+
+
+def _runtime(name: str, store: Store) -> Runtime:
+    if name == "docker":
+        return choose(name, store)
+    program = find_program(name)
+    assert program, f"{name} is not installed"
+    return OciRuntime(program=program, store=store)
 
 
 if __name__ == "__main__":

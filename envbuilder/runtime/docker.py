@@ -1,0 +1,208 @@
+"""Run commands with a Docker Engine, through its API.
+
+A run leaves nothing in the engine: container and image carry a mark that names our process, are
+removed at the end, and, should we be killed, by the next run.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import docker
+from docker.errors import APIError, DockerException, NotFound
+from docker.models.containers import Container
+from docker.types import DeviceRequest, LogConfig
+from docker.types import Mount as DockerMount
+from docker.utils import socket as frames
+
+from envbuilder.errors import EnvbuilderError, MissingToolError, SmokeError
+from envbuilder.image import Image
+from envbuilder.layers.store import Store
+from envbuilder.progress import Progress
+
+from .command import OUTPUT_LIMIT, Command, Completed
+from .loading import loaded, new_mark, remove_abandoned
+
+_PATIENCE = 3600  # seconds without a word from the engine; unpacking a big layer is silent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DockerRuntime:
+    """Runs commands with the engine behind ``client`` on images that lie in ``store``."""
+
+    client: docker.DockerClient
+    store: Store
+
+    @property
+    def name(self) -> str:
+        """The runtime's name."""
+        return "docker"
+
+    @contextmanager
+    def prepared(self, image: Image, *, progress: Progress) -> Iterator[PreparedImage]:
+        """Bring ``image`` into the engine, without the layers that it has; remove it at the end."""
+        with closing(self.client):  # its connections; later calls open new ones
+            remove_abandoned(self.client)
+            with loaded(image, self.client, store=self.store, progress=progress) as name:
+                yield PreparedImage(client=self.client, name=name)
+
+    def run(self, image: Image, command: Command, *, progress: Progress) -> Completed:
+        """Run one command inside ``image``."""
+        with self.prepared(image, progress=progress) as prepared:
+            return prepared.run(command)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedImage:
+    """An image in the engine, under a name of its own."""
+
+    client: docker.DockerClient
+    name: str
+
+    def run(self, command: Command) -> Completed:
+        """Run one command to its end; see :meth:`command.Prepared.run`."""
+        with _container(self.client, self.name, command) as container:
+            return _attend(container, command)
+
+
+def connect(store: Store) -> DockerRuntime:
+    """Return a runtime on the engine that ``DOCKER_HOST`` names, or the local one.
+
+    Raises MissingToolError where none answers.
+    """
+    try:
+        client = docker.from_env(timeout=_PATIENCE)
+        with closing(client):
+            client.ping()
+    except DockerException as error:
+        raise MissingToolError(
+            f"no Docker Engine answers: {error}",
+            hint="start one, point DOCKER_HOST at one, or use --runtime oci",
+        ) from error
+    return DockerRuntime(client=client, store=store)
+
+
+def container_options(command: Command) -> dict[str, Any]:
+    """Return what the engine is told about ``command``, beside the image (pure)."""
+    options: dict[str, Any] = {
+        "entrypoint": [command.args[0]],
+        "command": list(command.args[1:]),
+        "environment": dict(command.env),
+        "network_mode": "none",
+        "read_only": True,
+        "cap_drop": ["ALL"],
+        "security_opt": ["no-new-privileges"],
+        "stdin_open": bool(command.stdin),
+        "log_config": LogConfig(type="none"),  # a flood would fill the engine's disk
+        "tmpfs": dict.fromkeys(("/tmp", "/dev/shm", *command.tmpfs), "exec,mode=1777"),  # noqa: S108
+        "mounts": [
+            DockerMount(
+                mount.target, str(mount.source.absolute()), type="bind", read_only=mount.read_only
+            )
+            for mount in command.mounts
+        ],
+    }
+    if command.memory is not None:  # the second counts memory and swap together
+        options |= {"mem_limit": command.memory, "memswap_limit": command.memory}
+    if command.gpus:
+        options["device_requests"] = [DeviceRequest(count=-1, capabilities=[["gpu"]])]
+    if command.user is not None:
+        options["user"] = command.user
+    if command.workdir is not None:
+        options["working_dir"] = command.workdir
+    return options
+
+
+@contextmanager
+def _container(client: docker.DockerClient, image: str, command: Command) -> Iterator[Container]:
+    mark = new_mark()
+    try:
+        container = client.containers.create(image, name=mark, **container_options(command))
+        yield container
+    except APIError as error:
+        raise _refused(command, error) from error
+    finally:
+        with suppress(NotFound):
+            client.api.remove_container(mark, force=True, v=True)
+
+
+def _attend(container: Container, command: Command) -> Completed:
+    """Start ``container``, feed and drain it, and end it when its time is up."""
+    streams = {"stdin": int(bool(command.stdin)), "stdout": 1, "stderr": 1, "stream": 1}
+    stream: Any = container.attach_socket(params=streams)
+    connection = getattr(stream, "_sock", stream)  # a file over a socket, but not with TLS
+    out_of_time = threading.Event()
+    started = time.monotonic()
+
+    def expire() -> None:
+        out_of_time.set()
+        with suppress(APIError):  # it ended in this very moment
+            container.kill()
+
+    timer = threading.Timer(command.timeout, expire)
+    feed = threading.Thread(target=_feed, args=(connection, command.stdin), daemon=True)
+    try:
+        container.start()
+        timer.start()
+        if command.stdin:
+            feed.start()
+        stdout, stderr, truncated = _drain(stream)
+        exit_code = container.wait()["StatusCode"]
+    finally:
+        timer.cancel()
+        stream.close()
+        connection.close()
+    container.reload()
+    return Completed(
+        exit_code=exit_code,
+        stdout=stdout,
+        stderr=stderr,
+        seconds=time.monotonic() - started,
+        peak_memory=None,  # the engine forgets it with the process
+        timed_out=out_of_time.is_set(),
+        out_of_memory=container.attrs["State"]["OOMKilled"],
+        truncated=truncated,
+        memory_limit="none" if command.memory is None else "cgroup",
+    )
+
+
+def _feed(connection: Any, data: bytes) -> None:  # noqa: ANN401 (a class for each transport)
+    with suppress(OSError):  # a command may end without reading its input
+        connection.sendall(data)
+        connection.shutdown(socket.SHUT_WR)
+
+
+def _drain(stream: Any) -> tuple[bytes, bytes, bool]:  # noqa: ANN401
+    kept = {False: bytearray(), True: bytearray()}
+    truncated = False
+    for number, piece in frames.frames_iter(stream, tty=False):  # type: ignore[no-untyped-call]
+        target = kept[number == frames.STDERR]
+        room = OUTPUT_LIMIT - len(target)
+        target += piece[:room]
+        truncated = truncated or len(piece) > room
+    return bytes(kept[False]), bytes(kept[True]), truncated
+
+
+def _refused(command: Command, error: APIError) -> EnvbuilderError:
+    reason = str(error.explanation or error)
+    if "device driver" in reason or "nvidia" in reason.lower():
+        return MissingToolError(
+            f"Docker has no GPUs to give: {reason}",
+            hint="install the NVIDIA Container Toolkit and run"
+            " `nvidia-ctk runtime configure --runtime=docker`",
+        )
+    if "executable file not found" in reason or "no such file or directory" in reason:
+        return SmokeError(
+            f"{command.args[0]} cannot be started in the image: {reason}",
+            hint="look into the image with `envbuilder inspect`",
+        )
+    return MissingToolError(
+        f"Docker cannot run {command.args[0]}: {reason}",
+        hint="`envbuilder doctor` looks at the engine; --runtime oci does without it",
+    )

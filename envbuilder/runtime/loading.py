@@ -1,0 +1,114 @@
+"""Bring an image into a Docker Engine under a passing name, and take it out again."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import docker
+from docker.errors import DockerException, ImageNotFound, NotFound
+
+from envbuilder.errors import MissingToolError
+from envbuilder.image import Image
+from envbuilder.layers.store import Store
+from envbuilder.layout import export
+from envbuilder.progress import Progress
+
+from .offer import Offer, offer
+
+_HOST = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+_OURS = f"envbuilder-run-{_HOST}"
+
+
+def new_mark() -> str:
+    """Return a new name for a container or tag that tells which process of which host made it."""
+    return f"{_OURS}-{os.getpid()}-{time.monotonic_ns()}"
+
+
+@contextmanager
+def loaded(
+    image: Image, client: docker.DockerClient, *, store: Store, progress: Progress
+) -> Iterator[str]:
+    """Lend ``image`` to the engine and yield its name there; it is untagged at the end.
+
+    The engine pulls it from us, which sends only the layers that it lacks. Where it cannot reach
+    us (another host, a VM), it gets the whole image as an archive. Raises MissingToolError where
+    it takes neither.
+    """
+    mark = new_mark()
+    total = sum(layer.size for layer in image.layers)
+    name = ""
+    try:
+        with (
+            progress.step("load", "into Docker", total=total) as step,
+            offer(image, store, tag=mark, on_sent=step.advance).open() as open_offer,
+        ):
+            name = f"{open_offer.repository}:{mark}"
+            pulled = _pull(client, open_offer, mark)
+        if not pulled:
+            name = f"docker.io/library/envbuilder:{mark}"
+            _load(client, image, store, name=name, progress=progress)
+        yield name
+    finally:
+        with suppress(ImageNotFound):
+            client.images.remove(name)
+
+
+def remove_abandoned(client: docker.DockerClient) -> None:
+    """Remove the containers and images of this host's runs that were killed with -9."""
+    for container in client.api.containers(all=True, filters={"name": f"^/?{_OURS}-"}):
+        if any(_dead(name.lstrip("/")) for name in container["Names"]):
+            with suppress(NotFound):
+                client.api.remove_container(container["Id"], force=True, v=True)
+    for entry in client.api.images():
+        for name in entry["RepoTags"] or ():
+            if _dead(name.rpartition(":")[2]):
+                with suppress(NotFound):
+                    client.api.remove_image(name)
+
+
+def _dead(mark: str) -> bool:
+    pid = mark.removeprefix(f"{_OURS}-").partition("-")[0]
+    return mark.startswith(_OURS) and not Path("/proc", pid).exists()
+
+
+def _pull(client: docker.DockerClient, source: Offer, mark: str) -> bool:
+    """Pull from ``source``; False where the engine cannot reach it."""
+    try:
+        _follow(client.api.pull(source.repository, tag=mark, stream=True, decode=True))
+    except DockerException as error:
+        if not source.visited:
+            return False
+        raise _cannot_take(error) from error
+    return True
+
+
+def _load(
+    client: docker.DockerClient, image: Image, store: Store, *, name: str, progress: Progress
+) -> None:
+    try:
+        with store.scratch() as scratch:
+            archive = export(image, store, str(scratch / "i.tar"), name=name, progress=progress)
+            with archive.open("rb") as stream:
+                _follow(client.api.load_image(stream))  # type: ignore[no-untyped-call]
+    except DockerException as error:
+        raise _cannot_take(error) from error
+
+
+def _follow(events: Iterable[dict[str, str]]) -> None:
+    """Wait for the end of ``events``; an error among them is raised."""
+    for event in events:
+        if "error" in event:
+            raise DockerException(event["error"])
+
+
+def _cannot_take(error: DockerException) -> MissingToolError:
+    return MissingToolError(
+        f"the Docker Engine cannot take the image: {error}",
+        hint="`docker system df` shows its disk; --runtime oci does without it",
+    )

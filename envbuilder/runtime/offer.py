@@ -1,0 +1,137 @@
+"""Offer one image on loopback, as a registry that can only be read and knows nothing else.
+
+A Docker daemon that pulls from it asks for the layers that it lacks, and for no others. Source: OCI
+distribution-spec 1.1, "Pull". Docker takes plain HTTP from 127.0.0.0/8 without being told to.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from envbuilder.image import Image
+from envbuilder.layers.store import Store
+
+_HOST = "127.0.0.1"
+_NAME = "envbuilder"
+_CHUNK = 1 << 20
+_TLS_HANDSHAKE = b"\x16"
+_BLOB = "application/octet-stream"
+
+Document = tuple[str, bytes | Path]
+
+
+class Offer:
+    """A running registry; ``repository`` is what to pull from, by the tag that was given."""
+
+    def __init__(
+        self, documents: Mapping[str, Document], on_sent: Callable[[int], None] | None
+    ) -> None:
+        self._server = _Server(documents, on_sent)
+        self.repository = f"{_HOST}:{self._server.server_address[1]}/{_NAME}"
+
+    @property
+    def visited(self) -> bool:
+        """Whether anybody came: a daemon on another host, or in a VM, cannot."""
+        return self._server.visited
+
+    @contextmanager
+    def open(self) -> Iterator[Offer]:
+        """Serve until the end of the block."""
+        thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        thread.start()
+        try:
+            yield self
+        finally:
+            self._server.shutdown()
+            self._server.server_close()
+            thread.join()
+
+
+def offer(
+    image: Image, store: Store, *, tag: str, on_sent: Callable[[int], None] | None = None
+) -> Offer:
+    """Prepare to serve ``image`` as ``tag``; ``on_sent`` hears of the blob bytes as they leave."""
+    manifest = (image.media_type, image.manifest)
+    documents: dict[str, Document] = {
+        f"manifests/{tag}": manifest,
+        f"manifests/{image.digest}": manifest,
+        f"blobs/{image.config_digest}": (_BLOB, image.config),
+    }
+    for layer in image.layers:
+        documents[f"blobs/{layer.digest}"] = (_BLOB, store.path(layer.digest))
+    return Offer(documents, on_sent)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(
+        self, documents: Mapping[str, Document], on_sent: Callable[[int], None] | None
+    ) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.documents = documents
+        self.on_sent = on_sent
+        self.visited = False
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: _Server
+
+    def handle(self) -> None:
+        """Serve a connection, unless it greets with TLS, which Docker tries first.
+
+        containerd turns to plain HTTP only where the answer to its greeting begins with HTTP/.
+        """
+        if self.connection.recv(1, socket.MSG_PEEK) == _TLS_HANDSHAKE:
+            self.connection.recv(_CHUNK)  # what is left unread would reset the connection
+            self.connection.sendall(b"HTTP/1.0 400 Bad Request\r\n\r\n")
+            return
+        super().handle()
+
+    def do_HEAD(self) -> None:
+        self._answer(send_body=False)
+
+    def do_GET(self) -> None:
+        self._answer(send_body=True)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        """Stay quiet: what goes wrong reaches us through the daemon."""
+
+    def _answer(self, *, send_body: bool) -> None:
+        self.server.visited = True
+        if self.path == "/v2/":
+            self._head(HTTPStatus.OK, "application/json", 0)
+            return
+        key = self.path.removeprefix(f"/v2/{_NAME}/")
+        if key not in self.server.documents:
+            self._head(HTTPStatus.NOT_FOUND, "application/json", 0)
+            return
+        media_type, content = self.server.documents[key]
+        size = len(content) if isinstance(content, bytes) else content.stat().st_size
+        self._head(HTTPStatus.OK, media_type, size)
+        if send_body:
+            self._body(content)
+
+    def _head(self, status: HTTPStatus, media_type: str, size: int) -> None:
+        self.send_response(status)
+        self.send_header("Docker-Distribution-Api-Version", "registry/2.0")
+        self.send_header("Content-Type", media_type)
+        self.send_header("Content-Length", str(size))
+        self.end_headers()
+
+    def _body(self, content: bytes | Path) -> None:
+        if isinstance(content, bytes):
+            self.wfile.write(content)
+            return
+        with content.open("rb") as blob:
+            while piece := blob.read(_CHUNK):
+                self.wfile.write(piece)
+                if self.server.on_sent is not None:
+                    self.server.on_sent(len(piece))
