@@ -1,0 +1,226 @@
+"""Evidence in a real registry, read by stock cosign 2 and 3 and by ourselves."""
+
+import json
+import os
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from envbuilder.evidence.attach import attach, attach_bundles, attestation_tag, sign
+from envbuilder.evidence.keys import new_key, read_private, read_public
+from envbuilder.evidence.read import is_signed, read_evidence
+from envbuilder.evidence.sbom import sbom
+from envbuilder.evidence.statements import NAMES, PROVENANCE, SBOM, TEST_RESULT, provenance
+from envbuilder.evidence.statements import test_result as smoke_result
+from envbuilder.layers.store import Store
+from envbuilder.progress import Silent
+from envbuilder.reference import ImageRef
+from envbuilder.registry.client import Client
+from envbuilder.registry.manifests import Manifest
+from envbuilder.registry.referrers import list_referrers
+from envbuilder.registry.settings import Settings
+from envbuilder.registry.transfer import push
+from envbuilder.smoke.report import Report, Status
+from tests.servers.distribution import registry
+from tests.servers.locks import small_lock
+from tests.servers.samples import small_image
+
+pytestmark = pytest.mark.integration
+
+ROOT = Path(__file__).parents[2]
+MOMENT = "2026-01-02T03:04:05Z"
+REPORT = Report(subject="small", verdict=Status.PASS, summary="all good", checks=())
+
+
+@pytest.fixture(scope="module", params=["trixie", "sid"])
+def cosign(request, tmp_path_factory):
+    """Run cosign 2 (trixie) or 3 (sid), without a home and without a way out of this machine."""
+    program = ROOT / ".cosign" / request.param / "cosign"
+    if not program.exists():
+        subprocess.run([ROOT / "tests/cosign.sh"], check=True)
+    home = tmp_path_factory.mktemp("home")
+    proxy = "http://127.0.0.1:1"  # whoever asks the network anyway fails at once
+    environ = {"PATH": os.environ["PATH"], "HOME": str(home), "HTTPS_PROXY": proxy}
+
+    def run(*arguments: object) -> subprocess.CompletedProcess:
+        command = [program, *map(str, arguments)]
+        return subprocess.run(
+            command, env=environ, capture_output=True, text=True, timeout=60, check=False
+        )
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with registry(tmp_path_factory.mktemp("registry")) as running:
+        yield running
+
+
+@pytest.fixture
+def key(tmp_path):
+    return new_key(tmp_path / "mine")
+
+
+@pytest.fixture
+def other(tmp_path):
+    return new_key(tmp_path / "other")
+
+
+@pytest.fixture
+def pushed(server, tmp_path):
+    """A fresh image in the registry: its repository and itself."""
+    store = Store(tmp_path / "store")
+    name = tmp_path.name.replace("_", "-").lower()
+    image = small_image(store, seed=hash(name) % 10_000)
+    ref = ImageRef.parse(f"{server.host}/{name}:v1")
+    settings = Settings(backoff=0.01, attempts=2)
+    with Client(settings, docker_config=tmp_path / "none.json") as client:
+        push(client, image, store, ref, Silent())
+        yield client.repository(ref), image
+
+
+def statements(image):
+    lock = small_lock()
+    return [
+        provenance(lock, image.digest, engine="embedded", finished=MOMENT),
+        sbom(lock, image.digest, finished=MOMENT),
+        smoke_result(lock, image.digest, REPORT, finished=MOMENT),
+    ]
+
+
+def private(pair):
+    return read_private(str(pair[0]), {})
+
+
+def public(pair):
+    return read_public(str(pair[1]))
+
+
+def verify(run, pair, what: str, *more: object):
+    flags = ["--insecure-ignore-tlog=true", "--allow-http-registry"]
+    return run(what, "--key", pair[1], *flags, *more)
+
+
+def test_cosign_accepts_a_signed_image_and_no_other_key(cosign, pushed, key, other):
+    repository, image = pushed
+    sign(repository, image.digest, private(key))
+    named = f"{repository}:v1"
+    good = verify(cosign, key, "verify", named)
+    assert good.returncode == 0, good.stderr
+    assert str(image.digest) in good.stdout
+    assert verify(cosign, other, "verify", named).returncode != 0
+
+
+@pytest.mark.parametrize("predicate", [PROVENANCE, SBOM, TEST_RESULT])
+def test_cosign_accepts_each_attestation_and_no_other_key(cosign, pushed, key, other, predicate):
+    repository, image = pushed
+    attach(repository, image.digest, statements(image), private(key))
+    flags = ("--type", predicate, f"{repository}:v1")
+    good = verify(cosign, key, "verify-attestation", *flags)
+    assert good.returncode == 0, good.stderr
+    assert json.loads(good.stdout.splitlines()[0])["payloadType"] == "application/vnd.in-toto+json"
+    assert verify(cosign, other, "verify-attestation", *flags).returncode != 0
+
+
+def test_cosign_refuses_an_attestation_of_another_image(cosign, pushed, key, tmp_path):
+    repository, image = pushed
+    store = Store(tmp_path / "second")
+    changed = small_image(store, seed=12345)
+    attach(repository, image.digest, statements(changed), private(key))
+    flags = ("--type", TEST_RESULT, f"{repository}:v1")
+    assert verify(cosign, key, "verify-attestation", *flags).returncode != 0
+
+
+@pytest.mark.parametrize("verdict", [Status.PASS, Status.FAIL])
+def test_cosign_judges_the_smoke_result_by_policy(cosign, pushed, key, tmp_path, verdict):
+    repository, image = pushed
+    report = replace(REPORT, verdict=verdict)
+    stated = smoke_result(small_lock(), image.digest, report, finished=MOMENT)
+    attach(repository, image.digest, [stated], private(key))
+    policy = tmp_path / "policy.cue"
+    policy.write_text('predicate: result: "PASSED"\n')
+    flags = ("--type", TEST_RESULT, "--policy", policy, f"{repository}:v1")
+    done = verify(cosign, key, "verify-attestation", *flags)
+    assert (done.returncode == 0) is (verdict is Status.PASS), done.stderr
+
+
+def test_cosign_3_accepts_bundles(cosign, pushed, key, other, request):
+    repository, image = pushed
+    manifest = Manifest(body=image.manifest, media_type=image.media_type)
+    attach_bundles(repository, manifest, statements(image), private(key))
+    flags = ["--type", TEST_RESULT, f"{repository}:v1"]
+    if "trixie" in request.node.name:  # cosign 2 looks for bundles only where it is told to
+        root = Path(key[0]).with_name("root.json")
+        assert cosign("trusted-root", "create", "--out", root).returncode == 0
+        flags = ["--new-bundle-format", "--trusted-root", root, *flags]
+    good = verify(cosign, key, "verify-attestation", *flags)
+    assert good.returncode == 0, good.stderr
+    assert verify(cosign, other, "verify-attestation", *flags).returncode != 0
+
+
+# -- ourselves ----------------------------------------------------------------------------------
+
+
+def read(pushed, pair, wanted=()):
+    repository, image = pushed
+    return read_evidence(repository, image.digest, public(pair), wanted or NAMES.values())
+
+
+@pytest.mark.parametrize("form", ["tags", "bundles"])
+def test_what_was_attached_is_read_back(pushed, key, other, form):
+    repository, image = pushed
+    if form == "tags":
+        attach(repository, image.digest, statements(image), private(key))
+    else:
+        manifest = Manifest(body=image.manifest, media_type=image.media_type)
+        attach_bundles(repository, manifest, statements(image), private(key))
+        assert len(list_referrers(repository, image.digest)) == 3
+    found = read(pushed, key)
+    assert {each.predicate_type for each in found.statements} == set(NAMES.values())
+    stranger = read(pushed, other)
+    assert (stranger.statements, stranger.by_others) == ((), 3)
+
+
+def test_strangers_neither_help_nor_harm(pushed, key, other):
+    repository, image = pushed
+    attach(repository, image.digest, statements(image), private(other))
+    assert not read(pushed, key).statements
+    attach(repository, image.digest, statements(image), private(key))
+    found = read(pushed, key)
+    assert len(found.statements) == 3
+    assert found.by_others == 3
+
+
+def test_a_statement_about_another_image_does_not_count(pushed, key, tmp_path):
+    repository, image = pushed
+    changed = small_image(Store(tmp_path / "second"), seed=54321)
+    attach(repository, image.digest, statements(changed), private(key))
+    found = read(pushed, key)
+    assert (found.statements, found.about_others) == ((), 3)
+
+
+def test_the_newest_statement_replaces_the_one_before(pushed, key):
+    repository, image = pushed
+    failed = replace(REPORT, verdict=Status.FAIL)
+    for report in (failed, REPORT):
+        stated = smoke_result(small_lock(), image.digest, report, finished=MOMENT)
+        attach(repository, image.digest, [stated], private(key))
+    (found,) = read(pushed, key, [TEST_RESULT]).by_type(TEST_RESULT)
+    assert found.predicate["result"] == "PASSED"
+    assert len(repository.manifest(attestation_tag(image.digest)).layers) == 1
+
+
+def test_our_own_signature_check(pushed, key, other):
+    repository, image = pushed
+    assert not is_signed(repository, image.digest, public(key))
+    sign(repository, image.digest, private(other))
+    assert not is_signed(repository, image.digest, public(key))
+    sign(repository, image.digest, private(key))
+    assert is_signed(repository, image.digest, public(key))
+
+
+def test_an_image_without_evidence_has_none(pushed, key):
+    assert read(pushed, key).statements == ()

@@ -1,0 +1,152 @@
+"""Envelopes and statements: what is signed is what is read, and nothing else passes."""
+
+import base64
+import json
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from envbuilder.evidence import dsse
+from envbuilder.evidence.sbom import sbom
+from envbuilder.evidence.statements import (
+    NAMES,
+    TEST_RESULT,
+    finished_on,
+    parse_statement,
+    provenance,
+)
+from envbuilder.evidence.statements import (
+    test_result as smoke_result,
+)
+from envbuilder.lock_file import lock_checksum
+from envbuilder.reference import Digest
+from envbuilder.smoke.report import Check, Report, Status
+from tests.servers.locks import small_lock
+
+KEY = ec.generate_private_key(ec.SECP256R1())
+OTHER = ec.generate_private_key(ec.SECP256R1())
+IMAGE = Digest.of(b"image")
+MOMENT = "2026-01-02T03:04:05Z"
+
+
+def report(verdict: Status = Status.PASS) -> Report:
+    checks = tuple(Check(name=f"check-{status}", status=status) for status in Status)
+    return Report(subject="small", verdict=verdict, summary="x", checks=checks)
+
+
+@given(st.binary(max_size=300))
+def test_an_envelope_opens_with_its_key_only(payload):
+    envelope = dsse.sign(payload, KEY)
+    assert dsse.opened(envelope, KEY.public_key()) == payload
+    assert dsse.opened(envelope, OTHER.public_key()) is None
+
+
+@given(st.binary(max_size=100) | st.text(max_size=50).map(lambda text: json.dumps(text).encode()))
+def test_what_is_no_envelope_does_not_open(data):
+    assert dsse.opened(data, KEY.public_key()) is None
+
+
+@pytest.mark.parametrize("member", ["payload", "payloadType", "signatures"])
+@pytest.mark.parametrize("value", [None, 1, "", "!", [], [{}], [{"sig": 1}], {"sig": "x"}])
+def test_a_damaged_envelope_does_not_open(member, value):
+    content = json.loads(dsse.sign(b"{}", KEY))
+    content[member] = value
+    assert dsse.opened(json.dumps(content).encode(), KEY.public_key()) is None
+
+
+def test_one_good_signature_among_others_is_enough():
+    content = json.loads(dsse.sign(b"{}", KEY))
+    others = json.loads(dsse.sign(b"{}", OTHER))["signatures"]
+    content["signatures"] = [{"sig": "junk"}, *others, *content["signatures"]]
+    assert dsse.opened(json.dumps(content).encode(), KEY.public_key()) == b"{}"
+
+
+def test_a_signature_covers_the_type():
+    content = json.loads(dsse.sign(b"{}", KEY))
+    content["payloadType"] = "text/plain"
+    assert dsse.opened(json.dumps(content).encode(), KEY.public_key()) is None
+
+
+def test_the_encoding_is_the_specification_s_own_example():
+    # DSSE, protocol.md: PAE("http://example.com/HelloWorld", "hello world"), with our type.
+    signed = b"DSSEv1 28 application/vnd.in-toto+json 11 hello world"
+    signature = json.loads(dsse.sign(b"hello world", KEY))["signatures"][0]["sig"]
+    assert dsse.is_signed(signed, signature, KEY.public_key())
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        provenance(small_lock(), IMAGE, engine="embedded", finished=MOMENT),
+        sbom(small_lock(), IMAGE, finished=MOMENT),
+        smoke_result(small_lock(), IMAGE, report(), finished=MOMENT),
+    ],
+    ids=["provenance", "sbom", "test-result"],
+)
+class TestEveryStatement:
+    def test_reads_back(self, statement):
+        read = parse_statement(statement.payload("small"), IMAGE)
+        assert read is not None
+        assert read.payload("small") == statement.payload("small")
+
+    def test_is_about_one_image(self, statement):
+        assert parse_statement(statement.payload("small"), Digest.of(b"other")) is None
+
+    def test_holds_no_password(self, statement):
+        assert b"hunter2" not in statement.payload("small")
+
+    def test_knows_its_age(self, statement):
+        assert finished_on(statement).startswith("2026-01-02T03:04:05")
+
+    def test_has_a_name(self, statement):
+        assert statement.predicate_type in NAMES.values()
+
+
+def test_the_same_inputs_make_the_same_bytes():
+    made = [sbom(small_lock(), IMAGE, finished=MOMENT).payload("x") for _ in range(2)]
+    assert made[0] == made[1]
+
+
+def test_provenance_names_every_input_by_hash():
+    predicate = provenance(small_lock(), IMAGE, engine="embedded", finished=MOMENT).predicate
+    inputs = {
+        entry["name"]: entry for entry in predicate["buildDefinition"]["resolvedDependencies"]
+    }
+    assert inputs["tqdm-4.67.1-py3-none-any.whl"]["uri"] == "pkg:pypi/tqdm@4.67.1"
+    assert inputs["mine"]["digest"]["gitCommit"] == "c" * 40
+    assert inputs["mine"]["uri"] == "git+https://git.example.test/mine@v1"
+    deb = inputs["libstdc++6_14.2.0-19_amd64.deb"]
+    assert deb["uri"] == "pkg:deb/debian/libstdc%2B%2B6@1:14.2.0-19"
+    assert all(entry["digest"] for entry in inputs.values())
+
+
+@pytest.mark.parametrize(
+    ("verdict", "result"),
+    [
+        (Status.PASS, "PASSED"),
+        (Status.FAIL, "FAILED"),
+        (Status.ERROR, "FAILED"),
+        (Status.SKIP, "WARNED"),
+    ],
+)
+def test_a_test_result_says_what_the_report_says(verdict, result):
+    lock = small_lock()
+    statement = smoke_result(lock, IMAGE, report(verdict), finished=MOMENT)
+    assert statement.predicate_type == TEST_RESULT
+    assert statement.predicate["result"] == result
+    assert statement.predicate["passedTests"] == ["check-pass"]
+    assert statement.predicate["failedTests"] == ["check-fail", "check-error"]
+    digests = {entry["name"]: entry["digest"] for entry in statement.predicate["configuration"]}
+    assert digests["pylock.small.toml"] == {"sha256": lock_checksum(lock).hex}
+    assert statement.predicate["report"]["verdict"] == str(verdict)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [b"", b"[]", b"{}", b'{"subject": 1}', b'{"subject": [{"digest": []}], "predicate": {}}',
+     base64.b64encode(b"x"), b'{"subject": [], "predicate": {}, "predicateType": "x"}'],
+)  # fmt: skip
+def test_what_is_no_statement_is_none(payload):
+    assert parse_statement(payload, IMAGE) is None
