@@ -25,10 +25,11 @@ from .plan import PREFIX, WheelLayer, is_requested, plan
 from .quoting import Quoted, document, exec_form, quote, script
 from .reference import ImageRef
 from .settings import environment, image_settings
+from .shipped import TEMPLATES
 
 TARGETS = ("system", "wheels", "runtime")
-OWN_SECRETS = ("env", "netrc", "ca")
-"""What every step may mount: package indexes' settings, credentials by host, a CA bundle."""
+OWN_SECRETS = ("env", "uv", "netrc", "ca")
+"""What every step may mount: variables, uv's configuration, credentials by host, a CA bundle."""
 
 _CONTEXT = ("build", "requirements")
 
@@ -178,7 +179,7 @@ def _bake(lock: Lock) -> str:
 
 def _template(name: str, values: Mapping[str, Any]) -> str:
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_templates()),
+        loader=jinja2.FileSystemLoader(TEMPLATES),
         undefined=jinja2.StrictUndefined,
         finalize=quote,
         autoescape=False,  # noqa: S701 - no HTML; quote() escapes for Dockerfiles
@@ -190,12 +191,5 @@ def _template(name: str, values: Mapping[str, Any]) -> str:
     return re.sub(r"\n{4,}", "\n\n\n", environment.get_template(name).render(values))
 
 
-def _templates() -> Path:
-    """Find the templates: inside the installed package, or beside it in a checkout."""
-    package = Path(__file__).parent
-    shipped = package / "templates"
-    return shipped if shipped.is_dir() else package.parent / "templates"
-
-
 def _static() -> list[Path]:
-    return sorted((_templates() / "context").iterdir())
+    return sorted((TEMPLATES / "context").iterdir())

@@ -8,6 +8,8 @@ DIRECT_URL says where a package from git came from (PEP 610). Runs on the image'
 or later, standard library only.
 """
 
+from __future__ import annotations
+
 import base64
 import csv
 import hashlib
@@ -19,7 +21,7 @@ from pathlib import Path
 MADE = ("INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json")
 
 
-def settle(info, made):
+def settle(info: Path, made: dict[str, bytes]) -> None:
     """Give the distribution in ``info`` exactly the files of ``made`` among those of MADE."""
     for name in MADE:
         (info / name).unlink(missing_ok=True)
@@ -37,13 +39,14 @@ def settle(info, made):
     (info / "RECORD").write_bytes(text.getvalue().encode())
 
 
-def requested(requirements):
+def requested(requirements: Path) -> set[str]:
     """Read the canonical names that the spec itself requests."""
     lines = requirements.read_text(encoding="utf-8").splitlines()
     return {line.partition("==")[0] for line in lines if line.endswith("# requested")}
 
 
-def main(venv, requirements, direct_url=None):
+def main(venv: str, requirements: str, direct_url: str | None = None) -> None:
+    """Settle every distribution in ``venv``."""
     wanted = requested(Path(requirements))
     for info in Path(venv).glob("lib/python3*/site-packages/*.dist-info"):
         made = {"INSTALLER": b"envbuilder\n"}

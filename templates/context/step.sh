@@ -12,6 +12,9 @@ if [ -s /run/secrets/env ]; then
   . /run/secrets/env
   set +a
 fi
+if [ -s /run/secrets/uv ]; then
+  export UV_CONFIG_FILE=/run/secrets/uv
+fi
 if [ -s /run/secrets/netrc ]; then
   export NETRC=/run/secrets/netrc
 fi

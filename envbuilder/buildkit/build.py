@@ -1,0 +1,113 @@
+"""One run of ``docker buildx build`` over a rendered folder."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from envbuilder.errors import BuildError
+from envbuilder.layers.tar import MTIME
+from envbuilder.progress import Progress
+
+from .builder import Builder
+from .secrets import Secrets, csv_row
+from .status import Watch
+
+_GRACE = 20  # seconds that buildx gets to take its build back
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Build:
+    """What to build: ``target`` of the Dockerfile in ``folder``, for an OCI ``platform``.
+
+    ``contexts`` replaces stages by what already exists (``{"base": "oci-layout://…"}``);
+    ``fresh`` uses no cache.
+    """
+
+    folder: Path
+    target: str
+    platform: str
+    contexts: Mapping[str, str] = field(default_factory=dict)
+    fresh: bool = False
+
+    def arguments(self, output: str) -> list[str]:
+        """Give buildx's arguments but for builder and secrets."""
+        named = [f"--build-context={name}={place}" for name, place in sorted(self.contexts.items())]
+        return [
+            "--progress=rawjson",
+            "--provenance=false",
+            f"--target={self.target}",
+            f"--platform={self.platform}",
+            f"--build-arg=SOURCE_DATE_EPOCH={MTIME}",
+            f"--output={output}",
+            *named,
+            *(["--no-cache"] if self.fresh else []),
+            str(self.folder),
+        ]
+
+
+def build(
+    wanted: Build, target: Path, *, builder: Builder, secrets: Secrets, progress: Progress
+) -> None:
+    """Build into the new folder ``target``: an OCI layout, or plain files for ``wheels``.
+
+    The folder appears whole or not at all. Raises BuildError with the failing step, its last
+    lines and the Dockerfile's line, ResolutionError where the base is gone, and NetworkError.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as name:
+        made = Path(name) / "made"
+        _run(wanted, made, builder=builder, secrets=secrets, progress=progress)
+        if target.exists():
+            shutil.rmtree(target)
+        made.replace(target)
+
+
+def _run(
+    wanted: Build, made: Path, *, builder: Builder, secrets: Secrets, progress: Progress
+) -> None:
+    watch = Watch(progress, secrets.blot)
+    arguments = [*builder.flags, *secrets.flags, *wanted.arguments(_output(wanted, made))]
+    with _running(["docker", "buildx", "build", *arguments]) as process:
+        watch.follow(process.stdout or ())
+        code = process.wait()
+    if code:
+        raise watch.failure()
+    if not made.exists():
+        raise BuildError("docker buildx build succeeded, but wrote nothing")
+
+
+def _output(wanted: Build, made: Path) -> str:
+    if wanted.target == "wheels":
+        return csv_row("type=local", f"dest={made}")
+    # rewrite-timestamp does not go together with push, load or unpack: an OCI layout it is.
+    options = ("tar=false", "rewrite-timestamp=true", "oci-mediatypes=true")
+    return csv_row("type=oci", f"dest={made}", *options)
+
+
+@contextmanager
+def _running(command: list[str]) -> Iterator[subprocess.Popen[str]]:
+    """Run ``command``, its two outputs as one stream; interrupted, it takes its build back."""
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    ) as process:
+        try:
+            yield process
+        except BaseException:
+            process.send_signal(signal.SIGINT)
+            with suppress(subprocess.TimeoutExpired):
+                process.communicate(timeout=_GRACE)
+            process.kill()
+            raise

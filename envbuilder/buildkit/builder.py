@@ -1,0 +1,119 @@
+"""The builder that buildx talks to, and whether it is fit: asked before anything is built.
+
+Reproducible layers need BuildKit 0.13 (``rewrite-timestamp``), which is in Docker 26, and an OCI
+exporter, which Docker's own builder has where images lie in containerd's store.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from envbuilder.errors import BuildError, MissingToolError
+
+BUILDKIT = (0, 13)
+DOCKER = 26
+_INSTALL = "apt-get install docker.io docker-buildx (Debian 13 or later, Ubuntu 24.04 or later)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Builder:
+    """A builder that is fit for our builds; ``name`` None is the one in use."""
+
+    name: str | None
+    driver: str
+    version: str
+
+    @property
+    def flags(self) -> list[str]:
+        """Name it to buildx; Docker's own builder works in the host's network.
+
+        There, what the machine's index settings say holds inside the build too (a mirror or proxy
+        on loopback); builders elsewhere have a network of their own.
+        """
+        named = [] if self.name is None else ["--builder", self.name]
+        return named + (["--network", "host"] if self.driver == "docker" else [])
+
+
+def find_builder(name: str | None = None) -> Builder:
+    """Find the builder ``name``, or the one that buildx uses; start it where it sleeps.
+
+    Raises MissingToolError where docker, buildx or the builder is missing or too old.
+    """
+    _ask("buildx", "version")
+    text = _ask("buildx", "inspect", "--bootstrap", *([name] if name else []))
+    driver = _field(text, "Driver") or "unknown"
+    version = _field(text, r"Build[Kk]it(?: version)?") or "unknown"
+    if driver == "docker":
+        version = _check_docker()
+    elif _below(version, BUILDKIT):
+        raise MissingToolError(
+            f"the builder {name or _field(text, 'Name')} has BuildKit {version}, which is too old: "
+            f"reproducible layers need {BUILDKIT[0]}.{BUILDKIT[1]}",
+            hint="make a new one: docker buildx create --name fresh --bootstrap",
+        )
+    return Builder(name=name, driver=driver, version=version)
+
+
+def _check_docker() -> str:
+    version = _ask("version", "--format", "{{.Server.Version}}").strip()
+    if _below(version, (DOCKER,)):
+        raise MissingToolError(
+            f"Docker {version} is too old: reproducible layers need Docker {DOCKER} or later, or a "
+            "builder of their own",
+            hint="docker buildx create --name fresh --bootstrap, then --builder fresh",
+        )
+    if "io.containerd.snapshotter" not in _ask("info", "--format", "{{json .DriverStatus}}"):
+        raise MissingToolError(
+            "this Docker keeps images in its older store, from which its builder exports no OCI "
+            "images",
+            hint='put {"features": {"containerd-snapshotter": true}} into daemon.json, or use '
+            "--builder with a docker-container builder",
+        )
+    return version
+
+
+def _below(version: str, least: Sequence[int]) -> bool:
+    """Compare versions; one that is no number (Debian says v0.0.0+unknown) passes."""
+    match = re.match(r"v?(\d+)\.(\d+)", version)
+    found = (int(match[1]), int(match[2])) if match else (0, 0)
+    return found != (0, 0) and found[: len(least)] < tuple(least)
+
+
+def _field(text: str, name: str) -> str | None:
+    match = re.search(rf"^{name}:[ \t]*(\S.*)$", text, re.MULTILINE)
+    return match[1].strip() if match else None
+
+
+def _ask(*arguments: str) -> str:
+    """Run a docker command that only tells something; raise MissingToolError for what is wrong."""
+    try:
+        done = subprocess.run(
+            ["docker", *arguments], capture_output=True, text=True, check=False, timeout=120
+        )
+    except FileNotFoundError as error:
+        raise MissingToolError("docker is not installed", hint=_INSTALL) from error
+    except subprocess.TimeoutExpired as error:
+        raise BuildError("docker does not answer", hint="docker info") from error
+    if done.returncode == 0:
+        return done.stdout
+    raise _explain(done.stderr.strip())
+
+
+def _explain(text: str) -> MissingToolError:
+    last = text.splitlines()[-1] if text else "docker failed without a word"
+    last = re.sub(r"^(error|ERROR): ", "", last)
+    if "Cannot connect" in text or "failed to connect" in text or "connection refused" in text:
+        where = os.environ.get("DOCKER_HOST", "its usual socket")
+        message = f"no Docker Engine answers at {where}"
+        return MissingToolError(
+            message, hint="start it, set DOCKER_HOST, or build with --engine embedded"
+        )
+    if "no builder" in text:
+        return MissingToolError(last, hint="docker buildx ls shows the builders")
+    if "unknown command: docker buildx" in text or "is not a docker command" in text:
+        return MissingToolError("docker has no buildx plugin", hint=_INSTALL)
+    return MissingToolError(f"docker is not fit: {last}", hint="docker buildx inspect --bootstrap")

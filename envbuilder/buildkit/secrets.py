@@ -1,0 +1,137 @@
+"""What a build may see but an image may not hold: credentials, CA bundles, the SSH agent.
+
+Everything travels as a BuildKit secret mount, by file or by environment variable: no value is ever
+an argument of a command. What we know to be secret is blotted out of every line that we pass on.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import re
+import shlex
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from envbuilder.errors import UsageError
+from envbuilder.resolve.indexes import uv_environment
+from envbuilder.spec import Secret, Spec
+
+_INDEX_VARIABLE = re.compile(
+    r"UV_(DEFAULT_INDEX|INDEX|INDEX_URL|EXTRA_INDEX_URL|INDEX_STRATEGY|INSECURE_HOST|HTTP_TIMEOUT)"
+    r"|UV_INDEX_\w+_(USERNAME|PASSWORD)"
+    r"|PIP_(INDEX_URL|EXTRA_INDEX_URL|TRUSTED_HOST)"
+)
+_CA_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PIP_CERT", "CURL_CA_BUNDLE")
+_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "ALL_PROXY", "NO_PROXY")
+_IN_URL = re.compile(r"(?<=://)[^/@\s]+@")
+_SHORTEST = 6  # a shorter "secret" would blot out half of every line
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Secrets:
+    """buildx's flags for all secrets, and the values to keep out of sight."""
+
+    flags: tuple[str, ...]
+    values: frozenset[str]
+
+    def blot(self, text: str) -> str:
+        """Take every secret out of ``text``, and credentials out of its URLs."""
+        for value in sorted(self.values, key=len, reverse=True):
+            text = text.replace(value, "***")
+        return _IN_URL.sub("***@", text)
+
+
+@contextmanager
+def gather(spec: Spec, environ: Mapping[str, str] = os.environ) -> Iterator[Secrets]:
+    """Collect the spec's secrets and this machine's access to indexes, for one build.
+
+    Raises UsageError for a secret whose variable or file is missing. What must lie in a file for
+    the while lies in a private folder that is removed afterwards.
+    """
+    with tempfile.TemporaryDirectory(prefix="envbuilder-secrets-") as folder:
+        flags: list[str] = []
+        values: set[str] = set()
+        for name, secret in sorted(spec.build.secrets.items()):
+            flags += ["--secret", _spec_secret(name, secret, environ, values)]
+        indexes = Path(folder) / "env"
+        indexes.write_text(_indexes(spec, environ), encoding="utf-8")
+        flags += ["--secret", csv_row("id=env", f"src={indexes}")]
+        for name, path in _files(spec, environ).items():
+            flags += ["--secret", csv_row(f"id={name}", f"src={path}")]
+        if spec.build.ssh:
+            if "SSH_AUTH_SOCK" not in environ:
+                raise UsageError(
+                    "build.ssh needs an SSH agent", hint='eval "$(ssh-agent)"; ssh-add'
+                )
+            flags += ["--ssh", "default"]
+        for variable in _PROXIES:
+            for spelled in (variable, variable.lower()):
+                if environ.get(spelled):
+                    # Known to BuildKit as a proxy: in no history, no cache key; value not in argv.
+                    flags += ["--build-arg", spelled]
+        yield Secrets(flags=tuple(flags), values=frozenset(values))
+
+
+def _spec_secret(name: str, secret: Secret, environ: Mapping[str, str], values: set[str]) -> str:
+    if secret.env is not None:
+        if not environ.get(secret.env):
+            raise UsageError(
+                f"the secret {name} comes from ${secret.env}, which is not set",
+                hint=f"export {secret.env}=…",
+            )
+        _remember(environ[secret.env], values)
+        return csv_row(f"id={name}", f"env={secret.env}")
+    path = Path(secret.file or "").expanduser()
+    try:
+        _remember(path.read_text(encoding="utf-8", errors="replace"), values)
+    except OSError as error:
+        raise UsageError(f"the secret {name} cannot be read: {path}: {error.strerror}") from error
+    return csv_row(f"id={name}", f"src={path.absolute()}")
+
+
+def _remember(text: str, values: set[str]) -> None:
+    values |= {line.strip() for line in text.splitlines() if len(line.strip()) >= _SHORTEST}
+
+
+def _indexes(spec: Spec, environ: Mapping[str, str]) -> str:
+    """Write the variables that say where packages come from as lines that sh can read."""
+    told = {
+        name: value
+        for name, value in uv_environment(spec.index, environ).items()
+        if _INDEX_VARIABLE.fullmatch(name)
+    }
+    for uv, pip in (("UV_DEFAULT_INDEX", "PIP_INDEX_URL"), ("UV_INDEX", "PIP_EXTRA_INDEX_URL")):
+        if uv in told:
+            told.setdefault(pip, told[uv])
+    return "".join(f"{name}={shlex.quote(value)}\n" for name, value in sorted(told.items()))
+
+
+def _files(spec: Spec, environ: Mapping[str, str]) -> dict[str, Path]:
+    """Find the files that every step may mount: CA bundle, netrc, uv's configuration."""
+    home = Path(environ.get("HOME", "/nonexistent"))
+    config = Path(environ.get("XDG_CONFIG_HOME") or home / ".config")
+    if spec.build.ca is not None and not Path(spec.build.ca).expanduser().is_file():
+        raise UsageError(f"build.ca: there is no file {spec.build.ca}")
+    wanted: dict[str, list[str | Path | None]] = {
+        "ca": [spec.build.ca, *(environ.get(variable) for variable in _CA_VARIABLES)],
+        "netrc": [environ.get("NETRC"), home / ".netrc"],
+        "uv": [environ.get("UV_CONFIG_FILE"), config / "uv/uv.toml", "/etc/uv/uv.toml"],
+    }
+    found = {}
+    for name, candidates in wanted.items():
+        paths = (Path(each).expanduser() for each in candidates if each)
+        if (path := next((each for each in paths if each.is_file()), None)) is not None:
+            found[name] = path.absolute()
+    return found
+
+
+def csv_row(*fields: str) -> str:
+    """Join ``key=value`` fields the way buildx splits them: as one CSV row."""
+    row = io.StringIO()
+    csv.writer(row, lineterminator="").writerow(fields)
+    return row.getvalue()

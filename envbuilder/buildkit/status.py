@@ -1,0 +1,157 @@
+"""What BuildKit says while it works (``--progress=rawjson``), as our progress and our errors.
+
+buildx writes a stream of JSON objects (BuildKit's ``client.SolveStatus``), on one line or on many,
+and around them plain lines: the error, and the lines of the Dockerfile that it points to.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+from envbuilder.errors import BuildError, EnvbuilderError, NetworkError, ResolutionError
+from envbuilder.progress import Progress, Step
+
+_LAST_LINES = 20  # of a failing step's output
+_LAST_PLAIN = 40  # of what buildx says beside the stream
+_GONE = re.compile(r"failed to resolve source metadata for (\S+): .*not found")
+_UNREACHABLE = re.compile(r"dial tcp|no such host|i/o timeout|TLS handshake|http: server gave")
+_MOUNTS = re.compile(r"--(mount|network|link|chmod|from)=?\S*\s*|\s+")
+
+
+class Watch:
+    """Follow one build: open and close steps of ``progress``, and remember what failed.
+
+    ``blot`` takes secrets out of every line.
+    """
+
+    def __init__(self, progress: Progress, blot: Callable[[str], str]) -> None:
+        self._progress = progress
+        self._blot = blot
+        self._steps: dict[str, tuple[ExitStack, Step]] = {}
+        self._names: dict[str, str] = {}
+        self._output: dict[str, deque[str]] = defaultdict(lambda: deque(maxlen=_LAST_LINES))
+        self._amounts: dict[tuple[str, str], int] = {}
+        self._plain: deque[str] = deque(maxlen=_LAST_PLAIN)
+        self._failed: tuple[str, str] | None = None
+
+    def follow(self, lines: Iterable[str]) -> None:
+        """Read the stream to its end; steps that are still open are closed, whatever happens."""
+        try:
+            for item in _items(lines):
+                if isinstance(item, str):
+                    self._plain.append(self._blot(item))
+                else:
+                    self._status(item)
+        finally:
+            for digest in list(self._steps):
+                self._close(digest)
+
+    def failure(self) -> EnvbuilderError:
+        """Say why the build failed: the step, its last lines, the Dockerfile's line, what to do."""
+        plain = "\n".join(self._plain)
+        errors = [line for line in self._plain if re.match(r"(?i)error: ", line)]
+        reason = re.sub(r"(?i)^error: (failed to solve: )?", "", errors[-1]) if errors else plain
+        if gone := _GONE.search(reason):
+            return ResolutionError(
+                f"the image {gone[1]} is gone from its registry",
+                hint="envbuilder lock NAME --upgrade-package system takes what there is now",
+            )
+        if self._failed is None:
+            return _without_step(reason or "docker buildx build failed without a word")
+        digest, error = self._failed
+        place = re.search(r"Dockerfile:(\d+)", plain)
+        where = f" (Dockerfile line {place[1]})" if place else ""
+        output = "".join(f"\n  {line}" for line in self._output[digest])
+        return _with_hint(f"the step {self._names[digest]}{where} failed: {error}{output}")
+
+    def _status(self, status: dict[str, Any]) -> None:
+        for log in status.get("logs") or ():
+            text = base64.b64decode(log.get("data") or "").decode(errors="replace")
+            self._output[log["vertex"]].extend(self._blot(text).splitlines())
+        for vertex in status.get("vertexes") or ():
+            self._vertex(vertex)
+        for amount in status.get("statuses") or ():
+            self._amount(amount)
+
+    def _vertex(self, vertex: dict[str, Any]) -> None:
+        digest = vertex["digest"]
+        self._names[digest] = self._blot(step_title(vertex["name"]))
+        if vertex.get("error") and not _is_cancelled(vertex["error"]):
+            self._failed = digest, self._blot(vertex["error"])
+        if vertex.get("completed"):
+            self._close(digest)
+        elif vertex.get("started") and digest not in self._steps:
+            opened = ExitStack()
+            step = opened.enter_context(self._progress.step("docker", self._names[digest]))
+            self._steps[digest] = opened, step
+
+    def _amount(self, status: dict[str, Any]) -> None:
+        """Advance a step by what one of its transfers has moved since it was last heard of."""
+        key = status["vertex"], status["id"]
+        current = int(status.get("current") or 0)
+        moved = current - self._amounts.get(key, 0)
+        self._amounts[key] = current
+        if moved > 0 and status["vertex"] in self._steps:
+            self._steps[status["vertex"]][1].advance(moved)
+
+    def _close(self, digest: str) -> None:
+        if digest in self._steps:
+            self._steps.pop(digest)[0].close()
+
+
+def step_title(name: str) -> str:
+    """Shorten a vertex's name to its stage and what it runs, without mounts, in 90 characters."""
+    title = _MOUNTS.sub(" ", name).replace(" \\ ", " ")
+    title = re.sub(r" {2,}", " ", title).strip()
+    return title if len(title) <= 90 else f"{title[:89]}…"
+
+
+def _items(lines: Iterable[str]) -> Iterator[str | dict[str, Any]]:
+    """Split the stream into JSON objects and plain lines.
+
+    An object starts with a line that starts with ``{`` and ends where it parses, which only a
+    line that ends with ``}`` at its left edge, or its first line, can bring about.
+    """
+    pending: list[str] = []
+    for raw in lines:
+        line = raw.rstrip("\n")
+        if not pending and not line.startswith("{"):
+            if line.strip():
+                yield line
+            continue
+        pending.append(line)
+        if len(pending) == 1 or line == "}":
+            try:
+                found = json.loads("\n".join(pending))
+            except ValueError:
+                continue
+            pending.clear()
+            yield found
+
+
+def _is_cancelled(error: str) -> bool:
+    """Tell the steps that were stopped because another one failed."""
+    return "context canceled" in error
+
+
+def _without_step(reason: str) -> EnvbuilderError:
+    if _UNREACHABLE.search(reason):
+        return NetworkError(
+            f"BuildKit cannot reach what it needs: {reason}",
+            hint="check the builder's network and proxy",
+        )
+    return _with_hint(f"docker buildx build failed: {reason}")
+
+
+def _with_hint(message: str) -> BuildError:
+    if "no space left on device" in message:
+        return BuildError(message, hint="docker buildx prune frees the builder's cache")
+    if "network bridge not found" in message:
+        return BuildError(message, hint="this engine has no network for builds: --network host")
+    return BuildError(message)
