@@ -119,17 +119,24 @@ def untar(blob: Path, media_type: str, diff_id: Digest) -> Iterator[Untar]:
 
     Raises BuildError for a damaged layer and for an unknown ``media_type``.
     """
+    with blob.open("rb") as file, untar_stream(file, media_type, diff_id, blob.name) as tar:
+        yield tar
+
+
+@contextmanager
+def untar_stream(blob: BinaryIO, media_type: str, diff_id: Digest, name: str) -> Iterator[Untar]:
+    """Open a layer that comes as a stream, as :func:`untar` does; ``name`` is for errors."""
     try:
-        with blob.open("rb") as file, _decompressed(file, media_type) as plain:
+        with _decompressed(blob, media_type) as plain:
             hashing = _Hashing(plain)
             stream = io.BufferedReader(hashing, _PIECE)
             yield Untar(cast("BinaryIO", stream))
             while stream.read(_PIECE):  # what follows the end mark belongs to the diff_id
                 pass
     except _DAMAGES as error:
-        raise _damaged(blob, str(error)) from error
+        raise _damaged(name, str(error)) from error
     if hashing.digest() != diff_id:
-        raise _damaged(blob, f"its tar is {hashing.digest()}, not {diff_id}")
+        raise _damaged(name, f"its tar is {hashing.digest()}, not {diff_id}")
 
 
 class _Hashing(io.RawIOBase):
@@ -183,8 +190,8 @@ def _pax_records(data: bytes) -> Iterator[tuple[str, bytes]]:
         data = data[end:]
 
 
-def _damaged(blob: Path, why: str) -> BuildError:
+def _damaged(name: str, why: str) -> BuildError:
     return BuildError(
-        f"layer {blob.name} is damaged: {why}",
+        f"layer {name} is damaged: {why}",
         hint="run `envbuilder cache verify`, which removes damaged blobs; then build again",
     )
