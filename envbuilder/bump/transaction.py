@@ -1,0 +1,126 @@
+"""Several files beside a spec change all together or not at all, whatever is killed when.
+
+``.NAME.bump`` is lock and journal in one. Whoever holds it (flock, so kill -9 frees it) may change
+the files. New contents are written into it whole, with a checksum, and synced, before the first
+file is touched: from then on the change counts, and whoever comes next finishes it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from envbuilder.errors import UsageError
+from envbuilder.image import canonical_json
+from envbuilder.ledger import Entry, append, dump_entry, ledger_path, parse_entry, read
+from envbuilder.lock_file import lock_path, write_text
+from envbuilder.reference import Digest
+
+
+class Transaction:
+    """The right to change one environment's files; made by :func:`transaction` only."""
+
+    def __init__(self, spec_path: Path, journal: int) -> None:
+        self._spec_path = spec_path
+        self._journal = journal
+
+    def commit(self, *, spec: str, lock: str, entry: Entry) -> None:
+        """Replace spec and lock by these texts and append ``entry`` to the ledger."""
+        record = {"spec": spec, "lock": lock, "entry": dump_entry(entry).decode()}
+        body = canonical_json(record)
+        os.ftruncate(self._journal, 0)
+        os.pwrite(self._journal, Digest.of(body).hex.encode() + b"\n" + body, 0)
+        os.fsync(self._journal)
+        _apply(self._spec_path, record)
+        os.ftruncate(self._journal, 0)
+
+
+@contextmanager
+def transaction(spec_path: Path) -> Iterator[Transaction]:
+    """Hold the right to change the environment of ``spec_path``; finish what was left undone.
+
+    Raises UsageError where another process holds it.
+    """
+    path = _journal_path(spec_path)
+    handle = _hold(path, spec_path.stem)
+    try:
+        _finish(spec_path, handle)
+        yield Transaction(spec_path, handle)
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def finish(spec_path: Path) -> bool:
+    """Finish a change that was killed half-way, if there is one; say whether there was.
+
+    Every command calls this before it reads a spec. It only ever waits for another process that
+    is writing just now.
+    """
+    path = _journal_path(spec_path)
+    try:
+        if path.stat().st_size == 0:
+            return False
+        handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        if not _is_at(path, handle):
+            return False  # its holder came to the end meanwhile
+        found = _finish(spec_path, handle)
+        path.unlink()
+        return found
+    finally:
+        os.close(handle)
+
+
+def _journal_path(spec_path: Path) -> Path:
+    return spec_path.with_name(f".{spec_path.stem}.bump")
+
+
+def _hold(path: Path, name: str) -> int:
+    while True:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(handle)
+            raise UsageError(
+                f"another bump or rollback of {name} is under way ({path} is held)",
+                hint="wait for it, or end it; it leaves everything as it was",
+            ) from error
+        if _is_at(path, handle):
+            return handle
+        os.close(handle)  # its holder removed it between our open and our lock
+
+
+def _is_at(path: Path, handle: int) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _finish(spec_path: Path, handle: int) -> bool:
+    """Apply what the journal holds whole; a torn journal means that nothing was touched yet."""
+    checksum, _, body = os.pread(handle, os.fstat(handle).st_size, 0).partition(b"\n")
+    whole = bool(body) and Digest.of(body).hex.encode() == checksum
+    if whole:
+        _apply(spec_path, json.loads(body))
+    os.ftruncate(handle, 0)
+    return whole
+
+
+def _apply(spec_path: Path, record: Mapping[str, str]) -> None:
+    """Write the files; doing it twice is doing it once."""
+    write_text(spec_path, record["spec"])
+    write_text(lock_path(spec_path), record["lock"])
+    entry = parse_entry(record["entry"].encode())
+    entries, _ = read(ledger_path(spec_path))
+    if entry not in entries:
+        append(ledger_path(spec_path), entry)
