@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import os
 import stat
-import tarfile
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from envbuilder.image import Image, Layer
 from envbuilder.layers.store import Store
+from envbuilder.layers.unpack import unpack
 from envbuilder.progress import Progress, Step
 
 _WHITEOUT = ".wh."
@@ -57,8 +57,7 @@ def _unpack(store: Store, layer: Layer, step: Step) -> None:
     with store.scratch() as scratch:
         made = scratch / "tree"
         made.mkdir(mode=0o755)
-        with store.open(layer.digest) as blob, tarfile.open(fileobj=blob, mode="r|*") as tar:
-            tar.extractall(made)  # noqa: S202
+        unpack(store.path(layer.digest), layer.media_type, made, diff_id=layer.diff_id)
         mark_deletions(made)
         tree = _tree(store, layer)
         tree.parent.mkdir(exist_ok=True)

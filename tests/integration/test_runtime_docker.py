@@ -188,6 +188,6 @@ def test_auto_falls_back_on_what_is_there(store: Store, monkeypatch: pytest.Monk
     monkeypatch.setenv("PATH", "/nonesuch")
     monkeypatch.setattr("envbuilder.runtime.oci._SYSTEM_PATH", ())
     assert choose("auto", store).name == "docker"
-    monkeypatch.setenv("DOCKER_HOST", "unix:///nonesuch.sock")
+    monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
     with pytest.raises(MissingToolError, match="nothing here can run containers"):
         choose("auto", store)

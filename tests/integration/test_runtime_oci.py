@@ -49,26 +49,19 @@ def runtime(request: pytest.FixtureRequest, store: Store) -> OciRuntime:
 
 
 @pytest.fixture(autouse=True)
-def marker(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Mark every process of a test, so that those that outlive it are found."""
+def marker(monkeypatch: pytest.MonkeyPatch, store: Store) -> Iterator[str]:
+    """Mark every process of a test, so that what outlives it is found."""
     mark = f"test-{os.getpid()}-{time.monotonic_ns()}"
     monkeypatch.setenv("RUN_OF", mark)
-    mounts, cgroups = _mounts(), _cgroups()
     yield mark
     assert _processes(mark) == []
-    assert _mounts() == mounts
-    assert _cgroups() == cgroups
+    assert str(store.root) not in Path("/proc/self/mountinfo").read_text()
+    assert list((store.root / "cage").iterdir()) == []
+    assert _cgroups(os.getpid()) == []
 
 
-def _mounts() -> set[str]:
-    lines = Path("/proc/self/mountinfo").read_text().splitlines()
-    return {line.split(" ", 1)[1] for line in lines}
-
-
-def _cgroups() -> set[Path]:
-    """Name the cgroups that this user's runs have left."""
-    found = Path("/sys/fs/cgroup").rglob("envbuilder-*")
-    return {path for path in found if not Path("/proc", path.name.split("-")[1]).exists()}
+def _cgroups(pid: int) -> list[str]:
+    return [place for place, _, _ in os.walk("/sys/fs/cgroup") if f"/envbuilder-{pid}-" in place]
 
 
 def _processes(mark: str) -> list[str]:
@@ -222,7 +215,8 @@ def test_nothing_outlives_us(
     ours.communicate(timeout=20)
     _wait_for(lambda: not _processes(marker))
     if number is not signal.SIGINT:  # a process that dies at once leaves its cgroup to the next
-        _wait_for(lambda: _run_limited(runtime, image).exit_code == 0 and not _cgroups())
+        _wait_for(lambda: _run_limited(runtime, image).exit_code == 0 and not _cgroups(ours.pid))
+    assert _cgroups(ours.pid) == []
 
 
 def test_runs_do_not_disturb_each_other(
