@@ -16,7 +16,7 @@ from .layers.wheel import LAYOUT_VERSION, Wheel, wheel_layer, written_paths
 from .lock import GitSource, Lock, Seal
 from .lock import Wheel as LockedWheel
 from .lock_file import dump_lock, lock_checksum
-from .plan import PREFIX, Plan, WheelLayer, is_requested, plan, source_for
+from .plan import PREFIX, Plan, WheelLayer, direct_url, is_requested, plan, source_for
 from .progress import Progress
 from .settings import image_settings
 
@@ -40,21 +40,21 @@ def assemble(
     lock: Lock,
     *,
     store: Store,
-    foundation: Callable[[], Foundation],
+    foundation: Callable[[Event], Foundation],
     bring: Callable[[LockedWheel, Event], None],
     progress: Progress,
 ) -> Image:
     """Build the image of ``lock``; its layers, config and manifest are in ``store`` afterwards.
 
-    ``foundation`` makes or finds the base's layers; ``bring`` puts one wheel into the store, and
-    gives up when its event is set; both run beside the layering. Every source's wheel must be
+    ``foundation`` makes or finds the base's layers, ``bring`` puts one wheel into the store; both
+    run beside the layering and give up when their event is set. Every source's wheel must be
     known. Raises what these two raise, and BuildError.
     """
     planned = plan(lock)
     target = Target(python=planned.python, prefix=PREFIX)
     stop = Event()
     with _pool(_DOWNLOADS) as downloads, _pool(_LAYERINGS) as layerings, _pool(1) as beside:
-        base = beside.submit(foundation)
+        base = beside.submit(foundation, stop)
         brought = {
             wheel: downloads.submit(bring, wheel, stop)
             for wheel in _largest_first(wheel for each in planned.layers for wheel in each.wheels)
@@ -125,21 +125,6 @@ def _installed(lock: Lock, wheel: LockedWheel) -> Wheel:
         requested=is_requested(lock, wheel),
         direct_url=None if source is None else direct_url(source),
     )
-
-
-def direct_url(source: GitSource) -> bytes:
-    """Give the ``direct_url.json`` of a git source (PEP 610)."""
-    url: dict[str, Any] = {
-        "url": source.repository,
-        "vcs_info": {
-            "vcs": "git",
-            "commit_id": source.commit,
-            "requested_revision": source.requested,
-        },
-    }
-    if source.subdirectory is not None:
-        url["subdirectory"] = source.subdirectory
-    return canonical_json(url)
 
 
 def _warn_of_conflicts(

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import Any
 
 from packaging.utils import canonicalize_name
 
+from .image import canonical_json
 from .lock import DebianBase, GitSource, ImageBase, Lock, Wheel
 
 HEAVY = 8 << 20
@@ -83,6 +85,21 @@ def source_for(lock: Lock, wheel: Wheel) -> GitSource | None:
 def is_requested(lock: Lock, wheel: Wheel) -> bool:
     """Tell whether the spec itself names the wheel's distribution."""
     return canonicalize_name(wheel.name) in lock.spec.requested
+
+
+def direct_url(source: GitSource) -> bytes:
+    """Give the ``direct_url.json`` of a git source (PEP 610)."""
+    url: dict[str, Any] = {
+        "url": source.repository,
+        "vcs_info": {
+            "vcs": "git",
+            "commit_id": source.commit,
+            "requested_revision": source.requested,
+        },
+    }
+    if source.subdirectory is not None:
+        url["subdirectory"] = source.subdirectory
+    return canonical_json(url)
 
 
 def _alone(
