@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,17 @@ from .errors import SpecError
 from .layers.files import Content, Link, venv_skeleton
 from .layers.install import Target
 from .layers.tar import MTIME
-from .lock import DebianBase, ImageBase, Lock, Wheel
+from .lock import DebianBase, GitSource, ImageBase, Lock, Wheel
 from .lock_file import dump_lock, write_text
-from .plan import PREFIX, WheelLayer, is_requested, plan
+from .plan import (
+    PREFIX,
+    WheelLayer,
+    direct_url,
+    interpreter,
+    is_requested,
+    plan,
+    source_for,
+)
 from .quoting import Quoted, document, exec_form, quote, script
 from .reference import ImageRef
 from .settings import environment, image_settings
@@ -43,14 +51,27 @@ class _Stage:
     requirements: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Source:
+    """A package from git: the stages that build and install it, their files and their input."""
+
+    name: str
+    stage: str
+    installed: str
+    file: str
+    origin: str
+    inputs: Mapping[str, str]
+
+
 def render(lock: Lock) -> dict[str, str]:
     """Render ``lock``: the folder's files, by relative path.
 
     The same lock always gives the same bytes. Raises SpecError for values that a Dockerfile cannot
     hold.
     """
-    stages = [_stage(lock, layer) for layer in plan(lock).layers]
-    values = _values(lock, stages)
+    stages = [_stage(lock, layer) for layer in index_layers(lock)]
+    sources = [_source(lock, source) for source in lock.sources]
+    values = _values(lock, stages, sources)
     files = {
         "Dockerfile": _template("Dockerfile.j2", values),
         ".dockerignore": _template("dockerignore.j2", values),
@@ -58,6 +79,9 @@ def render(lock: Lock) -> dict[str, str]:
         values["lock_file"]: dump_lock(lock.unsealed()),
     }
     files |= {stage.file: stage.requirements for stage in stages}
+    for source, locked in zip(sources, lock.sources, strict=True):
+        files[source.file] = "".join(_requirement(lock, wheel) for wheel in locked.requires)
+        files[source.origin] = direct_url(locked).decode()
     files |= {f"build/{path.name}": path.read_text("utf-8") for path in _static()}
     return dict(sorted(files.items()))
 
@@ -75,7 +99,16 @@ def write(files: Mapping[str, str], folder: Path) -> None:
                 path.unlink()
 
 
-def _values(lock: Lock, stages: list[_Stage]) -> dict[str, Any]:
+def index_layers(lock: Lock) -> list[WheelLayer]:
+    """Give the plan's layers without what is built from git, which has stages of its own."""
+    layers = (
+        replace(layer, wheels=tuple(wheel for wheel in layer.wheels if not source_for(lock, wheel)))
+        for layer in plan(lock).layers
+    )
+    return [layer for layer in layers if layer.wheels]
+
+
+def _values(lock: Lock, stages: list[_Stage], sources: list[_Source]) -> dict[str, Any]:
     spec = lock.spec
     return {
         "name": spec.name,
@@ -88,7 +121,7 @@ def _values(lock: Lock, stages: list[_Stage]) -> dict[str, Any]:
         "ssh": spec.build.ssh,
         "layers": stages,
         "skeleton": _skeleton(lock),
-        "sources": lock.sources,
+        "sources": sources,
         "lock_file": f"pylock.{spec.name}.toml",
         "settings": _settings(lock),
     }
@@ -125,6 +158,27 @@ def _stage(lock: Lock, layer: WheelLayer) -> _Stage:
 def _requirement(lock: Lock, wheel: Wheel) -> str:
     mark = "  # requested" if is_requested(lock, wheel) else ""
     return f"{wheel.name}=={wheel.version} --hash={wheel.sha256}{mark}\n"
+
+
+def _source(lock: Lock, source: GitSource) -> _Source:
+    inputs = dict(sorted(lock.spec.sources[source.name].build.env.items())) | {
+        "REPOSITORY": source.repository,
+        "COMMIT": source.commit,
+        "TREE": source.tree,
+        "SUBMODULES": "yes" if source.submodules else "",
+        "SUBDIRECTORY": source.subdirectory or "",
+        "DESCRIBE": source.describe or "",
+        "TIME": str(source.time),
+        "INTERPRETER": interpreter(lock),
+    }
+    return _Source(
+        name=source.name,
+        stage=f"source-{source.name}",
+        installed=f"package-{source.name}",
+        file=f"requirements/source-{source.name}.txt",
+        origin=f"requirements/source-{source.name}.json",
+        inputs=inputs,
+    )
 
 
 def _skeleton(lock: Lock) -> dict[str, Any]:
