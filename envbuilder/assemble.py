@@ -13,7 +13,7 @@ from .layers.files import Content, Files, files_layer, venv_skeleton
 from .layers.install import Target
 from .layers.store import Store
 from .layers.wheel import LAYOUT_VERSION, Wheel, wheel_layer, written_paths
-from .lock import GitSource, Lock, Seal
+from .lock import Lock, Seal
 from .lock import Wheel as LockedWheel
 from .lock_file import dump_lock, lock_checksum
 from .plan import PREFIX, Plan, WheelLayer, direct_url, is_requested, plan, source_for
