@@ -12,6 +12,7 @@ import netrc
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
@@ -36,6 +37,28 @@ def size_of(url: str) -> int:
         if answer.status != 200 or not length.isdecimal():
             raise NetworkError(f"{answer.place} does not tell its size (status {answer.status})")
         return int(length)
+
+
+def read_page(url: str, *, accept: str, limit: int) -> tuple[str, bytes] | None:
+    """Read a small document: its media type and its bytes, at most ``limit``; None where none is.
+
+    A directory's page is its ``index.html``. Raises NetworkError.
+    """
+    if (path := _local(url)) is not None:
+        page = path / "index.html"
+        return ("text/html", page.read_bytes()) if page.is_file() else None
+    request = _request("GET", url)
+    request = replace(request, headers={**request.headers, "Accept": accept})
+    with _transport(_host(url)).send(request) as answer:
+        if answer.status in {404, 410}:
+            return None
+        if answer.status != 200:
+            raise NetworkError(
+                f"{answer.place} answered {answer.status}",
+                hint="log in (netrc, or credentials in the index URL), or use another mirror",
+            )
+        kind = answer.headers.get("Content-Type", "").partition(";")[0].strip()
+        return kind, answer.read(limit)
 
 
 def download(

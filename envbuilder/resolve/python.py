@@ -170,6 +170,8 @@ def _compile(
         folder = Path(name)
         arguments = ["pip", "compile", "requirements.in", "--output-file", "pylock.toml"]
         arguments += ["--format", "pylock.toml", "--no-header", "--no-build", *flags]
+        # Nothing is built, so no interpreter is needed either: uv would fetch one, or try for long.
+        arguments += ["--no-python-downloads"]
         arguments += ["--python-version", target.python, "--python-platform", target.uv_platform]
         arguments += ["--no-config"] if index.url is not None else []
         _lines(folder / "requirements.in", requirements)

@@ -1,0 +1,92 @@
+"""Pages of package indexes: which releases fit, as of when."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from envbuilder.errors import NetworkError, ResolutionError
+from envbuilder.resolve.python import PythonTarget
+from envbuilder.resolve.releases import Release, releases
+from envbuilder.spec import Index
+
+TARGET = PythonTarget(python="3.12", platform="linux/amd64")
+HTML = """\
+<!DOCTYPE html><html><body>
+<a href="../../files/my_app-1.10-py3-none-any.whl#sha256=00">my_app-1.10</a>
+<a href="my_app-1.9-py3-none-any.whl" data-yanked="broken">my_app-1.9</a>
+<a href="my_app-1.9-1-py3-none-any.whl">my_app-1.9, built again</a>
+<a href="my_app-1.8-py3-none-any.whl" data-yanked>1.8</a>
+<a href="my_app-2.0-cp311-cp311-linux_x86_64.whl">for another Python</a>
+<a href="my_app-3.0.tar.gz">an sdist</a>
+<a href="other-9.0-py3-none-any.whl">another package</a>
+<a name="no-href">x</a>
+</body></html>
+"""
+
+
+@pytest.fixture
+def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Index:
+    for name in ("PIP_CONFIG_FILE", "UV_CONFIG_FILE"):
+        monkeypatch.setenv(name, "/dev/null")
+    (tmp_path / "my-app").mkdir()
+    (tmp_path / "my-app" / "index.html").write_text(HTML)
+    return Index(url=tmp_path.as_uri())
+
+
+def test_lists_what_fits_oldest_first(index: Index) -> None:
+    assert releases("my-app", target=TARGET, index=index) == (
+        Release(version="1.8", yanked=True),
+        Release(version="1.9"),
+        Release(version="1.10"),
+    )
+
+
+def test_what_has_no_date_is_hidden_by_a_moment(index: Index) -> None:
+    asked = Index(url=index.url, exclude_newer="2025-06-29")
+    assert releases("my-app", target=TARGET, index=asked) == ()
+
+
+def test_an_unknown_package_is_said_to_be_unknown(index: Index) -> None:
+    with pytest.raises(ResolutionError, match="no-such-thing"):
+        releases("no-such-thing", target=TARGET, index=index)
+
+
+def page(url: str, kind: str, body: bytes) -> list[str]:
+    from envbuilder.resolve.releases import _files
+
+    return [str(each["filename"]) for each in _files(url, kind, body)]
+
+
+@pytest.mark.parametrize("body", [b"{", b"[]", b'{"files": 1}', b'{"files": [1]}', b"\xff"])
+def test_a_broken_page_is_named(body: bytes) -> None:
+    with pytest.raises(NetworkError, match=r"https://index\.example/a/"):
+        page("https://index.example/a/", "application/vnd.pypi.simple.v1+json", body)
+
+
+@pytest.mark.parametrize(
+    ("moment", "versions"),
+    [
+        ("2025-06-29", ["1.0", "1.1"]),
+        ("2025-06-29T12:00:00Z", ["1.0"]),
+        ("2025-06-29T14:00:01+02:00", ["1.0", "1.1"]),
+        ("2026-01-01T00:00:00Z", ["1.0", "1.1", "1.2"]),
+    ],
+)
+def test_moments_cut_where_uv_cuts(moment: str, versions: list[str]) -> None:
+    from envbuilder.resolve.releases import _by_version, _files, _is_before, _moment
+
+    dates = {
+        "1.0": "2025-06-28T00:00:00Z",
+        "1.1": "2025-06-29T12:00:00Z",
+        "1.2": "2025-07-01T00:00Z",
+    }
+    files = [
+        {"filename": f"a-{version}-py3-none-any.whl", "upload-time": time, "size": 3}
+        for version, time in dates.items()
+    ]
+    body = json.dumps({"files": files}).encode()
+    found = _by_version(
+        _files("https://x/", "application/vnd.pypi.simple.v1+json", body), "a", TARGET.tags()
+    )
+    assert [r.version for r in found if _is_before(r.uploaded, _moment(moment))] == versions
