@@ -39,7 +39,7 @@ def resolve_git(
     that moved since, or a branch that lost it, is an error. Raises ResolutionError that says what
     was found, and what Mirror raises.
     """
-    before = locked if locked and _same_pin(pin, locked) else None
+    before = locked if locked and _same_pin(pin, locked, mirror) else None
     commit = _commit(name, pin, mirror=mirror, before=before)
     if pin.tag is None and pin.branch is None and (before is None or before.commit != commit):
         _check_reachable(name, commit, mirror)
@@ -53,8 +53,8 @@ def requested(pin: GitPackage) -> str:
     return pin.tag or pin.commit or pin.branch or ""
 
 
-def _same_pin(pin: GitPackage, locked: GitSource) -> bool:
-    return locked.repository == pin.git and locked.requested == requested(pin)
+def _same_pin(pin: GitPackage, locked: GitSource, mirror: Mirror) -> bool:
+    return locked.repository == mirror.address.text and locked.requested == requested(pin)
 
 
 def _commit(name: str, pin: GitPackage, *, mirror: Mirror, before: GitSource | None) -> str:

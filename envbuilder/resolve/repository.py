@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from envbuilder.errors import BuildError, MissingToolError, NetworkError, ResolutionError
 
@@ -92,7 +92,7 @@ class Repository:
         with tempfile.TemporaryFile() as wanted:
             wanted.write("".join(f"{name}\n" for name in names).encode())
             wanted.seek(0)
-            process = git(self.path).execute(
+            process: Any = git(self.path).execute(
                 self._command("cat-file", "--batch", "--buffer"),
                 istream=wanted,
                 env=self._environment(network=False),
@@ -102,7 +102,8 @@ class Repository:
                 yield self._contents(process.stdout, names)
             finally:
                 process.stdout.close()
-                process.wait_quietly()
+                process.stderr.close()
+                process.proc.wait()  # its closed pipe ends it, where the reader gave up
 
     def ask(self, *arguments: str) -> str | None:
         """Run a question to the repository itself; None where git answers by failing."""

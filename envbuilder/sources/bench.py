@@ -1,0 +1,43 @@
+"""What every step of a source's way works with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from envbuilder.errors import NetworkError
+from envbuilder.layers.complement import has_wheel
+from envbuilder.layers.store import Store
+from envbuilder.lock import Wheel
+from envbuilder.progress import Progress
+from envbuilder.resolve.address import Address
+from envbuilder.resolve.mirror import Mirror
+from envbuilder.resolve.python import PythonTarget, locate_wheels
+from envbuilder.resolve.wheels import WheelSupply
+from envbuilder.runtime import Runtime
+from envbuilder.spec import Index
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """The store, the runtime that contains builds, who watches, and whether there is a network."""
+
+    store: Store
+    runtime: Runtime
+    progress: Progress
+    offline: bool = False
+
+    def mirror(self, address: Address) -> Mirror:
+        """Open our copy of the repository at ``address``."""
+        return Mirror(address, store=self.store, progress=self.progress, offline=self.offline)
+
+    def bring(self, wheels: Iterable[Wheel], *, target: PythonTarget, index: Index) -> None:
+        """Put ``wheels`` into the store; raise NetworkError where that needs a network."""
+        missing = [wheel for wheel in wheels if not has_wheel(self.store, wheel.sha256)]
+        if not missing:
+            return
+        if self.offline:
+            names = ", ".join(wheel.filename for wheel in missing[:5])
+            raise NetworkError(f"--offline, and the store lacks {names}", hint="fetch them first")
+        urls = locate_wheels(missing, target=target, index=index)
+        WheelSupply(store=self.store, progress=self.progress, urls=urls).bring_all(missing)

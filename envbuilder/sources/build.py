@@ -1,0 +1,187 @@
+"""A locked source -> its wheel, built in the environment's own base and kept by recipe."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+
+from envbuilder.errors import BuildError
+from envbuilder.layers.complement import has_wheel
+from envbuilder.layers.wheelfile import WheelFile
+from envbuilder.lock import GitSource, Lock, Wheel
+from envbuilder.resolve.address import Address
+from envbuilder.resolve.resolve import python_target
+
+from .bench import Bench
+from .checkout import Checkout
+from .examine import metadata_in
+from .normal import differences, normalise
+from .recipe import Built, Recipe, remember, remembered
+from .run import Hook, is_plain_file, run_hook
+from .tree import Commit
+from .workshop import Workshop
+
+_SHOWN = 20
+_CHUNK = 1 << 20
+
+
+def build_sources(lock: Lock, *, workshop: Callable[[], Workshop], bench: Bench) -> Lock:
+    """Give ``lock`` with a wheel for every source, each in the store.
+
+    A wheel that the store has under the source's recipe is taken; otherwise it is built in what
+    ``workshop`` makes (the base, asked for only then). Raises BuildError where a build fails or
+    gives other bytes than the lock holds.
+    """
+    made = tuple(_with_wheel(lock, source, workshop, bench) for source in lock.sources)
+    return lock if made == lock.sources else replace(lock, sources=made)
+
+
+def check_reproducible(lock: Lock, *, workshop: Callable[[], Workshop], bench: Bench) -> None:
+    """Build every source of ``lock`` once more and compare.
+
+    Raises BuildError that lists the files that differ from the wheel that is there.
+    """
+    complete = build_sources(lock, workshop=workshop, bench=bench)
+    for source in complete.sources:
+        _check_same(source, _build(complete, source, workshop(), bench), lock, bench)
+
+
+def _with_wheel(
+    lock: Lock, source: GitSource, workshop: Callable[[], Workshop], bench: Bench
+) -> GitSource:
+    if source.wheel is not None and has_wheel(bench.store, source.wheel.sha256):
+        return source
+    recipe = Recipe.of(lock, source)
+    with bench.store.lock(f"build-{source.name}-{source.commit[:12]}"):
+        built = remembered(bench.store, recipe)
+        if built is None or not has_wheel(bench.store, built.wheel.sha256):
+            again = _build(lock, source, workshop(), bench)
+            if built is not None and built.wheel != again.wheel:
+                raise _other(source, built, again)
+            remember(bench.store, recipe.key, again)
+            built = again
+    if source.wheel is not None:
+        _check_same(source, built, lock, bench)
+    return replace(source, wheel=built.wheel)
+
+
+def _check_same(source: GitSource, again: Built, lock: Lock, bench: Bench) -> None:
+    """Compare with the wheel that the lock holds; what was in it, the store may still know."""
+    assert source.wheel is not None  # noqa: S101 - callers have it
+    if source.wheel.sha256 == again.wheel.sha256:
+        return
+    known = remembered(bench.store, Recipe.of(lock, source))
+    if known is None or known.wheel.sha256 != source.wheel.sha256:
+        known = Built(wheel=source.wheel, contents={})
+    raise _other(source, known, again)
+
+
+def _other(source: GitSource, before: Built, again: Built) -> BuildError:
+    lines = differences(before.contents, again.contents) if before.contents else []
+    shown = "\n".join(f"  {line}" for line in lines[:_SHOWN])
+    if not before.contents:
+        shown = "  (what was in the locked wheel is not known here)"
+    elif not lines:
+        shown = "  (equal contents: only the compression differs, by another zlib)"
+    more = f"\n  and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else ""
+    return BuildError(
+        f"{source.name}: building {source.commit[:12]} again gave another wheel "
+        f"({again.wheel.sha256}, not {before.wheel.sha256}); these files differ:\n{shown}{more}",
+        hint=f"envbuilder wheels import DIR brings the locked wheel; envbuilder lock --upgrade "
+        f"{source.name} accepts a new one",
+    )
+
+
+def _build(lock: Lock, source: GitSource, workshop: Workshop, bench: Bench) -> Built:
+    target = python_target(lock.spec, lock.base)
+    bench.bring(source.requires, target=target, index=lock.spec.index)
+    repository = bench.mirror(Address.parse(source.repository)).content(source.commit)
+    checkout = Checkout(
+        commit=Commit(repository=repository, commit=source.commit, time=source.time),
+        pin=lock.spec.sources[source.name],
+        described=source.describe,
+    )
+    title = f"{source.name} {source.version} from {source.commit[:12]}"
+    with bench.store.scratch() as scratch, bench.progress.step("build", title, unit="items"):
+        checkout.write(scratch / "source", bench)
+        output = scratch / "output"
+        output.mkdir()
+        hook = Hook(
+            name="wheel",
+            project=checkout.project,
+            source=scratch / "source",
+            subdirectory=source.subdirectory,
+            env=checkout.variables(wheel.name for wheel in source.requires),
+        )
+        log = bench.store.root / "logs" / f"{source.name}-{source.commit}.log"
+        try:
+            answer = run_hook(
+                workshop, hook, requires=source.requires, output=output, log=log, bench=bench
+            )
+            return _take(source, output, str(answer["made"]), workshop, bench)
+        except BuildError as error:
+            raise BuildError(f"{source.name}: {error.message}", hint=error.hint) from error
+
+
+def _take(
+    source: GitSource, output: Path, filename: str, workshop: Workshop, bench: Bench
+) -> Built:
+    """Check the wheel that a build made and put it, in its normal form, into the store."""
+    _check_name(source, filename, workshop)
+    if not is_plain_file(output, filename):
+        raise BuildError(f"its build says it made {filename!r}, which is not there")
+    _check_metadata(source, output / filename)
+    with tempfile.TemporaryFile(dir=output) as normal, bench.store.writer() as blob:
+        contents = normalise(output / filename, filename, normal)
+        normal.seek(0)
+        while piece := normal.read(_CHUNK):
+            blob.write(piece)
+        digest, size = blob.commit(), blob.size
+    wheel = Wheel(
+        name=source.name, version=source.version, filename=filename, size=size, sha256=digest
+    )
+    return Built(wheel=wheel, contents=contents)
+
+
+def _check_name(source: GitSource, filename: str, workshop: Workshop) -> None:
+    try:
+        name, version, _, tags = parse_wheel_filename(filename)
+    except InvalidWheelFilename as error:
+        raise BuildError(f"its build made no wheel: {error}") from error
+    if (name, str(version)) != (source.name, source.version):
+        raise BuildError(
+            f"its build made {filename}, but {source.name} {source.version} is locked",
+            hint=f"envbuilder lock --upgrade {source.name}",
+        )
+    if tags.isdisjoint(workshop.target.tags()):
+        raise BuildError(
+            f"its build made {filename}, which does not fit Python {workshop.target.python} on "
+            f"{workshop.target.platform}"
+        )
+
+
+def _check_metadata(source: GitSource, wheel: Path) -> None:
+    """Refuse a wheel that needs other packages than those that the lock resolved for it."""
+    with WheelFile.open(wheel, wheel.name) as opened:
+        needs = _normal(metadata_in(opened).get("requires_dist", ()))
+    locked = _normal(source.requires_dist)
+    if needs == locked:
+        return
+    changes = [*(f"- {each}" for each in sorted(locked - needs))]
+    changes += [f"+ {each}" for each in sorted(needs - locked)]
+    shown = "\n".join(f"  {line}" for line in changes[:_SHOWN])
+    raise BuildError(
+        f"built, it needs other packages than it said when it was locked (- locked, + built):"
+        f"\n{shown}",
+        hint="its metadata depends on the Python that runs it; lock where the spec's Python is "
+        "installed (uv python install)",
+    )
+
+
+def _normal(lines: Iterable[str]) -> set[str]:
+    return {str(Requirement(line)) for line in lines}

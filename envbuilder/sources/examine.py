@@ -1,0 +1,177 @@
+"""Ask a source, contained, what it needs to be built, and what it will be once it is.
+
+The answer is remembered in the store: one commit with one way to build it is asked once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from packaging.metadata import RawMetadata, parse_email
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from envbuilder.errors import BuildError
+from envbuilder.image import canonical_json
+from envbuilder.layers.wheelfile import WheelFile
+from envbuilder.lock import Wheel
+from envbuilder.reference import Digest
+from envbuilder.resolve.python import PythonTarget, resolve_python
+from envbuilder.spec import Index
+
+from .bench import Bench
+from .checkout import Checkout
+from .run import Hook, is_plain_file, read_output, run_hook
+from .workshop import Workshop, host_workshop
+
+_KIND = "source"
+_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What an answer depends on: a commit, how the spec wants it built, and for what."""
+
+    checkout: Checkout
+    index: Index
+    constraints: tuple[str, ...]
+    target: PythonTarget
+
+    @property
+    def key(self) -> str:
+        """Name the question: equal keys have equal answers."""
+        checkout, pin = self.checkout, self.checkout.pin
+        facts = {
+            "format": _FORMAT,
+            "address": checkout.commit.repository.address.text,
+            "commit": checkout.commit.commit,
+            "described": checkout.described,
+            "subdirectory": pin.subdirectory,
+            "submodules": pin.submodules,
+            "requires": pin.build.requires,
+            "env": pin.build.env,
+            "index": [self.index.url, self.index.extra_urls, self.index.exclude_newer],
+            "constraints": self.constraints,
+            "target": asdict(self.target),
+        }
+        return canonical_json(facts).decode()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examined:
+    """A source's core metadata, and the wheels that build it on the target."""
+
+    name: str
+    version: str
+    requires_dist: tuple[str, ...]
+    requires: tuple[Wheel, ...]
+
+
+def examine(question: Question, bench: Bench, *, fresh: bool = False) -> Examined:
+    """Answer ``question``, from the store where it was asked before and not ``fresh``.
+
+    Raises BuildError where the source's own code fails, ResolutionError where its requirements
+    cannot be met, and what Mirror and the runtime raise.
+    """
+    found = None if fresh else bench.store.record(_KIND, question.key)
+    if found is not None:
+        return _from_plain(found)
+    made = _examine(question, bench)
+    bench.store.put_record(_KIND, question.key, _plain(made))
+    return made
+
+
+def metadata_in(wheel: WheelFile) -> RawMetadata:
+    """Read the core metadata of a wheel; raise BuildError where there is none to speak of."""
+    infos = [name for name in wheel.members if name.endswith(".dist-info/METADATA")]
+    return _parse(wheel.read(infos[0]) if infos else None, wheel.filename)
+
+
+def _examine(question: Question, bench: Bench) -> Examined:
+    checkout = question.checkout
+    requires = [*map(str, checkout.project.requires), *checkout.pin.build.requires]
+    workshop = host_workshop(question.target.python, store=bench.store)
+    asked, metadata = _ask(question, requires, workshop, bench)
+    if metadata is None:  # it wants more than pyproject.toml says: once more, with that
+        requires += asked
+        asked, metadata = _ask(question, requires, workshop, bench)
+    if metadata is None:
+        raise BuildError(f"its build asks for other requirements each time: {', '.join(asked)}")
+    return Examined(
+        name=metadata["name"],
+        version=metadata["version"],
+        requires_dist=tuple(metadata.get("requires_dist", ())),
+        requires=_resolve(requires, question, question.target),
+    )
+
+
+def _ask(
+    question: Question, requires: list[str], workshop: Workshop, bench: Bench
+) -> tuple[list[str], RawMetadata | None]:
+    """Run the source's hooks once; the metadata is None where it asks for more first."""
+    checkout = question.checkout
+    wheels = _resolve(requires, question, workshop.target)
+    bench.bring(wheels, target=workshop.target, index=question.index)
+    with bench.store.scratch() as scratch:
+        checkout.write(scratch / "source", bench)
+        output = scratch / "output"
+        output.mkdir()
+        hook = Hook(
+            name="examine",
+            project=checkout.project,
+            source=scratch / "source",
+            subdirectory=checkout.pin.subdirectory,
+            env=checkout.variables(wheel.name for wheel in wheels),
+        )
+        log = bench.store.root / "logs" / f"{checkout.commit.commit}-metadata.log"
+        answer = run_hook(workshop, hook, requires=wheels, output=output, log=log, bench=bench)
+        metadata = _metadata(output, str(answer["made"])) if "made" in answer else None
+    return [str(each) for each in answer["requires"]], metadata
+
+
+def _resolve(
+    requires: Iterable[str], question: Question, target: PythonTarget
+) -> tuple[Wheel, ...]:
+    named = {canonicalize_name(Requirement(line).name) for line in requires}
+    if not named:
+        return ()
+    return resolve_python(
+        requires, target=target, index=question.index, constraints=question.constraints
+    )
+
+
+def _metadata(output: Path, made: str) -> RawMetadata:
+    """Read the metadata that a hook made: a dist-info folder, or a whole wheel."""
+    if not made.endswith(".whl"):
+        return _parse(read_output(output, f"{made}/METADATA"), made)
+    if not is_plain_file(output, made):
+        return _parse(None, made)
+    with WheelFile.open(output / made, made) as wheel:
+        return metadata_in(wheel)
+
+
+def _parse(content: bytes | None, made: str) -> RawMetadata:
+    raw: RawMetadata = {} if content is None else parse_email(content)[0]
+    if not raw.get("name") or not raw.get("version"):
+        raise BuildError(f"its build made {made!r} without a name or a version")
+    return raw
+
+
+def _plain(examined: Examined) -> dict[str, Any]:
+    wheels = [asdict(wheel) | {"sha256": str(wheel.sha256)} for wheel in examined.requires]
+    return asdict(examined) | {"requires": wheels}
+
+
+def _from_plain(plain: dict[str, Any]) -> Examined:
+    wheels = (
+        Wheel(**{**each, "sha256": Digest.parse(each["sha256"])}) for each in plain["requires"]
+    )
+    return Examined(
+        name=plain["name"],
+        version=plain["version"],
+        requires_dist=tuple(plain["requires_dist"]),
+        requires=tuple(wheels),
+    )

@@ -1,0 +1,185 @@
+"""Run a source's PEP 517 hooks in a workshop, with exactly the locked build environment.
+
+The environment lies on the workshop as layers, as in every image of ours: wheels that another
+source, or another run, needed as well are there already.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from envbuilder.errors import BuildError, SmokeError
+from envbuilder.image import OCI_CONFIG, OCI_MANIFEST, Image, Layer, canonical_json
+from envbuilder.layers.files import files_layer, venv_skeleton
+from envbuilder.layers.install import Target
+from envbuilder.layers.wheel import Wheel as WheelToLay
+from envbuilder.layers.wheel import wheel_layer
+from envbuilder.lock import Wheel
+from envbuilder.plan import HEAVY
+from envbuilder.runtime import Command, Mount
+
+from .bench import Bench
+from .project import Project
+from .workshop import Workshop
+
+PREFIX = "/opt/build"
+_SOURCE, _OUTPUT, _HOOK = "/build/source", "/build/output", "/build/hook.py"
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_HOME = "/tmp/home"  # noqa: S108 - the container's own, made anew for every run
+_TIMEOUT = 6 * 3600.0  # seconds; vLLM's kernels take two hours on a small machine
+_SHOWN = 40
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hook:
+    """A call of a PEP 517 hook (see ``hook.py``) on the files in ``source``."""
+
+    name: str
+    project: Project
+    source: Path
+    subdirectory: str | None
+    env: Mapping[str, str]
+
+
+def run_hook(
+    workshop: Workshop,
+    hook: Hook,
+    *,
+    requires: Iterable[Wheel],
+    output: Path,
+    log: Path,
+    bench: Bench,
+) -> Mapping[str, Any]:
+    """Run ``hook`` with exactly the wheels ``requires`` (in the store) and return its result.
+
+    ``output`` is an empty folder for what it makes; all that it prints goes to ``log``. Raises
+    BuildError with the end of the log, MissingToolError where nothing can run it.
+    """
+    wheels = sorted(requires)
+    image = _image(workshop, wheels, bench)
+    command = _command(workshop, hook, output, present=[wheel.name for wheel in wheels])
+    try:
+        done = bench.runtime.run(image, command, progress=bench.progress)
+    except SmokeError as error:
+        raise BuildError(
+            f"the base cannot run Python for a build: {error.message}",
+            hint="it needs the spec's Python: system: {packages: [python3]}",
+        ) from error
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_bytes(done.stdout + done.stderr)
+    result = read_output(output, "result.json")
+    if done.exit_code or result is None:
+        raise _failed(log, done.exit_code, timed_out=done.timed_out)
+    found: Mapping[str, Any] = json.loads(result)
+    return found
+
+
+def is_plain_file(output: Path, name: str) -> bool:
+    """Tell whether a build left a plain file ``name`` below real folders of ``output``.
+
+    A hostile build may leave links to this machine's files in the place of its results.
+    """
+    place = output
+    for part in name.split("/"):
+        place = place / part
+        if part in {"", ".", ".."} or place.is_symlink():
+            return False
+    return place.is_file()
+
+
+def read_output(output: Path, name: str) -> bytes | None:
+    """Read a plain file that a build left; None where there is none."""
+    return (output / name).read_bytes() if is_plain_file(output, name) else None
+
+
+def _command(workshop: Workshop, hook: Hook, output: Path, *, present: list[str]) -> Command:
+    source = f"{_SOURCE}/{hook.subdirectory.strip('/')}" if hook.subdirectory else _SOURCE
+    job = {
+        "hook": hook.name,
+        "backend": hook.project.backend,
+        "backend_path": hook.project.backend_path,
+        "source": source,
+        "output": _OUTPUT,
+        "present": present,
+    }
+    settings = dict(entry.partition("=")[::2] for entry in workshop.settings.get("Env") or ())
+    path = settings.get("PATH", _PATH)
+    env = {
+        "PATH": f"{PREFIX}/bin:{path}",
+        "VIRTUAL_ENV": PREFIX,
+        "HOME": _HOME,
+        "LC_ALL": "C.UTF-8",
+        "TZ": "UTC",
+        "PYTHONHASHSEED": "0",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PIP_NO_INDEX": "1",
+        **hook.env,
+    }
+    return Command(
+        args=(f"{PREFIX}/bin/python", _HOOK, json.dumps(job)),
+        env=env,
+        mounts=(
+            *workshop.mounts,
+            Mount(source=hook.source, target=_SOURCE, read_only=False),
+            Mount(source=output, target=_OUTPUT, read_only=False),
+            Mount(source=Path(__file__).with_name("hook.py"), target=_HOOK),
+        ),
+        timeout=_TIMEOUT,
+        user=f"{os.geteuid()}:{os.getegid()}",
+        workdir="/",
+    )
+
+
+def _image(workshop: Workshop, wheels: list[Wheel], bench: Bench) -> Image:
+    """Lay the build environment on the workshop: heavy wheels alone, as they are shared most."""
+    target = Target(python=workshop.target.python, prefix=PREFIX)
+    heavy = [[wheel] for wheel in wheels if wheel.size >= HEAVY]
+    light = [wheel for wheel in wheels if wheel.size < HEAVY]
+    environment = [
+        wheel_layer(
+            bench.store,
+            [WheelToLay(filename=wheel.filename, sha256=wheel.sha256) for wheel in group],
+            target=target,
+            title="build environment",
+            progress=bench.progress,
+        )
+        for group in [*heavy, light]
+        if group
+    ]
+    skeleton = venv_skeleton(target, interpreter=workshop.interpreter)
+    top = files_layer(bench.store, skeleton, title="build environment")
+    return _stack((*workshop.layers, *environment, top), workshop, bench)
+
+
+def _stack(layers: tuple[Layer, ...], workshop: Workshop, bench: Bench) -> Image:
+    operating_system, _, architecture = workshop.target.platform.partition("/")
+    config = canonical_json(
+        {
+            "os": operating_system,
+            "architecture": architecture,
+            "config": {"Env": list(workshop.settings.get("Env") or ())},
+            "rootfs": {"type": "layers", "diff_ids": [str(layer.diff_id) for layer in layers]},
+        }
+    )
+    described = [
+        {"mediaType": layer.media_type, "digest": str(layer.digest), "size": layer.size}
+        for layer in layers
+    ]
+    place = {"mediaType": OCI_CONFIG, "digest": str(bench.store.add(config)), "size": len(config)}
+    manifest = canonical_json(
+        {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": place, "layers": described}
+    )
+    bench.store.add(manifest)
+    return Image(manifest=manifest, config=config, layers=layers)
+
+
+def _failed(log: Path, exit_code: int, *, timed_out: bool) -> BuildError:
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    why = "took more than six hours" if timed_out else f"failed (exit code {exit_code})"
+    end = "\n".join(f"  {line}" for line in lines[-_SHOWN:])
+    return BuildError(f"the build {why}; it said last:\n{end}", hint=f"the whole log: {log}")
