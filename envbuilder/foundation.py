@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from threading import Event
 
 from .assemble import Foundation
 from .errors import NetworkError
@@ -19,17 +20,21 @@ from .resolve.sources import debian_archives
 from .resolve.debs import fetch_debs
 
 
-def lay_foundation(lock: Lock, *, store: Store, offline: bool, progress: Progress) -> Foundation:
+def lay_foundation(
+    lock: Lock, *, store: Store, offline: bool, progress: Progress, stop: Event
+) -> Foundation:
     """Make the system layer of a Debian base, or look up an image base without pulling it.
 
-    Raises NetworkError, BuildError and MissingToolError.
+    ``stop`` ends the work. Raises NetworkError, BuildError and MissingToolError.
     """
     if isinstance(lock.base, ImageBase):
         config = _base_config(lock, lock.base, store=store, offline=offline)
         settings = json.loads(config).get("config") or {}
         return Foundation(layers=lock.base.layers, settings=settings)
     fetch_base(lock, store=store, offline=offline, progress=progress)
-    layer = system_layer(store, lock.base, architecture=_architecture(lock), progress=progress)
+    layer = system_layer(
+        store, lock.base, architecture=_architecture(lock), progress=progress, stop=stop
+    )
     return Foundation(layers=(layer,))
 
 

@@ -107,8 +107,8 @@ def make_image(lock: Lock, *, store: Store, progress: Progress, options: Options
     return assemble(
         lock,
         store=store,
-        foundation=lambda: lay_foundation(
-            lock, store=store, offline=options.offline, progress=progress
+        foundation=lambda stop: lay_foundation(
+            lock, store=store, offline=options.offline, progress=progress, stop=stop
         ),
         bring=source.bring,
         progress=progress,
@@ -142,7 +142,7 @@ def smoke_plan(lock: Lock) -> SmokePlan:
         model=None
         if model is None
         else Model(family=model.family, path=model.path, hub=model.hub, revision=model.revision),
-        tokens=dict(spec.smoke.tokens),
+        tokens={str(name): count for name, count in spec.smoke.tokens.items()},
         gpu=gpu,
         timeout=float(spec.smoke.timeout),
         memory=spec.smoke.memory << 20,
