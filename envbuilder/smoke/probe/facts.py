@@ -15,6 +15,8 @@ Facts = Dict[str, Any]
 
 STARVED = ("can't allocate memory", "Cannot allocate memory", "out of memory")
 """How torch and the C library word an allocation that failed."""
+LONGEST = 500
+"""How much (characters) of an exception's message is worth showing."""
 
 
 class Absent(Exception):  # noqa: N818 - a state, not an error
@@ -70,6 +72,12 @@ def kind_of(error: BaseException) -> str:
 
 
 def describe(error: BaseException) -> str:
-    """Return ``Type: message`` on one line, shortened to what a person reads."""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}"[:600]
+    """Return ``Type: message`` on one line, and the innermost cause where there is one.
+
+    transformers hides the import that really failed below two generic messages.
+    """
+    text = f"{type(error).__name__}: {' '.join(str(error).split())}"[:LONGEST]
+    root = error
+    while root.__cause__ is not None:
+        root = root.__cause__
+    return text if root is error else f"{text} Caused by {describe(root)}"

@@ -22,8 +22,8 @@ def expand(request: Facts) -> list[str]:
     """Return the names of the jobs that the requested checks consist of, longest first."""
     checks = set(request["checks"])
     names = []
-    if "engine" in checks:
-        names.append("engine.vllm")
+    if "engine" in checks and request["model"]:
+        names += ["engine.vllm", "engine.tight"]
     if "tokens" in checks and request["model"]:
         names += ["tokens." + modality for modality in (*reversed(MODALITIES), "mixed")]
     names += [name for name in ("environment", "caches", "gpu") if name in checks]

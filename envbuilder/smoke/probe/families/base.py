@@ -144,6 +144,15 @@ class Family:
         given = {name: value for name, value in inputs.items() if name in accepted}
         return rows(method(**given))
 
+    def engine_item(self, sample: Sample) -> Any:
+        """Return ``sample`` as a serving engine takes it: pictures as PIL, the rest as arrays."""
+        made = sample.make()
+        if sample.modality == "image":
+            from PIL import Image
+
+            return Image.fromarray(made)
+        return made
+
     def forward(self, model: Any, inputs: Any) -> Any:
         """Return the logits of one pass over ``inputs``: (1, positions, vocabulary)."""
         return model(**inputs).logits

