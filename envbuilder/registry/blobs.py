@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import io
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -58,7 +58,7 @@ def read_blob(repository: Repository, blob: Descriptor, *, limit: int) -> bytes:
     return b"".join(stream_blob(repository, blob))
 
 
-def stream_blob(repository: Repository, blob: Descriptor) -> Iterator[bytes]:
+def stream_blob(repository: Repository, blob: Descriptor) -> Generator[bytes, None, None]:
     """Give a blob piece by piece, going on where a broken connection left off.
 
     Only a caller that has read to the end knows that the bytes are right: there, or as soon as

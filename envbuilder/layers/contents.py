@@ -1,0 +1,209 @@
+"""What layers hold, read from their tars as they stream by: files, packages, caches.
+
+Nothing is unpacked: paths, sizes and the few small documents that name packages are kept.
+Whiteouts are those of the OCI image-spec 1.1 ("Layers", "Whiteouts").
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from email.parser import BytesHeaderParser
+from tarfile import TarInfo
+
+from packaging.utils import canonicalize_name
+
+from envbuilder.reference import Digest
+
+from .untar import Untar
+
+_WHITEOUT = ".wh."
+_OPAQUE = ".wh..wh..opq"
+_DOCUMENT_LIMIT = 64 << 20  # bytes; a large Debian's dpkg status has 10 MB
+_METADATA = re.compile(r"(?:.*/)?[^/]+\.(?:dist-info/METADATA|egg-info/PKG-INFO)")
+_ORIGIN = re.compile(r"(?:.*/)?[^/]+\.dist-info/direct_url\.json")
+_DPKG = re.compile(r"var/lib/dpkg/(?:status|status\.d/[^/.]+)")
+_HOME = r"(?:root|home/[^/]+)/"
+_CACHES = {
+    "pip": re.compile(rf"{_HOME}\.cache/pip/.*|tmp/pip-.*"),
+    "uv": re.compile(rf"{_HOME}\.cache/uv/.*"),
+    "huggingface": re.compile(rf"{_HOME}\.cache/huggingface/.*"),
+    "torch": re.compile(rf"{_HOME}(?:\.cache/torch|\.triton)/.*"),
+    "conda": re.compile(rf"opt/conda/pkgs/.*|{_HOME}(?:\.conda|miniconda3|anaconda3)/pkgs/.*"),
+    "npm": re.compile(rf"{_HOME}\.npm/_cacache/.*"),
+    "cargo": re.compile(rf"{_HOME}\.cargo/registry/.*"),
+    "apt": re.compile(
+        r"var/lib/apt/lists/(?:partial/)?[^/]+_.*"
+        r"|var/cache/apt/(?:archives/(?:partial/)?[^/]+\.deb|[^/]+\.bin)"
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class File:
+    """One path: tar's type letter, mode, size in bytes; ``target`` of links; hash where asked."""
+
+    kind: str
+    mode: int
+    size: int
+    target: str = ""
+    sha256: Digest | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Distribution:
+    """One installed package: of Python (with its commit, where it came from git) or of Debian."""
+
+    kind: str
+    name: str
+    version: str
+    commit: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contents:
+    """What one layer adds and removes, or what a stack of them shows."""
+
+    files: dict[str, File] = field(default_factory=dict)
+    documents: dict[str, bytes] = field(default_factory=dict)
+    removed: frozenset[str] = frozenset()
+    emptied: frozenset[str] = frozenset()
+
+    def distributions(self) -> tuple[Distribution, ...]:
+        """List the packages that the documents name, sorted."""
+        return tuple(sorted(set(_distributions(self.documents)), key=_order))
+
+    def caches(self) -> dict[str, int]:
+        """Add up the bytes that each tool's cache left behind, by tool."""
+        found: dict[str, int] = {}
+        for path, file in self.files.items():
+            tool = cache_of(path)
+            if tool is not None and file.size:
+                found[tool] = found.get(tool, 0) + file.size
+        return found
+
+
+def scan(tar: Untar, *, hashed: bool = False) -> Contents:
+    """Read one layer to its end; with ``hashed`` every file's content is hashed as well."""
+    files: dict[str, File] = {}
+    documents: dict[str, bytes] = {}
+    removed, emptied = set(), set()
+    for entry in tar.entries():
+        path = _normal(entry.info.name)
+        folder, _, name = path.rpartition("/")
+        if name == _OPAQUE:
+            emptied.add(folder)
+        elif name.startswith(_WHITEOUT):
+            removed.add(f"{folder}/{name[len(_WHITEOUT) :]}".lstrip("/"))
+        elif path:
+            keep = entry.info.size <= _DOCUMENT_LIMIT and _is_document(path)
+            digest, data = _content(tar, keep=keep, hashed=hashed)
+            files[path] = _file(entry.info, digest)
+            if keep:
+                documents[path] = data
+    return Contents(
+        files=files, documents=documents, removed=frozenset(removed), emptied=frozenset(emptied)
+    )
+
+
+def stacked(layers: Iterable[Contents]) -> Contents:
+    """Lay contents over each other, the lowest first, as an overlay mount shows them."""
+    files: dict[str, File] = {}
+    documents: dict[str, bytes] = {}
+    for layer in layers:
+        gone = set(layer.removed) | {
+            path for path, file in layer.files.items() if file.kind != "dir" and path in files
+        }
+        if gone or layer.emptied:
+            files = {p: f for p, f in files.items() if not _is_hidden(p, gone, layer.emptied)}
+            documents = {p: documents[p] for p in documents if p in files}
+        files |= layer.files
+        documents |= layer.documents
+    return Contents(files=files, documents=documents)
+
+
+def cache_of(path: str) -> str | None:
+    """Name the tool whose cache ``path`` (relative to the root) belongs to, or None."""
+    return next((tool for tool, pattern in _CACHES.items() if pattern.fullmatch(path)), None)
+
+
+def _is_hidden(path: str, gone: set[str], emptied: frozenset[str]) -> bool:
+    if path in gone or "" in emptied:
+        return True
+    parents = [path[:end] for end, char in enumerate(path) if char == "/"]
+    return any(parent in gone or parent in emptied for parent in parents)
+
+
+def _content(tar: Untar, *, keep: bool, hashed: bool) -> tuple[Digest | None, bytes]:
+    if not keep and not hashed:
+        return None, b""
+    digest, kept = hashlib.sha256(), bytearray()
+    for piece in tar.content():
+        digest.update(piece)
+        if keep:
+            kept += piece
+    return Digest(digest.hexdigest()), bytes(kept)
+
+
+def _file(info: TarInfo, digest: Digest | None) -> File:
+    kind = (
+        "file" if info.isreg() else "dir" if info.isdir() else "link" if info.issym() else "other"
+    )
+    if info.islnk():
+        kind = "hardlink"
+    size = info.size if info.isreg() else 0
+    return File(
+        kind=kind,
+        mode=info.mode & 0o7777,
+        size=size,
+        target=info.linkname,
+        sha256=digest if kind == "file" else None,
+    )
+
+
+def _normal(name: str) -> str:
+    return "/".join(part for part in name.split("/") if part not in {"", "."})
+
+
+def _is_document(path: str) -> bool:
+    return any(pattern.fullmatch(path) for pattern in (_METADATA, _ORIGIN, _DPKG))
+
+
+def _distributions(documents: dict[str, bytes]) -> Iterator[Distribution]:
+    for path, data in documents.items():
+        if _METADATA.fullmatch(path):
+            head = BytesHeaderParser().parsebytes(data)
+            if head["Name"] and head["Version"]:
+                origin = documents.get(path.rpartition("/")[0] + "/direct_url.json", b"")
+                yield Distribution(
+                    kind="python",
+                    name=canonicalize_name(str(head["Name"])),
+                    version=str(head["Version"]),
+                    commit=_commit(origin),
+                )
+        elif _DPKG.fullmatch(path):
+            yield from _debian(data)
+
+
+def _commit(origin: bytes) -> str:
+    """Read the commit of a package from git (PEP 610); nothing where it is from elsewhere."""
+    try:
+        return str(json.loads(origin)["vcs_info"]["commit_id"])
+    except (ValueError, KeyError, TypeError):
+        return ""
+
+
+def _debian(status: bytes) -> Iterator[Distribution]:
+    for paragraph in status.decode(errors="replace").split("\n\n"):
+        lines = (line.partition(": ") for line in paragraph.splitlines() if line[:1].strip())
+        fields = {key: value for key, _, value in lines}
+        installed = fields.get("Status", "install ok installed").endswith(" installed")
+        if installed and "Package" in fields and "Version" in fields:
+            yield Distribution(kind="deb", name=fields["Package"], version=fields["Version"])
+
+
+def _order(distribution: Distribution) -> tuple[str, str, str]:
+    return distribution.kind, distribution.name, distribution.version

@@ -1,0 +1,69 @@
+"""Layers in a registry, read as they come: nothing is stored, and every byte is hashed."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import closing
+from typing import BinaryIO, cast
+
+from envbuilder.errors import BuildError, MismatchError
+from envbuilder.image import Image, Layer
+from envbuilder.layers.contents import Contents, scan, stacked
+from envbuilder.layers.untar import untar_stream
+from envbuilder.progress import Progress
+
+from .blobs import stream_blob
+from .images import layer_descriptor
+from .repository import Repository
+
+_PIECE = 1 << 20
+
+
+def scan_layer(repository: Repository, layer: Layer, *, hashed: bool = False) -> Contents:
+    """Read a layer from ``repository`` to its end, and say what is in it.
+
+    Raises NetworkError where it does not come, MismatchError where its tar is not its diff_id.
+    """
+    with closing(stream_blob(repository, layer_descriptor(layer))) as chunks:
+        blob = cast("BinaryIO", io.BufferedReader(_Chunks(chunks), _PIECE))
+        try:
+            with untar_stream(blob, layer.media_type, layer.diff_id, str(layer.digest)) as tar:
+                contents = scan(tar, hashed=hashed)
+            for _ in chunks:  # only who has read to the end knows that the blob is right
+                pass
+        except BuildError as error:
+            raise MismatchError(f"{repository}: {error.message}") from error
+    return contents
+
+
+def read_contents(
+    repository: Repository, image: Image, progress: Progress, *, hashed: bool = False
+) -> Contents:
+    """Read every layer of ``image``, and say what the whole shows; raises as scan_layer does."""
+    layers = []
+    for layer in image.layers:
+        with progress.step("read", layer.title or str(layer.digest), total=layer.size) as step:
+            layers.append(scan_layer(repository, layer, hashed=hashed))
+            step.advance(layer.size)
+    return stacked(layers)
+
+
+class _Chunks(io.RawIOBase):
+    """Pieces of bytes as a file."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        super().__init__()
+        self._chunks = chunks
+        self._left = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+        if not self._left:
+            self._left = memoryview(next(self._chunks, b""))
+        count = min(len(buffer), len(self._left))
+        buffer[:count] = self._left[:count]
+        self._left = self._left[count:]
+        return count
