@@ -1,0 +1,61 @@
+# Every target installs what it needs by itself; see .ci/setup.
+SHELL := /bin/sh
+BIN := .venv/bin
+ENGINE := .engine
+JUNIT ?= build/test-results.xml
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo demo-gpu test check lint type golden bench engine engine-stop clean
+
+help: ## show the targets
+	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' Makefile | expand -t 16
+
+setup: ## fill .venv and install missing system packages, for development
+	@.ci/setup test
+
+demo: ## build and smoke the CPU environment: spec, lock, image, container, report
+	@.ci/setup demo
+	@$(BIN)/envbuilder build omni-cpu --report build/omni-cpu.html --output-image oci:build/omni-cpu
+
+demo-gpu: ## the same for the real serving stack with its CUDA wheels (downloads 4 GB)
+	@.ci/setup demo
+	@$(BIN)/envbuilder build omni-gpu --report build/omni-gpu.html
+
+test: ## all tests, with real registries, runtimes, engines and indexes
+	@.ci/setup test
+	@$(MAKE) --no-print-directory lint type
+	@tests/engine.sh start $(ENGINE) >/dev/null
+	@mkdir -p build; status=0; \
+	eval "$$(tests/engine.sh env $(ENGINE))"; \
+	$(BIN)/pytest --junit-xml=$(JUNIT) --cov --cov-report=term:skip-covered || status=$$?; \
+	tests/engine.sh stop $(ENGINE); exit $$status
+
+check: ## the inner loop, under a minute: lint, types, unit and golden tests
+	@.ci/setup test
+	@$(MAKE) --no-print-directory lint type
+	@$(BIN)/pytest -q tests/unit tests/golden
+
+lint: ## ruff: rules and format
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --check --quiet .
+
+type: ## mypy, strict
+	@$(BIN)/mypy
+
+golden: ## write the golden files anew, to be looked at before they are committed
+	@.ci/setup test
+	@$(BIN)/pytest -q tests/golden --regenerate
+
+bench: ## measure layering and builds side by side, as ratios of one run
+	@.ci/setup test
+	@$(BIN)/python -m tests.bench
+
+engine: ## start a private Docker Engine under .engine/
+	@tests/engine.sh start $(ENGINE)
+	@tests/engine.sh env $(ENGINE)
+
+engine-stop: ## stop it
+	@tests/engine.sh stop $(ENGINE)
+
+clean: engine-stop ## remove what the targets made, the store excepted
+	@rm -rf build dist .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage $(ENGINE)

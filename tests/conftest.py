@@ -1,0 +1,22 @@
+"""What all tests share."""
+
+from pathlib import Path
+
+import pytest
+
+
+def pytest_addoption(parser):
+    parser.addoption("--regenerate", action="store_true", help="write the golden files anew")
+
+
+@pytest.fixture
+def golden(request):
+    """Give a function that compares text with a golden file (and writes it on --regenerate)."""
+
+    def compare(path: Path, actual: str) -> None:
+        if request.config.getoption("--regenerate"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(actual, encoding="utf-8")
+        assert path.read_text(encoding="utf-8") == actual, f"{path} differs: make golden, and look"
+
+    return compare
