@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import os
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from isal import isal_zlib
 
@@ -19,6 +21,7 @@ from envbuilder.image import canonical_json
 from envbuilder.reference import Digest
 
 from .deflate import read_at
+from .seekable import seekable
 from .store import Store
 
 Copy = tuple[int, int, int]
@@ -79,19 +82,60 @@ def wheel_file(store: Store, wheel: Digest) -> Iterator[Path]:
         yield path
 
 
+@contextmanager
+def open_wheel(store: Store, wheel: Digest) -> Iterator[BinaryIO]:
+    """Open the exact wheel for looking into it, without making it again on disk.
+
+    Raises BuildError where the store does not have it.
+    """
+    if store.has(wheel):
+        with store.path(wheel).open("rb") as file:
+            yield file
+        return
+    segments, blob = _segments(store, wheel)
+    starts = [start for start, _, _ in segments]
+    with blob.open("rb") as layer:
+
+        def read_at_once(offset: int, size: int) -> bytes:
+            start, length, source = segments[bisect_right(starts, offset) - 1]
+            size = min(size, start + length - offset)
+            if isinstance(source, bytes):
+                return source[offset - start : offset - start + size]
+            return os.pread(layer.fileno(), size, source + offset - start)
+
+        yield seekable(segments[-1][0] + segments[-1][1] if segments else 0, read_at_once)
+
+
 def _make_again(store: Store, wheel: Digest, path: Path) -> None:
+    segments, blob = _segments(store, wheel)
+    with path.open("wb") as out, blob.open("rb") as layer:
+        for _, size, source in segments:
+            if isinstance(source, bytes):
+                out.write(source)
+                continue
+            for piece in read_at(layer.fileno(), source, size):
+                out.write(piece)
+
+
+def _segments(store: Store, wheel: Digest) -> tuple[list[tuple[int, int, bytes | int]], Path]:
+    """Give the wheel's pieces in order: offset, size, bytes or offset in the layer; and the layer.
+
+    Pieces are never empty.
+    """
     record = store.record(_KIND, str(wheel))
     if record is None:
         raise BuildError(f"wheel {wheel} is not in the store {store.root}", hint="fetch it first")
-    layer = store.path(Digest.parse(record["layer"]))
     text = isal_zlib.decompress(store.read(Digest.parse(record["complement"])))
     head, _, literals = text.partition(b"\n")
+    segments: list[tuple[int, int, bytes | int]] = []
     position, used = 0, 0
-    with path.open("wb") as out, layer.open("rb") as source:
-        for start, size, at in json.loads(head)["copies"]:
-            out.write(literals[used : used + start - position])
-            used += start - position
-            position = start + size
-            for piece in read_at(source.fileno(), at, size):
-                out.write(piece)
-        out.write(literals[used:])
+    for start, size, at in json.loads(head)["copies"]:
+        if gap := start - position:
+            segments.append((position, gap, literals[used : used + gap]))
+            used += gap
+        if size:
+            segments.append((start, size, at))
+        position = start + size
+    if rest := literals[used:]:
+        segments.append((position, len(rest), rest))
+    return segments, store.path(Digest.parse(record["layer"]))

@@ -61,6 +61,21 @@ def read_page(url: str, *, accept: str, limit: int) -> tuple[str, bytes] | None:
         return kind, answer.read(limit)
 
 
+def read_range(url: str, offset: int, size: int) -> bytes:
+    """Read ``size`` bytes at ``offset`` of a file; raise NetworkError where only all is served."""
+    if (path := _local(url)) is not None:
+        with path.open("rb") as stream:
+            stream.seek(offset)
+            return stream.read(size)
+    request = _request("GET", url)
+    last = offset + size - 1
+    request = replace(request, headers={**request.headers, "Range": f"bytes={offset}-{last}"})
+    with _transport(_host(url)).send(request) as answer:
+        if answer.status != 206:
+            raise NetworkError(f"{answer.place} does not serve parts (status {answer.status})")
+        return answer.read(size)
+
+
 def download(
     url: str, write: Callable[[bytes], object], *, sha256: Digest, size: int, step: Step
 ) -> None:
