@@ -218,22 +218,26 @@ def _check_seal(old: Seal, new: Lock, image: Image, *, name: str) -> None:
 
 
 def _record(spec_path: Path, outcome: Outcome, *, store: Store, runtime: str) -> None:
-    assert outcome.report is not None  # noqa: S101 - the caller checked
-    lock, report = outcome.lock, outcome.report
-    entry = ledger.Entry(
+    entry = ledger_entry(outcome, runtime=runtime)
+    if outcome.good:
+        texts = keep.Kept(spec=spec_path.read_bytes(), lock=dump_lock(outcome.lock).encode())
+        keep.keep(store, entry.lock, texts)
+    ledger.append(ledger.ledger_path(spec_path), entry)
+
+
+def ledger_entry(outcome: Outcome, *, runtime: str) -> ledger.Entry:
+    """Give the ledger's line for a smoked ``outcome``, as of now."""
+    assert outcome.report is not None  # noqa: S101 - nothing is said of what was not smoked
+    return ledger.Entry(
         time=ledger.now(),
-        spec=spec_checksum(lock.spec),
-        lock=lock_checksum(lock),
+        spec=spec_checksum(outcome.lock.spec),
+        lock=lock_checksum(outcome.lock),
         image=outcome.image.digest,
         engine="embedded",
         good=outcome.good,
-        smoke=report.summary,
-        host=_host(report, runtime),
+        smoke=outcome.report.summary,
+        host=_host(outcome.report, runtime),
     )
-    if outcome.good:
-        texts = keep.Kept(spec=spec_path.read_bytes(), lock=dump_lock(lock).encode())
-        keep.keep(store, entry.lock, texts)
-    ledger.append(ledger.ledger_path(spec_path), entry)
 
 
 def _host(report: Report, runtime: str) -> ledger.Host:
