@@ -8,7 +8,7 @@ from typing import Any
 from envbuilder.smoke.plan import SmokePlan
 from envbuilder.smoke.report import Check, Report, Status, TokenRow
 
-from . import caches, environment, tokens
+from . import caches, engine, environment, gpu, tokens
 
 
 def judge(plan: SmokePlan, document: Mapping[str, Any], *, subject: str) -> Report:
@@ -17,6 +17,8 @@ def judge(plan: SmokePlan, document: Mapping[str, Any], *, subject: str) -> Repo
         *environment.judge(plan, document),
         *caches.judge(document),
         *tokens.judge(plan, document),
+        *engine.judge(document),
+        *gpu.judge(plan, document),
     )
     table = tokens.rows(plan, document)
     verdict = overall(checks)

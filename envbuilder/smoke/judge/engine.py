@@ -1,0 +1,198 @@
+"""Judge the serving engine: against itself, and against the processor that transformers runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from envbuilder.smoke.plan import MODALITIES
+from envbuilder.smoke.report import Check, Status
+
+from . import jobs
+from .finding import Finding, conclude, skipped
+
+Facts = Mapping[str, Any]
+
+
+def judge(document: Facts) -> list[Check]:
+    """Return the checks of the engine's start-up, its counts, and its maxima under a limit."""
+    job = jobs.named(document, "engine.vllm")
+    if job is None:
+        return []
+    if job["outcome"] == "absent":
+        return [skipped("engine.vllm", job["failure"]["message"], seconds=job["seconds"])]
+    checks = [_start(job), _counts(job, document)]
+    tight = jobs.named(document, "engine.tight")
+    return checks + ([_tight(tight)] if tight else [])
+
+
+def _start(job: jobs.Job) -> Check:
+    """Judge what a server does first: reserve by declaration, then profile with its own dummy."""
+    facts = {**job["facts"], "vllm": job["facts"].get("version")}
+    declared, dummy = facts.get("declared"), facts.get("dummy") or {}
+    findings = []
+    if facts.get("start_up"):
+        findings.append(_assertion(facts))
+    if declared is not None:
+        findings += [*_undeclared(facts, declared), *_small_dummy(facts, declared, dummy)]
+    stopped = jobs.failure(job)
+    if stopped:
+        findings.append(stopped)
+    reserved = ", ".join(f"{kind} {(declared or dummy).get(kind)}" for kind in dummy)
+    return conclude(
+        "engine.reserve",
+        findings,
+        good=(reserved, f"vLLM {facts.get('version')} reserves {reserved}, {_origin(facts)}"),
+        seconds=job["seconds"],
+        details={"declared": declared, "dummy": dummy, "declared_by": facts.get("declared_by")},
+    )
+
+
+def _origin(facts: Facts) -> str:
+    if facts.get("declared") is None:
+        return "as its own dummy input yields"
+    return f"declared by {facts['declared_by']}; its dummy input yields no more"
+
+
+def _assertion(facts: Facts) -> Finding:
+    """Say which modality the start-up assertion is about: the one whose two numbers differ."""
+    declared, dummy = facts.get("declared") or {}, facts.get("dummy") or {}
+    differing = [kind for kind in dummy if declared.get(kind) != dummy[kind]]
+    kind = differing[0] if differing else ""
+    return Finding(
+        kind="engine-startup",
+        text=f"vLLM {facts['version']} would stop at start-up: {facts['start_up']}",
+        expected=f"{kind} {declared.get(kind, '')}".strip(),
+        actual=f"{kind} {dummy.get(kind, '')}".strip(),
+        facts={**facts, "modality": kind, "message": facts["start_up"]},
+    )
+
+
+def _undeclared(facts: Facts, declared: Mapping[str, int]) -> Iterator[Finding]:
+    for kind in facts["modalities"]:
+        if kind not in declared:
+            yield Finding(
+                kind="declared-missing",
+                text=f"vLLM {facts['version']} declares maxima ({_listed(declared)}) but none for "
+                f"{kind}, which the model takes: its encoder budget leaves no room for it",
+                expected=f"a maximum for {kind}",
+                actual="none",
+                facts={**facts, "modality": kind},
+            )
+
+
+def _small_dummy(
+    facts: Facts, declared: Mapping[str, int], dummy: Mapping[str, int]
+) -> Iterator[Finding]:
+    for kind, number in dummy.items():
+        if kind in declared and declared[kind] < number:
+            yield Finding(
+                kind="declared-too-few",
+                text=f"vLLM {facts['version']} declares {declared[kind]} {kind} tokens per item, "
+                f"its own dummy yields {number}",
+                expected=f"at least {number}",
+                actual=str(declared[kind]),
+                facts={**facts, "modality": kind},
+            )
+
+
+def _counts(job: jobs.Job, document: Facts) -> Check:
+    """Judge what the engine makes of our samples against transformers' processor."""
+    processor = {
+        (item["modality"], item["label"]): item["placeholders"]
+        for kind in MODALITIES
+        for item in (jobs.named(document, f"tokens.{kind}") or {"items": ()})["items"]
+        if "placeholders" in item
+    }
+    findings = [
+        found
+        for item in job["items"]
+        for found in _item(job["facts"], item, processor.get((item["modality"], item["label"])))
+    ]
+    if not findings and not job["items"]:
+        return skipped("engine.counts", "no sample was counted")
+    compared = sum((item["modality"], item["label"]) in processor for item in job["items"])
+    return conclude(
+        "engine.counts",
+        findings,
+        good=(
+            f"{len(job['items'])} samples agree",
+            f"vLLM fills {len(job['items'])} samples as its ranges say, {compared} of them "
+            "compared with transformers' processor",
+        ),
+        seconds=sum(item["seconds"] for item in job["items"]),
+    )
+
+
+def _item(facts: Facts, item: Facts, processor: int | None) -> Iterator[Finding]:
+    what = f"{item['modality']} {item['label']}"
+    known = {**facts, **item, "vllm": facts.get("version"), "message": item.get("error", "")}
+    if "error" in item:
+        yield Finding(
+            kind="engine-error",
+            text=f"vLLM cannot process {what}: {item['error']}",
+            expected="counts",
+            actual="an exception",
+            facts=known,
+        )
+        return
+    if item["tokens"] != item["embeds"]:
+        yield Finding(
+            kind="engine-ranges",
+            text=f"{what}: vLLM's placeholder ranges hold {item['embeds']} embeddings, its prompt "
+            f"{item['tokens']} placeholders",
+            expected=str(item["tokens"]),
+            actual=str(item["embeds"]),
+            facts={**known, "difference": item["embeds"] - item["tokens"]},
+        )
+    if processor is not None and item["embeds"] != processor:
+        yield Finding(
+            kind="engine-processor",
+            text=f"{what}: vLLM {facts['version']} makes {item['embeds']} placeholders, "
+            f"transformers' own processor {processor}",
+            expected=str(processor),
+            actual=str(item["embeds"]),
+            facts={**known, "difference": item["embeds"] - processor},
+        )
+    declared = (facts.get("declared") or {}).get(item["modality"])
+    if declared is not None and item["embeds"] > declared:
+        yield _exceeds(known, item, declared, "")
+
+
+def _tight(job: jobs.Job) -> Check:
+    """Judge the maxima under a tightened limit on pixels: they must still cover a legal item."""
+    facts = {**job["facts"], "vllm": job["facts"].get("version")}
+    findings = []
+    for item in job["items"]:
+        declared = (facts.get("declared") or {}).get(item["modality"])
+        if "error" in item:
+            findings += list(_item(facts, item, None))
+        elif declared is not None and item["embeds"] > declared:
+            findings.append(_exceeds({**facts, **item}, item, declared, " under max_pixels"))
+    stopped = jobs.failure(job)
+    if stopped:
+        findings.append(stopped)
+    made = ", ".join(f"{item['modality']} {item.get('embeds')}" for item in job["items"])
+    return conclude(
+        "engine.limit",
+        findings,
+        good=(made, f"under a lower max_pixels no item exceeds what vLLM reserves ({made})"),
+        seconds=job["seconds"],
+        details={"declared": facts.get("declared")},
+    )
+
+
+def _exceeds(facts: Facts, item: Facts, declared: int, when: str) -> Finding:
+    return Finding(
+        kind="declared-too-few-limited" if when else "declared-too-few",
+        text=f"{item['modality']} {item['label']}{when}: vLLM declares at most {declared} tokens "
+        f"per item, this one yields {item['embeds']}",
+        expected=f"at most {declared}",
+        actual=str(item["embeds"]),
+        status=Status.FAIL,
+        facts=facts,
+    )
+
+
+def _listed(numbers: Mapping[str, int]) -> str:
+    return ", ".join(f"{kind} {number}" for kind, number in numbers.items())
