@@ -12,7 +12,6 @@ import configparser
 import csv
 import hashlib
 import io
-import posixpath
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -227,11 +226,15 @@ class _Installation:
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows(
             sorted(
-                (posixpath.relpath(path, self._target.site_packages), digest, size)
+                (self._from_site_packages(path), digest, size)
                 for path, (digest, size) in rows.items()
             )
         )
         return text.getvalue().encode()
+
+    def _from_site_packages(self, path: str) -> str:
+        inside = path.removeprefix(f"{self._target.site_packages}/")
+        return inside if inside != path else f"../../../{path}"  # lib/pythonX.Y/site-packages
 
     def _in_info(self, name: str) -> str:
         return f"{self._target.site_packages}/{self._info}/{name}"

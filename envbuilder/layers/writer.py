@@ -15,9 +15,6 @@ from .lane import Lane
 from .store import Store
 from .stream import Writer
 
-# Handing a piece to a lane costs some 20 µs, so small ones travel together.
-_BATCH = 1 << 20
-
 
 class LayerWriter:
     """Write tar entries as gzip members; get one from :func:`layer_writer`."""
@@ -29,8 +26,6 @@ class LayerWriter:
         self._plain_hash = plain_hash
         self._packed = 0
         self._literal: list[bytes] = []
-        self._batch: list[tuple[bytes, bytes]] = []
-        self._batch_size = 0
 
     def entry(self, path: str, *, mode: int, content: bytes = b"") -> None:
         """Write a whole file, or a directory where ``path`` ends with ``/``."""
@@ -76,7 +71,6 @@ class LayerWriter:
         """End the tar, wait for the hashes, and make the blob permanent."""
         self._literal.append(tar.END)
         self._flush_literal()
-        self._flush()
         self._packed_lane.drain()
         self._plain_lane.drain()
         diff_id = Digest(self._plain_hash.hexdigest())
@@ -89,16 +83,8 @@ class LayerWriter:
 
     def _put(self, packed: bytes, plain: bytes) -> None:
         self._packed += len(packed)
-        self._batch.append((packed, plain))
-        self._batch_size += len(packed) + len(plain)
-        if self._batch_size >= _BATCH:
-            self._flush()
-
-    def _flush(self) -> None:
-        self._packed_lane.put(b"".join(packed for packed, _ in self._batch))
-        self._plain_lane.put(b"".join(plain for _, plain in self._batch))
-        self._batch.clear()
-        self._batch_size = 0
+        self._packed_lane.put(packed)
+        self._plain_lane.put(plain)
 
 
 @contextmanager
