@@ -206,7 +206,9 @@ def _select(packages: list[dict[str, Any]], target: PythonTarget) -> list[Locate
         rival = best.setdefault(located.wheel.name, located)
         if _rank(located.wheel.filename, ranks) < _rank(rival.wheel.filename, ranks):
             best[located.wheel.name] = located
-    applying = (package for package in packages if _applies(package, target))
+    # What comes as a local archive stands in for a git source (stand_in.py): no wheel to pick.
+    indexed = (package for package in packages if "archive" not in package)
+    applying = (package for package in indexed if _applies(package, target))
     wanted = {canonicalize_name(package["name"]) for package in applying}
     if missing := sorted(wanted - set(best)):
         raise ResolutionError(

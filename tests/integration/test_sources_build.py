@@ -1,0 +1,374 @@
+"""Real projects from git, examined and built in real containers."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import zipfile
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from envbuilder.errors import BuildError, NetworkError, ResolutionError
+from envbuilder.layers.complement import wheel_file
+from envbuilder.layers.store import Store
+from envbuilder.lock import DebianBase, GitSource, Lock
+from envbuilder.progress import Silent
+from envbuilder.resolve.python import resolve_python
+from envbuilder.resolve.resolve import python_target
+from envbuilder.resolve.stand_in import write_stand_in
+from envbuilder.runtime import choose
+from envbuilder.sources.bench import Bench
+from envbuilder.sources.build import build_sources, check_reproducible
+from envbuilder.sources.locking import lock_sources, requirements
+from envbuilder.sources.transfer import export_wheels, import_wheels
+from envbuilder.sources.workshop import Workshop, host_workshop
+from envbuilder.spec import Base, GitPackage, SourceBuild, Spec
+from tests.servers import git_projects
+from tests.servers.git_repositories import Origin
+
+pytestmark = pytest.mark.integration
+
+PYTHON = "3.11"
+BASE = DebianBase(suite="trixie", packages=())
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory) -> Store:
+    """Share a store: build environments are fetched and unpacked once."""
+    return Store(tmp_path_factory.mktemp("store"))
+
+
+@pytest.fixture
+def bench(store) -> Bench:
+    return Bench(store=store, runtime=choose("oci", store), progress=Silent())
+
+
+@pytest.fixture
+def workshop(store):
+    """Lend this machine's Python and compiler; a whole base would take a minute to make."""
+
+    def make() -> Workshop:
+        return host_workshop(PYTHON, store=store)
+
+    return make
+
+
+def origin_of(tmp_path: Path, files, name: str = "proj") -> Origin:
+    origin = Origin.create(tmp_path / name)
+    origin.commit(files)
+    return origin
+
+
+def spec_of(name: str, pin: GitPackage, **more) -> Spec:
+    packages = {name: pin, **more}
+    return Spec(version=1, name="x", python=PYTHON, base=Base(debian="trixie"), packages=packages)
+
+
+def lock_of(name: str, origin: Origin, bench: Bench, *, more=None, **pin) -> Lock:
+    spec = spec_of(name, GitPackage(git=str(origin.path), branch="main", **pin), **(more or {}))
+    sources = lock_sources(spec, target=python_target(spec, BASE), bench=bench)
+    return Lock(spec=spec, base=BASE, wheels=(), sources=sources)
+
+
+def source_of(name: str, origin: Origin, bench: Bench, **more) -> GitSource:
+    return lock_of(name, origin, bench, **more).sources[0]
+
+
+def members(lock: Lock, store: Store) -> dict[str, bytes]:
+    wheel = lock.sources[0].wheel
+    assert wheel is not None
+    with wheel_file(store, wheel.sha256) as path, zipfile.ZipFile(path) as opened:
+        return {name: opened.read(name) for name in opened.namelist()}
+
+
+@pytest.mark.parametrize(
+    ("name", "files", "version", "needs", "builders"),
+    [
+        ("flitty", git_projects.FLIT, "1.2", ("packaging>=24",), {"flit-core"}),
+        ("hatchy", git_projects.HATCH, "0.3", ("iniconfig; extra == 'extra'",), {"hatchling"}),
+        ("poetic", git_projects.POETRY, "2.0", ("iniconfig",), {"poetry-core"}),
+        ("oldy", git_projects.LEGACY, "3", ("packaging",), {"setuptools", "iniconfig"}),
+    ],
+)
+def test_projects_of_every_backend(
+    tmp_path, bench, workshop, *, name, files, version, needs, builders
+):
+    lock = lock_of(name, origin_of(tmp_path, files), bench)
+    source = lock.sources[0]
+    assert (source.version, source.requires_dist) == (version, needs)
+    assert builders <= {wheel.name for wheel in source.requires}
+    built = build_sources(lock, workshop=workshop, bench=bench)
+    assert f"{name}-{version}.dist-info/METADATA" in members(built, bench.store)
+
+
+def test_the_version_of_setuptools_scm_comes_from_tags_and_brings_tracked_files(
+    tmp_path, bench, workshop
+):
+    origin = origin_of(tmp_path, git_projects.SCM)
+    origin.tag("v1.4.2")
+    commit = origin.commit({"more.txt": "x"})
+    lock = lock_of("scmy", origin, bench)
+    assert lock.sources[0].version == f"1.4.3.dev1+g{commit[:9]}"
+    assert lock.sources[0].describe == f"v1.4.2-1-g{commit[:9]}"
+    origin.tag("v9.9.9")  # a tag that comes later changes nothing
+    built = build_sources(lock, workshop=workshop, bench=bench)
+    assert "scmy/data.txt" in members(built, bench.store)
+
+
+def test_submodules_are_part_of_the_files(tmp_path, bench, workshop):
+    inner = origin_of(tmp_path, {"inner.txt": "inside"}, "inner")
+    origin = origin_of(tmp_path, git_projects.SCM)
+    origin.git("-c", "protocol.file.allow=always", "submodule", "--quiet", "add",
+               str(inner.path), "src/scmy/inner")  # fmt: skip
+    origin.commit()
+    origin.tag("v1.0")
+    built = build_sources(
+        lock_of("scmy", origin, bench, submodules=True), workshop=workshop, bench=bench
+    )
+    assert members(built, bench.store)["scmy/inner/inner.txt"] == b"inside"
+
+
+def test_a_c_extension_gives_one_digest_on_other_paths_moments_umasks_and_jobs(
+    tmp_path, bench, workshop
+):
+    origin = origin_of(tmp_path, git_projects.NATIVE)
+    first = build_sources(lock_of("natty", origin, bench), workshop=workshop, bench=bench)
+    elsewhere = Store(tmp_path / "a longer path than the other")
+    old = os.umask(0o077)
+    try:
+        other = Bench(store=elsewhere, runtime=choose("oci", elsewhere), progress=Silent())
+        again = build_sources(
+            lock_of("natty", origin, other, build=SourceBuild(env={"MAX_JOBS": "1"})),
+            workshop=lambda: host_workshop(PYTHON, store=elsewhere),
+            bench=other,
+        )
+    finally:
+        os.umask(old)
+    assert first.sources[0].wheel is not None
+    assert "linux" in first.sources[0].wheel.filename
+    assert again.sources[0].wheel == first.sources[0].wheel
+    check_reproducible(first, workshop=workshop, bench=bench)
+
+
+def test_a_wheel_is_built_once(tmp_path, bench, workshop):
+    lock = lock_of("flitty", origin_of(tmp_path, git_projects.FLIT), bench)
+    built = build_sources(lock, workshop=workshop, bench=bench)
+
+    def never() -> Workshop:
+        raise AssertionError("it was built again")
+
+    assert build_sources(lock, workshop=never, bench=bench) == built
+    assert build_sources(built, workshop=never, bench=bench) is built
+
+
+def test_a_build_that_differs_is_told_file_by_file(tmp_path, bench, workshop):
+    files = dict(git_projects.LEGACY)
+    files["setup.py"] = (
+        "import uuid; open('oldy.py', 'w').write(str(uuid.uuid4()))\n" + files["setup.py"]
+    )
+    lock = lock_of("oldy", origin_of(tmp_path, files), bench)
+    built = build_sources(lock, workshop=workshop, bench=bench)
+    with pytest.raises(BuildError, match="gave another wheel") as error:
+        check_reproducible(built, workshop=workshop, bench=bench)
+    assert "oldy.py: other content" in error.value.message
+    assert "METADATA" not in error.value.message
+    wheel = built.sources[0].wheel
+    assert wheel is not None
+    bench.store.discard(wheel.sha256)
+    with pytest.raises(BuildError, match=r"oldy\.py: other content"):
+        build_sources(built, workshop=workshop, bench=bench)
+
+
+def test_wheels_move_between_machines(tmp_path, bench, workshop):
+    lock = lock_of("flitty", origin_of(tmp_path, git_projects.FLIT), bench)
+    built = build_sources(lock, workshop=workshop, bench=bench)
+    paths = export_wheels(built, tmp_path / "out", store=bench.store)
+    assert [path.name for path in paths] == ["flitty-1.2-py2.py3-none-any.whl"] or paths
+    other = Store(tmp_path / "other")
+    assert import_wheels(tmp_path / "out", store=other) == [built.sources[0].wheel]
+
+    def never() -> Workshop:
+        raise AssertionError("it was built again")
+
+    there = Bench(store=other, runtime=bench.runtime, progress=Silent(), offline=True)
+    assert build_sources(lock, workshop=never, bench=there) == built
+
+
+def test_a_damaged_export_is_refused(tmp_path, bench, workshop):
+    lock = lock_of("flitty", origin_of(tmp_path, git_projects.FLIT), bench)
+    built = build_sources(lock, workshop=workshop, bench=bench)
+    [path] = export_wheels(built, tmp_path / "out", store=bench.store)
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    with pytest.raises(BuildError, match="the content is"):
+        import_wheels(tmp_path / "out", store=Store(tmp_path / "other"))
+
+
+def test_a_failing_build_shows_its_last_lines_and_where_the_log_is(tmp_path, bench):
+    files = {"setup.py": "for n in range(60): print('line', n)\nraise SystemExit('no compiler!')\n"}
+    with pytest.raises(BuildError, match="no compiler!") as error:
+        lock_of("oldy", origin_of(tmp_path, files), bench)
+    assert "line 59" in error.value.message
+    assert "line 2\n" not in error.value.message
+    log = Path(error.value.hint.removeprefix("the whole log: "))
+    assert "line 2\n" in log.read_text()
+
+
+def test_another_name_than_the_specs(tmp_path, bench):
+    with pytest.raises(ResolutionError, match="is the project 'flitty'") as error:
+        lock_of("flatty", origin_of(tmp_path, git_projects.FLIT), bench)
+    assert error.value.hint == "call it flitty in the spec"
+
+
+def test_a_repository_without_a_project_and_a_wrong_subdirectory(tmp_path, bench):
+    origin = origin_of(tmp_path, {"a.txt": "x", "sub/setup.py": "import setuptools"})
+    with pytest.raises(ResolutionError, match="there is no Python project"):
+        lock_of("oldy", origin, bench)
+    with pytest.raises(ResolutionError, match=r"no nowhere/pyproject\.toml"):
+        lock_of("oldy", origin, bench, subdirectory="nowhere")
+
+
+def test_a_subdirectory_is_built(tmp_path, bench, workshop):
+    files = {f"python/{name}": content for name, content in git_projects.FLIT.items()}
+    lock = lock_of("flitty", origin_of(tmp_path, files), bench, subdirectory="python")
+    built = build_sources(lock, workshop=workshop, bench=bench)
+    assert "flitty.py" in members(built, bench.store)
+
+
+def test_the_specs_own_pins_hold_for_build_environments(tmp_path, bench):
+    origin = origin_of(tmp_path, git_projects.NATIVE)
+    source = source_of("natty", origin, bench, more={"setuptools": "==79.0.1"})
+    assert [wheel.version for wheel in source.requires] == ["79.0.1"]
+    with pytest.raises(ResolutionError, match="setuptools"):
+        source_of("natty", origin, bench, more={"setuptools": "==70.0.0"})
+    own = SourceBuild(requires=("setuptools>=80",))
+    source = source_of("natty", origin, bench, more={"setuptools": "==70.0.0"}, build=own)
+    assert source.requires[0].version.startswith("8")
+
+
+def test_what_was_locked_stays_until_it_is_released(tmp_path, bench):
+    origin = origin_of(tmp_path, git_projects.FLIT)
+    lock = lock_of("flitty", origin, bench)
+    odd = dataclasses.replace(lock.sources[0], requires=())
+    previous = dataclasses.replace(lock, sources=(odd,))
+
+    def again(spec: Spec, release=()) -> GitSource:
+        target = python_target(spec, BASE)
+        return lock_sources(spec, target=target, bench=bench, previous=previous, release=release)[0]
+
+    assert again(lock.spec) == odd
+    assert again(lock.spec, release={"flitty"}) == lock.sources[0]
+    changed = msgspec.structs.replace(
+        lock.spec,
+        packages={"flitty": msgspec.structs.replace(
+            lock.spec.sources["flitty"], build=SourceBuild(env={"A": "b"}))},
+    )  # fmt: skip
+    assert again(changed) == lock.sources[0]
+
+
+def test_the_resolver_sees_a_sources_own_requirements(tmp_path, bench):
+    lock = lock_of("flitty", origin_of(tmp_path, git_projects.FLIT), bench)
+    stand_ins = {source.name: write_stand_in(source, tmp_path) for source in lock.sources}
+    wheels = resolve_python(
+        requirements(lock.spec, stand_ins),
+        target=python_target(lock.spec, BASE),
+        index=lock.spec.index,
+    )
+    assert [wheel.name for wheel in wheels] == ["packaging"]
+    with pytest.raises(ResolutionError, match="flitty"):
+        resolve_python(
+            ["packaging<20", *requirements(lock.spec, stand_ins)],
+            target=python_target(lock.spec, BASE),
+            index=lock.spec.index,
+        )
+
+
+SPY = """\
+import json, os, pathlib, socket
+import setuptools
+found = {}
+for name, place in json.loads(os.environ["PLACES"]).items():
+    found[name] = os.path.exists(place)
+try:
+    socket.create_connection(("127.0.0.1", int(os.environ["PORT"])), 1)
+    found["network"] = True
+except OSError:
+    found["network"] = False
+found["home"] = os.listdir(os.path.expanduser("~"))
+found["env"] = sorted(os.environ)
+pathlib.Path("spy.py").write_text("FOUND = " + repr(found))
+setuptools.setup(name="spy", version="1", py_modules=["spy"])
+"""
+
+
+def test_a_hostile_build_sees_neither_network_nor_home_nor_files_of_others(
+    tmp_path, bench, workshop, monkeypatch
+):
+    import socket
+
+    monkeypatch.setenv("A_SECRET", "s3cret")
+    (tmp_path / "secret").write_text("x")
+    places = {
+        "secret": str(tmp_path / "secret"),
+        "store": str(bench.store.root),
+        "ssh": str(Path("~/.ssh").expanduser()),
+        "hosts": "/etc/hosts.allow",
+        "repository": str(Path(__file__).parents[2]),
+    }
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        env = {"PLACES": json.dumps(places), "PORT": str(listening.getsockname()[1])}
+        origin = origin_of(tmp_path, {"setup.py": SPY})
+        lock = lock_of("spy", origin, bench, build=SourceBuild(env=env))
+        built = build_sources(lock, workshop=workshop, bench=bench)
+    scope: dict = {}
+    exec(members(built, bench.store)["spy.py"], scope)
+    found = scope["FOUND"]
+    assert {name: found[name] for name in places} == dict.fromkeys(places, False)
+    assert not found["network"]
+    assert found["home"] == []
+    assert "A_SECRET" not in found["env"]
+
+
+def test_a_build_that_leaves_links_in_place_of_results_gives_away_nothing(
+    tmp_path, bench, workshop
+):
+    (tmp_path / "secret").write_text("x")
+    backend = f"""\
+import os
+def build_wheel(output, *_):
+    os.symlink({str(tmp_path / "secret")!r}, output + "/evil-1-py3-none-any.whl")
+    return "evil-1-py3-none-any.whl"
+def prepare_metadata_for_build_wheel(output, *_):
+    os.symlink({str(tmp_path)!r}, output + "/evil-1.dist-info")
+    return "evil-1.dist-info"
+"""
+    pyproject = '[build-system]\nrequires = []\nbuild-backend = "evil"\nbackend-path = ["."]\n'
+    origin = origin_of(tmp_path, {"evil.py": backend, "pyproject.toml": pyproject})
+    with pytest.raises(BuildError, match="without a name or a version"):
+        lock_of("evil", origin, bench)
+    spec = spec_of("evil", GitPackage(git=str(origin.path), branch="main"))
+    commit = origin.git("rev-parse", "HEAD")
+    source = GitSource(
+        name="evil", version="1", repository=str(origin.path), requested="main", commit=commit,
+        tree=origin.git("rev-parse", "HEAD^{tree}"),
+    )  # fmt: skip
+    lock = Lock(spec=spec, base=BASE, wheels=(), sources=(source,))
+    with pytest.raises(BuildError, match="which is not there"):
+        build_sources(lock, workshop=workshop, bench=bench)
+
+
+def test_metadata_that_changes_with_the_builder_is_refused(tmp_path, bench, workshop):
+    lock = lock_of("flitty", origin_of(tmp_path, git_projects.FLIT), bench)
+    changed = dataclasses.replace(lock.sources[0], requires_dist=("iniconfig",))
+    with pytest.raises(BuildError, match=r"\+ packaging>=24"):
+        build_sources(dataclasses.replace(lock, sources=(changed,)), workshop=workshop, bench=bench)
+
+
+def test_offline_without_the_build_environment(tmp_path, bench, workshop):
+    lock = lock_of("flitty", origin_of(tmp_path, git_projects.FLIT), bench)
+    other = Store(tmp_path / "other")
+    there = Bench(store=other, runtime=bench.runtime, progress=Silent(), offline=True)
+    with pytest.raises(NetworkError, match="the store lacks flit_core"):
+        build_sources(lock, workshop=workshop, bench=there)
