@@ -32,6 +32,8 @@ class Kind(enum.StrEnum):
     DEB = "deb"
     PACKAGE = "package"
     SETTING = "setting"
+    LAYER = "layer"
+    FILE = "file"
 
 
 class Why(enum.StrEnum):

@@ -26,6 +26,7 @@ _DOCUMENT_LIMIT = 64 << 20  # bytes; a large Debian's dpkg status has 10 MB
 _METADATA = re.compile(r"(?:.*/)?[^/]+\.(?:dist-info/METADATA|egg-info/PKG-INFO)")
 _ORIGIN = re.compile(r"(?:.*/)?[^/]+\.dist-info/direct_url\.json")
 _DPKG = re.compile(r"var/lib/dpkg/(?:status|status\.d/[^/.]+)")
+_LOCK = re.compile(r"usr/share/envbuilder/pylock\.[^/]+\.toml")
 _HOME = r"(?:root|home/[^/]+)/"
 _CACHES = {
     "pip": re.compile(rf"{_HOME}\.cache/pip/.*|tmp/pip-.*"),
@@ -76,6 +77,10 @@ class Contents:
         """List the packages that the documents name, sorted."""
         return tuple(sorted(set(_distributions(self.documents)), key=_order))
 
+    def lock_text(self) -> bytes | None:
+        """Give the lock that an image of ours carries, in its last layer; None elsewhere."""
+        return next((text for path, text in self.documents.items() if _LOCK.fullmatch(path)), None)
+
     def caches(self) -> dict[str, int]:
         """Add up the bytes that each tool's cache left behind, by tool."""
         found: dict[str, int] = {}
@@ -113,15 +118,21 @@ def stacked(layers: Iterable[Contents]) -> Contents:
     """Lay contents over each other, the lowest first, as an overlay mount shows them."""
     files: dict[str, File] = {}
     documents: dict[str, bytes] = {}
+    folders: set[str] = set()
     for layer in layers:
-        gone = set(layer.removed) | {
-            path for path, file in layer.files.items() if file.kind != "dir" and path in files
+        in_place_of_folder = {
+            path for path, file in layer.files.items() if path in folders and file.kind != "dir"
         }
+        gone = layer.removed | in_place_of_folder
         if gone or layer.emptied:
             files = {p: f for p, f in files.items() if not _is_hidden(p, gone, layer.emptied)}
-            documents = {p: documents[p] for p in documents if p in files}
         files |= layer.files
-        documents |= layer.documents
+        documents = {
+            path: text
+            for path, text in (documents | layer.documents).items()
+            if path in files and (path in layer.documents or path not in layer.files)
+        }
+        folders.update(parent for path in layer.files for parent in _parents(path))
     return Contents(files=files, documents=documents)
 
 
@@ -130,11 +141,18 @@ def cache_of(path: str) -> str | None:
     return next((tool for tool, pattern in _CACHES.items() if pattern.fullmatch(path)), None)
 
 
-def _is_hidden(path: str, gone: set[str], emptied: frozenset[str]) -> bool:
+def _is_hidden(path: str, gone: frozenset[str], emptied: frozenset[str]) -> bool:
     if path in gone or "" in emptied:
         return True
-    parents = [path[:end] for end, char in enumerate(path) if char == "/"]
-    return any(parent in gone or parent in emptied for parent in parents)
+    return any(parent in gone or parent in emptied for parent in _parents(path))
+
+
+def _parents(path: str) -> Iterator[str]:
+    end = path.rfind("/")
+    while end > 0:
+        path = path[:end]
+        yield path
+        end = path.rfind("/")
 
 
 def _content(tar: Untar, *, keep: bool, hashed: bool) -> tuple[Digest | None, bytes]:
@@ -169,7 +187,7 @@ def _normal(name: str) -> str:
 
 
 def _is_document(path: str) -> bool:
-    return any(pattern.fullmatch(path) for pattern in (_METADATA, _ORIGIN, _DPKG))
+    return any(pattern.fullmatch(path) for pattern in (_METADATA, _ORIGIN, _DPKG, _LOCK))
 
 
 def _distributions(documents: dict[str, bytes]) -> Iterator[Distribution]:

@@ -8,10 +8,9 @@ from contextlib import closing
 from typing import BinaryIO, cast
 
 from envbuilder.errors import BuildError, MismatchError
-from envbuilder.image import Image, Layer
-from envbuilder.layers.contents import Contents, scan, stacked
+from envbuilder.image import Layer
+from envbuilder.layers.contents import Contents, scan
 from envbuilder.layers.untar import untar_stream
-from envbuilder.progress import Progress
 
 from .blobs import stream_blob
 from .images import layer_descriptor
@@ -35,18 +34,6 @@ def scan_layer(repository: Repository, layer: Layer, *, hashed: bool = False) ->
         except BuildError as error:
             raise MismatchError(f"{repository}: {error.message}") from error
     return contents
-
-
-def read_contents(
-    repository: Repository, image: Image, progress: Progress, *, hashed: bool = False
-) -> Contents:
-    """Read every layer of ``image``, and say what the whole shows; raises as scan_layer does."""
-    layers = []
-    for layer in image.layers:
-        with progress.step("read", layer.title or str(layer.digest), total=layer.size) as step:
-            layers.append(scan_layer(repository, layer, hashed=hashed))
-            step.advance(layer.size)
-    return stacked(layers)
 
 
 class _Chunks(io.RawIOBase):

@@ -11,13 +11,14 @@ from envbuilder.evidence.read import is_signed, read_evidence
 from envbuilder.evidence.statements import NAMES
 from envbuilder.image import Image, Layer
 from envbuilder.lock import Lock, Seal
+from envbuilder.open_image import in_registry
 from envbuilder.progress import Progress
 from envbuilder.reference import Digest, ImageRef
 from envbuilder.registry.client import Client
 from envbuilder.registry.images import read_image
 from envbuilder.registry.manifests import Manifest, Platform
 from envbuilder.registry.repository import Repository
-from envbuilder.registry.streams import read_contents, scan_layer
+from envbuilder.registry.streams import scan_layer
 
 from .content import compare_content, unproven
 from .findings import Finding, Level, Status, Verdict
@@ -181,7 +182,7 @@ class _Verification:
             self._excuse()
             return
         try:
-            contents = read_contents(self.repository, self.image, self.progress)
+            contents = in_registry(self.repository, self.image).contents(self.progress)
         except MismatchError as error:
             self._add(Level.PACKAGES, "layers", Status.MISMATCH, error.message)
         except NetworkError as error:

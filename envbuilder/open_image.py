@@ -1,0 +1,127 @@
+"""Open an image wherever it is: a layout folder, an archive, Docker, or a registry.
+
+Only manifest and config are read at once; layers are read when they are asked for.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import MissingToolError, UsageError
+from .image import Image, Layer
+from .layers.contents import Contents, scan, stacked
+from .layers.untar import untar
+from .layout import load
+from .progress import Progress
+from .reference import ImageRef
+from .registry.client import Client
+from .registry.images import fetch_image
+from .registry.manifests import Platform
+from .registry.repository import Repository
+from .registry.streams import scan_layer
+
+_DOCKER = "docker:"
+_LAYOUT = "oci:"
+_DOCKER_SECONDS = 1800
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenedImage:
+    """An image, and how to look into its layers; ``name`` is what the user called it."""
+
+    name: str
+    image: Image
+    scan_layer: Callable[[Layer, bool], Contents]
+
+    def contents(self, progress: Progress, *, hashed: bool = False) -> Contents:
+        """Read all layers, and say what the whole shows; ``hashed`` as in ``contents.scan``."""
+        layers = []
+        for layer in self.image.layers:
+            title = layer.title or str(layer.digest)
+            with progress.step("read", title, total=layer.size) as step:
+                layers.append(self.scan_layer(layer, hashed))
+                step.advance(layer.size)
+        return stacked(layers)
+
+
+@contextmanager
+def open_image(where: str, platform: str) -> Iterator[OpenedImage]:
+    """Open ``oci:DIR``, ``PATH.tar``, ``docker:NAME`` or a registry's ``HOST/NAME:TAG``.
+
+    Raises UsageError where there is no such image, NetworkError, MissingToolError.
+    """
+    if where.startswith(_LAYOUT):
+        yield _in_layout(where, Path(where.removeprefix(_LAYOUT)), platform)
+    elif where.startswith(_DOCKER):
+        with tempfile.TemporaryDirectory(prefix="envbuilder-") as folder:
+            archive = Path(folder) / "image.tar"
+            _save(where.removeprefix(_DOCKER), archive)
+            yield _in_archive(where, archive, Path(folder) / "layout", platform)
+    elif where.endswith(".tar"):
+        with tempfile.TemporaryDirectory(prefix="envbuilder-") as folder:
+            yield _in_archive(where, Path(where), Path(folder), platform)
+    else:
+        ref = ImageRef.parse(where)
+        with Client.from_environment() as client:
+            image = fetch_image(client, ref, Platform.parse(platform))
+            yield in_registry(client.repository(ref), image)
+
+
+def in_registry(repository: Repository, image: Image) -> OpenedImage:
+    """Open an image in a registry; its layers are streamed, and stored nowhere."""
+    return OpenedImage(
+        name=f"{repository}@{image.digest}",
+        image=image,
+        scan_layer=lambda layer, hashed: scan_layer(repository, layer, hashed=hashed),
+    )
+
+
+def _in_layout(name: str, folder: Path, platform: str) -> OpenedImage:
+    image, blobs = load(folder, platform)
+
+    def look(layer: Layer, hashed: bool) -> Contents:  # noqa: FBT001 (a Callable has no names)
+        path = blobs / layer.digest.hex
+        if not path.is_file():
+            raise UsageError(f"{name} lacks the blob of layer {layer.digest}")
+        with untar(path, layer.media_type, layer.diff_id) as tar:
+            return scan(tar, hashed=hashed)
+
+    return OpenedImage(name=name, image=image, scan_layer=look)
+
+
+def _in_archive(name: str, archive: Path, folder: Path, platform: str) -> OpenedImage:
+    """Unpack an archive of a layout; its members are checked by Python's ``data`` filter."""
+    try:
+        with tarfile.open(archive) as tar:
+            tar.extractall(folder, filter="data")
+    except (OSError, tarfile.TarError) as error:
+        raise UsageError(f"cannot read the image archive {archive}: {error}") from error
+    if not (folder / "index.json").is_file():
+        raise UsageError(
+            f"{name} is no OCI archive: it has no index.json",
+            hint="Docker 25 and later write one; older ones only their own format",
+        )
+    return _in_layout(name, folder, platform)
+
+
+def _save(name: str, archive: Path) -> None:
+    command = ["docker", "image", "save", "--output", str(archive), name]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=_DOCKER_SECONDS, check=False
+        )
+    except FileNotFoundError as error:
+        raise MissingToolError(
+            "docker is not installed", hint="name an image layout (oci:DIR) or an archive instead"
+        ) from error
+    if done.returncode != 0:
+        raise UsageError(
+            f"Docker does not give the image {name}: {done.stderr.strip()[-300:]}",
+            hint="docker image ls shows what there is",
+        )

@@ -1,0 +1,127 @@
+"""What layers hold, and what a stack of them shows."""
+
+import io
+import json
+
+import pytest
+
+from envbuilder.layers.contents import Contents, Distribution, cache_of, scan, stacked
+from envbuilder.layers.untar import untar_stream
+from envbuilder.reference import Digest
+from tests.servers.samples import tar_of
+
+PLAIN = "application/vnd.oci.image.layer.v1.tar"
+
+
+def layer(files: dict[str, bytes], *, hashed: bool = False) -> Contents:
+    tar = tar_of(files)
+    with untar_stream(io.BytesIO(tar), PLAIN, Digest.of(tar), "x") as opened:
+        return scan(opened, hashed=hashed)
+
+
+def test_files_are_listed_with_size_and_mode():
+    found = layer({"./a/b": b"123", "/c": b""}).files
+    assert {path: (file.kind, file.size, file.mode) for path, file in found.items()} == {
+        "a/b": ("file", 3, 0o644),
+        "c": ("file", 0, 0o644),
+    }
+
+
+def test_files_are_hashed_where_that_is_asked_for():
+    assert layer({"a": b"123"}, hashed=True).files["a"].sha256 == Digest.of(b"123")
+    assert layer({"a": b"123"}).files["a"].sha256 is None
+
+
+def test_whiteouts_hide_what_lies_below():
+    shown = stacked(
+        [
+            layer({"a/x": b"1", "a/y/z": b"1", "b/x": b"1", "c": b"1"}),
+            layer({"a/.wh.y": b"", "b/.wh..wh..opq": b"", "b/new": b"1", ".wh.c": b""}),
+        ]
+    )
+    assert sorted(shown.files) == ["a/x", "b/new"]
+
+
+def test_a_whiteout_does_not_reach_its_own_layer_or_those_above():
+    shown = stacked([layer({"a": b"1"}), layer({".wh.a": b""}), layer({"a": b"2"})])
+    assert shown.files["a"].size == 1
+
+
+def test_a_file_in_place_of_a_folder_hides_it():
+    shown = stacked([layer({"a/x": b"1"}), layer({"a": b"1"})])
+    assert "a/x" in layer({"a/x": b"1"}).files
+    assert sorted(shown.files) == ["a"]
+
+
+def test_a_name_that_only_starts_alike_stays():
+    shown = stacked([layer({"ab/x": b"1", "a/x": b"1"}), layer({".wh.a": b""})])
+    assert sorted(shown.files) == ["ab/x"]
+
+
+def test_python_packages_and_their_commits():
+    origin = {"url": "x", "vcs_info": {"vcs": "git", "commit_id": "c0ffee"}}
+    found = layer(
+        {
+            "opt/Foo_Bar-1.0.dist-info/METADATA": b"Name: Foo_Bar\nVersion: 1.0\n\nName: no\n",
+            "opt/Foo_Bar-1.0.dist-info/direct_url.json": json.dumps(origin).encode(),
+            "opt/old.egg-info/PKG-INFO": b"Name: old\nVersion: 2\n",
+            "opt/broken-1.dist-info/METADATA": b"\xff\xfe\x00",
+            "opt/METADATA": b"Name: not-installed\nVersion: 1\n",
+        }
+    )
+    assert found.distributions() == (
+        Distribution(kind="python", name="foo-bar", version="1.0", commit="c0ffee"),
+        Distribution(kind="python", name="old", version="2"),
+    )
+
+
+@pytest.mark.parametrize("origin", [b"", b"{", b"[]", b'{"vcs_info": 1}', b'{"dir_info": {}}'])
+def test_a_package_from_elsewhere_has_no_commit(origin):
+    folder = "opt/x-1.dist-info"
+    files = {f"{folder}/METADATA": b"Name: x\nVersion: 1\n", f"{folder}/direct_url.json": origin}
+    (found,) = layer(files).distributions()
+    assert found.commit == ""
+
+
+def test_debian_packages_that_are_installed():
+    status = (
+        b"Package: a\nStatus: install ok installed\nVersion: 1:2-3\nDescription: x\n y\n\n"
+        b"Package: b\nStatus: deinstall ok config-files\nVersion: 1\n\n"
+    )
+    found = layer({"var/lib/dpkg/status": status, "var/lib/dpkg/status-old": status})
+    assert found.distributions() == (Distribution(kind="deb", name="a", version="1:2-3"),)
+
+
+def test_distroless_images_have_one_status_file_for_each_package():
+    text = b"Package: base-files\nVersion: 12\n"
+    found = layer({"var/lib/dpkg/status.d/base-files": text})
+    assert found.distributions() == (Distribution(kind="deb", name="base-files", version="12"),)
+
+
+@pytest.mark.parametrize(
+    ("path", "tool"),
+    [
+        ("root/.cache/pip/http/a", "pip"),
+        ("home/me/.cache/uv/x", "uv"),
+        ("root/.cache/huggingface/hub/x", "huggingface"),
+        ("var/lib/apt/lists/deb.example_dists_Packages", "apt"),
+        ("var/lib/apt/lists/lock", None),
+        ("var/cache/apt/archives/x_1_amd64.deb", "apt"),
+        ("var/cache/apt/pkgcache.bin", "apt"),
+        ("opt/conda/pkgs/x.conda", "conda"),
+        ("opt/venv/lib/pip/x", None),
+        ("root/.cache/other", None),
+    ],
+)
+def test_caches_are_known_by_their_place(path, tool):
+    assert cache_of(path) == tool
+
+
+def test_the_bytes_of_caches_are_added_up():
+    found = layer({"root/.cache/pip/a": b"123", "root/.cache/pip/b": b"4", "root/x": b"5"})
+    assert found.caches() == {"pip": 4}
+
+
+def test_an_image_of_ours_carries_its_lock():
+    assert layer({"usr/share/envbuilder/pylock.a.toml": b"lock"}).lock_text() == b"lock"
+    assert layer({"usr/share/pylock.a.toml": b"lock"}).lock_text() is None
