@@ -1,0 +1,254 @@
+"""Look at the machine: what envbuilder can do here, and what to do about the rest.
+
+Each check tries the thing itself where it can, since version numbers promise what a host then
+refuses. Checks never raise for what they find missing: that is a finding.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from .errors import EnvbuilderError, SmokeError
+from .image import Image
+from .layers.store import Store
+from .reference import ImageRef
+from .registry.client import Client
+from .resolve.python import PythonTarget
+from .resolve.releases import releases
+from .runtime import Command, cdi
+from .runtime.cgroup import memory_cgroup
+from .runtime.docker import connect
+from .runtime.oci import PreparedTrees, find_program, find_runtime
+from .spec import Index
+
+Status = Literal["ok", "warn", "missing"]
+
+_PATIENCE = 20.0  # seconds that a program may take to tell its version
+_ROOM = 30 << 30  # bytes: the GPU example's wheels, layers and unpacked trees
+_REPRODUCIBLE = (26,)  # first Docker Engine whose BuildKit can rewrite timestamps
+_DRIVER = Path("/proc/driver/nvidia/version")
+_NO_USER_NAMESPACES = {  # what to write where this file holds that
+    Path("/proc/sys/user/max_user_namespaces"): ("0", "sysctl user.max_user_namespaces=15000"),
+    Path("/proc/sys/kernel/unprivileged_userns_clone"): (
+        "0",
+        "sysctl kernel.unprivileged_userns_clone=1",
+    ),
+    Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns"): (
+        "1",
+        "sysctl kernel.apparmor_restrict_unprivileged_userns=0",
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that was looked at.
+
+    "missing" stops some command, "warn" makes one slower, weaker or unavailable in part; both come
+    with ``advice``: what to run or set.
+    """
+
+    name: str
+    status: Status
+    detail: str
+    advice: str = ""
+
+
+def examine(store: Store, *, images: Iterable[ImageRef] = ()) -> tuple[Finding, ...]:
+    """Look at this machine and return what was found, in a fixed order.
+
+    ``images`` are references whose registries must answer, such as the bases of the specs.
+    """
+    checks: list[Callable[[], Finding]] = [
+        lambda: oci_runtime(store),
+        memory_limits,
+        user_namespaces,
+        lambda: docker_engine(store),
+        buildx,
+        nvidia_driver,
+        gpu_devices,
+        lambda: disk(store),
+        lambda: program("git", needed_for="git sources", advice="apt-get install git"),
+        lambda: program(
+            "apt-get", needed_for="Debian bases and system packages", advice="use Debian or Ubuntu"
+        ),
+        lambda: program(
+            "mmdebstrap", needed_for="Debian bases", advice="apt-get install mmdebstrap uidmap"
+        ),
+        package_index,
+        *((lambda image=image: registry(image)) for image in images),
+    ]
+    with ThreadPoolExecutor(len(checks)) as pool:
+        return tuple(pool.map(lambda check: check(), checks))
+
+
+def oci_runtime(store: Store) -> Finding:
+    """Start a container of nothing: only its program is missing where all else is well."""
+    name = "container runtime"
+    try:
+        runtime = find_runtime(store)
+        with store.scratch() as empty:
+            image = Image(manifest=b"{}", config=b"{}", layers=())
+            bare = PreparedTrees(runtime=runtime, image=image, trees=(empty.absolute(),))
+            bare.run(Command(args=("/nothing",), timeout=60))
+    except SmokeError:
+        who = "as root" if os.geteuid() == 0 else "without root"
+        return Finding(name=name, status="ok", detail=f"{runtime.name} works here {who}")
+    except EnvbuilderError as error:
+        return _problem(name, error)
+    return Finding(
+        name=name,
+        status="missing",
+        detail=f"{runtime.name} started a program that is not there",
+        advice="reinstall it: apt-get install --reinstall crun",
+    )
+
+
+def memory_limits() -> Finding:
+    """Make a memory cgroup and remove it."""
+    with memory_cgroup(1 << 30) as cgroup:
+        if cgroup is not None:
+            return Finding(name="memory limits", status="ok", detail="by cgroup, for all processes")
+    return Finding(
+        name="memory limits",
+        status="warn",
+        detail="no cgroup may be made here: limits hold for each process by itself",
+        advice="run as root, or in a session of systemd, which delegates cgroups",
+    )
+
+
+def user_namespaces() -> Finding:
+    """Read whether the kernel lets users who are not root run containers."""
+    for file, (bad, advice) in _NO_USER_NAMESPACES.items():
+        if file.exists() and file.read_text().strip() == bad:
+            return Finding(
+                name="rootless containers", status="warn", detail=f"{file} is {bad}", advice=advice
+            )
+    return Finding(name="rootless containers", status="ok", detail="user namespaces are allowed")
+
+
+def docker_engine(store: Store) -> Finding:
+    """Ask the engine for its version; it is needed for nothing but ``--engine docker``."""
+    name = "Docker Engine"
+    try:
+        version = connect(store).client.version()["Version"]
+    except EnvbuilderError as error:
+        return _problem(name, error, status="warn")
+    if tuple(int(part) for part in version.split(".")[:1]) < _REPRODUCIBLE:
+        return Finding(
+            name=name,
+            status="warn",
+            detail=f"{version}: its BuildKit cannot rewrite timestamps, so builds differ each time",
+            advice="install Docker 26 or later, or pass --builder with BuildKit 0.13 or later",
+        )
+    return Finding(name=name, status="ok", detail=version)
+
+
+def buildx() -> Finding:
+    """Ask the docker command for its BuildKit front end."""
+    name = "docker buildx"
+    found = _output("docker", "buildx", "version")
+    if found is not None:
+        return Finding(name=name, status="ok", detail=" ".join(found.split()[1:2]) or found)
+    return Finding(
+        name=name,
+        status="warn",
+        detail="not installed; --engine docker needs it",
+        advice="apt-get install docker-buildx (Debian 13), or docker-buildx-plugin from Docker",
+    )
+
+
+def nvidia_driver() -> Finding:
+    """Read the version of the loaded NVIDIA driver."""
+    if not _DRIVER.exists():
+        return Finding(
+            name="NVIDIA driver",
+            status="warn",
+            detail="none is loaded: smoke checks run on the CPU",
+            advice="install the driver where this machine has a GPU",
+        )
+    return Finding(
+        name="NVIDIA driver", status="ok", detail=_DRIVER.read_text().splitlines()[0].strip()
+    )
+
+
+def gpu_devices() -> Finding:
+    """Look for the CDI files that describe the GPUs to containers."""
+    name = "GPUs in containers"
+    try:
+        edits = cdi.nvidia_devices()
+    except EnvbuilderError as error:
+        return _problem(name, error, status="missing" if _DRIVER.exists() else "warn")
+    nodes = sum(len(edit.get("deviceNodes") or ()) for edit in edits)
+    return Finding(name=name, status="ok", detail=f"{nodes} device nodes by CDI")
+
+
+def disk(store: Store) -> Finding:
+    """Compare the free space around the store with what a GPU environment takes."""
+    place = next(path for path in (store.root, *store.root.absolute().parents) if path.exists())
+    free = shutil.disk_usage(place).free
+    detail = f"{free / 1e9:.0f} GB free for the store {store.root}"
+    if free < _ROOM:
+        advice = "`envbuilder cache prune`, or set ENVBUILDER_CACHE to a larger disk"
+        return Finding(name="disk", status="warn", detail=detail, advice=advice)
+    return Finding(name="disk", status="ok", detail=detail)
+
+
+def program(name: str, *, needed_for: str, advice: str) -> Finding:
+    """Ask a program for its version."""
+    found = _output(str(find_program(name) or name), "--version")
+    if found is None:
+        detail = f"not installed; {needed_for} need it"
+        return Finding(name=name, status="missing", detail=detail, advice=advice)
+    return Finding(name=name, status="ok", detail=found)
+
+
+def package_index() -> Finding:
+    """Ask the configured package indexes for something that every index has."""
+    target = PythonTarget(python=platform.python_version()[:4], platform="linux/amd64")
+    try:
+        newest = releases("pip", target=target, index=Index())[-1].version
+    except EnvbuilderError as error:
+        return _problem("Python package index", error)
+    return Finding(name="Python package index", status="ok", detail=f"answers; pip {newest}")
+
+
+def registry(image: ImageRef) -> Finding:
+    """Ask a registry for an image, by one HEAD request."""
+    name = f"registry {image.registry}"
+    try:
+        with Client.from_environment() as client:
+            digest = client.repository(image).find(image.digest or image.tag or "latest")
+    except EnvbuilderError as error:
+        return _problem(name, error)
+    if digest is None:
+        return Finding(
+            name=name,
+            status="missing",
+            detail=f"answers, but does not have {image}",
+            advice="check the name, or log in with `docker login`",
+        )
+    return Finding(name=name, status="ok", detail=f"has {image}")
+
+
+def _problem(name: str, error: EnvbuilderError, *, status: Status = "missing") -> Finding:
+    return Finding(name=name, status=status, detail=error.message, advice=error.hint)
+
+
+def _output(*command: str) -> str | None:
+    """Return the first line that a program prints, None where it is missing or fails."""
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=_PATIENCE, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return next(iter(done.stdout.splitlines()), "")
