@@ -21,7 +21,7 @@ from .spec import to_builtins
 Needs = Mapping[str, tuple[Requirement, ...]]
 """For each package of a lock (canonical name) the requirements of its that apply there."""
 
-_ELSEWHERE = {"packages", "python", "base", "system"}  # parts of a spec that show as other kinds
+_ELSEWHERE = {"packages", "python", "base"}  # parts of a spec that show as other kinds
 
 
 class Kind(enum.StrEnum):
@@ -113,6 +113,9 @@ def _base(old: Lock, new: Lock) -> Iterator[Change]:
     if before != after:
         why = Why.ASKED if old.spec.base != new.spec.base else Why.DRIFTED
         yield Change(kind=Kind.BASE, name="base", old=before, new=after, why=why)
+    elif old.spec.base != new.spec.base:
+        texts = [_json(to_builtins(lock.spec)["base"]) for lock in (old, new)]
+        yield Change(kind=Kind.BASE, name="base", old=texts[0], new=texts[1], why=Why.ASKED)
 
 
 def _base_text(base: DebianBase | ImageBase) -> str:
@@ -150,12 +153,22 @@ def _packages(old: Lock, new: Lock, known: Known | None) -> Iterator[Change]:
     for name in sorted(before.keys() | after.keys()):
         was, now = before.get(name), after.get(name)
         if _identity(was) == _identity(now):
+            yield from _pin_alone(name, old, new)
             continue
         texts = [_shown(each) if each is not None else None for each in (was, now)]
         if texts[0] == texts[1]:  # the same version as another file
             texts = [_file(each) for each in (was, now)]
         change = Change(kind=Kind.PACKAGE, name=name, old=texts[0], new=texts[1])
         yield _explained(change, old, new, known)
+
+
+def _pin_alone(name: str, old: Lock, new: Lock) -> Iterator[Change]:
+    """Tell of a pin in the spec that changed and moved nothing."""
+    was, now = _pin(old, name), _pin(new, name)
+    if was != now:
+        yield Change(
+            kind=Kind.SETTING, name=f"pin of {name}", old=was, new=now, why=Why.ASKED
+        )  # fmt: skip
 
 
 def _identity(artifact: Wheel | GitSource | None) -> object:
@@ -196,12 +209,15 @@ def _explained(change: Change, old: Lock, new: Lock, known: Known | None) -> Cha
     return because(Why.DRIFTED)
 
 
-def _pin(lock: Lock, name: str) -> object:
-    """Give what the spec says about a package; its key may carry extras."""
-    pins = lock.spec.packages.items()
-    return next(
-        ((key, pin) for key, pin in pins if canonicalize_name(Requirement(key).name) == name), None
+def _pin(lock: Lock, name: str) -> str | None:
+    """Give what the spec says about a package, in one line; its key may carry extras."""
+    pins = to_builtins(lock.spec)["packages"].items()
+    texts = (
+        f"{key}: {pin if isinstance(pin, str) else _json(pin)}"
+        for key, pin in pins
+        if canonicalize_name(Requirement(key).name) == name
     )
+    return next(texts, None)
 
 
 def _forcing(name: str, old: Lock, new: Lock, known: Known) -> set[str]:

@@ -10,7 +10,7 @@ import json
 import os
 import tempfile
 import tomllib
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
 from types import UnionType
@@ -216,8 +216,13 @@ def _plain(value: object) -> Any:  # noqa: ANN401 - TOML tables of any shape
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
     if is_dataclass(value):
-        named = ((field.name, getattr(value, field.name)) for field in fields(value))
-        return {name: _plain(item) for name, item in named if item is not None and item != ()}
+        named = ((field, getattr(value, field.name)) for field in fields(value))
+        # What is left out comes back as its default; an empty tuple without one must be said.
+        return {
+            field.name: _plain(item)
+            for field, item in named
+            if item is not None and (item != () or field.default is MISSING)
+        }
     return value
 
 

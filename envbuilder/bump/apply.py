@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
@@ -27,13 +27,13 @@ _SUITE = re.compile(r"[a-z]+")
 class Request:
     """A document with the wishes written in.
 
-    ``release`` are the names to let go when locking; ``repin`` the keys in ``packages`` that were
-    loosened to ``*`` and get ``==`` what the resolution finds.
+    ``release`` are the names to let go when locking; ``repin`` are the packages, by name, whose
+    key in ``packages`` was loosened to ``*`` and gets ``==`` what the resolution finds.
     """
 
     document: Document
     release: frozenset[str] = frozenset()
-    repin: tuple[str, ...] = ()
+    repin: Mapping[str, str] = field(default_factory=dict)
 
 
 def apply_pins(
@@ -97,7 +97,7 @@ def _package(request: Request, spec: Spec, pin: Pin, lock: Lock) -> Request:
     current = spec.packages[key]
     if isinstance(current, str) and _is_exact(current):
         edited = set_scalar(request.document, path, "*")
-        request = replace(request, document=edited, repin=(*request.repin, key))
+        request = replace(request, document=edited, repin={**request.repin, pin.name: key})
     return _release(request, pin.name)
 
 

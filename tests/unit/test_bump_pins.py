@@ -115,7 +115,7 @@ def test_changes_one_place(pin: str, before: str, after: str) -> None:
 def test_the_newest_that_resolves_is_let_go_and_pinned_again() -> None:
     request = bump("torch", "vllm")
     assert request.release == {"torch", "vllm"}
-    assert request.repin == ("torch", "vllm[audio]")
+    assert request.repin == {"torch": "torch", "vllm": "vllm[audio]"}
     assert request.document.value["packages"]["torch"] == "*"
 
 
@@ -124,7 +124,7 @@ def test_what_the_spec_leaves_open_is_only_let_go(pin: str) -> None:
     request = bump(pin)
     assert request.document.text == SPEC
     assert request.release == {"system" if pin == "base" else pin}
-    assert request.repin == ()
+    assert request.repin == {}
 
 
 def test_several_pins_add_up() -> None:

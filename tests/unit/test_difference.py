@@ -103,7 +103,10 @@ def test_system_packages() -> None:
 def test_another_base_forces_its_packages() -> None:
     old = lock({}, pins={}, debs={"libc6": "1"})
     new = lock({}, pins={}, debs={"libc6": "2"}, system={"packages": ["ffmpeg"]})
-    assert [c.why for c in compare(old, new)] == [Why.FORCED]
+    assert [(c.kind, c.why) for c in compare(old, new)] == [
+        (Kind.DEB, Why.FORCED),
+        (Kind.SETTING, Why.ASKED),
+    ]
 
 
 def test_an_image_base_that_moved_under_its_tag_drifted() -> None:
@@ -141,3 +144,9 @@ def test_new_layers_are_those_with_other_content() -> None:
 def test_names_versions_for_people() -> None:
     both = lock({"six": "1.16"}, sources=(source("vllm", "a" * 40),))
     assert package_versions(both) == {"six": "1.16", "vllm": "1.0@aaaaaaaaaaaa"}
+
+
+def test_a_pin_that_moves_nothing_is_a_change_too() -> None:
+    old, new = lock({"six": "1"}), lock({"six": "1"}, pins={"six": ">=1"})
+    (change,) = compare(old, new)
+    assert (change.kind, change.old, change.new) == (Kind.SETTING, "six: ==1", "six: >=1")

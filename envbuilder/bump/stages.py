@@ -1,0 +1,74 @@
+"""What a bump or a bisection needs done, as functions from value to value.
+
+They write nothing beside the spec. Tests put a pure oracle in their place; :func:`real_stages`
+makes them of the pipeline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from envbuilder.assemble import seal
+from envbuilder.difference import Needs
+from envbuilder.layers.store import Store
+from envbuilder.ledger import Entry
+from envbuilder.lock import Lock
+from envbuilder.pipeline import Options, Outcome, ledger_entry, make_image, smoke_image
+from envbuilder.progress import Progress
+from envbuilder.resolve.address import Address
+from envbuilder.resolve.mirror import Mirror
+from envbuilder.resolve.needs import read_needs
+from envbuilder.resolve.releases import Release, releases
+from envbuilder.resolve.resolve import python_target, resolve
+from envbuilder.runtime import Runtime
+from envbuilder.spec import GitPackage, Spec
+
+from .git_pins import AskRefs, Refs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stages:
+    """``resolve(spec, previous, release)``, ``build(lock)`` with its smoke test, and look-ups.
+
+    ``releases(name, lock)`` lists what the indexes have of a package for the lock's platform.
+    """
+
+    resolve: Callable[[Spec, Lock, frozenset[str]], Lock]
+    build: Callable[[Lock], Outcome]
+    entry: Callable[[Outcome], Entry]
+    needs: Callable[[Lock], Needs]
+    releases: Callable[[str, Lock], tuple[Release, ...]]
+    refs: AskRefs
+
+
+def real_stages(
+    *, store: Store, progress: Progress, runtime: Runtime, options: Options | None = None
+) -> Stages:
+    """Make the stages of the pipeline's parts."""
+    chosen = options or Options()
+
+    def build(lock: Lock) -> Outcome:
+        image = make_image(lock, store=store, progress=progress, options=chosen)
+        report = smoke_image(
+            lock, image, store=store, runtime=runtime, progress=progress, offline=chosen.offline
+        )
+        sealed = seal(lock, image, engine="embedded")
+        return Outcome(lock=sealed, image=image, report=report)
+
+    def ask_refs(_: str, package: GitPackage) -> Refs:
+        found = Mirror(Address.parse(package.git), store=store, progress=progress).refs
+        return Refs(heads=found.heads, tags=found.tags)
+
+    return Stages(
+        resolve=lambda spec, previous, release: resolve(
+            spec, store=store, progress=progress, previous=previous, release=release
+        ),
+        build=build,
+        entry=lambda outcome: ledger_entry(outcome, runtime=runtime.name),
+        needs=lambda lock: read_needs(lock, store=store),
+        releases=lambda name, lock: releases(
+            name, target=python_target(lock.spec, lock.base), index=lock.spec.index
+        ),
+        refs=ask_refs,
+    )

@@ -1,0 +1,93 @@
+"""A pure world in which environments resolve, build and pass or fail: what bumps are tested on."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+from envbuilder.assemble import seal
+from envbuilder.bump.git_pins import Refs
+from envbuilder.bump.stages import Stages
+from envbuilder.errors import ResolutionError
+from envbuilder.image import Image, Layer, canonical_json
+from envbuilder.ledger import Entry, now
+from envbuilder.lock import Lock, spec_checksum
+from envbuilder.lock_file import lock_checksum
+from envbuilder.pipeline import Outcome
+from envbuilder.reference import Digest
+from envbuilder.resolve.releases import Release
+from envbuilder.smoke import Report
+from envbuilder.smoke.report import Check, Status
+from envbuilder.spec import Spec
+from tests.unit.locks import wheel
+
+
+@dataclass
+class World:
+    """``index`` maps name -> version -> its requirements; ``good`` judges a lock's versions."""
+
+    index: Mapping[str, Mapping[str, str]]
+    good: Callable[[dict[str, str]], bool] = lambda _: True
+    built: list[dict[str, str]] = field(default_factory=list)
+
+    def stages(self) -> Stages:
+        return Stages(
+            resolve=self.resolve,
+            build=self.build,
+            entry=self.entry,
+            needs=lambda lock: {w.name: self.requires(w.name, w.version) for w in lock.wheels},
+            releases=lambda name, _: tuple(Release(version=v) for v in self.index.get(name, ())),
+            refs=lambda _name, _pin: Refs(heads={}, tags={}),
+        )
+
+    def requires(self, name: str, version: str) -> tuple[Requirement, ...]:
+        text = self.index[name][version]
+        return tuple(Requirement(each) for each in text.split(", ") if each)
+
+    def resolve(self, spec: Spec, previous: Lock, release: frozenset[str]) -> Lock:
+        """Take held versions where they fit, else the newest; raise where nothing fits."""
+        held = {w.name: w.version for w in previous.wheels if w.name not in release}
+        chosen: dict[str, str] = {}
+        wanted = [*spec.requirements]
+        while wanted:
+            requirement = wanted.pop(0)
+            name = canonicalize_name(requirement.name)
+            if name in chosen:
+                if chosen[name] not in requirement.specifier:
+                    raise ResolutionError(f"{requirement} clashes with {name} {chosen[name]}")
+                continue
+            fitting = [v for v in self.index.get(name, ()) if v in requirement.specifier]
+            if not fitting:
+                raise ResolutionError(f"no version of {requirement}")
+            newest = max(fitting, key=Version)
+            chosen[name] = held[name] if held.get(name) in fitting else newest
+            wanted += self.requires(name, chosen[name])
+        wheels = tuple(sorted(wheel(*item) for item in chosen.items()))
+        return replace(previous, spec=spec, wheels=wheels, seal=None)
+
+    def build(self, lock: Lock) -> Outcome:
+        versions = {each.name: each.version for each in lock.wheels}
+        self.built.append(versions)
+        layers = tuple(
+            Layer(digest=w.sha256, size=w.size, diff_id=w.sha256, title=f"{w.name} {w.version}")
+            for w in lock.wheels
+        )
+        config = canonical_json({"rootfs": {"diff_ids": [str(each.diff_id) for each in layers]}})
+        manifest = canonical_json({"config": str(Digest.of(config))})
+        image = Image(manifest=manifest, config=config, layers=layers)
+        status = Status.PASS if self.good(versions) else Status.FAIL
+        check = Check(name="tokens.video", status=status, expected="729", actual="16384")
+        report = Report(subject=lock.spec.name, verdict=status, summary="1 check", checks=(check,))
+        return Outcome(lock=seal(lock, image, engine="embedded"), image=image, report=report)
+
+    def entry(self, outcome: Outcome) -> Entry:
+        return Entry(
+            time=now(),
+            spec=spec_checksum(outcome.lock.spec),
+            lock=lock_checksum(outcome.lock),
+            image=outcome.image.digest,
+            engine="embedded",
+            good=outcome.good,
+        )

@@ -1,0 +1,201 @@
+"""A bump from end to end, in a pure world: what is written when, and what is said."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from envbuilder import ledger
+from envbuilder.bump.pins import parse_pin
+from envbuilder.bump.run import Bumped, bump, propose
+from envbuilder.bump.transaction import transaction
+from envbuilder.difference import Why
+from envbuilder.errors import BuildError, LockError, ResolutionError, UsageError
+from envbuilder.keep import recall
+from envbuilder.layers.store import Store
+from envbuilder.lock_file import lock_path, read_lock, write_lock
+from envbuilder.progress import Silent
+from envbuilder.spec_file import load
+from tests.unit.locks import lock
+from tests.unit.oracle import World
+
+INDEX = {
+    "transformers": {
+        "4.52.4": "tokenizers<0.22",
+        "4.53.3": "tokenizers<0.22",
+        "4.54.0": "tokenizers>=0.22",
+        "4.55.0": "missing",
+    },
+    "tokenizers": {"0.21": "", "0.22": ""},
+    "six": {"1.16": "", "1.17": ""},
+}
+SPEC = """\
+version: 1
+name: omni
+python: "3.12"
+base: {debian: trixie}
+packages:
+  transformers: "==4.52.4"   # the last one that counts right
+  six: "*"
+"""
+
+
+class Place:
+    """An environment on disk, locked and known to be good."""
+
+    def __init__(self, folder: Path, world: World) -> None:
+        self.spec = folder / "lockfiles" / "omni.yaml"
+        self.store = Store(folder / "store")
+        self.world = world
+        self.spec.parent.mkdir()
+        self.spec.write_text(SPEC)
+        empty = lock({})
+        first = world.resolve(load(self.spec), empty, frozenset())
+        outcome = world.build(first)
+        world.built.clear()
+        write_lock(lock_path(self.spec), outcome.lock)
+        ledger.append(ledger.ledger_path(self.spec), world.entry(outcome))
+
+    def files(self) -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in self.spec.parent.iterdir()}
+
+    def bump(self, *pins: str) -> Bumped:
+        return bump(
+            self.spec,
+            [parse_pin(pin) for pin in pins],
+            stages=self.world.stages(),
+            store=self.store,
+            progress=Silent(),
+        )
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    index = {**INDEX, "six": {"1.16": ""}}
+    made = Place(tmp_path, World(index))
+    made.world.index = INDEX
+    return made
+
+
+def test_green_is_kept_and_recorded(place: Place) -> None:
+    done = place.bump("transformers==4.53.3")
+    assert done.failed is None
+    assert place.spec.read_text() == SPEC.replace("4.52.4", "4.53.3")
+    locked = read_lock(lock_path(place.spec))
+    assert locked.spec == load(place.spec)
+    assert locked.seal is not None
+    entries, _ = ledger.read(ledger.ledger_path(place.spec))
+    assert len(entries) == 2
+    assert entries[1].good
+    assert entries[1].image == done.outcome.image.digest
+    kept = recall(place.store, entries[1].lock)
+    assert kept is not None
+    assert kept.spec == place.spec.read_bytes()
+    assert kept.lock == lock_path(place.spec).read_bytes()
+
+
+def test_one_package_is_one_layer(place: Place) -> None:
+    done = place.bump("transformers==4.53.3")
+    assert [layer.title for layer in done.layers] == ["transformers 4.53.3"]
+    assert [str(change) for change in done.proposal.changes] == ["transformers 4.52.4 -> 4.53.3"]
+
+
+def test_red_leaves_every_byte_and_keeps_the_evidence(place: Place) -> None:
+    before = place.files()
+    place.world.good = lambda versions: versions["transformers"] == "4.52.4"
+    done = place.bump("transformers==4.53.3")
+    assert place.files() == before
+    assert done.failed is not None
+    report = json.loads((done.failed / "report.json").read_text())
+    assert report["verdict"] == "fail"
+    failed = load(done.failed / "omni.yaml")
+    assert failed.packages["transformers"] == "==4.53.3"
+    assert read_lock(done.failed / "pylock.omni.toml").spec == failed
+
+
+def test_a_failing_build_leaves_every_byte(place: Place) -> None:
+    def build(_: object) -> None:
+        raise BuildError("no space left")
+
+    before = place.files()
+    place.world.build = build
+    with pytest.raises(BuildError):
+        place.bump("transformers==4.53.3")
+    assert place.files() == before
+
+
+def test_says_what_was_asked_and_what_was_forced(place: Place) -> None:
+    done = place.bump("transformers==4.54.0")
+    said = {change.name: (change.why, change.by) for change in done.proposal.changes}
+    assert said == {
+        "transformers": (Why.ASKED, ()),
+        "tokenizers": (Why.FORCED, ("transformers",)),
+    }
+
+
+def test_the_newest_that_resolves_is_written_into_the_spec(place: Place) -> None:
+    place.world.index = {**INDEX, "transformers": {"4.52.4": "", "4.53.3": "", "4.54.0": ""}}
+    place.bump("transformers")
+    assert place.spec.read_text() == SPEC.replace("4.52.4", "4.54.0")
+
+
+def test_what_the_spec_leaves_open_moves_in_the_lock_alone(place: Place) -> None:
+    done = place.bump("six")
+    assert place.spec.read_text() == SPEC
+    assert [(c.name, c.why) for c in done.proposal.changes] == [("six", Why.ASKED)]
+
+
+def test_nothing_to_do_does_nothing(place: Place) -> None:
+    before = place.files()
+    done = place.bump("transformers==4.52.4")
+    assert done.outcome is None
+    assert place.world.built == []
+    assert place.files() == before
+
+
+def test_a_looser_pin_is_built_too_since_the_image_carries_its_lock(place: Place) -> None:
+    done = place.bump("transformers>=4.52,<4.53")
+    assert done.outcome is not None
+    assert place.spec.read_text() == SPEC.replace("==4.52.4", ">=4.52,<4.53")
+
+
+def test_a_version_that_does_not_exist_names_the_nearest(place: Place) -> None:
+    before = place.files()
+    with pytest.raises(ResolutionError, match=r"no version 4\.53\.9") as caught:
+        place.bump("transformers==4.53.9")
+    assert caught.value.hint == "the nearest: 4.52.4, 4.53.3, 4.54.0, 4.55.0"
+    assert place.files() == before
+
+
+def test_a_version_that_does_not_resolve_keeps_the_resolvers_words(place: Place) -> None:
+    with pytest.raises(ResolutionError, match="no version of missing"):
+        place.bump("transformers==4.55.0")
+
+
+def test_unknown_packages_are_told_before_anything_runs(place: Place) -> None:
+    with pytest.raises(UsageError) as caught:
+        place.bump("tranformers==4.53.3")
+    assert "transformers" in caught.value.hint
+
+
+def test_two_bumps_at_once(place: Place) -> None:
+    with transaction(place.spec), pytest.raises(UsageError, match="under way"):
+        place.bump("six")
+    place.bump("six")
+
+
+def test_without_a_lock_there_is_nothing_to_bump_from(place: Place) -> None:
+    lock_path(place.spec).unlink()
+    with pytest.raises(LockError) as caught:
+        place.bump("six")
+    assert caught.value.hint == "envbuilder build omni"
+
+
+def test_a_proposal_touches_nothing(place: Place) -> None:
+    before = place.files()
+    proposal = propose(
+        place.spec, [parse_pin("six")], stages=place.world.stages(), progress=Silent()
+    )
+    assert proposal.moves
+    assert place.files() == before
+    assert place.world.built == []
