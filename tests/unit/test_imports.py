@@ -23,7 +23,7 @@ ROOMS = [  # each line may import from all lines above it, and from itself
     {"assemble", "render", "buildkit", "verify", "doctor"},
     {"diff"},
     {"foundation"},
-    {"docker_engine"},
+    {"docker_engine", "wheels"},
     {"pipeline"},
     {"bump", "bisect"},
     {"cli"},

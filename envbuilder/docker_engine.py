@@ -1,0 +1,139 @@
+"""Lock -> image by BuildKit: the second engine, over the same plan, for what needs ``RUN``."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from threading import Event
+
+from uv import find_uv_bin
+
+from .buildkit import Build, build, find_builder, gather
+from .foundation import lay_foundation
+from .image import OCI_CONFIG, OCI_MANIFEST, Image, Layer, canonical_json
+from .layers.store import Store
+from .layout import export, load
+from .lock import ImageBase, Lock
+from .progress import Progress
+from .reference import Digest
+from .render import index_layers, render, write
+
+_UV = "opt/uv/bin"
+"""Where the rendered Dockerfile takes uv from, in its stage ``tools``."""
+
+
+def build_with_docker(
+    lock: Lock,
+    *,
+    store: Store,
+    progress: Progress,
+    builder: str | None = None,
+    offline: bool = False,
+) -> Image:
+    """Build the image of ``lock`` with BuildKit; its blobs are in ``store`` afterwards.
+
+    A Debian base is made here, as for the embedded engine, and handed to BuildKit, so that both
+    build on the same bytes. Raises MissingToolError where no builder is fit, and what
+    ``buildkit.build`` raises.
+    """
+    chosen = find_builder(builder)
+    with store.scratch() as work, gather(lock.spec) as secrets:
+        folder = work / "context"
+        write(render(lock), folder)
+        wanted = Build(
+            folder=folder,
+            target="runtime",
+            platform=lock.spec.platform,
+            contexts=_contexts(lock, work, store=store, offline=offline, progress=progress),
+        )
+        made = work / "image"
+        build(wanted, made, builder=chosen, secrets=secrets, progress=progress)
+        return _adopt(lock, made, store)
+
+
+def _contexts(
+    lock: Lock, work: Path, *, store: Store, offline: bool, progress: Progress
+) -> dict[str, str]:
+    """Hand over what a Debian base needs no registry for: the base itself, and uv."""
+    if isinstance(lock.base, ImageBase):
+        return {}
+    foundation = lay_foundation(lock, store=store, offline=offline, progress=progress, stop=Event())
+    base = _bare_image(lock, foundation.layers)
+    layout = export(base, store, f"oci:{work / 'base'}", name="base", progress=progress)
+    tools = work / "tools"
+    (tools / _UV).mkdir(parents=True)
+    shutil.copy2(find_uv_bin(), tools / _UV / "uv")
+    return {
+        "base": f"oci-layout://{layout}@{base.digest}",
+        "tools": str(tools),
+        "bootstrap": str(tools),  # unused then, but BuildKit would still ask for its image
+    }
+
+
+def _bare_image(lock: Lock, layers: tuple[Layer, ...]) -> Image:
+    """Wrap layers as an image that says nothing of how it runs."""
+    system, _, architecture = lock.spec.platform.partition("/")
+    config = canonical_json(
+        {
+            "architecture": architecture,
+            "os": system,
+            "config": {},
+            "rootfs": {"type": "layers", "diff_ids": [str(layer.diff_id) for layer in layers]},
+        }
+    )
+    manifest = canonical_json(
+        {
+            "schemaVersion": 2,
+            "mediaType": OCI_MANIFEST,
+            "config": {
+                "mediaType": OCI_CONFIG,
+                "digest": str(Digest.of(config)),
+                "size": len(config),
+            },
+            "layers": [
+                {"mediaType": layer.media_type, "digest": str(layer.digest), "size": layer.size}
+                for layer in layers
+            ],
+        }
+    )
+    return Image(manifest=manifest, config=config, layers=layers)
+
+
+def _adopt(lock: Lock, layout: Path, store: Store) -> Image:
+    """Take the image that BuildKit wrote into the store, and call its layers what they are."""
+    image, blobs = load(layout, lock.spec.platform)
+    for layer in image.layers:
+        store.adopt(blobs / layer.digest.hex, layer.digest)
+    store.add(image.config)
+    store.add(image.manifest)
+    named = zip(image.layers, _titles(lock, len(image.layers)), strict=True)
+    return replace(
+        image,
+        layers=tuple(
+            replace(layer, title=title, inputs=inputs) for layer, (title, inputs) in named
+        ),
+    )
+
+
+def _titles(lock: Lock, count: int) -> list[tuple[str, tuple[str, ...]]]:
+    """Name the layers in the order of the Dockerfile: titles, and hashes of what went in."""
+    base = len(lock.base.layers) if isinstance(lock.base, ImageBase) else 1
+    steps = lock.spec.steps
+    titles: list[tuple[str, tuple[str, ...]]] = [("base", ())] * base
+    if isinstance(lock.base, ImageBase) and lock.spec.system.packages:
+        titles.append(("system packages", lock.spec.system.packages))
+    titles += [
+        (f"step {number} before Python", ()) for number, _ in enumerate(steps.before_python, 1)
+    ]
+    titles += [
+        (layer.title, tuple(str(wheel.sha256) for wheel in layer.wheels))
+        for layer in index_layers(lock)
+    ]
+    titles += [(f"{source.name} {source.version}", (source.commit,)) for source in lock.sources]
+    titles += [("environment", ()), ("lock", ())]
+    titles += [
+        (f"step {number} after Python", ()) for number, _ in enumerate(steps.after_python, 1)
+    ]
+    rest = [("settings", ())] * (count - len(titles))  # WORKDIR makes a layer of its own
+    return titles + rest
