@@ -20,7 +20,7 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 
 from envbuilder.errors import BuildError, UsageError
 
-from .wheelfile import Member, WheelFile
+from .wheelfile import Member, WheelFile, unfit
 
 INSTALLER = b"envbuilder\n"
 
@@ -246,7 +246,7 @@ class _Installation:
         return f"{self._target.root}/{path}"
 
     def _broken(self, why: str) -> BuildError:
-        return BuildError(f"{self._wheel.filename}: {why}", hint="pin another build of it")
+        return unfit(self._wheel.filename, why)
 
 
 def _stem(wheel: WheelFile) -> str:
@@ -258,10 +258,8 @@ def _stem(wheel: WheelFile) -> str:
     tops = {member.partition("/")[0] for member in wheel.members}
     stems = sorted(top.removesuffix(".dist-info") for top in tops if top.endswith(".dist-info"))
     if len(stems) != 1 or canonicalize_name(stems[0].partition("-")[0]) != name:
-        raise BuildError(
-            f"{wheel.filename}: expected one .dist-info of {name}, found {stems or 'none'}",
-            hint="pin another build of it",
-        )
+        found = ", ".join(stems) or "none"
+        raise unfit(wheel.filename, f"expected one .dist-info of {name}, found {found}")
     return stems[0]
 
 

@@ -46,6 +46,13 @@ class Member:
         return self.name.endswith("/")
 
 
+def unfit(filename: str, why: str) -> BuildError:
+    """Say that a wheel cannot be used."""
+    return BuildError(
+        f"{filename}: {why}", hint="the wheel is damaged or hostile: pin another build of it"
+    )
+
+
 class WheelFile:
     """An open wheel: its members by name, and their content, checked."""
 
@@ -78,19 +85,17 @@ class WheelFile:
                 crc = isal_zlib.crc32(content, crc)
                 yield piece, content
         except (DeflateError, EOFError) as error:
-            raise BuildError(f"{self.filename}: {member.name!r}: {error}") from error
+            raise unfit(self.filename, f"member {member.name!r}: {error}") from error
         if crc != member.crc:
-            raise BuildError(f"{self.filename}: {member.name!r} does not match its CRC-32")
+            raise unfit(self.filename, f"member {member.name!r} does not match its CRC-32")
 
     def read(self, name: str) -> bytes:
         """Return the whole content of a (small) member; raise BuildError where there is none."""
         member = self.members.get(name)
         if member is None:
-            raise BuildError(f"{self.filename} is not a wheel: it has no {name}")
+            raise unfit(self.filename, f"not a wheel, for it has no {name}")
         if member.size > _WHOLE:
-            raise BuildError(
-                f"{self.filename}: {name!r} has {member.size} bytes, which is too much"
-            )
+            raise unfit(self.filename, f"member {name!r} has {member.size} bytes, too many")
         return b"".join(content for _, content in self.pieces(member))
 
     def starts_with(self, member: Member, prefix: bytes) -> bool:
@@ -115,7 +120,7 @@ class _Directory:
             try:
                 archive = zipfile.ZipFile(file)
             except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError) as error:
-                raise BuildError(f"{self._filename} is not a wheel: {error}") from error
+                raise unfit(self._filename, f"not a wheel: {error}") from error
         members = [self._member(info) for info in archive.infolist()]
         self._unique(members)
         self._apart(members, archive.start_dir)
@@ -201,7 +206,4 @@ class _Directory:
             self._refuse(before, "overlaps the zip's directory")
 
     def _refuse(self, name: str, why: str) -> NoReturn:
-        raise BuildError(
-            f"{self._filename}: member {name!r} {why}",
-            hint="the wheel is damaged or hostile; pin another build of it",
-        )
+        raise unfit(self._filename, f"member {name!r} {why}")

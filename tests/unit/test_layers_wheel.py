@@ -1,0 +1,314 @@
+"""A wheel as a layer: what lies in it, who can read it, and that it gives the wheel back."""
+
+import csv
+import gzip
+import io
+import subprocess
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from envbuilder.errors import BuildError, UsageError
+from envbuilder.image import Layer
+from envbuilder.layers.complement import has_wheel, wheel_file
+from envbuilder.layers.install import Target
+from envbuilder.layers.store import Store
+from envbuilder.layers.wheel import Wheel, wheel_layer, written_paths
+from envbuilder.reference import Digest
+from tests.wheels import Recipe, as_wheel, hash_of, member, write_wheel
+
+TARGET = Target(python="3.11")
+SITE = "opt/venv/lib/python3.11/site-packages"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store")
+
+
+def layer(store: Store, *wheels: Wheel) -> Layer:
+    return wheel_layer(store, wheels, target=TARGET, title="test")
+
+
+def contents(store: Store, made: Layer) -> dict[str, tarfile.TarInfo]:
+    with tarfile.open(store.path(made.digest)) as archive:
+        members = archive.getmembers()
+    assert len({each.name for each in members}) == len(members), "a path is there twice"
+    return {each.name: each for each in members}
+
+
+def read(store: Store, made: Layer, path: str) -> bytes:
+    with tarfile.open(store.path(made.digest)) as archive:
+        file = archive.extractfile(path)
+        assert file is not None
+        return file.read()
+
+
+def record(store: Store, made: Layer, recipe: Recipe) -> dict[str, str]:
+    text = read(store, made, f"{SITE}/{recipe.info}/RECORD").decode()
+    rows = list(csv.reader(io.StringIO(text)))
+    assert rows == sorted(rows)
+    return {path: digest for path, digest, _ in rows}
+
+
+def test_files_modes_and_order(store: Store, tmp_path: Path) -> None:
+    files = {"demo/__init__.py": b"", "demo/tool": b"x" * 5000, "demo/data.txt": b"data"}
+    modes = {"demo/tool": 0o744, "demo/data.txt": 0o600}
+    made = layer(store, as_wheel(write_wheel(tmp_path, Recipe(files=files, modes=modes))))
+    found = contents(store, made)
+    assert found[f"{SITE}/demo/tool"].mode == 0o755
+    assert found[f"{SITE}/demo/data.txt"].mode == 0o644
+    assert found[f"{SITE}/demo/__init__.py"].size == 0
+    assert {each.mode for each in found.values() if each.isdir()} == {0o755}
+    assert {(each.uid, each.gid, each.mtime) for each in found.values()} == {(0, 0, 946684800)}
+    folders = [f"{name}/" for name in found if found[name].isdir()]
+    files = [name for name in found if not found[name].isdir()]
+    assert [*folders, *files] == sorted(folders) + sorted(files)
+    assert list(found) == [name.rstrip("/") for name in (*folders, *files)]
+    assert set(folders) >= {"opt/", "opt/venv/", f"{SITE}/demo/"}
+
+
+def test_layer_names_its_blob_and_its_tar(store: Store, tmp_path: Path) -> None:
+    made = layer(store, as_wheel(write_wheel(tmp_path, Recipe(files={"demo.py": b"1\n" * 999}))))
+    blob = store.path(made.digest).read_bytes()
+    assert (Digest.of(blob), len(blob)) == (made.digest, made.size)
+    assert Digest.of(gzip.decompress(blob)) == made.diff_id
+
+
+def test_gnu_tar_reads_it(store: Store, tmp_path: Path) -> None:
+    long = "demo/" + "/".join(["ä" * 40] * 3) + "/" + "n" * 120 + ".py"
+    made = layer(store, as_wheel(write_wheel(tmp_path, Recipe(files={long: b"x"}))))
+    tar = ["tar", "--extract", "--gzip", "--file", store.path(made.digest), "-C", tmp_path]
+    done = subprocess.run(tar, check=True, capture_output=True, text=True)
+    assert done.stderr == ""
+    assert (tmp_path / SITE / long).read_bytes() == b"x"
+
+
+def test_schemes_of_data(store: Store, tmp_path: Path) -> None:
+    data = "Demo_Pkg-1.0.data"
+    recipe = Recipe(
+        name="Demo_Pkg",
+        files={
+            f"{data}/purelib/pure.py": b"1",
+            f"{data}/platlib/plat.py": b"2",
+            f"{data}/headers/sub/demo.h": b"3",
+            f"{data}/data/share/man/x.1": b"4",
+            f"{data}/data/lib64/y": b"5",
+            f"{data}/scripts/binary": b"\x7fELF",
+            f"{data}/scripts/script": b"#!pythonw -E\nprint(1)\n",
+        },
+    )
+    made = layer(store, as_wheel(write_wheel(tmp_path, recipe)))
+    found = contents(store, made)
+    assert f"{SITE}/pure.py" in found
+    assert f"{SITE}/plat.py" in found
+    assert "opt/venv/include/site/python3.11/demo-pkg/sub/demo.h" in found
+    assert "opt/venv/share/man/x.1" in found
+    assert "opt/venv/lib/y" in found, "lib64 is a link to lib, made by another layer"
+    assert not any("Demo_Pkg-1.0.data" in name for name in found)
+    assert found["opt/venv/bin/binary"].mode == found["opt/venv/bin/script"].mode == 0o755
+    script = b"#!/opt/venv/bin/python\nprint(1)\n"
+    assert read(store, made, "opt/venv/bin/script") == script
+    rows = record(store, made, recipe)
+    assert rows["../../../bin/script"] == hash_of(script)
+    assert rows["../../../share/man/x.1"] == hash_of(b"4")
+
+
+def test_entry_points_become_launchers(store: Store, tmp_path: Path) -> None:
+    recipe = Recipe(
+        files={"demo-1.0.data/scripts/both": b"#!python\nthe launcher wins\n"},
+        entry_points=(
+            "[console_scripts]\ndemo = demo.cli : main.run [extra, more]\nboth=demo:main\n"
+            "pip3=pip:main\npip3.7=pip:main\n[gui_scripts]\nwindow = demo:gui\n[other]\nx = y:z\n"
+        ),
+    )
+    made = layer(store, as_wheel(write_wheel(tmp_path, recipe)))
+    found = contents(store, made)
+    scripts = {name.rpartition("/")[2] for name in found if name.startswith("opt/venv/bin/")}
+    assert scripts == {"demo", "both", "window", "pip3", "pip3.11"}
+    launcher = read(store, made, "opt/venv/bin/demo").decode()
+    assert launcher.startswith("#!/opt/venv/bin/python\n")
+    assert "from demo.cli import main\n" in launcher
+    assert "sys.exit(main.run())" in launcher
+    assert b"from demo import main" in read(store, made, "opt/venv/bin/both")
+
+
+def test_record_says_what_is_there(store: Store, tmp_path: Path) -> None:
+    listed = ("demo.py", hash_of(b"1"), "1")
+    recipe = Recipe(
+        files={"demo.py": b"1", "unlisted, it is.py": b"22", "demo-1.0.dist-info/INSTALLER": b"x"},
+        record=[listed, ("ghost.py", "sha256=abc", "3")],
+    )
+    wheel = as_wheel(write_wheel(tmp_path, recipe), requested=True, direct_url=b"{}")
+    made = layer(store, wheel)
+    rows = record(store, made, recipe)
+    assert set(rows) == {
+        "demo.py",
+        "unlisted, it is.py",
+        *(f"demo-1.0.dist-info/{name}" for name in ("INSTALLER", "METADATA", "RECORD", "WHEEL")),
+        *(f"demo-1.0.dist-info/{name}" for name in ("REQUESTED", "direct_url.json")),
+    }
+    assert rows["demo-1.0.dist-info/REQUESTED"] == hash_of(b"")
+    assert rows["demo-1.0.dist-info/direct_url.json"] == hash_of(b"{}")
+    assert read(store, made, f"{SITE}/demo-1.0.dist-info/INSTALLER") == b"envbuilder\n"
+    assert rows["unlisted, it is.py"] == ""
+
+
+def test_options_and_target_make_other_layers(store: Store, tmp_path: Path) -> None:
+    path = write_wheel(tmp_path, Recipe(files={"demo.py": b"1"}))
+    plain = layer(store, as_wheel(path))
+    assert layer(store, as_wheel(path)) == plain
+    assert layer(store, as_wheel(path, requested=True)).digest != plain.digest
+    assert layer(store, as_wheel(path, direct_url=b"{}")).digest != plain.digest
+    other = wheel_layer(store, [as_wheel(path)], target=Target(python="3.12"), title="test")
+    assert other.diff_id != plain.diff_id
+
+
+@st.composite
+def recipes(draw: st.DrawFn) -> Recipe:
+    part = st.text(st.sampled_from("abcäß😀. _-"), min_size=1, max_size=30).map(lambda t: f"m{t}n")
+    path = st.lists(part, min_size=1, max_size=4).map("/".join)
+    sizes = st.integers(0, 70_000).map(lambda size: bytes(range(256)) * (size // 256 + 1))
+    files = draw(st.dictionaries(path, st.binary(max_size=600) | sizes, max_size=6))
+    names = [n for n in files if not any(other.startswith(f"{n}/") for other in files)]
+    files = {name: files[name] for name in names}
+    stored = frozenset(draw(st.sets(st.sampled_from(names)))) if names else frozenset()
+    return Recipe(files=files, stored=stored)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@given(recipe=recipes())
+def test_any_wheel_is_installed_and_comes_back(
+    recipe: Recipe, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("any")
+    store = Store(folder / "store")
+    wheel = as_wheel(write_wheel(folder, recipe))
+    made = layer(store, wheel)
+    for name, data in recipe.files.items():
+        assert read(store, made, f"{SITE}/{name}") == data
+    with wheel_file(store, wheel.sha256) as again:
+        assert Digest.of(again.read_bytes()) == wheel.sha256
+
+
+def test_the_layer_replaces_the_wheel_in_the_store(store: Store, tmp_path: Path) -> None:
+    path = write_wheel(tmp_path, Recipe(files={"demo.py": b"1" * 100_000}))
+    wheel = Wheel(filename=path.name, sha256=store.adopt(path, Digest.of(path.read_bytes())))
+    made = layer(store, wheel)
+    assert not store.has(wheel.sha256)
+    assert has_wheel(store, wheel.sha256)
+    store.discard(made.digest)
+    assert not has_wheel(store, wheel.sha256)
+    with pytest.raises(BuildError, match="is not in the store"):
+        layer(store, wheel)
+
+
+def test_another_layer_is_made_from_the_first(store: Store, tmp_path: Path) -> None:
+    path = write_wheel(tmp_path, Recipe(files={"demo.py": b"1"}))
+    wheel = Wheel(filename=path.name, sha256=store.adopt(path, Digest.of(path.read_bytes())))
+    layer(store, wheel)
+    again = Wheel(filename=path.name, sha256=wheel.sha256, requested=True)
+    assert layer(store, again) == layer(Store(tmp_path / "new"), as_wheel(path, requested=True))
+
+
+def test_the_user_s_own_wheel_stays(store: Store, tmp_path: Path) -> None:
+    path = write_wheel(tmp_path, Recipe(files={"demo.py": b"1"}))
+    before = path.read_bytes()
+    layer(store, as_wheel(path))
+    assert path.read_bytes() == before
+
+
+def test_of_two_wheels_the_later_one_wins(store: Store, tmp_path: Path) -> None:
+    one = Recipe(name="one", files={"shared.py": b"first", "one.py": b""})
+    two = Recipe(name="two", files={"shared.py": b"second", "two.py": b""})
+    wheels = [as_wheel(write_wheel(tmp_path, recipe)) for recipe in (one, two)]
+    assert read(store, layer(store, *wheels), f"{SITE}/shared.py") == b"second"
+    assert read(store, layer(store, *reversed(wheels)), f"{SITE}/shared.py") == b"first"
+    contents(store, layer(store, *wheels))
+    paths = [written_paths(store, wheel, target=TARGET) for wheel in wheels]
+    assert paths[0][f"{SITE}/shared.py"] != paths[1][f"{SITE}/shared.py"]
+    for wheel in wheels:
+        with wheel_file(store, wheel.sha256) as again:
+            assert Digest.of(again.read_bytes()) == wheel.sha256, "the loser's file is kept too"
+
+
+def test_a_file_where_another_wheel_has_a_directory(store: Store, tmp_path: Path) -> None:
+    one = as_wheel(write_wheel(tmp_path, Recipe(name="one", files={"x": b""})))
+    two = as_wheel(write_wheel(tmp_path, Recipe(name="two", files={"x/y": b""})))
+    with pytest.raises(BuildError, match=r"one-1\.0-py3-none-any\.whl installs a file"):
+        layer(store, one, two)
+
+
+def test_paths_of_a_wheel_that_has_no_layer(store: Store, tmp_path: Path) -> None:
+    with pytest.raises(BuildError, match="has no layer"):
+        written_paths(store, as_wheel(write_wheel(tmp_path, Recipe())), target=TARGET)
+
+
+def unseekable(recipe: Recipe) -> bytes:
+    """Write the wheel into a pipe, which makes zipfile use data descriptors."""
+
+    class Pipe(io.RawIOBase):
+        def __init__(self) -> None:
+            self.data = bytearray()
+
+        def writable(self) -> bool:
+            return True
+
+        def write(self, data: bytes) -> int:
+            self.data += data
+            return len(data)
+
+    pipe = Pipe()
+    with zipfile.ZipFile(pipe, "w") as archive:
+        for name, data in recipe.contents().items():
+            archive.writestr(member(name, recipe), data)
+    assert archive.infolist()[0].flag_bits & 8
+    return bytes(pipe.data)
+
+
+def zip64(recipe: Recipe) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, data in recipe.contents().items():
+            with archive.open(member(name, recipe), "w", force_zip64=True) as out:
+                out.write(data)
+    return file.getvalue()
+
+
+def prefixed(recipe: Recipe) -> bytes:
+    """Write the wheel behind other bytes, as a self-extracting zip has them."""
+    file = io.BytesIO(b"#!/bin/sh\n")
+    with zipfile.ZipFile(file, "a") as archive:
+        for name, data in recipe.contents().items():
+            archive.writestr(member(name, recipe), data)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("kind", [unseekable, zip64, prefixed])
+def test_every_way_to_write_a_zip(store: Store, tmp_path: Path, kind: object) -> None:
+    recipe = Recipe(files={"demo.py": b"1" * 1000, "empty": b"", "plain": b"2" * 70_000})
+    path = tmp_path / recipe.filename
+    path.write_bytes(kind(recipe))  # type: ignore[operator]
+    wheel = as_wheel(path)
+    made = layer(store, wheel)
+    for name, data in recipe.files.items():
+        assert read(store, made, f"{SITE}/{name}") == data
+    with wheel_file(store, wheel.sha256) as again:
+        assert again.read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize("prefix", ["opt/venv", "/opt/my venv", "/opt/../x", "/", f"/{'a' * 101}"])
+def test_a_prefix_that_no_script_could_name(prefix: str) -> None:
+    with pytest.raises(UsageError):
+        Target(python="3.11", prefix=prefix)
+
+
+@pytest.fixture(autouse=True)
+def nothing_half_written(store: Store) -> Iterator[None]:
+    yield
+    assert list(store.root.glob("tmp/*")) == []
