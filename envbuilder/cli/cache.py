@@ -66,10 +66,13 @@ def prune(lockfiles: Path, everything: bool) -> None:
     """Remove what no lock needs any more; what was used in the last hour always stays."""
     from envbuilder.layers.store import Store
     from envbuilder.lock_file import needed_blobs, read_lock
+    from envbuilder.runtime.trees import prune_trees
 
     from .console import size_text
 
     locks = [] if everything else sorted(lockfiles.glob("pylock.*.toml"))
     keep = {digest for path in locks for digest in needed_blobs(read_lock(path))}
-    gone = Store.default().prune(keep=keep)
+    store = Store.default()
+    gone = store.prune(keep=keep)
+    prune_trees(store)
     click.echo(f"removed {len(gone)} blobs, {size_text(sum(blob.size for blob in gone))}")

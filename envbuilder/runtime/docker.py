@@ -126,7 +126,7 @@ def _container(client: docker.DockerClient, image: str, command: Command) -> Ite
         container = client.containers.create(image, name=mark, **container_options(command))
         yield container
     except APIError as error:
-        raise _refused(command, error) from error
+        raise refused(command, error) from error
     finally:
         with suppress(NotFound):
             client.api.remove_container(mark, force=True, v=True)
@@ -189,7 +189,8 @@ def _drain(stream: Any) -> tuple[bytes, bytes, bool]:  # noqa: ANN401
     return bytes(kept[False]), bytes(kept[True]), truncated
 
 
-def _refused(command: Command, error: APIError) -> EnvbuilderError:
+def refused(command: Command, error: APIError) -> EnvbuilderError:
+    """Say in our words why the engine would not run ``command``."""
     reason = str(error.explanation or error)
     if "device driver" in reason or "nvidia" in reason.lower():
         return MissingToolError(

@@ -62,17 +62,18 @@ def loaded(
 def remove_abandoned(client: docker.DockerClient) -> None:
     """Remove the containers and images of this host's runs that were killed with -9."""
     for container in client.api.containers(all=True, filters={"name": f"^/?{_OURS}-"}):
-        if any(_dead(name.lstrip("/")) for name in container["Names"]):
+        if any(is_abandoned(name.lstrip("/")) for name in container["Names"]):
             with suppress(NotFound):
                 client.api.remove_container(container["Id"], force=True, v=True)
     for entry in client.api.images():
         for name in entry["RepoTags"] or ():
-            if _dead(name.rpartition(":")[2]):
+            if is_abandoned(name.rpartition(":")[2]):
                 with suppress(NotFound):
                     client.api.remove_image(name)
 
 
-def _dead(mark: str) -> bool:
+def is_abandoned(mark: str) -> bool:
+    """Say whether a process of this host made ``mark`` and is gone."""
     pid = mark.removeprefix(f"{_OURS}-").partition("-")[0]
     return mark.startswith(_OURS) and not Path("/proc", pid).exists()
 

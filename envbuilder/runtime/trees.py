@@ -8,16 +8,20 @@ opaque directories"). In a layer the same is said by ``.wh.`` names (image-spec,
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from envbuilder.errors import BuildError
 from envbuilder.image import Image, Layer
 from envbuilder.layers.store import Store
 from envbuilder.layers.unpack import unpack
 from envbuilder.progress import Progress, Step
+from envbuilder.reference import Digest
 
+_FOLDER = "trees"
 _WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
 
@@ -25,19 +29,31 @@ _OPAQUE = ".wh..wh..opq"
 def unpacked(image: Image, *, store: Store, progress: Progress) -> tuple[Path, ...]:
     """Return one directory per layer of ``image``, lowest first, unpacking those not yet there.
 
-    Raises BuildError where a blob is missing from the store or is not what its digest says.
+    Raises BuildError where a blob is missing from the store, or is not what its diff_id says.
     """
-    trees = {layer: _tree(store, layer) for layer in image.layers}
+    trees = {layer: _folder(store) / layer.digest.hex for layer in image.layers}
     if any(not tree.exists() for tree in trees.values()):
-        with store.lock("trees"):
+        with store.lock(_FOLDER):
             missing = [layer for layer, tree in trees.items() if not tree.exists()]
             total = sum(layer.size for layer in missing)
             with (
                 progress.step("unpack", f"{len(missing)} layers", total=total) as step,
                 ThreadPoolExecutor(os.cpu_count()) as pool,
             ):
-                list(pool.map(lambda layer: _unpack(store, layer, step), missing))
+                largest_first = sorted(missing, key=lambda layer: -layer.size)
+                list(pool.map(lambda layer: _unpack(store, layer, step), largest_first))
     return tuple(trees.values())
+
+
+def prune_trees(store: Store) -> int:
+    """Remove the trees of layers that are no longer in the store; return how many."""
+    with store.lock(_FOLDER):
+        folder = _folder(store)
+        trees = folder.iterdir() if folder.exists() else ()
+        gone = [tree for tree in trees if not store.has(Digest(tree.name))]
+        for tree in gone:
+            _remove(tree)
+    return len(gone)
 
 
 def read_text(trees: Iterable[Path], path: str) -> str:
@@ -49,30 +65,48 @@ def read_text(trees: Iterable[Path], path: str) -> str:
     return ""
 
 
-def _tree(store: Store, layer: Layer) -> Path:
-    return (store.root / "trees" / layer.diff_id.hex).absolute()
+def mark_deletions(tree: Path) -> None:
+    """Turn the ``.wh.`` names of a layer into overlayfs's own marks."""
+    for place, _, names in os.walk(tree):
+        whiteouts = [name for name in names if name.startswith(_WHITEOUT)]
+        if not whiteouts:
+            continue
+        folder = Path(place)
+        mode = folder.stat().st_mode
+        folder.chmod(0o700)  # the layer may have made it read-only
+        for name in whiteouts:
+            (folder / name).unlink()
+            if name == _OPAQUE:
+                os.setxattr(folder, "user.overlay.opaque", b"y")
+            else:
+                os.mknod(folder / name.removeprefix(_WHITEOUT), stat.S_IFCHR, 0)
+        folder.chmod(stat.S_IMODE(mode))
+
+
+def _folder(store: Store) -> Path:
+    return (store.root / _FOLDER).absolute()
 
 
 def _unpack(store: Store, layer: Layer, step: Step) -> None:
+    if not store.has(layer.digest):
+        raise BuildError(
+            f"layer {layer.digest} ({layer.title or 'untitled'}) is not in the store {store.root}",
+            hint="build again to make it anew",
+        )
     with store.scratch() as scratch:
         made = scratch / "tree"
         made.mkdir(mode=0o755)
         unpack(store.path(layer.digest), layer.media_type, made, diff_id=layer.diff_id)
         mark_deletions(made)
-        tree = _tree(store, layer)
-        tree.parent.mkdir(exist_ok=True)
-        made.rename(tree)
+        _folder(store).mkdir(exist_ok=True)
+        made.rename(_folder(store) / layer.digest.hex)
     step.advance(layer.size)
 
 
-def mark_deletions(tree: Path) -> None:
-    """Turn the ``.wh.`` names of a layer into overlayfs's own marks."""
-    for folder, _, names in os.walk(tree):
-        for name in names:
-            if not name.startswith(_WHITEOUT):
-                continue
-            Path(folder, name).unlink()
-            if name == _OPAQUE:
-                os.setxattr(folder, "user.overlay.opaque", b"y")
-            else:
-                os.mknod(Path(folder, name.removeprefix(_WHITEOUT)), stat.S_IFCHR, 0)
+def _remove(tree: Path) -> None:
+    for place, folders, _ in os.walk(tree):
+        for name in folders:
+            folder = Path(place, name)
+            if not folder.is_symlink():
+                folder.chmod(0o700)  # a read-only directory cannot be emptied
+    shutil.rmtree(tree)

@@ -4,8 +4,15 @@ import os
 import stat
 from pathlib import Path
 
+import pytest
+
+from envbuilder.errors import BuildError
+from envbuilder.image import Image, Layer
+from envbuilder.layers.store import Store
+from envbuilder.progress import Silent
+from envbuilder.reference import Digest
 from envbuilder.runtime.cage import start_error
-from envbuilder.runtime.trees import mark_deletions, read_text
+from envbuilder.runtime.trees import mark_deletions, prune_trees, read_text, unpacked
 
 
 def test_whiteouts_become_overlay_marks(tmp_path: Path) -> None:
@@ -20,6 +27,38 @@ def test_whiteouts_become_overlay_marks(tmp_path: Path) -> None:
     assert os.getxattr(tmp_path / "usr/lib", "user.overlay.opaque") == b"y"
     assert os.listdir(tmp_path / "usr/lib") == ["kept"]  # noqa: PTH208
     assert not list(tmp_path.rglob(".wh.*"))
+
+
+def test_a_read_only_directory_stays_one(tmp_path: Path) -> None:
+    (tmp_path / ".wh.gone").touch()
+    tmp_path.chmod(0o555)
+    mark_deletions(tmp_path)
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o555
+    assert stat.S_ISCHR((tmp_path / "gone").stat().st_mode)
+
+
+def test_trees_go_with_their_layers(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    kept = store.add(b"a layer")
+    outside = tmp_path / "outside"
+    outside.mkdir(mode=0o555)
+    for name in (kept.hex, "0" * 64):
+        (tmp_path / "trees" / name / "usr/lib").mkdir(parents=True)
+        (tmp_path / "trees" / name / "usr/lib/file").touch()
+        (tmp_path / "trees" / name / "usr/lib").chmod(0)
+        (tmp_path / "trees" / name / "outside").symlink_to(outside)
+    assert prune_trees(store) == 1
+    assert [tree.name for tree in (tmp_path / "trees").iterdir()] == [kept.hex]
+    assert prune_trees(store) == 0
+    assert stat.S_IMODE(outside.stat().st_mode) == 0o555
+
+
+def test_a_layer_that_is_gone_is_named(tmp_path: Path) -> None:
+    digest = Digest.of(b"gone")
+    layer = Layer(digest=digest, size=1, diff_id=digest, title="wheel torch")
+    image = Image(manifest=b"{}", config=b"{}", layers=(layer,))
+    with pytest.raises(BuildError, match=r"wheel torch.*is not in the store"):
+        unpacked(image, store=Store(tmp_path), progress=Silent())
 
 
 def test_the_topmost_file_is_read(tmp_path: Path) -> None:

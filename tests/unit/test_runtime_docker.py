@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from docker.errors import APIError
+
+from envbuilder.errors import EnvbuilderError, MissingToolError, SmokeError
+from envbuilder.image import OCI_CONFIG, OCI_MANIFEST, Image, Layer, canonical_json
+from envbuilder.layers.store import Store
+from envbuilder.reference import Digest
+from envbuilder.runtime.command import Command, Mount
+from envbuilder.runtime.docker import container_options, refused
+from envbuilder.runtime.loading import is_abandoned, new_mark
+from envbuilder.runtime.offer import offer
+
+
+def test_a_container_has_walls_whatever_the_command() -> None:
+    options = container_options(Command(args=("python", "-c", "1")))
+    assert options["network_mode"] == "none"
+    assert options["read_only"] is True
+    assert options["cap_drop"] == ["ALL"]
+    assert options["security_opt"] == ["no-new-privileges"]
+    assert (options["entrypoint"], options["command"]) == (["python"], ["-c", "1"])
+    assert set(options["tmpfs"]) == {"/tmp", "/dev/shm"}
+    assert "user" not in options
+    assert "mem_limit" not in options
+    assert "device_requests" not in options
+
+
+def test_what_the_command_asks_for_is_passed_on(tmp_path: Path) -> None:
+    command = Command(
+        args=("x",),
+        mounts=(Mount(source=tmp_path, target="/data"),),
+        memory=1 << 30,
+        gpus=True,
+        user="1000",
+        workdir="/srv",
+        stdin=b"data",
+    )
+    options = container_options(command)
+    assert (options["mem_limit"], options["memswap_limit"]) == (1 << 30, 1 << 30)
+    assert options["device_requests"][0]["Capabilities"] == [["gpu"]]
+    assert options["device_requests"][0]["Count"] == -1
+    assert (options["user"], options["working_dir"], options["stdin_open"]) == (
+        "1000",
+        "/srv",
+        True,
+    )
+    mount = options["mounts"][0]
+    assert (mount["Source"], mount["Target"], mount["ReadOnly"]) == (str(tmp_path), "/data", True)
+
+
+@pytest.mark.parametrize(
+    ("reason", "kind", "message"),
+    [
+        ('exec: "x": executable file not found in $PATH', SmokeError, "cannot be started"),
+        ('could not select device driver "" with capabilities: [[gpu]]', MissingToolError, "GPUs"),
+        ("no space left on device", MissingToolError, "Docker cannot run x: no space left"),
+    ],
+)
+def test_refusals_are_told_apart(reason: str, kind: type[EnvbuilderError], message: str) -> None:
+    error = refused(Command(args=("x",)), APIError("500 Server Error", explanation=reason))
+    assert isinstance(error, kind)
+    assert message in error.message
+    assert error.hint
+
+
+def test_marks_tell_whose_they_are() -> None:
+    mine = new_mark()
+    assert mine != new_mark()
+    assert not is_abandoned(mine)
+    host = mine.rsplit("-", 2)[0]
+    assert is_abandoned(f"{host}-4194305-17")  # one more than the largest pid there is
+    assert not is_abandoned("envbuilder-run-00000000-4194305-17")  # of another host
+    assert not is_abandoned("latest")
+
+
+@pytest.fixture
+def offered(tmp_path: Path) -> Iterator[tuple[str, Image, list[int]]]:
+    store = Store(tmp_path)
+    layer, config = b"the layer", canonical_json({"rootfs": {}})
+    manifest = canonical_json({"config": {"mediaType": OCI_CONFIG}})
+    image = Image(
+        manifest=manifest,
+        config=config,
+        layers=(Layer(digest=store.add(layer), size=len(layer), diff_id=Digest.of(b"tar")),),
+    )
+    sent: list[int] = []
+    with offer(image, store, tag="run", on_sent=sent.append).open() as registry:
+        assert not registry.visited
+        yield registry.repository, image, sent
+        assert registry.visited
+
+
+def test_the_offer_holds_the_image_and_nothing_else(
+    offered: tuple[str, Image, list[int]],
+) -> None:
+    repository, image, sent = offered
+    host, _, name = repository.partition("/")
+    base = f"http://{host}/v2/{name}"
+    assert _get(f"http://{host}/v2/") == (200, b"")
+    assert _get(f"{base}/manifests/run") == (200, image.manifest)
+    assert _get(f"{base}/manifests/{image.digest}") == (200, image.manifest)
+    assert _get(f"{base}/blobs/{image.config_digest}") == (200, image.config)
+    assert sent == []
+    assert _get(f"{base}/blobs/{image.layers[0].digest}") == (200, b"the layer")
+    assert sent == [len(b"the layer")]
+    for path in ("manifests/other", f"blobs/{Digest.of(b'other')}", "blobs/../../etc/passwd"):
+        assert _get(f"{base}/{path}")[0] == 404
+
+
+def test_head_has_a_length_and_no_body(offered: tuple[str, Image, list[int]]) -> None:
+    repository, image, _ = offered
+    host, _, name = repository.partition("/")
+    request = urllib.request.Request(f"http://{host}/v2/{name}/manifests/run", method="HEAD")
+    with urllib.request.urlopen(request) as answer:
+        assert int(answer.headers["Content-Length"]) == len(image.manifest)
+        assert answer.headers["Content-Type"] == OCI_MANIFEST
+        assert answer.read() == b""
+
+
+def test_a_tls_greeting_is_answered_in_plain_http(offered: tuple[str, Image, list[int]]) -> None:
+    host, _, port = offered[0].partition("/")[0].partition(":")
+    with socket.create_connection((host, int(port)), timeout=5) as connection:
+        connection.sendall(b"\x16\x03\x01\x00\x05hello")
+        assert connection.recv(100).startswith(b"HTTP/1.0 400")
+    assert _get(f"http://{host}:{port}/v2/")[0] == 200
+
+
+def test_nothing_listens_after_the_offer(tmp_path: Path) -> None:
+    image = Image(manifest=b"{}", config=json.dumps({}).encode(), layers=())
+    before = threading.active_count()
+    with offer(image, Store(tmp_path), tag="run").open() as registry:
+        host, _, port = registry.repository.partition("/")[0].partition(":")
+    assert threading.active_count() == before
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((host, int(port)), timeout=5)
+
+
+def _get(url: str) -> tuple[int, bytes]:
+    try:
+        with urllib.request.urlopen(url) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read()
