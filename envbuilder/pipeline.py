@@ -21,6 +21,7 @@ from .lock import ImageBase, Lock, Seal, spec_checksum
 from .lock_file import check_fresh, dump_lock, lock_checksum, lock_path, read_lock, write_lock
 from .plan import PREFIX
 from .progress import Progress
+from .publish import keep_report
 from .resolve.resolve import resolve
 from .resolve.wheels import supply
 from .runtime import Runtime
@@ -118,14 +119,16 @@ def make_image(lock: Lock, *, store: Store, progress: Progress, options: Options
 def smoke_image(
     lock: Lock, image: Image, *, store: Store, runtime: Runtime, progress: Progress, offline: bool
 ) -> Report:
-    """Run the smoke checks of the lock's spec inside ``image``."""
+    """Run the smoke checks of the lock's spec inside ``image``; a later push signs the report."""
     if isinstance(lock.base, ImageBase):  # its layers come through only now, to be run
         fetch_base(lock, store=store, offline=offline, progress=progress)
     with (
         runtime.prepared(image, progress=progress) as ready,
         progress.step("smoke", f"in a container ({runtime.name})", unit="items"),
     ):
-        return smoke(ready.run, smoke_plan(lock), subject=lock.spec.name)
+        report = smoke(ready.run, smoke_plan(lock), subject=lock.spec.name)
+    keep_report(store, image.digest, report.to_dict())
+    return report
 
 
 def smoke_plan(lock: Lock) -> SmokePlan:
