@@ -56,6 +56,13 @@ def spec_path(name: str | None, file: Path | None) -> Path:
     return path
 
 
+def named_lock(text: str) -> Path:
+    """Find the lock that ``text`` means: the NAME of an environment, or the path of a lock."""
+    if text.endswith(".toml"):
+        return Path(text)
+    return FOLDER / f"pylock.{text}.toml"
+
+
 def _known(folder: Path) -> str:
     names = sorted(path.stem for path in folder.glob("*.yaml"))
     if not names:

@@ -17,7 +17,6 @@ from envbuilder.image import canonical_json
 from envbuilder.lock import DebianBase, GitSource, Lock, Wheel, spec_checksum
 from envbuilder.lock_file import lock_checksum
 from envbuilder.reference import Digest
-from envbuilder.smoke.report import Report, Status
 
 STATEMENT = "https://in-toto.io/Statement/v1"
 PROVENANCE = "https://slsa.dev/provenance/v1"
@@ -26,7 +25,7 @@ TEST_RESULT = "https://in-toto.io/attestation/test-result/v0.1"
 NAMES = {"provenance": PROVENANCE, "sbom": SBOM, "test-result": TEST_RESULT}
 """How people name the predicates, and the URIs that they travel under."""
 
-_RESULTS = {Status.PASS: "PASSED", Status.SKIP: "WARNED"}
+_RESULTS = {"pass": "PASSED", "skip": "WARNED"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,17 +83,16 @@ def provenance(lock: Lock, image: Digest, *, engine: str, finished: str) -> Stat
     return Statement(subject=image, predicate_type=PROVENANCE, predicate=predicate)
 
 
-def test_result(lock: Lock, image: Digest, report: Report, *, finished: str) -> Statement:
+def test_result(
+    lock: Lock, image: Digest, report: Mapping[str, Any], *, finished: str
+) -> Statement:
     """State what the smoke checks found on ``image``; ``finished`` is RFC 3339.
 
-    Beside what the predicate asks for it carries ``finishedOn`` and the whole ``report``.
+    ``report`` is the smoke report in its JSON form (version 1); the statement carries it whole,
+    beside what the predicate asks for.
     """
-    names = {
-        status: [check.name for check in report.checks if check.status is status]
-        for status in Status
-    }
     predicate = {
-        "result": _RESULTS.get(report.verdict, "FAILED"),
+        "result": _RESULTS.get(report["verdict"], "FAILED"),
         "configuration": [
             {
                 "name": f"pylock.{lock.spec.name}.toml",
@@ -105,13 +103,17 @@ def test_result(lock: Lock, image: Digest, report: Report, *, finished: str) -> 
                 "digest": {"sha256": spec_checksum(lock.spec).hex},
             },
         ],
-        "passedTests": names[Status.PASS],
-        "warnedTests": names[Status.SKIP],
-        "failedTests": [*names[Status.FAIL], *names[Status.ERROR]],
+        "passedTests": _tests(report, "pass"),
+        "warnedTests": _tests(report, "skip"),
+        "failedTests": [*_tests(report, "fail"), *_tests(report, "error")],
         "finishedOn": finished,
-        "report": report.to_dict(),
+        "report": report,
     }
     return Statement(subject=image, predicate_type=TEST_RESULT, predicate=predicate)
+
+
+def _tests(report: Mapping[str, Any], status: str) -> list[str]:
+    return [check["name"] for check in report["checks"] if check["status"] == status]
 
 
 def finished_on(statement: Statement) -> str:

@@ -28,10 +28,12 @@ def pull(
 ) -> Image:
     """Fetch an image and those of its layers that ``store`` lacks.
 
-    Every layer is in the store whole, or not at all. Raises NetworkError.
+    Every blob is in the store whole, or not at all; the manifest comes last. Raises NetworkError.
     """
     image = fetch_image(client, ref, platform)
     pull_layers(client.repository(ref), image.layers, store, progress)
+    store.add(image.config)
+    store.add(image.manifest)
     return image
 
 

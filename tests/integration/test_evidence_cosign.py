@@ -87,7 +87,7 @@ def statements(image):
     return [
         provenance(lock, image.digest, engine="embedded", finished=MOMENT),
         sbom(lock, image.digest, finished=MOMENT),
-        smoke_result(lock, image.digest, REPORT, finished=MOMENT),
+        smoke_result(lock, image.digest, REPORT.to_dict(), finished=MOMENT),
     ]
 
 
@@ -138,7 +138,7 @@ def test_cosign_refuses_an_attestation_of_another_image(cosign, pushed, key, tmp
 def test_cosign_judges_the_smoke_result_by_policy(cosign, pushed, key, tmp_path, verdict):
     repository, image = pushed
     report = replace(REPORT, verdict=verdict)
-    stated = smoke_result(small_lock(), image.digest, report, finished=MOMENT)
+    stated = smoke_result(small_lock(), image.digest, report.to_dict(), finished=MOMENT)
     attach(repository, image.digest, [stated], private(key))
     policy = tmp_path / "policy.cue"
     policy.write_text('predicate: result: "PASSED"\n')
@@ -206,7 +206,7 @@ def test_the_newest_statement_replaces_the_one_before(pushed, key):
     repository, image = pushed
     failed = replace(REPORT, verdict=Status.FAIL)
     for report in (failed, REPORT):
-        stated = smoke_result(small_lock(), image.digest, report, finished=MOMENT)
+        stated = smoke_result(small_lock(), image.digest, report.to_dict(), finished=MOMENT)
         attach(repository, image.digest, [stated], private(key))
     (found,) = read(pushed, key, [TEST_RESULT]).by_type(TEST_RESULT)
     assert found.predicate["result"] == "PASSED"

@@ -82,7 +82,7 @@ class World:
         stated = [
             provenance(self.lock, digest, engine="embedded", finished=finished),
             sbom(self.lock, digest, finished=finished),
-            smoke_result(self.lock, digest, report, finished=finished),
+            smoke_result(self.lock, digest, report.to_dict(), finished=finished),
         ]
         attach(self.repository, self.image.digest, stated, (key or self.key)[0])
 

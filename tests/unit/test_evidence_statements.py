@@ -81,7 +81,7 @@ def test_the_encoding_is_the_specification_s_own_example():
     [
         provenance(small_lock(), IMAGE, engine="embedded", finished=MOMENT),
         sbom(small_lock(), IMAGE, finished=MOMENT),
-        smoke_result(small_lock(), IMAGE, report(), finished=MOMENT),
+        smoke_result(small_lock(), IMAGE, report().to_dict(), finished=MOMENT),
     ],
     ids=["provenance", "sbom", "test-result"],
 )
@@ -133,7 +133,7 @@ def test_provenance_names_every_input_by_hash():
 )
 def test_a_test_result_says_what_the_report_says(verdict, result):
     lock = small_lock()
-    statement = smoke_result(lock, IMAGE, report(verdict), finished=MOMENT)
+    statement = smoke_result(lock, IMAGE, report(verdict).to_dict(), finished=MOMENT)
     assert statement.predicate_type == TEST_RESULT
     assert statement.predicate["result"] == result
     assert statement.predicate["passedTests"] == ["check-pass"]

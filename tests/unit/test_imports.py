@@ -20,7 +20,7 @@ ROOMS = [  # each line may import from all lines above it, and from itself
     {"open_image"},
     {"resolve", "inspect"},
     {"sources", "evidence", "difference", "settings"},
-    {"assemble", "render", "buildkit", "verify", "doctor"},
+    {"assemble", "render", "buildkit", "verify", "doctor", "publish"},
     {"diff"},
     {"foundation"},
     {"docker_engine", "wheels"},

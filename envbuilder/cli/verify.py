@@ -1,0 +1,156 @@
+"""``envbuilder verify``: proof that a remote image is exactly what its lock says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from envbuilder.errors import UsageError
+
+from . import options
+
+if TYPE_CHECKING:
+    from envbuilder.lock import Lock
+    from envbuilder.reference import ImageRef
+    from envbuilder.registry.client import Client
+    from envbuilder.smoke import Report
+    from envbuilder.verify.findings import Verdict
+
+_STYLES = {"ok": "green", "note": "yellow", "mismatch": "bold red", "unknown": "bold yellow"}
+
+
+@click.command("verify")
+@click.argument("ref")
+@click.option(
+    "--lock", "lock_name", metavar="NAME", help="The environment, or the path of its lock; the "
+    "image's own label names it otherwise.",
+)  # fmt: skip
+@click.option(
+    "--level", type=click.IntRange(0, 3), help="0 digest, 1 content, 2 signed evidence, 3 packages "
+    "of layers that nothing proves. Default: 1, or 2 with --key.",
+)  # fmt: skip
+@click.option("--key", metavar="KEY", help="The public key that evidence must be signed by.")
+@click.option("--policy", type=click.Path(path_type=Path), help="What evidence is required (YAML).")
+@click.option("--smoke", is_flag=True, help="Then pull the image by digest, and smoke it.")
+@click.option(
+    "--runtime", type=click.Choice(["auto", "docker", "oci"]), default="auto", show_default=True,
+    help="What runs the smoke test.",
+)  # fmt: skip
+@options.output
+@options.progress
+def command(
+    ref: str,
+    lock_name: str | None,
+    level: int | None,
+    key: str | None,
+    policy: Path | None,
+    smoke: bool,
+    runtime: str,
+    output: str,
+    progress_mode: str,
+) -> None:
+    """Prove that the image at REF (HOST/NAME:TAG) is what its lock says, without pulling it.
+
+    Exits with 9 where something does not match, and with 10 where it could not look.
+    """
+    from envbuilder.evidence.keys import read_public
+    from envbuilder.reference import ImageRef
+    from envbuilder.registry.client import Client
+    from envbuilder.verify.findings import Level
+    from envbuilder.verify.policy import read_policy
+    from envbuilder.verify.remote import verify
+
+    from .console import open_progress
+
+    rules = None if policy is None else read_policy(policy)
+    named = key or (rules.key if rules is not None else "")
+    public = read_public(named) if named else None
+    depth = level if level is not None else (2 if public is not None or rules is not None else 1)
+    target = ImageRef.parse(ref)
+    with open_progress(progress_mode) as progress, Client.from_environment() as client:
+        lock = _lock(client, target, lock_name)
+        verdict = verify(
+            client, target, lock,
+            level=Level(depth), progress=progress, policy=rules, key=public,
+        )  # fmt: skip
+    report = None
+    if smoke and verdict.ok and verdict.digest is not None:
+        report = _smoke(target.at(verdict.digest), lock, runtime, progress_mode)
+    if output == "json":
+        body = verdict.to_dict()
+        options.print_json(body | ({} if report is None else {"smoke": report.to_dict()}))
+    else:
+        _print(verdict, report)
+    if verdict.exit_code or (report is not None and not report.ok):
+        raise SystemExit(verdict.exit_code or 8)
+
+
+def _lock(client: Client, ref: ImageRef, name: str | None) -> Lock:
+    """Read the lock that is named, or the one in lockfiles/ that the image's label names."""
+    from envbuilder.lock_file import read_lock
+
+    return read_lock(options.named_lock(name or _labelled(client, ref)))
+
+
+def _labelled(client: Client, ref: ImageRef) -> str:
+    from envbuilder.registry.images import find_manifest, read_image
+    from envbuilder.registry.manifests import Platform
+    from envbuilder.settings import LABEL
+
+    repository = client.repository(ref)
+    here = Platform(os="linux", architecture="amd64")
+    image = read_image(
+        repository, find_manifest(repository, ref.digest or ref.tag or "latest", here)
+    )
+    name = (image.settings.get("Labels") or {}).get(f"{LABEL}.name")
+    if not isinstance(name, str) or "/" in name:
+        raise UsageError(
+            f"{ref} does not say which lock it was built from",
+            hint="name it with --lock NAME, or see what differs: envbuilder diff NAME REF",
+        )
+    return name
+
+
+def _smoke(ref: ImageRef, lock: Lock, runtime: str, progress_mode: str) -> Report:
+    from envbuilder.layers.store import Store
+    from envbuilder.pipeline import smoke_image
+    from envbuilder.registry.client import Client
+    from envbuilder.registry.manifests import Platform
+    from envbuilder.registry.transfer import pull
+    from envbuilder.runtime import choose
+
+    from .console import open_progress
+
+    store = Store.default()
+    chosen = choose(runtime, store)
+    with open_progress(progress_mode) as progress:
+        with Client.from_environment() as client:
+            image = pull(client, ref, Platform.parse(lock.spec.platform), store, progress)
+        return smoke_image(
+            lock, image, store=store, runtime=chosen, progress=progress, offline=False
+        )
+
+
+def _print(verdict: Verdict, report: Report | None) -> None:
+    from rich.text import Text
+
+    from .console import stdout
+    from .report import print_report
+
+    console = stdout()
+    for finding in verdict.findings:
+        line = Text(f"{finding.status:<9}", style=_STYLES[str(finding.status)])
+        line.append(f" {finding.subject}", style="bold")
+        line.append(f"  {finding.explanation}")
+        console.print(line)
+        if finding.expected != finding.actual:
+            console.print(Text(f"          expected {finding.expected}"))
+            console.print(Text(f"          found    {finding.actual}"))
+    if report is not None:
+        print_report(report)
+    named = f"{verdict.reference} ({verdict.digest})" if verdict.digest else verdict.reference
+    words = {0: "is what the lock says", 9: "is NOT what the lock says"}
+    ending = words.get(verdict.exit_code, "could not be verified")
+    console.print(Text(f"{named} {ending}, at level {int(verdict.level)}"))

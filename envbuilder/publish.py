@@ -1,0 +1,126 @@
+"""Sealed lock and store -> an image in a registry, with evidence beside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from .errors import LockError
+from .evidence.attach import attach, attach_bundles, attestation_tag, sign
+from .evidence.keys import PrivateKey
+from .evidence.statements import Statement, provenance, test_result
+from .image import Image, parse_image
+from .layers.store import Store
+from .ledger import now
+from .lock import ImageBase, Lock, Seal
+from .progress import Progress
+from .reference import Digest, ImageRef
+from .registry.client import Client
+from .registry.manifests import Manifest
+from .registry.repository import Repository
+from .registry.transfer import push
+
+_REPORT = "smoke-report"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signing:
+    """With which key evidence is signed; ``bundles`` for Sigstore bundles instead of tags."""
+
+    key: PrivateKey
+    bundles: bool = False
+
+
+def publish(
+    client: Client,
+    lock: Lock,
+    ref: ImageRef,
+    *,
+    store: Store,
+    progress: Progress,
+    signing: Signing | None = None,
+) -> Digest:
+    """Push the image of a sealed ``lock`` to ``ref``, evidence first and the tag last.
+
+    An image that is there already costs one request, and a second one to see that its evidence is
+    there. Raises LockError where the lock was not built here, NetworkError.
+    """
+    seal = lock.seal
+    if seal is None:
+        raise _unbuilt(lock)
+    image = sealed_image(lock, seal, store)
+    done = False
+
+    def attach_evidence(repository: Repository) -> None:
+        nonlocal done
+        done = True
+        if signing is not None:
+            statements = evidence(lock, seal, store=store, progress=progress)
+            _attach(repository, image, statements, signing)
+
+    push(client, image, store, ref, progress, sources=_sources(lock), before_tag=attach_evidence)
+    repository = client.repository(ref)
+    if signing is not None and not done and not _has_evidence(repository, image, signing):
+        attach_evidence(repository)
+    return image.digest
+
+
+def sealed_image(lock: Lock, seal: Seal, store: Store) -> Image:
+    """Read the sealed image's documents from the store; raise LockError where they are missing."""
+    if not store.has(seal.manifest) or not store.has(seal.config):
+        raise _unbuilt(lock)
+    return parse_image(store.read(seal.manifest), store.read(seal.config))
+
+
+def evidence(lock: Lock, seal: Seal, *, store: Store, progress: Progress) -> list[Statement]:
+    """Make the statements on the sealed image; the smoke report's only where there is one."""
+    from .evidence.sbom import sbom  # noqa: PLC0415 (the library takes 0.1 s to load)
+
+    moment = now()
+    image = seal.manifest
+    statements = [
+        provenance(lock, image, engine=seal.engine, finished=moment),
+        sbom(lock, image, finished=moment),
+    ]
+    kept = store.record(_REPORT, str(image))
+    if kept is None:
+        progress.note("warning: this image was not smoked here, so there is no test result to sign")
+    else:
+        statements.append(test_result(lock, image, kept["report"], finished=kept["finished"]))
+    return statements
+
+
+def keep_report(store: Store, image: Digest, report: dict[str, Any]) -> None:
+    """Remember the smoke report (JSON form) of ``image``, for the evidence of a later push."""
+    store.put_record(_REPORT, str(image), {"report": report, "finished": now()}, blobs=[image])
+
+
+def _attach(
+    repository: Repository, image: Image, statements: list[Statement], signing: Signing
+) -> None:
+    if signing.bundles:
+        manifest = Manifest(body=image.manifest, media_type=image.media_type)
+        attach_bundles(repository, manifest, statements, signing.key)
+    else:
+        attach(repository, image.digest, statements, signing.key)
+        sign(repository, image.digest, signing.key)
+
+
+def _has_evidence(repository: Repository, image: Image, signing: Signing) -> bool:
+    """Look for evidence, whoever's; bundles are told apart only by reading them, so never again."""
+    return signing.bundles or repository.find(attestation_tag(image.digest)) is not None
+
+
+def _sources(lock: Lock) -> tuple[ImageRef, ...]:
+    """Name where the base's layers are, which the store may lack."""
+    if not isinstance(lock.base, ImageBase):
+        return ()
+    return (ImageRef.parse(lock.base.reference).at(lock.base.digest),)
+
+
+def _unbuilt(lock: Lock) -> LockError:
+    name = lock.spec.name
+    return LockError(
+        f"the image of {name} is not in the store: it was not built here",
+        hint=f"envbuilder build {name}",
+    )
