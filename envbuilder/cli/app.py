@@ -20,6 +20,11 @@ COMMANDS = {
     "fetch": "Bring all locked artifacts into the store.",
     "build": "Lock, assemble, smoke, seal and record: the main job.",
     "smoke": "Run the smoke checks against an image or an environment.",
+    # Registries.
+    "push": "Push an image to a registry, with signed evidence.",
+    "verify": "Prove that a remote image is what its lock says.",
+    "diff": "Show what two locks or images differ in.",
+    "keys": "Make the keys that sign evidence.",
     # Housekeeping.
     "cache": "Look at, check and trim the store.",
     "schema": "Print the JSON schema of a spec.",
