@@ -39,7 +39,8 @@ def files_layer(store: Store, files: Files, *, title: str) -> Layer:
     Raises UsageError for a path that is not absolute and plain.
     """
     for path in files:
-        if path != "/" + "/".join(part for part in path.split("/") if part not in {"", ".", ".."}):
+        root, *parts = path.split("/")
+        if root or not parts or not {"", ".", ".."}.isdisjoint(parts):
             raise UsageError(f"{path!r} is not a plain absolute path in an image")
     with layer_writer(store) as out:
         for folder in sorted({folder for path in files for folder in parents(path[1:])}):

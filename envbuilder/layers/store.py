@@ -228,7 +228,7 @@ class Store:
     def _touch(self, digest: Digest) -> bool:
         try:
             os.utime(self.path(digest))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return False
         except PermissionError:  # a store that is shared read-only still serves
             return self.has(digest)

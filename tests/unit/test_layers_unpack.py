@@ -1,0 +1,223 @@
+"""Layers unpacked: what Docker's rules make of each kind of entry, and what hostile ones try."""
+
+import gzip
+import io
+import os
+import stat
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import zstandard
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from envbuilder.errors import BuildError, EnvbuilderError
+from envbuilder.image import (
+    DOCKER_LAYER_GZIP,
+    OCI_LAYER_GZIP,
+    OCI_LAYER_TAR,
+    OCI_LAYER_ZSTD,
+)
+from envbuilder.layers.deflate import stored
+from envbuilder.layers.unpack import unpack
+from envbuilder.reference import Digest
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="owners and devices need root")
+
+
+def entry(name: str, data: bytes = b"", **fields: object) -> tuple[tarfile.TarInfo, bytes]:
+    info = tarfile.TarInfo(name)
+    info.size, info.mode, info.mtime = len(data), 0o644, 1_000_000_000
+    for field, value in fields.items():
+        setattr(info, field, value)
+    return info, data
+
+
+def folder(name: str, mode: int = 0o755) -> tuple[tarfile.TarInfo, bytes]:
+    return entry(name, type=tarfile.DIRTYPE, mode=mode)
+
+
+def link(name: str, target: str, kind: bytes = tarfile.SYMTYPE) -> tuple[tarfile.TarInfo, bytes]:
+    return entry(name, type=kind, linkname=target)
+
+
+def tarred(*entries: tuple[tarfile.TarInfo, bytes], form: int = tarfile.PAX_FORMAT) -> bytes:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w", format=form) as archive:
+        for info, data in entries:
+            archive.addfile(info, io.BytesIO(data))
+    return file.getvalue()
+
+
+def unpacked(tmp_path: Path, plain: bytes, kind: str = OCI_LAYER_TAR, blob: bytes = b"") -> Path:
+    file, into = tmp_path / "blob", tmp_path / "outer" / "into"
+    file.write_bytes(blob or plain)
+    into.mkdir(parents=True)
+    unpack(file, kind, into, diff_id=Digest.of(plain))
+    return into
+
+
+@pytest.mark.parametrize(
+    ("kind", "pack"),
+    [
+        (OCI_LAYER_TAR, bytes),
+        (OCI_LAYER_GZIP, gzip.compress),
+        (DOCKER_LAYER_GZIP, lambda data: stored(data[:700]) + gzip.compress(data[700:])),
+        (OCI_LAYER_ZSTD, lambda d: zstandard.compress(d[:700]) + zstandard.compress(d[700:])),
+    ],
+)
+def test_every_compression(tmp_path: Path, kind: str, pack: Callable[[bytes], bytes]) -> None:
+    plain = tarred(folder("a"), entry("a/b", b"x" * 3_000_000, mode=0o755), entry("c"))
+    into = unpacked(tmp_path, plain, kind, pack(plain))
+    assert (into / "a" / "b").read_bytes() == b"x" * 3_000_000
+    assert stat.S_IMODE((into / "a" / "b").stat().st_mode) == 0o755
+    assert (into / "c").stat().st_mtime == 1_000_000_000
+    assert (into / "a").stat().st_mtime == 1_000_000_000
+
+
+@pytest.mark.parametrize("form", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_long_names(tmp_path: Path, form: int) -> None:
+    name = "/".join(["ä" * 60] * 4)
+    plain = tarred(entry(name, b"1"), link("l", "t" * 150), form=form)
+    into = unpacked(tmp_path, plain)
+    assert (into / name).read_bytes() == b"1"
+    assert (into / "l").readlink() == Path("t" * 150)
+
+
+def test_links(tmp_path: Path) -> None:
+    into = unpacked(
+        tmp_path,
+        tarred(
+            entry("usr/bin/tool", b"1"),
+            link("bin", "usr/bin"),
+            link("usr/bin/hard", "bin/tool", tarfile.LNKTYPE),
+            entry("bin/other", b"2"),
+        ),
+    )
+    assert (into / "bin").readlink() == Path("usr/bin")
+    assert (into / "usr/bin/other").read_bytes() == b"2", "written through the link, as Docker does"
+    assert (into / "usr/bin/hard").stat().st_ino == (into / "usr/bin/tool").stat().st_ino
+
+
+def test_the_later_entry_counts(tmp_path: Path) -> None:
+    into = unpacked(
+        tmp_path,
+        tarred(
+            entry("file", b"1"),
+            entry("file", b"2"),
+            folder("a"),
+            entry("a/x", b"1"),
+            link("a", "elsewhere"),
+            link("b", "elsewhere"),
+            folder("b"),
+            entry("b/x", b"3"),
+        ),
+    )
+    assert (into / "file").read_bytes() == b"2"
+    assert (into / "a").readlink() == Path("elsewhere")
+    assert (into / "b/x").read_bytes() == b"3"
+    assert not (into / "elsewhere").exists()
+
+
+def test_replacing_a_hard_link_leaves_its_twin(tmp_path: Path) -> None:
+    twin = link("two", "one", tarfile.LNKTYPE)
+    into = unpacked(tmp_path, tarred(entry("one", b"1"), twin, entry("two", b"2")))
+    assert (into / "one").read_bytes() == b"1"
+
+
+def test_a_read_only_directory_is_filled(tmp_path: Path) -> None:
+    into = unpacked(tmp_path, tarred(folder("a", 0o555), entry("a/x", b"1"), folder("./", 0o711)))
+    assert stat.S_IMODE((into / "a").stat().st_mode) == 0o555
+    assert stat.S_IMODE(into.stat().st_mode) == 0o711
+
+
+def test_whiteouts_stay_as_files(tmp_path: Path) -> None:
+    into = unpacked(tmp_path, tarred(entry("a/.wh.x"), entry("b/.wh..wh..opq")))
+    assert (into / "a/.wh.x").stat().st_size == 0
+    assert (into / "b/.wh..wh..opq").exists()
+
+
+@needs_root
+def test_owners_devices_and_attributes(tmp_path: Path) -> None:
+    suid = entry("suid", b"x", uid=1234, gid=4321, mode=0o4755)
+    suid[0].pax_headers = {
+        "SCHILY.xattr.user.note": "kept",
+        "SCHILY.xattr.user.overlay.opaque": "y",
+    }
+    fifo = entry("fifo", type=tarfile.FIFOTYPE)
+    into = unpacked(tmp_path, tarred(suid, fifo))
+    facts = (into / "suid").stat()
+    assert (facts.st_uid, facts.st_gid, stat.S_IMODE(facts.st_mode)) == (1234, 4321, 0o4755)
+    assert os.listxattr(into / "suid") == ["user.note"]
+    assert stat.S_ISFIFO((into / "fifo").stat().st_mode)
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        [link("etc", "/"), entry("etc/evil")],
+        [link("up", "../.."), entry("up/evil")],
+        [link("a", "b"), link("b", "../../.."), entry("a/evil")],
+        [entry("/evil")],
+        [entry("./evil")],
+    ],
+)
+def test_links_lead_nowhere_outside(
+    tmp_path: Path, entries: list[tuple[tarfile.TarInfo, bytes]]
+) -> None:
+    into = unpacked(tmp_path, tarred(*entries))
+    assert (into / "evil").exists(), "resolved as after a chroot"
+    assert [each.name for each in (tmp_path / "outer").iterdir()] == ["into"]
+    assert not Path("/evil").exists()
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        [entry("../evil")],
+        [entry("a/../../evil")],
+        [link("hard", "../../blob", tarfile.LNKTYPE)],
+        [link("hard", "missing", tarfile.LNKTYPE)],
+        [link("a", "b"), link("b", "a"), entry("a/x")],
+        [entry("sparse", type=tarfile.GNUTYPE_SPARSE)],
+    ],
+)
+def test_what_is_refused(tmp_path: Path, entries: list[tuple[tarfile.TarInfo, bytes]]) -> None:
+    with pytest.raises(BuildError):
+        unpacked(tmp_path, tarred(*entries))
+    assert not (tmp_path / "evil").exists()
+    assert [each.name for each in (tmp_path / "outer").iterdir()] == ["into"]
+
+
+def test_another_tar_than_promised(tmp_path: Path) -> None:
+    (tmp_path / "blob").write_bytes(tarred(entry("a")))
+    with pytest.raises(BuildError, match="not sha256:") as caught:
+        unpack(tmp_path / "blob", OCI_LAYER_TAR, tmp_path, diff_id=Digest.of(b"another"))
+    assert "cache verify" in caught.value.hint
+
+
+def test_an_unknown_media_type(tmp_path: Path) -> None:
+    with pytest.raises(BuildError, match="application/x-rar"):
+        unpacked(tmp_path, b"x", "application/x-rar")
+
+
+WHOLE = gzip.compress(tarred(folder("a"), entry("a/b", b"x" * 2000), link("l", "a")), mtime=0)
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+@given(at=st.integers(0, len(WHOLE) - 1), value=st.integers(0, 255), cut=st.booleans())
+def test_any_damage_is_named(
+    at: int, value: int, cut: bool, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("damage")
+    blob = WHOLE[:at] if cut else WHOLE[:at] + bytes([value]) + WHOLE[at + 1 :]
+    (folder / "blob").write_bytes(blob)
+    (folder / "into").mkdir()
+    try:
+        diff_id = Digest.of(gzip.decompress(WHOLE))
+        unpack(folder / "blob", OCI_LAYER_GZIP, folder / "into", diff_id=diff_id)
+    except EnvbuilderError:
+        return
+    assert (folder / "into" / "a" / "b").read_bytes() == b"x" * 2000

@@ -1,0 +1,249 @@
+"""The content store, alone and shared: real processes, real kills."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from envbuilder.errors import BuildError
+from envbuilder.layers.store import Store
+from envbuilder.reference import Digest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store")
+
+
+def leftovers(store: Store) -> list[Path]:
+    return list(store.root.glob("tmp/*"))
+
+
+def damage(store: Store, digest: Digest) -> None:
+    store.path(digest).chmod(0o644)
+    store.path(digest).write_bytes(b"damaged")
+
+
+def python(code: str, store: Store) -> subprocess.Popen[str]:
+    """Run ``code`` in another process with ``store`` open."""
+    start = f"from envbuilder.layers.store import Store; store = Store(Path({str(store.root)!r}))"
+    return subprocess.Popen(
+        [sys.executable, "-c", f"from pathlib import Path\nimport sys, time\n{start}\n{code}"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_a_blob_is_found_by_its_digest(store: Store) -> None:
+    digest = store.add(b"hello")
+    assert digest == Digest.of(b"hello")
+    assert store.has(digest)
+    assert store.read(digest) == b"hello"
+    with store.open(digest) as stream:
+        assert stream.read(2) == b"he"
+    assert store.path(digest).read_bytes() == b"hello"
+    assert store.add(b"hello") == digest
+    assert [blob.size for blob in store.ls()] == [5]
+    assert leftovers(store) == []
+
+
+def test_a_blob_does_not_depend_on_the_umask(store: Store) -> None:
+    before = os.umask(0o077)
+    try:
+        digest = store.add(b"hello")
+    finally:
+        os.umask(before)
+    assert store.path(digest).stat().st_mode & 0o777 == 0o444
+
+
+def test_pieces_are_committed_or_vanish(store: Store) -> None:
+    with store.writer() as out:
+        out.write(b"hel")
+        out.write(b"lo")
+        assert out.size == 5
+        assert out.commit(Digest.of(b"hello")) == Digest.of(b"hello")
+    with store.writer() as out:
+        out.write(b"dropped")
+    with store.writer() as out:
+        out.write(b"wrong")
+        with pytest.raises(BuildError, match="expected sha256:"):
+            out.commit(Digest.of(b"right"))
+    assert [blob.digest for blob in store.ls()] == [Digest.of(b"hello")]
+    assert leftovers(store) == []
+
+
+def test_a_missing_blob(store: Store) -> None:
+    with pytest.raises(BuildError, match="is not in the store") as caught:
+        store.read(Digest.of(b"nothing"))
+    assert caught.value.hint
+
+
+def test_a_damaged_blob_is_noticed_and_removed(store: Store) -> None:
+    good, bad = store.add(b"good"), store.add(b"bad")
+    damage(store, bad)
+    with pytest.raises(BuildError, match="damaged") as caught:
+        store.read(bad)
+    assert "cache verify" in caught.value.hint
+    with store.open(bad) as stream:
+        assert stream.read(3) == b"dam"
+        with pytest.raises(BuildError, match="damaged"):
+            stream.read()
+    assert store.verify() == [bad]
+    assert not store.has(bad)
+    assert store.has(good)
+    assert store.verify() == []
+
+
+def test_adopting_checks_and_leaves_the_file(store: Store, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"mine")
+    digest = store.adopt(file, Digest.of(b"mine"))
+    file.write_bytes(b"changed")
+    assert store.read(digest) == b"mine"
+    with pytest.raises(BuildError):
+        store.adopt(file, Digest.of(b"other"))
+    assert len(store.ls()) == 1
+
+
+def test_a_record_stands_on_its_blobs(store: Store) -> None:
+    blob = store.add(b"blob")
+    store.put_record("kind", "key/with any\ncharacters", {"a": [1]}, blobs=[blob])
+    assert store.record("kind", "key/with any\ncharacters") == {"a": [1]}
+    assert store.record("kind", "other") is None
+    assert store.record("other", "key/with any\ncharacters") is None
+    store.discard(blob)
+    assert store.record("kind", "key/with any\ncharacters") is None
+
+
+def test_a_torn_record_is_no_record(store: Store) -> None:
+    store.put_record("kind", "key", 1)
+    (file,) = store.root.glob("records/kind/*.json")
+    file.chmod(0o644)
+    file.write_bytes(b'{"key": "ke')
+    assert store.record("kind", "key") is None
+    store.put_record("kind", "key", 2)
+    assert store.record("kind", "key") == 2
+
+
+def test_pruning_spares_what_is_kept_needed_or_fresh(store: Store) -> None:
+    kept, needed, old, fresh = (store.add(text) for text in (b"kept", b"needed", b"old", b"fresh"))
+    store.put_record("kind", "one", 1, blobs=[kept, needed])
+    store.put_record("kind", "two", 2, blobs=[old, needed])
+    for digest in (kept, needed, old):
+        os.utime(store.path(digest), (0, 0))
+    assert [blob.digest for blob in store.prune(keep=[kept])] == [old]
+    assert {blob.digest for blob in store.ls()} == {kept, needed, fresh}
+    assert store.record("kind", "one") == 1
+    assert len(list(store.root.glob("records/kind/*.json"))) == 1
+    assert len(store.prune(keep=[], unused_for=0)) == 3
+    assert store.ls() == []
+
+
+def test_using_a_blob_keeps_it_fresh(store: Store) -> None:
+    digest = store.add(b"blob")
+    store.put_record("kind", "key", 1, blobs=[digest])
+    os.utime(store.path(digest), (0, 0))
+    assert store.record("kind", "key") == 1
+    assert store.prune(keep=[]) == []
+
+
+def test_scratch_goes_at_the_end(store: Store) -> None:
+    with store.scratch() as folder:
+        (folder / "sub").mkdir()
+        (folder / "sub" / "file").write_text("x")
+        store.add(b"another write looks for what is abandoned")
+        assert folder.exists()
+    assert leftovers(store) == []
+
+
+def test_where_the_default_store_lies(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("ENVBUILDER_CACHE", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    assert Store.default().root == tmp_path / ".cache" / "envbuilder"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert Store.default().root == tmp_path / "xdg" / "envbuilder"
+    monkeypatch.setenv("ENVBUILDER_CACHE", str(tmp_path / "own"))
+    assert Store.default().root == tmp_path / "own"
+
+
+def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BuildError, match="cannot write at") as caught:
+        Store(tmp_path / "file" / "store").add(b"x")
+    assert "ENVBUILDER_CACHE" in caught.value.hint
+
+
+def test_a_killed_writer_leaves_nothing_for_long(store: Store) -> None:
+    code = (
+        "with store.writer() as out, store.scratch() as folder:\n"
+        "    (folder / 'file').write_text('x')\n"
+        "    out.write(b'half'); print('ready', flush=True); time.sleep(60)"
+    )
+    with python(code, store) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        assert len(leftovers(store)) == 2
+        store.add(b"meanwhile")
+        assert len(leftovers(store)) == 2, "its owner lives"
+        process.send_signal(signal.SIGKILL)
+    store.add(b"afterwards")
+    assert leftovers(store) == []
+    assert {blob.digest for blob in store.ls()} == {
+        Digest.of(b"meanwhile"),
+        Digest.of(b"afterwards"),
+    }
+
+
+def test_a_killed_owner_frees_its_lock(store: Store) -> None:
+    code = "with store.lock('build'):\n    print('locked', flush=True); time.sleep(60)"
+    with python(code, store) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "locked\n"
+        process.send_signal(signal.SIGKILL)
+    with store.lock("build"):
+        pass
+
+
+def test_a_lock_is_for_one_at_a_time(store: Store) -> None:
+    code = (
+        "with store.lock('build'):\n"
+        "    print('in', flush=True); time.sleep(0.2); print('out', flush=True)"
+    )
+    processes = [python(code, store) for _ in range(3)]
+    with store.lock("build"):
+        held = time.time()
+        time.sleep(0.5)
+    for process in processes:
+        with process:
+            assert process.communicate()[0] == "in\nout\n"
+    assert time.time() - held >= 0.5 + 3 * 0.2
+
+
+@pytest.mark.parametrize("name", ["", "../x", "a/b", ".hidden"])
+def test_a_lock_name_is_plain(store: Store, name: str) -> None:
+    with pytest.raises(ValueError, match="lock name"), store.lock(name):
+        pass
+
+
+def test_many_processes_write_the_same_and_other_blobs(store: Store) -> None:
+    code = (
+        "for number in range(60):\n"
+        "    store.add(str(number % 40).encode() * 1000)\n"
+        "    store.put_record('kind', str(number % 7), number % 7)"
+    )
+    processes = [python(code, store) for _ in range(4)]
+    assert [process.wait() for process in processes] == [0, 0, 0, 0]
+    for process in processes:
+        process.communicate()
+    assert len(store.ls()) == 40
+    assert store.verify() == []
+    assert [store.record("kind", str(number)) for number in range(7)] == list(range(7))
+    assert leftovers(store) == []
