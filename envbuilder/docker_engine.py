@@ -67,7 +67,7 @@ def _contexts(
     return {
         "base": f"oci-layout://{layout}@{base.digest}",
         "tools": str(tools),
-        "bootstrap": str(tools),  # unused then, but BuildKit would still ask for its image
+        "bootstrap": str(tools),  # needless then, but BuildKit would still ask for its image
     }
 
 

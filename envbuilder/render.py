@@ -16,8 +16,10 @@ from typing import Any
 import jinja2
 
 from .errors import SpecError
+from .layers import unchecked_pyc
 from .layers.files import Content, Link, venv_skeleton
 from .layers.install import Target
+from .layers.rootfs import SLIM
 from .layers.tar import MTIME
 from .lock import DebianBase, GitSource, ImageBase, Lock, Wheel
 from .lock_file import dump_lock, write_text
@@ -83,6 +85,8 @@ def render(lock: Lock) -> dict[str, str]:
         files[source.file] = "".join(_requirement(lock, wheel) for wheel in locked.requires)
         files[source.origin] = direct_url(locked).decode()
     files |= {f"build/{path.name}": path.read_text("utf-8") for path in _static()}
+    if isinstance(lock.base, DebianBase):
+        files |= _debian(lock.base)
     return dict(sorted(files.items()))
 
 
@@ -114,7 +118,7 @@ def _values(lock: Lock, stages: list[_Stage], sources: list[_Source]) -> dict[st
         "name": spec.name,
         "epoch": MTIME,
         "prefix": PREFIX,
-        "base": _base(lock.base, spec.build.image),
+        "base": _base(lock),
         "packages": spec.system.packages if isinstance(lock.base, ImageBase) else (),
         "steps": spec.steps,
         "secrets": _secrets(lock),
@@ -127,11 +131,27 @@ def _values(lock: Lock, stages: list[_Stage], sources: list[_Source]) -> dict[st
     }
 
 
-def _base(base: DebianBase | ImageBase, builder: str | None) -> dict[str, Any]:
+def _base(lock: Lock) -> dict[str, Any]:
+    base = lock.base
     if isinstance(base, ImageBase):
         pinned = ImageRef.parse(base.reference).at(base.digest)
         return {"kind": "image", "pinned": pinned, "manager": "apt", "reference": base.reference}
-    return {"kind": "debian", "suite": base.suite, "builder": builder or f"debian:{base.suite}"}
+    return {
+        "kind": "debian",
+        "suite": base.suite,
+        "builder": lock.spec.build.image or f"debian:{base.suite}",
+        "architecture": lock.spec.platform.partition("/")[2],
+    }
+
+
+def _debian(base: DebianBase) -> dict[str, str]:
+    """Give what the stage ``rootfs`` reads: the files, and what the embedded engine does too."""
+    lines = (f"{deb.sha256.hex} {deb.name} {deb.version}\n" for deb in base.packages)
+    return {
+        "debs.txt": "".join(lines),
+        "build/slim.cfg": SLIM,
+        "build/unchecked_pyc.py": Path(unchecked_pyc.__file__).read_text("utf-8"),
+    }
 
 
 def _secrets(lock: Lock) -> list[str]:
