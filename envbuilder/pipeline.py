@@ -22,11 +22,12 @@ from .lock_file import check_fresh, dump_lock, lock_checksum, lock_path, read_lo
 from .plan import PREFIX
 from .progress import Progress
 from .publish import keep_report
-from .resolve.resolve import resolve
 from .resolve.wheels import supply
 from .runtime import Runtime
 from .smoke import Expected, Model, Report, SmokePlan, smoke
+from .sources.locking import lock_spec
 from .spec_file import load
+from .wheels import fetch_sources, with_wheels
 
 _DRIVER = Path("/proc/driver/nvidia/version")
 
@@ -72,7 +73,7 @@ def lock_environment(
     spec = load(spec_path)
     path = lock_path(spec_path)
     previous = read_lock(path) if path.exists() else None
-    lock = resolve(spec, store=store, progress=progress, previous=previous, release=release)
+    lock = lock_spec(spec, store=store, progress=progress, previous=previous, release=release)
     if previous is not None and lock == previous.unsealed():
         return previous
     write_lock(path, lock)
@@ -96,14 +97,15 @@ def current_lock(spec_path: Path, *, store: Store, progress: Progress, options: 
 
 
 def fetch(lock: Lock, *, store: Store, progress: Progress, options: Options) -> None:
-    """Bring every artifact of ``lock`` into the store."""
+    """Bring every artifact of ``lock`` into the store, and what builds its git sources."""
     fetch_base(lock, store=store, offline=options.offline, progress=progress)
     source = supply(lock, lock.wheels, store=store, offline=options.offline, progress=progress)
     source.bring_all(lock.wheels)
+    fetch_sources(lock, store=store, progress=progress, offline=options.offline)
 
 
 def make_image(lock: Lock, *, store: Store, progress: Progress, options: Options) -> Image:
-    """Assemble the image of ``lock`` with the embedded engine."""
+    """Assemble the image of ``lock``, whose git sources have wheels, with the embedded engine."""
     source = supply(lock, lock.wheels, store=store, offline=options.offline, progress=progress)
     return assemble(
         lock,
@@ -180,6 +182,7 @@ def build_environment(
     known to be good by its ledger entry, not by its existence.
     """
     lock = current_lock(spec_path, store=store, progress=progress, options=options)
+    lock = with_wheels(lock, store=store, progress=progress, offline=options.offline)
     image = make_image(lock, store=store, progress=progress, options=options)
     sealed = _seal(lock, image, spec_path=spec_path, options=options)
     report = None

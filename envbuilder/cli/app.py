@@ -20,6 +20,7 @@ COMMANDS = {
     "fetch": "Bring all locked artifacts into the store.",
     "build": "Lock, assemble, smoke, seal and record: the main job.",
     "smoke": "Run the smoke checks against an image or an environment.",
+    "wheels": "Build what comes from git, and carry it between machines.",
     # Registries.
     "push": "Push an image to a registry, with signed evidence.",
     "verify": "Prove that a remote image is what its lock says.",

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 @click.option("--locked", is_flag=True, help="Fail rather than write or change the lock.")
 @click.option("--offline", is_flag=True, help="Use what the store has; never the network.")
 @click.option("--no-smoke", is_flag=True, help="Build only; the ledger gets no entry.")
+@click.option(
+    "--check-reproducible", is_flag=True,
+    help="Build what comes from git once more, and list the files that differ.",
+)  # fmt: skip
 @click.option("--reseal", is_flag=True, help="Accept an image that differs from the sealed one.")
 @click.option(
     "--runtime", type=click.Choice(["auto", "docker", "oci"]), default="auto", show_default=True,
@@ -37,6 +41,7 @@ def command(
     locked: bool,
     offline: bool,
     no_smoke: bool,
+    check_reproducible: bool,
     reseal: bool,
     runtime: str,
     output_image: str | None,
@@ -48,6 +53,7 @@ def command(
 
     Exits with 8 when the smoke test fails: the image stays, but is not marked good.
     """
+    from envbuilder import wheels
     from envbuilder.layers.store import Store
     from envbuilder.layout import export
     from envbuilder.pipeline import Options, build_environment
@@ -69,6 +75,10 @@ def command(
             options=Options(locked=locked, offline=offline, reseal=reseal),
             runtime=chosen,
         )
+        if check_reproducible:
+            wheels.check_reproducible(
+                outcome.lock, store=store, progress=progress, offline=offline
+            )
         if output_image is not None:
             reference = f"{outcome.lock.spec.name}:latest"
             export(outcome.image, store, output_image, name=reference, progress=progress)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+import tempfile
+from collections.abc import Callable, Collection
+from pathlib import Path
 
 from envbuilder.errors import ResolutionError
 from envbuilder.image import Layer
 from envbuilder.layers.store import Store
-from envbuilder.lock import DebianBase, ImageBase, Lock, Wheel
+from envbuilder.lock import DebianBase, GitSource, ImageBase, Lock, Wheel
 from envbuilder.progress import Progress
 from envbuilder.reference import ImageRef
 from envbuilder.registry.client import Client
@@ -18,10 +20,14 @@ from envbuilder.spec import Spec
 
 from .debian import lock_base
 from .python import PythonTarget, resolve_python
+from .stand_in import stand_ins
 
 EVERYTHING = "*"
 SYSTEM = "system"
 """Names for ``release`` beside those of packages."""
+
+LockSources = Callable[[PythonTarget, Lock | None], tuple[GitSource, ...]]
+"""Locks a spec's git packages for a target, holding what an earlier lock pinned."""
 
 _IMAGE_GLIBC = 28  # what wheels may count on where the base image does not tell its glibc
 
@@ -33,19 +39,26 @@ def resolve(
     progress: Progress,
     previous: Lock | None = None,
     release: Collection[str] = (),
+    sources: LockSources | None = None,
 ) -> Lock:
     """Pin every artifact of ``spec``.
 
     What ``previous`` pinned is kept unless the spec forces something else, or ``release`` names it:
-    a package, SYSTEM for the base and its packages, or EVERYTHING. Raises ResolutionError,
-    NetworkError and MissingToolError.
+    a package, SYSTEM for the base and its packages, or EVERYTHING. ``sources`` locks what comes
+    from git; a spec that has such packages needs it. Raises ResolutionError, NetworkError and
+    MissingToolError.
     """
     keep = previous if EVERYTHING not in release else None
     base = _base(spec, keep if SYSTEM not in release else None, store=store, progress=progress)
+    built: tuple[GitSource, ...] = ()
+    if spec.sources:
+        assert sources is not None  # noqa: S101 - the caller knows its spec
+        built = sources(python_target(spec, base), keep)
     return Lock(
         spec=spec,
         base=base,
-        wheels=_wheels(spec, base, keep, frozenset(release), progress=progress),
+        wheels=_wheels(spec, base, built, keep, frozenset(release), progress=progress),
+        sources=built,
     )
 
 
@@ -62,6 +75,9 @@ def _base(
         same = isinstance(held, ImageBase) and _names(spec.base.image, held)
         return held if same and isinstance(held, ImageBase) else _image_base(spec, progress)
     assert spec.base.debian is not None  # noqa: S101 - the spec's own check
+    if previous is not None and isinstance(held, DebianBase) and _same_base(spec, previous.spec):
+        _check_python(spec, held)
+        return held  # nothing to ask apt, which takes seconds to say the same
     same_suite = isinstance(held, DebianBase) and held.suite == spec.base.debian
     base = lock_base(
         suite=spec.base.debian,
@@ -73,6 +89,14 @@ def _base(
     )
     _check_python(spec, base)
     return base
+
+
+def _same_base(one: Spec, other: Spec) -> bool:
+    return (one.base, one.system.packages, one.platform) == (
+        other.base,
+        other.system.packages,
+        other.platform,
+    )
 
 
 def _names(reference: str, base: ImageBase) -> bool:
@@ -123,6 +147,7 @@ def _check_python(spec: Spec, base: DebianBase) -> None:
 def _wheels(
     spec: Spec,
     base: DebianBase | ImageBase,
+    sources: tuple[GitSource, ...],
     previous: Lock | None,
     release: frozenset[str],
     *,
@@ -132,9 +157,13 @@ def _wheels(
     provided: set[str] = set()
     if spec.system.site_packages and isinstance(base, DebianBase):
         provided = {found.name for found in base.python} - spec.requested
-    with progress.step("resolve", "Python packages", unit="items") as step:
+    with (
+        progress.step("resolve", "Python packages", unit="items") as step,
+        tempfile.TemporaryDirectory(prefix="envbuilder-sources-") as folder,
+    ):
+        lines = [str(each) for each in spec.requirements]
         wheels = resolve_python(
-            [str(each) for each in spec.requirements],
+            [*lines, *stand_ins(spec, sources, Path(folder))],
             target=python_target(spec, base),
             index=spec.index,
             held={name: version for name, version in held.items() if name not in release},

@@ -8,15 +8,30 @@ from __future__ import annotations
 
 import re
 import zipfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
 from envbuilder.lock import GitSource
+from envbuilder.spec import GitPackage, Spec
 
 _EXTRA = re.compile(r"""extra\s*==\s*['"]([^'"]+)['"]""")
 
 
-def write_stand_in(source: GitSource, folder: Path) -> Path:
-    """Write the stand-in of ``source`` into ``folder`` and return its path."""
+def stand_ins(spec: Spec, sources: Iterable[GitSource], folder: Path) -> Iterator[str]:
+    """Write the stand-ins of ``sources`` into ``folder``; yield a requirement line for each.
+
+    The lines read ``NAME[EXTRAS] @ file:///…``, with the extras that the spec asks for.
+    """
+    paths = {source.name: _write(source, folder) for source in sources}
+    for key, pin in spec.packages.items():
+        if isinstance(pin, GitPackage):
+            yield f"{key} @ {paths[canonicalize_name(Requirement(key).name)].as_uri()}"
+
+
+def _write(source: GitSource, folder: Path) -> Path:
     stem = f"{source.name.replace('-', '_')}-{source.version}"
     path = folder / f"{stem}-py3-none-any.whl"
     with zipfile.ZipFile(path, "w") as wheel:

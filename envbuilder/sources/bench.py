@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from envbuilder.errors import NetworkError
@@ -20,10 +20,13 @@ from envbuilder.spec import Index
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bench:
-    """The store, the runtime that contains builds, who watches, and whether there is a network."""
+    """The store, the runtime that contains builds, who watches, and whether there is a network.
+
+    ``runtime`` is asked for when there is something to run: most often there is not.
+    """
 
     store: Store
-    runtime: Runtime
+    runtime: Callable[[], Runtime]
     progress: Progress
     offline: bool = False
 

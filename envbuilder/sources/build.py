@@ -51,6 +51,14 @@ def check_reproducible(lock: Lock, *, workshop: Callable[[], Workshop], bench: B
         _check_same(source, _build(complete, source, workshop(), bench), lock, bench)
 
 
+def fetch_sources(lock: Lock, bench: Bench) -> None:
+    """Bring every source's commit and build environment to this machine."""
+    target = python_target(lock.spec, lock.base)
+    for source in lock.sources:
+        bench.bring(source.requires, target=target, index=lock.spec.index)
+        bench.mirror(Address.parse(source.repository)).content(source.commit)
+
+
 def _with_wheel(
     lock: Lock, source: GitSource, workshop: Callable[[], Workshop], bench: Bench
 ) -> GitSource:
@@ -92,8 +100,8 @@ def _other(source: GitSource, before: Built, again: Built) -> BuildError:
     return BuildError(
         f"{source.name}: building {source.commit[:12]} again gave another wheel "
         f"({again.wheel.sha256}, not {before.wheel.sha256}); these files differ:\n{shown}{more}",
-        hint=f"envbuilder wheels import DIR brings the locked wheel; envbuilder lock --upgrade "
-        f"{source.name} accepts a new one",
+        hint=f"envbuilder wheels import DIR brings the locked wheel; envbuilder lock "
+        f"--upgrade-package {source.name} accepts a new one",
     )
 
 
@@ -156,7 +164,7 @@ def _check_name(source: GitSource, filename: str, workshop: Workshop) -> None:
     if (name, str(version)) != (source.name, source.version):
         raise BuildError(
             f"its build made {filename}, but {source.name} {source.version} is locked",
-            hint=f"envbuilder lock --upgrade {source.name}",
+            hint=f"envbuilder lock --upgrade-package {source.name}",
         )
     if tags.isdisjoint(workshop.target.tags()):
         raise BuildError(

@@ -7,19 +7,22 @@ base, its metadata must be what is locked here.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from envbuilder.errors import BuildError, ResolutionError
+from envbuilder.layers.store import Store
 from envbuilder.lock import GitSource, Lock
+from envbuilder.progress import Progress
 from envbuilder.resolve.address import Address
 from envbuilder.resolve.git import Revision, resolve_git
 from envbuilder.resolve.mirror import Mirror
 from envbuilder.resolve.python import PythonTarget
+from envbuilder.resolve.resolve import EVERYTHING, resolve
+from envbuilder.runtime import choose
 from envbuilder.spec import GitPackage, Spec
 
 from .bench import Bench
@@ -45,10 +48,30 @@ def lock_sources(
     source's own code fails) and MissingToolError.
     """
     before = {} if previous is None else {source.name: source for source in previous.sources}
+    free = spec.sources.keys() if EVERYTHING in release else set(release)
     work = _Work(spec=spec, previous=previous, target=target, bench=bench)
     return tuple(
-        work.lock(name, pin, None if name in release else before.get(name), fresh=name in release)
+        work.lock(name, pin, None if name in free else before.get(name), fresh=name in free)
         for name, pin in sorted(spec.sources.items())
+    )
+
+
+def lock_spec(
+    spec: Spec,
+    *,
+    store: Store,
+    progress: Progress,
+    previous: Lock | None = None,
+    release: Collection[str] = (),
+) -> Lock:
+    """Pin every artifact of ``spec``, sources from git included; see ``resolve.resolve``."""
+    bench = Bench(store=store, runtime=lambda: choose("auto", store), progress=progress)
+
+    def sources(target: PythonTarget, held: Lock | None) -> tuple[GitSource, ...]:
+        return lock_sources(spec, target=target, bench=bench, previous=held, release=release)
+
+    return resolve(
+        spec, store=store, progress=progress, previous=previous, release=release, sources=sources
     )
 
 
@@ -143,11 +166,3 @@ def _constraints(
     pins = (each for each in spec.requirements if canonicalize_name(each.name) not in own)
     chosen = (each for each in pins if among is None or canonicalize_name(each.name) in among)
     return tuple(f"{each.name}{each.specifier}" for each in chosen)
-
-
-def requirements(spec: Spec, stand_ins: dict[str, Path]) -> Iterable[str]:
-    """Give the requirement lines of the spec's sources: ``NAME[EXTRAS] @ file:///…``."""
-    for key, pin in spec.packages.items():
-        if isinstance(pin, GitPackage):
-            wheel = stand_ins[canonicalize_name(Requirement(key).name)]
-            yield f"{key} @ {wheel.as_uri()}"

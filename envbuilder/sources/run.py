@@ -64,7 +64,7 @@ def run_hook(
     image = _image(workshop, wheels, bench)
     command = _command(workshop, hook, output, present=[wheel.name for wheel in wheels])
     try:
-        done = bench.runtime.run(image, command, progress=bench.progress)
+        done = bench.runtime().run(image, command, progress=bench.progress)
     except SmokeError as error:
         raise BuildError(
             f"the base cannot run Python for a build: {error.message}",

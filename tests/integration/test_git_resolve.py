@@ -40,7 +40,7 @@ def origin(tmp_path) -> Origin:
 
 
 @pytest.fixture
-def server(tmp_path, origin):
+def server(tmp_path, origin):  # noqa: ARG001 - what it serves
     with git_http(tmp_path / "served") as running:
         yield running
 
@@ -97,7 +97,7 @@ def test_a_rewritten_branch_is_told_with_both_commits(origin, server, store):
         resolve(url, store, branch="main", locked=locked_at(url, found))
     assert lost in error.value.message
     assert tip in error.value.message
-    assert "--upgrade proj" in error.value.hint
+    assert "--upgrade-package proj" in error.value.hint
 
 
 def test_a_moved_tag_is_told_with_both_commits(origin, server, store):
@@ -107,7 +107,7 @@ def test_a_moved_tag_is_told_with_both_commits(origin, server, store):
     found = resolve(url, store, tag="v1.0")
     moved = origin.commit({"a.txt": "2"})
     origin.tag("v1.0", force=True)
-    with pytest.raises(ResolutionError, match="tag v1.0 of .* moved") as error:
+    with pytest.raises(ResolutionError, match=r"tag v1\.0 of .* moved") as error:
         resolve(url, store, tag="v1.0", locked=locked_at(url, found))
     assert found.commit in error.value.message
     assert moved in error.value.message
@@ -124,7 +124,7 @@ def test_a_tag_that_names_another_commit_than_the_spec(origin, server, store):
 def test_a_missing_tag_names_the_near_ones(origin, server, store):
     origin.commit({"a.txt": "1"})
     origin.tag("v4.51.3-preview")
-    with pytest.raises(ResolutionError, match="has no tag v4.51.3-prview") as error:
+    with pytest.raises(ResolutionError, match=r"has no tag v4\.51\.3-prview") as error:
         resolve(server.address("proj/.git"), store, tag="v4.51.3-prview")
     assert error.value.hint == "did you mean v4.51.3-preview?"
 
@@ -150,7 +150,7 @@ def test_a_commit_that_lies_on_another_branch(origin, server, store):
     origin.git("checkout", "--quiet", "main")
     origin.commit({"a.txt": "3"})
     for commit in (wanted, wanted[:8]):
-        with pytest.raises(ResolutionError, match="does not contain commit .*; it is on other"):
+        with pytest.raises(ResolutionError, match=r"does not contain commit .*; it is on other"):
             resolve(server.address("proj/.git"), store, branch="main", commit=commit)
 
 
@@ -160,7 +160,7 @@ def test_an_ambiguous_commit_lists_the_candidates(origin, server, store):
     for number, commit in enumerate(twins):
         origin.git("branch", f"twin-{number}", commit)
     short = twins[0][:7]
-    with pytest.raises(ResolutionError, match="is ambiguous on .*, 2 commits begin so") as error:
+    with pytest.raises(ResolutionError, match=r"is ambiguous on .*, 2 commits begin so") as error:
         resolve(server.address("proj/.git"), store, commit=short)
     assert all(commit in error.value.message for commit in twins)
     chosen = resolve(server.address("proj/.git"), store, commit=short, branch="twin-1")
@@ -287,7 +287,7 @@ def test_a_repository_that_is_gone(server, store):
 
 
 def test_a_server_that_is_not_there(store):
-    with pytest.raises(NetworkError, match="cannot reach http://127.0.0.1:9/x.git"):
+    with pytest.raises(NetworkError, match=r"cannot reach http://127\.0\.0\.1:9/x\.git"):
         resolve("http://127.0.0.1:9/x.git", store, branch="main")
 
 

@@ -18,11 +18,11 @@ from envbuilder.lock import DebianBase, GitSource, Lock
 from envbuilder.progress import Silent
 from envbuilder.resolve.python import resolve_python
 from envbuilder.resolve.resolve import python_target
-from envbuilder.resolve.stand_in import write_stand_in
+from envbuilder.resolve.stand_in import stand_ins
 from envbuilder.runtime import choose
 from envbuilder.sources.bench import Bench
 from envbuilder.sources.build import build_sources, check_reproducible
-from envbuilder.sources.locking import lock_sources, requirements
+from envbuilder.sources.locking import lock_sources
 from envbuilder.sources.transfer import export_wheels, import_wheels
 from envbuilder.sources.workshop import Workshop, host_workshop
 from envbuilder.spec import Base, GitPackage, SourceBuild, Spec
@@ -43,7 +43,7 @@ def store(tmp_path_factory) -> Store:
 
 @pytest.fixture
 def bench(store) -> Bench:
-    return Bench(store=store, runtime=choose("oci", store), progress=Silent())
+    return Bench(store=store, runtime=lambda: choose("oci", store), progress=Silent())
 
 
 @pytest.fixture
@@ -139,7 +139,7 @@ def test_a_c_extension_gives_one_digest_on_other_paths_moments_umasks_and_jobs(
     elsewhere = Store(tmp_path / "a longer path than the other")
     old = os.umask(0o077)
     try:
-        other = Bench(store=elsewhere, runtime=choose("oci", elsewhere), progress=Silent())
+        other = Bench(store=elsewhere, runtime=lambda: choose("oci", elsewhere), progress=Silent())
         again = build_sources(
             lock_of("natty", origin, other, build=SourceBuild(env={"MAX_JOBS": "1"})),
             workshop=lambda: host_workshop(PYTHON, store=elsewhere),
@@ -270,16 +270,16 @@ def test_what_was_locked_stays_until_it_is_released(tmp_path, bench):
 
 def test_the_resolver_sees_a_sources_own_requirements(tmp_path, bench):
     lock = lock_of("flitty", origin_of(tmp_path, git_projects.FLIT), bench)
-    stand_ins = {source.name: write_stand_in(source, tmp_path) for source in lock.sources}
+    lines = list(stand_ins(lock.spec, lock.sources, tmp_path))
     wheels = resolve_python(
-        requirements(lock.spec, stand_ins),
+        lines,
         target=python_target(lock.spec, BASE),
         index=lock.spec.index,
     )
     assert [wheel.name for wheel in wheels] == ["packaging"]
     with pytest.raises(ResolutionError, match="flitty"):
         resolve_python(
-            ["packaging<20", *requirements(lock.spec, stand_ins)],
+            ["packaging<20", *lines],
             target=python_target(lock.spec, BASE),
             index=lock.spec.index,
         )

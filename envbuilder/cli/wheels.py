@@ -1,0 +1,62 @@
+"""``envbuilder wheels``: what was built from git, on its way between machines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from . import options
+
+
+@click.group("wheels")
+def command() -> None:
+    """Build the wheels of git sources, and carry them between machines."""
+
+
+@command.command("build")
+@options.environment
+@click.option("--offline", is_flag=True, help="Use what the store has; never the network.")
+@options.progress
+def build(name: str | None, file: Path | None, offline: bool, progress_mode: str) -> None:
+    """Build the wheels of NAME's git sources, and note their hashes in its lock."""
+    from envbuilder.layers.store import Store
+    from envbuilder.lock_file import lock_path, read_lock, write_lock
+    from envbuilder.wheels import with_wheels
+
+    from .console import open_progress
+
+    path = lock_path(options.spec_path(name, file))
+    lock = read_lock(path)
+    with open_progress(progress_mode) as progress:
+        made = with_wheels(lock, store=Store.default(), progress=progress, offline=offline)
+    if made != lock:
+        write_lock(path, made)
+    for source in made.sources:
+        if source.wheel is not None:
+            click.echo(f"{source.wheel.sha256}  {source.wheel.filename}")
+
+
+@command.command("export")
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@options.environment
+def export(folder: Path, name: str | None, file: Path | None) -> None:
+    """Write the wheels built for NAME, each with its recipe, to DIR."""
+    from envbuilder.layers.store import Store
+    from envbuilder.lock_file import lock_path, read_lock
+    from envbuilder.sources.transfer import export_wheels
+
+    lock = read_lock(lock_path(options.spec_path(name, file)))
+    for path in export_wheels(lock, folder, store=Store.default()):
+        click.echo(path)
+
+
+@command.command("import")
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+def import_(folder: Path) -> None:
+    """Take the wheels that `wheels export` wrote to DIR into the store."""
+    from envbuilder.layers.store import Store
+    from envbuilder.sources.transfer import import_wheels
+
+    for wheel in import_wheels(folder, store=Store.default()):
+        click.echo(f"{wheel.sha256}  {wheel.filename}")
