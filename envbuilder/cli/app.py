@@ -69,7 +69,9 @@ def main() -> NoReturn:
     """Run the command line and exit with the code that ``errors`` gives the failure."""
     try:
         cli.main(standalone_mode=False)
-    except click.exceptions.Abort:
+    except click.exceptions.Abort as stop:
+        if isinstance(stop.__cause__, EOFError):  # click takes any EOFError for Ctrl-D
+            raise stop.__cause__ from None
         _fail("interrupted", code=130)
     except KeyboardInterrupt:
         _fail("interrupted", code=130)
