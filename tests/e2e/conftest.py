@@ -1,0 +1,78 @@
+"""A small environment, built once by the command line as a user would, for many tests."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+SPEC = """\
+version: 1
+name: small
+python: "3.13"
+base: {debian: trixie}
+system:
+  packages: [python3]
+packages:
+  tqdm: "==4.67.1"
+  Six: "==1.17.0"
+index: {exclude_newer: 2025-07-01T00:00:00Z}
+labels: {org.example.team: tests}
+env: {GREETING: "hello, world"}
+"""
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """A folder with specs, and the command line run in it."""
+
+    folder: Path
+    env: dict[str, str] = field(default_factory=dict)
+
+    def run(self, *args, code=0, **env):
+        """Run ``envbuilder ARGS``; assert the exit code; return the completed process."""
+        done = subprocess.run(
+            [sys.executable, "-m", "envbuilder", *args],
+            cwd=self.folder,
+            env={**os.environ, **self.env, **env},
+            capture_output=True,
+            text=True,
+            timeout=900,
+            check=False,
+        )
+        assert done.returncode == code, f"{args}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def json(self, *args, **env):
+        """Run ``envbuilder ARGS -o json`` and return what it printed."""
+        return json.loads(self.run(*args, "-o", "json", **env).stdout)
+
+    @property
+    def spec(self):
+        return self.folder / "lockfiles" / "small.yaml"
+
+    @property
+    def lock(self):
+        return self.folder / "lockfiles" / "pylock.small.toml"
+
+    def copy(self, folder, **env):
+        """Give a second checkout with the same spec and lock and, unless said, the same store."""
+        target = folder / "lockfiles"
+        target.mkdir(parents=True)
+        for path in (self.spec, self.lock):
+            (target / path.name).write_bytes(path.read_bytes())
+        return Checkout(folder, {**self.env, **env})
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory):
+    """Lock and build the small environment, smoke included, in a store of its own."""
+    folder = tmp_path_factory.mktemp("checkout")
+    (folder / "lockfiles").mkdir()
+    (folder / "lockfiles" / "small.yaml").write_text(SPEC)
+    checkout = Checkout(folder, {"ENVBUILDER_CACHE": str(folder / "store")})
+    checkout.run("build", "small", "--output-image", "oci:layout", "--report", "report.json")
+    return checkout

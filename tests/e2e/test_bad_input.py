@@ -1,0 +1,134 @@
+"""What goes wrong is said in one message, with the right exit code, and leaves nothing behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from .conftest import SPEC, Checkout
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def fresh(tmp_path):
+    """A checkout with the small spec and an empty store."""
+    (tmp_path / "lockfiles").mkdir()
+    checkout = Checkout(tmp_path, {"ENVBUILDER_CACHE": str(tmp_path / "store")})
+    checkout.spec.write_text(SPEC)
+    return checkout
+
+
+def test_unknown_environment(fresh):
+    done = fresh.run("build", "smal", code=2)
+    assert "lockfiles/ holds: small" in done.stderr
+
+
+def test_a_broken_spec_writes_no_lock(fresh):
+    fresh.spec.write_text(SPEC.replace("packages:", "pakages:", 1))
+    done = fresh.run("lock", "small", code=3)
+    assert "did you mean packages?" in done.stderr
+    assert not fresh.lock.exists()
+
+
+def test_a_stale_lock_is_not_built(small, tmp_path):
+    other = small.copy(tmp_path / "stale")
+    other.spec.write_text(other.spec.read_text().replace("4.67.1", "4.67.0"))
+    done = other.run("build", "small", code=5)
+    assert "4.67.0" in done.stderr
+    assert "hint: envbuilder lock small" in done.stderr
+    other.run("lock", "small", "--check", code=5)
+
+
+def test_a_version_that_does_not_exist(small, tmp_path):
+    other = small.copy(tmp_path / "none")
+    before = other.lock.read_bytes()
+    other.spec.write_text(other.spec.read_text().replace("4.67.1", "999.0"))
+    done = other.run("lock", "small", code=4)
+    assert "no version of tqdm==999.0" in done.stderr
+    assert other.lock.read_bytes() == before
+
+
+def test_pins_that_conflict_say_who_wants_what(small, tmp_path):
+    other = small.copy(tmp_path / "conflict")
+    pins = '  jinja2: "==3.1.6"\n  MarkupSafe: "==1.1.1"\n  Six'
+    other.spec.write_text(other.spec.read_text().replace("  Six", pins))
+    done = other.run("lock", "small", code=4)
+    assert "jinja2==3.1.6" in done.stderr
+    assert "markupsafe" in done.stderr.lower()
+
+
+def test_no_network(small, tmp_path):
+    other = small.copy(tmp_path / "offline", ENVBUILDER_CACHE=str(tmp_path / "empty"))
+    done = other.run("build", "small", "--offline", "--no-smoke", code=10)
+    assert "the store lacks" in done.stderr
+    assert "envbuilder fetch small" in done.stderr
+    unreachable = {"UV_DEFAULT_INDEX": "http://127.0.0.1:9/simple", "UV_CACHE_DIR": str(tmp_path)}
+    done = other.run("lock", "small", code=10, **unreachable)
+    assert "cannot ask the package index" in done.stderr
+
+
+def test_no_container_runtime(small):
+    done = small.run("build", "small", "--runtime", "oci", code=6, PATH="/nonexistent")
+    assert "crun" in done.stderr
+
+
+def test_a_wheel_that_is_not_the_locked_one(small, tmp_path):
+    other = small.copy(tmp_path / "tampered", ENVBUILDER_CACHE=str(tmp_path / "store"))
+    text = other.lock.read_text()
+    start = text.index("sha256", text.index('name = "tqdm"'))
+    digest = text[start:].split('"')[1]
+    other.lock.write_text(text.replace(digest, "0" * 64))
+    done = other.run("build", "small", "--no-smoke", code=4)
+    assert "no configured index offers these locked files" in done.stderr
+    assert "tqdm" in done.stderr
+
+
+def test_killed_at_any_moment_the_next_run_succeeds(small, tmp_path):
+    """kill -9 after growing delays; what is left never stops or spoils the next run."""
+    other = small.copy(tmp_path / "killed", ENVBUILDER_CACHE=str(tmp_path / "store"))
+    command = [sys.executable, "-m", "envbuilder", "build", "small", "--no-smoke", "--locked"]
+    for delay in (0.7, 1.5, 3, 6, 10):
+        process = subprocess.Popen(
+            command, cwd=other.folder, env={**os.environ, **other.env},
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        time.sleep(delay)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    first = other.json("build", "small", "--no-smoke", "--locked")
+    assert first["image"] in small.lock.read_text()
+    assert other.run("cache", "verify").stdout.endswith("all sound\n")
+
+
+def test_two_builds_at_once_on_one_store(small, tmp_path):
+    other = small.copy(tmp_path / "twice", ENVBUILDER_CACHE=str(tmp_path / "store"))
+    command = [sys.executable, "-m", "envbuilder", "build", "small", "--no-smoke", "--locked"]
+    both = [
+        subprocess.Popen(
+            command, cwd=other.folder, env={**os.environ, **other.env},
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for _ in range(2)
+    ]  # fmt: skip
+    results = [(*each.communicate(timeout=600), each.returncode) for each in both]
+    assert [code for *_, code in results] == [0, 0], results
+    assert results[0][0].splitlines()[0] == results[1][0].splitlines()[0]
+
+
+def test_ctrl_c_says_so_and_leaves_nothing(small, tmp_path):
+    other = small.copy(tmp_path / "stopped", ENVBUILDER_CACHE=str(tmp_path / "store"))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "envbuilder", "build", "small", "--no-smoke"],
+        cwd=other.folder, env={**os.environ, **other.env},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    time.sleep(4)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130, stderr
+    assert stderr.endswith("error: interrupted\n")
+    assert not list((tmp_path / "store" / "tmp").glob("*"))

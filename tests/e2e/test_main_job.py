@@ -1,0 +1,143 @@
+"""Spec -> lock -> image -> smoke -> seal -> ledger, through the command line."""
+
+import json
+import os
+import shutil
+import subprocess
+import tarfile
+import tomllib
+
+import pytest
+from packaging.pylock import Pylock
+from uv import find_uv_bin
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
+
+
+def sealed(checkout):
+    return tomllib.loads(checkout.lock.read_text())["tool"]["envbuilder"]["seal"]
+
+
+def test_the_lock_is_standard_sealed_and_names_no_host(small):
+    text = small.lock.read_text()
+    pylock = Pylock.from_dict(tomllib.loads(text))
+    assert [package.name for package in pylock.packages] == ["six", "tqdm"]
+    assert "://" not in text
+    assert sealed(small)["manifest"].startswith("sha256:")
+
+
+def test_the_ledger_knows_the_image_is_good(small):
+    lines = (small.folder / "lockfiles" / "small.ledger.jsonl").read_text().splitlines()
+    entry = json.loads(lines[0])
+    assert entry["good"] is True
+    assert entry["image"] == sealed(small)["manifest"]
+
+
+def test_the_report_is_written(small):
+    report = json.loads((small.folder / "report.json").read_text())
+    assert report["verdict"] == "pass"
+    names = {check["name"] for check in report["checks"]}
+    assert {"environment.packages", "environment.files", "caches"} <= names
+
+
+def test_a_second_build_changes_nothing(small):
+    before = small.lock.read_bytes()
+    again = small.json("build", "small", "--locked", "--offline", "--no-smoke")
+    assert again["image"] == sealed(small)["manifest"]
+    assert small.lock.read_bytes() == before
+
+
+def test_the_image_runs_what_the_lock_says(small):
+    """The layout is read by a stranger: umoci unpacks it, and the config is as asked."""
+    inspected = subprocess.run(
+        ["skopeo", "inspect", "--config", f"oci:{small.folder}/layout:small:latest"],
+        capture_output=True,
+        check=True,
+    )
+    config = json.loads(inspected.stdout)["config"]
+    assert "GREETING=hello, world" in config["Env"]
+    assert config["Labels"]["org.example.team"] == "tests"
+    assert config["Labels"]["org.opencontainers.image.title"] == "small"
+    assert config["Labels"]["dev.gpu-envbuilder.lock"].startswith("sha256:")
+
+
+def test_skopeo_copies_the_layout_and_keeps_its_digest(small, tmp_path):
+    source, target = f"oci:{small.folder}/layout:small:latest", f"dir:{tmp_path}/copy"
+    subprocess.run(["skopeo", "copy", "-q", "--preserve-digests", source, target], check=True)
+    manifest = (tmp_path / "copy" / "manifest.json").read_bytes()
+    digest = subprocess.run(
+        ["skopeo", "manifest-digest", "/dev/stdin"], input=manifest, capture_output=True, check=True
+    )
+    assert digest.stdout.decode().strip() == sealed(small)["manifest"]
+
+
+def test_umoci_unpacks_the_layout(small, tmp_path):
+    shutil.copytree(small.folder / "layout", tmp_path / "layout")
+    index = json.loads((tmp_path / "layout" / "index.json").read_text())
+    # umoci takes no colon in a tag, so it gets a name of its own.
+    index["manifests"][0]["annotations"]["org.opencontainers.image.ref.name"] = "small"
+    (tmp_path / "layout" / "index.json").write_text(json.dumps(index))
+    subprocess.run(
+        ["umoci", "raw", "unpack", "--image", f"{tmp_path}/layout:small", tmp_path / "rootfs"],
+        check=True,
+        capture_output=True,
+    )
+    root = tmp_path / "rootfs"
+    assert (root / "opt/venv/lib/python3.13/site-packages/tqdm/__init__.py").is_file()
+    assert (root / "usr/share/envbuilder/pylock.small.toml").is_file()
+    assert str((root / "opt/venv/bin/python").readlink()) == "/usr/bin/python3.13"
+
+
+def test_gnu_tar_reads_each_layer(small):
+    for layer in sealed(small)["layers"]:
+        blob = small.folder / "layout/blobs/sha256" / layer["digest"].removeprefix("sha256:")
+        listed = subprocess.run(["tar", "tzf", blob], capture_output=True, check=True)
+        assert listed.stdout
+
+
+def test_the_archive_holds_docker_s_manifest_too(small, tmp_path):
+    small.run(
+        "build", "small", "--locked", "--no-smoke", "--output-image", str(tmp_path / "small.tar")
+    )
+    with tarfile.open(tmp_path / "small.tar") as archive:
+        names = archive.getnames()
+        manifest = json.load(archive.extractfile("manifest.json"))
+    assert {"index.json", "oci-layout", "manifest.json"} <= set(names)
+    assert set(manifest[0]["Layers"]) <= set(names)
+    assert manifest[0]["RepoTags"] == ["small:latest"]
+
+
+def test_other_machine_same_bytes(small, tmp_path):
+    """Another store, umask, time zone, language, hash seed, home and path: one digest."""
+    other = small.copy(tmp_path / "ein anderer Pfad", ENVBUILDER_CACHE=str(tmp_path / "store"))
+    home = tmp_path / "home"
+    home.mkdir()
+    old = os.umask(0o077)
+    try:
+        built = other.json(
+            "build", "small", "--no-smoke", "--locked",
+            TZ="Pacific/Kiritimati", LANG="tr_TR.UTF-8", LC_ALL="C", PYTHONHASHSEED="7",
+            HOME=str(home),
+        )  # fmt: skip
+    finally:
+        os.umask(old)
+    assert built["image"] == sealed(small)["manifest"]
+
+
+def test_fetch_lets_uv_install_from_the_lock_without_a_network(small, tmp_path):
+    small.run("fetch", "small")
+    wheels = small.folder / "lockfiles" / "wheels"
+    assert sorted(path.name.split("-")[0] for path in wheels.iterdir()) == ["six", "tqdm"]
+    # This machine's Python need not be the environment's; these two wheels fit any.
+    text = small.lock.read_text().replace("==3.13.*", ">=3.11")
+    lock = wheels.parent / "pylock.any.toml"
+    lock.write_text(text)
+    uv = find_uv_bin()
+    subprocess.run([uv, "venv", "-q", tmp_path / "venv"], check=True)
+    subprocess.run(
+        [uv, "pip", "sync", "-q", "--offline", "--no-index", "--python", tmp_path / "venv", lock],
+        check=True,
+        env={**os.environ, "UV_PREVIEW": "1", "UV_CACHE_DIR": str(tmp_path / "cache")},
+    )
+    lock.unlink()
+    assert list((tmp_path / "venv").glob("lib/python3.*/site-packages/tqdm/__init__.py"))
