@@ -53,7 +53,7 @@ def parse_pin(text: str) -> Pin:
     return Pin(name=canonicalize_name(match["name"]), specifier=specifier, ref=match["ref"])
 
 
-def everything(spec: Spec) -> list[Pin]:
+def all_pins(spec: Spec) -> list[Pin]:
     """List the pins that ``--all`` stands for: all packages that can move, and the system."""
     names = [str(canonicalize_name(each.name)) for each in spec.requirements]
     names += [name for name, pin in spec.sources.items() if pin.branch is not None]

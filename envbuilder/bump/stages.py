@@ -20,9 +20,11 @@ from envbuilder.resolve.address import Address
 from envbuilder.resolve.mirror import Mirror
 from envbuilder.resolve.needs import read_needs
 from envbuilder.resolve.releases import Release, releases
-from envbuilder.resolve.resolve import python_target, resolve
+from envbuilder.resolve.resolve import python_target
 from envbuilder.runtime import Runtime
+from envbuilder.sources.locking import lock_spec
 from envbuilder.spec import GitPackage, Spec
+from envbuilder.wheels import with_wheels
 
 from .git_pins import AskRefs, Refs
 
@@ -49,6 +51,7 @@ def real_stages(
     chosen = options or Options()
 
     def build(lock: Lock) -> Outcome:
+        lock = with_wheels(lock, store=store, progress=progress, offline=chosen.offline)
         image = make_image(lock, store=store, progress=progress, options=chosen)
         report = smoke_image(
             lock, image, store=store, runtime=runtime, progress=progress, offline=chosen.offline
@@ -61,7 +64,7 @@ def real_stages(
         return Refs(heads=found.heads, tags=found.tags)
 
     return Stages(
-        resolve=lambda spec, previous, release: resolve(
+        resolve=lambda spec, previous, release: lock_spec(
             spec, store=store, progress=progress, previous=previous, release=release
         ),
         build=build,

@@ -6,7 +6,7 @@ import pytest
 
 from envbuilder.bump.apply import Request, apply_pins
 from envbuilder.bump.git_pins import Refs
-from envbuilder.bump.pins import Pin, everything, parse_pin
+from envbuilder.bump.pins import Pin, all_pins, parse_pin
 from envbuilder.document import parse_document
 from envbuilder.errors import EnvbuilderError, ResolutionError, UsageError
 from envbuilder.spec import GitPackage
@@ -166,6 +166,6 @@ def test_says_what_does_not_fit_and_what_would(
 
 def test_everything_is_all_that_can_move() -> None:
     spec = parse(parse_document(Path("omni.yaml"), SPEC))
-    assert {pin.name for pin in everything(spec)} == {
+    assert {pin.name for pin in all_pins(spec)} == {
         "torch", "vllm", "numpy", "accelerate", "branched", "both", "system",
     }  # fmt: skip

@@ -1,0 +1,149 @@
+"""``envbuilder bump``: change pins, see what moves, keep it or fall back."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from . import options
+
+if TYPE_CHECKING:
+    from envbuilder.bump.pins import Pin
+    from envbuilder.bump.run import Bumped, Proposal
+
+
+@click.command("bump")
+@options.environment
+@click.argument("pins", nargs=-1, metavar="PIN...")
+@click.option("--all", "everything", is_flag=True, help="All packages that can move, and system.")
+@click.option(
+    "--security", metavar="OSV", type=click.Path(path_type=Path, exists=True),
+    help="What has a known hole, by an OSV database (a folder or zip of JSON), and system.",
+)  # fmt: skip
+@click.option("--dry-run", is_flag=True, help="Show what would move; change and build nothing.")
+@click.option(
+    "--runtime", type=click.Choice(["auto", "docker", "oci"]), default="auto", show_default=True,
+    help="What runs the smoke test.",
+)  # fmt: skip
+@options.output
+@options.progress
+def command(
+    name: str | None,
+    file: Path | None,
+    pins: tuple[str, ...],
+    everything: bool,
+    security: Path | None,
+    dry_run: bool,
+    runtime: str,
+    output: str,
+    progress_mode: str,
+) -> None:
+    """Change PINs of NAME, lock with all else held, build and smoke: keep it if it is good.
+
+    \b
+    PIN is NAME==VERSION, NAME (newest that resolves), NAME@COMMIT, NAME@TAG or NAME@BRANCH,
+    python=3.12, base=IMAGE, base, system or exclude-newer=DATE.
+
+    When the smoke test fails, all files stay as they were, the report is kept, and the exit code
+    is 8.
+    """  # noqa: D301 - click's mark for lines that stay as they are
+    from envbuilder.bump.run import bump, propose
+    from envbuilder.bump.stages import real_stages
+    from envbuilder.layers.store import Store
+    from envbuilder.runtime import choose
+
+    from .console import open_progress
+
+    if file is not None and name is not None:
+        pins = (name, *pins)
+        name = None
+    path = options.spec_path(name, file)
+    started = time.monotonic()
+    store = Store.default()
+    with open_progress(progress_mode) as progress:
+        stages = real_stages(store=store, progress=progress, runtime=choose(runtime, store))
+        wishes = _wishes(path, pins, everything=everything, security=security)
+        if dry_run:
+            proposal = propose(path, wishes, stages=stages, progress=progress)
+            _show_proposal(proposal, output)
+            return
+        done = bump(path, wishes, stages=stages, store=store, progress=progress)
+    _show(done, output, seconds=time.monotonic() - started)
+    if done.failed is not None:
+        raise SystemExit(8)
+
+
+def _wishes(
+    path: Path, texts: tuple[str, ...], *, everything: bool, security: Path | None
+) -> list[Pin]:
+    from envbuilder.bump.advisories import insecure
+    from envbuilder.bump.pins import all_pins, parse_pin
+    from envbuilder.errors import UsageError
+    from envbuilder.lock_file import lock_path, read_lock
+    from envbuilder.spec_file import load
+
+    wishes = [parse_pin(text) for text in texts]
+    if everything:
+        wishes += all_pins(load(path))
+    if security is not None:
+        wishes += insecure(read_lock(lock_path(path)), security)
+    if not wishes:
+        raise UsageError(
+            "expected at least one PIN, --all or --security",
+            hint=f"envbuilder outdated {path.stem} lists what is newer",
+        )
+    return wishes
+
+
+def _show_proposal(proposal: Proposal, output: str) -> None:
+    from .changes import plain_change, print_changes
+
+    if output == "json":
+        options.print_json({"changes": [plain_change(each) for each in proposal.changes]})
+    elif not proposal.moves:
+        click.echo("nothing moves")
+    else:
+        print_changes(proposal.changes)
+
+
+def _show(done: Bumped, output: str, *, seconds: float) -> None:
+    from .console import size_text
+    from .report import print_report
+
+    if output == "json":
+        options.print_json(_plain(done, seconds))
+        return
+    _show_proposal(done.proposal, output)
+    if done.outcome is None:
+        return
+    if done.outcome.report is not None:
+        click.echo()
+        print_report(done.outcome.report)
+    size = size_text(sum(layer.size for layer in done.layers))
+    total = len(done.outcome.image.layers)
+    click.echo(f"layers {len(done.layers)} of {total} new, {size}, in {seconds:.1f} s")
+    if done.failed is None:
+        click.echo(f"kept   {done.outcome.image.digest}")
+    else:
+        click.echo(f"not kept; all files are as they were. Evidence: {done.failed}")
+
+
+def _plain(done: Bumped, seconds: float) -> dict[str, Any]:
+    from .changes import plain_change
+
+    outcome = done.outcome
+    return {
+        "changes": [plain_change(each) for each in done.proposal.changes],
+        "kept": outcome is not None and done.failed is None,
+        "image": None if outcome is None else str(outcome.image.digest),
+        "layers": [
+            {"title": layer.title, "digest": str(layer.digest), "size": layer.size}
+            for layer in done.layers
+        ],
+        "failed": None if done.failed is None else str(done.failed),
+        "smoke": None if outcome is None or outcome.report is None else outcome.report.to_dict(),
+        "seconds": round(seconds, 1),
+    }

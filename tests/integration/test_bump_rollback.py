@@ -1,0 +1,152 @@
+"""Rollback with real git: from the store, from the history, and never at unrelated work's cost."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import git
+import pytest
+
+from envbuilder import ledger
+from envbuilder.bump.rollback import rollback
+from envbuilder.bump.transaction import transaction
+from envbuilder.errors import LockError, UsageError
+from envbuilder.keep import Kept, keep
+from envbuilder.layers.store import Store
+from envbuilder.lock_file import lock_path, write_lock
+from envbuilder.spec_file import load
+from tests.unit.locks import lock
+from tests.unit.oracle import World
+
+pytestmark = pytest.mark.integration
+
+SPEC = """\
+version: 1
+name: omni
+python: "3.12"
+base: {debian: trixie}
+packages: {app: "==1.0"}   # naïve
+"""
+
+
+class Place:
+    """A git repository with an environment that was built twice: app 1.0, then app 2.0."""
+
+    def __init__(self, folder: Path) -> None:
+        self.repository = git.Repo.init(folder / "repository")
+        with self.repository.config_writer() as config:
+            config.set_value("user", "name", "Test").set_value("user", "email", "t@example.org")
+        self.root = folder / "repository"
+        self.spec = self.root / "lockfiles" / "omni.yaml"
+        self.spec.parent.mkdir()
+        self.store = Store(folder / "store")
+        self.first = self.build("1.0")
+        self.commit()
+        self.second = self.build("2.0")
+
+    def build(self, version: str) -> Kept:
+        world = World({"app": {version: ""}})
+        self.spec.write_text(SPEC.replace("1.0", version))
+        outcome = world.build(world.resolve(load(self.spec), lock({}), frozenset()))
+        write_lock(lock_path(self.spec), outcome.lock)
+        entry = world.entry(outcome)
+        ledger.append(ledger.ledger_path(self.spec), entry)
+        self.texts = Kept(spec=self.spec.read_bytes(), lock=lock_path(self.spec).read_bytes())
+        self.entry = entry
+        return self.texts
+
+    def commit(self) -> None:
+        self.repository.git.add("lockfiles")
+        self.repository.git.commit("-q", "-m", "build")
+
+    def now(self) -> Kept:
+        return Kept(spec=self.spec.read_bytes(), lock=lock_path(self.spec).read_bytes())
+
+    def rollback(self, *, force: bool = False) -> ledger.Entry:
+        return rollback(self.spec, None, store=self.store, force=force)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+def test_restores_from_git_and_touches_nothing_else(place: Place) -> None:
+    place.commit()
+    other = place.root / "work.txt"
+    other.write_text("staged\n")
+    place.repository.git.add("work.txt")
+    other.write_text("not staged\n")
+    head = place.repository.head.commit
+    index = (place.root / ".git" / "index").read_bytes()
+
+    place.rollback()
+
+    assert place.now() == place.first
+    assert other.read_text() == "not staged\n"
+    assert place.repository.head.commit == head
+    assert (place.root / ".git" / "index").read_bytes() == index
+    entries, _ = ledger.read(ledger.ledger_path(place.spec))
+    assert [each.event for each in entries] == ["build", "build", "rollback"]
+    assert entries[2].lock == entries[0].lock
+
+
+def test_restores_from_the_store_without_git(place: Place, tmp_path: Path) -> None:
+    entries, _ = ledger.read(ledger.ledger_path(place.spec))
+    for entry, texts in zip(entries, (place.first, place.second), strict=True):
+        keep(place.store, entry.lock, texts)
+    (place.root / ".git").rename(tmp_path / "no-git")
+    place.rollback()
+    assert place.now() == place.first
+    place.rollback()
+    assert place.now() == place.second
+
+
+def test_refuses_to_lose_what_nobody_else_holds(place: Place) -> None:
+    with pytest.raises(UsageError, match="neither git nor the store") as caught:
+        place.rollback()
+    assert "--force" in caught.value.hint
+    assert place.now() == place.second
+    place.rollback(force=True)
+    assert place.now() == place.first
+
+
+def test_an_edited_comment_is_not_lost_either(place: Place) -> None:
+    place.commit()
+    place.spec.write_text(place.spec.read_text() + "# a thought\n")
+    with pytest.raises(UsageError):
+        place.rollback()
+
+
+def test_says_that_nobody_has_the_texts(place: Place, tmp_path: Path) -> None:
+    (place.root / ".git").rename(tmp_path / "no-git")
+    with pytest.raises(LockError, match="neither the store nor git"):
+        place.rollback(force=True)
+    assert place.now() == place.second
+
+
+def test_only_goes_back_to_what_is_good(place: Place) -> None:
+    red = replace(place.entry, good=False, smoke="tokens.video failed")
+    with pytest.raises(UsageError, match=r"tokens\.video failed"):
+        rollback(place.spec, red, store=place.store)
+
+
+def test_with_one_build_there_is_nothing_to_go_back_to(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    path = ledger.ledger_path(place.spec)
+    path.write_bytes(path.read_bytes().splitlines(keepends=True)[1])
+    with pytest.raises(UsageError, match="no other good build"):
+        place.rollback()
+
+
+def test_waits_for_no_bump(place: Place) -> None:
+    with transaction(place.spec), pytest.raises(UsageError, match="under way"):
+        place.rollback()
+
+
+def test_a_damaged_lock_can_be_left_behind(place: Place) -> None:
+    place.commit()
+    lock_path(place.spec).write_text("<<<<<<< merge")
+    place.rollback(force=True)
+    entries, _ = ledger.read(ledger.ledger_path(place.spec))
+    assert entries[-1].lock == entries[1].lock
+    assert place.now() == place.second

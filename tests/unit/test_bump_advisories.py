@@ -1,0 +1,82 @@
+"""Known holes: OSV documents against a lock."""
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from envbuilder.bump.advisories import insecure
+from envbuilder.bump.pins import Pin
+from envbuilder.errors import UsageError
+from tests.unit.locks import lock
+
+LOCK = lock(
+    {"requests": "2.19.0", "urllib3": "1.25", "certifi": "2020.1.1", "safe": "1.0"},
+    pins={"Requests": "==2.19.0", "certifi": "*", "safe": "*"},
+)
+SYSTEM = Pin(name="system")
+
+
+def advisory(name: str, *events: dict[str, str], **more: Any) -> dict[str, Any]:
+    affected = {
+        "package": {"ecosystem": more.pop("ecosystem", "PyPI"), "name": name},
+        "ranges": [{"type": "ECOSYSTEM", "events": list(events)}],
+        "versions": more.pop("versions", []),
+    }
+    return {"id": "X", "affected": [affected], **more}
+
+
+def pins(folder: Path, *advisories: dict[str, Any]) -> list[Pin]:
+    for number, each in enumerate(advisories):
+        (folder / f"{number}.json").write_text(json.dumps(each))
+    return insecure(LOCK, folder)
+
+
+def test_takes_the_least_version_that_closes_all_holes(tmp_path: Path) -> None:
+    assert pins(
+        tmp_path,
+        advisory("requests", {"introduced": "0"}, {"fixed": "2.20.0"}),
+        advisory("Requests", {"introduced": "2.1"}, {"fixed": "2.31.0"}, {"introduced": "3"}),
+    ) == [Pin(name="requests", specifier="==2.31.0"), SYSTEM]
+
+
+def test_lets_go_of_what_the_spec_does_not_name_or_nobody_fixed(tmp_path: Path) -> None:
+    assert pins(
+        tmp_path,
+        advisory("urllib3", {"introduced": "0"}, {"fixed": "1.26.5"}),
+        advisory("certifi", versions=["2020.1.1"]),
+    ) == [Pin(name="certifi"), Pin(name="urllib3"), SYSTEM]
+
+
+@pytest.mark.parametrize(
+    "harmless",
+    [
+        advisory("safe", {"introduced": "0"}, {"fixed": "1.0"}),
+        advisory("safe", {"introduced": "1.1"}),
+        advisory("safe", {"introduced": "0"}, {"last_affected": "0.9"}),
+        advisory("safe", {"introduced": "0"}, ecosystem="npm"),
+        advisory("safe", {"introduced": "0"}, withdrawn="2024-01-01T00:00:00Z"),
+        advisory("safe", {"introduced": "not-a-version"}),
+        {"id": "X"},
+    ],
+)
+def test_leaves_alone_what_is_safe(tmp_path: Path, harmless: dict[str, Any]) -> None:
+    assert pins(tmp_path, harmless) == [SYSTEM]
+
+
+def test_reads_the_zip_that_osv_publishes(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        archive.writestr("X.json", json.dumps(advisory("safe", {"introduced": "0"})))
+    assert insecure(LOCK, tmp_path / "all.zip") == [Pin(name="safe"), SYSTEM]
+
+
+def test_refuses_what_is_no_database(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="holds no"):
+        insecure(LOCK, tmp_path)
+    (tmp_path / "x.json").write_text("{")
+    with pytest.raises(UsageError, match="no OSV database"):
+        insecure(LOCK, tmp_path)
+    with pytest.raises(UsageError, match="no OSV database"):
+        insecure(LOCK, tmp_path / "x.json")
