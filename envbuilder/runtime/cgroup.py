@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+_ROOT = Path("/sys/fs/cgroup")
 _PREFIX = "envbuilder-"
 _GIVE_UP = 5.0  # seconds that killed processes are given to leave
 
@@ -44,7 +45,7 @@ def memory_cgroup(limit: int) -> Iterator[MemoryCgroup | None]:
 
     It is removed at the end, together with those that runs killed with -9 have left.
     """
-    parent = _parent()
+    parent = find_parent(Path("/proc/self/cgroup").read_text(), _ROOT)
     if parent is None:
         yield None
         return
@@ -52,11 +53,11 @@ def memory_cgroup(limit: int) -> Iterator[MemoryCgroup | None]:
     path = parent / f"{_PREFIX}{os.getpid()}-{time.monotonic_ns()}"
     try:
         path.mkdir()
-    except OSError:  # the mode bits promised it, but a read-only mount or a limit says no
+    except OSError:  # the mode bits promised it, but a read-only mount says no
         yield None
         return
     try:
-        _limit(path, limit)
+        set_limit(path, limit)
         yield MemoryCgroup(path=path)
     finally:
         _remove(path)
@@ -71,34 +72,36 @@ def remove_abandoned(parent: Path) -> None:
                 path.rmdir()
 
 
-def _parent() -> Path | None:
-    own = {
-        line.split(":")[1]: line.split(":", 2)[2]
-        for line in Path("/proc/self/cgroup").read_text().splitlines()
-    }
-    if "memory" in own:
-        mount = Path("/sys/fs/cgroup/memory")
-        wanted = "memory.limit_in_bytes"
-    else:
-        mount = Path("/sys/fs/cgroup")
-        wanted = "cgroup.subtree_control"
-    place = mount / own.get("memory", own.get("", "/")).lstrip("/")
+def find_parent(membership: str, root: Path) -> Path | None:
+    """Return the nearest cgroup, from ours upwards, below which we may limit memory.
+
+    ``membership`` is the text of ``/proc/self/cgroup``, ``root`` where cgroups are mounted.
+    """
+    own = {line.split(":")[1]: line.split(":", 2)[2] for line in membership.splitlines()}
+    is_v1 = "memory" in own
+    mount = root / "memory" if is_v1 else root
+    place = mount / own.get("memory" if is_v1 else "", "/").lstrip("/")
+    serves = _serves_v1 if is_v1 else _serves_v2
     for parent in (place, *place.parents):
         if not parent.is_relative_to(mount):
-            return None
-        if _serves(parent / wanted) and os.access(parent, os.W_OK):
+            break
+        if serves(parent) and os.access(parent, os.W_OK):
             return parent
     return None
 
 
-def _serves(file: Path) -> bool:
-    """Say whether a child of this cgroup gets a memory controller (v2: it must be switched on)."""
-    if not file.exists():
-        return False
-    return file.name == "memory.limit_in_bytes" or "memory" in file.read_text().split()
+def _serves_v1(parent: Path) -> bool:
+    return (parent / "memory.limit_in_bytes").exists()
 
 
-def _limit(path: Path, limit: int) -> None:
+def _serves_v2(parent: Path) -> bool:
+    """Say whether children get a memory controller: one with processes of its own gives none."""
+    switch = parent / "cgroup.subtree_control"
+    return switch.exists() and "memory" in switch.read_text().split()
+
+
+def set_limit(path: Path, limit: int) -> None:
+    """Limit a cgroup's memory to ``limit`` bytes, of which none may be swapped out in addition."""
     if (path / "memory.max").exists():
         (path / "memory.max").write_text(str(limit))
         swap, value = path / "memory.swap.max", "0"

@@ -84,6 +84,13 @@ class Completed:
     memory_limit: Literal["cgroup", "rlimit", "none"] = "none"
 
 
+def check_sources(command: Command) -> None:
+    """Raise UsageError where something to mount does not exist on this host."""
+    for mount in command.mounts:
+        if not mount.source.exists():
+            raise UsageError(f"cannot mount {mount.source} at {mount.target}: it does not exist")
+
+
 class Prepared(Protocol):
     """An image that is ready to run commands."""
 
@@ -91,7 +98,8 @@ class Prepared(Protocol):
         """Run one command to its end; whatever ends it, nothing of it is left on the host.
 
         A command that fails, runs out of time or out of memory is a result, not an error. Raises
-        MissingToolError where the host cannot run it, SmokeError where the image cannot start it.
+        MissingToolError where the host cannot run it, SmokeError where the image cannot start it,
+        UsageError where a mount's source does not exist.
         """
 
 

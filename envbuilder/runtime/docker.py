@@ -26,7 +26,7 @@ from envbuilder.image import Image
 from envbuilder.layers.store import Store
 from envbuilder.progress import Progress
 
-from .command import OUTPUT_LIMIT, Command, Completed
+from .command import OUTPUT_LIMIT, Command, Completed, check_sources
 from .loading import loaded, new_mark, remove_abandoned
 
 _PATIENCE = 3600  # seconds without a word from the engine; unpacking a big layer is silent
@@ -67,6 +67,7 @@ class PreparedImage:
 
     def run(self, command: Command) -> Completed:
         """Run one command to its end; see :meth:`command.Prepared.run`."""
+        check_sources(command)
         with _container(self.client, self.name, command) as container:
             return _attend(container, command)
 

@@ -55,8 +55,9 @@ def loaded(
             _load(client, image, store, name=name, progress=progress)
         yield name
     finally:
-        with suppress(ImageNotFound):
-            client.images.remove(name)
+        if name:
+            with suppress(ImageNotFound):
+                client.images.remove(name)
 
 
 def remove_abandoned(client: docker.DockerClient) -> None:

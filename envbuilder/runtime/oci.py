@@ -25,7 +25,7 @@ from envbuilder.progress import Progress
 
 from . import cdi
 from .cgroup import MemoryCgroup, memory_cgroup
-from .command import KILLED, OUTPUT_LIMIT, Command, Completed
+from .command import KILLED, OUTPUT_LIMIT, Command, Completed, check_sources
 from .config import oci_config
 from .pump import Outcome, pump
 from .trees import read_text, unpacked
@@ -69,6 +69,7 @@ class PreparedTrees:
 
     def run(self, command: Command) -> Completed:
         """Run one command to its end; see :meth:`command.Prepared.run`."""
+        check_sources(command)
         limited = nullcontext() if command.memory is None else memory_cgroup(command.memory)
         with limited as cgroup:
             return self._run(command, cgroup)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from envbuilder.errors import MissingToolError, SmokeError
+from envbuilder.errors import MissingToolError, SmokeError, UsageError
 from envbuilder.image import Image
 from envbuilder.layers.store import Store
 from envbuilder.progress import Silent
@@ -129,6 +129,12 @@ def test_mounts_are_read_only_unless_asked(
     done = _run(runtime, image, script, mounts=mounts)
     assert (results / "copy").read_text() == "probe"
     assert b"Read-only file system" in done.stderr
+
+
+def test_a_mount_of_nothing_is_refused(runtime: OciRuntime, image: Image, tmp_path: Path) -> None:
+    mounts = (Mount(source=tmp_path / "nonesuch", target="/probe"),)
+    with pytest.raises(UsageError, match="nonesuch at /probe: it does not exist"):
+        _run(runtime, image, "true", mounts=mounts)
 
 
 def test_the_user_of_the_image_is_honoured(runtime: OciRuntime, store: Store) -> None:
