@@ -1,0 +1,42 @@
+"""``envbuilder promote``: a registry's tag moves to a known-good image."""
+
+from __future__ import annotations
+
+import click
+
+from . import options
+
+
+@click.command("promote")
+@click.argument("name")
+@click.argument("ref")
+@click.argument("entry", required=False)
+@options.output
+@options.progress
+def command(name: str, ref: str, entry: str | None, output: str, progress_mode: str) -> None:
+    """Let REF (HOST/NAME:TAG) name the last good image of NAME, or that of ENTRY.
+
+    ENTRY is a number of `envbuilder history`, or the start of an image's or a lock's checksum. An
+    image that the registry has already is not sent again.
+    """
+    from envbuilder.bump.promote import promote
+    from envbuilder.layers.store import Store
+    from envbuilder.ledger import choose, ledger_path, read
+    from envbuilder.reference import ImageRef
+    from envbuilder.registry.client import Client
+
+    from .console import open_progress
+
+    path = options.spec_path(name, None)
+    target = ImageRef.parse(ref)
+    entries, _ = read(ledger_path(path))
+    wanted = None if entry is None else choose(entries, entry)
+    with open_progress(progress_mode) as progress, Client.from_environment() as client:
+        promoted = promote(
+            path, wanted, target, client=client, store=Store.default(), progress=progress
+        )
+    if output == "json":
+        options.print_json({"reference": str(target), "digest": str(promoted.image)})
+    else:
+        click.echo(f"promoted  {target.at(promoted.image)}")
+        click.echo(f"          as {target}, good since {promoted.time}")
