@@ -17,12 +17,23 @@ COMMANDS = {
     # The main job and its parts.
     "init": "Write a commented starter spec.",
     "lock": "Resolve a spec and pin every artifact by hash.",
+    "render": "Write the lock as a Dockerfile that stands alone.",
     "fetch": "Bring all locked artifacts into the store.",
     "build": "Lock, assemble, smoke, seal and record: the main job.",
     "smoke": "Run the smoke checks against an image or an environment.",
     "wheels": "Build what comes from git, and carry it between machines.",
+    "inspect": "Show an image's layers, packages and every byte of cache.",
+    # Change.
+    "outdated": "Show what is newer than what is locked.",
+    "bump": "Change pins, see what moves, keep it if it is good.",
+    "history": "Show every build, good and bad.",
+    "rollback": "Go back to a build that was good.",
+    "bisect": "Find the change that turned the smoke red.",
+    "regenerate": "Rebuild many environments.",
+    "matrix": "Write one spec for each combination of pins.",
     # Registries.
     "push": "Push an image to a registry, with signed evidence.",
+    "promote": "Move a registry's tag to a known-good image.",
     "verify": "Prove that a remote image is what its lock says.",
     "diff": "Show what two locks or images differ in.",
     "keys": "Make the keys that sign evidence.",

@@ -1,0 +1,30 @@
+"""``envbuilder render``: the lock as a Dockerfile that stands alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from . import options
+
+
+@click.command("render")
+@options.environment
+@click.option(
+    "-o", "--output", "folder", type=click.Path(path_type=Path, file_okay=False),
+    help="The folder to write; docker/NAME if left out.",
+)  # fmt: skip
+def command(name: str | None, file: Path | None, folder: Path | None) -> None:
+    """Write NAME's lock as a Dockerfile with all that it needs; plain Docker builds it."""
+    from envbuilder.lock_file import check_fresh, lock_path, read_lock
+    from envbuilder.render import render, write
+    from envbuilder.spec_file import load
+
+    path = options.spec_path(name, file)
+    lock = read_lock(lock_path(path))
+    check_fresh(lock, load(path), name=path.stem)
+    target = folder or Path("docker") / lock.spec.name
+    write(render(lock), target)
+    click.echo(f"{target}/Dockerfile")
+    click.echo(f"hint: cd {target} && docker buildx bake", err=True)

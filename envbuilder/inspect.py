@@ -1,0 +1,144 @@
+"""What an image carries, layer by layer: sizes, packages, and bytes that nobody will ever use.
+
+A cache that a later layer removes is still stored, pushed and pulled: each layer is looked at by
+itself, and what the layers above it hide is counted as hidden. Pure over ``layers.contents``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from .image import Layer
+from .layers.contents import Contents, Distribution, cache_of
+from .open_image import OpenedImage
+from .progress import Progress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leftover:
+    """A cache in one layer: whose it is, its files and bytes, and whether upper layers hide it."""
+
+    tool: str
+    files: int
+    size: int
+    hidden: bool
+    example: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerReport:
+    """One layer: ``unpacked`` and ``hidden`` in bytes, what it installs, the caches in it.
+
+    ``packages`` are those that this layer brings or changes; ``hidden`` counts all files that
+    upper layers replace or remove.
+    """
+
+    layer: Layer
+    files: int
+    unpacked: int
+    hidden: int
+    packages: tuple[Distribution, ...]
+    leftovers: tuple[Leftover, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspection:
+    """An image looked into; layers from the lowest to the highest."""
+
+    name: str
+    digest: str
+    layers: tuple[LayerReport, ...]
+
+    @property
+    def waste(self) -> int:
+        """Bytes of caches in any layer, hidden or not."""
+        return sum(each.size for layer in self.layers for each in layer.leftovers)
+
+
+def inspect(opened: OpenedImage, progress: Progress) -> Inspection:
+    """Read every layer of an image once, and report on each.
+
+    Raises what opening a layer raises: BuildError, NetworkError, MismatchError.
+    """
+    contents = []
+    for layer in opened.image.layers:
+        title = layer.title or str(layer.digest)
+        with progress.step("read", title, total=layer.size) as step:
+            contents.append(opened.scan_layer(layer, False))  # noqa: FBT003 - a Callable
+            step.advance(layer.size)
+    return Inspection(
+        name=opened.name,
+        digest=str(opened.image.digest),
+        layers=report(opened.image.layers, contents),
+    )
+
+
+def report(layers: Sequence[Layer], contents: Sequence[Contents]) -> tuple[LayerReport, ...]:
+    """Report on layers whose contents were read, the lowest first."""
+    covers = _covers(contents)
+    known: set[Distribution] = set()
+    reports = []
+    for layer, held, cover in zip(layers, contents, covers, strict=True):
+        found = held.distributions()
+        sizes = {path: file.size for path, file in held.files.items()}
+        reports.append(
+            LayerReport(
+                layer=layer,
+                files=sum(file.kind != "dir" for file in held.files.values()),
+                unpacked=sum(sizes.values()),
+                hidden=sum(size for path, size in sizes.items() if cover.hides(path)),
+                packages=tuple(each for each in found if each not in known),
+                leftovers=tuple(_leftovers(sizes, cover)),
+            )
+        )
+        known.update(found)
+    return tuple(reports)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Cover:
+    """What lies above a layer: paths that are replaced or removed, and folders that are emptied."""
+
+    gone: frozenset[str] = frozenset()
+    emptied: frozenset[str] = frozenset()
+
+    def hides(self, path: str) -> bool:
+        return path in self.gone or any(
+            parent in self.gone or parent in self.emptied for parent in _parents(path)
+        )
+
+    def under(self, layer: Contents) -> _Cover:
+        written = {path for path, file in layer.files.items() if file.kind != "dir"}
+        return _Cover(
+            gone=self.gone | layer.removed | written, emptied=self.emptied | layer.emptied
+        )
+
+
+def _covers(contents: Sequence[Contents]) -> list[_Cover]:
+    """Give each layer's cover: that of the layer above it, and that layer itself."""
+    covers = [_Cover()]
+    for layer in reversed(contents[1:]):
+        covers.append(covers[-1].under(layer))
+    return covers[::-1]
+
+
+def _leftovers(sizes: Mapping[str, int], cover: _Cover) -> Iterator[Leftover]:
+    groups: dict[tuple[str, bool], list[str]] = {}
+    for path, size in sizes.items():
+        tool = cache_of(path) if size else None
+        if tool is not None:
+            groups.setdefault((tool, cover.hides(path)), []).append(path)
+    for (tool, hidden), paths in sorted(groups.items()):
+        yield Leftover(
+            tool=tool,
+            files=len(paths),
+            size=sum(sizes[path] for path in paths),
+            hidden=hidden,
+            example=f"/{min(paths)}",
+        )
+
+
+def _parents(path: str) -> Iterable[str]:
+    parts = path.split("/")[:-1]
+    return ["", *("/".join(parts[: end + 1]) for end in range(len(parts)))]
