@@ -18,12 +18,14 @@ from .lock import Wheel as LockedWheel
 from .lock_file import dump_lock, lock_checksum
 from .plan import PREFIX, Plan, WheelLayer, direct_url, is_requested, plan, source_for
 from .progress import Progress
+from .reuse import Held
 from .settings import image_settings
 
 METADATA = "/usr/share/envbuilder"
 """Where every image carries its own lock."""
 CREATED = "2000-01-01T00:00:00Z"
 """The moment in every config: a clock would make two builds differ."""
+NOTHING_HELD = Held()
 _DOWNLOADS = 4
 _LAYERINGS = 2
 
@@ -43,24 +45,29 @@ def assemble(
     foundation: Callable[[Event], Foundation],
     bring: Callable[[LockedWheel, Event], None],
     progress: Progress,
+    held: Held = NOTHING_HELD,
 ) -> Image:
     """Build the image of ``lock``; its layers, config and manifest are in ``store`` afterwards.
 
     ``foundation`` makes or finds the base's layers, ``bring`` puts one wheel into the store; both
-    run beside the layering and give up when their event is set. Every source's wheel must be
-    known. Raises what these two raise, and BuildError.
+    run beside the layering and give up when their event is set. Layers that are ``held`` are
+    taken over unseen. Every source's wheel must be known. Raises what these two raise, and
+    BuildError.
     """
     planned = plan(lock)
     target = Target(python=planned.python, prefix=PREFIX)
     stop = Event()
     with _pool(_DOWNLOADS) as downloads, _pool(_LAYERINGS) as layerings, _pool(1) as beside:
-        base = beside.submit(foundation, stop)
+        base = beside.submit(foundation if not held.base else _held_base(held), stop)
+        missing = (group for group in planned.layers if group not in held.wheels)
         brought = {
             wheel: downloads.submit(bring, wheel, stop)
-            for wheel in _largest_first(wheel for each in planned.layers for wheel in each.wheels)
+            for wheel in _largest_first(wheel for group in missing for wheel in group.wheels)
         }
 
         def layer(group: WheelLayer) -> Layer:
+            if group in held.wheels:
+                return held.wheels[group]
             for wheel in group.wheels:
                 brought[wheel].result()
             return _wheel_layer(lock, group, target=target, store=store, progress=progress)
@@ -74,9 +81,14 @@ def assemble(
             for pool in (downloads, layerings, beside):
                 pool.shutdown(wait=False, cancel_futures=True)
             raise
-    _warn_of_conflicts(lock, planned, target=target, store=store, progress=progress)
+    if not held.wheels:  # who sealed those layers was warned, and not all wheels are here
+        _warn_of_conflicts(lock, planned, target=target, store=store, progress=progress)
     top = _environment_layer(lock, planned, target=target, store=store)
     return _image(lock, (*below.layers, *wheels, top), below.settings, store)
+
+
+def _held_base(held: Held) -> Callable[[Event], Foundation]:
+    return lambda _: Foundation(layers=held.base)
 
 
 def seal(lock: Lock, image: Image, *, engine: str) -> Lock:
