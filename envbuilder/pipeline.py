@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import keep, ledger
-from .assemble import assemble, seal
+from .assemble import NOTHING_HELD, assemble, seal
 from .errors import LockError, NetworkError
 from .foundation import fetch_base, lay_foundation
 from .image import Image
@@ -23,6 +23,7 @@ from .plan import PREFIX
 from .progress import Progress
 from .publish import keep_report
 from .resolve.wheels import supply
+from .reuse import Held
 from .runtime import Runtime
 from .smoke import Expected, Model, Report, SmokePlan, smoke
 from .sources.locking import lock_spec
@@ -104,8 +105,18 @@ def fetch(lock: Lock, *, store: Store, progress: Progress, options: Options) -> 
     fetch_sources(lock, store=store, progress=progress, offline=options.offline)
 
 
-def make_image(lock: Lock, *, store: Store, progress: Progress, options: Options) -> Image:
-    """Assemble the image of ``lock``, whose git sources have wheels, with the embedded engine."""
+def make_image(
+    lock: Lock,
+    *,
+    store: Store,
+    progress: Progress,
+    options: Options,
+    held: Held = NOTHING_HELD,
+) -> Image:
+    """Assemble the image of ``lock``, whose git sources have wheels, with the embedded engine.
+
+    Layers that are ``held`` elsewhere are not made: the store then lacks them.
+    """
     source = supply(lock, lock.wheels, store=store, offline=options.offline, progress=progress)
     return assemble(
         lock,
@@ -115,6 +126,7 @@ def make_image(lock: Lock, *, store: Store, progress: Progress, options: Options
         ),
         bring=source.bring,
         progress=progress,
+        held=held,
     )
 
 
