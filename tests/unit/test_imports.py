@@ -17,7 +17,7 @@ ROOMS = [  # each line may import from all lines above it, and from itself
     {"layout"},
     {"registry", "runtime", "keep"},
     {"smoke"},
-    {"open_image"},
+    {"open_image", "reuse"},
     {"resolve", "inspect"},
     {"sources", "evidence", "difference", "settings"},
     {"assemble", "render", "buildkit", "verify", "doctor", "publish"},
