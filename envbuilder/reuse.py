@@ -1,0 +1,72 @@
+"""Layers that need not be made, because a seal names them and a registry holds them.
+
+A layer is a function of its inputs. So where an earlier, sealed lock asks for the very same layer,
+its digest is known, and a machine with an empty store can build the manifest around it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+
+from .image import Layer
+from .layers.wheel import LAYOUT_VERSION
+from .lock import DebianBase, Lock
+from .plan import Plan, WheelLayer, direct_url, is_requested, plan, source_for
+from .registry.blobs import has_blob
+from .registry.repository import Repository
+
+_WORKERS = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """Layers that are to be had without making them: of the base, and by group of wheels."""
+
+    base: tuple[Layer, ...] = ()
+    wheels: Mapping[WheelLayer, Layer] = field(default_factory=dict)
+
+
+def reusable(old: Lock, new: Lock) -> Held:
+    """Name the layers of ``old``'s seal that building ``new`` would make again, byte for byte."""
+    seal = old.seal
+    if seal is None or (seal.engine, seal.layout) != ("embedded", LAYOUT_VERSION):
+        return Held()
+    before, after = plan(old), plan(new)
+    if not seal.layers or len(seal.layers) <= len(before.layers):
+        return Held()
+    first = len(seal.layers) - 1 - len(before.layers)  # the last layer is the environment's own
+    made = {
+        _identity(old, before, group): layer
+        for group, layer in zip(before.layers, seal.layers[first:-1], strict=True)
+    }
+    known = ((group, made.get(_identity(new, after, group))) for group in after.layers)
+    same_base = isinstance(old.base, DebianBase) and old.base == new.base
+    return Held(
+        base=seal.layers[:first] if same_base else (),
+        wheels={group: layer for group, layer in known if layer is not None},
+    )
+
+
+def held_in(repository: Repository, held: Held) -> Held:
+    """Keep those of ``held`` that ``repository`` has: one small request for each."""
+    layers = {*held.base, *held.wheels.values()}
+    with ThreadPoolExecutor(_WORKERS) as pool:
+        answers = pool.map(lambda layer: has_blob(repository, layer.digest), layers)
+        there = {layer for layer, found in zip(layers, answers, strict=True) if found}
+    return replace(
+        held,
+        base=held.base if there.issuperset(held.base) else (),
+        wheels={group: layer for group, layer in held.wheels.items() if layer in there},
+    )
+
+
+def _identity(lock: Lock, planned: Plan, group: WheelLayer) -> tuple[object, ...]:
+    """Say all that a layer of wheels depends on, beside the layout's version."""
+    wheels = []
+    for wheel in group.wheels:
+        source = source_for(lock, wheel)
+        origin = None if source is None else direct_url(source)
+        wheels.append((wheel.filename, wheel.sha256, is_requested(lock, wheel), origin))
+    return planned.python, group.title, *wheels
