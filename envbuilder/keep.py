@@ -1,14 +1,16 @@
 """Keep the spec and lock texts of good builds in the store, so that rollback needs no git.
 
-The ledger's lock checksum is the key; the texts are blobs that the key's record stands on.
+The ledger's lock checksum is the key; the texts are blobs that the key's record stands on. Smoke
+reports are kept by image, so that a later push can sign what was found.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from .ledger import now
 from .reference import Digest
 
 if TYPE_CHECKING:
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from .ledger import Entry
 
 _KIND = "known-good"
+_REPORT = "smoke-report"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +42,17 @@ def recall(store: Store, lock: Digest) -> Kept | None:
     if plain is None:
         return None
     return Kept(**{name: store.read(Digest.parse(text)) for name, text in plain.items()})
+
+
+def keep_report(store: Store, image: Digest, report: dict[str, Any]) -> None:
+    """Remember the smoke report (JSON form) of ``image``, and that it was made now."""
+    store.put_record(_REPORT, str(image), {"report": report, "finished": now()}, blobs=[image])
+
+
+def recall_report(store: Store, image: Digest) -> tuple[dict[str, Any], str] | None:
+    """Give the smoke report of ``image`` and its moment (RFC 3339), or None without one."""
+    kept = store.record(_REPORT, str(image))
+    return None if kept is None else (kept["report"], kept["finished"])
 
 
 def kept_blobs(store: Store, entries: Iterable[Entry]) -> set[Digest]:
