@@ -7,7 +7,7 @@ Commands, ``bump`` and ``bisect`` all go through here; what differs is what they
 from __future__ import annotations
 
 import platform
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,6 @@ from .lock import ImageBase, Lock, Seal, spec_checksum
 from .lock_file import check_fresh, dump_lock, lock_checksum, lock_path, read_lock, write_lock
 from .plan import PREFIX
 from .progress import Progress
-from .publish import keep_report
 from .resolve.wheels import supply
 from .reuse import Held
 from .runtime import Runtime
@@ -141,7 +140,7 @@ def smoke_image(
         progress.step("smoke", f"in a container ({runtime.name})", unit="items"),
     ):
         report = smoke(ready.run, smoke_plan(lock), subject=lock.spec.name)
-    keep_report(store, image.digest, report.to_dict())
+    keep.keep_report(store, image.digest, report.to_dict())
     return report
 
 
@@ -187,15 +186,20 @@ def build_environment(
     progress: Progress,
     options: Options,
     runtime: Runtime | None,
+    reuse: Callable[[Lock], Held] = lambda _: NOTHING_HELD,
 ) -> Outcome:
     """Do the main job for the spec at ``spec_path``; ``runtime`` None leaves the smoke out.
+
+    ``reuse`` names layers that need not be made, as a push does; such an image cannot be smoked.
 
     The lock is sealed and the ledger gets its line whether the smoke is green or red: an image is
     known to be good by its ledger entry, not by its existence.
     """
     lock = current_lock(spec_path, store=store, progress=progress, options=options)
     lock = with_wheels(lock, store=store, progress=progress, offline=options.offline)
-    image = make_image(lock, store=store, progress=progress, options=options)
+    image = make_image(
+        lock, store=store, progress=progress, options=options, held=reuse(lock)
+    )
     sealed = _seal(lock, image, spec_path=spec_path, options=options)
     report = None
     if runtime is not None:
