@@ -18,9 +18,9 @@ from .base import Family
 
 
 def names() -> list[str]:
-    """Return the names of all families, sorted."""
-    skip = ("base", "qwen_vision")
-    return sorted(entry.name for entry in pkgutil.iter_modules(__path__) if entry.name not in skip)
+    """Return the names of all families, sorted; modules with an underscore are what they share."""
+    found = [entry.name for entry in pkgutil.iter_modules(__path__)]
+    return sorted(name for name in found if name[0] != "_" and name not in ("base", "generic"))
 
 
 def load(name: str) -> Family:

@@ -139,7 +139,11 @@ class Family:
 
     def features(self, model: Any, modality: str, inputs: Any) -> int:
         """Return how many embedding rows the encoder of ``modality`` really makes of ``inputs``."""
-        method = getattr(model, self.modalities[modality].features)
+        method = feature_method(model, self.modalities[modality].features)
+        if method is None:
+            raise AttributeError(
+                f"{type(model).__name__} has no {self.modalities[modality].features}"
+            )
         accepted = inspect.signature(method).parameters
         given = {name: value for name, value in inputs.items() if name in accepted}
         return rows(method(**given))
@@ -160,6 +164,12 @@ class Family:
     def generate(self, model: Any, inputs: Any, count: int) -> Any:
         """Return ``inputs`` continued greedily by ``count`` tokens."""
         return model.generate(**inputs, max_new_tokens=count, min_new_tokens=count, do_sample=False)
+
+
+def feature_method(model: Any, name: str) -> Any:
+    """Return the encoding method ``name`` of the model, or of the body that some versions wrap."""
+    body = getattr(model, "model", model)
+    return getattr(model, name, None) or getattr(body, name, None)
 
 
 def rows(features: Any) -> int:

@@ -10,11 +10,11 @@ from typing import Any
 from .. import samples
 from ..facts import Facts
 from ..samples import Sample
+from ._qwen_vision import QWEN2_VL_IMAGES, resized, vision_tokens
+from ._shrunk import language
+from ._whisper import audio_tokens, extractor, mel_frames
 from .base import Family, Modality
-from .qwen_vision import QWEN2_VL_IMAGES, resized, vision_tokens
 
-HOP = 160
-"""Sound samples per mel frame: 100 frames a second at 16 kHz."""
 WINDOW = 300 * samples.RATE
 """The extractor truncates after 300 s (``chunk_length`` 300, ``n_samples`` 4800000)."""
 
@@ -70,19 +70,8 @@ class Qwen25Omni(Family):
         return {
             "preprocessor_config.json": {
                 **QWEN2_VL_IMAGES,
-                "chunk_length": 300,
-                "dither": 0.0,
-                "feature_extractor_type": "WhisperFeatureExtractor",
-                "feature_size": 128,
-                "hop_length": HOP,
-                "n_fft": 400,
-                "n_samples": WINDOW,
-                "nb_max_frames": 30000,
-                "padding_side": "right",
-                "padding_value": 0.0,
+                **extractor(seconds=300, bins=128),
                 "processor_class": "Qwen2_5OmniProcessor",
-                "return_attention_mask": True,
-                "sampling_rate": samples.RATE,
             }
         }
 
@@ -124,26 +113,14 @@ class Qwen25Omni(Family):
     def formula(self, sample: Sample, inputs: Any, config: Any) -> tuple[int, list[int] | None]:
         """Count by the model's own merge size, and by mel frames halved twice for sound."""
         if sample.modality == "audio":
-            return audio_tokens(mel_frames(sample, inputs)), None
+            frames = mel_frames(sample, inputs["feature_attention_mask"], WINDOW)
+            return audio_tokens(frames), None
         grid = inputs[sample.modality + "_grid_thw"][0].tolist()
         merge = config.vision_config.spatial_merge_size
         if sample.modality == "image":
             height, width = resized(sample.shape, QWEN2_VL_IMAGES)
             return height * width // (config.vision_config.patch_size * merge) ** 2, grid
         return vision_tokens(grid, merge), grid
-
-
-def mel_frames(sample: Sample, inputs: Any) -> int:
-    """Return the mel frames of a sound: one per hop, or the processor's mask between two hops."""
-    (length,) = sample.shape
-    if length % HOP == 0:
-        return min(length, WINDOW) // HOP
-    return int(inputs["feature_attention_mask"].sum())  # versions round a started hop differently
-
-
-def audio_tokens(frames: int) -> int:
-    """Return the tokens of ``frames`` mel frames: a stride-2 convolution, then pairs pooled."""
-    return ((frames - 1) // 2 + 1 - 2) // 2 + 1
 
 
 TOKEN_KEYS = {
@@ -186,23 +163,13 @@ VISION = {
     "hidden_act": "silu",
     "tokens_per_second": 25,
 }
-TEXT = {
-    "model_type": "qwen2_5_omni_text",
-    "vocab_size": 320,
-    "hidden_size": 64,
-    "intermediate_size": 64,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 32768,
-    "max_window_layers": 2,
-    "hidden_act": "silu",
-    "rms_norm_eps": 1e-06,
-    "rope_theta": 1000000.0,
-    "rope_scaling": {"type": "default", "rope_type": "default", "mrope_section": [4, 6, 6]},
-    "use_sliding_window": False,
-    "tie_word_embeddings": False,
-}
+TEXT = language(
+    "qwen2_5_omni_text",
+    max_window_layers=2,
+    rope_theta=1000000.0,
+    rope_scaling={"type": "default", "rope_type": "default", "mrope_section": [4, 6, 6]},
+    use_sliding_window=False,
+)
 SAMPLES = {
     "audio": samples.audio(
         ("edge", 0.025),
