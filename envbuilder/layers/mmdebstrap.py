@@ -135,7 +135,7 @@ def _running(command: list[str], work: Path) -> Iterator[subprocess.Popen[bytes]
     environment = {
         "PATH": _PATH,
         "TMPDIR": str(work),
-        "HOME": "/root",
+        "HOME": "/nonexistent",
         "TZ": "UTC",
         "LC_ALL": "C.UTF-8",
         "PYTHONHASHSEED": "0",
