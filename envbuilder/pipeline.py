@@ -116,7 +116,9 @@ def make_image(
 
     Layers that are ``held`` elsewhere are not made: the store then lacks them.
     """
-    source = supply(lock, lock.wheels, store=store, offline=options.offline, progress=progress)
+    elsewhere = {wheel for group in held.wheels for wheel in group.wheels}
+    wheels = [wheel for wheel in lock.wheels if wheel not in elsewhere]
+    source = supply(lock, wheels, store=store, offline=options.offline, progress=progress)
     return assemble(
         lock,
         store=store,
