@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from .errors import LockError
 from .evidence.attach import attach, attach_bundles, attestation_tag, sign
 from .evidence.keys import PrivateKey
 from .evidence.statements import Statement, provenance, test_result
 from .image import Image, parse_image
+from .keep import recall_report
 from .layers.store import Store
 from .ledger import now
 from .lock import ImageBase, Lock, Seal
+from .pipeline import Options, make_image
 from .progress import Progress
 from .reference import Digest, ImageRef
 from .registry.client import Client
 from .registry.manifests import Manifest
 from .registry.repository import Repository
 from .registry.transfer import push
-
-_REPORT = "smoke-report"
+from .reuse import held_in, reusable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,12 +43,17 @@ def publish(
     """Push the image of a sealed ``lock`` to ``ref``, evidence first and the tag last.
 
     An image that is there already costs one request, and a second one to see that its evidence is
-    there. Raises LockError where the lock was not built here, NetworkError.
+    there. With an empty store, only layers that the registry lacks are made. Raises LockError for
+    a lock that was never built or builds to something else, NetworkError.
     """
     seal = lock.seal
     if seal is None:
-        raise _unbuilt(lock)
-    image = sealed_image(lock, seal, store)
+        raise LockError(
+            f"the lock of {lock.spec.name} has no seal: it was never built",
+            hint=f"envbuilder build {lock.spec.name}",
+        )
+    repository = client.repository(ref)
+    image = sealed_image(lock, seal, repository, store=store, progress=progress)
     done = False
 
     def attach_evidence(repository: Repository) -> None:
@@ -59,17 +64,29 @@ def publish(
             _attach(repository, image, statements, signing)
 
     push(client, image, store, ref, progress, sources=_sources(lock), before_tag=attach_evidence)
-    repository = client.repository(ref)
     if signing is not None and not done and not _has_evidence(repository, image, signing):
         attach_evidence(repository)
     return image.digest
 
 
-def sealed_image(lock: Lock, seal: Seal, store: Store) -> Image:
-    """Read the sealed image's documents from the store; raise LockError where they are missing."""
-    if not store.has(seal.manifest) or not store.has(seal.config):
-        raise _unbuilt(lock)
-    return parse_image(store.read(seal.manifest), store.read(seal.config))
+def sealed_image(
+    lock: Lock, seal: Seal, repository: Repository, *, store: Store, progress: Progress
+) -> Image:
+    """Take the sealed image from the store, or make what neither store nor ``repository`` has.
+
+    Raises LockError where what was made is not the sealed image, and what building raises.
+    """
+    if store.has(seal.manifest) and store.has(seal.config):
+        return parse_image(store.read(seal.manifest), store.read(seal.config))
+    held = held_in(repository, reusable(lock, lock))
+    options = Options(locked=True)
+    image = make_image(lock, store=store, progress=progress, options=options, held=held)
+    if image.digest != seal.manifest:
+        raise LockError(
+            f"building {lock.spec.name} gave {image.digest}, not the sealed {seal.manifest}",
+            hint=f"envbuilder build {lock.spec.name} says what differs",
+        )
+    return image
 
 
 def evidence(lock: Lock, seal: Seal, *, store: Store, progress: Progress) -> list[Statement]:
@@ -82,17 +99,13 @@ def evidence(lock: Lock, seal: Seal, *, store: Store, progress: Progress) -> lis
         provenance(lock, image, engine=seal.engine, finished=moment),
         sbom(lock, image, finished=moment),
     ]
-    kept = store.record(_REPORT, str(image))
+    kept = recall_report(store, image)
     if kept is None:
         progress.note("warning: this image was not smoked here, so there is no test result to sign")
     else:
-        statements.append(test_result(lock, image, kept["report"], finished=kept["finished"]))
+        report, finished = kept
+        statements.append(test_result(lock, image, report, finished=finished))
     return statements
-
-
-def keep_report(store: Store, image: Digest, report: dict[str, Any]) -> None:
-    """Remember the smoke report (JSON form) of ``image``, for the evidence of a later push."""
-    store.put_record(_REPORT, str(image), {"report": report, "finished": now()}, blobs=[image])
 
 
 def _attach(
@@ -116,11 +129,3 @@ def _sources(lock: Lock) -> tuple[ImageRef, ...]:
     if not isinstance(lock.base, ImageBase):
         return ()
     return (ImageRef.parse(lock.base.reference).at(lock.base.digest),)
-
-
-def _unbuilt(lock: Lock) -> LockError:
-    name = lock.spec.name
-    return LockError(
-        f"the image of {name} is not in the store: it was not built here",
-        hint=f"envbuilder build {name}",
-    )

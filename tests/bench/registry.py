@@ -24,13 +24,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from envbuilder.evidence.attach import attach
 from envbuilder.evidence.statements import provenance
 from envbuilder.evidence.statements import test_result as smoke_result
-from envbuilder.image import Image
+from envbuilder.image import Image, parse_image
 from envbuilder.layers.store import Store
 from envbuilder.layout import export
 from envbuilder.lock import Lock
 from envbuilder.lock_file import read_lock
 from envbuilder.progress import Silent
-from envbuilder.publish import sealed_image
 from envbuilder.reference import ImageRef
 from envbuilder.registry.client import Client
 from envbuilder.registry.settings import Settings
@@ -50,7 +49,7 @@ def main() -> None:
     lock = read_lock(Path("lockfiles") / f"pylock.{given.name}.toml")
     store = Store.default()
     assert lock.seal is not None, f"build {given.name} first"
-    image = sealed_image(lock, lock.seal, store)
+    image = parse_image(store.read(lock.seal.manifest), store.read(lock.seal.config))
     total = sum(layer.size for layer in image.layers)
     print(f"{given.name}: {len(image.layers)} layers, {total / 1e9:.2f} GB")
     with tempfile.TemporaryDirectory(prefix="envbuilder-bench-", dir=store.root.parent) as work:

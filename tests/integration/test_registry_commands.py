@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from envbuilder.image import Image
+from envbuilder.keep import keep_report
 from envbuilder.layers.store import Store
 from envbuilder.lock_file import dump_lock, write_lock
-from envbuilder.publish import keep_report
 from envbuilder.settings import image_settings
 from envbuilder.smoke.report import Report, Status
 from tests.servers.distribution import registry
