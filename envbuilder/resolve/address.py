@@ -12,15 +12,16 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
-from urllib.parse import urlsplit
 
 from envbuilder.errors import SpecError
 
 PROTOCOLS = ("https", "ssh", "http", "git", "file")
 _URL = re.compile(r"(?:git\+)?(?P<protocol>[a-z][a-z0-9+.-]*)://(?P<rest>.+)", re.IGNORECASE)
 _HELPER = re.compile(r"[A-Za-z0-9+.-]+::.*", re.DOTALL)
-_SCP = re.compile(r"(?:[A-Za-z0-9._][A-Za-z0-9._-]*@)?(?P<host>[A-Za-z0-9._][A-Za-z0-9._-]*):.+")
-_HOST = re.compile(r"(?:[^@/]*@)?(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.][A-Za-z0-9_.-]*)(?::[0-9]+)?")
+_WORD = r"[A-Za-z0-9_.][A-Za-z0-9_.~+-]*"  # a leading hyphen would be an option to ssh
+_SCP = re.compile(rf"(?:{_WORD}@)?{_WORD}:.+")
+_HOST = re.compile(rf"(?:{_WORD}@)?(?:\[[0-9A-Fa-f:.]+\]|{_WORD})(?::[0-9]+)?")
+_LOGIN = re.compile(r"(?<=://)[^/]*@")
 _HINT = "https://HOST/PATH.git, ssh://git@HOST/PATH.git, git@HOST:PATH.git or an absolute path"
 
 
@@ -45,8 +46,9 @@ class Address:
     def parse(cls, text: str, *, base: Path | None = None) -> Self:
         """Check a repository address of a spec; a relative path counts from ``base``.
 
-        ``git+https://`` and its kin, as pip writes them, lose their ``git+``. Raises SpecError for
-        what is no repository address, for other protocols, and for a password.
+        ``git+https://`` and its kin, as pip writes them, lose their ``git+``; a path becomes a
+        ``file://`` URL, as PEP 610 wants it. Raises SpecError for what is no repository address,
+        for other protocols, and for a password.
         """
         if not text.isprintable() or text.startswith("-") or _HELPER.fullmatch(text):
             raise SpecError(f"{text!r} is not a repository address", hint=_HINT)
@@ -55,28 +57,26 @@ class Address:
         if text.startswith(("/", "./", "../", "~/")):
             path = Path(text).expanduser()
             place = path if path.is_absolute() else (base or Path.cwd()) / path
-            return cls(text=posixpath.normpath(place), local=True)
+            return cls(text=Path(posixpath.normpath(place)).as_uri(), local=True)
         if _SCP.fullmatch(text):
             return cls(text=text, local=False)
         raise SpecError(f"{text!r} is not a repository address", hint=_HINT)
 
     @classmethod
     def _of_url(cls, text: str, *, protocol: str, rest: str) -> Self:
+        shown = _LOGIN.sub("", text)
         if protocol not in PROTOCOLS:
-            expected = ", ".join(PROTOCOLS)
-            raise SpecError(
-                f"{text!r}: git over {protocol!r} is refused", hint=f"one of {expected}"
-            )
+            hint = f"expected one of {', '.join(PROTOCOLS)}"
+            raise SpecError(f"{shown!r}: git over {protocol!r} is refused", hint=hint)
         plain = f"{protocol}://{rest}"
         if protocol == "file":
             return cls(text=plain, local=True)
-        place = urlsplit(plain)
-        if place.password is not None:
-            blotted = plain.replace(place.netloc, place.netloc.rpartition("@")[2])
+        host = rest.partition("/")[0]
+        if ":" in host.rpartition("@")[0]:
             hint = "leave it out, and let a git credential helper keep it: git help credentials"
-            raise SpecError(f"the repository address {blotted} must hold no password", hint=hint)
-        if not _HOST.fullmatch(place.netloc):
-            raise SpecError(f"{text!r}: {place.netloc!r} is not a host", hint=_HINT)
+            raise SpecError(f"the repository address {shown!r} must hold no password", hint=hint)
+        if not _HOST.fullmatch(host):
+            raise SpecError(f"{shown!r} does not name a host", hint=_HINT)
         return cls(text=plain, local=False)
 
     def submodule(self, text: str) -> Address:

@@ -1,0 +1,220 @@
+"""Commits written out as folders: exactly their files, and nothing that a hostile tree wants."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import zlib
+from pathlib import Path
+
+import pytest
+
+from envbuilder.errors import BuildError, EnvbuilderError, ResolutionError
+from envbuilder.layers.store import Store
+from envbuilder.progress import Silent
+from envbuilder.resolve.address import Address
+from envbuilder.resolve.mirror import Mirror
+from envbuilder.sources.tree import Commit, export
+from tests.servers.git import git_http
+from tests.servers.git_repositories import BORN, Origin
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def store(tmp_path) -> Store:
+    return Store(tmp_path / "store")
+
+
+@pytest.fixture
+def origin(tmp_path) -> Origin:
+    return Origin.create(tmp_path / "proj")
+
+
+def opener(store: Store):
+    return lambda address: Mirror(address, store=store, progress=Silent())
+
+
+def commit_of(url: str, commit: str, store: Store) -> Commit:
+    repository = opener(store)(Address.parse(url)).content(commit)
+    return Commit(repository=repository, commit=commit, time=BORN)
+
+
+def exported(url: str, commit: str, store: Store, folder: Path, *, submodules=False) -> Path:
+    export(commit_of(url, commit, store), folder, open_mirror=opener(store), submodules=submodules)
+    return folder
+
+
+def snapshot(folder: Path) -> dict:
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        facts = path.lstat()
+        content = (
+            str(path.readlink()) if path.is_symlink() else path.is_file() and path.read_bytes()
+        )
+        found[str(path.relative_to(folder))] = (oct(facts.st_mode), facts.st_mtime, content)
+    return found
+
+
+def test_a_commit_is_written_out_as_it_is_whatever_umask_and_configuration(
+    origin, store, tmp_path, monkeypatch
+):
+    files = {
+        "a.txt": "line\n", "mixed.bin": b"a\r\nb\n", "sub/ignored.txt": "$Format:%H$",
+        ".gitattributes": "*.txt text eol=crlf export-subst export-ignore\n",
+        "naïve ünï.py": "x", "empty": "",
+    }  # fmt: skip
+    (origin.path / "run.sh").write_text("#!/bin/sh\n")
+    (origin.path / "run.sh").chmod(0o755)
+    (origin.path / "link").symlink_to("sub/ignored.txt")
+    commit = origin.commit(files)
+    one = snapshot(exported(str(origin.path), commit, store, tmp_path / "one"))
+    monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
+    monkeypatch.setenv("GIT_CONFIG_KEY_0", "core.autocrlf")
+    monkeypatch.setenv("GIT_CONFIG_VALUE_0", "true")
+    old = os.umask(0o077)
+    try:
+        two = snapshot(exported(str(origin.path), commit, store, tmp_path / "two"))
+    finally:
+        os.umask(old)
+    assert one == two
+    assert one["mixed.bin"] == ("0o100644", BORN, b"a\r\nb\n")
+    assert one["a.txt"][2] == b"line\n"
+    assert one["sub/ignored.txt"][2] == b"$Format:%H$"
+    assert one["run.sh"][0] == "0o100755"
+    assert one["link"][2] == "sub/ignored.txt"
+    assert one["sub"][:2] == ("0o40755", BORN)
+    assert not any(name.startswith(".git/") or name == ".git" for name in one)
+
+
+def test_submodules_within_submodules(tmp_path, store):
+    served = tmp_path / "served"
+    third = Origin.create(served / "third")
+    third.commit({"deep.txt": "3"})
+    second = Origin.create(served / "second")
+    second.git("-c", "protocol.file.allow=always", "submodule", "--quiet", "add", "../third", "in")
+    second.commit({"mid.txt": "2"})
+    first = Origin.create(served / "first")
+    first.git("-c", "protocol.file.allow=always", "submodule", "--quiet", "add", "../second", "in")
+    commit = first.commit({"top.txt": "1"})
+    with git_http(served) as server:
+        for path in ("first", "second", "third"):
+            (served / f"{path}.git").symlink_to(served / path / ".git")
+        for each in (second, first):
+            text = (each.path / ".gitmodules").read_text()
+            each.commit({".gitmodules": text.replace("../second", "../second.git")
+                         .replace("../third", "../third.git")})  # fmt: skip
+        first.git("-C", "in", "fetch", "-q")
+        first.git("-C", "in", "checkout", "-q", "origin/main")
+        commit = first.commit()
+        folder = exported(
+            server.address("first.git"), commit, store, tmp_path / "out", submodules=True
+        )
+        assert (folder / "in/in/deep.txt").read_text() == "3"
+        bare = exported(server.address("first.git"), commit, store, tmp_path / "bare")
+        assert list((bare / "in").iterdir()) == []
+
+
+def tree(origin: Origin, *entries: tuple[str, str, str]) -> str:
+    """Write a tree object byte by byte, also one that git would never make; commit it."""
+    body = b"".join(
+        f"{mode} {name}".encode() + b"\0" + bytes.fromhex(oid) for mode, name, oid in entries
+    )
+    arguments = ("hash-object", "-t", "tree", "--literally", "-w", "--stdin")
+    made = origin.git(*arguments, stdin=body)
+    commit = origin.git("commit-tree", made, "-m", "hostile")
+    origin.git("update-ref", "refs/heads/hostile", commit)
+    return commit
+
+
+def blob(origin: Origin, content: bytes) -> str:
+    return origin.git("hash-object", "-w", "--stdin", stdin=content)
+
+
+def with_modules(origin: Origin, mode: str, modules: str) -> str:
+    """Commit a submodule ``sub`` and a ``.gitmodules`` of this mode and content."""
+    content = blob(origin, modules.encode())
+    entries = f"160000 commit {'1' * 40}\tsub\n{mode} blob {content}\t.gitmodules\n"
+    made = origin.git("mktree", stdin=entries.encode())
+    commit = origin.git("commit-tree", made, "-m", "hostile")
+    origin.git("update-ref", "refs/heads/hostile", commit)
+    return commit
+
+
+@pytest.mark.parametrize("name", ["..", ".", ".git", ".GIT"])
+def test_a_tree_that_climbs_out_or_hides_git_is_refused(origin, store, tmp_path, name):
+    inner = origin.git("mktree", stdin=f"100644 blob {blob(origin, b'x')}\tevil.txt\n".encode())
+    commit = tree(origin, ("40000", name, inner))
+    with pytest.raises(EnvbuilderError):
+        exported(str(origin.path), commit, store, tmp_path / "deep" / "out")
+    assert not list(tmp_path.rglob("evil.txt"))
+
+
+def test_a_link_with_files_below_it_is_refused(origin, store, tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    inner = origin.git("mktree", stdin=f"100644 blob {blob(origin, b'x')}\tevil.txt\n".encode())
+    link = blob(origin, str(outside).encode())
+    commit = tree(origin, ("120000", "d", link), ("40000", "d", inner))
+    with pytest.raises(ResolutionError, match="is refused"):
+        exported(str(origin.path), commit, store, tmp_path / "out")
+    assert list(outside.iterdir()) == []
+
+
+def test_a_submodule_below_a_link_is_refused(origin, store, tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    inner = origin.git("mktree", stdin=f"160000 commit {'1' * 40}\tsub\n".encode())
+    link = blob(origin, str(outside).encode())
+    commit = tree(origin, ("120000", "d", link), ("40000", "d", inner))
+    with pytest.raises(ResolutionError, match="below a file, link or submodule"):
+        exported(str(origin.path), commit, store, tmp_path / "out", submodules=True)
+    assert list(outside.iterdir()) == []
+
+
+@pytest.mark.parametrize("url", ["/etc", "--upload-pack=touch /tmp/x", "ext::sh -c id"])
+def test_a_submodule_with_a_hostile_address(tmp_path, store, url):
+    served = tmp_path / "served"
+    origin = Origin.create(served / "proj")
+    modules = f'[submodule "x"]\n\tpath = sub\n\turl = {url}\n'
+    commit = with_modules(origin, "100644", modules)
+    with git_http(served) as server, pytest.raises(EnvbuilderError):
+        exported(server.address("proj/.git"), commit, store, tmp_path / "out", submodules=True)
+
+
+def test_gitmodules_that_is_a_link_is_not_followed(origin, store, tmp_path):
+    secret = tmp_path / "modules"
+    secret.write_text('[submodule "x"]\n\tpath = sub\n\turl = /srv/secret\n')
+    commit = with_modules(origin, "120000", str(secret))
+    with pytest.raises(ResolutionError, match=r"whose address \.gitmodules does not tell"):
+        exported(str(origin.path), commit, store, tmp_path / "out", submodules=True)
+
+
+def test_includes_in_gitmodules_are_not_read(origin, store, tmp_path):
+    secret = tmp_path / "included"
+    secret.write_text('[submodule "x"]\n\tpath = sub\n\turl = /srv/secret\n')
+    modules = f"[include]\n\tpath = {secret}\n"
+    commit = with_modules(origin, "100644", modules)
+    with pytest.raises(ResolutionError, match="does not tell"):
+        exported(str(origin.path), commit, store, tmp_path / "out", submodules=True)
+
+
+def test_a_damaged_mirror_is_noticed(origin, store, tmp_path):
+    commit = origin.commit({"a.txt": "right"})
+    place = commit_of(str(origin.path), commit, store).repository.path
+    name = hashlib.sha1(b"blob 5\0right").hexdigest()
+    loose = place / "objects" / name[:2] / name[2:]
+    if not loose.exists():
+        for pack in place.glob("objects/pack/*.pack"):
+            moved = tmp_path / pack.name
+            pack.rename(moved)
+            pack.with_suffix(".idx").unlink()
+            with moved.open("rb") as stream:
+                subprocess.run(
+                    ["git", "-C", place, "unpack-objects", "-q"], stdin=stream, check=True
+                )
+    loose.chmod(0o644)
+    loose.write_bytes(zlib.compress(b"blob 5\0wrong"))
+    with pytest.raises(BuildError, match="is damaged at"):
+        exported(str(origin.path), commit, store, tmp_path / "out")
