@@ -83,10 +83,10 @@ def _print(found: Inspection, *, packages: bool) -> None:
     from .console import size_text, stdout
 
     console = stdout()
-    table = Table(box=None, pad_edge=False)
-    table.add_column("layer", max_width=48, no_wrap=True)
+    table = Table(box=None, pad_edge=False, expand=True)
+    table.add_column("layer", ratio=1, no_wrap=True)
     for name in ("size", "unpacked", "files", "packages", "hidden"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True, min_width=9)
     for each in found.layers:
         sizes = (size_text(each.layer.size), size_text(each.unpacked))
         counts = (str(each.files), str(len(each.packages)))

@@ -1,0 +1,89 @@
+"""What the golden Dockerfiles come from; ``python -m tests.unit.golden_render`` writes them.
+
+Left out of the goldens: the lock (its own tests hold it) and the scripts, which are copied as is.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+from envbuilder.lock import GitSource, ImageBase, Lock
+from envbuilder.reference import Digest
+from envbuilder.render import render, write
+
+from . import locks
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "render"
+
+
+def debian() -> Lock:
+    """A Debian base, heavy and small wheels, settings that need quotes."""
+    found = locks.lock(
+        {"idna": "3.10", "six": "1.17.0"},
+        pins={"torch": "==2.6.0"},
+        debs={"python3.12": "3.12.1-1", "libc6": "2.41-12"},
+        name="debian",
+        env={"GREETING": 'say "hi" to $USER'},
+        labels={"org.example.note": "it's `here`"},
+        user="1000",
+        workdir="/srv",
+        entrypoint=["python", "-m", "server"],
+        cmd=["--port", "8000"],
+        expose=[8000],
+    )
+    return replace(found, wheels=(*found.wheels, locks.wheel("torch", "2.6.0", size=800 << 20)))
+
+
+def image() -> Lock:
+    """A registry base with pinned packages, the user's steps, secrets, and a git source."""
+    found = locks.lock(
+        {"numpy": "2.2.0"},
+        pins={
+            "numpy": "==2.2.0",
+            "demo": {
+                "git": "https://example.org/demo.git",
+                "tag": "v1.0",
+                "build": {"env": {"MAX_JOBS": "2"}},
+            },
+        },
+        name="image",
+        base={"image": "registry.example.org/base/cuda:12.4"},
+        system={"packages": ["git=1:2.39.5-0", "python3.12=3.12.1-1"]},
+        steps={
+            "before_python": ["useradd --uid 1000 app\nmkdir /data"],
+            "after_python": ["python -c 'import numpy'"],
+        },
+        build={"secrets": {"token": {"env": "TOKEN"}}, "ssh": True},
+    )
+    source = GitSource(
+        name="demo",
+        version="1.0",
+        repository="https://example.org/demo.git",
+        requested="v1.0",
+        commit="c" * 40,
+        tree="d" * 40,
+        requires=(locks.wheel("setuptools", "80.0.0"),),
+        time=1700000000,
+        describe="v1.0-0-gccccccccc",
+    )
+    base = ImageBase(
+        reference="registry.example.org/base/cuda:12.4",
+        digest=Digest("a" * 64),
+        config=Digest("b" * 64),
+        layers=(),
+    )
+    return replace(found, base=base, sources=(source,))
+
+
+CASES = {"debian": debian, "image": image}
+
+
+def kept(files: dict[str, str]) -> dict[str, str]:
+    """Leave out what the goldens leave out."""
+    return {
+        name: text for name, text in files.items() if not name.startswith(("build/", "pylock."))
+    }
+
+
+if __name__ == "__main__":
+    for case, lock in CASES.items():
+        write(kept(render(lock())), GOLDEN / case)

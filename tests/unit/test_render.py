@@ -1,0 +1,159 @@
+"""A lock becomes a Dockerfile: always the same, clean, and never more than the spec says."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from envbuilder.errors import SpecError
+from envbuilder.render import TARGETS, render, write
+
+from . import locks
+from .dockerfiles import NASTY, heredocs, instructions, sh_words
+from .golden_render import CASES, GOLDEN, image, kept
+
+HADOLINT = Path(sys.executable).parent / "hadolint"
+nasty = (
+    st.lists(st.sampled_from(NASTY) | st.text(max_size=3), max_size=6)
+    .map("".join)
+    .filter(lambda text: all((ord(c) >= 32 and ord(c) != 127) or c == "\t" for c in text))
+    .filter(lambda text: text.encode("utf-8", "ignore").decode() == text)
+)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_goldens(case):
+    found = kept(render(CASES[case]()))
+    folder = GOLDEN / case
+    expected = {
+        str(path.relative_to(folder)): path.read_text(encoding="utf-8")
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+    assert found == expected, "make golden writes them anew"
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_hadolint_finds_nothing(case):
+    command = [HADOLINT, GOLDEN / case / "Dockerfile"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_targets_are_there(case):
+    text = render(CASES[case]())["Dockerfile"]
+    stages = [words[2] for name, _, words in instructions(text) if name == "FROM"]
+    assert set(TARGETS) <= set(stages)
+    assert stages[-1] == "runtime"
+    assert len(stages) == len(set(stages))
+
+
+def test_no_value_adds_or_changes_an_instruction():
+    plain = shape(lock_with("x"))
+
+    @settings(max_examples=40, deadline=None)
+    @given(nasty)
+    def check(value):
+        lock = lock_with(value)
+        assert shape(lock) == plain
+        found = instructions(render(lock)["Dockerfile"])
+        env = {words[0]: words[1] for name, _, words in found if name == "ENV"}
+        labels = {words[0]: words[1] for name, _, words in found if name == "LABEL"}
+        assert sh_words([env["VALUE"], labels["note"]]) == [value, value]
+        assert list(next(words for name, _, words in found if name == "CMD")) == ["x", value]
+
+    check()
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(nasty, min_size=1, max_size=4).map("\n".join))
+def test_a_step_stays_one_step(text):
+    lock = step_lock(text)
+    assert shape(lock) == shape(step_lock("true"))
+    bodies = heredocs(render(lock)["Dockerfile"])
+    assert f". /run/build/step.sh\n{text.rstrip(chr(10))}\n" in bodies
+
+
+def lock_with(value):
+    spec = locks.lock({"six": "1.17.0"}).spec
+    spec = msgspec.structs.replace(
+        spec,
+        env={"VALUE": value},
+        labels={"note": value},
+        workdir=f"/{value}",
+        user=f"u{value}",
+        entrypoint=("e", value),
+        cmd=("x", value),
+        steps=msgspec.structs.replace(spec.steps, before_python=(value,)),
+    )
+    return replace(locks.lock({"six": "1.17.0"}), spec=spec)
+
+
+def step_lock(text):
+    return locks.lock({"six": "1.17.0"}, steps={"before_python": [text], "after_python": [text]})
+
+
+def shape(lock):
+    """Give what no value may change: the instructions and their flags."""
+    found = instructions(render(lock)["Dockerfile"])
+    return [(name, flags) for name, flags, _ in found]
+
+
+def test_a_bump_changes_one_stage():
+    before = render(locks.lock({"six": "1.16.0", "idna": "3.10"}))
+    after = render(locks.lock({"six": "1.17.0", "idna": "3.10"}))
+    changed = {name for name in before | after if before.get(name) != after.get(name)}
+    assert changed == {"Dockerfile", "pylock.x.toml", "requirements/package-six.txt"}
+    old, new = (files["Dockerfile"].splitlines() for files in (before, after))
+    differing = [line for one, line in zip(old, new, strict=True) if one != line]
+    assert all(line.startswith("LABEL dev.gpu-envbuilder.") for line in differing)
+
+
+def test_same_bytes_under_any_hash_seed():
+    code = "from tests.unit.golden_render import image; from envbuilder.render import render; "
+    code += "import hashlib; print(hashlib.sha256(repr(render(image())).encode()).hexdigest())"
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={"PYTHONHASHSEED": seed},
+            cwd=Path(__file__).parents[2],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(found) == 1
+
+
+def test_writing_again_clears_what_is_old(tmp_path):
+    write(render(locks.lock({"six": "1.17.0", "idna": "3.10"})), tmp_path)
+    (tmp_path / "README").write_text("mine")
+    write(render(locks.lock({"six": "1.17.0"})), tmp_path)
+    assert [path.name for path in (tmp_path / "requirements").iterdir()] == ["package-six.txt"]
+    assert (tmp_path / "README").read_text() == "mine"
+
+
+def test_a_secret_of_ours_cannot_be_renamed():
+    lock = locks.lock({"six": "1.17.0"}, build={"secrets": {"netrc": {"env": "X"}}})
+    with pytest.raises(SpecError, match="'netrc'"):
+        render(lock)
+
+
+def test_control_characters_are_refused():
+    lock = locks.lock({"six": "1.17.0"}, steps={"before_python": ["echo a\rb"]})
+    with pytest.raises(SpecError, match="control character"):
+        render(lock)
+
+
+def test_secrets_are_mounted_and_never_arguments():
+    text = render(image())["Dockerfile"]
+    found = instructions(text)
+    assert not [name for name, _, _ in found if name == "ARG"]
+    assert "--mount=type=secret,id=token,required=true" in text
