@@ -199,9 +199,7 @@ def build_environment(
     """
     lock = current_lock(spec_path, store=store, progress=progress, options=options)
     lock = with_wheels(lock, store=store, progress=progress, offline=options.offline)
-    image = make_image(
-        lock, store=store, progress=progress, options=options, held=reuse(lock)
-    )
+    image = make_image(lock, store=store, progress=progress, options=options, held=reuse(lock))
     sealed = _seal(lock, image, spec_path=spec_path, options=options)
     report = None
     if runtime is not None:
