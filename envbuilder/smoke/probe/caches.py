@@ -75,15 +75,16 @@ def _size(path: str) -> int:
 
 
 def _stale_bytecode(prefix: str) -> tuple[int, list[str]]:
-    """Return how many .pyc files lie below ``prefix``, and those that do not match their source.
+    """Return how many .pyc files lie below ``prefix``, and those that hide another source.
 
-    Unchecked-hash files (PEP 552) matter most: Python runs them without looking at the source.
+    Only hash-based ones can (PEP 552): Python may run them without a look at the source. It
+    ignores all others whose source has another time or size, such as wheels ship now and then.
     """
     checked, stale = 0, []
     for path in glob.iglob(os.path.join(prefix, "lib", "python3*", "**", "*.pyc"), recursive=True):
         checked += 1
         source = _source(path)
-        if source and not _fresh(path, source):
+        if source and not _true_to(path, source):
             stale.append(path)
     return checked, stale
 
@@ -95,14 +96,11 @@ def _source(path: str) -> str | None:
         return None  # not in __pycache__: the bytecode itself is the module
 
 
-def _fresh(path: str, source: str) -> bool:
+def _true_to(path: str, source: str) -> bool:
     with open(path, "rb") as stream:
         head = stream.read(16)
-    if head[:4] != importlib.util.MAGIC_NUMBER or not os.path.isfile(source):
-        return False
-    if int.from_bytes(head[4:8], "little") & HASHED:
-        with open(source, "rb") as stream:
-            return importlib.util.source_hash(stream.read()) == head[8:16]
-    facts = os.stat(source)
-    stated = int.from_bytes(head[8:12], "little"), int.from_bytes(head[12:16], "little")
-    return stated == (int(facts.st_mtime) & 0xFFFFFFFF, facts.st_size & 0xFFFFFFFF)
+    hashed = int.from_bytes(head[4:8], "little") & HASHED
+    if head[:4] != importlib.util.MAGIC_NUMBER or not hashed or not os.path.isfile(source):
+        return True
+    with open(source, "rb") as stream:
+        return importlib.util.source_hash(stream.read()) == head[8:16]
