@@ -11,7 +11,13 @@ import click
 from . import options
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from envbuilder.lock import Lock
     from envbuilder.pipeline import Outcome
+    from envbuilder.reference import ImageRef
+    from envbuilder.registry.client import Client
+    from envbuilder.reuse import Held
 
 
 @click.command("build")
@@ -33,6 +39,13 @@ if TYPE_CHECKING:
 )
 @click.option("--report", type=click.Path(path_type=Path), help="Write the smoke report: "
               "*.html, *.json or *.xml (JUnit). Repeatable.", multiple=True)  # fmt: skip
+@click.option(
+    "--push", "push_to", metavar="REF", help="Then push to HOST/NAME:TAG, unless the smoke is red. "
+    "With --no-smoke, layers that are there already are not made.",
+)  # fmt: skip
+@click.option(
+    "--key", metavar="KEY", help="Sign the pushed evidence with this key: a file or env://NAME."
+)
 @options.output
 @options.progress
 def command(
@@ -46,6 +59,8 @@ def command(
     runtime: str,
     output_image: str | None,
     report: tuple[Path, ...],
+    push_to: str | None,
+    key: str | None,
     output: str,
     progress_mode: str,
 ) -> None:
@@ -57,6 +72,9 @@ def command(
     from envbuilder.layers.store import Store
     from envbuilder.layout import export
     from envbuilder.pipeline import Options, build_environment
+    from envbuilder.publish import publish, signing_with
+    from envbuilder.reference import ImageRef
+    from envbuilder.registry.client import Client
     from envbuilder.runtime import choose
 
     from .console import open_progress
@@ -64,16 +82,19 @@ def command(
 
     check_targets(report)
     path = options.spec_path(name, file)
+    target = None if push_to is None else ImageRef.parse(push_to)
+    signing = signing_with(key)
     started = time.monotonic()
     store = Store.default()
     chosen = None if no_smoke else choose(runtime, store)
-    with open_progress(progress_mode) as progress:
+    with open_progress(progress_mode) as progress, Client.from_environment() as client:
         outcome = build_environment(
             path,
             store=store,
             progress=progress,
             options=Options(locked=locked, offline=offline, reseal=reseal),
             runtime=chosen,
+            reuse=_reuse(path, client, target if no_smoke else None),
         )
         if check_reproducible:
             wheels.check_reproducible(
@@ -82,6 +103,10 @@ def command(
         if output_image is not None:
             reference = f"{outcome.lock.spec.name}:latest"
             export(outcome.image, store, output_image, name=reference, progress=progress)
+        if target is not None and (outcome.report is None or outcome.report.ok):
+            publish(
+                client, outcome.lock, target, store=store, progress=progress, signing=signing
+            )
     if outcome.report is not None:
         write_reports(outcome.report, report)
     if output == "json":
@@ -92,6 +117,19 @@ def command(
         _print_image(outcome, seconds=time.monotonic() - started)
     if outcome.report is not None and not outcome.report.ok:
         raise SystemExit(8)
+
+
+def _reuse(path: Path, client: Client, target: ImageRef | None) -> Callable[[Lock], Held]:
+    """Name the layers that the last sealed lock asks for too, and that are at ``target``."""
+    from envbuilder.lock_file import lock_path, read_lock
+    from envbuilder.reuse import Held, held_in, reusable
+
+    known = lock_path(path)
+    if target is None or not known.exists():
+        return lambda _: Held()
+    old = read_lock(known)
+    repository = client.repository(target)
+    return lambda new: held_in(repository, reusable(old, new))
 
 
 def _summary(outcome: Outcome) -> dict[str, object]:
