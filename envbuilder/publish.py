@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .errors import LockError
+from .errors import LockError, UsageError
 from .evidence.attach import attach, attach_bundles, attestation_tag, sign
-from .evidence.keys import PrivateKey
+from .evidence.keys import PrivateKey, read_private
 from .evidence.statements import Statement, provenance, test_result
 from .image import Image, parse_image
 from .keep import recall_report
@@ -29,6 +29,18 @@ class Signing:
 
     key: PrivateKey
     bundles: bool = False
+
+
+def signing_with(key: str | None, *, bundles: bool = False) -> Signing | None:
+    """Read the private key that ``key`` names; None means that nothing is to be signed.
+
+    Raises UsageError for a key that cannot be read, or for ``bundles`` without one.
+    """
+    if key is not None:
+        return Signing(key=read_private(key), bundles=bundles)
+    if bundles:
+        raise UsageError("bundles are signed evidence", hint="add --key KEY to sign it")
+    return None
 
 
 def publish(

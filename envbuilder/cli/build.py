@@ -97,16 +97,12 @@ def command(
             reuse=_reuse(path, client, target if no_smoke else None),
         )
         if check_reproducible:
-            wheels.check_reproducible(
-                outcome.lock, store=store, progress=progress, offline=offline
-            )
+            wheels.check_reproducible(outcome.lock, store=store, progress=progress, offline=offline)
         if output_image is not None:
             reference = f"{outcome.lock.spec.name}:latest"
             export(outcome.image, store, output_image, name=reference, progress=progress)
         if target is not None and (outcome.report is None or outcome.report.ok):
-            publish(
-                client, outcome.lock, target, store=store, progress=progress, signing=signing
-            )
+            publish(client, outcome.lock, target, store=store, progress=progress, signing=signing)
     if outcome.report is not None:
         write_reports(outcome.report, report)
     if output == "json":

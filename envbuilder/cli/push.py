@@ -29,21 +29,17 @@ def command(
     Only what the registry lacks travels: by digest first, then signed provenance, bill of
     materials and smoke result (with --key), and the tag last.
     """
-    from envbuilder.errors import UsageError
-    from envbuilder.evidence.keys import read_private
     from envbuilder.layers.store import Store
     from envbuilder.lock_file import read_lock
-    from envbuilder.publish import Signing, publish
+    from envbuilder.publish import publish, signing_with
     from envbuilder.reference import ImageRef
     from envbuilder.registry.client import Client
 
     from .console import open_progress
 
-    if bundles and key is None:
-        raise UsageError("--bundles says how evidence is attached", hint="add --key KEY to sign it")
     lock = read_lock(options.named_lock(name))
     target = ImageRef.parse(ref)
-    signing = None if key is None else Signing(key=read_private(key), bundles=bundles)
+    signing = signing_with(key, bundles=bundles)
     with open_progress(progress_mode) as progress, Client.from_environment() as client:
         digest = publish(
             client, lock, target, store=Store.default(), progress=progress, signing=signing
