@@ -25,6 +25,8 @@ printf 'Suite: %s\nCodename: %s\nArchitectures: %s\nDate: Sat, 01 Jan 2000 00:00
   "$suite" "$suite" "$architecture" "$(sha256sum <Packages | cut -d ' ' -f 1)" \
   "$(stat -c %s Packages)" >Release
 
+# Debian's own tools leave their bytecode, as everywhere else.
+unset PYTHONDONTWRITEBYTECODE
 mmdebstrap --quiet --mode=root --variant=essential --architectures="$architecture" \
   --include="$(cut -d ' ' -f 2 /run/debs.txt | paste -s -d ,)" \
   --setup-hook='install -D -m 644 /run/build/slim.cfg "$1/etc/dpkg/dpkg.cfg.d/slim"' \
@@ -32,13 +34,20 @@ mmdebstrap --quiet --mode=root --variant=essential --architectures="$architectur
     chroot "$1" /usr/bin/python3 -I -B -S - /usr </run/build/unchecked_pyc.py' \
   "$suite" /rootfs 'deb [trusted=yes] copy:/tmp/debs ./'
 
-# What only served the installation, or differs from one run to the next.
+# What only served the installation, differs from one run to the next, or slim images go without.
 cd /rootfs
-find dev proc sys tmp var/tmp var/cache/apt var/cache/ldconfig var/cache/fontconfig var/cache/man \
-  var/lib/apt/lists -mindepth 1 -delete 2>/dev/null || true
+find usr/share/doc -mindepth 1 ! -type d ! -name copyright -delete
+for manuals in groff info linda lintian locale man; do
+  [ ! -d "usr/share/$manuals" ] || find "usr/share/$manuals" -mindepth 1 -delete
+done
+for empty in dev proc sys tmp var/tmp var/cache/apt var/cache/ldconfig var/cache/fontconfig \
+  var/cache/man var/lib/apt/lists; do
+  [ ! -d "$empty" ] || find "$empty" -mindepth 1 -delete
+done
 find run -mindepth 1 ! -path run/lock -delete
 find var/log ! -type d -delete
 rm -f etc/hostname etc/resolv.conf etc/.pwd.lock etc/passwd- etc/group- etc/shadow- etc/gshadow- \
   etc/subuid- etc/subgid- etc/apt/sources.list var/cache/debconf/*-old var/lib/apt/extended_states \
   var/lib/dbus/machine-id var/lib/dpkg/*-old var/lib/dpkg/lock var/lib/dpkg/lock-frontend \
   var/lib/dpkg/triggers/Lock
+find . -exec touch --no-dereference --date=@946684800 {} +
