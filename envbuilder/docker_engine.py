@@ -9,7 +9,9 @@ from threading import Event
 
 from uv import find_uv_bin
 
+from .assemble import Foundation
 from .buildkit import Build, build, find_builder, gather
+from .errors import UsageError
 from .foundation import lay_foundation
 from .image import OCI_CONFIG, OCI_MANIFEST, Image, Layer, canonical_json
 from .layers.store import Store
@@ -37,13 +39,65 @@ def build_with_docker(
     build on the same bytes. Raises MissingToolError where no builder is fit, and what
     ``buildkit.build`` raises.
     """
+    image = _build(
+        lock, "runtime", store=store, progress=progress, builder=builder, offline=offline
+    )
+    named = zip(image.layers, _titles(lock, len(image.layers)), strict=True)
+    layers = (replace(layer, title=title, inputs=inputs) for layer, (title, inputs) in named)
+    return replace(image, layers=tuple(layers))
+
+
+def lay_system(
+    lock: Lock,
+    *,
+    store: Store,
+    progress: Progress,
+    stop: Event,
+    builder: str | None = None,
+    offline: bool = False,
+) -> Foundation:
+    """Lay what the Python layers stand on, and borrow it from BuildKit if ``RUN`` is needed.
+
+    That is so for packages on an image from a registry, and for steps before Python; only what
+    lies above the base's own layers is taken then. Raises UsageError for steps after Python, which
+    this engine cannot run, and what laying and building raise.
+    """
+    if lock.spec.steps.after_python:
+        raise UsageError(
+            "steps.after_python run on top of the whole environment, which only Docker can do",
+            hint="add --engine docker",
+        )
+    below = lay_foundation(lock, store=store, offline=offline, progress=progress, stop=stop)
+    if not _needs_run(lock):
+        return below
+    image = _build(lock, "system", store=store, progress=progress, builder=builder, offline=offline)
+    own = zip(image.layers, _titles(lock, len(image.layers)), strict=True)
+    above = [replace(layer, title=title, inputs=inputs) for layer, (title, inputs) in own]
+    layers = (*below.layers, *above[len(below.layers) :])
+    return Foundation(layers=layers, settings=image.settings)
+
+
+def _needs_run(lock: Lock) -> bool:
+    packages = isinstance(lock.base, ImageBase) and lock.spec.system.packages
+    return bool(packages or lock.spec.steps.before_python)
+
+
+def _build(
+    lock: Lock,
+    target: str,
+    *,
+    store: Store,
+    progress: Progress,
+    builder: str | None,
+    offline: bool,
+) -> Image:
     chosen = find_builder(builder)
     with store.scratch() as work, gather(lock.spec) as secrets:
         folder = work / "context"
         write(render(lock), folder)
         wanted = Build(
             folder=folder,
-            target="runtime",
+            target=target,
             platform=lock.spec.platform,
             contexts=_contexts(lock, work, store=store, offline=offline, progress=progress),
         )
@@ -101,19 +155,13 @@ def _bare_image(lock: Lock, layers: tuple[Layer, ...]) -> Image:
 
 
 def _adopt(lock: Lock, layout: Path, store: Store) -> Image:
-    """Take the image that BuildKit wrote into the store, and call its layers what they are."""
+    """Take the image that BuildKit wrote into the store."""
     image, blobs = load(layout, lock.spec.platform)
     for layer in image.layers:
         store.adopt(blobs / layer.digest.hex, layer.digest)
     store.add(image.config)
     store.add(image.manifest)
-    named = zip(image.layers, _titles(lock, len(image.layers)), strict=True)
-    return replace(
-        image,
-        layers=tuple(
-            replace(layer, title=title, inputs=inputs) for layer, (title, inputs) in named
-        ),
-    )
+    return image
 
 
 def _titles(lock: Lock, count: int) -> list[tuple[str, tuple[str, ...]]]:
@@ -135,5 +183,5 @@ def _titles(lock: Lock, count: int) -> list[tuple[str, tuple[str, ...]]]:
     titles += [
         (f"step {number} after Python", ()) for number, _ in enumerate(steps.after_python, 1)
     ]
-    rest = [("settings", ())] * (count - len(titles))  # WORKDIR makes a layer of its own
-    return titles + rest
+    titles += [("settings", ())] * count  # WORKDIR makes a layer of its own
+    return titles[:count]

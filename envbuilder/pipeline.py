@@ -13,8 +13,9 @@ from pathlib import Path
 
 from . import keep, ledger
 from .assemble import NOTHING_HELD, assemble, seal
+from .docker_engine import build_with_docker, lay_system
 from .errors import LockError, NetworkError
-from .foundation import fetch_base, lay_foundation
+from .foundation import fetch_base
 from .image import Image
 from .layers.store import Store
 from .lock import ImageBase, Lock, Seal, spec_checksum
@@ -37,12 +38,15 @@ class Options:
     """How a build goes about it: nothing of this changes a byte of the result.
 
     ``locked`` forbids to write the lock, ``offline`` to use the network; ``reseal`` accepts an
-    image that differs from the sealed one.
+    image that differs from the sealed one. ``engine`` is "embedded" or "docker"; ``builder`` names
+    the buildx builder where Docker is needed.
     """
 
     locked: bool = False
     offline: bool = False
     reseal: bool = False
+    engine: str = "embedded"
+    builder: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,18 +116,32 @@ def make_image(
     options: Options,
     held: Held = NOTHING_HELD,
 ) -> Image:
-    """Assemble the image of ``lock``, whose git sources have wheels, with the embedded engine.
+    """Build the image of ``lock`` with the engine of ``options``.
 
-    Layers that are ``held`` elsewhere are not made: the store then lacks them.
+    The embedded one wants the wheels of git sources; layers that are ``held`` elsewhere it does
+    not make: the store then lacks them.
     """
+    if options.engine == "docker":
+        return build_with_docker(
+            lock,
+            store=store,
+            progress=progress,
+            builder=options.builder,
+            offline=options.offline,
+        )
     elsewhere = {wheel for group in held.wheels for wheel in group.wheels}
     wheels = [wheel for wheel in lock.wheels if wheel not in elsewhere]
     source = supply(lock, wheels, store=store, offline=options.offline, progress=progress)
     return assemble(
         lock,
         store=store,
-        foundation=lambda stop: lay_foundation(
-            lock, store=store, offline=options.offline, progress=progress, stop=stop
+        foundation=lambda stop: lay_system(
+            lock,
+            store=store,
+            progress=progress,
+            stop=stop,
+            builder=options.builder,
+            offline=options.offline,
         ),
         bring=source.bring,
         progress=progress,
@@ -198,7 +216,8 @@ def build_environment(
     known to be good by its ledger entry, not by its existence.
     """
     lock = current_lock(spec_path, store=store, progress=progress, options=options)
-    lock = with_wheels(lock, store=store, progress=progress, offline=options.offline)
+    if options.engine == "embedded":  # Docker compiles git sources by itself
+        lock = with_wheels(lock, store=store, progress=progress, offline=options.offline)
     image = make_image(lock, store=store, progress=progress, options=options, held=reuse(lock))
     sealed = _seal(lock, image, spec_path=spec_path, options=options)
     report = None
@@ -213,7 +232,7 @@ def build_environment(
 
 
 def _seal(lock: Lock, image: Image, *, spec_path: Path, options: Options) -> Lock:
-    sealed = seal(lock, image, engine="embedded")
+    sealed = seal(lock, image, engine=options.engine)
     if lock.seal is not None and not options.reseal:
         _check_seal(lock.seal, sealed, image, name=spec_path.stem)
     if sealed != lock and not options.locked:
@@ -255,7 +274,7 @@ def ledger_entry(outcome: Outcome, *, runtime: str) -> ledger.Entry:
         spec=spec_checksum(outcome.lock.spec),
         lock=lock_checksum(outcome.lock),
         image=outcome.image.digest,
-        engine="embedded",
+        engine=outcome.lock.seal.engine if outcome.lock.seal else "embedded",
         good=outcome.good,
         smoke=outcome.report.summary,
         host=_host(outcome.report, runtime),

@@ -31,6 +31,11 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @click.option("--reseal", is_flag=True, help="Accept an image that differs from the sealed one.")
 @click.option(
+    "--engine", type=click.Choice(["embedded", "docker"]), default="embedded", show_default=True,
+    help="What builds the image; both make the same tree.",
+)  # fmt: skip
+@click.option("--builder", metavar="NAME", help="The buildx builder, where Docker is needed.")
+@click.option(
     "--runtime", type=click.Choice(["auto", "docker", "oci"]), default="auto", show_default=True,
     help="What runs the smoke test.",
 )  # fmt: skip
@@ -56,6 +61,8 @@ def command(
     no_smoke: bool,
     check_reproducible: bool,
     reseal: bool,
+    engine: str,
+    builder: str | None,
     runtime: str,
     output_image: str | None,
     report: tuple[Path, ...],
@@ -92,7 +99,9 @@ def command(
             path,
             store=store,
             progress=progress,
-            options=Options(locked=locked, offline=offline, reseal=reseal),
+            options=Options(
+                locked=locked, offline=offline, reseal=reseal, engine=engine, builder=builder
+            ),
             runtime=chosen,
             reuse=_reuse(path, client, target if no_smoke else None),
         )
