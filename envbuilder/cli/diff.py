@@ -77,6 +77,6 @@ def _print(changes: tuple[Change, ...]) -> None:
             line = Text(f"  - {change.name} {change.old}", style="red")
         else:
             line = Text(f"  ~ {change.name} {change.old} -> {change.new}")
-        console.print(line)
+        console.print(line, soft_wrap=True)
     if not changes:
         console.print("no difference")

@@ -144,13 +144,13 @@ def _print(verdict: Verdict, report: Report | None) -> None:
         line = Text(f"{finding.status:<9}", style=_STYLES[str(finding.status)])
         line.append(f" {finding.subject}", style="bold")
         line.append(f"  {finding.explanation}")
-        console.print(line)
+        console.print(line, soft_wrap=True)
         if finding.expected != finding.actual:
-            console.print(Text(f"          expected {finding.expected}"))
-            console.print(Text(f"          found    {finding.actual}"))
+            console.print(Text(f"          expected {finding.expected}"), soft_wrap=True)
+            console.print(Text(f"          found    {finding.actual}"), soft_wrap=True)
     if report is not None:
         print_report(report)
     named = f"{verdict.reference} ({verdict.digest})" if verdict.digest else verdict.reference
     words = {0: "is what the lock says", 9: "is NOT what the lock says"}
     ending = words.get(verdict.exit_code, "could not be verified")
-    console.print(Text(f"{named} {ending}, at level {int(verdict.level)}"))
+    console.print(Text(f"{named} {ending}, at level {int(verdict.level)}"), soft_wrap=True)

@@ -23,8 +23,10 @@ from .untar import Untar
 _WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
 _DOCUMENT_LIMIT = 64 << 20  # bytes; a large Debian's dpkg status has 10 MB
-_METADATA = re.compile(r"(?:.*/)?[^/]+\.(?:dist-info/METADATA|egg-info/PKG-INFO)")
-_ORIGIN = re.compile(r"(?:.*/)?[^/]+\.dist-info/direct_url\.json")
+# What Python sees by itself; setuptools, for one, carries others' metadata below _vendor.
+_SITE = r"(?:.*/)?(?:site|dist)-packages/[^/]+"
+_METADATA = re.compile(rf"{_SITE}\.(?:dist-info/METADATA|egg-info/PKG-INFO)")
+_ORIGIN = re.compile(rf"{_SITE}\.dist-info/direct_url\.json")
 _DPKG = re.compile(r"var/lib/dpkg/(?:status|status\.d/[^/.]+)")
 _LOCK = re.compile(r"usr/share/envbuilder/pylock\.[^/]+\.toml")
 _HOME = r"(?:root|home/[^/]+)/"

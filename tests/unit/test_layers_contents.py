@@ -62,11 +62,11 @@ def test_python_packages_and_their_commits():
     origin = {"url": "x", "vcs_info": {"vcs": "git", "commit_id": "c0ffee"}}
     found = layer(
         {
-            "opt/Foo_Bar-1.0.dist-info/METADATA": b"Name: Foo_Bar\nVersion: 1.0\n\nName: no\n",
-            "opt/Foo_Bar-1.0.dist-info/direct_url.json": json.dumps(origin).encode(),
-            "opt/old.egg-info/PKG-INFO": b"Name: old\nVersion: 2\n",
-            "opt/broken-1.dist-info/METADATA": b"\xff\xfe\x00",
-            "opt/METADATA": b"Name: not-installed\nVersion: 1\n",
+            "opt/site-packages/Foo_Bar-1.0.dist-info/METADATA": b"Name: Foo_Bar\nVersion: 1.0\n\nName: no\n",
+            "opt/site-packages/Foo_Bar-1.0.dist-info/direct_url.json": json.dumps(origin).encode(),
+            "usr/lib/python3/dist-packages/old.egg-info/PKG-INFO": b"Name: old\nVersion: 2\n",
+            "opt/site-packages/broken-1.dist-info/METADATA": b"\xff\xfe\x00",
+            "opt/site-packages/a/_vendor/no-1.dist-info/METADATA": b"Name: no\nVersion: 1\n",
         }
     )
     assert found.distributions() == (
@@ -77,7 +77,7 @@ def test_python_packages_and_their_commits():
 
 @pytest.mark.parametrize("origin", [b"", b"{", b"[]", b'{"vcs_info": 1}', b'{"dir_info": {}}'])
 def test_a_package_from_elsewhere_has_no_commit(origin):
-    folder = "opt/x-1.dist-info"
+    folder = "site-packages/x-1.dist-info"
     files = {f"{folder}/METADATA": b"Name: x\nVersion: 1\n", f"{folder}/direct_url.json": origin}
     (found,) = layer(files).distributions()
     assert found.commit == ""
