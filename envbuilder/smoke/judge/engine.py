@@ -160,13 +160,17 @@ def _item(facts: Facts, item: Facts, processor: int | None) -> Iterator[Finding]
 
 
 def _tight(job: jobs.Job) -> Check:
-    """Judge the maxima under a tightened limit on pixels: they must still cover a legal item."""
+    """Judge the maxima under a tightened limit on pixels: kept to, and still covering an item."""
+    if job["outcome"] == "inapplicable":
+        return skipped("engine.limit", job["failure"]["message"], seconds=job["seconds"])
     facts = {**job["facts"], "vllm": job["facts"].get("version")}
     findings = []
     for item in job["items"]:
         declared = (facts.get("declared") or {}).get(item["modality"])
         if "error" in item:
             findings += list(_item(facts, item, None))
+        elif item["embeds"] > facts["limit"]:
+            findings.append(_ignored({**facts, **item}, item))
         elif declared is not None and item["embeds"] > declared:
             findings.append(_exceeds({**facts, **item}, item, declared, " under max_pixels"))
     stopped = jobs.failure(job)
@@ -176,7 +180,7 @@ def _tight(job: jobs.Job) -> Check:
     return conclude(
         "engine.limit",
         findings,
-        good=(made, f"under a lower max_pixels no item exceeds what vLLM reserves ({made})"),
+        good=(made, f"under a lower max_pixels items keep to it and to what is reserved ({made})"),
         seconds=job["seconds"],
         details={"declared": facts.get("declared")},
     )
@@ -190,6 +194,17 @@ def _exceeds(facts: Facts, item: Facts, declared: int, when: str) -> Finding:
         expected=f"at most {declared}",
         actual=str(item["embeds"]),
         status=Status.FAIL,
+        facts=facts,
+    )
+
+
+def _ignored(facts: Facts, item: Facts) -> Finding:
+    return Finding(
+        kind="limit-ignored",
+        text=f"{item['modality']} {item['label']}: max_pixels allows {facts['limit']} tokens, "
+        f"vLLM {facts['vllm']} makes {item['embeds']}: the limit does not reach the processor",
+        expected=f"at most {facts['limit']}",
+        actual=str(item["embeds"]),
         facts=facts,
     )
 

@@ -26,8 +26,9 @@ def starting(document: Mapping[str, Any], prefix: str) -> list[Job]:
 def failure(job: Job) -> Finding | None:
     """Return what stopped ``job``, or None where it ended by itself.
 
-    "absent" (a library, a class or a file that it needs is missing) is a failure: the plan asked
-    for the job. Crash, time limit, memory and exceptions are errors: no verdict was reached.
+    "absent" (a library, a class or a file that it needs is missing) and "inapplicable" (the model
+    has no such thing) are failures: the plan asked for the job. Crash, time limit, memory and
+    exceptions are errors: no verdict was reached.
     """
     outcome = job["outcome"]
     if outcome == "done":
@@ -36,6 +37,7 @@ def failure(job: Job) -> Finding | None:
     message = (job.get("failure") or {}).get("message", "")
     text = {
         "absent": message,
+        "inapplicable": message,
         "error": f"{message}{doing}",
         "timeout": f"killed after {job['seconds']:.0f} s{doing}: the time limit",
         "memory": f"out of memory{doing}" + (f": {message}" if message else ""),
@@ -46,7 +48,7 @@ def failure(job: Job) -> Finding | None:
         text=text,
         expected="a result",
         actual=outcome,
-        status=Status.FAIL if outcome == "absent" else Status.ERROR,
+        status=Status.FAIL if outcome in ("absent", "inapplicable") else Status.ERROR,
         facts={"message": f"{message}\n{job.get('output', '')}", "job": job["name"]},
     )
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import time
 
-from .facts import Emitter, Facts, describe, kind_of
+from .facts import Emitter, Facts, Inapplicable, describe, kind_of
 from .model import Subject, opened
 from .samples import Sample
 from .vllm import Vllm, require_vllm
 
-TIGHT = {"max_pixels": 484 * 28 * 28}
-"""A limit on pixels as a server sets it: 484 tokens per image or pair of frames."""
+TIGHT = {"max_pixels": 616 * 616}
+"""A limit on pixels as a server sets it: 484 tokens of 28 by 28 px."""
 TIGHT_SIDE = 1120
 """Side (px) of the items that exceed that limit."""
 
@@ -23,6 +23,8 @@ def run(request: Facts, emit: Emitter, mode: str) -> None:
     emit(facts={"version": require_vllm()})
     emit(doing="importing vLLM")
     with opened(request) as subject:
+        if mode == "tight":
+            emit(facts={"limit": _limit(subject)})
         limits = dict.fromkeys(subject.family.modalities, 1)
         options = TIGHT if mode == "tight" else {}
         emit(doing="creating vLLM's processor")
@@ -56,6 +58,14 @@ def _samples(subject: Subject, mode: str) -> list[Sample]:
         return [Sample(kind, "beyond", shapes[kind]) for kind in wanted]
     known = [sample for kind in family.modalities for sample in family.samples(kind)]
     return [sample for sample in known if sample.role != "beyond"]
+
+
+def _limit(subject: Subject) -> int:
+    """Return the most tokens that one image, or one step in time, may have below ``TIGHT``."""
+    side = subject.family.pixels_per_side
+    if side is None:
+        raise Inapplicable(f"{subject.family.name} knows no limit on pixels")
+    return TIGHT["max_pixels"] // side**2
 
 
 def _count(engine: Vllm, subject: Subject, sample: Sample) -> Facts:

@@ -23,7 +23,7 @@ def run(_request: Facts, emit: Emitter, name: str) -> None:
     if not found:
         raise Absent(f"{name} is not installed")
     for module in modules(found[0]):
-        emit(doing=f"import {module}")
+        emit(doing=f"importing {module}")
         importlib.import_module(module)
         emit(item={"module": module})
 

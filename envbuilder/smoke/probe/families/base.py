@@ -45,6 +45,8 @@ class Family:
     named_tokens: dict[str, str] = {}
     modalities: dict[str, Modality] = {}
     encoder_limit = ENCODER_LIMIT
+    pixels_per_side: int | None = None
+    """Side (px) of the square that becomes one token, where ``max_pixels`` limits an item."""
     several = True
     """Whether a prompt may hold several items."""
 

@@ -41,6 +41,7 @@ class Qwen25Omni(Family):
     model_class = "Qwen2_5OmniThinkerForConditionalGeneration"
     tokenizer_class = "Qwen2Tokenizer"
     processor_class = "Qwen2_5OmniProcessor"
+    pixels_per_side = 28
     specials = SPECIALS
     named_tokens = {
         "image_token": "<|IMAGE|>",

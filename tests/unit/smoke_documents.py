@@ -1,0 +1,64 @@
+"""A document of facts that the probe really wrote, and ways to look into it.
+
+Recorded from Debian trixie's torch 2.6.0 with transformers 4.52.4, and for the engine from
+vllm 0.8.5.post1 on the same transformers.
+"""
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+from envbuilder.smoke import Expected, Model, SmokePlan
+from envbuilder.smoke.judge import judge
+from envbuilder.smoke.report import Check, Report
+
+RECORDED = json.loads(Path(__file__).with_name("data").joinpath("smoke-facts.json").read_text())
+
+PLAN = SmokePlan(
+    expected=tuple(
+        Expected(
+            name=entry["name"],
+            version=entry["version"],
+            requested=entry["name"] == "transformers",
+        )
+        for job in RECORDED["jobs"]
+        if job["name"] == "environment"
+        for entry in job["facts"]["distributions"]
+        if entry["owned"]
+    ),
+    prefix="/opt/env",
+    model=Model(family="qwen2_5_omni"),
+    tokens={"audio": 750, "image": 16384, "video": 729},
+)
+
+
+class Document:
+    """A private copy of the recorded facts that a test may spoil."""
+
+    def __init__(self) -> None:
+        self.value: dict[str, Any] = copy.deepcopy(RECORDED)
+
+    def job(self, name: str) -> dict[str, Any]:
+        return next(job for job in self.value["jobs"] if job["name"] == name)
+
+    def item(self, name: str, label: str) -> dict[str, Any]:
+        return next(item for item in self.job(name)["items"] if item["label"] == label)
+
+    def package(self, name: str) -> dict[str, Any]:
+        entries = self.job("environment")["facts"]["distributions"]
+        return next(entry for entry in entries if entry["name"] == name and entry["active"])
+
+    def drop(self, *names: str) -> None:
+        self.value["jobs"] = [job for job in self.value["jobs"] if job["name"] not in names]
+
+    def stop(self, name: str, outcome: str, message: str = "", **more: Any) -> None:
+        """Let the job ``name`` end as ``outcome``, with nothing counted."""
+        failure = {"kind": outcome, "message": message} if message else None
+        self.job(name).update(outcome=outcome, items=[], failure=failure, **more)
+
+    def report(self, plan: SmokePlan = PLAN) -> Report:
+        return judge(plan, self.value, subject="recorded")
+
+    def check(self, name: str, plan: SmokePlan = PLAN) -> Check:
+        return next(check for check in self.report(plan).checks if check.name == name)

@@ -1,0 +1,208 @@
+"""The probe itself, run as it runs in a container: with a bare Python, crashing on purpose."""
+
+import base64
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from envbuilder.errors import MissingToolError, SmokeError
+from envbuilder.runtime import Command, Completed
+from envbuilder.smoke import Expected, LocalPython, Model, SmokePlan, Status, smoke
+from envbuilder.smoke.judge import judge
+from envbuilder.smoke.run import PROBE
+
+PLAN = SmokePlan(checks=("caches",), timeout=60)
+
+
+def _ask(probe: Path, plan: SmokePlan, python: str = sys.executable) -> dict[str, Any]:
+    done = subprocess.run(
+        [python, "-I", "-B", str(probe)],
+        input=json.dumps(plan.request()).encode(),
+        capture_output=True,
+        check=True,
+    )
+    document: dict[str, Any] = json.loads(done.stdout)
+    return document
+
+
+@pytest.fixture
+def sabotaged(tmp_path: Path) -> Any:
+    """Return a function that copies the probe with ``body`` as what its caches job does."""
+
+    def sabotage(body: str) -> Path:
+        copied = tmp_path / "probe"
+        for source in PROBE.rglob("*.py"):
+            target = copied / source.relative_to(PROBE)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(source.read_text())
+        lines = "\n    ".join(body.splitlines())
+        text = f"import os, sys, time\ndef run(request, emit):\n    {lines}\n"
+        (copied / "caches.py").write_text(text)
+        return copied
+
+    return sabotage
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("os.kill(os.getpid(), 11)", "the process ended with SIGSEGV"),
+        ("os.abort()", "the process ended with SIGABRT"),
+        ("os.kill(os.getpid(), 9)", "out of memory"),
+        ("os._exit(3)", "the process ended with exit code 3 and no result"),
+        ("sys.exit('gone')", "SystemExit: gone"),
+        ("raise MemoryError('a lot')", "out of memory: MemoryError: a lot"),
+        ("raise ValueError('why')", "ValueError: why"),
+        ("emit(doing='sleeping')\ntime.sleep(60)", "while sleeping: the time limit"),
+    ],
+)
+def test_whatever_a_job_does_is_a_verdict(sabotaged: Any, body: str, words: str) -> None:
+    plan = SmokePlan(checks=("caches",), timeout=3)
+    report = judge(plan, _ask(sabotaged(body), plan), subject="it")
+    (check,) = report.checks
+    assert check.status is Status.ERROR
+    assert words in check.explanation
+    assert report.verdict is Status.ERROR
+
+
+def test_what_was_found_before_a_crash_is_kept(sabotaged: Any) -> None:
+    body = "emit(item={'tool': 'pip', 'path': '/x', 'bytes': 9})\nos.kill(os.getpid(), 11)"
+    report = judge(PLAN, _ask(sabotaged(body), PLAN), subject="it")
+    (check,) = report.checks
+    assert check.status is Status.FAIL
+    assert "pip left 9 bytes in /x" in check.explanation
+    assert any("SIGSEGV" in text for text in check.details["findings"])
+
+
+def test_noise_on_standard_output_does_not_spoil_the_result(sabotaged: Any) -> None:
+    noise = "print('{}' * 1000, flush=True)\nos.write(1, b'more')"
+    document = _ask(sabotaged(noise), PLAN)
+    assert document["jobs"][0]["outcome"] == "done"
+
+
+def test_jobs_after_the_time_limit_are_named(sabotaged: Any) -> None:
+    plan = SmokePlan(
+        checks=("environment", "caches"),
+        expected=tuple(Expected(name=f"p{n}", version="1", requested=True) for n in range(3)),
+        timeout=0.0,
+    )
+    document = _ask(sabotaged("pass"), plan)
+    assert {job["outcome"] for job in document["jobs"]} == {"timeout"}
+
+
+def test_without_torch_the_counts_are_red_with_the_reason() -> None:
+    plan = SmokePlan(checks=("tokens",), model=Model(family="qwen2_5_omni"), timeout=60)
+    report = smoke(LocalPython(python=sys.executable).run, plan, subject="bare")
+    assert report.verdict is Status.FAIL
+    assert {check.explanation for check in report.checks} == {"torch is not installed"}
+
+
+def test_an_unknown_family_is_red_with_the_known_ones() -> None:
+    plan = SmokePlan(checks=("tokens",), model=Model(family="nobody"), timeout=60)
+    document = _ask(PROBE, plan)
+    failure = document["jobs"][0]["failure"]
+    assert failure["kind"] == "absent"
+
+
+@pytest.mark.parametrize(
+    ("stdout", "words"),
+    [(b"", "exit code 1: no module"), (b"Traceback", "exit code 1"), (b'{"version": 2}', "format")],
+)
+def test_no_result_at_all_is_a_smoke_error(stdout: bytes, words: str) -> None:
+    def run(_command: Command) -> Completed:
+        return Completed(
+            exit_code=1, stdout=stdout, stderr=b"x\nno module\n", seconds=1.0, peak_memory=None
+        )
+
+    with pytest.raises(SmokeError, match=words):
+        smoke(run, PLAN)
+
+
+def test_a_model_path_without_a_model_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    plan = SmokePlan(checks=("tokens",), model=Model(path=str(tmp_path)))
+    with pytest.raises(SmokeError, match=r"holds no config\.json"):
+        smoke(LocalPython(python=sys.executable).run, plan)
+
+
+def test_a_missing_interpreter_is_named() -> None:
+    with pytest.raises(MissingToolError, match="nowhere/python"):
+        smoke(LocalPython(python="/nowhere/python").run, PLAN)
+
+
+# --- the environment job on a small environment of its own ----------------------------------------
+
+
+@pytest.fixture
+def prefix(tmp_path: Path) -> Path:
+    """Return a virtual environment with one distribution, ``good`` 1.0, installed by hand."""
+    root = tmp_path / "env"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(root)], check=True)
+    site = next(root.glob("lib/python3*/site-packages"))
+    _install(site, "good", "1.0", {"good.py": "value = 1\n"}, requires=["missing>=2"])
+    return root
+
+
+def _install(
+    site: Path, name: str, version: str, files: dict[str, str], requires: list[str]
+) -> None:
+    info = site / f"{name}-{version}.dist-info"
+    info.mkdir()
+    needs = "".join(f"Requires-Dist: {text}\n" for text in requires)
+    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{needs}"
+    (info / "METADATA").write_text(metadata)
+    (info / "INSTALLER").write_text("hand\n")
+    rows = [f"{info.name}/RECORD,,", f"{info.name}/INSTALLER,,"]
+    for path, text in {**files, f"{info.name}/METADATA": metadata}.items():
+        (site / path).write_text(text)
+        digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=")
+        rows.append(f"{path},sha256={digest.decode()},{len(text)}")
+    (info / "RECORD").write_text("\n".join(rows) + "\n")
+
+
+def _environment(prefix: Path, *expected: Expected) -> dict[str, Any]:
+    plan = SmokePlan(checks=("environment",), expected=expected, prefix=str(prefix), timeout=60)
+    document = _ask(PROBE, plan, python=str(prefix / "bin" / "python"))
+    return {check.name: check for check in judge(plan, document, subject="env").checks}
+
+
+GOOD = Expected(name="Good", version="1.0", requested=True)
+
+
+def test_a_whole_environment_is_green(prefix: Path) -> None:
+    checks = _environment(prefix, GOOD)
+    assert checks["environment.packages"].status is Status.PASS
+    assert checks["environment.files"].status is Status.PASS
+    assert checks["environment.import.Good"].status is Status.PASS
+
+
+def test_a_changed_a_missing_and_an_extra_file_are_found(prefix: Path) -> None:
+    site = next(prefix.glob("lib/python3*/site-packages"))
+    (site / "good.py").write_text("value = 2\n")
+    (site / "stranger.py").write_text("")
+    check = _environment(prefix, GOOD)["environment.files"]
+    assert check.status is Status.FAIL
+    assert "good.py (of good 1.0): changed since it was installed" in check.explanation
+    assert [Path(path).name for path in check.details["unlisted"]] == ["stranger.py"]
+    (site / "good.py").unlink()
+    assert "missing" in _environment(prefix, GOOD)["environment.files"].explanation
+
+
+def test_an_import_error_is_told_as_it_is(prefix: Path) -> None:
+    site = next(prefix.glob("lib/python3*/site-packages"))
+    (site / "good.py").write_text("import absent_library\n")
+    check = _environment(prefix, GOOD)["environment.import.Good"]
+    assert check.status is Status.FAIL
+    assert "No module named 'absent_library'" in check.explanation
+
+
+def test_missing_and_extra_packages_are_both_named(prefix: Path) -> None:
+    check = _environment(prefix, Expected(name="other", version="3"))["environment.packages"]
+    assert check.status is Status.FAIL
+    told = check.details["findings"]
+    assert any("other 3 is locked but not installed" in text for text in told)
+    assert any("good 1.0 is installed (by hand)" in text for text in told)
