@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
 from importlib import import_module
@@ -38,6 +39,7 @@ COMMANDS = {
     "diff": "Show what two locks or images differ in.",
     "keys": "Make the keys that sign evidence.",
     # Housekeeping.
+    "doctor": "Say what this machine can do, and what to do about the rest.",
     "cache": "Look at, check and trim the store.",
     "schema": "Print the JSON schema of a spec.",
 }
@@ -78,6 +80,7 @@ def cli() -> None:
 
 def main() -> NoReturn:
     """Run the command line and exit with the code that ``errors`` gives the failure."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # cleaned up after like Ctrl-C
     try:
         cli.main(standalone_mode=False)
     except click.exceptions.Abort as stop:

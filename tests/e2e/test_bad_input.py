@@ -48,7 +48,7 @@ def test_a_version_that_does_not_exist(small, tmp_path):
     before = other.lock.read_bytes()
     other.spec.write_text(other.spec.read_text().replace("4.67.1", "999.0"))
     done = other.run("lock", "small", code=4)
-    assert "no version of tqdm==999.0" in done.stderr
+    assert "tqdm==999.0" in done.stderr
     assert other.lock.read_bytes() == before
 
 
@@ -73,7 +73,7 @@ def test_no_network(small, tmp_path):
 
 def test_no_container_runtime(small):
     done = small.run("build", "small", "--runtime", "oci", code=6, PATH="/nonexistent")
-    assert "crun" in done.stderr
+    assert "hint: apt-get install" in done.stderr
 
 
 def test_a_wheel_that_is_not_the_locked_one(small, tmp_path):
