@@ -62,7 +62,7 @@ def test_python_packages_and_their_commits():
     origin = {"url": "x", "vcs_info": {"vcs": "git", "commit_id": "c0ffee"}}
     found = layer(
         {
-            "opt/site-packages/Foo_Bar-1.0.dist-info/METADATA": b"Name: Foo_Bar\nVersion: 1.0\n\nName: no\n",
+            "opt/site-packages/Foo_Bar-1.0.dist-info/METADATA": b"Name: Foo_Bar\nVersion: 1.0\n\nName: n",
             "opt/site-packages/Foo_Bar-1.0.dist-info/direct_url.json": json.dumps(origin).encode(),
             "usr/lib/python3/dist-packages/old.egg-info/PKG-INFO": b"Name: old\nVersion: 2\n",
             "opt/site-packages/broken-1.dist-info/METADATA": b"\xff\xfe\x00",
