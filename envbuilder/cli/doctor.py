@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from envbuilder.errors import SpecError
+from envbuilder.reference import ImageRef
 
 from . import options
 
@@ -42,7 +43,7 @@ def command(lockfiles: Path, output: str) -> None:
         raise SystemExit(6)
 
 
-def _base_images(folder: Path) -> list[str]:
+def _base_images(folder: Path) -> list[ImageRef]:
     from envbuilder.spec_file import load
 
     images = set()
@@ -53,5 +54,5 @@ def _base_images(folder: Path) -> list[str]:
             click.echo(f"warning: {error.message}", err=True)
             continue
         if image is not None:
-            images.add(image)
-    return sorted(images)
+            images.add(ImageRef.parse(image))
+    return sorted(images, key=str)
