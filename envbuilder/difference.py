@@ -31,6 +31,8 @@ class Kind(enum.StrEnum):
     BASE = "base"
     DEB = "deb"
     PACKAGE = "package"
+    PIN = "pin"
+    """What the spec says of a package that did not move for it."""
     SETTING = "setting"
     LAYER = "layer"
     FILE = "file"
@@ -167,7 +169,7 @@ def _pin_alone(name: str, old: Lock, new: Lock) -> Iterator[Change]:
     was, now = _pin(old, name), _pin(new, name)
     if was != now:
         yield Change(
-            kind=Kind.SETTING, name=f"pin of {name}", old=was, new=now, why=Why.ASKED
+            kind=Kind.PIN, name=name, old=was, new=now, why=Why.ASKED
         )  # fmt: skip
 
 

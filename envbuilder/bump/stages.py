@@ -13,10 +13,11 @@ from envbuilder.assemble import seal
 from envbuilder.difference import Needs
 from envbuilder.layers.store import Store
 from envbuilder.ledger import Entry
-from envbuilder.lock import Lock
+from envbuilder.lock import GitSource, Lock
 from envbuilder.pipeline import Options, Outcome, ledger_entry, make_image, smoke_image
 from envbuilder.progress import Progress
 from envbuilder.resolve.address import Address
+from envbuilder.resolve.commits import commits_between
 from envbuilder.resolve.mirror import Mirror
 from envbuilder.resolve.needs import read_needs
 from envbuilder.resolve.releases import Release, releases
@@ -33,7 +34,9 @@ from .git_pins import AskRefs, Refs
 class Stages:
     """``resolve(spec, previous, release)``, ``build(lock)`` with its smoke test, and look-ups.
 
-    ``releases(name, lock)`` lists what the indexes have of a package for the lock's platform.
+    ``releases(name, lock)`` lists what the indexes have of a package for the lock's platform;
+    ``commits(old, new)`` the commits after the one source's up to the other's, oldest first, or
+    nothing where that does not descend from it.
     """
 
     resolve: Callable[[Spec, Lock, frozenset[str]], Lock]
@@ -42,6 +45,7 @@ class Stages:
     needs: Callable[[Lock], Needs]
     releases: Callable[[str, Lock], tuple[Release, ...]]
     refs: AskRefs
+    commits: Callable[[GitSource, GitSource], tuple[str, ...]]
 
 
 def real_stages(
@@ -59,8 +63,11 @@ def real_stages(
         sealed = seal(lock, image, engine="embedded")
         return Outcome(lock=sealed, image=image, report=report)
 
+    def mirror(repository: str) -> Mirror:
+        return Mirror(Address.parse(repository), store=store, progress=progress)
+
     def ask_refs(_: str, package: GitPackage) -> Refs:
-        found = Mirror(Address.parse(package.git), store=store, progress=progress).refs
+        found = mirror(package.git).refs
         return Refs(heads=found.heads, tags=found.tags)
 
     return Stages(
@@ -74,4 +81,7 @@ def real_stages(
             name, target=python_target(lock.spec, lock.base), index=lock.spec.index
         ),
         refs=ask_refs,
+        commits=lambda old, new: commits_between(
+            mirror(new.repository).history, old.commit, new.commit
+        ),
     )

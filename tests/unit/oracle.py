@@ -21,7 +21,7 @@ from envbuilder.resolve.releases import Release
 from envbuilder.smoke import Report
 from envbuilder.smoke.report import Check, Status
 from envbuilder.spec import Spec
-from tests.unit.locks import wheel
+from tests.unit.locks import source, wheel
 
 
 @dataclass
@@ -30,6 +30,7 @@ class World:
 
     index: Mapping[str, Mapping[str, str]]
     good: Callable[[dict[str, str]], bool] = lambda _: True
+    history: tuple[str, ...] = ()
     built: list[dict[str, str]] = field(default_factory=list)
 
     def stages(self) -> Stages:
@@ -40,6 +41,11 @@ class World:
             needs=lambda lock: {w.name: self.requires(w.name, w.version) for w in lock.wheels},
             releases=lambda name, _: tuple(Release(version=v) for v in self.index.get(name, ())),
             refs=lambda _name, _pin: Refs(heads={}, tags={}),
+            commits=lambda old, new: tuple(
+                self.history[
+                    self.history.index(old.commit) + 1 : self.history.index(new.commit) + 1
+                ]
+            ),
         )
 
     def requires(self, name: str, version: str) -> tuple[Requirement, ...]:
@@ -65,10 +71,12 @@ class World:
             chosen[name] = held[name] if held.get(name) in fitting else newest
             wanted += self.requires(name, chosen[name])
         wheels = tuple(sorted(wheel(*item) for item in chosen.items()))
-        return replace(previous, spec=spec, wheels=wheels, seal=None)
+        sources = tuple(source(name, str(pin.commit)) for name, pin in spec.sources.items())
+        return replace(previous, spec=spec, wheels=wheels, sources=sources, seal=None)
 
     def build(self, lock: Lock) -> Outcome:
         versions = {each.name: each.version for each in lock.wheels}
+        versions |= {each.name: each.commit for each in lock.sources}
         self.built.append(versions)
         layers = tuple(
             Layer(digest=w.sha256, size=w.size, diff_id=w.sha256, title=f"{w.name} {w.version}")

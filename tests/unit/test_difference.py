@@ -149,4 +149,4 @@ def test_names_versions_for_people() -> None:
 def test_a_pin_that_moves_nothing_is_a_change_too() -> None:
     old, new = lock({"six": "1"}), lock({"six": "1"}, pins={"six": ">=1"})
     (change,) = compare(old, new)
-    assert (change.kind, change.old, change.new) == (Kind.SETTING, "six: ==1", "six: >=1")
+    assert (change.kind, change.old, change.new) == (Kind.PIN, "six: ==1", "six: >=1")

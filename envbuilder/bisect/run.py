@@ -1,0 +1,141 @@
+"""A bisection from end to end: check both ends, find the guilty changes, then narrow them down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+from envbuilder.difference import artifacts, package_versions
+from envbuilder.errors import ResolutionError, UsageError
+from envbuilder.lock import Lock
+from envbuilder.lock_file import lock_checksum
+
+from .diary import Diary, Step
+from .judge import Judge, Verdict, or_skip, skipped
+from .mix import Atom, Span
+from .narrow import Line, Lines, Narrowed, narrow
+from .search import Outcome, smallest_guilty
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What a bisection found.
+
+    ``guilty`` are groups of changes that turn good into bad together; more than one change in a
+    group could not be told apart. ``companions`` had to move along, and are not to blame by
+    themselves. ``narrowed`` is the first bad version or commit, where one package is guilty.
+    """
+
+    changes: int
+    guilty: tuple[tuple[str, ...], ...]
+    companions: tuple[str, ...]
+    narrowed: Narrowed | None
+    steps: tuple[Step, ...]
+
+
+def bisect(span: Span, *, judge: Judge, diary: Diary, lines: Lines) -> Found:
+    """Find the smallest set of changes in ``span`` that turns good into bad.
+
+    Raises UsageError where nothing differs, or where an end is not what it was said to be.
+    """
+    if not span.atoms:
+        raise UsageError("the two ends do not differ in anything that shows in an image")
+    search = _Search(span, or_skip(judge), diary)
+    search.check_ends()
+    groups = smallest_guilty(len(span.atoms), search.test)
+    guilty = frozenset[int]().union(*groups)
+    companions = span.close(guilty) - guilty
+    return Found(
+        changes=len(span.atoms),
+        guilty=tuple(search.texts(group) for group in groups),
+        companions=search.texts(companions),
+        narrowed=search.narrow(guilty, companions, lines),
+        steps=tuple(diary.asked.values()),
+    )
+
+
+class _Search:
+    """One bisection's questions, put to the judge by way of the diary."""
+
+    def __init__(self, span: Span, judge: Judge, diary: Diary) -> None:
+        self._span = span
+        self._judge = judge
+        self._diary = diary
+        self._old, self._new = (package_versions(each) for each in (span.good, span.bad))
+
+    def check_ends(self) -> None:
+        """Test both ends: a bisection between ends that are not what they seem proves nothing."""
+        everything = frozenset(range(len(self._span.atoms)))
+        for chosen, said in ((frozenset[int](), Outcome.GOOD), (everything, Outcome.BAD)):
+            step = self._ask(f"the {said} end", self._span.mix(chosen))
+            if step.outcome is not said:
+                raise UsageError(
+                    f"the end that was said to be {said} is {_word(step.outcome)}: {step.detail}",
+                    hint="choose other ends, or another --check; envbuilder history lists builds",
+                )
+
+    def test(self, chosen: frozenset[int]) -> Outcome:
+        """Test the good end with these changes, and what they need, from the bad one."""
+        closed = self._span.close(chosen)
+        parts = sorted(self._span.parts(closed))
+        shown = ", ".join(parts) if len(parts) <= 4 else f"{', '.join(parts[:3])}, …"
+        tried = f"{len(closed)} of {len(self._span.atoms)} changes: {shown}"
+        return self._ask(tried, self._span.mix(closed)).outcome
+
+    def texts(self, chosen: frozenset[int]) -> tuple[str, ...]:
+        """Say what each part of these changes is a change of."""
+        parts = sorted(self._span.parts(chosen))
+        return tuple(self._text(part) for part in parts)
+
+    def narrow(
+        self, guilty: frozenset[int], companions: frozenset[int], lines: Lines
+    ) -> Narrowed | None:
+        """Find the first bad version or commit of the one package that is guilty."""
+        if len(guilty) != 1:
+            return None
+        part = _leader(self._span, self._span.atoms[next(iter(guilty))])
+        if part is None:
+            return None
+        context = self._span.mix(companions)
+        if self._ask("without the guilty change", context).outcome is not Outcome.GOOD:
+            return None
+        line = lines(part, context, self._span.mix(guilty | companions))
+        if line is None:
+            return None
+        return narrow(line, test=partial(self._test_step, line))
+
+    def _text(self, part: str) -> str:
+        if part not in self._old and part not in self._new:
+            return part
+        return f"{part} {self._old.get(part, '(none)')} -> {self._new.get(part, '(gone)')}"
+
+    def _ask(self, tried: str, lock: Lock) -> Step:
+        return self._diary.ask(tried, lock, self._judge)
+
+    def _test_step(self, line: Line, position: int) -> Outcome:
+        """Test one version or commit; one that does not resolve is skipped."""
+        step = line.steps[position]
+        key = f"{lock_checksum(line.context)} {line.package} {step}"
+        tried = f"{line.package} {step}"
+        return self._diary.remember(tried, key, lambda: self._try(line, position)).outcome
+
+    def _try(self, line: Line, position: int) -> Verdict:
+        try:
+            lock = line.make(position)
+        except ResolutionError as error:
+            return skipped(error)
+        return self._judge(lock)
+
+
+def _leader(span: Span, atom: Atom) -> str | None:
+    """Name the package of an atom that the others only follow: the one that the spec names."""
+    both = artifacts(span.good).keys() & artifacts(span.bad).keys()
+    packages = [part for part in atom.parts if part in both]
+    if len(atom.parts) == 1:
+        return packages[0] if packages else None
+    named = [part for part in packages if part in span.bad.spec.requested]
+    return named[0] if len(named) == 1 else None
+
+
+def _word(outcome: Outcome) -> str:
+    return "not to be judged" if outcome is Outcome.SKIP else str(outcome)
