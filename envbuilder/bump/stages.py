@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from envbuilder.assemble import seal
 from envbuilder.difference import Needs
+from envbuilder.foundation import fetch_base
+from envbuilder.image import Image
 from envbuilder.layers.store import Store
 from envbuilder.ledger import Entry
 from envbuilder.lock import GitSource, Lock
@@ -22,7 +24,7 @@ from envbuilder.resolve.mirror import Mirror
 from envbuilder.resolve.needs import read_needs
 from envbuilder.resolve.releases import Release, releases
 from envbuilder.resolve.resolve import python_target
-from envbuilder.runtime import Runtime
+from envbuilder.runtime import Command, Completed, Runtime
 from envbuilder.sources.locking import lock_spec
 from envbuilder.spec import GitPackage, Spec
 from envbuilder.wheels import with_wheels
@@ -34,6 +36,7 @@ from .git_pins import AskRefs, Refs
 class Stages:
     """``resolve(spec, previous, release)``, ``build(lock)`` with its smoke test, and look-ups.
 
+    ``run(lock, args)`` builds as well, and runs a command in the image instead of the smoke test;
     ``releases(name, lock)`` lists what the indexes have of a package for the lock's platform;
     ``commits(old, new)`` the commits after the one source's up to the other's, oldest first, or
     nothing where that does not descend from it.
@@ -41,6 +44,7 @@ class Stages:
 
     resolve: Callable[[Spec, Lock, frozenset[str]], Lock]
     build: Callable[[Lock], Outcome]
+    run: Callable[[Lock, tuple[str, ...]], Completed]
     entry: Callable[[Outcome], Entry]
     needs: Callable[[Lock], Needs]
     releases: Callable[[str, Lock], tuple[Release, ...]]
@@ -54,9 +58,20 @@ def real_stages(
     """Make the stages of the pipeline's parts."""
     chosen = options or Options()
 
-    def build(lock: Lock) -> Outcome:
+    def make(lock: Lock) -> tuple[Lock, Image]:
         lock = with_wheels(lock, store=store, progress=progress, offline=chosen.offline)
-        image = make_image(lock, store=store, progress=progress, options=chosen)
+        return lock, make_image(lock, store=store, progress=progress, options=chosen)
+
+    def run(lock: Lock, args: tuple[str, ...]) -> Completed:
+        lock, image = make(lock)
+        fetch_base(lock, store=store, offline=chosen.offline, progress=progress)
+        smoke = lock.spec.smoke
+        with runtime.prepared(image, progress=progress) as ready:
+            command = Command(args=args, timeout=smoke.timeout, memory=smoke.memory << 20)
+            return ready.run(command)
+
+    def build(lock: Lock) -> Outcome:
+        lock, image = make(lock)
         report = smoke_image(
             lock, image, store=store, runtime=runtime, progress=progress, offline=chosen.offline
         )
@@ -75,6 +90,7 @@ def real_stages(
             spec, store=store, progress=progress, previous=previous, release=release
         ),
         build=build,
+        run=run,
         entry=lambda outcome: ledger_entry(outcome, runtime=runtime.name),
         needs=lambda lock: read_needs(lock, store=store),
         releases=lambda name, lock: releases(

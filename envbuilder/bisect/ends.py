@@ -1,0 +1,73 @@
+"""The ends of a bisection: which lock a user means by a number, a path or a git revision."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import git
+
+from envbuilder.errors import LockError, UsageError
+from envbuilder.keep import recall
+from envbuilder.layers.store import Store
+from envbuilder.ledger import Entry, choose, last_good, ledger_path, read
+from envbuilder.lock import Lock
+from envbuilder.lock_file import lock_checksum, lock_path, parse_lock, read_lock
+
+_HINT = "a lock's path, an entry of `envbuilder history`, or a git revision"
+
+
+def find_end(spec_path: Path, text: str, *, store: Store) -> Lock:
+    """Find the lock that ``text`` means: a path, a ledger entry, or a git revision.
+
+    Raises UsageError where it is none of these, LockError where its lock is not to be had.
+    """
+    path = Path(text)
+    if path.suffix == ".toml" and path.is_file():
+        return read_lock(path)
+    entries, _ = read(ledger_path(spec_path))
+    try:
+        entry = choose(entries, text)
+    except UsageError as error:
+        lock = _at_revision(spec_path, text)
+        if lock is None:
+            raise UsageError(f"{text!r} is no end: {error.message}", hint=_HINT) from error
+        return lock
+    return _of_entry(spec_path, entry, store)
+
+
+def good_end(spec_path: Path, *, store: Store) -> Lock:
+    """Give the lock of the last good build; raise UsageError where there is none."""
+    entries, _ = read(ledger_path(spec_path))
+    entry = last_good(entries)
+    if entry is None:
+        raise UsageError("no build of the ledger is good, so name one with --good", hint=_HINT)
+    return _of_entry(spec_path, entry, store)
+
+
+def _of_entry(spec_path: Path, entry: Entry, store: Store) -> Lock:
+    kept = recall(store, entry.lock)
+    if kept is not None:
+        return parse_lock(kept.lock.decode(), name=f"the lock of {entry.time}")
+    current = lock_path(spec_path)
+    if current.exists() and lock_checksum(lock := read_lock(current)) == entry.lock:
+        return lock
+    raise LockError(
+        f"the store no longer has the lock of {entry.time}",
+        hint="give the git revision that holds it, or the lock's own path",
+    )
+
+
+def _at_revision(spec_path: Path, revision: str) -> Lock | None:
+    """Read the lock as a git commit has it; None where there is no such commit."""
+    path = lock_path(spec_path).resolve()
+    try:
+        with git.Repo(path.parent, search_parent_directories=True) as repository:
+            root = Path(repository.working_tree_dir or "").resolve()
+            commit = repository.commit(revision)
+            blob = commit.tree / path.relative_to(root).as_posix()
+            text: bytes = blob.data_stream.read()
+    except (git.InvalidGitRepositoryError, git.BadName, ValueError):
+        return None
+    except KeyError as error:
+        raise LockError(f"{revision} has no {path.name}", hint=_HINT) from error
+    return parse_lock(text.decode(), name=f"{path.name} at {revision}")

@@ -1,0 +1,141 @@
+"""``envbuilder bisect``: which change turned the smoke red."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from . import options
+
+if TYPE_CHECKING:
+    from envbuilder.bisect.judge import Judge
+    from envbuilder.bisect.run import Found
+    from envbuilder.bump.stages import Stages
+    from envbuilder.layers.store import Store
+    from envbuilder.lock import Lock
+    from envbuilder.runtime import Completed
+
+
+@click.command("bisect")
+@options.environment
+@click.option("--good", metavar="A", help="A good end; by default the last good build.")
+@click.option("--bad", metavar="B", help="A bad end; by default the present lock.")
+@click.option("--check", metavar="CHECK", help="Judge by this check, like tokens.video.")
+@click.option(
+    "--run", "shell_command", metavar="COMMAND",
+    help="Judge by a shell command inside the image: 0 is good, 125 cannot tell.",
+)  # fmt: skip
+@click.option(
+    "--runtime", "runtime_name", type=click.Choice(["auto", "docker", "oci"]), default="auto",
+    show_default=True, help="What runs the images.",
+)  # fmt: skip
+@options.output
+@options.progress
+def command(
+    name: str | None,
+    file: Path | None,
+    good: str | None,
+    bad: str | None,
+    check: str | None,
+    shell_command: str | None,
+    runtime_name: str,
+    output: str,
+    progress_mode: str,
+) -> None:
+    """Find the smallest set of changes between A and B that turns good into bad.
+
+    A and B are locks (paths), entries of `envbuilder history`, or git revisions. Both ends are
+    tested first. A bisection that was killed goes on where it was when it is called again.
+    """
+    from envbuilder.bisect.diary import Diary
+    from envbuilder.bisect.ends import find_end, good_end
+    from envbuilder.bisect.mix import span
+    from envbuilder.bisect.narrow import between
+    from envbuilder.bisect.run import bisect
+    from envbuilder.bump.stages import real_stages
+    from envbuilder.errors import UsageError
+    from envbuilder.layers.store import Store
+    from envbuilder.lock_file import lock_path, read_lock
+    from envbuilder.runtime import choose
+
+    from .console import open_progress
+
+    if check is not None and shell_command is not None:
+        raise UsageError("--check and --run are two ways to judge: choose one")
+    path = options.spec_path(name, file)
+    store = Store.default()
+    old = good_end(path, store=store) if good is None else find_end(path, good, store=store)
+    new = read_lock(lock_path(path)) if bad is None else find_end(path, bad, store=store)
+    with open_progress(progress_mode) as progress:
+        stages = real_stages(store=store, progress=progress, runtime=choose(runtime_name, store))
+        judge = _judge(stages, check, shell_command)
+        between_ends = span(old, new, good_needs=stages.needs(old), bad_needs=stages.needs(new))
+        diary = Diary.open(_diary_path(store, old, new, check, shell_command), progress)
+        try:
+            found = bisect(between_ends, judge=judge, diary=diary, lines=between(stages))
+        finally:
+            diary.close()
+    if output == "json":
+        options.print_json(_plain(found))
+    else:
+        _print(found)
+
+
+def _judge(stages: Stages, check: str | None, shell_command: str | None) -> Judge:
+    from envbuilder.bisect.judge import by_command, by_smoke
+
+    if shell_command is None:
+        return by_smoke(stages.build, check=check)
+    args = ("/bin/sh", "-c", shell_command)
+    run: Callable[[Lock], Completed] = lambda lock: stages.run(lock, args)  # noqa: E731
+    return by_command(run)
+
+
+def _diary_path(store: Store, old: Lock, new: Lock, *question: str | None) -> Path:
+    """Name the diary by what is asked: the two ends and the question."""
+    from envbuilder.image import canonical_json
+    from envbuilder.lock_file import lock_checksum
+    from envbuilder.reference import Digest
+
+    asked = [str(lock_checksum(old)), str(lock_checksum(new)), *question]
+    key = Digest.of(canonical_json(asked)).hex[:16]
+    return store.root / "bisect" / f"{new.spec.name}-{key}.jsonl"
+
+
+def _print(found: Found) -> None:
+    seconds = sum(step.seconds for step in found.steps)
+    click.echo(
+        f"{found.changes} changes, {len(found.steps)} tests in {seconds:.0f} s "
+        f"({seconds / len(found.steps):.1f} s each)"
+    )
+    for step in found.steps:
+        click.echo(f"  {step.outcome:<5} {step.seconds:6.1f} s  {step.tried}")
+    click.echo()
+    together = " together" if sum(len(group) for group in found.guilty) > 1 else ""
+    click.echo(f"guilty{together}:")
+    for group in found.guilty:
+        joined = " or ".join(group)
+        told = "  (could not be told apart)" if len(group) > 1 else ""
+        click.echo(f"  {joined}{told}")
+    if found.companions:
+        click.echo("moved along, since the guilty need them:")
+        for text in found.companions:
+            click.echo(f"  {text}")
+    if found.narrowed is not None:
+        line = found.narrowed
+        click.echo(f"first bad {line.kind} of {line.package}: {line.first_bad}")
+        click.echo(f"last good: {line.last_good}")
+        if line.skipped:
+            click.echo(f"in between, and not to be judged: {', '.join(line.skipped)}")
+
+
+def _plain(found: Found) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    plain = asdict(found)
+    for step in plain["steps"]:
+        step["outcome"] = str(step["outcome"])
+    return plain
