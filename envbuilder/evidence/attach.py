@@ -14,10 +14,11 @@ from collections.abc import Iterable, Sequence
 from envbuilder.errors import NetworkError
 from envbuilder.image import OCI_CONFIG, OCI_MANIFEST, canonical_json
 from envbuilder.reference import Digest
-from envbuilder.registry.blobs import put_bytes, read_blob
+from envbuilder.registry.blobs import read_blob
 from envbuilder.registry.manifests import EMPTY, EMPTY_TYPE, Descriptor, Manifest
 from envbuilder.registry.referrers import attach_referrer
 from envbuilder.registry.repository import Repository
+from envbuilder.registry.uploads import put_bytes
 
 from . import dsse
 from .keys import PrivateKey, PublicKey, public_der

@@ -18,7 +18,8 @@ from envbuilder.reference import Digest
 
 from .auth import Authorizer
 from .manifests import MANIFEST_LIMIT, Manifest, parse_manifest
-from .transport import Answer, Body, Request, Transport, origin
+from .messages import Answer, Body, Request, origin
+from .transport import Transport
 
 # docker-registry answers 404 to whoever does not name the exact type.
 _ACCEPT = ", ".join((OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_INDEX))

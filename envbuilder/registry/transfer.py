@@ -13,11 +13,12 @@ from envbuilder.layers.store import Store
 from envbuilder.progress import Progress, Step
 from envbuilder.reference import Digest, ImageRef
 
-from .blobs import Source, has_blob, put_bytes, stream_blob, upload
+from .blobs import has_blob, stream_blob
 from .client import Client
 from .images import fetch_image, layer_descriptor
 from .manifests import Manifest, Platform
 from .repository import Repository
+from .uploads import Source, put_bytes, upload
 
 WORKERS = 4
 Item = TypeVar("Item")

@@ -1,8 +1,7 @@
 """HTTP as a hostile network needs it: bounded, retried, redirected without our credentials.
 
 A :class:`Transport` speaks for one registry. It knows nothing of image formats or logins; it sends
-one :class:`Request` and gives an :class:`Answer`, or raises NetworkError. No message holds a query
-string, a header or a password: signed URLs and tokens are secrets.
+one :class:`Request` and gives an :class:`Answer`, or raises NetworkError.
 """
 
 from __future__ import annotations
@@ -10,120 +9,29 @@ from __future__ import annotations
 import contextlib
 import http.cookiejar
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from email.utils import parsedate_to_datetime
-from typing import Protocol, Self
 from urllib.parse import urljoin, urlsplit
 
 import requests
-import urllib3
 
 from envbuilder.errors import NetworkError
 
 from .connection import BLOCK, Adapter, reason, root, translate
+from .messages import (
+    TRANSIENT,
+    Answer,
+    Body,
+    BrokenConnectionError,
+    Request,
+    origin,
+    place,
+)
 from .settings import Settings
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 _MOST_REDIRECTS = 6
-_DRAIN = 64 * 1024
-_GRACE = 10.0  # seconds that a body may take before its speed counts
-
-
-class BrokenConnectionError(NetworkError):
-    """A failure of the connection that may pass."""
-
-
-class Readable(Protocol):
-    """What a body is read from."""
-
-    def read(self, amount: int, /) -> bytes:
-        """Give at most ``amount`` bytes, none at the end."""
-
-    def close(self) -> None:
-        """Let go of it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Body:
-    """What a request sends: ``size`` bytes of what ``open`` gives, anew for every attempt."""
-
-    size: int
-    open: Callable[[], Readable]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """One request; ``once`` for those that are not the same when they are sent again."""
-
-    method: str
-    url: str
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    body: Body | None = None
-    once: bool = False
-
-
-class Answer:
-    """A response whose body has not been read; close it, or use it in ``with``."""
-
-    def __init__(self, response: requests.Response, settings: Settings) -> None:
-        self._response = response
-        self._settings = settings
-        self.status = response.status_code
-        self.headers: Mapping[str, str] = response.headers
-        self.place = place(response.url)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    @property
-    def url(self) -> str:
-        """The address that answered, query included: never show it."""
-        return self._response.url
-
-    def chunks(self) -> Iterator[bytes]:
-        """Give the body as it comes, undecoded; raise NetworkError when it stalls or breaks."""
-        start = time.monotonic()
-        received = 0
-        while True:
-            try:
-                chunk = self._response.raw.read1(BLOCK, decode_content=False)
-            except (urllib3.exceptions.HTTPError, OSError) as error:
-                raise BrokenConnectionError(
-                    f"the answer of {self.place} broke off: {reason(error)}"
-                ) from root(error)
-            if not chunk:
-                return
-            received += len(chunk)
-            seconds = time.monotonic() - start
-            if seconds > _GRACE and received < self._settings.slowest * seconds:
-                self._response.close()
-                speed = f"{received} bytes in {seconds:.0f} seconds"
-                raise NetworkError(f"{self.place} is too slow: {speed}")
-            yield chunk
-
-    def read(self, limit: int) -> bytes:
-        """Read the whole body, at most ``limit`` bytes; raise NetworkError when it is longer."""
-        body = bytearray()
-        for chunk in self.chunks():
-            body += chunk
-            if len(body) > limit:
-                self._response.close()
-                raise NetworkError(f"{self.place} sent more than the {limit} bytes allowed here")
-        return bytes(body)
-
-    def close(self) -> None:
-        """Give the connection back, where little is left to read, or else drop it."""
-        left = self.headers.get("Content-Length", "")
-        if left.isdecimal() and int(left) <= _DRAIN:
-            # A connection that breaks now is one that we no longer need.
-            with contextlib.suppress(urllib3.exceptions.HTTPError, OSError):
-                self._response.raw.read(_DRAIN, decode_content=False)
-        self._response.close()
 
 
 class Transport:
@@ -259,20 +167,6 @@ class _Reader:
 
     def close(self) -> None:
         self._file.close()
-
-
-def origin(url: str) -> tuple[str, str, int]:
-    """Give scheme, host and port: what must be equal for credentials to travel along."""
-    parts = urlsplit(url)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    return parts.scheme, parts.hostname or "", port
-
-
-def place(url: str) -> str:
-    """Name an address in a message: without user, password, query and fragment."""
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    return f"{parts.scheme}://{host}{parts.path}"
 
 
 def _retry_after(text: str) -> float | None:

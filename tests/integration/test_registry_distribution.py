@@ -12,7 +12,7 @@ from envbuilder.errors import NetworkError
 from envbuilder.layers.store import Store
 from envbuilder.progress import Silent
 from envbuilder.reference import ImageRef
-from envbuilder.registry import blobs
+from envbuilder.registry import uploads
 from envbuilder.registry.blobs import has_blob, stream_blob
 from envbuilder.registry.client import Client
 from envbuilder.registry.images import fetch_image, layer_descriptor
@@ -193,7 +193,7 @@ def test_a_damaged_blob_is_refused_and_leaves_nothing(server, client, store, tmp
 
 
 def test_large_blobs_go_up_in_a_stream(server, client, store, monkeypatch):
-    monkeypatch.setattr(blobs, "RESUMABLE", 1000)
+    monkeypatch.setattr(uploads, "RESUMABLE", 1000)
     image = small_image(store, seed=10, size=300_000)
     target = ref(server, "large:v1")
     push(client, image, store, target, Silent())

@@ -464,7 +464,7 @@ def test_a_head_that_drips_in_is_given_up(talk):
 
 
 def test_a_body_that_drips_in_is_given_up(talk, monkeypatch):
-    monkeypatch.setattr("envbuilder.registry.transport._GRACE", 0.3)
+    monkeypatch.setattr("envbuilder.registry.messages.SPELL", 0.3)
 
     def respond(call, _):
         call.raw(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")

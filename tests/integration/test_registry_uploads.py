@@ -7,10 +7,10 @@ import pytest
 
 from envbuilder.errors import NetworkError
 from envbuilder.reference import Digest, ImageRef
-from envbuilder.registry import blobs
-from envbuilder.registry.blobs import Source, upload
+from envbuilder.registry import uploads
 from envbuilder.registry.client import Client
 from envbuilder.registry.settings import Settings
+from envbuilder.registry.uploads import Source, upload
 from tests.servers.memory import Memory
 from tests.servers.samples import noise
 from tests.servers.scripted import scripted
@@ -46,7 +46,7 @@ def send(memory: Memory, tmp_path) -> tuple[list[str], Count]:
 
 @pytest.fixture
 def streamed(monkeypatch):
-    monkeypatch.setattr(blobs, "RESUMABLE", 1000)
+    monkeypatch.setattr(uploads, "RESUMABLE", 1000)
 
 
 def breaking(method: str, *, keep: int, times: int = 1):

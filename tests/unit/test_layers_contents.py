@@ -60,10 +60,11 @@ def test_a_name_that_only_starts_alike_stays():
 
 def test_python_packages_and_their_commits():
     origin = {"url": "x", "vcs_info": {"vcs": "git", "commit_id": "c0ffee"}}
+    foo = "opt/site-packages/Foo_Bar-1.0.dist-info"
     found = layer(
         {
-            "opt/site-packages/Foo_Bar-1.0.dist-info/METADATA": b"Name: Foo_Bar\nVersion: 1.0\n\nName: n",
-            "opt/site-packages/Foo_Bar-1.0.dist-info/direct_url.json": json.dumps(origin).encode(),
+            f"{foo}/METADATA": b"Name: Foo_Bar\nVersion: 1.0\n\nName: no\n",
+            f"{foo}/direct_url.json": json.dumps(origin).encode(),
             "usr/lib/python3/dist-packages/old.egg-info/PKG-INFO": b"Name: old\nVersion: 2\n",
             "opt/site-packages/broken-1.dist-info/METADATA": b"\xff\xfe\x00",
             "opt/site-packages/a/_vendor/no-1.dist-info/METADATA": b"Name: no\nVersion: 1\n",

@@ -3,9 +3,9 @@
 import pytest
 
 from envbuilder.errors import UsageError
+from envbuilder.registry.messages import origin, place
 from envbuilder.registry.repository import with_query
 from envbuilder.registry.settings import Settings, is_loopback
-from envbuilder.registry.transport import origin, place
 
 
 @pytest.mark.parametrize(
