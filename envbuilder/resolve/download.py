@@ -20,8 +20,9 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from envbuilder.errors import NetworkError
 from envbuilder.progress import Step
 from envbuilder.reference import Digest
+from envbuilder.registry.messages import Request
 from envbuilder.registry.settings import Settings
-from envbuilder.registry.transport import Request, Transport
+from envbuilder.registry.transport import Transport
 
 _CHUNK = 1 << 20
 _INDEX_VARIABLES = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_INDEX", "UV_EXTRA_INDEX_URL",
