@@ -8,7 +8,7 @@ from threading import Event
 from .assemble import Foundation
 from .errors import NetworkError
 from .layers.store import Store
-from .layers.system import system_layer
+from .layers.system import stored_system_layer, system_layer
 from .lock import DebianBase, ImageBase, Lock
 from .progress import Progress
 from .reference import ImageRef
@@ -16,8 +16,8 @@ from .registry.client import Client
 from .registry.images import fetch_image
 from .registry.manifests import Platform
 from .registry.transfer import pull_layers
-from .resolve.sources import debian_archives
 from .resolve.debs import fetch_debs
+from .resolve.sources import debian_archives
 
 
 def lay_foundation(
@@ -31,10 +31,13 @@ def lay_foundation(
         config = _base_config(lock, lock.base, store=store, offline=offline)
         settings = json.loads(config).get("config") or {}
         return Foundation(layers=lock.base.layers, settings=settings)
-    fetch_base(lock, store=store, offline=offline, progress=progress)
-    layer = system_layer(
-        store, lock.base, architecture=_architecture(lock), progress=progress, stop=stop
-    )
+    architecture = _architecture(lock)
+    layer = stored_system_layer(store, lock.base, architecture=architecture)
+    if layer is None:
+        fetch_base(lock, store=store, offline=offline, progress=progress)
+        layer = system_layer(
+            store, lock.base, architecture=architecture, progress=progress, stop=stop
+        )
     return Foundation(layers=(layer,))
 
 

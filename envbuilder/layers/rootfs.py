@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 from envbuilder.errors import BuildError
 
-from .tar import END, MTIME, padding
+from .tar import DIRECTORY, END, FILE, HARDLINK, SYMLINK, header, padding
 
 _CHUNK = 1 << 20
 _STATUS = "var/lib/dpkg/status"
@@ -48,7 +48,7 @@ _LEFTOVER = re.compile(
     re.VERBOSE,
 )
 _LOG = re.compile(r"var/log/.+")
-_KEPT_TYPES = frozenset({tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE})
+_KEPT_TYPES = frozenset({FILE, DIRECTORY, SYMLINK, HARDLINK})
 
 
 def _slim_patterns(keyword: str) -> re.Pattern[str]:
@@ -71,7 +71,7 @@ def settle(source: BinaryIO, write: Callable[[bytes], object]) -> dict[str, str]
             path = member.name.removeprefix("./")
             if path in {"", "."} or is_leftover(path, member):
                 continue
-            write(settled(path, member).tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape"))
+            write(_header(path, member))
             if member.isreg():
                 content = _copy(tar, member, write, keep=path == _STATUS)
                 installed |= _installed(content)
@@ -90,20 +90,20 @@ def is_leftover(path: str, member: tarfile.TarInfo) -> bool:
     return False
 
 
-def settled(path: str, member: tarfile.TarInfo) -> tarfile.TarInfo:
-    """Return the header of ``member`` without what a clock or a host put there."""
+def _header(path: str, member: tarfile.TarInfo) -> bytes:
+    """Announce ``member`` without what a clock or a host put there."""
     if member.type not in _KEPT_TYPES:
         raise BuildError(f"a layer cannot hold {path}: it is a device, a pipe or a socket")
-    entry = tarfile.TarInfo(f"{path}/" if member.isdir() else path)
-    entry.type, entry.mode = member.type, member.mode
-    entry.size = member.size if member.isreg() else 0
-    entry.uid, entry.gid = member.uid, member.gid
-    entry.mtime = MTIME
-    entry.linkname = member.linkname.removeprefix("./") if member.islnk() else member.linkname
-    entry.pax_headers = {
-        key: value for key, value in member.pax_headers.items() if key.startswith("SCHILY.xattr.")
-    }
-    return entry
+    records = member.pax_headers.items()
+    return header(
+        f"{path}/" if member.isdir() else path,
+        mode=member.mode,
+        kind=member.type,
+        size=member.size if member.isreg() else 0,
+        link=member.linkname.removeprefix("./") if member.islnk() else member.linkname,
+        owner=(member.uid, member.gid),
+        attributes={key: text for key, text in records if key.startswith("SCHILY.xattr.")},
+    )
 
 
 def _copy(

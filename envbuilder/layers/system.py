@@ -28,8 +28,17 @@ from .store import Store
 from .stream import Writer
 from .temporary import translated
 
-SYSTEM_LAYOUT = 1
+SYSTEM_LAYOUT = 2
 """Raise it whenever the same .deb files give another layer."""
+
+
+def stored_system_layer(store: Store, base: DebianBase, *, architecture: str) -> Layer | None:
+    """Return the layer of ``base`` if the store has it, whether or not it has the .deb files."""
+    found = store.record("layer", _key(base, architecture))
+    if found is None:
+        return None
+    digest, diff_id = Digest(found["digest"]), Digest(found["diff_id"])
+    return Layer(digest=digest, size=found["size"], diff_id=diff_id, title=_title(base))
 
 
 def system_layer(
@@ -45,23 +54,22 @@ def system_layer(
     ``architecture`` is Debian's (``amd64``). One process builds, others wait for it; setting
     ``stop`` ends the build. Raises BuildError and MissingToolError, and leaves nothing behind.
     """
-    key = _key(base, architecture)
     with store.lock("system"):
-        found = store.record("layer", key)
-        if found is None:
-            with _work(store) as work:
-                layer = _build(
-                    work,
-                    store,
-                    base,
-                    architecture=architecture,
-                    progress=progress,
-                    stop=stop or Event(),
-                )
-            found = {"digest": layer.digest.hex, "size": layer.size, "diff_id": layer.diff_id.hex}
-            store.put_record("layer", key, found, blobs=[layer.digest])
-    digest, diff_id = Digest(found["digest"]), Digest(found["diff_id"])
-    return Layer(digest=digest, size=found["size"], diff_id=diff_id, title=_title(base))
+        layer = stored_system_layer(store, base, architecture=architecture)
+        if layer is not None:
+            return layer
+        with _work(store) as work:
+            layer = _build(
+                work,
+                store,
+                base,
+                architecture=architecture,
+                progress=progress,
+                stop=stop or Event(),
+            )
+        facts = {"digest": layer.digest.hex, "size": layer.size, "diff_id": layer.diff_id.hex}
+        store.put_record("layer", _key(base, architecture), facts, blobs=[layer.digest])
+        return layer
 
 
 def _build(
@@ -96,7 +104,7 @@ def _build(
         )
         _expect(base, installed)
         size = out.size
-        return Layer(digest=out.commit(), size=size, diff_id=diff_id)
+        return Layer(digest=out.commit(), size=size, diff_id=diff_id, title=_title(base))
 
 
 def _pack(tar: BufferedReader, out: Writer, progress: Progress) -> tuple[dict[str, str], Digest]:

@@ -6,7 +6,8 @@ link or its size does not fit. Order and content are the caller's.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 BLOCK = 512
 END = bytes(2 * BLOCK)
@@ -14,31 +15,40 @@ END = bytes(2 * BLOCK)
 # 2000-01-01T00:00:00Z lies inside what zip and FAT times hold, in every time zone.
 MTIME = 946684800
 
-FILE, SYMLINK, DIRECTORY, _PAX = b"0", b"2", b"5", b"x"
+FILE, HARDLINK, SYMLINK, DIRECTORY, _PAX = b"0", b"1", b"2", b"5", b"x"
 
 _NAME_BYTES = 100
 _SIZE_LIMIT = 8**11
 
 
-def header(path: str, *, mode: int, kind: bytes = FILE, size: int = 0, link: str = "") -> bytes:
+def header(
+    path: str,
+    *,
+    mode: int,
+    kind: bytes = FILE,
+    size: int = 0,
+    link: str = "",
+    owner: tuple[int, int] = (0, 0),
+    attributes: Mapping[str, str] = MappingProxyType({}),
+) -> bytes:
     """Return the block or blocks that announce one entry of ``size`` bytes.
 
-    ``path`` is relative; a directory's ends with ``/``. Owner is 0:0, without names.
+    ``path`` is relative; a directory's ends with ``/``. ``owner`` is a user's and a group's
+    number, which no name goes with; ``attributes`` are more PAX records.
     """
-    records = b"".join(
-        _pax_record(key, value)
-        for key, value, fits in (
-            ("linkpath", link, _fits(link)),
-            ("path", path, _fits(path)),
-            ("size", str(size), size < _SIZE_LIMIT),
-        )
-        if not fits
-    )
-    main = _block(path, mode, kind, size if size < _SIZE_LIMIT else 0, link)
+    records = dict(sorted(attributes.items()))
+    if not _fits(link):
+        records["linkpath"] = link
+    if not _fits(path):
+        records["path"] = path
+    if size >= _SIZE_LIMIT:
+        records["size"] = str(size)
+    main = _block(path, mode, kind, size if size < _SIZE_LIMIT else 0, link=link, owner=owner)
     if not records:
         return main
-    announced = _block(f"PaxHeaders/{path}", 0o644, _PAX, len(records), "")
-    return announced + records + padding(len(records)) + main
+    extended = b"".join(_pax_record(key, value) for key, value in records.items())
+    announced = _block(f"PaxHeaders/{path}", 0o644, _PAX, len(extended))
+    return announced + extended + padding(len(extended)) + main
 
 
 def padding(size: int) -> bytes:
@@ -59,18 +69,26 @@ def _fits(name: str) -> bool:
 
 
 def _pax_record(key: str, value: str) -> bytes:
-    rest = f" {key}={value}\n".encode()
+    rest = f" {key}={value}\n".encode(errors="surrogateescape")
     length = len(rest)
     while length != len(rest) + len(str(length)):  # the length counts its own digits
         length = len(rest) + len(str(length))
     return str(length).encode() + rest
 
 
-def _block(path: str, mode: int, kind: bytes, size: int, link: str) -> bytes:
+def _block(
+    path: str,
+    mode: int,
+    kind: bytes,
+    size: int,
+    *,
+    link: str = "",
+    owner: tuple[int, int] = (0, 0),
+) -> bytes:
     def name(text: str) -> bytes:
         return text.encode("ascii", "replace")[:_NAME_BYTES].ljust(_NAME_BYTES, b"\0")
 
-    before = name(path) + b"%07o\0%07o\0%07o\0%011o\0%011o\0" % (mode, 0, 0, size, MTIME)
+    before = name(path) + b"%07o\0%07o\0%07o\0%011o\0%011o\0" % (mode, *owner, size, MTIME)
     after = kind + name(link) + b"ustar\0" + b"00" + bytes(64) + b"%07o\0%07o\0" % (0, 0)
     total = sum(before) + 8 * ord(" ") + sum(after)
     return (before + b"%06o\0 " % total + after).ljust(BLOCK, b"\0")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from difflib import get_close_matches
 
@@ -15,6 +16,8 @@ from .apt import PrivateApt
 from .debs import fetch_debs
 from .sources import Archive, debian_archives
 from .system_python import find_distributions
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 
 
 def lock_base(
@@ -65,15 +68,17 @@ def resolve_debs(
 def _choose(
     apt: PrivateApt, packages: Sequence[str], held: Sequence[DebPackage]
 ) -> list[tuple[str, str]]:
-    """Keep the held versions if a solution has them; an archive that moved on may force others."""
-    apt.prefer((deb.name, deb.version) for deb in held)
-    try:
-        return apt.closure(packages)
-    except ResolutionError:
-        if not held:
-            raise
-        apt.prefer(())
-        return apt.closure(packages)
+    """Solve with the held versions; give up only those that apt's refusals name, then all."""
+    pins = {deb.name: deb.version for deb in held}
+    while True:
+        apt.prefer(pins.items())
+        try:
+            return apt.closure(packages)
+        except ResolutionError as error:
+            if not pins:
+                raise
+            named = pins.keys() & set(_NAME.findall(error.message))
+            pins = {name: pins[name] for name in pins.keys() - named} if named else {}
 
 
 def _described(apt: PrivateApt, chosen: list[tuple[str, str]]) -> tuple[DebPackage, ...]:
