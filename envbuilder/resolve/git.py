@@ -83,7 +83,7 @@ def _tagged(name: str, pin: GitPackage, tag: str, mirror: Mirror, before: GitSou
         raise ResolutionError(
             f"{name}: tag {tag} of {mirror.address} moved: {before.commit} was locked, it names "
             f"{commit} now",
-            hint=f"envbuilder lock --upgrade-package {name} takes the new one, once you looked at it",
+            hint=f"envbuilder lock --upgrade-package {name} takes the new one",
         )
     if pin.commit is not None and not commit.startswith(pin.commit):
         raise ResolutionError(

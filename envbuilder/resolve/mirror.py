@@ -85,6 +85,7 @@ class Mirror:
         self.path = store.root / "git" / self._name
         self._history = Repository(path=self.path / "history.git", address=address)
         self._content = Repository(path=self.path / "content.git", address=address)
+        self._holders: dict[str, Repository] = {}
 
     @cached_property
     def refs(self) -> Refs:
@@ -101,7 +102,7 @@ class Mirror:
             write_text(place, text)
         return Refs.parse(text)
 
-    @property
+    @cached_property
     def history(self) -> Repository:
         """Give the commits of every branch and tag, as of :attr:`refs`."""
         wanted = dict(self.refs.tips)
@@ -117,6 +118,11 @@ class Mirror:
 
     def content(self, commit: str) -> Repository:
         """Give a repository that holds ``commit`` (full id) with all its files."""
+        if commit not in self._holders:
+            self._holders[commit] = self._with_content(commit)
+        return self._holders[commit]
+
+    def _with_content(self, commit: str) -> Repository:
         for repository in (self._content, self._history):
             if repository.has(f"{commit}^{{tree}}") and self._whole(repository, commit):
                 return repository

@@ -6,6 +6,7 @@ is a git source with a locked build environment.
 
 from __future__ import annotations
 
+import sys
 import tempfile
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -173,6 +174,7 @@ def _compile(
         # Nothing is built, so no interpreter is needed either: uv would fetch one, or try for long.
         arguments += ["--no-python-downloads"]
         arguments += ["--python-version", target.python, "--python-platform", target.uv_platform]
+        arguments += ["--python", sys.executable]  # else uv searches PATH for half a second
         arguments += ["--no-config"] if index.url is not None else []
         _lines(folder / "requirements.in", requirements)
         for option, lines in (("--excludes", provided), ("--constraints", constraints)):

@@ -1,0 +1,143 @@
+"""Locking a commit of a large repository: bytes and seconds, beside git's and uv's own.
+
+Run it by hand: ``python -m tests.bench.git_sources [COMMITS] [FOLDER]``. It makes a repository with
+a history of about 14 kB a commit (15 000 commits are 200 MB), serves it over smart HTTP and prints
+ratios. Nothing leaves the machine but what resolving the project's build requirements needs.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from uv import find_uv_bin
+
+from envbuilder.layers.store import Store
+from envbuilder.lock import DebianBase
+from envbuilder.progress import Silent
+from envbuilder.resolve.indexes import uv_environment
+from envbuilder.resolve.python import resolve_python
+from envbuilder.resolve.resolve import python_target
+from envbuilder.resolve.stand_in import stand_ins
+from envbuilder.runtime import choose
+from envbuilder.sources.bench import Bench
+from envbuilder.sources.locking import lock_sources
+from envbuilder.spec import Base, GitPackage, Index, Spec
+from tests.servers.git import GitHttp, git_http
+from tests.servers.git_projects import SCM
+
+FILES = 300
+SIZE = 14_000  # bytes that each commit adds
+
+
+def make_repository(path: Path, commits: int) -> list[str]:
+    """Write a linear history by fast-import; return the ids of the commits, oldest first."""
+    subprocess.run(["git", "init", "-q", "--bare", "-b", "main", path], check=True)
+    subprocess.run(["git", "-C", path, "config", "uploadpack.allowFilter", "true"], check=True)
+    noise = random.Random(7)
+    with subprocess.Popen(
+        ["git", "-C", path, "fast-import", "--quiet"], stdin=subprocess.PIPE
+    ) as importing:
+        assert importing.stdin is not None
+        for number in range(commits):
+            importing.stdin.write(_commit(number, noise))
+    subprocess.run(["git", "-C", path, "repack", "-adq", "--window=0"], check=True)
+    listed = subprocess.run(
+        ["git", "-C", path, "rev-list", "--reverse", "main"], capture_output=True, check=True
+    )
+    return listed.stdout.decode().split()
+
+
+def _commit(number: int, noise: random.Random) -> bytes:
+    message = f"change {number}\n".encode()
+    who = f"A <a@example.org> {1_500_000_000 + 600 * number} +0000"
+    parts = [f"commit refs/heads/main\ncommitter {who}\ndata {len(message)}\n".encode(), message]
+    files = {f"data/{number % FILES}.bin": noise.randbytes(SIZE)}
+    if number == 0:
+        files |= {name: content.encode() for name, content in SCM.items()}
+    for name, content in files.items():
+        parts.append(f"M 100644 inline {name}\ndata {len(content)}\n".encode() + content + b"\n")
+    if number % 500 == 0:
+        tag = f"v0.{number // 500 + 1}"
+        parts.append(f"\nreset refs/tags/{tag}\nfrom refs/heads/main\n".encode())
+    return b"".join(parts)
+
+
+def sent(server: GitHttp, *command: str | Path) -> int:
+    server.sent = 0
+    subprocess.run(command, check=True, capture_output=True)
+    return server.sent
+
+
+def lock(server: GitHttp, store: Store, pin: GitPackage) -> tuple[float, int]:
+    """Lock ``pin`` and resolve what it needs; return seconds and bytes sent by the git server."""
+    server.sent = 0
+    started = time.monotonic()
+    spec = Spec(version=1, name="x", python="3.11", base=Base(debian="trixie"),
+                packages={"scmy": pin})  # fmt: skip
+    target = python_target(spec, DebianBase(suite="trixie", packages=()))
+    bench = Bench(store=store, runtime=lambda: choose("oci", store), progress=Silent())
+    sources = lock_sources(spec, target=target, bench=bench)
+    with tempfile.TemporaryDirectory() as folder:
+        lines = list(stand_ins(spec, sources, Path(folder)))
+        resolve_python(lines, target=target, index=spec.index)
+    return time.monotonic() - started, server.sent
+
+
+def uv(url: str, commit: str, cache: Path) -> float:
+    """Let uv resolve the same requirement, with its own cache."""
+    started = time.monotonic()
+    subprocess.run(
+        [find_uv_bin(), "pip", "compile", "-q", "--python-version", "3.11", "--cache-dir", cache,
+         "--format=pylock.toml", "--python-platform=x86_64-manylinux_2_28", "-"],
+        input=f"scmy @ git+{url}@{commit}\n".encode(),
+        check=True,
+        capture_output=True,
+        env={**uv_environment(Index()), "GIT_TERMINAL_PROMPT": "0"},
+    )  # fmt: skip
+    return time.monotonic() - started
+
+
+def main() -> None:
+    commits = int(sys.argv[1]) if len(sys.argv) > 1 else 15_000
+    folder = Path(sys.argv[2] if len(sys.argv) > 2 else tempfile.mkdtemp(prefix="git-bench-"))
+    ids = make_repository(folder / "served" / "big.git", commits)
+    size = sum(path.stat().st_size for path in (folder / "served").rglob("*") if path.is_file())
+    print(f"{commits} commits, {size / 1e6:.0f} MB")
+    with git_http(folder / "served") as server:
+        url = server.address("big.git")
+        measure(server, url, ids, folder)
+    shutil.rmtree(folder)
+
+
+def measure(server: GitHttp, url: str, ids: list[str], folder: Path) -> None:
+    blobless = sent(server, "git", "clone", "-q", "--filter=blob:none", url, folder / "blobless")
+    single = folder / "single"
+    subprocess.run(["git", "init", "-q", single], check=True)
+    one = sent(server, "git", "-C", single, "fetch", "-q", "--depth=1", url, ids[-100])
+    print(
+        f"git: blobless clone with checkout {blobless / 1e6:.1f} MB, one commit {one / 1e6:.1f} MB"
+    )
+    store = Store(folder / "store")
+    pin = GitPackage(git=url, branch="main", commit=ids[-100][:12])
+    seconds, cold = lock(server, store, pin)
+    print(f"cold lock: {cold / 1e6:.1f} MB = {cold / blobless:.2f} of blobless; {seconds:.1f} s")
+    uv(url, ids[-100], folder / "uv")
+    for number in (-50, -20, -10):  # commits that neither has examined before
+        pin = GitPackage(git=url, branch="main", commit=ids[number][:12])
+        ours, more = lock(server, store, pin)
+        theirs = uv(url, ids[number], folder / "uv")
+        print(f"another commit, warm: {ours:.2f} s and {more / 1e3:.0f} kB; uv {theirs:.2f} s; "
+              f"ratio {ours / theirs:.2f}")  # fmt: skip
+    ours, _ = lock(server, store, pin)
+    theirs = uv(url, ids[-10], folder / "uv")
+    print(f"the same commit, warm: {ours:.2f} s; uv {theirs:.2f} s; ratio {ours / theirs:.2f}")
+
+
+if __name__ == "__main__":
+    main()
