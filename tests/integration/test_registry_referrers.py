@@ -1,0 +1,90 @@
+"""Referrers by API, by the fallback tag, and where registries answer oddly."""
+
+import contextlib
+import json
+
+import pytest
+
+from envbuilder.image import OCI_INDEX, OCI_MANIFEST
+from envbuilder.reference import Digest, ImageRef
+from envbuilder.registry.client import Client
+from envbuilder.registry.manifests import Descriptor, Manifest, index_of
+from envbuilder.registry.referrers import attach_referrer, fallback_tag, list_referrers
+from envbuilder.registry.settings import Settings
+from tests.servers.memory import Memory
+from tests.servers.scripted import scripted
+
+pytestmark = pytest.mark.integration
+
+SUBJECT = Digest.of(b"subject")
+
+
+def referrer(name: str) -> Manifest:
+    content = {
+        "schemaVersion": 2,
+        "mediaType": OCI_MANIFEST,
+        "artifactType": "application/test",
+        "layers": [],
+        "subject": {"mediaType": OCI_MANIFEST, "digest": str(SUBJECT), "size": 1},
+        "annotations": {"name": name},
+    }
+    return Manifest(body=json.dumps(content).encode(), media_type=OCI_MANIFEST)
+
+
+@pytest.fixture
+def open_memory(tmp_path):
+    """Open the repository of a registry in memory."""
+    with contextlib.ExitStack() as stack:
+
+        def opened(memory: Memory):
+            server = stack.enter_context(scripted(memory.respond))
+            settings = Settings(backoff=0.01, attempts=2)
+            client = Client(settings, docker_config=tmp_path / "none.json")
+            return stack.enter_context(client).repository(ImageRef.parse(f"{server.host}/app"))
+
+        yield opened
+
+
+def test_without_an_api_an_index_under_a_tag_lists_them(open_memory):
+    repository = open_memory(Memory())
+    assert list_referrers(repository, SUBJECT) == ()
+    for name in ("one", "two", "one"):
+        attach_referrer(repository, SUBJECT, referrer(name))
+    found = list_referrers(repository, SUBJECT)
+    assert sorted(each.annotations["name"] for each in found) == ["one", "two"]
+    assert {each.artifact_type for each in found} == {"application/test"}
+
+
+def test_with_an_api_no_tag_is_written(open_memory):
+    entry = Descriptor(media_type=OCI_MANIFEST, digest=Digest.of(b"x"), size=1)
+
+    def api(_memory, call, request) -> bool:
+        if "/referrers/" not in request.path:
+            return False
+        call.answer(200, index_of([entry]).body, Content_Type=OCI_INDEX)
+        return True
+
+    memory = Memory(fault=api)
+    repository = open_memory(memory)
+    attach_referrer(repository, SUBJECT, referrer("one"))
+    assert list_referrers(repository, SUBJECT) == (entry,)
+    assert fallback_tag(SUBJECT) not in memory.manifests
+
+
+def test_a_page_of_html_is_no_api(open_memory):
+    def page(_memory, call, request) -> bool:
+        if "/referrers/" not in request.path:
+            return False
+        call.answer(200, b"<html>", Content_Type="text/html")
+        return True
+
+    repository = open_memory(Memory(fault=page))
+    attach_referrer(repository, SUBJECT, referrer("one"))
+    assert len(list_referrers(repository, SUBJECT)) == 1
+
+
+def test_gitlab_s_answer_with_the_image_itself_is_no_list(open_memory):
+    memory = Memory()
+    memory.manifests[fallback_tag(SUBJECT)] = referrer("the image").body
+    repository = open_memory(memory)
+    assert list_referrers(repository, SUBJECT) == ()
