@@ -16,6 +16,7 @@ from pathlib import Path
 from .errors import MissingToolError, UsageError
 from .image import Image, Layer
 from .layers.contents import Contents, scan, stacked
+from .layers.store import Store
 from .layers.untar import untar
 from .layout import load
 from .progress import Progress
@@ -25,6 +26,7 @@ from .registry.images import fetch_image
 from .registry.manifests import Platform
 from .registry.repository import Repository
 from .registry.streams import scan_layer
+from .registry.transfer import pull_layers
 
 _DOCKER = "docker:"
 _LAYOUT = "oci:"
@@ -33,11 +35,15 @@ _DOCKER_SECONDS = 1800
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenedImage:
-    """An image, and how to look into its layers; ``name`` is what the user called it."""
+    """An image, and how to look into its layers; ``name`` is what the user called it.
+
+    ``bring_layers`` puts those into a store that it lacks, so that a runtime can run the image.
+    """
 
     name: str
     image: Image
     scan_layer: Callable[[Layer, bool], Contents]
+    bring_layers: Callable[[Store, Progress], None]
 
     def contents(self, progress: Progress, *, hashed: bool = False) -> Contents:
         """Read all layers, and say what the whole shows; ``hashed`` as in ``contents.scan``."""
@@ -79,20 +85,30 @@ def in_registry(repository: Repository, image: Image) -> OpenedImage:
         name=f"{repository}@{image.digest}",
         image=image,
         scan_layer=lambda layer, hashed: scan_layer(repository, layer, hashed=hashed),
+        bring_layers=lambda store, progress: pull_layers(repository, image.layers, store, progress),
     )
 
 
 def _in_layout(name: str, folder: Path, platform: str) -> OpenedImage:
     image, blobs = load(folder, platform)
 
-    def look(layer: Layer, hashed: bool) -> Contents:  # noqa: FBT001 (a Callable has no names)
+    def blob(layer: Layer) -> Path:
         path = blobs / layer.digest.hex
         if not path.is_file():
             raise UsageError(f"{name} lacks the blob of layer {layer.digest}")
-        with untar(path, layer.media_type, layer.diff_id) as tar:
+        return path
+
+    def look(layer: Layer, hashed: bool) -> Contents:  # noqa: FBT001 (a Callable has no names)
+        with untar(blob(layer), layer.media_type, layer.diff_id) as tar:
             return scan(tar, hashed=hashed)
 
-    return OpenedImage(name=name, image=image, scan_layer=look)
+    def bring(store: Store, progress: Progress) -> None:
+        for layer in image.layers:
+            with progress.step("copy", layer.title or str(layer.digest), total=layer.size) as step:
+                store.adopt(blob(layer), layer.digest)
+                step.advance(layer.size)
+
+    return OpenedImage(name=name, image=image, scan_layer=look, bring_layers=bring)
 
 
 def _in_archive(name: str, archive: Path, folder: Path, platform: str) -> OpenedImage:
