@@ -1,18 +1,11 @@
-"""What the golden Dockerfiles come from; ``python -m tests.unit.golden_render`` writes them.
-
-Left out of the goldens: the lock (its own tests hold it) and the scripts, which are copied as is.
-"""
+"""Two locks that between them use everything that a Dockerfile can hold."""
 
 from dataclasses import replace
-from pathlib import Path
 
 from envbuilder.lock import GitSource, ImageBase, Lock
 from envbuilder.reference import Digest
-from envbuilder.render import render, write
 
 from . import locks
-
-GOLDEN = Path(__file__).parents[1] / "golden" / "render"
 
 
 def debian() -> Lock:
@@ -75,15 +68,3 @@ def image() -> Lock:
 
 
 CASES = {"debian": debian, "image": image}
-
-
-def kept(files: dict[str, str]) -> dict[str, str]:
-    """Leave out what the goldens leave out."""
-    return {
-        name: text for name, text in files.items() if not name.startswith(("build/", "pylock."))
-    }
-
-
-if __name__ == "__main__":
-    for case, lock in CASES.items():
-        write(kept(render(lock())), GOLDEN / case)
