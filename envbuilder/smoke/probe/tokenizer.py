@@ -82,6 +82,7 @@ def write(directory: str, specials: Sequence[str], settings: Facts) -> None:
         "added_tokens_decoder": decoder,
         "additional_special_tokens": list(specials),
         "model_max_length": 32768,
+        "model_input_names": ["input_ids", "attention_mask"],
         "clean_up_tokenization_spaces": False,
         **settings,
     }

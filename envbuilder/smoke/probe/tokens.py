@@ -33,7 +33,7 @@ def run(request: Facts, emit: Emitter, modality: str) -> None:
             emit(doing=f"counting {modality} {sample.label}")
             emit(item=count(subject, sample))
         largest = [sample for sample in chosen if sample.role == "maximum"]
-        if modality == "video" and largest:
+        if modality == "video" and largest and family.pixels_per_side:
             emit(doing="lifting the cap")
             emit(facts={"lifted": [lifted(subject, largest[0], knob) for knob in CAP_KNOBS]})
 

@@ -141,14 +141,20 @@ class Family:
 
     def features(self, model: Any, modality: str, inputs: Any) -> int:
         """Return how many embedding rows the encoder of ``modality`` really makes of ``inputs``."""
-        method = feature_method(model, self.modalities[modality].features)
+        return rows(self.encoded(model, self.modalities[modality].features, inputs))
+
+    def encoded(self, model: Any, name: str, inputs: Any) -> Any:
+        """Call the encoding method ``name`` with what it takes of ``inputs`` and of the config."""
+        method = feature_method(model, name)
         if method is None:
-            raise AttributeError(
-                f"{type(model).__name__} has no {self.modalities[modality].features}"
-            )
-        accepted = inspect.signature(method).parameters
-        given = {name: value for name, value in inputs.items() if name in accepted}
-        return rows(method(**given))
+            raise AttributeError(f"{type(model).__name__} has no {name}")
+        given = {}
+        for parameter in inspect.signature(method).parameters.values():
+            if parameter.name in inputs:
+                given[parameter.name] = inputs[parameter.name]
+            elif parameter.default is parameter.empty and hasattr(model.config, parameter.name):
+                given[parameter.name] = getattr(model.config, parameter.name)
+        return method(**given)
 
     def engine_item(self, sample: Sample) -> Any:
         """Return ``sample`` as a serving engine takes it: pictures as PIL, the rest as arrays."""
