@@ -1,0 +1,64 @@
+"""The built wheel works in an empty environment, away from the checkout."""
+
+import json
+import subprocess
+import zipfile
+from pathlib import Path
+
+import pytest
+from uv import find_uv_bin
+
+pytestmark = pytest.mark.integration
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """Install the built wheel, and return the folder of its programs."""
+    folder = tmp_path_factory.mktemp("wheel")
+    uv = find_uv_bin()
+    subprocess.run([uv, "build", "-q", "--wheel", "-o", folder, ROOT], check=True)
+    (wheel,) = folder.glob("gpu_envbuilder-*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    assert "envbuilder/templates/spec.yaml" in names
+    assert not [name for name in names if name.startswith(("tests/", "lockfiles/"))]
+    subprocess.run([uv, "venv", "-q", folder / "venv"], check=True)
+    subprocess.run([uv, "pip", "install", "-q", "--python", folder / "venv", wheel], check=True)
+    return folder / "venv" / "bin"
+
+
+def test_a_starter_spec_is_a_good_spec(installed, tmp_path):
+    envbuilder = installed / "envbuilder"
+    subprocess.run([envbuilder, "init", "mine"], cwd=tmp_path, check=True)
+    done = subprocess.run(
+        [envbuilder, "lock", "mine", "--dry-run"],
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert "lockfiles/mine.yaml is a valid spec" in done.stdout
+    again = subprocess.run(
+        [envbuilder, "init", "mine"], cwd=tmp_path, check=False, capture_output=True, text=True
+    )
+    assert again.returncode == 2
+    assert "exists already" in again.stderr
+
+
+def test_the_published_schema_is_current(installed):
+    printed = subprocess.run([installed / "envbuilder", "schema"], check=True, capture_output=True)
+    published = ROOT / "docs" / "reference" / "spec.schema.json"
+    assert json.loads(printed.stdout) == json.loads(published.read_text())
+
+
+def test_every_command_has_help(installed):
+    from envbuilder.cli.app import COMMANDS
+
+    for name in COMMANDS:
+        done = subprocess.run(
+            [installed / "envbuilder", name, "--help"], check=False, capture_output=True, text=True
+        )
+        assert done.returncode == 0, f"{name}: {done.stderr}"
+        assert "Usage: envbuilder" in done.stdout
