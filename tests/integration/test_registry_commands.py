@@ -131,9 +131,8 @@ def test_another_image_under_the_tag_is_found_and_shown_as_json(desk):
     }
 
 
-def test_a_bare_store_is_told_to_build(desk):
-    store = Store(desk.folder / "store")
-    store.discard(desk.image.digest)
+def test_a_lock_that_was_never_built_cannot_be_pushed(desk):
+    write_lock(desk.folder / "lockfiles" / "pylock.small.toml", LOCK)
     assert "envbuilder build small" in desk.run("push", "small", desk.ref, status=5)
 
 
