@@ -56,11 +56,15 @@ def print_report(report: Report) -> None:
         style = _STYLES[str(check.status)]
         line = Text(f"{check.status:<5}", style=style)
         line.append(f" {check.name}  {check.explanation}", style="" if style != "dim" else "dim")
-        console.print(line)
+        console.print(line, soft_wrap=True)
         if check.cause is not None:
-            console.print(f"      cause: {check.cause.title}: {check.cause.cause}", markup=False)
-            console.print(f"      cure: {check.cause.cure}", markup=False)
-    console.print(Text(report.summary, style=_STYLES[str(report.verdict)]))
+            console.print(
+                f"      cause: {check.cause.title}: {check.cause.cause}",
+                markup=False,
+                soft_wrap=True,
+            )
+            console.print(f"      cure: {check.cause.cure}", markup=False, soft_wrap=True)
+    console.print(Text(report.summary, style=_STYLES[str(report.verdict)]), soft_wrap=True)
 
 
 def _cells(row: TokenRow) -> list[str]:
