@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 from envbuilder.assemble import seal
 from envbuilder.difference import Needs
@@ -24,7 +25,7 @@ from envbuilder.resolve.mirror import Mirror
 from envbuilder.resolve.needs import read_needs
 from envbuilder.resolve.releases import Release, releases
 from envbuilder.resolve.resolve import python_target
-from envbuilder.runtime import Command, Completed, Runtime
+from envbuilder.runtime import Command, Completed, Runtime, choose
 from envbuilder.sources.locking import lock_spec
 from envbuilder.spec import GitPackage, Spec
 from envbuilder.wheels import with_wheels
@@ -53,10 +54,18 @@ class Stages:
 
 
 def real_stages(
-    *, store: Store, progress: Progress, runtime: Runtime, options: Options | None = None
+    *,
+    store: Store,
+    progress: Progress,
+    runtime: Runtime | None = None,
+    options: Options | None = None,
 ) -> Stages:
-    """Make the stages of the pipeline's parts."""
+    """Make the stages of the pipeline's parts; without ``runtime`` one is chosen when needed."""
     chosen = options or Options()
+
+    @cache
+    def ready() -> Runtime:
+        return runtime or choose("auto", store)
 
     def make(lock: Lock) -> tuple[Lock, Image]:
         lock = with_wheels(lock, store=store, progress=progress, offline=chosen.offline)
@@ -66,14 +75,14 @@ def real_stages(
         lock, image = make(lock)
         fetch_base(lock, store=store, offline=chosen.offline, progress=progress)
         smoke = lock.spec.smoke
-        with runtime.prepared(image, progress=progress) as ready:
+        with ready().prepared(image, progress=progress) as prepared:
             command = Command(args=args, timeout=smoke.timeout, memory=smoke.memory << 20)
-            return ready.run(command)
+            return prepared.run(command)
 
     def build(lock: Lock) -> Outcome:
         lock, image = make(lock)
         report = smoke_image(
-            lock, image, store=store, runtime=runtime, progress=progress, offline=chosen.offline
+            lock, image, store=store, runtime=ready(), progress=progress, offline=chosen.offline
         )
         sealed = seal(lock, image, engine="embedded")
         return Outcome(lock=sealed, image=image, report=report)
@@ -91,7 +100,7 @@ def real_stages(
         ),
         build=build,
         run=run,
-        entry=lambda outcome: ledger_entry(outcome, runtime=runtime.name),
+        entry=lambda outcome: ledger_entry(outcome, runtime=ready().name),
         needs=lambda lock: read_needs(lock, store=store),
         releases=lambda name, lock: releases(
             name, target=python_target(lock.spec, lock.base), index=lock.spec.index

@@ -1,0 +1,83 @@
+"""``envbuilder outdated``: what is newer than what is locked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from . import options
+
+if TYPE_CHECKING:
+    from envbuilder.bump.outdated import Newer
+
+
+@click.command("outdated")
+@options.environment
+@click.option(
+    "--min-age", type=click.IntRange(min=0), default=0, metavar="DAYS",
+    help="Leave out releases that are younger.",
+)  # fmt: skip
+@click.option("--all", "everything", is_flag=True, help="Also what only comes along with others.")
+@options.output
+@options.progress
+def command(
+    name: str | None,
+    file: Path | None,
+    min_age: int,
+    everything: bool,
+    output: str,
+    progress_mode: str,
+) -> None:
+    """List newer releases, commits, moved tags, base images and .deb files for NAME.
+
+    The spec's index.exclude_newer hides what it hides from a lock.
+    """
+    from datetime import UTC, datetime, timedelta
+
+    from envbuilder.bump.outdated import outdated
+    from envbuilder.bump.stages import real_stages
+    from envbuilder.layers.store import Store
+    from envbuilder.lock_file import lock_path, read_lock
+
+    from .console import open_progress
+
+    lock = read_lock(lock_path(options.spec_path(name, file)))
+    youngest = datetime.now(UTC) - timedelta(days=min_age) if min_age else None
+    with open_progress(progress_mode) as progress:
+        stages = real_stages(store=Store.default(), progress=progress)
+        found = outdated(lock, stages=stages, progress=progress, youngest=youngest)
+    shown = [each for each in found if everything or each.named or each.what != "release"]
+    if output == "json":
+        options.print_json([_plain(each) for each in shown])
+    else:
+        _print(shown, hidden=len(found) - len(shown))
+
+
+def _plain(newer: Newer) -> dict[str, object]:
+    from dataclasses import asdict
+
+    return {**asdict(newer), "what": str(newer.what)}
+
+
+def _print(found: list[Newer], *, hidden: int) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from .console import size_text, stdout
+
+    if not found and not hidden:
+        click.echo("everything is the newest")
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("what", "name", "locked", "newest", "since", "size"):
+        table.add_column(title)
+    for each in found:
+        size = size_text(each.size) if each.size else ""
+        current, newest = (text[:28] for text in (each.current, each.newest))
+        cells = (str(each.what), each.name, current, newest, each.date[:10], size)
+        table.add_row(*(Text(cell) for cell in cells))
+    stdout().print(table)
+    if hidden:
+        click.echo(f"and {hidden} packages that only come along (--all shows them)", err=True)

@@ -1,0 +1,112 @@
+"""What is newer: releases by age and yanking, commits, tags that moved, .debs."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from envbuilder.bump.git_pins import Refs
+from envbuilder.bump.outdated import Newer, What, outdated
+from envbuilder.bump.stages import Stages
+from envbuilder.errors import ResolutionError
+from envbuilder.lock import Lock
+from envbuilder.progress import Silent
+from envbuilder.resolve.releases import Release
+from tests.unit.locks import deb, lock, source
+from tests.unit.oracle import World
+
+OFFERED = {
+    "app": (
+        Release(version="1.0", uploaded="2025-01-01T00:00:00Z"),
+        Release(version="1.9", uploaded="2025-02-01T00:00:00Z", size=10),
+        Release(version="1.10", uploaded="2025-03-01T00:00:00Z", size=11),
+        Release(version="1.11", uploaded="2025-03-02T00:00:00Z", yanked=True),
+        Release(version="2.0rc1", uploaded="2025-03-03T00:00:00Z"),
+    ),
+    "gone": (Release(version="1.0", yanked=True), Release(version="0.9")),
+    "newest": (Release(version="1.0"),),
+    "undated": (Release(version="1.0"), Release(version="2.0")),
+}
+
+
+def stages(refs: Refs | None = None) -> Stages:
+    return replace(
+        World({}).stages(),
+        releases=lambda name, _: OFFERED[name],
+        resolve=lambda _spec, locked, _release: locked,
+        refs=lambda _name, _pin: refs or Refs(heads={}, tags={}),
+    )
+
+
+def look(locked: Lock, stages: Stages, youngest: str | None = None) -> list[Newer]:
+    until = None if youngest is None else datetime.fromisoformat(youngest).replace(tzinfo=UTC)
+    return list(outdated(locked, stages=stages, progress=Silent(), youngest=until))
+
+
+def test_the_newest_release_with_date_and_size() -> None:
+    (newer,) = look(lock({"app": "1.0", "newest": "1.0"}, pins={"app": "*"}), stages())
+    assert newer == Newer(
+        what=What.RELEASE,
+        name="app",
+        current="1.0",
+        newest="1.10",
+        date="2025-03-01T00:00:00Z",
+        size=11,
+        named=True,
+        pin="app==1.10",
+    )
+
+
+def test_a_minimum_age() -> None:
+    found = look(lock({"app": "1.0", "undated": "1.0"}), stages(), "2025-02-15")
+    assert [(each.name, each.newest) for each in found] == [("app", "1.9")]
+
+
+def test_a_preview_counts_for_who_uses_one() -> None:
+    (newer,) = look(lock({"app": "2.0b1"}), stages())
+    assert newer.newest == "2.0rc1"
+
+
+def test_a_yanked_release_is_told_even_where_nothing_is_newer() -> None:
+    (newer,) = look(lock({"gone": "1.0"}), stages())
+    assert (newer.what, newer.newest) == (What.YANKED, "0.9")
+
+
+def sourced(**pin: str) -> Lock:
+    plain = {"vllm": {"git": "https://example.org/vllm.git", **pin}}
+    return lock({}, pins=plain, sources=(source("vllm", "a" * 40),))
+
+
+def test_newer_commits_on_a_branch() -> None:
+    refs = Refs(heads={"main": "b" * 40}, tags={})
+    (newer,) = look(sourced(branch="main"), stages(refs))
+    assert (newer.what, newer.newest) == (What.COMMIT, "b" * 40)
+    assert newer.pin == f"vllm@{'b' * 40}"
+    assert look(sourced(branch="main"), stages(Refs(heads={"main": "a" * 40}, tags={}))) == []
+
+
+def test_a_branch_that_is_gone() -> None:
+    with pytest.raises(ResolutionError, match="no longer has a branch main"):
+        look(sourced(branch="main"), stages())
+
+
+def test_newer_tags_and_moved_ones() -> None:
+    tags = {"v0.9": "a" * 40, "v0.10": "b" * 40, "v0.11rc1": "c" * 40, "nightly": "d" * 40}
+    (newer,) = look(sourced(tag="v0.9"), stages(Refs(heads={}, tags=tags)))
+    assert (newer.what, newer.newest) == (What.TAG, "v0.10")
+    moved = Refs(heads={}, tags={"v0.9": "b" * 40})
+    (newer,) = look(sourced(tag="v0.9"), stages(moved))
+    assert (newer.what, newer.current, newer.newest) == (What.MOVED, "a" * 40, "b" * 40)
+
+
+def test_newer_debs() -> None:
+    locked = lock({}, pins={}, debs={"libc6": "2.41-1", "git": "1"})
+    fresh = replace(
+        locked.base, packages=(deb("libc6", "2.41-2"), deb("git", "1"), deb("new", "1"))
+    )
+    renewed = replace(stages(), resolve=lambda _s, _l, _r: replace(locked, base=fresh))
+    found = look(locked, renewed)
+    assert [(each.what, each.name, each.current, each.newest) for each in found] == [
+        (What.DEB, "libc6", "2.41-1", "2.41-2"),
+        (What.DEB, "new", "-", "1"),
+    ]
