@@ -31,6 +31,7 @@ _OPTIONS = {
     "core.hooksPath": os.devnull,
     "core.fsmonitor": "false",
     "fetch.recurseSubmodules": "false",
+    "fetch.unpackLimit": "1",  # one pack per fetch, whole or not there, instead of loose objects
     "fetch.writeCommitGraph": "false",
     "gc.auto": "0",  # what we keep is held by refs of ours; repacking would only take time
     "maintenance.auto": "false",

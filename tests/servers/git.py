@@ -1,6 +1,6 @@
 """A real git server on loopback: git's own http-backend behind a small HTTP server, or git daemon.
 
-It counts the bytes that it sends, and can ask for a login, hide protocol 2 or break off.
+It counts the bytes that it sends, and can ask for a login, hide protocol 2, break off or stall.
 """
 
 from __future__ import annotations
@@ -29,6 +29,9 @@ class GitHttp:
     login: tuple[str, str] | None = None
     protocol_2: bool = True
     break_after: int | None = None
+    stall_after: int | None = None
+    stalled: threading.Event = field(default_factory=threading.Event)
+    go_on: threading.Event = field(default_factory=threading.Event)
     sent: int = 0
     requests: list[str] = field(default_factory=list)
 
@@ -103,6 +106,12 @@ class _Handler(BaseHTTPRequestHandler):
         if limit is not None and len(content) > limit:
             self.wfile.write(content[:limit])
             self.connection.shutdown(socket.SHUT_RDWR)
+            return
+        stall = self.server_state.stall_after
+        if stall is not None and len(content) > stall:
+            self.wfile.write(content[:stall])
+            self.server_state.stalled.set()
+            self.server_state.go_on.wait(30)
             return
         self.server_state.sent += len(content)
         self.wfile.write(content)
