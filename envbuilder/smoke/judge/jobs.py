@@ -39,7 +39,9 @@ def failure(job: Job) -> Finding | None:
         "absent": message,
         "inapplicable": message,
         "error": f"{message}{doing}",
-        "timeout": f"killed after {job['seconds']:.0f} s{doing}: the time limit",
+        "timeout": f"killed after {job['seconds']:.0f} s{doing}: the time limit"
+        if job["seconds"]
+        else "not started: the other checks took all of the time limit",
         "memory": f"out of memory{doing}" + (f": {message}" if message else ""),
         "crashed": f"the process ended with {_ending(job)}{doing}",
     }.get(outcome, f"{outcome}: {message}")

@@ -1,0 +1,101 @@
+"""Families: formulas against counts that were measured, and model files that are complete."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from envbuilder.smoke.probe import families, samples, tokenizer
+from envbuilder.smoke.probe.facts import Absent
+from envbuilder.smoke.probe.families import _anyres, _qwen_vision, _whisper, internvl
+
+
+@pytest.mark.parametrize(
+    ("seconds", "tokens"),
+    [(0.05, 1), (1, 25), (2.74, 68), (3.7, 92), (30, 750), (30.01, 750), (300, 7500), (301, 7500)],
+)
+def test_sound_to_tokens_as_measured(seconds: float, tokens: int) -> None:
+    (sample,) = samples.audio(("edge", seconds))
+    frames = _whisper.mel_frames(sample, None, 300 * samples.RATE)
+    assert _whisper.audio_tokens(frames) == tokens
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "tokens"),
+    [
+        (28, 28, 4),
+        (280, 280, 100),
+        (640, 480, 391),
+        (1280, 720, 1196),
+        (3584, 3584, 16384),
+        (9999, 9999, 16384),
+        (1323, 49, 94),
+    ],
+)
+def test_images_to_tokens_as_measured(width: int, height: int, tokens: int) -> None:
+    high, wide = _qwen_vision.resized((height, width), _qwen_vision.QWEN2_VL_IMAGES)
+    assert high * wide // 28**2 == tokens
+
+
+def test_patch_grids_to_tokens_as_measured() -> None:
+    assert _qwen_vision.vision_tokens((1, 54, 54), 2) == 729
+    assert _qwen_vision.vision_tokens((8, 26, 46), 2) == 2392
+
+
+def test_tiles_without_padding_as_measured() -> None:
+    """(49, 1323) is the size of transformers#35775, (161, 184) that of vllm#11704."""
+    tiles = [[384 * high, 384 * wide] for high in range(1, 7) for wide in range(1, 7)]
+    assert _anyres.best_resolution(49, 1323, tiles) == (384, 1536)
+    assert _anyres.unpadded(49, 1323, 27, 108) == (5, 108)
+    tall_and_wide = [[336, 672], [672, 336], [672, 672], [1008, 336], [336, 1008]]
+    assert _anyres.best_resolution(184, 161, tall_and_wide) == (336, 672)
+    lines, columns = _anyres.unpadded(184, 161, 24, 48)
+    assert 24 * 24 + lines * (columns + 1) == 1128
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "expected"),
+    [(448, 448, (1, 1)), (480, 640, (3, 4)), (49, 1323, (1, 12)), (900, 448, (2, 1))],
+)
+def test_layout_of_tiles(height: int, width: int, expected: tuple[int, int]) -> None:
+    assert internvl.layout(height, width) == expected
+
+
+@pytest.mark.parametrize("name", families.names())
+def test_a_family_writes_a_complete_model_directory(name: str, tmp_path: Path) -> None:
+    family = families.load(name)
+    family.write(str(tmp_path))
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config["model_type"] == name == family.name
+    fast = json.loads((tmp_path / "tokenizer.json").read_text())
+    ids = {token["content"]: token["id"] for token in fast["added_tokens"]}
+    assert ids == family.ids()
+    assert min(ids.values()) == len(fast["model"]["vocab"]) == 256
+    for modality in family.modalities.values():
+        assert modality.token in ids
+        assert modality.token in modality.wrap
+    assert families.of_directory(str(tmp_path)) is family
+
+
+@pytest.mark.parametrize("name", families.names())
+def test_a_family_has_a_small_and_a_maximum_sample(name: str) -> None:
+    family = families.load(name)
+    for modality in family.modalities:
+        chosen = family.samples(modality)
+        roles = [sample.role for sample in chosen]
+        assert roles.count("small") == roles.count("maximum") == 1
+        assert "typical" in roles
+        assert {sample.modality for sample in chosen} == {modality}
+        assert len({sample.label for sample in chosen}) == len(chosen)
+
+
+def test_an_unknown_family_is_answered_with_the_known() -> None:
+    with pytest.raises(Absent, match="qwen2_5_omni"):
+        families.load("nobody")
+
+
+def test_the_byte_alphabet_is_a_bijection() -> None:
+    alphabet = tokenizer.byte_alphabet()
+    assert len(set(alphabet)) == 256
+    assert alphabet[ord("A")] == "A"
+    assert alphabet[ord(" ")] == "Ġ"

@@ -1,0 +1,174 @@
+"""The report in its other forms, and the cause book."""
+
+import json
+import tomllib
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+
+import envbuilder
+from envbuilder.errors import UsageError
+from envbuilder.smoke import Check, Report, Status, TokenRow, to_html, to_json, to_junit
+from envbuilder.smoke.causes import book, explain, likely_cause
+from envbuilder.smoke.page import picture
+from tests.unit.smoke_documents import Document
+
+SCHEMA = Path(envbuilder.__file__).parents[1] / "docs/reference/smoke-report.schema.json"
+
+
+@pytest.fixture
+def red() -> Report:
+    """Return a report with one failure that has a cause."""
+    document = Document()
+    document.item("tokens.audio", "2.74 s")["placeholders"] = 67
+    return document.report()
+
+
+def _conforms(value: Any, schema: dict[str, Any], root: dict[str, Any], at: str = "$") -> None:
+    """Check ``value`` against the part of JSON Schema that our schema uses."""
+    if "$ref" in schema:
+        schema = root["$defs"][schema["$ref"].rsplit("/", 1)[1]]
+    if "anyOf" in schema:
+        options = [one for one in schema["anyOf"] if _is(value, one, root)]
+        assert options, f"{at}: {value!r} fits none of anyOf"
+        return _conforms(value, options[0], root, at)
+    assert _is(value, schema, root), f"{at}: {value!r} is not {schema.get('type')}"
+    assert value in schema.get("enum", [value]), at
+    assert value == schema.get("const", value), at
+    if isinstance(value, dict):
+        known = schema.get("properties", {})
+        assert set(schema.get("required", ())) <= set(value), at
+        if schema.get("additionalProperties") is False:
+            assert set(value) <= set(known), at
+        for key, part in value.items():
+            _conforms(part, known.get(key, {}), root, f"{at}.{key}")
+    if isinstance(value, list):
+        for number, part in enumerate(value):
+            _conforms(part, schema.get("items", {}), root, f"{at}[{number}]")
+    return None
+
+
+def _is(value: Any, schema: dict[str, Any], root: dict[str, Any]) -> bool:
+    if "$ref" in schema:
+        schema = root["$defs"][schema["$ref"].rsplit("/", 1)[1]]
+    kinds = {
+        "object": dict,
+        "array": list,
+        "string": str,
+        "integer": int,
+        "number": (int, float),
+        "boolean": bool,
+        "null": type(None),
+    }
+    return "type" not in schema or isinstance(value, kinds[schema["type"]])
+
+
+def test_the_json_form_conforms_to_the_published_schema(red: Report) -> None:
+    schema = json.loads(SCHEMA.read_text())
+    for report in (red, Document().report()):
+        _conforms(json.loads(to_json(report)), schema, schema)
+
+
+def test_the_schema_knows_every_status() -> None:
+    schema = json.loads(SCHEMA.read_text())
+    assert set(schema["$defs"]["status"]["enum"]) == {str(status) for status in Status}
+
+
+def test_junit_counts_and_tells_the_story(red: Report) -> None:
+    suite = ET.fromstring(to_junit(red))
+    assert suite.get("tests") == str(len(red.checks))
+    assert suite.get("failures") == "2"  # the encoder and the engine both disagree with it
+    failure = suite.find("testcase[@name='tokens.audio']/failure")
+    assert failure is not None
+    assert "67 placeholders" in failure.get("message", "")
+    assert failure.text is not None
+    assert "likely cause (audio-off-by-one)" in failure.text
+
+
+def test_junit_survives_what_a_container_may_print() -> None:
+    check = Check(name="a", status=Status.ERROR, explanation="\x1b[31m<&>\x00\ud800")
+    report = Report(subject="s\x00", verdict=Status.ERROR, summary="", checks=(check,))
+    case = ET.fromstring(to_junit(report).encode("utf-8"))
+    assert case.find("testcase/error") is not None
+
+
+class _Links(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.loaded: list[str | None] = []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.loaded += [text for name, text in attributes if name in {"src", "href"}]
+
+
+def test_the_page_loads_nothing_and_runs_nothing(red: Report) -> None:
+    page = _Links()
+    page.feed(to_html(red, layers=[("wheel torch 2.6.0", 1000), ("base", 50)]))
+    assert page.loaded == []
+    assert not {"script", "link", "img", "iframe"} & set(page.tags)
+    assert page.tags.count("figure") == sum(bool(row.grid) for row in red.tokens)
+
+
+def test_the_page_marks_the_disagreeing_numbers_and_names_the_cure(red: Report) -> None:
+    text = to_html(red)
+    assert text.count('class="count off">67<') == 1
+    assert "Likely cause: Audio length computed two ways" in text
+    assert "FAIL" in text
+
+
+def test_the_page_escapes_what_it_shows() -> None:
+    check = Check(name="<b>", status=Status.FAIL, explanation="<script>alert(1)</script>")
+    report = Report(subject="<i>", verdict=Status.FAIL, summary="&", checks=(check,))
+    assert "<script>" not in to_html(report)
+
+
+def test_a_sample_is_drawn_to_scale() -> None:
+    row = TokenRow(
+        modality="image",
+        sample="1323x49",
+        role="edge",
+        formula=94,
+        placeholders=94,
+        embeddings=94,
+        grid=(1, 4, 94),
+    )
+    drawn = picture(row)
+    assert drawn is not None
+    assert drawn.width / drawn.height == pytest.approx(94 / 4, rel=0.01)
+    assert drawn.caption == "94 by 4 patches"
+
+
+def test_the_book_is_large_enough_and_every_page_can_match() -> None:
+    pages = book()
+    assert len(pages) >= 10
+    for page in pages:
+        assert page.cause.title
+        assert page.cause.cause.endswith(".")
+        assert page.cause.cure.endswith((".", "'."))
+        assert page.match["kind"]
+
+
+def test_the_page_with_more_conditions_wins() -> None:
+    cause = likely_cause("limit-ignored", {"modality": "video"})
+    assert cause is not None
+    assert cause.id == "max-pixels-dropped"
+    assert likely_cause("limit-ignored", {"modality": "image"}) is None
+
+
+def test_explain_finds_a_page_and_names_the_others() -> None:
+    assert explain("processor-video-cap").cause.link.endswith("/248")
+    with pytest.raises(UsageError, match="no page 'nothing'") as caught:
+        explain("nothing")
+    assert "processor-video-cap" in caught.value.hint
+
+
+def test_every_file_of_the_book_is_toml_with_the_known_keys() -> None:
+    folder = Path(envbuilder.__file__).parent / "smoke" / "causes"
+    for path in folder.glob("*.toml"):
+        keys = set(tomllib.loads(path.read_text()))
+        assert keys <= {"title", "seen", "cause", "cure", "link", "match"}

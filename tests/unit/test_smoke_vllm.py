@@ -1,0 +1,219 @@
+"""The questions to vLLM, against stand-ins that offer what each generation of it offers.
+
+The stand-ins copy names and signatures of vLLM 0.8.4, 0.8.5, 0.10 and 0.32; the real ones were
+checked by hand (``docs/decisions/smoke-by-counting.md`` lists the pairs).
+"""
+
+import sys
+import types
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from envbuilder.smoke.probe.facts import Absent
+from envbuilder.smoke.probe.vllm import Vllm, require_vllm
+
+LIMITS = {"audio": 1, "video": 1}
+IDS = {"audio": 7, "video": 9}
+
+
+class MethodSpan:
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def get_num_embeds(self) -> int:
+        return self.count
+
+
+class PropertySpan(MethodSpan):
+    @property
+    def get_num_embeds(self) -> int:  # type: ignore[override]
+        return self.count
+
+
+@dataclass
+class Dummy84:
+    prompt_text: str = "AV"
+    mm_data: dict[str, Any] = field(default_factory=lambda: {"audio": [750], "video": [729]})
+    hf_processor_mm_kwargs: dict[str, Any] = field(default_factory=dict)
+
+
+def _answer(data: dict[str, Any], span: type = MethodSpan) -> dict[str, Any]:
+    ids = [IDS[kind] for kind, items in data.items() for count in items for _ in range(count)]
+    spans = {kind: [span(count) for count in items] for kind, items in data.items()}
+    return {"prompt_token_ids": [1, *ids, 2], "mm_placeholders": spans}
+
+
+class OldBuilder:
+    def get_dummy_processor_inputs(self, _seq_len: int, _mm_counts: Any) -> Dummy84:
+        return Dummy84()
+
+
+class NewBuilder:
+    def get_dummy_text(self, _mm_counts: Any) -> str:
+        return "AV"
+
+    def get_dummy_mm_data(self, seq_len: int, mm_counts: Any, mm_options: Any) -> dict[str, Any]:
+        assert (seq_len, mm_counts, mm_options) == (32768, LIMITS, {})
+        return {"audio": [750], "video": [1458]}
+
+
+class OldProcessor:
+    def __init__(self, info: Any) -> None:
+        self.info = info
+        self.dummy_inputs: Any = OldBuilder()
+
+    def apply(
+        self, prompt: str, mm_data: dict[str, Any], hf_processor_mm_kwargs: dict[str, Any]
+    ) -> dict[str, Any]:
+        assert isinstance(prompt, str)
+        assert hf_processor_mm_kwargs == {}
+        return _answer(mm_data)
+
+
+class TokenizingProcessor(OldProcessor):
+    def apply(  # type: ignore[override]
+        self, prompt: str, mm_items: Any, hf_processor_mm_kwargs: Any, tokenization_kwargs: Any
+    ) -> dict[str, Any]:
+        assert (prompt, hf_processor_mm_kwargs, tokenization_kwargs) == ("V", {}, {})
+        return _answer(mm_items["parsed"])
+
+
+@dataclass
+class ProcessorInputs:
+    prompt: "list[int]"
+    mm_data_items: Any
+    hf_processor_mm_kwargs: Any
+
+
+@dataclass
+class TimingContext:
+    enabled: bool
+
+
+class NewProcessor(OldProcessor):
+    def __init__(self, info: Any) -> None:
+        super().__init__(info)
+        self.dummy_inputs = NewBuilder()
+
+    def apply(self, inputs: ProcessorInputs, timing_ctx: TimingContext) -> Any:  # type: ignore[override]
+        assert inputs.prompt in ([65, 86], [86])
+        assert not timing_ctx.enabled
+        return _answer(inputs.mm_data_items["parsed"], PropertySpan)
+
+
+class Info:
+    def parse_mm_data(self, data: Any) -> Any:
+        return {"parsed": data}
+
+    def get_tokenizer(self) -> Any:
+        encode = lambda text, add_special_tokens: [ord(sign) for sign in text]  # noqa: E731, ARG005
+        return types.SimpleNamespace(encode=encode)
+
+
+class Info84(Info):
+    def get_mm_max_tokens_per_item(self, seq_len: int, mm_counts: Any) -> dict[str, int]:
+        assert (seq_len, mm_counts) == (32768, LIMITS)
+        return {"audio": 750, "video": 16384}
+
+
+class Info92(Info):
+    def get_max_tokens_per_item(self, seq_len: int, mm_counts: Any) -> dict[str, int]:  # noqa: ARG002
+        return {"video": 16384}
+
+
+class Profiler84:
+    def __init__(self, processor: Any) -> None:
+        self.processor = processor
+
+    def get_and_validate_mm_inputs(self, _seq_len: int, _mm_counts: Any) -> None:
+        raise AssertionError("total {'video': 729}\nis not the expected {'video': 16384}")
+
+
+@pytest.fixture
+def install(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return a function that puts a vLLM of the given parts on the module path."""
+
+    def put(name: str, **members: Any) -> None:
+        module = types.ModuleType(name)
+        module.__dict__.update(members)
+        monkeypatch.setitem(sys.modules, name, module)
+
+    def install(processor: Any, *, profiler: Any = None, uncached: bool = False) -> Vllm:
+        class EngineArgs:
+            def __init__(self, **arguments: Any) -> None:
+                self.arguments = arguments
+
+            def create_model_config(self) -> dict[str, Any]:
+                return self.arguments
+
+        class OldRegistry:
+            def create_processor(self, _config: Any, *, disable_cache: bool = False) -> Any:
+                assert disable_cache
+                return processor
+
+        class Registry:
+            def create_processor(self, _config: Any) -> Any:
+                return processor
+
+        put("vllm")
+        put("vllm.engine")
+        put("vllm.engine.arg_utils", EngineArgs=EngineArgs)
+        registry: Any = OldRegistry() if uncached else Registry()
+        put("vllm.multimodal", MULTIMODAL_REGISTRY=registry)
+        put("vllm.multimodal.processing", ProcessorInputs=ProcessorInputs)
+        put("vllm.multimodal.processing.context", TimingContext=TimingContext)
+        if profiler is None:
+            monkeypatch.setitem(sys.modules, "vllm.multimodal.profiling", None)
+        else:
+            put("vllm.multimodal.profiling", MultiModalProfiler=profiler)
+        return Vllm("/model", LIMITS, {"max_pixels": 1})
+
+    return install
+
+
+def test_the_generation_of_0_8_4_asserts_at_start_up(install: Any) -> None:
+    engine = install(OldProcessor(Info84()), profiler=Profiler84, uncached=True)
+    assert engine.declared() == (
+        {"audio": 750, "video": 16384},
+        "info.get_mm_max_tokens_per_item",
+    )
+    assert engine.dummy() == {"audio": 750, "video": 729}
+    assert engine.start_up() == "total {'video': 729} is not the expected {'video': 16384}"
+    assert engine.config["mm_processor_kwargs"] == {"max_pixels": 1}
+
+
+def test_the_generation_of_0_8_5_declares_nothing(install: Any) -> None:
+    class Profiler85:
+        def __init__(self, processor: Any) -> None:
+            self.processor = processor
+
+    engine = install(OldProcessor(Info()), profiler=Profiler85, uncached=True)
+    assert engine.declared() == (None, "derived from its dummy")
+    assert engine.start_up() is None
+
+
+def test_the_generation_of_0_9_2_names_its_maxima_otherwise(install: Any) -> None:
+    engine = install(OldProcessor(Info92()))
+    assert engine.declared() == ({"video": 16384}, "info.get_max_tokens_per_item")
+
+
+def test_the_generation_of_0_15_takes_parsed_items(install: Any) -> None:
+    engine = install(TokenizingProcessor(Info84()))
+    counts = engine.counts("V", {"video": [280]}, IDS)
+    assert counts == {"video": {"embeds": 280, "ranges": 1, "tokens": 280}}
+
+
+def test_the_generation_of_0_32_takes_one_value_and_token_ids(install: Any) -> None:
+    engine = install(NewProcessor(Info84()))
+    assert engine.dummy() == {"audio": 750, "video": 1458}
+    assert engine.start_up() is None
+    assert engine.counts("V", {"video": [3, 4]}, IDS) == {
+        "video": {"embeds": 7, "ranges": 2, "tokens": 7}
+    }
+
+
+def test_without_vllm_the_reason_is_absence() -> None:
+    with pytest.raises(Absent, match="vLLM is not installed"):
+        require_vllm()
