@@ -180,7 +180,10 @@ def _follow(stream: IO[bytes] | None, log: deque[str], say: Callable[[str], None
 
 
 def _failure(log: deque[str]) -> BuildError:
+    said = "\n".join(log)
     hint = "the lines above are the end of mmdebstrap's log"
-    if os.geteuid() != 0 and any("subuid" in line or "unshare" in line for line in log):
-        hint = "without root it needs `apt-get install uidmap` and the user in /etc/subuid"
-    return BuildError("mmdebstrap failed:\n" + "\n".join(log), hint=hint)
+    if os.geteuid() != 0 and ("subuid" in said or "newuidmap" in said):
+        hint = "without root it needs `apt-get install uidmap`, and your user in /etc/subuid"
+    elif "Permission denied" in said:
+        hint = "set TMPDIR to a folder that other users may enter"
+    return BuildError(f"mmdebstrap failed:\n{said}", hint=hint)

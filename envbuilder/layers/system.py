@@ -28,7 +28,7 @@ from .store import Store
 from .stream import Writer
 from .temporary import translated
 
-SYSTEM_LAYOUT = 2
+SYSTEM_LAYOUT = 3
 """Raise it whenever the same .deb files give another layer."""
 
 
@@ -84,6 +84,7 @@ def _build(
     repository = work / "repository"
     with translated(work):
         repository.mkdir()
+        repository.chmod(0o755)
         write_repository(
             repository, base.packages, suite=base.suite, architecture=architecture, store=store
         )

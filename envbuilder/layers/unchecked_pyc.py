@@ -1,14 +1,21 @@
 """Make every compiled module under /usr valid whatever its source's time stamp becomes.
 
 Runs inside a fresh root file system, by its own Python (3.9 or newer). Debian compiles modules
-against their sources' times, which a layer replaces; PEP 552's unchecked hashes need none.
+against their sources' times, which a layer replaces, or, under SOURCE_DATE_EPOCH, against their
+hashes, which Python then computes at every start. PEP 552's unchecked hashes need neither.
 """
 
 import os
 import sys
 from importlib.util import MAGIC_NUMBER, source_from_cache, source_hash
 
-UNCHECKED_HASH = (1).to_bytes(4, "little")
+
+def number(value: int) -> bytes:
+    """Encode a number as .pyc headers do."""
+    return (value & 0xFFFFFFFF).to_bytes(4, "little")
+
+
+TIMED, UNCHECKED, CHECKED = number(0), number(1), number(3)
 
 
 def settle(path: str) -> None:
@@ -20,15 +27,18 @@ def settle(path: str) -> None:
     except (FileNotFoundError, ValueError):
         os.unlink(path)  # noqa: PTH108
         return
-    expected = MAGIC_NUMBER + b"".join(
-        (number & 0xFFFFFFFF).to_bytes(4, "little") for number in (0, modified, len(source))
+    wanted = MAGIC_NUMBER + UNCHECKED + source_hash(source)
+    fresh = (
+        MAGIC_NUMBER + TIMED + number(modified) + number(len(source)),
+        MAGIC_NUMBER + CHECKED + source_hash(source),
+        wanted,
     )
     with open(path, "r+b") as file:  # noqa: PTH123
-        fresh = file.read(16) == expected
-        if fresh:
+        valid = file.read(16) in fresh
+        if valid:
             file.seek(0)
-            file.write(MAGIC_NUMBER + UNCHECKED_HASH + source_hash(source))
-    if not fresh:
+            file.write(wanted)
+    if not valid:
         os.unlink(path)  # noqa: PTH108
 
 

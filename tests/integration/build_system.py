@@ -1,0 +1,30 @@
+"""A program for tests: build the system layer of a pickled base, print it as JSON.
+
+Arguments: store, pickle, and the number of the user to become (0 stays root). All is imported
+before the privileges go, since that user may not be able to read this checkout.
+"""
+
+import json
+import os
+import pickle
+import sys
+from pathlib import Path
+
+from envbuilder.layers.store import Store
+from envbuilder.layers.system import system_layer
+from envbuilder.progress import Silent
+
+
+def main() -> None:
+    store, pickled, user = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+    base = pickle.loads(pickled.read_bytes())
+    if user:
+        os.setgroups([])
+        os.setresgid(user, user, user)
+        os.setresuid(user, user, user)
+    layer = system_layer(Store(store), base, architecture="amd64", progress=Silent())
+    print(json.dumps([str(layer.digest), str(layer.diff_id), layer.size]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,271 @@
+"""A real Debian base as one layer: reproducible, clean, and never half-built.
+
+Needs root, mmdebstrap and a Debian mirror in the machine's apt sources. One small base is built
+once and looked at from all sides; it is built again as another user, elsewhere and elsewhen.
+"""
+
+import gzip
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from threading import Event, Thread
+
+import pytest
+
+from envbuilder.errors import BuildError, MissingToolError
+from envbuilder.layers import mmdebstrap
+from envbuilder.layers.store import Store
+from envbuilder.layers.system import stored_system_layer, system_layer
+from envbuilder.progress import Silent
+from envbuilder.resolve.debian import lock_base
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
+
+PROGRAM = Path(__file__).with_name("build_system.py")
+USER = 54321
+UNCHECKED = b"\1\0\0\0"  # PEP 552
+
+
+class Told(Silent):
+    """Remembers how far each phase came."""
+
+    def __init__(self):
+        self.done = {}
+
+    @contextmanager
+    def step(self, phase, title, *, total=None, unit="bytes"):  # noqa: ARG002
+        self.done[phase] = [0, total]
+        yield self._Step(self.done[phase])
+
+    class _Step:
+        def __init__(self, counter):
+            self.counter = counter
+
+        def advance(self, amount):
+            self.counter[0] += amount
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return Store(tmp_path_factory.mktemp("system") / "store")
+
+
+@pytest.fixture(scope="module")
+def base(store):
+    """Resolve for trixie whatever suite the machine itself runs."""
+    return lock_base(
+        suite="trixie",
+        packages=["python3", "ca-certificates"],
+        architecture="amd64",
+        store=store,
+        progress=Silent(),
+    )
+
+
+@pytest.fixture(scope="module")
+def told():
+    return Told()
+
+
+@pytest.fixture(scope="module")
+def layer(store, base, told):
+    return system_layer(store, base, architecture="amd64", progress=told)
+
+
+@pytest.fixture(scope="module")
+def members(store, layer):
+    with gzip.open(store.path(layer.digest)) as plain, tarfile.open(fileobj=plain) as tar:
+        return {
+            member.name: (member, tar.extractfile(member).read(16) if member.isreg() else b"")
+            for member in tar
+        }
+
+
+@pytest.fixture
+def elsewhere(store, base):
+    """Copy the .deb files into a store of its own, below a folder that every user may enter."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
+        home = Path(name)
+        home.chmod(0o755)
+        with_debs = Store(home / "store")
+        for deb in base.packages:
+            with_debs.adopt(store.path(deb.sha256), deb.sha256)
+        (home / "base").write_bytes(pickle.dumps(base))
+        yield with_debs
+
+
+@contextmanager
+def builder(store, *, user=0, before=""):
+    """Run the build as a process; ``before`` is shell code that comes first."""
+    home = store.root.parent
+    command = f"{before} exec {sys.executable} {PROGRAM} {store.root} {home / 'base'} {user}"
+    root = PROGRAM.parents[2]
+    environment = {**os.environ, "TMPDIR": str(home), "PYTHONPATH": str(root), "TZ": "Asia/Tokyo"}
+    with subprocess.Popen(
+        ["unshare", "--mount", "sh", "-c", f"umask 077; {command}"],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        yield process
+
+
+def processes():
+    listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
+    return listed.stdout
+
+
+def scratch(store):
+    return [path for path in store.root.parent.iterdir() if path.name.startswith("envbuilder-")]
+
+
+def wait_for(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.1)
+
+
+def test_another_user_elsewhere_makes_the_same_layer_without_root(layer, elsewhere):
+    """Without privileges, in another time zone, with another umask, below another path."""
+    home = elsewhere.root.parent
+    for path in (home, *home.rglob("*")):
+        os.chown(path, USER, USER)
+    (home / "passwd").write_text(f"builder:x:{USER}:{USER}::{home}:/bin/sh\n")
+    (home / "subid").write_text("builder:700000:65536\n")
+    mounts = "".join(
+        f"mount --bind {home / own} /etc/{name};"
+        for own, name in (("passwd", "passwd"), ("subid", "subuid"), ("subid", "subgid"))
+    )
+    with builder(elsewhere, user=USER, before=mounts) as process:
+        out, err = process.communicate()
+    assert process.returncode == 0, err
+    assert json.loads(out) == [str(layer.digest), str(layer.diff_id), layer.size]
+    assert not scratch(elsewhere)
+
+
+def test_a_second_request_is_answered_from_the_store(store, base, layer):
+    told = Told()
+    assert system_layer(store, base, architecture="amd64", progress=told) == layer
+    assert told.done == {}
+    assert stored_system_layer(store, base, architecture="amd64") == layer
+
+
+def test_the_progress_reaches_its_end(layer, told, base):
+    assert told.done["system"] == [2 * len(base.packages), 2 * len(base.packages)]
+    assert told.done["layer"][0] > layer.size
+
+
+def test_times_names_and_devices_are_gone(members):
+    for name, (member, _) in members.items():
+        facts = (member.mtime, member.uname, member.gname, member.isdev())
+        assert facts == (946684800, "", "", False), name
+
+
+def test_no_cache_log_or_trace_of_the_builder_is_left(members):
+    files = {name for name, (member, _) in members.items() if not member.isdir()}
+    for folder in ("var/cache/apt", "var/lib/apt", "var/log", "tmp", "dev", "var/cache/ldconfig"):
+        assert not {name for name in files if name.startswith(f"{folder}/")}
+    assert not files & {"etc/hostname", "etc/resolv.conf", "etc/apt/sources.list"}
+    assert not {name for name in files if name.startswith("usr/share/man/")}
+    assert "usr/share/doc/bash/copyright" in files
+
+
+def test_every_compiled_module_is_valid_for_good(members):
+    heads = {name: head for name, (_, head) in members.items() if name.endswith(".pyc")}
+    assert len(heads) > 500
+    assert {head[4:8] for head in heads.values()} == {UNCHECKED}
+
+
+def test_python_runs_and_dpkg_knows_every_package(store, base, layer, tmp_path):
+    subprocess.run(
+        ["tar", "xzf", store.path(layer.digest), "-C", tmp_path], check=True, capture_output=True
+    )
+    code = "import ssl; print(len(ssl.create_default_context().get_ca_certs()) > 50)"
+    done = subprocess.run(
+        ["chroot", tmp_path, "python3", "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "True\n"
+    listed = subprocess.run(
+        ["chroot", tmp_path, "dpkg-query", "-W", "-f", "${Package} ${Version}\n"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert set(listed.stdout.splitlines()) == {f"{d.name} {d.version}" for d in base.packages}
+
+
+def test_a_stop_ends_the_build_and_leaves_nothing(elsewhere, base, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(elsewhere.root.parent))
+    told, stop = Told(), Event()
+
+    def stop_amid():
+        wait_for(lambda: told.done.get("system", [0])[0] > 5)
+        stop.set()
+
+    thread = Thread(target=stop_amid)
+    thread.start()
+    with pytest.raises(BuildError, match="stopped"):
+        system_layer(elsewhere, base, architecture="amd64", progress=told, stop=stop)
+    thread.join()
+    assert not scratch(elsewhere)
+    assert str(elsewhere.root.parent) not in processes()
+    assert stored_system_layer(elsewhere, base, architecture="amd64") is None
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_killed_build_takes_everything_along_and_the_next_repairs(elsewhere, layer, sent):
+    home = str(elsewhere.root.parent)
+    with builder(elsewhere) as process:
+        wait_for(
+            lambda: f"{home}/" in processes() and list(elsewhere.root.parent.glob("env*/mm*/usr"))
+        )
+        process.send_signal(sent)
+        process.communicate()
+        assert process.returncode != 0
+    wait_for(lambda: home not in processes())
+    assert home not in Path("/proc/mounts").read_text()
+    if sent == signal.SIGINT:
+        assert not scratch(elsewhere)
+    if sent == signal.SIGKILL:
+        with builder(elsewhere) as process:
+            out, err = process.communicate()
+        assert process.returncode == 0, err
+        assert json.loads(out)[0] == str(layer.digest)
+        assert not scratch(elsewhere)
+
+
+def test_a_damaged_file_is_refused_before_it_is_installed(elsewhere, base, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(elsewhere.root.parent))
+    path = elsewhere.path(base.packages[3].sha256)
+    path.chmod(0o644)
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(BuildError, match="Hash Sum mismatch"):
+        system_layer(elsewhere, base, architecture="amd64", progress=Silent())
+    assert not scratch(elsewhere)
+
+
+def test_a_file_that_the_store_lacks_is_named(store, base, layer):
+    gone = replace(base.packages[0], sha256=layer.digest.of(b"nothing"))
+    with pytest.raises(BuildError, match=f"{gone.name} .* is not in the store"):
+        system_layer(
+            store, replace(base, packages=(gone,)), architecture="amd64", progress=Silent()
+        )
+
+
+def test_no_mmdebstrap_is_one_clear_sentence(store, base, monkeypatch):
+    monkeypatch.setattr(mmdebstrap, "_PATH", "/nonexistent")
+    other = replace(base, packages=base.packages[:1])
+    with pytest.raises(MissingToolError, match="mmdebstrap is not installed"):
+        system_layer(store, other, architecture="amd64", progress=Silent())
