@@ -25,7 +25,6 @@ from .seekable import seekable
 from .store import Store
 
 Copy = tuple[int, int, int]
-_KIND = "wheel"
 
 
 def join(copies: Iterable[Copy]) -> list[Copy]:
@@ -53,18 +52,18 @@ def keep(store: Store, *, wheel: Digest, fd: int, layer: Digest, copies: Iterabl
     text = canonical_json({"copies": joined}) + b"\n" + b"".join(literals)
     complement = store.add(isal_zlib.compress(text))
     value = {"layer": str(layer), "complement": str(complement)}
-    store.put_record(_KIND, str(wheel), value, blobs=[layer, complement])
+    store.put_record(_kind(wheel), str(layer), value, blobs=[layer, complement])
 
 
 def release(store: Store, wheel: Digest) -> None:
     """Drop the wheel's own blob where a layer holds its bytes as well."""
-    if store.has(wheel) and store.record(_KIND, str(wheel)) is not None:
+    if store.has(wheel) and _source(store, wheel) is not None:
         store.discard(wheel)
 
 
 def has_wheel(store: Store, wheel: Digest) -> bool:
     """Say whether the store can give out the wheel: as a blob, or out of a layer."""
-    return store.has(wheel) or store.record(_KIND, str(wheel)) is not None
+    return store.has(wheel) or _source(store, wheel) is not None
 
 
 @contextmanager
@@ -88,10 +87,18 @@ def open_wheel(store: Store, wheel: Digest) -> Iterator[BinaryIO]:
 
     Raises BuildError where the store does not have it.
     """
-    if store.has(wheel):
-        with store.path(wheel).open("rb") as file:
+    try:
+        file = store.path(wheel).open("rb")
+    except FileNotFoundError:
+        with _open_in_layer(store, wheel) as view:
+            yield view
+    else:
+        with file:
             yield file
-        return
+
+
+@contextmanager
+def _open_in_layer(store: Store, wheel: Digest) -> Iterator[BinaryIO]:
     segments, blob = _segments(store, wheel)
     starts = [start for start, _, _ in segments]
     with blob.open("rb") as layer:
@@ -104,6 +111,15 @@ def open_wheel(store: Store, wheel: Digest) -> Iterator[BinaryIO]:
             return os.pread(layer.fileno(), size, source + offset - start)
 
         yield seekable(segments[-1][0] + segments[-1][1] if segments else 0, read_at_once)
+
+
+def _kind(wheel: Digest) -> str:
+    """Name the records of one wheel: several layers may hold it, and some of them may be pruned."""
+    return f"wheel-{wheel.hex}"
+
+
+def _source(store: Store, wheel: Digest) -> dict[str, str] | None:
+    return next(store.records(_kind(wheel)), None)
 
 
 def _make_again(store: Store, wheel: Digest, path: Path) -> None:
@@ -122,10 +138,10 @@ def _segments(store: Store, wheel: Digest) -> tuple[list[tuple[int, int, bytes |
 
     Pieces are never empty.
     """
-    record = store.record(_KIND, str(wheel))
-    if record is None:
+    source = _source(store, wheel)
+    if source is None:
         raise BuildError(f"wheel {wheel} is not in the store {store.root}", hint="fetch it first")
-    text = isal_zlib.decompress(store.read(Digest.parse(record["complement"])))
+    text = isal_zlib.decompress(store.read(Digest.parse(source["complement"])))
     head, _, literals = text.partition(b"\n")
     segments: list[tuple[int, int, bytes | int]] = []
     position, used = 0, 0
@@ -138,4 +154,4 @@ def _segments(store: Store, wheel: Digest) -> tuple[list[tuple[int, int, bytes |
         position = start + size
     if rest := literals[used:]:
         segments.append((position, len(rest), rest))
-    return segments, store.path(Digest.parse(record["layer"]))
+    return segments, store.path(Digest.parse(source["layer"]))

@@ -215,7 +215,7 @@ class _Installation:
 
         try:
             text = self._wheel.read(f"{self._info}/RECORD").decode()
-            rows = list(parse_record_file(text.splitlines()))
+            rows = list(parse_record_file(io.StringIO(text, newline="")))
         except (ValueError, csv.Error, InvalidRecordEntry) as error:
             raise self._broken(f"its RECORD cannot be read: {error}") from error
         return {path: (digest, size) for path, digest, size in rows}

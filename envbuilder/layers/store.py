@@ -136,17 +136,13 @@ class Store:
 
         None as well where a blob that the record stands on is gone. The blobs count as used now.
         """
-        path = self._record_path(kind, key)
-        try:
-            entry = json.loads(path.read_bytes())
-        except FileNotFoundError:
-            return None
-        except ValueError:  # torn by a power cut: what is derived can be derived again
-            path.unlink(missing_ok=True)
-            return None
-        if not all(self._touch(Digest.parse(text)) for text in entry["blobs"]):
-            return None
-        return entry["value"]
+        return self._valid(self._record_path(kind, key))
+
+    def records(self, kind: str) -> Iterator[Any]:
+        """Yield the values of all records of a kind that still hold, in a stable order."""
+        for path in sorted((self.root / "records" / kind).glob("*.json")):
+            if (value := self._valid(path)) is not None:
+                yield value
 
     def put_record(
         self,
@@ -241,6 +237,18 @@ class Store:
             remove_abandoned(self._temporary)
         with Temporary.create(self._temporary, kind, directory=directory) as temporary:
             yield temporary
+
+    def _valid(self, record: Path) -> Any:  # noqa: ANN401 (JSON is any)
+        try:
+            entry = json.loads(record.read_bytes())
+        except FileNotFoundError:
+            return None
+        except ValueError:  # torn by a power cut: what is derived can be derived again
+            record.unlink(missing_ok=True)
+            return None
+        if not all(self._touch(Digest.parse(text)) for text in entry["blobs"]):
+            return None
+        return entry["value"]
 
     def _record_path(self, kind: str, key: str) -> Path:
         return self.root / "records" / kind / f"{Digest.of(key.encode()).hex}.json"

@@ -70,8 +70,7 @@ def wheel_layer(
     with store.lock(f"layer-{Digest.of(key.encode()).hex}"):
         found = store.record("layer", key)
         if found is None:
-            with (progress or Silent()).step("layer", title) as step:
-                layer = _make(store, wheels, target, step)
+            layer = _make(store, wheels, target, title=title, progress=progress or Silent())
             found = {"digest": layer.digest.hex, "size": layer.size, "diff_id": layer.diff_id.hex}
             store.put_record("layer", key, found, blobs=[layer.digest])
     for wheel in wheels:
@@ -104,8 +103,15 @@ class _Source:
     files: list[File]
     copies: list[complement.Copy] = field(default_factory=list)
 
+    @property
+    def packed(self) -> int:
+        """Bytes to read, compressed as they are."""
+        return sum(file.source.packed for file in self.files if isinstance(file.source, Member))
 
-def _make(store: Store, wheels: Sequence[Wheel], target: Target, step: Step) -> Layer:
+
+def _make(
+    store: Store, wheels: Sequence[Wheel], target: Target, *, title: str, progress: Progress
+) -> Layer:
     with ExitStack() as stack:
         paths = [stack.enter_context(_path(store, wheel)) for wheel in wheels]
         settle = stack.enter_context(_hashed(store, wheels, paths))
@@ -119,7 +125,8 @@ def _make(store: Store, wheels: Sequence[Wheel], target: Target, step: Step) -> 
             )
             for wheel, path in zip(wheels, paths, strict=True)
         ]
-        with layer_writer(store) as out:
+        total = sum(source.packed for source in sources)
+        with progress.step("layer", title, total=total) as step, layer_writer(store) as out:
             _write(out, sources, step)
             settle()
             layer = out.finish()
@@ -131,6 +138,8 @@ def _make(store: Store, wheels: Sequence[Wheel], target: Target, step: Step) -> 
 @contextmanager
 def _path(store: Store, wheel: Wheel) -> Iterator[Path]:
     if wheel.path is not None:
+        if not wheel.path.is_file():
+            raise BuildError(f"{wheel.path} is not a file", hint="build or fetch that wheel again")
         yield wheel.path
     else:
         with complement.wheel_file(store, wheel.sha256) as path:

@@ -7,6 +7,7 @@ import subprocess
 import tarfile
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -214,6 +215,29 @@ def test_another_layer_is_made_from_the_first(store: Store, tmp_path: Path) -> N
     layer(store, wheel)
     again = Wheel(filename=path.name, sha256=wheel.sha256, requested=True)
     assert layer(store, again) == layer(Store(tmp_path / "new"), as_wheel(path, requested=True))
+
+
+def test_any_layer_that_holds_the_wheel_will_do(store: Store, tmp_path: Path) -> None:
+    path = write_wheel(tmp_path, Recipe(files={"demo.py": b"1"}))
+    wheel = as_wheel(path)
+    one = layer(store, wheel)
+    two = layer(store, as_wheel(path, requested=True))
+    in_store = Wheel(filename=path.name, sha256=wheel.sha256)
+    store.discard(one.digest)
+    assert layer(store, in_store) == one, "made again from the other layer"
+    store.discard(two.digest)
+    assert layer(store, replace(in_store, requested=True)) == two, "and the other way round"
+    store.discard(one.digest)
+    store.discard(two.digest)
+    assert not has_wheel(store, wheel.sha256)
+
+
+def test_a_path_that_is_gone(store: Store, tmp_path: Path) -> None:
+    wheel = as_wheel(write_wheel(tmp_path, Recipe()))
+    assert wheel.path is not None
+    wheel.path.unlink()
+    with pytest.raises(BuildError, match="is not a file"):
+        layer(store, wheel)
 
 
 def test_the_user_s_own_wheel_stays(store: Store, tmp_path: Path) -> None:
