@@ -1,0 +1,71 @@
+"""What the documentation says is true: commands parse, specs load, links lead somewhere."""
+
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+
+from envbuilder.cli.app import cli
+from envbuilder.errors import EnvbuilderError
+from envbuilder.spec_file import load
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+COMMANDS = [
+    pytest.param(page, line, id=f"{page.relative_to(ROOT)}: {line}")
+    for page in PAGES
+    for line in re.findall(
+        r"^\s*\$ ((?:make|envbuilder) .+)$", page.read_text("utf-8"), re.MULTILINE
+    )
+]
+
+
+def parse(group, args):
+    """Let click parse ``args`` as it would, without running anything."""
+    with group.make_context("envbuilder", list(args), resilient_parsing=False) as context:
+        if isinstance(group, click.Group):
+            _, command, rest = group.resolve_command(
+                context, [*context._protected_args, *context.args]
+            )
+            parse(command, rest)
+
+
+@pytest.mark.parametrize(("page", "line"), COMMANDS)
+def test_commands_exist_and_take_these_arguments(page, line):
+    words = shlex.split(line, comments=True)
+    if words[0] == "make":
+        makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+        for target in words[1:]:
+            assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"{page}: no target {target}"
+    elif words[0] == "envbuilder":
+        parse(cli, words[1:])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
+        if not target.startswith(("http:", "https:")):
+            assert (page.parent / target).exists(), f"{page}: {target}"
+
+
+def test_the_spec_of_the_readme_loads(tmp_path):
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    (tmp_path / "omni-gpu.yaml").write_text(block)
+    shown = load(tmp_path / "omni-gpu.yaml")
+    assert shown == load(ROOT / "lockfiles" / "omni-gpu.yaml")
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "lockfiles").glob("*.yaml")), ids=lambda p: p.stem)
+def test_our_own_specs_load_and_are_named_after_their_files(path):
+    assert load(path).name == path.stem
+
+
+def test_errors_have_the_exit_codes_that_the_readme_lists():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    _, _, section = text.partition("## Commands and exit codes")
+    listed = {int(code) for code in re.findall(r"(?:^|[·.]\s)(\d+) [a-z]", section, re.MULTILINE)}
+    codes = {error.exit_code for error in EnvbuilderError.__subclasses__()}
+    assert listed == {0, EnvbuilderError.exit_code} | codes
