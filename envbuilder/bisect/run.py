@@ -21,9 +21,10 @@ from .search import Outcome, smallest_guilty
 class Found:
     """What a bisection found.
 
-    ``guilty`` are groups of changes that turn good into bad together; more than one change in a
-    group could not be told apart. ``companions`` had to move along, and are not to blame by
-    themselves. ``narrowed`` is the first bad version or commit, where one package is guilty.
+    ``guilty`` are groups of changes that turn good into bad together; changes of one group could
+    not be told apart. A change with several packages (joined by +) is of those that only fit
+    together. ``companions`` had to move along, and are not to blame by themselves. ``narrowed`` is
+    the first bad version or commit, where one package is guilty.
     """
 
     changes: int
@@ -83,9 +84,9 @@ class _Search:
         return self._ask(tried, self._span.mix(closed)).outcome
 
     def texts(self, chosen: frozenset[int]) -> tuple[str, ...]:
-        """Say what each part of these changes is a change of."""
-        parts = sorted(self._span.parts(chosen))
-        return tuple(self._text(part) for part in parts)
+        """Say what each of these atoms changes."""
+        atoms = (self._span.atoms[number] for number in sorted(chosen))
+        return tuple(" + ".join(self._text(part) for part in atom.parts) for atom in atoms)
 
     def narrow(
         self, guilty: frozenset[int], companions: frozenset[int], lines: Lines

@@ -37,10 +37,11 @@ class Request:
 
 
 def apply_pins(
-    document: Document, spec: Spec, pins: Iterable[Pin], *, lock: Lock, refs: AskRefs
+    document: Document, spec: Spec, pins: Iterable[Pin], *, lock: Lock | None, refs: AskRefs
 ) -> Request:
-    """Write ``pins`` into ``document``, whose spec is ``spec``; ``lock`` tells what comes along.
+    """Write ``pins`` into ``document``, whose spec is ``spec``.
 
+    ``lock``, where there is one, tells which packages come along with those that the spec names.
     Raises UsageError for a name that neither the spec nor the lock knows, or that a pin of this
     kind does not fit; ResolutionError for a git ref that the server does not have.
     """
@@ -83,7 +84,7 @@ def _base(request: Request, spec: Spec, pin: Pin) -> Request:
     return replace(request, document=set_scalar(document, ("base", wants), pin.value))
 
 
-def _package(request: Request, spec: Spec, pin: Pin, lock: Lock) -> Request:
+def _package(request: Request, spec: Spec, pin: Pin, lock: Lock | None) -> Request:
     key = _key(spec, pin.name)
     if pin.ref is not None:
         known = "an index" if key is not None else "neither git nor the spec"
@@ -101,9 +102,9 @@ def _package(request: Request, spec: Spec, pin: Pin, lock: Lock) -> Request:
     return _release(request, pin.name)
 
 
-def _dependency(request: Request, spec: Spec, pin: Pin, lock: Lock) -> Request:
+def _dependency(request: Request, spec: Spec, pin: Pin, lock: Lock | None) -> Request:
     """Let go of a package that only comes along: it moves as far as its users allow."""
-    locked = {wheel.name for wheel in lock.wheels}
+    locked = {wheel.name for wheel in lock.wheels} if lock is not None else set()
     if pin.name not in locked:
         known = sorted({*spec.requested, *locked})
         near = difflib.get_close_matches(pin.name, known, n=3)

@@ -13,13 +13,13 @@ from functools import cache
 from envbuilder.assemble import seal
 from envbuilder.difference import Needs
 from envbuilder.foundation import fetch_base
+from envbuilder.git_address import Address
 from envbuilder.image import Image
 from envbuilder.layers.store import Store
 from envbuilder.ledger import Entry
 from envbuilder.lock import GitSource, Lock
 from envbuilder.pipeline import Options, Outcome, ledger_entry, make_image, smoke_image
 from envbuilder.progress import Progress
-from envbuilder.resolve.address import Address
 from envbuilder.resolve.commits import commits_between
 from envbuilder.resolve.mirror import Mirror
 from envbuilder.resolve.needs import read_needs

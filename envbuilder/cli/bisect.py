@@ -114,7 +114,7 @@ def _print(found: Found) -> None:
     for step in found.steps:
         click.echo(f"  {step.outcome:<5} {step.seconds:6.1f} s  {step.tried}")
     click.echo()
-    together = " together" if sum(len(group) for group in found.guilty) > 1 else ""
+    together = " together" if len(found.guilty) > 1 else ""
     click.echo(f"guilty{together}:")
     for group in found.guilty:
         joined = " or ".join(group)

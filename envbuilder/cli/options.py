@@ -46,10 +46,9 @@ def spec_path(name: str | None, file: Path | None) -> Path:
         raise UsageError(
             "expected either the NAME of an environment or --file PATH", hint=_known(FOLDER)
         )
-    if file is not None:
-        return file
-    path = FOLDER / f"{name}.yaml"
-    if not path.is_file():
+    path = FOLDER / f"{name}.yaml" if file is None else file
+    _finish(path)
+    if file is None and not path.is_file():
         raise UsageError(
             f"there is no environment {name!r}: {path} is missing", hint=_known(FOLDER)
         )
@@ -60,7 +59,16 @@ def named_lock(text: str) -> Path:
     """Find the lock that ``text`` means: the NAME of an environment, or the path of a lock."""
     if text.endswith(".toml"):
         return Path(text)
+    _finish(FOLDER / f"{text}.yaml")
     return FOLDER / f"pylock.{text}.toml"
+
+
+def _finish(path: Path) -> None:
+    """Finish a bump or rollback that was killed while it wrote, before anybody reads its files."""
+    from envbuilder.bump.transaction import finish
+
+    if finish(path):
+        click.echo(f"note: finished a change of {path.stem} that was cut off", err=True)
 
 
 def _known(folder: Path) -> str:

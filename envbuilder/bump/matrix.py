@@ -1,0 +1,65 @@
+"""One spec becomes several: each combination of pins, under a name of its own."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from envbuilder.document import Document
+from envbuilder.errors import UsageError
+from envbuilder.spec_file import parse
+
+from .apply import apply_pins
+from .edit import set_scalar
+from .git_pins import AskRefs
+from .pins import parse_pin
+
+_LONGEST = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """One combination: its name, and the document with its pins and that name written in."""
+
+    name: str
+    document: Document
+
+
+def expand(
+    document: Document, axes: Sequence[Sequence[str]], *, refs: AskRefs
+) -> tuple[Variant, ...]:
+    """Write every combination of one pin per axis (``[["python=3.11", "python=3.12"], …]``).
+
+    Raises UsageError for a pin that names no version, and for two combinations with one name.
+    """
+    variants = [_variant(document, texts, refs) for texts in itertools.product(*axes)]
+    names = [variant.name for variant in variants]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UsageError(f"two combinations would both be named {', '.join(twice)}")
+    return tuple(variants)
+
+
+def _variant(document: Document, texts: Sequence[str], refs: AskRefs) -> Variant:
+    pins = [parse_pin(text) for text in texts]
+    for pin, text in zip(pins, texts, strict=True):
+        if pin.specifier is None and pin.ref is None and pin.value is None:
+            raise UsageError(
+                f"{text!r} names no version, so it tells no variants apart",
+                hint="python=3.12, torch==2.6.0, base=IMAGE or NAME@REF",
+            )
+    spec = parse(document)
+    name = "-".join([spec.name, *(_slug(text) for text in texts)])
+    if len(name) > _LONGEST:
+        raise UsageError(f"the name {name} is longer than {_LONGEST} characters")
+    edited = apply_pins(document, spec, pins, lock=None, refs=refs).document
+    edited = set_scalar(edited, ("name",), name)
+    parse(edited)
+    return Variant(name=name, document=edited)
+
+
+def _slug(text: str) -> str:
+    """Make a part of a name: ``torch==2.6.0`` gives ``torch-2-6-0``."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")

@@ -1,0 +1,52 @@
+"""``envbuilder matrix``: one spec for each combination of pins."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from . import options
+
+
+@click.command("matrix")
+@options.environment
+@click.option(
+    "--axis", "axes", multiple=True, required=True, metavar="'PIN PIN ...'",
+    help="Pins of which each variant gets one. Repeatable: axes multiply.",
+)  # fmt: skip
+@click.option("--force", is_flag=True, help="Write over specs that are there and differ.")
+@options.output
+def command(
+    name: str | None, file: Path | None, axes: tuple[str, ...], force: bool, output: str
+) -> None:
+    """Write the variants of NAME beside it, for example with
+
+    \b
+      --axis 'python=3.11 python=3.12' --axis 'torch==2.6.0 torch==2.7.0'
+
+    which gives NAME-python-3-11-torch-2-6-0.yaml and three more. `envbuilder regenerate` builds
+    them.
+    """  # noqa: D301, D400 - click's layout
+    from envbuilder.bump.matrix import expand
+    from envbuilder.bump.stages import real_stages
+    from envbuilder.document import read_document
+    from envbuilder.errors import UsageError
+    from envbuilder.layers.store import Store
+    from envbuilder.lock_file import write_text
+    from envbuilder.progress import Silent
+
+    path = options.spec_path(name, file)
+    stages = real_stages(store=Store.default(), progress=Silent())
+    variants = expand(read_document(path), [axis.split() for axis in axes], refs=stages.refs)
+    targets = [path.with_name(f"{variant.name}.yaml") for variant in variants]
+    for target, variant in zip(targets, variants, strict=True):
+        there = target.read_bytes() if target.exists() else None
+        if there not in {None, variant.document.text.encode()} and not force:
+            raise UsageError(f"{target} is there and differs", hint="--force writes over it")
+    for target, variant in zip(targets, variants, strict=True):
+        write_text(target, variant.document.text)
+    if output == "json":
+        options.print_json([str(target) for target in targets])
+    else:
+        click.echo("\n".join(str(target) for target in targets))

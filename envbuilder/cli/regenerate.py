@@ -1,0 +1,115 @@
+"""``envbuilder regenerate``: rebuild many environments."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from . import options
+
+if TYPE_CHECKING:
+    from envbuilder.bump.regenerate import Make, Result
+    from envbuilder.layers.store import Store
+    from envbuilder.progress import Progress
+    from envbuilder.runtime import Runtime
+
+
+@click.command("regenerate")
+@click.argument("names", nargs=-1, metavar="NAME...")
+@click.option("--all", "everything", is_flag=True, help="Every spec in lockfiles/.")
+@click.option("--bump", "pins", multiple=True, metavar="PIN", help="Bump this in each. Repeatable.")
+@click.option("--jobs", type=click.IntRange(min=1), help="How many at once; else what fits.")
+@click.option(
+    "--runtime", type=click.Choice(["auto", "docker", "oci"]), default="auto", show_default=True,
+    help="What runs the smoke tests.",
+)  # fmt: skip
+@options.output
+@options.progress
+def command(
+    names: tuple[str, ...],
+    everything: bool,
+    pins: tuple[str, ...],
+    jobs: int | None,
+    runtime: str,
+    output: str,
+    progress_mode: str,
+) -> None:
+    """Build and smoke each NAME, or bump PINs in each: what is good is kept.
+
+    A failure does not stop the others; the exit code is that of the worst.
+    """
+    from envbuilder.bump.regenerate import jobs_for, regenerate, worst
+    from envbuilder.layers.store import Store
+    from envbuilder.runtime import choose
+
+    from .console import open_progress
+
+    paths = _paths(names, everything=everything)
+    store = Store.default()
+    with open_progress(progress_mode) as progress:
+        make = _make(pins, store=store, progress=progress, runtime=choose(runtime, store))
+        results = regenerate(paths, make, jobs=jobs or jobs_for(paths))
+    if output == "json":
+        from dataclasses import asdict
+
+        options.print_json([asdict(each) for each in results])
+    else:
+        _print(results)
+    if code := worst(results):
+        raise SystemExit(code)
+
+
+def _paths(names: tuple[str, ...], *, everything: bool) -> list[Path]:
+    from envbuilder.errors import UsageError
+
+    if bool(names) == everything:
+        raise UsageError("expected NAMEs, or --all")
+    if not everything:
+        return [options.spec_path(name, None) for name in names]
+    paths = sorted(options.FOLDER.glob("*.yaml"))
+    if not paths:
+        raise UsageError(
+            f"{options.FOLDER}/ holds no specs", hint="envbuilder init NAME writes one"
+        )
+    return paths
+
+
+def _make(pins: tuple[str, ...], *, store: Store, progress: Progress, runtime: Runtime) -> Make:
+    from envbuilder.bump.pins import parse_pin
+    from envbuilder.bump.run import bump
+    from envbuilder.bump.stages import real_stages
+    from envbuilder.pipeline import Options, build_environment
+
+    wishes = [parse_pin(pin) for pin in pins]
+
+    def built(path: Path) -> tuple[int, str]:
+        outcome = build_environment(
+            path, store=store, progress=progress, options=Options(), runtime=runtime
+        )
+        summary = outcome.report.summary if outcome.report is not None else ""
+        return (0 if outcome.good else 8), summary
+
+    def bumped(path: Path) -> tuple[int, str]:
+        stages = real_stages(store=store, progress=progress, runtime=runtime)
+        done = bump(path, wishes, stages=stages, store=store, progress=progress)
+        if done.outcome is None or done.outcome.report is None:
+            return 0, "nothing moves"
+        changes = f"{len(done.proposal.changes)} changes"
+        return (8 if done.failed else 0), f"{changes}; {done.outcome.report.summary}"
+
+    return bumped if wishes else built
+
+
+def _print(results: tuple[Result, ...]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from .console import stdout
+
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for each in results:
+        verdict = Text("good", "green") if each.code == 0 else Text(f"exit {each.code}", "bold red")
+        table.add_row(Text(each.name), verdict, f"{each.seconds:.1f} s", Text(each.message))
+    stdout().print(table)
