@@ -55,7 +55,7 @@ class Untar:
         self._left = 0
 
     def entries(self) -> Iterator[Entry]:
-        """Yield each entry; its content must be taken (:meth:`content`) before the next one."""
+        """Yield each entry; its content may be taken (:meth:`content`) until the next one."""
         pax: dict[str, bytes] = {}
         while (info := self._header()) is not None:
             if info.type in _PAX:
