@@ -13,12 +13,11 @@ from envbuilder.spec_file import load
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+SHELL = re.compile(r"^\s*\$ ((?:make|envbuilder) .+)$", re.MULTILINE)
 COMMANDS = [
     pytest.param(page, line, id=f"{page.relative_to(ROOT)}: {line}")
     for page in PAGES
-    for line in re.findall(
-        r"^\s*\$ ((?:make|envbuilder) .+)$", page.read_text("utf-8"), re.MULTILINE
-    )
+    for line in SHELL.findall(page.read_text(encoding="utf-8"))
 ]
 
 
