@@ -45,6 +45,8 @@ def find_builder(name: str | None = None) -> Builder:
     """
     _ask("buildx", "version")
     text = _ask("buildx", "inspect", "--bootstrap", *([name] if name else []))
+    if error := _field(text, "Error"):  # said with exit code 0
+        raise _explain(error)
     driver = _field(text, "Driver") or "unknown"
     version = _field(text, r"Build[Kk]it(?: version)?") or "unknown"
     if driver == "docker":

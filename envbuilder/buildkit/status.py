@@ -21,6 +21,8 @@ _LAST_LINES = 20  # of a failing step's output
 _LAST_PLAIN = 40  # of what buildx says beside the stream
 _GONE = re.compile(r"failed to resolve source metadata for (\S+): .*not found")
 _UNREACHABLE = re.compile(r"dial tcp|no such host|i/o timeout|TLS handshake|http: server gave")
+_METADATA = re.compile(r"\[(internal|context \S+)\] load metadata ")
+_PROCESS = re.compile(r'process ".*" did not complete successfully: (.*)', re.DOTALL)
 _MOUNTS = re.compile(r"--(mount|network|link|chmod|from)=?\S*\s*|\s+")
 
 
@@ -62,7 +64,7 @@ class Watch:
                 f"the image {gone[1]} is gone from its registry",
                 hint="envbuilder lock NAME --upgrade-package system takes what there is now",
             )
-        if self._failed is None:
+        if self._failed is None or _METADATA.match(self._names[self._failed[0]]):
             return _without_step(reason or "docker buildx build failed without a word")
         digest, error = self._failed
         place = re.search(r"Dockerfile:(\d+)", plain)
@@ -83,7 +85,9 @@ class Watch:
         digest = vertex["digest"]
         self._names[digest] = self._blot(step_title(vertex["name"]))
         if vertex.get("error") and not _is_cancelled(vertex["error"]):
-            self._failed = digest, self._blot(vertex["error"])
+            # The process's text is the step's, which is in the Dockerfile and may be long.
+            short = _PROCESS.sub(r"\1", vertex["error"])
+            self._failed = digest, self._blot(short)
         if vertex.get("completed"):
             self._close(digest)
         elif vertex.get("started") and digest not in self._steps:

@@ -1,0 +1,103 @@
+"""Environments that BuildKit builds in seconds: a base of a few programs, and no wheels."""
+
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from envbuilder.buildkit import Build, build, find_builder, gather
+from envbuilder.image import Image
+from envbuilder.layers.store import Store
+from envbuilder.layout import export, load
+from envbuilder.lock import Lock
+from envbuilder.progress import Progress, Silent
+from envbuilder.render import render, write
+from tests.integration.tiny_image import tiny_image
+
+MORE = ("find", "ln", "rm", "grep", "echo", "printf", "chmod")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Light:
+    """A folder to build in, and what replaces the rendered Dockerfile's own base."""
+
+    folder: Path
+    contexts: Mapping[str, str]
+
+    def with_base(self, place: str) -> "Light":
+        return replace(self, contexts={**self.contexts, "base": place})
+
+    def build(
+        self, lock: Lock, name: str = "image", *, progress: Progress | None = None, **more: object
+    ) -> Image:
+        """Render and build ``lock``; the layout lies in ``folder/name`` afterwards."""
+        context = self.folder / f"{name}-context"
+        write(render(lock), context)
+        wanted = Build(
+            folder=context,
+            target="runtime",
+            platform="linux/amd64",
+            contexts=self.contexts,
+            **more,
+        )
+        with gather(lock.spec) as secrets:
+            build(
+                wanted,
+                self.folder / name,
+                builder=find_builder(),
+                secrets=secrets,
+                progress=progress or Silent(),
+            )
+        return load(self.folder / name, "linux/amd64")[0]
+
+
+def make_light(folder: Path) -> Light:
+    """Make the base in ``folder``."""
+    store = Store(folder / "store")
+    base = tiny_image(store, layers=[_programs() | {"var/log/": b"", "var/lib/dpkg/": b""}])
+    layout = export(base, store, f"oci:{folder / 'base'}", name="base", progress=Silent())
+    empty = folder / "empty"
+    empty.mkdir()
+    contexts = {
+        "base": f"oci-layout://{layout}@{base.digest}",
+        "tools": str(empty),
+        "bootstrap": str(empty),
+    }
+    return Light(folder=folder, contexts=contexts)
+
+
+class Recording:
+    """A Progress that remembers its steps and notes."""
+
+    def __init__(self) -> None:
+        self.titles: list[str] = []
+
+    @contextmanager
+    def step(self, phase, title, **more):  # noqa: ARG002 - the protocol's
+        self.titles.append(title)
+        yield self
+
+    def advance(self, amount):
+        """Count nothing."""
+
+    def note(self, text):
+        self.titles.append(text)
+
+    @property
+    def runs(self) -> list[str]:
+        """The RUN steps that BuildKit did not take from its cache."""
+        return [title for title in self.titles if " RUN " in title]
+
+
+def _programs() -> dict[str, bytes]:
+    files = {}
+    for name in MORE:
+        found = shutil.which(name)
+        assert found, f"{name} is not installed"
+        listing = subprocess.run(["ldd", found], capture_output=True, text=True, check=True).stdout
+        for path in (f"/bin/{name}", *re.findall(r"(/\S+) \(0x", listing)):
+            files[path.lstrip("/")] = Path(found if path == f"/bin/{name}" else path).read_bytes()
+    return files

@@ -1,0 +1,194 @@
+"""Rendered Dockerfiles in a real BuildKit (`make engine`): values, secrets, failures."""
+
+import gzip
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from envbuilder.buildkit import find_builder
+from envbuilder.errors import (
+    BuildError,
+    MissingToolError,
+    NetworkError,
+    ResolutionError,
+    UsageError,
+)
+from tests.integration.docker_light import Light, Recording, make_light
+from tests.servers.distribution import registry
+from tests.unit import locks
+from tests.unit.dockerfiles import NASTY
+
+pytestmark = [pytest.mark.integration, pytest.mark.docker]
+
+ROOT = Path(__file__).parents[2]
+SECRET = "hunter2-5f2d9c1e"
+lines = (
+    st.lists(st.sampled_from(NASTY) | st.text(max_size=3), min_size=1, max_size=6)
+    .map("".join)
+    .filter(lambda text: all((ord(c) >= 32 and ord(c) != 127) or c == "\t" for c in text))
+    .filter(lambda text: text.encode("utf-8", "ignore").decode() == text)
+)
+
+
+@pytest.fixture(scope="module")
+def light(tmp_path_factory: pytest.TempPathFactory) -> Light:
+    return make_light(tmp_path_factory.mktemp("light"))
+
+
+def no_wheels(**spec):
+    return locks.lock({}, **spec)
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(value=lines, other=lines)
+def test_docker_takes_values_for_what_they_are(light, value, other):
+    lock = no_wheels(
+        env={"VALUE": value},
+        labels={"note": other},
+        entrypoint=["/bin/echo", value],
+        cmd=[other],
+        expose=[8000],
+    )
+    config = light.build(lock).settings
+    assert f"VALUE={value}" in config["Env"]
+    assert config["Labels"]["note"] == other
+    assert (config["Entrypoint"], config["Cmd"]) == (["/bin/echo", value], [other])
+    assert config["ExposedPorts"] == {"8000/tcp": {}}
+
+
+def test_user_and_workdir_with_spaces(light):
+    config = light.build(no_wheels(user="1000:1000", workdir="/srv/my $data")).settings
+    assert (config["User"], config["WorkingDir"]) == ("1000:1000", "/srv/my $data")
+
+
+def test_a_step_gets_its_text_whole(light):
+    line = '$HOME `id` \\ "q" {{ x }} # no comment\nSTEP_\n'
+    text = f"cat >/out <<'EOF'\n{line}EOF\nchmod 644 /out"
+    image = light.build(no_wheels(steps={"before_python": [text]}))
+    assert b'$HOME `id` \\ "q" {{ x }} # no comment\nSTEP_\n' in everything(light.folder / "image")
+    assert len(image.layers) == 5  # programs twice, the step, the environment, the lock
+
+
+def test_two_clean_builds_are_one_digest(light):
+    lock = no_wheels(steps={"before_python": ["mkdir /data; echo hi >/data/x"]}, workdir="/srv")
+    first = light.build(lock, "first", fresh=True)
+    second = light.build(lock, "second", fresh=True)
+    assert first.digest == second.digest
+
+
+def test_secrets_reach_steps_and_nothing_else(light, monkeypatch, tmp_path):
+    monkeypatch.setenv("TOKEN", SECRET)
+    monkeypatch.setenv("UV_DEFAULT_INDEX", f"https://me:{SECRET}@index.example.org/simple")
+    monkeypatch.setenv("HTTPS_PROXY", f"http://me:{SECRET}@proxy.example.org:3128")
+    bundle = tmp_path / "ca.pem"
+    bundle.write_text(f"{SECRET}-authority\n")
+    lock = no_wheels(
+        build={"secrets": {"token": {"env": "TOKEN"}}, "ca": str(bundle)},
+        steps={
+            "before_python": [
+                'test "$(cat /run/secrets/token)" = "hunter2"-5f2d9c1e\n'
+                'test "$SSL_CERT_FILE" = /run/secrets/ca\n'
+                "grep -q authority /run/secrets/ca\n"
+                'test -n "$UV_DEFAULT_INDEX" && echo "$UV_DEFAULT_INDEX" && cat /run/secrets/token'
+            ]
+        },
+    )
+    watched = Recording()
+    light.build(lock, "secret", progress=watched, fresh=True)
+    assert SECRET.encode() not in everything(light.folder / "secret")
+    assert SECRET.encode() not in everything(light.folder / "secret-context")
+    assert not [title for title in watched.titles if SECRET in title]
+
+
+def test_a_failing_step_that_prints_its_secret(light, monkeypatch):
+    monkeypatch.setenv("TOKEN", SECRET)
+    lock = no_wheels(
+        build={"secrets": {"token": {"env": "TOKEN"}}},
+        steps={"before_python": ["echo before\ncat /run/secrets/token\necho last words\nexit 3"]},
+    )
+    with pytest.raises(BuildError) as caught:
+        light.build(lock, "failing")
+    message = caught.value.message
+    assert "Dockerfile line " in message
+    assert "last words" in message
+    assert "exit code: 3" in message
+    assert SECRET not in message
+    assert leftovers(light.folder, "failing") == []
+
+
+def test_steps_stop_at_the_first_error(light):
+    with pytest.raises(BuildError, match="exit code: 1"):
+        light.build(no_wheels(steps={"before_python": ["false\necho on"]}), "stopping")
+
+
+def test_a_secret_that_is_not_there(light):
+    lock = no_wheels(build={"secrets": {"token": {"env": "NOT_THERE_AT_ALL"}}})
+    with pytest.raises(UsageError, match="NOT_THERE_AT_ALL"):
+        light.build(lock)
+
+
+def test_a_base_that_is_gone(light, tmp_path):
+    with registry(tmp_path / "registry") as server:
+        base = f"docker-image://{server.host}/base@sha256:{'0' * 64}"
+        with pytest.raises(ResolutionError, match="is gone from its registry"):
+            light.with_base(base).build(no_wheels(), "gone")
+    with pytest.raises(NetworkError, match="cannot reach"):
+        light.with_base(base).build(no_wheels(), "gone")
+    assert leftovers(light.folder, "gone") == []
+
+
+def test_no_engine_answers(monkeypatch, tmp_path):
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nobody.sock")
+    with pytest.raises(MissingToolError, match="no Docker Engine answers"):
+        find_builder()
+
+
+def test_no_such_builder():
+    with pytest.raises(MissingToolError, match="nobody-has-this"):
+        find_builder("nobody-has-this")
+
+
+def test_an_interrupted_build_leaves_nothing(light):
+    code = (
+        "from pathlib import Path\n"
+        "from tests.integration.docker_light import Light\n"
+        "from tests.unit import locks\n"
+        f"light = Light(folder=Path({str(light.folder)!r}), contexts={light.contexts!r})\n"
+        "light.build(locks.lock({}, steps={'before_python': ['sleep 60; echo late']}), 'slow')\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": "."},
+        stderr=subprocess.PIPE,
+    )
+    started = time.monotonic()
+    while not list(light.folder.glob(".slow.*")) and time.monotonic() - started < 60:
+        time.sleep(0.1)
+    time.sleep(2)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert b"KeyboardInterrupt" in stderr
+    assert leftovers(light.folder, "slow") == []
+
+
+def leftovers(folder: Path, name: str) -> list[Path]:
+    return [*folder.glob(f".{name}.*"), *folder.glob(name)]
+
+
+def everything(folder: Path) -> bytes:
+    """Join every byte of a folder: files, and layers as their plain tars."""
+    found = []
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            data = path.read_bytes()
+            found.append(gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data)
+    return b"\n".join(found)

@@ -1,0 +1,90 @@
+"""Is this builder fit? Asked of a program that answers as several Dockers do."""
+
+import pytest
+
+from envbuilder.buildkit import find_builder
+from envbuilder.errors import MissingToolError
+
+ANSWERS = """\
+#!/bin/sh
+case "$1 $2" in
+  "buildx version") {version} ;;
+  "buildx inspect") printf '%b' '{inspect}' ;;
+  "version --format") echo '{server}' ;;
+  "info --format") echo '{store}' ;;
+  *) echo "unexpected: $*" >&2; exit 99 ;;
+esac
+"""
+DOCKER = r"Name: default\nDriver: docker\n\nNodes:\nBuildKit version: v0.0.0+unknown\n"
+CONTAINER = r"Name: far\nDriver: kubernetes\n\nNodes:\nBuildKit version: v{}\n"
+CONTAINERD = '[["driver-type","io.containerd.snapshotter.v1"]]'
+
+
+@pytest.fixture
+def docker(tmp_path, monkeypatch):
+    """Put a docker that gives set answers on PATH."""
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+
+    def answer(*, inspect=DOCKER, server="26.1.5", store=CONTAINERD, version="echo v0.13.1"):
+        program = tmp_path / "docker"
+        text = ANSWERS.format(inspect=inspect, server=server, store=store, version=version)
+        program.write_text(text)
+        program.chmod(0o755)
+
+    return answer
+
+
+def test_dockers_own_builder_works_in_the_hosts_network(docker):
+    docker(server="26.1.5+dfsg1")
+    found = find_builder()
+    assert (found.driver, found.version) == ("docker", "26.1.5+dfsg1")
+    assert found.flags == ["--network", "host"]
+
+
+@pytest.mark.parametrize("version", ["0.13.0", "0.23.1", "1.0.0", "0.0.0+unknown"])
+def test_a_builder_elsewhere(docker, version):
+    docker(inspect=CONTAINER.format(version))
+    found = find_builder("far")
+    assert (found.driver, found.version) == ("kubernetes", f"v{version}")
+    assert found.flags == ["--builder", "far"]
+
+
+@pytest.mark.parametrize("version", ["20.10.24", "25.0.3"])
+def test_an_old_docker(docker, version):
+    docker(server=version)
+    with pytest.raises(MissingToolError, match=f"Docker {version} is too old") as caught:
+        find_builder()
+    assert "docker buildx create" in caught.value.hint
+
+
+def test_an_old_builder(docker):
+    docker(inspect=CONTAINER.format("0.12.5"))
+    with pytest.raises(MissingToolError, match=r"v0\.12\.5, which is too old"):
+        find_builder("far")
+
+
+def test_docker_with_its_older_store(docker):
+    docker(store='[["Backing Filesystem","extfs"]]')
+    with pytest.raises(MissingToolError, match="older store") as caught:
+        find_builder()
+    assert "containerd-snapshotter" in caught.value.hint
+
+
+def test_docker_without_buildx(docker):
+    docker(version='echo "docker: unknown command: docker buildx" >&2; exit 1')
+    with pytest.raises(MissingToolError, match="no buildx plugin"):
+        find_builder()
+
+
+def test_no_docker(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(MissingToolError, match="docker is not installed") as caught:
+        find_builder()
+    assert "apt-get install" in caught.value.hint
+
+
+def test_nobody_answers(docker, monkeypatch):
+    monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
+    docker(inspect=r"Name: default\nError: Cannot connect to the Docker daemon\n")
+    with pytest.raises(MissingToolError, match=r"no Docker Engine answers at tcp://127\.0\.0\.1:1"):
+        find_builder()
