@@ -41,6 +41,11 @@ def to_html(report: Report, *, layers: Sequence[tuple[str, int]] = ()) -> str:
     return environment.get_template("report.html.j2").render(
         report=report,
         counts=_counts(report),
+        misstated=[
+            check.name.split(".")[1]
+            for check in report.checks
+            if check.name.endswith(".reserved") and check.status is Status.FAIL
+        ],
         pictures=[(row, picture(row)) for row in report.tokens if picture(row)],
         longest=max((check.seconds for check in report.checks), default=0.0) or 1.0,
         layers=sorted(layers, key=lambda layer: -layer[1]),

@@ -101,7 +101,7 @@ class SmokePlan:
             if model is None
             else {
                 "family": model.family,
-                "path": MODEL_MOUNT if model.path else None,
+                "path": None,
                 "hub": model.hub,
                 "revision": model.revision,
             },

@@ -11,6 +11,7 @@ from envbuilder.errors import SmokeError
 from envbuilder.runtime import Command, Completed, Mount
 
 from .judge import judge
+from .local_model import locate
 from .plan import MODEL_MOUNT, SmokePlan
 from .report import Report
 
@@ -36,13 +37,16 @@ def smoke(run: Run, plan: SmokePlan, *, subject: str = "image") -> Report:
 def ask(run: Run, plan: SmokePlan) -> Mapping[str, Any]:
     """Run the probe and return its document of facts."""
     mounts = [Mount(source=PROBE, target=PROBE_MOUNT)]
-    if plan.model is not None and plan.model.path is not None:
-        mounts.append(Mount(source=_model_directory(plan.model.path), target=MODEL_MOUNT))
+    request = plan.request()
+    if plan.model is not None and plan.model.family is None:
+        source, inside = locate(plan.model)
+        mounts.append(Mount(source=source, target=MODEL_MOUNT))
+        request["model"]["path"] = f"{MODEL_MOUNT}/{inside}".rstrip("/")
     completed = run(
         Command(
             args=(plan.python, "-I", "-B", PROBE_MOUNT),
             mounts=tuple(mounts),
-            stdin=json.dumps(plan.request()).encode(),
+            stdin=json.dumps(request).encode(),
             timeout=plan.timeout + GRACE,
             memory=plan.memory,
             gpus=plan.gpu != "never",
@@ -58,16 +62,6 @@ def ask(run: Run, plan: SmokePlan) -> Mapping[str, Any]:
     if not isinstance(document, dict) or document.get("version") != 1:
         raise SmokeError("the probe answered in a format that this envbuilder does not know")
     return document
-
-
-def _model_directory(path: str) -> Path:
-    directory = Path(path).expanduser()
-    if not (directory / "config.json").is_file():
-        raise SmokeError(
-            f"{directory} is not a model directory: it holds no config.json",
-            hint="smoke.model.path names a directory as save_pretrained writes it",
-        )
-    return directory.resolve()
 
 
 def _why(completed: Completed) -> str:

@@ -15,10 +15,10 @@ class Subject:
     """A family with its processor and (made on first use) its model."""
 
     def __init__(self, family: Family, directory: str, *, weights: bool) -> None:
-        self.family = family
         self.directory = directory
         self.weights = weights
         self.processor = family.load_processor(directory)
+        self.family = family.bound(self.processor)
         self._model = None
 
     @property

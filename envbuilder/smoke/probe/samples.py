@@ -55,7 +55,7 @@ def _label(modality: str, shape: Sequence[int]) -> str:
     if modality == "audio":
         return f"{shape[0] / RATE:g} s"
     size = f"{shape[-1]}x{shape[-2]}"
-    return size if modality == "image" else f"{shape[0]} frames {size}"
+    return size if modality == "image" else f"{shape[0]} frame{'s'[: shape[0] > 1]} {size}"
 
 
 def _sound(length: int) -> Any:

@@ -88,7 +88,7 @@ def _counts(subject: Subject, sample: Sample) -> Facts:
         "prompt": int(inputs["input_ids"].shape[-1]),
         "grid": grid,
     }
-    if max(expected, found["placeholders"]) > family.encoder_limit:
+    if max(expected or 0, found["placeholders"]) > family.encoder_limit:
         return {**found, "embeddings": None, "note": "above the encoder's limit, not encoded"}
     with torch.inference_mode():
         return {**found, "embeddings": family.features(subject.model, modality, inputs)}

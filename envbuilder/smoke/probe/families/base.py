@@ -107,14 +107,20 @@ class Family:
             raise Absent(f"transformers {transformers.__version__} has no {name}")
         return getattr(transformers, name)
 
+    def bound(self, processor: Any) -> Family:
+        """Return the family as ``processor`` shows it; only an unknown model's depends on it."""
+        return self
+
     # --- counting ---------------------------------------------------------------------------
 
     def samples(self, modality: str) -> list[Sample]:
         """Return the samples to count for ``modality``."""
         raise NotImplementedError
 
-    def formula(self, sample: Sample, inputs: Any, config: Any) -> tuple[int, list[int] | None]:
-        """Return the tokens that ``sample`` must become, and the grid (or None) it was read from.
+    def formula(
+        self, sample: Sample, inputs: Any, config: Any
+    ) -> tuple[int | None, list[int] | None]:
+        """Return the tokens that ``sample`` must become, and its patch grid; None where unknown.
 
         ``inputs`` is what the processor returned, ``config`` the model's own configuration.
         """

@@ -1,0 +1,50 @@
+"""Find a real model on this host: a directory, or a snapshot in the Hugging Face cache."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from envbuilder.errors import SmokeError
+
+from .plan import Model
+
+
+def locate(model: Model) -> tuple[Path, str]:
+    """Return the directory to mount, and where the model lies inside it.
+
+    A snapshot of the hub's cache is links into ``blobs`` beside it, so the whole repository is
+    mounted. Raises SmokeError where there is no model; nothing is ever downloaded.
+    """
+    if model.path is not None:
+        directory = Path(model.path).expanduser().resolve()
+        _expect_model(directory, "smoke.model.path names a directory as save_pretrained writes it")
+        return directory, ""
+    repository = hub_cache() / f"models--{str(model.hub).replace('/', '--')}"
+    snapshot = repository / "snapshots" / _commit(repository, model.revision or "main")
+    fetch = f"fetch it first: huggingface-cli download {model.hub}"
+    revision = f" --revision {model.revision}" if model.revision else ""
+    _expect_model(snapshot, fetch + revision)
+    return repository, f"snapshots/{snapshot.name}"
+
+
+def hub_cache() -> Path:
+    """Return the hub's cache on this host, by ``HF_HUB_CACHE``, ``HF_HOME`` or its default."""
+    named = os.environ.get("HF_HUB_CACHE")
+    if named:
+        return Path(named)
+    cache = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser()
+    return Path(os.environ.get("HF_HOME", cache / "huggingface")) / "hub"
+
+
+def _commit(repository: Path, revision: str) -> str:
+    """Return the commit that ``revision`` (a branch, a tag or a commit) stands for in the cache."""
+    reference = repository / "refs" / revision
+    return reference.read_text("utf-8").strip() if reference.is_file() else revision
+
+
+def _expect_model(directory: Path, hint: str) -> None:
+    if not (directory / "config.json").is_file():
+        raise SmokeError(
+            f"{directory} is not a model directory: it holds no config.json", hint=hint
+        )

@@ -1,0 +1,38 @@
+"""Real models on this host are found without any network, or missed with a hint."""
+
+from pathlib import Path
+
+import pytest
+
+from envbuilder.errors import SmokeError, UsageError
+from envbuilder.smoke import Model
+from envbuilder.smoke.local_model import locate
+
+
+def test_a_directory_is_mounted_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    assert locate(Model(path=str(tmp_path))) == (tmp_path.resolve(), "")
+
+
+def test_a_snapshot_is_mounted_with_its_blobs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository = tmp_path / "models--Qwen--Small"
+    snapshot = repository / "snapshots" / "abc123"
+    snapshot.mkdir(parents=True)
+    (repository / "blobs").mkdir()
+    (repository / "blobs" / "1").write_text("{}")
+    (snapshot / "config.json").symlink_to("../../blobs/1")
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("abc123\n")
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    assert locate(Model(hub="Qwen/Small")) == (repository, "snapshots/abc123")
+    assert locate(Model(hub="Qwen/Small", revision="abc123")) == (repository, "snapshots/abc123")
+    with pytest.raises(SmokeError) as caught:
+        locate(Model(hub="Qwen/Small", revision="v2"))
+    assert "huggingface-cli download Qwen/Small --revision v2" in caught.value.hint
+
+
+def test_a_model_is_named_in_one_way() -> None:
+    with pytest.raises(UsageError, match="one of family, path and hub"):
+        Model(family="llava", path="/x")
