@@ -28,6 +28,7 @@ _INDEX_VARIABLE = re.compile(
 )
 _CA_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PIP_CERT", "CURL_CA_BUNDLE")
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "ALL_PROXY", "NO_PROXY")
+_URL_PASSWORD = re.compile(r"://[^/:@\s]*:([^/@\s]+)@")
 _IN_URL = re.compile(r"(?<=://)[^/@\s]+@")
 _SHORTEST = 6  # a shorter "secret" would blot out half of every line
 
@@ -59,7 +60,7 @@ def gather(spec: Spec, environ: Mapping[str, str] = os.environ) -> Iterator[Secr
         for name, secret in sorted(spec.build.secrets.items()):
             flags += ["--secret", _spec_secret(name, secret, environ, values)]
         indexes = Path(folder) / "env"
-        indexes.write_text(_indexes(spec, environ), encoding="utf-8")
+        indexes.write_text(_indexes(spec, environ, values), encoding="utf-8")
         flags += ["--secret", csv_row("id=env", f"src={indexes}")]
         for name, path in _files(spec, environ).items():
             flags += ["--secret", csv_row(f"id={name}", f"src={path}")]
@@ -72,6 +73,7 @@ def gather(spec: Spec, environ: Mapping[str, str] = os.environ) -> Iterator[Secr
         for variable in _PROXIES:
             for spelled in (variable, variable.lower()):
                 if environ.get(spelled):
+                    _remember("\n".join(_URL_PASSWORD.findall(environ[spelled])), values)
                     # Known to BuildKit as a proxy: in no history, no cache key; value not in argv.
                     flags += ["--build-arg", spelled]
         yield Secrets(flags=tuple(flags), values=frozenset(values))
@@ -98,7 +100,7 @@ def _remember(text: str, values: set[str]) -> None:
     values |= {line.strip() for line in text.splitlines() if len(line.strip()) >= _SHORTEST}
 
 
-def _indexes(spec: Spec, environ: Mapping[str, str]) -> str:
+def _indexes(spec: Spec, environ: Mapping[str, str], values: set[str]) -> str:
     """Write the variables that say where packages come from as lines that sh can read."""
     told = {
         name: value
@@ -108,6 +110,10 @@ def _indexes(spec: Spec, environ: Mapping[str, str]) -> str:
     for uv, pip in (("UV_DEFAULT_INDEX", "PIP_INDEX_URL"), ("UV_INDEX", "PIP_EXTRA_INDEX_URL")):
         if uv in told:
             told.setdefault(pip, told[uv])
+    for name, value in told.items():
+        _remember("\n".join(_URL_PASSWORD.findall(value)), values)
+        if name.endswith("_PASSWORD"):
+            _remember(value, values)
     return "".join(f"{name}={shlex.quote(value)}\n" for name, value in sorted(told.items()))
 
 

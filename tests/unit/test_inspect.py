@@ -1,0 +1,95 @@
+"""What is wasted in an image, counted layer by layer, whatever upper layers hide."""
+
+import pytest
+
+from envbuilder.image import Layer
+from envbuilder.inspect import Inspection, report
+from envbuilder.layers.contents import Contents, File
+from envbuilder.reference import Digest
+
+SIX = b"Metadata-Version: 2.1\nName: six\nVersion: 1.17.0\n\n"
+SITE = "opt/venv/lib/python3.13/site-packages"
+
+
+def layer(title):
+    digest = Digest.of(title.encode())
+    return Layer(digest=digest, size=10, diff_id=digest, title=title)
+
+
+def contents(files, *, removed=(), emptied=(), documents=()):
+    return Contents(
+        files={
+            path: File(kind="file", mode=0o644, size=size)
+            if size is not None
+            else File(kind="dir", mode=0o755, size=0)
+            for path, size in files.items()
+        },
+        documents=dict(documents),
+        removed=frozenset(removed),
+        emptied=frozenset(emptied),
+    )
+
+
+def reports(*stack):
+    return report([layer(str(number)) for number in range(len(stack))], stack)
+
+
+@pytest.mark.parametrize(
+    ("tool", "path"),
+    [
+        ("pip", "root/.cache/pip/http/ab/cd"),
+        ("uv", "home/me/.cache/uv/wheels-v5/x"),
+        ("apt", "var/lib/apt/lists/mirror_dists_trixie_InRelease"),
+        ("apt", "var/cache/apt/archives/git_1_amd64.deb"),
+        ("conda", "opt/conda/pkgs/cache/1.json"),
+        ("huggingface", "root/.cache/huggingface/hub/blob"),
+    ],
+)
+def test_a_cache_counts(tool, path):
+    (found,) = reports(contents({path: 7, "usr/bin/x": 100}))
+    assert [(each.tool, each.size, each.files, each.hidden) for each in found.leftovers] == [
+        (tool, 7, 1, False)
+    ]
+    assert found.unpacked == 107
+
+
+@pytest.mark.parametrize(
+    "upper",
+    [
+        contents({}, removed=["root/.cache/pip"]),
+        contents({}, removed=["root/.cache/pip/a"]),
+        contents({}, emptied=["root/.cache"]),
+        contents({}, emptied=[""]),
+        contents({"root/.cache": 1}),
+        contents({"root/.cache/pip/a": 0}),
+    ],
+    ids=["folder removed", "file removed", "emptied", "root emptied", "replaced", "truncated"],
+)
+def test_a_cache_below_a_whiteout_still_counts(upper):
+    lower, _ = reports(contents({"root/.cache/pip/a": 7}), upper)
+    assert [(each.size, each.hidden) for each in lower.leftovers] == [(7, True)]
+    assert lower.hidden == 7
+    found = Inspection(name="x", digest="", layers=(lower,))
+    assert found.waste == 7
+
+
+def test_a_folder_that_comes_again_hides_nothing():
+    lower, _ = reports(contents({"etc/a": 5}), contents({"etc": None, "etc/b": 1}))
+    assert (lower.hidden, lower.leftovers) == (0, ())
+
+
+def test_a_whiteout_does_not_reach_its_own_layer_or_those_above():
+    middle, top = reports(
+        contents({"root/.cache/pip/a": 7}, removed=["root/.cache/pip"]),
+        contents({"root/.cache/pip/b": 3}),
+    )
+    assert [each.hidden for each in (*middle.leftovers, *top.leftovers)] == [False, False]
+
+
+def test_a_package_belongs_to_the_layer_that_brings_it():
+    document = (f"{SITE}/six-1.17.0.dist-info/METADATA", SIX)
+    first, second = reports(
+        contents({"x": 1}, documents=[document]), contents({"y": 1}, documents=[document])
+    )
+    assert [(each.name, each.version) for each in first.packages] == [("six", "1.17.0")]
+    assert second.packages == ()
