@@ -15,6 +15,7 @@ from packaging.utils import canonicalize_name
 
 from .document import Document, KeyPath, read_document
 from .errors import SpecError
+from .git_address import Address
 from .spec import (
     CHOICES,
     IN_WORDS,
@@ -133,12 +134,26 @@ def _is_specifier(pin: str) -> bool:
 def _check_git(at: KeyPath, pin: GitPackage) -> Iterator[Problem]:
     if pin.tag is None and pin.branch is None and pin.commit is None:
         yield at, "a git package needs a tag, a branch or a commit", "commit: <full id> is firmest"
-    if pin.git.startswith("-") or pin.git.lower().startswith("ext::"):
-        yield (*at, "git"), f"{pin.git!r} is not a repository address", "https://… or git+ssh://…"
+    try:
+        Address.parse(pin.git)
+    except SpecError as error:
+        yield (*at, "git"), error.message, error.hint
+    for number, line in enumerate(pin.build.requires):
+        if not _is_named_requirement(line):
+            hint = 'NAME, or "NAME>=VERSION", from a package index'
+            yield (*at, "build", "requires", number), f"{line!r} is not a requirement", hint
     if pin.subdirectory is not None:
         parts = Path(pin.subdirectory).parts
         if ".." in parts or Path(pin.subdirectory).is_absolute():
             yield (*at, "subdirectory"), "must lie inside the repository", "a path without .."
+
+
+def _is_named_requirement(line: str) -> bool:
+    """Tell whether ``line`` asks an index for a package; an address would float."""
+    try:
+        return Requirement(line).url is None
+    except InvalidRequirement:
+        return False
 
 
 def _check_index(spec: Spec) -> Iterator[Problem]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from envbuilder.errors import BuildError, EnvbuilderError, NetworkError, ResolutionError
 
 if TYPE_CHECKING:
-    from .address import Address
+    from envbuilder.git_address import Address
 
 _FULL = re.compile(r"No space left on device|Disk quota exceeded", re.IGNORECASE)
 _REFUSED = re.compile(

@@ -27,10 +27,9 @@ from envbuilder.reference import Digest
 from .repository import Repository
 
 if TYPE_CHECKING:
+    from envbuilder.git_address import Address
     from envbuilder.layers.store import Store
     from envbuilder.progress import Progress
-
-    from .address import Address
 
 _ALL = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import tempfile
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -102,12 +102,14 @@ def resolve_python(
     held: Mapping[str, str] | None = None,
     provided: Iterable[str] = (),
     constraints: Iterable[str] = (),
+    apart: Collection[str] = (),
     offline: bool = False,
 ) -> tuple[Wheel, ...]:
     """Resolve ``requirements`` (PEP 508 lines) for ``target``; sorted by name.
 
     ``held`` maps names to versions that stay as they are unless something forces them;
-    ``provided`` names distributions that the base brings, which are left out of the resolution.
+    ``provided`` names distributions that the base brings, which are left out of the resolution;
+    ``apart`` names git sources, which take part in it by a stand-in, but are no wheels yet.
     Raises ResolutionError with who wants what, or NetworkError.
     """
     packages = _compile(
@@ -119,7 +121,8 @@ def resolve_python(
         constraints=[*constraints],
         flags=["--offline"] if offline else [],
     )
-    return tuple(sorted(_sized(located) for located in _select(packages, target)))
+    picked = [package for package in packages if canonicalize_name(package["name"]) not in apart]
+    return tuple(sorted(_sized(located) for located in _select(picked, target)))
 
 
 def _sized(located: Located) -> Wheel:
@@ -208,9 +211,7 @@ def _select(packages: list[dict[str, Any]], target: PythonTarget) -> list[Locate
         rival = best.setdefault(located.wheel.name, located)
         if _rank(located.wheel.filename, ranks) < _rank(rival.wheel.filename, ranks):
             best[located.wheel.name] = located
-    # What comes as a local archive stands in for a git source (stand_in.py): no wheel to pick.
-    indexed = (package for package in packages if "archive" not in package)
-    applying = (package for package in indexed if _applies(package, target))
+    applying = (package for package in packages if _applies(package, target))
     wanted = {canonicalize_name(package["name"]) for package in applying}
     if missing := sorted(wanted - set(best)):
         raise ResolutionError(

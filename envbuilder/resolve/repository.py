@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from envbuilder.errors import BuildError, MissingToolError, NetworkError, ResolutionError
+from envbuilder.git_address import PROTOCOLS, Address
 
-from .address import PROTOCOLS, Address
 from .git_errors import explain
 
 if TYPE_CHECKING:

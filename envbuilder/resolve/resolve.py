@@ -164,6 +164,7 @@ def _wheels(
         lines = [str(each) for each in spec.requirements]
         wheels = resolve_python(
             [*lines, *stand_ins(spec, sources, Path(folder))],
+            apart={source.name for source in sources},
             target=python_target(spec, base),
             index=spec.index,
             held={name: version for name, version in held.items() if name not in release},

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from envbuilder.errors import NetworkError
+from envbuilder.git_address import Address
 from envbuilder.layers.complement import has_wheel
 from envbuilder.layers.store import Store
 from envbuilder.lock import Wheel
 from envbuilder.progress import Progress
-from envbuilder.resolve.address import Address
 from envbuilder.resolve.mirror import Mirror
 from envbuilder.resolve.python import PythonTarget, locate_wheels
 from envbuilder.resolve.wheels import WheelSupply

@@ -11,10 +11,10 @@ from packaging.requirements import Requirement
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from envbuilder.errors import BuildError
+from envbuilder.git_address import Address
 from envbuilder.layers.complement import has_wheel
 from envbuilder.layers.wheelfile import WheelFile
 from envbuilder.lock import GitSource, Lock, Wheel
-from envbuilder.resolve.address import Address
 from envbuilder.resolve.resolve import python_target
 
 from .bench import Bench

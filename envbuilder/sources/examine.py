@@ -5,16 +5,14 @@ The answer is remembered in the store: one commit with one way to build it is as
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from packaging.metadata import RawMetadata, parse_email
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
+from packaging.requirements import InvalidRequirement, Requirement
 
-from envbuilder.errors import BuildError
+from envbuilder.errors import BuildError, ResolutionError
 from envbuilder.image import canonical_json
 from envbuilder.layers.wheelfile import WheelFile
 from envbuilder.lock import Wheel
@@ -132,11 +130,23 @@ def _ask(
     return [str(each) for each in answer["requires"]], metadata
 
 
-def _resolve(
-    requires: Iterable[str], question: Question, target: PythonTarget
-) -> tuple[Wheel, ...]:
-    named = {canonicalize_name(Requirement(line).name) for line in requires}
-    if not named:
+def _check_requirement(line: str) -> None:
+    """Refuse what no index can be asked for: an address could hold other bytes tomorrow."""
+    try:
+        address = Requirement(line).url
+    except InvalidRequirement as error:
+        raise ResolutionError(f"its build requirement {line!r} cannot be read: {error}") from error
+    if address is not None:
+        raise ResolutionError(
+            f"its build requirement {line!r} names an address",
+            hint="give a version from an index in the spec's `build: {requires: […]}`",
+        )
+
+
+def _resolve(requires: list[str], question: Question, target: PythonTarget) -> tuple[Wheel, ...]:
+    for line in requires:
+        _check_requirement(line)
+    if not requires:
         return ()
     return resolve_python(
         requires, target=target, index=question.index, constraints=question.constraints

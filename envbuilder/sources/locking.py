@@ -14,10 +14,10 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from envbuilder.errors import BuildError, ResolutionError
+from envbuilder.git_address import Address
 from envbuilder.layers.store import Store
 from envbuilder.lock import GitSource, Lock
 from envbuilder.progress import Progress
-from envbuilder.resolve.address import Address
 from envbuilder.resolve.git import Revision, resolve_git
 from envbuilder.resolve.mirror import Mirror
 from envbuilder.resolve.python import PythonTarget

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from envbuilder.errors import ResolutionError
+from envbuilder.git_address import Address
 from envbuilder.layers.temporary import translated
-from envbuilder.resolve.address import Address
 from envbuilder.resolve.mirror import Mirror
 from envbuilder.resolve.repository import Repository
 
@@ -49,23 +49,25 @@ class Commit:
         Raises ResolutionError for a tree that no honest git makes: paths that climb out, that hide
         ``.git``, that come twice, or that lie below a link.
         """
-        listed = self.repository.run("ls-tree", "-r", "-z", "--full-tree", self.commit)
-        found = []
-        for line in listed.decode(errors="surrogateescape").split("\0")[:-1]:
-            head, _, path = line.partition("\t")
-            mode, _, name = head.split(" ")
-            found.append(Entry(mode=mode, name=name, path=path))
-        entries = tuple(sorted(found, key=lambda entry: entry.path))
+        entries = tuple(sorted(self._listed(), key=lambda entry: entry.path))
         self._check(entries)
         return entries
 
     def read(self, path: str) -> bytes | None:
         """Read a file of the commit; None where there is no plain file of that name."""
-        for entry in self.entries():
+        for entry in self._listed(path):
             if entry.path == path and entry.mode not in {_LINK, _SUBMODULE}:
                 with self.repository.blobs([entry.name]) as contents:
                     return next(contents)
         return None
+
+    def _listed(self, *paths: str) -> Iterator[Entry]:
+        asked = ("ls-tree", "-r", "-z", "--full-tree", self.commit, "--", *paths)
+        listed = self.repository.run(*asked)
+        for line in listed.decode(errors="surrogateescape").split("\0")[:-1]:
+            head, _, path = line.partition("\t")
+            mode, _, name = head.split(" ")
+            yield Entry(mode=mode, name=name, path=path)
 
     def _check(self, entries: tuple[Entry, ...]) -> None:
         solid = {entry.path for entry in entries}

@@ -28,7 +28,7 @@ from envbuilder.runtime import Mount
 _MERGED = ("bin", "lib", "lib64", "sbin")
 _MACHINES = {"x86_64": "linux/amd64", "aarch64": "linux/arm64"}
 _ABOUT = (
-    "import json, os, sys; print(json.dumps([sys.base_prefix, "
+    "import json, os, sys; print(json.dumps([os.path.realpath(sys.base_prefix), "
     "os.path.realpath(getattr(sys, '_base_executable', sys.executable)), "
     "'%d.%d' % sys.version_info[:2]]))"
 )

@@ -85,7 +85,7 @@ def lock(server: GitHttp, store: Store, pin: GitPackage) -> tuple[float, int]:
     sources = lock_sources(spec, target=target, bench=bench)
     with tempfile.TemporaryDirectory() as folder:
         lines = list(stand_ins(spec, sources, Path(folder)))
-        resolve_python(lines, target=target, index=spec.index)
+        resolve_python(lines, target=target, index=spec.index, apart={"scmy"})
     return time.monotonic() - started, server.sent
 
 

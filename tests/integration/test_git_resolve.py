@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from envbuilder.errors import NetworkError, ResolutionError
+from envbuilder.git_address import Address
 from envbuilder.layers.store import Store
 from envbuilder.lock import GitSource
 from envbuilder.progress import Silent
-from envbuilder.resolve.address import Address
 from envbuilder.resolve.git import Revision, resolve_git
 from envbuilder.resolve.mirror import Mirror
 from envbuilder.spec import GitPackage

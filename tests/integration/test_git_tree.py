@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from envbuilder.errors import BuildError, EnvbuilderError, ResolutionError
+from envbuilder.git_address import Address
 from envbuilder.layers.store import Store
 from envbuilder.progress import Silent
-from envbuilder.resolve.address import Address
 from envbuilder.resolve.mirror import Mirror
 from envbuilder.sources.tree import Commit, export
 from tests.servers.git import git_http

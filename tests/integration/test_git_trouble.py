@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from envbuilder.git_address import Address
 from envbuilder.layers.store import Store
 from envbuilder.progress import Silent
-from envbuilder.resolve.address import Address
 from envbuilder.resolve.mirror import Mirror
 from tests.servers.git import GitHttp, git_http
 from tests.servers.git_repositories import Origin

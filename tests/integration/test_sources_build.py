@@ -230,6 +230,31 @@ def test_a_repository_without_a_project_and_a_wrong_subdirectory(tmp_path, bench
         lock_of("oldy", origin, bench, subdirectory="nowhere")
 
 
+@pytest.mark.parametrize("line", ["iniconfig @ https://example.org/x.whl", "not a requirement!"])
+def test_a_build_requirement_that_no_index_can_be_asked_for(tmp_path, bench, line):
+    backend = f"def get_requires_for_build_wheel(_): return [{line!r}]"
+    pyproject = '[build-system]\nrequires = []\nbuild-backend = "b"\nbackend-path = ["."]\n'
+    origin = origin_of(tmp_path, {"b.py": backend, "pyproject.toml": pyproject})
+    with pytest.raises(ResolutionError, match="its build requirement"):
+        lock_of("oldy", origin, bench)
+
+
+def test_a_source_that_needs_an_address_is_refused(tmp_path, bench):
+    wheel = Path(__file__).parent / "nothing.whl"
+    files = dict(git_projects.FLIT)
+    files["pyproject.toml"] = files["pyproject.toml"].replace(
+        "packaging>=24", f"packaging @ {wheel.as_uri()}"
+    )
+    lock = lock_of("flitty", origin_of(tmp_path, files), bench)
+    with pytest.raises(ResolutionError):
+        resolve_python(
+            stand_ins(lock.spec, lock.sources, tmp_path),
+            apart={"flitty"},
+            target=python_target(lock.spec, BASE),
+            index=lock.spec.index,
+        )
+
+
 def test_a_subdirectory_is_built(tmp_path, bench, workshop):
     files = {f"python/{name}": content for name, content in git_projects.FLIT.items()}
     lock = lock_of("flitty", origin_of(tmp_path, files), bench, subdirectory="python")
@@ -273,6 +298,7 @@ def test_the_resolver_sees_a_sources_own_requirements(tmp_path, bench):
     lines = list(stand_ins(lock.spec, lock.sources, tmp_path))
     wheels = resolve_python(
         lines,
+        apart={"flitty"},
         target=python_target(lock.spec, BASE),
         index=lock.spec.index,
     )

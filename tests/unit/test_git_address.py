@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from envbuilder.errors import SpecError
-from envbuilder.resolve.address import Address
+from envbuilder.git_address import Address
 
 COMMIT = "a" * 40
 

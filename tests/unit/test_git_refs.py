@@ -1,7 +1,7 @@
 import pytest
 
 from envbuilder.errors import BuildError, NetworkError, ResolutionError
-from envbuilder.resolve.address import Address
+from envbuilder.git_address import Address
 from envbuilder.resolve.git_errors import explain
 from envbuilder.resolve.mirror import Refs
 

@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parents[2] / "envbuilder"
 
 ROOMS = [  # each line may import from all lines above it, and from itself
     {"errors", "shipped"},
-    {"reference", "progress", "document"},
+    {"git_address", "reference", "progress", "document"},
     {"image", "spec", "quoting"},
     {"spec_file", "lock"},
     {"lock_file", "ledger"},

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from envbuilder.errors import SpecError
+from .errors import SpecError
 
 PROTOCOLS = ("https", "ssh", "http", "git", "file")
 _URL = re.compile(r"(?:git\+)?(?P<protocol>[a-z][a-z0-9+.-]*)://(?P<rest>.+)", re.IGNORECASE)
