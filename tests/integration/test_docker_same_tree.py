@@ -1,0 +1,92 @@
+"""Both engines give one tree, and a bump costs both one layer (`make engine`; real indexes)."""
+
+import hashlib
+import json
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from envbuilder.docker_engine import build_with_docker
+from envbuilder.image import Image
+from envbuilder.layers.store import Store
+from envbuilder.layers.untar import untar
+from envbuilder.pipeline import Options, lock_environment, make_image
+from envbuilder.progress import Silent
+from tests.integration.docker_light import Recording
+
+pytestmark = [pytest.mark.integration, pytest.mark.docker, pytest.mark.slow]
+
+SPEC = """\
+version: 1
+name: same
+python: "3.13"
+base: {debian: trixie}
+system: {packages: [python3]}
+packages:
+  six: "==1.16.0"
+  rich: "==14.0.0"        # an executable with dependencies
+  numpy: "==2.2.0"        # compiled, with scripts
+  uvicorn: "==0.34.0"
+  jsonschema: "==4.23.0"  # a deep tree of small wheels
+env: {GREETING: 'say "hi" to $USER'}
+"""
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return Store(tmp_path_factory.mktemp("store"))
+
+
+@pytest.fixture(scope="module")
+def spec(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("lockfiles") / "same.yaml"
+    path.write_text(SPEC)
+    return path
+
+
+def test_same_tree_and_a_bump_is_one_stage_and_one_layer(store, spec):
+    lock = lock_environment(spec, store=store, progress=Silent())
+    embedded = make_image(lock, store=store, progress=Silent(), options=Options())
+    docker = build_with_docker(lock, store=store, progress=Silent())
+    assert tree(store, docker) == tree(store, embedded)
+    # BuildKit adds the first of these for Windows images; settings are the same otherwise.
+    settings = {key: value for key, value in docker.settings.items() if key != "ArgsEscaped"}
+    assert comparable(settings) == comparable(embedded.settings)
+
+    spec.write_text(SPEC.replace("1.16.0", "1.17.0"))
+    bumped_lock = lock_environment(spec, store=store, progress=Silent())
+    watched = Recording()
+    bumped = build_with_docker(bumped_lock, store=store, progress=watched)
+    assert [title.split("]")[0] for title in watched.runs] == ["[package-six 1/1"]
+    before = {layer.digest for layer in docker.layers}
+    changed = [layer.title for layer in bumped.layers if layer.digest not in before]
+    assert changed == ["six 1.17.0", "lock"]
+
+
+def tree(store: Store, image: Image) -> dict[str, tuple[object, ...]]:
+    """Give every path of an image: type, mode, owner, link, time, content. No layer may hide."""
+    found: dict[str, tuple[object, ...]] = {}
+    for layer in image.layers:
+        with untar(store.path(layer.digest), layer.media_type, layer.diff_id) as tar:
+            for entry in tar.entries():
+                info = entry.info
+                content = hashlib.sha256(b"".join(tar.content())).hexdigest()
+                path = info.name.rstrip("/").removeprefix("./")
+                assert not path.rpartition("/")[2].startswith(".wh.")
+                kind = "file" if info.type == tarfile.AREGTYPE else info.type
+                found[path] = (
+                    kind,
+                    info.mode,
+                    info.uid,
+                    info.gid,
+                    info.linkname,
+                    info.mtime,
+                    content,
+                )
+    return found
+
+
+def comparable(settings: dict[str, object]) -> str:
+    """Order the environment: engines write it as they like."""
+    return json.dumps({**settings, "Env": sorted(settings["Env"])}, sort_keys=True)
