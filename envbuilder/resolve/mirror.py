@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from envbuilder.layers.store import Store
     from envbuilder.progress import Progress
 
+_UNKNOWN = "not our ref"  # how a server says that it does not have what we ask for
 _ALL = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
 
 
@@ -111,8 +112,7 @@ class Mirror:
             raise self._cut_off("its history is")
         with self._fetching("history"):
             self._history.prepare(object_format=self.refs.object_format)
-            flags = ("--filter=tree:0", "--prune", "--force", "--no-tags")
-            self._fetch(self._history, *flags, "origin", *_ALL)
+            self._history.fetch("--filter=tree:0", "--prune", "--force", "origin", *_ALL)
         return self._history
 
     def content(self, commit: str) -> Repository:
@@ -148,20 +148,21 @@ class Mirror:
 
     def _fetch_commit(self, commit: str) -> None:
         try:
-            self._fetch(self._content, "--depth=1", "--no-tags", "origin", commit)
-        except ResolutionError:
-            # An old server gives commits only by branch or tag: take all of them, once.
-            shallow = (self._content.path / "shallow").exists()
-            flags = ("--unshallow",) if shallow else ()
-            self._fetch(self._content, "--no-tags", *flags, "origin", *_ALL)
+            self._content.fetch("--depth=1", "origin", commit)
+        except ResolutionError as error:
+            if _UNKNOWN not in error.message:
+                self._fetch_all()
             if not self._content.has(f"{commit}^{{commit}}"):
                 raise ResolutionError(
-                    f"{self.address} has no commit {commit}",
-                    hint="was the branch rewritten? `git ls-remote` shows what is there now",
-                ) from None
+                    f"{self.address} has no commit {commit} any more",
+                    hint="find a mirror that kept it, or lock another commit",
+                ) from error
 
-    def _fetch(self, repository: Repository, *arguments: str) -> None:
-        repository.run("fetch", "--quiet", "--no-write-fetch-head", *arguments, network=True)
+    def _fetch_all(self) -> None:
+        """Take every branch and tag whole: old servers give out no single commits."""
+        shallow = (self._content.path / "shallow").exists()
+        flags = ("--unshallow",) if shallow else ()
+        self._content.fetch(*flags, "origin", *_ALL)
 
     @contextmanager
     def _fetching(self, what: str) -> Iterator[None]:

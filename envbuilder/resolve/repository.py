@@ -38,6 +38,17 @@ _OPTIONS = {
     "http.lowSpeedLimit": "1",  # bytes per second; a dead connection ends after the time below
     "http.lowSpeedTime": "120",
 }
+_LOCAL = (  # what git tells its hooks of their own repository (git rev-parse --local-env-vars)
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_COMMON_DIR",
+    "GIT_GRAFT_FILE",
+    "GIT_INDEX_FILE",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_PREFIX",
+    "GIT_QUARANTINE_PATH",
+    "GIT_SHALLOW_FILE",
+    "GIT_WORK_TREE",
+)
 _SECRET = re.compile(r"(?<=://)[^/@\s]+@")
 
 
@@ -54,11 +65,16 @@ class Repository:
         The caller holds the mirror's lock: a ``*.lock`` file found here has no living owner.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        if not (self.path / "HEAD").exists():
-            self.run("init", "--quiet", "--bare", "--template=", f"--object-format={object_format}")
-            self.run("config", "remote.origin.url", self.address.text)
         for stale in [*self.path.rglob("*.lock"), *self.path.glob("objects/pack/tmp_*")]:
             stale.unlink(missing_ok=True)
+        # Again each time: it does no harm, and completes an init that was killed.
+        self.run("init", "--quiet", "--bare", "--template=", f"--object-format={object_format}")
+
+    def fetch(self, *arguments: str) -> None:
+        """Run ``git fetch OPTIONS origin REFSPECS``, with ``origin`` at our address."""
+        origin = ("-c", f"remote.origin.url={self.address}")
+        options = ("--quiet", "--no-tags", "--no-write-fetch-head")
+        self.run(*origin, "fetch", *options, *arguments, network=True)
 
     @property
     def exists(self) -> bool:
@@ -130,15 +146,13 @@ class Repository:
             yield content
 
     def _command(self, *arguments: str) -> list[str]:
-        options = [("-c", f"{key}={value}") for key, value in _OPTIONS.items()]
-        return ["git", *chain.from_iterable(options), *arguments]
+        forget = chain.from_iterable(("-u", name) for name in _LOCAL)
+        options = chain.from_iterable(("-c", f"{key}={value}") for key, value in _OPTIONS.items())
+        return ["env", *forget, "git", *options, *arguments]
 
     def _environment(self, *, network: bool) -> dict[str, str]:
-        """Point git at this repository alone, also where a git hook started us."""
         return {
             "GIT_DIR": str(self.path),
-            "GIT_OBJECT_DIRECTORY": str(self.path / "objects"),
-            "GIT_ALTERNATE_OBJECT_DIRECTORIES": "",
             "GIT_ALLOW_PROTOCOL": ":".join(PROTOCOLS) if network else "none",
             "GIT_TERMINAL_PROMPT": "0",
             "LC_ALL": "C",

@@ -318,3 +318,56 @@ def test_a_cold_pin_costs_no_more_than_one_commit_and_the_bare_history(origin, s
     server.sent = 0
     resolve(server.address("proj/.git"), store, branch="main")
     assert server.sent < 230_000
+
+
+@pytest.mark.parametrize("address", ["git+ssh://git@host.example{path}", "git@host.example:{path}"])
+def test_ssh_goes_by_the_users_own_ssh(origin, store, tmp_path, monkeypatch, address):
+    wanted = origin.commit({"a.txt": "1"})
+    ssh = tmp_path / "ssh"
+    ssh.write_text(
+        f'#!/bin/sh\necho "$@" >>{tmp_path}/calls\nfor last; do :; done\nsh -c "$last"\n'
+    )
+    ssh.chmod(0o755)
+    monkeypatch.setenv("GIT_SSH_COMMAND", str(ssh))
+    url = address.format(path=origin.path)
+    assert resolve(url, store, branch="main").commit == wanted
+    assert "git@host.example git-upload-pack" in (tmp_path / "calls").read_text()
+
+
+def test_a_git_hook_that_calls_us_does_not_lead_us_astray(origin, server, store, monkeypatch):
+    wanted = origin.commit({"a.txt": "1"})
+    for name in ("GIT_DIR", "GIT_OBJECT_DIRECTORY", "GIT_INDEX_FILE", "GIT_WORK_TREE"):
+        monkeypatch.setenv(name, "/nonexistent")
+    found = resolve(server.address("proj/.git"), store, branch="main", commit=wanted[:10])
+    assert found.commit == wanted
+
+
+def test_no_program_of_the_users_configuration_runs_but_helpers_and_ssh(
+    origin, server, store, tmp_path
+):
+    origin.commit({"a.txt": "1"})
+    trap = tmp_path / "trap"
+    trap.write_text(f"#!/bin/sh\ntouch {tmp_path}/sprung\n")
+    trap.chmod(0o755)
+    hooks = tmp_path / "hooks"
+    hooks.mkdir()
+    for name in ("reference-transaction", "post-checkout", "post-update"):
+        (hooks / name).symlink_to(trap)
+    _configure(tmp_path, "core.hooksPath", str(hooks))
+    _configure(tmp_path, "core.fsmonitor", str(trap))
+    _configure(tmp_path, "protocol.ext.allow", "always")
+    _configure(tmp_path, "url.ext::sh -c touch% /tmp/sprung.insteadOf", "https://evil.example/")
+    resolve(server.address("proj/.git"), store, branch="main")
+    with pytest.raises((NetworkError, ResolutionError), match="transport 'ext' not allowed"):
+        resolve("https://evil.example/x.git", store, branch="main")
+    assert not (tmp_path / "sprung").exists()
+
+
+@pytest.mark.parametrize("protocol_2", [True, False])
+def test_a_locked_commit_that_the_server_lost(origin, server, store, protocol_2):
+    origin.commit({"a.txt": "1"})
+    server.protocol_2 = protocol_2
+    gone = "0123456789" * 4
+    mirror = mirror_of(server.address("proj/.git"), store)
+    with pytest.raises(ResolutionError, match=f"has no commit {gone} any more"):
+        mirror.content(gone)
