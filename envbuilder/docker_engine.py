@@ -19,7 +19,7 @@ from .layout import export, load
 from .lock import ImageBase, Lock
 from .progress import Progress
 from .reference import Digest
-from .render import index_layers, render, write
+from .render import index_layers, render, system_packages, write
 
 _UV = "opt/uv/bin"
 """Where the rendered Dockerfile takes uv from, in its stage ``tools``."""
@@ -78,8 +78,7 @@ def lay_system(
 
 
 def _needs_run(lock: Lock) -> bool:
-    packages = isinstance(lock.base, ImageBase) and lock.spec.system.packages
-    return bool(packages or lock.spec.steps.before_python)
+    return bool(system_packages(lock) or lock.spec.steps.before_python)
 
 
 def _build(
@@ -169,8 +168,8 @@ def _titles(lock: Lock, count: int) -> list[tuple[str, tuple[str, ...]]]:
     base = len(lock.base.layers) if isinstance(lock.base, ImageBase) else 1
     steps = lock.spec.steps
     titles: list[tuple[str, tuple[str, ...]]] = [("base", ())] * base
-    if isinstance(lock.base, ImageBase) and lock.spec.system.packages:
-        titles.append(("system packages", lock.spec.system.packages))
+    if packages := system_packages(lock):
+        titles.append(("system packages", packages))
     titles += [
         (f"step {number} before Python", ()) for number, _ in enumerate(steps.before_python, 1)
     ]

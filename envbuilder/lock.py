@@ -56,12 +56,22 @@ class DebianBase:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageBase:
-    """An image in a registry: by manifest digest, with its config digest and layers."""
+    """An image in a registry: by manifest digest, with its config digest and layers.
+
+    ``packages`` are those that the spec adds, with all that these need, as its package
+    ``manager`` takes them (``NAME=VERSION`` for apt); None until it was asked.
+    """
 
     reference: str
     digest: Digest
     config: Digest
     layers: tuple[Layer, ...]
+    manager: str = "apt"
+    packages: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.manager not in {"apt", "dnf"}:
+            raise ValueError(f"{self.manager!r} is no package manager: expected apt or dnf")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,12 +22,14 @@ from .lock import ImageBase, Lock, Seal, spec_checksum
 from .lock_file import check_fresh, dump_lock, lock_checksum, lock_path, read_lock, write_lock
 from .plan import PREFIX
 from .progress import Progress
+from .resolve.resolve import EVERYTHING, SYSTEM
 from .resolve.wheels import supply
 from .reuse import Held
 from .runtime import Runtime
 from .smoke import Expected, Model, Report, SmokePlan, smoke
 from .sources.locking import lock_spec
 from .spec_file import load
+from .system_pins import pin_packages
 from .wheels import fetch_sources, with_wheels
 
 _DRIVER = Path("/proc/driver/nvidia/version")
@@ -78,6 +80,8 @@ def lock_environment(
     path = lock_path(spec_path)
     previous = read_lock(path) if path.exists() else None
     lock = lock_spec(spec, store=store, progress=progress, previous=previous, release=release)
+    kept = None if {SYSTEM, EVERYTHING} & set(release) else previous
+    lock = pin_packages(lock, store=store, progress=progress, previous=kept)
     if previous is not None and lock == previous.unsealed():
         return previous
     write_lock(path, lock)

@@ -41,7 +41,7 @@ TARGETS = ("system", "wheels", "runtime")
 OWN_SECRETS = ("env", "uv", "netrc", "ca")
 """What every step may mount: variables, uv's configuration, credentials by host, a CA bundle."""
 
-_CONTEXT = ("build", "requirements")
+_CLEARED = ("build", "requirements")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,10 +97,28 @@ def write(files: Mapping[str, str], folder: Path) -> None:
     """
     for name, text in files.items():
         write_text(folder / name, text)
-    for name in _CONTEXT:
+    for name in _CLEARED:
         for path in (folder / name).glob("*"):
             if f"{name}/{path.name}" not in files:
                 path.unlink()
+
+
+def render_question(lock: Lock) -> dict[str, str]:
+    """Render what asks an image base for exact packages: target ``pins`` (see ``pins.sh``)."""
+    values = {
+        "base": _base(lock),
+        "interpreter": interpreter(lock),
+        "packages": lock.spec.system.packages,
+    }
+    files = {f"build/{path.name}": path.read_text("utf-8") for path in _static()}
+    return {"Dockerfile": _template("Dockerfile.pins.j2", values)} | files
+
+
+def system_packages(lock: Lock) -> tuple[str, ...]:
+    """Say what is installed on an image base: as locked, or as the spec has it."""
+    if not isinstance(lock.base, ImageBase):
+        return ()
+    return lock.spec.system.packages if lock.base.packages is None else lock.base.packages
 
 
 def index_layers(lock: Lock) -> list[WheelLayer]:
@@ -119,7 +137,7 @@ def _values(lock: Lock, stages: list[_Stage], sources: list[_Source]) -> dict[st
         "epoch": MTIME,
         "prefix": PREFIX,
         "base": _base(lock),
-        "packages": spec.system.packages if isinstance(lock.base, ImageBase) else (),
+        "packages": system_packages(lock),
         "steps": spec.steps,
         "secrets": _secrets(lock),
         "ssh": spec.build.ssh,
@@ -135,7 +153,12 @@ def _base(lock: Lock) -> dict[str, Any]:
     base = lock.base
     if isinstance(base, ImageBase):
         pinned = ImageRef.parse(base.reference).at(base.digest)
-        return {"kind": "image", "pinned": pinned, "manager": "apt", "reference": base.reference}
+        return {
+            "kind": "image",
+            "pinned": pinned,
+            "manager": base.manager,
+            "reference": base.reference,
+        }
     return {
         "kind": "debian",
         "suite": base.suite,
@@ -262,7 +285,7 @@ def _template(name: str, values: Mapping[str, Any]) -> str:
         keep_trailing_newline=True,
     )
     environment.filters |= {"exec_form": exec_form, "script": script, "document": document}
-    return re.sub(r"\n{4,}", "\n\n\n", environment.get_template(name).render(values))
+    return environment.get_template(name).render(values)
 
 
 def _static() -> list[Path]:

@@ -19,6 +19,8 @@ from .builder import Builder
 from .secrets import Secrets, csv_row
 from .status import Watch
 
+_PLAIN_FILES = ("wheels", "pins")
+"""Targets that are no image."""
 _GRACE = 20  # seconds that buildx gets to take its build back
 
 
@@ -55,7 +57,7 @@ class Build:
 def build(
     wanted: Build, target: Path, *, builder: Builder, secrets: Secrets, progress: Progress
 ) -> None:
-    """Build into the new folder ``target``: an OCI layout, or plain files for ``wheels``.
+    """Build into the new folder ``target``: an OCI layout, or the files of ``wheels`` or ``pins``.
 
     The folder appears whole or not at all. Raises BuildError with the failing step, its last
     lines and the Dockerfile's line, ResolutionError where the base is gone, and NetworkError.
@@ -84,7 +86,7 @@ def _run(
 
 
 def _output(wanted: Build, made: Path) -> str:
-    if wanted.target == "wheels":
+    if wanted.target in _PLAIN_FILES:
         return csv_row("type=local", f"dest={made}")
     # rewrite-timestamp does not go together with push, load or unpack: an OCI layout it is.
     options = ("tar=false", "rewrite-timestamp=true", "oci-mediatypes=true")

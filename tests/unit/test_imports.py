@@ -23,7 +23,7 @@ ROOMS = [  # each line may import from all lines above it, and from itself
     {"assemble", "render", "buildkit", "verify", "doctor"},
     {"diff"},
     {"foundation"},
-    {"docker_engine", "wheels"},
+    {"docker_engine", "system_pins", "wheels"},
     {"pipeline"},
     {"publish"},
     {"bump", "bisect"},

@@ -1,0 +1,58 @@
+"""Exact versions for the packages that a spec adds to an image from a registry.
+
+Only the image's own package manager knows them, so BuildKit runs it, without installing anything.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from .buildkit import Build, build, find_builder, gather
+from .errors import BuildError, ResolutionError
+from .layers.store import Store
+from .lock import ImageBase, Lock
+from .progress import Progress
+from .render import render_question, write
+
+
+def pin_packages(
+    lock: Lock,
+    *,
+    store: Store,
+    progress: Progress,
+    previous: Lock | None = None,
+    builder: str | None = None,
+) -> Lock:
+    """Give ``lock`` with the exact packages of its image base; as it is where it needs none.
+
+    What ``previous`` pinned for the same base and the same packages stays. Raises ResolutionError
+    with what the package manager said, MissingToolError where nothing can run it.
+    """
+    if not isinstance(lock.base, ImageBase) or not lock.spec.system.packages:
+        return lock
+    if previous is not None and _still_holds(lock, lock.base, previous):
+        return replace(lock, base=previous.base)
+    chosen = find_builder(builder)
+    with store.scratch() as work, gather(lock.spec) as secrets:
+        write(render_question(lock), work / "context")
+        wanted = Build(folder=work / "context", target="pins", platform=lock.spec.platform)
+        try:
+            build(wanted, work / "pins", builder=chosen, secrets=secrets, progress=progress)
+        except BuildError as error:
+            raise ResolutionError(
+                f"{lock.base.reference} cannot install the system packages: {error.message}",
+                hint="check `system: packages:`",
+            ) from error
+        manager = (work / "pins" / "manager").read_text("utf-8").strip()
+        packages = (work / "pins" / "packages").read_text("utf-8").split()
+    return replace(lock, base=replace(lock.base, manager=manager, packages=tuple(packages)))
+
+
+def _still_holds(lock: Lock, base: ImageBase, previous: Lock) -> bool:
+    return (
+        isinstance(previous.base, ImageBase)
+        and previous.base.packages is not None
+        and previous.base.digest == base.digest
+        and previous.spec.system == lock.spec.system
+        and previous.spec.python == lock.spec.python
+    )
