@@ -98,14 +98,14 @@ def _build(
             folder=folder,
             target=target,
             platform=lock.spec.platform,
-            contexts=_contexts(lock, work, store=store, offline=offline, progress=progress),
+            contexts=made_here(lock, work, store=store, offline=offline, progress=progress),
         )
         made = work / "image"
         build(wanted, made, builder=chosen, secrets=secrets, progress=progress)
         return _adopt(lock, made, store)
 
 
-def _contexts(
+def made_here(
     lock: Lock, work: Path, *, store: Store, offline: bool, progress: Progress
 ) -> dict[str, str]:
     """Hand over what a Debian base needs no registry for: the base itself, and uv."""
