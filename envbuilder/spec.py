@@ -184,7 +184,7 @@ class Spec(_Frozen):
     def sources(self) -> dict[str, GitPackage]:
         """The git packages by canonical name."""
         return {
-            canonicalize_name(key): pin
+            canonicalize_name(Requirement(key).name): pin
             for key, pin in sorted(self.packages.items())
             if isinstance(pin, GitPackage)
         }

@@ -131,7 +131,7 @@ def _build(lock: Lock, source: GitSource, workshop: Workshop, bench: Bench) -> B
             answer = run_hook(
                 workshop, hook, requires=source.requires, output=output, log=log, bench=bench
             )
-            return _take(source, output, str(answer["made"]), workshop, bench)
+            return _take(source, output, str(answer.get("made")), workshop, bench)
         except BuildError as error:
             raise BuildError(f"{source.name}: {error.message}", hint=error.hint) from error
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from packaging.metadata import RawMetadata, parse_email
 from packaging.requirements import InvalidRequirement, Requirement
+from packaging.version import InvalidVersion, Version
 
 from envbuilder.errors import BuildError, ResolutionError
 from envbuilder.image import canonical_json
@@ -100,7 +101,7 @@ def _examine(question: Question, bench: Bench) -> Examined:
         raise BuildError(f"its build asks for other requirements each time: {', '.join(asked)}")
     return Examined(
         name=metadata["name"],
-        version=metadata["version"],
+        version=str(Version(metadata["version"])),
         requires_dist=tuple(metadata.get("requires_dist", ())),
         requires=_resolve(requires, question, question.target),
     )
@@ -127,7 +128,7 @@ def _ask(
         log = bench.store.root / "logs" / f"{checkout.commit.commit}-metadata.log"
         answer = run_hook(workshop, hook, requires=wheels, output=output, log=log, bench=bench)
         metadata = _metadata(output, str(answer["made"])) if "made" in answer else None
-    return [str(each) for each in answer["requires"]], metadata
+    return [str(each) for each in answer.get("requires", ())], metadata
 
 
 def _check_requirement(line: str) -> None:
@@ -167,6 +168,12 @@ def _parse(content: bytes | None, made: str) -> RawMetadata:
     raw: RawMetadata = {} if content is None else parse_email(content)[0]
     if not raw.get("name") or not raw.get("version"):
         raise BuildError(f"its build made {made!r} without a name or a version")
+    try:
+        Version(raw["version"])
+        for line in raw.get("requires_dist", ()):
+            Requirement(line)
+    except (InvalidVersion, InvalidRequirement) as error:
+        raise BuildError(f"its build made {made!r} with invalid metadata: {error}") from error
     return raw
 
 

@@ -72,11 +72,10 @@ def run_hook(
         ) from error
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_bytes(done.stdout + done.stderr)
-    result = read_output(output, "result.json")
+    result = _result(read_output(output, "result.json"))
     if done.exit_code or result is None:
         raise _failed(log, done.exit_code, timed_out=done.timed_out)
-    found: Mapping[str, Any] = json.loads(result)
-    return found
+    return result
 
 
 def is_plain_file(output: Path, name: str) -> bool:
@@ -95,6 +94,16 @@ def is_plain_file(output: Path, name: str) -> bool:
 def read_output(output: Path, name: str) -> bytes | None:
     """Read a plain file that a build left; None where there is none."""
     return (output / name).read_bytes() if is_plain_file(output, name) else None
+
+
+def _result(content: bytes | None) -> dict[str, Any] | None:
+    """Read what the hook answered; a hostile build may have written anything there."""
+    try:
+        found = json.loads(content or b"null")
+    except (ValueError, RecursionError):
+        return None
+    sound = isinstance(found, dict) and isinstance(found.get("requires", []), list)
+    return found if sound else None
 
 
 def _command(workshop: Workshop, hook: Hook, output: Path, *, present: list[str]) -> Command:

@@ -167,8 +167,8 @@ def _is_plain(path: str) -> bool:
 
 def _settle(folder: Path, time: int) -> None:
     """Give every file and folder the commit's time, and every folder the mode 0755."""
-    for place, _, names in os.walk(folder, topdown=False):
-        for name in names:
-            os.utime(Path(place, name), (time, time), follow_symlinks=False)
+    for place, folders, files in os.walk(folder):
         Path(place).chmod(0o755)
-        os.utime(place, (time, time))
+        for name in (*folders, *files):
+            os.utime(Path(place, name), (time, time), follow_symlinks=False)
+    os.utime(folder, (time, time))

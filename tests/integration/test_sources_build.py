@@ -385,6 +385,32 @@ def prepare_metadata_for_build_wheel(output, *_):
         build_sources(lock, workshop=workshop, bench=bench)
 
 
+@pytest.mark.parametrize("answer", ["[]", "{", "{}", '{"made": 3}', '{"requires": 4}'])
+def test_a_build_that_forges_its_answer(tmp_path, bench, answer):
+    backend = f"""\
+import os
+def prepare_metadata_for_build_wheel(output, *_):
+    open(output + "/result.json", "w").write({answer!r})
+    os._exit(0)
+"""
+    pyproject = '[build-system]\nrequires = []\nbuild-backend = "evil"\nbackend-path = ["."]\n'
+    origin = origin_of(tmp_path, {"evil.py": backend, "pyproject.toml": pyproject})
+    with pytest.raises(BuildError):
+        lock_of("evil", origin, bench)
+
+
+def test_extras_of_a_source_are_resolved(tmp_path, bench):
+    origin = origin_of(tmp_path, git_projects.HATCH)
+    lock = lock_of("hatchy[extra]", origin, bench)
+    wheels = resolve_python(
+        stand_ins(lock.spec, lock.sources, tmp_path),
+        apart={"hatchy"},
+        target=python_target(lock.spec, BASE),
+        index=lock.spec.index,
+    )
+    assert [wheel.name for wheel in wheels] == ["iniconfig"]
+
+
 def test_metadata_that_changes_with_the_builder_is_refused(tmp_path, bench, workshop):
     lock = lock_of("flitty", origin_of(tmp_path, git_projects.FLIT), bench)
     changed = dataclasses.replace(lock.sources[0], requires_dist=("iniconfig",))
