@@ -192,6 +192,14 @@ FAULTS: list[tuple[str, Plant, str, Status, str, str | None]] = [
         "tokenizer-splits-token",
     ),
     (
+        "the tokenizer and the model mean different ids",
+        _fact("tokens.image", token_id=262, model_token_id=263),
+        "tokens.image",
+        Status.FAIL,
+        "is 262 to the tokenizer, but the model inserts embeddings at 263",
+        "token-ids-differ",
+    ),
+    (
         "torchvision is missing",
         _stop("tokens.video", "error", "ImportError: requires the Torchvision library"),
         "tokens.video",

@@ -1,5 +1,6 @@
 """The probe itself, run as it runs in a container: with a bare Python, crashing on purpose."""
 
+import ast
 import base64
 import hashlib
 import json
@@ -206,3 +207,17 @@ def test_missing_and_extra_packages_are_both_named(prefix: Path) -> None:
     told = check.details["findings"]
     assert any("other 3 is locked but not installed" in text for text in told)
     assert any("good 1.0 is installed (by hand)" in text for text in told)
+
+
+# --- what the probe is made of --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", sorted(PROBE.rglob("*.py")), ids=lambda path: path.name)
+def test_the_probe_needs_python_3_9_and_nothing_else(path: Path) -> None:
+    """Importing a module of the probe takes the standard library alone, in the syntax of 3.9."""
+    tree = ast.parse(path.read_text(), feature_version=(3, 9))
+    for node in tree.body:
+        if isinstance(node, ast.Import):
+            assert {alias.name.split(".")[0] for alias in node.names} <= sys.stdlib_module_names
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            assert str(node.module).split(".")[0] in sys.stdlib_module_names

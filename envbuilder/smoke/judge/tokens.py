@@ -103,6 +103,16 @@ def _vocabulary(job: jobs.Job) -> Iterator[Finding]:
             actual=facts["processor"],
             facts=facts,
         )
+    wanted, found = facts.get("model_token_id"), facts.get("token_id")
+    if None not in (wanted, found) and wanted != found:
+        yield Finding(
+            kind="token-id-differs",
+            text=f"{facts['token']} is {found} to the tokenizer, but the model inserts embeddings "
+            f"at {wanted}: they would never meet, and no error would tell",
+            expected=str(wanted),
+            actual=str(found),
+            facts=facts,
+        )
     pieces = facts.get("token_splits_into", 1)
     if pieces != 1:
         yield Finding(

@@ -37,12 +37,12 @@ HASHED = 0b01
 
 def run(request: Facts, emit: Emitter) -> None:
     """Emit one item per leftover: tool, path, bytes; then bytecode of another source."""
-    places = set()
+    places: set[str] = set()
     for tool, path in _candidates(request["environ"]):
-        real = os.path.realpath(path)
-        size = _size(real)
-        if size and real not in places:
-            places.add(real)
+        found = {os.path.realpath(match) for match in glob.glob(path)} - places
+        size = sum(_size(match) for match in found)
+        places |= found
+        if size:
             emit(item={"tool": tool, "path": path, "bytes": size})
     emit(doing="comparing bytecode with its source")
     checked, stale = _stale_bytecode(prefix_of(request))
@@ -60,8 +60,7 @@ def _candidates(environ: dict[str, str]) -> Iterator[tuple[str, str]]:
             yield tool, environ[variable]
     for tool, patterns in IN_SYSTEM.items():
         for pattern in patterns:
-            for path in sorted(glob.glob(pattern)):
-                yield tool, path
+            yield tool, pattern
 
 
 def _size(path: str) -> int:

@@ -52,8 +52,17 @@ def facts_of(subject: Subject, modality: str) -> Facts:
         "tokenizer": type(tokenizer).__name__,
         "degraded": not hasattr(processor, "tokenizer"),
         "token": token,
+        "token_id": subject.family.token_id(modality, processor),
+        "model_token_id": model_token_id(subject, modality),
         "token_splits_into": len(tokenizer(token, add_special_tokens=False)["input_ids"]),
     }
+
+
+def model_token_id(subject: Subject, modality: str) -> int | None:
+    """Return the id at which the model itself inserts embeddings of ``modality``."""
+    config = subject.family.load_config(subject.directory)
+    names = (f"{modality}_token_id", f"{modality}_token_index")
+    return next((getattr(config, name) for name in names if hasattr(config, name)), None)
 
 
 def count(subject: Subject, sample: Sample) -> Facts:

@@ -128,7 +128,8 @@ class Family:
 
     def token_id(self, modality: str, processor: Any) -> int:
         """Return the id that stands for one embedding of ``modality``."""
-        return int(processor.tokenizer.convert_tokens_to_ids(self.modalities[modality].token))
+        tokenizer = getattr(processor, "tokenizer", processor)
+        return int(tokenizer.convert_tokens_to_ids(self.modalities[modality].token))
 
     def prompt(self, modalities: Sequence[str]) -> str:
         """Return a prompt with one item of each of ``modalities``, in order."""
