@@ -1,8 +1,8 @@
 """One run of mmdebstrap: a local repository in, the tar of a root file system out.
 
-As root, in a mount and process namespace of its own where the kernel allows that: whatever ends
-the builder, kill -9 included, ends everything below it and takes the mounts along. As another
-user, in a user namespace (mmdebstrap's ``unshare`` mode: newuidmap and subordinate ids).
+Root gets a mount and process namespace for it where the kernel allows that, another user a user
+namespace (mmdebstrap's ``unshare`` mode: newuidmap and subordinate ids). Whatever ends the builder,
+kill -9 included, ends everything below it and takes the mounts along.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import tarfile
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -30,8 +31,10 @@ from .tar import MTIME
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _NAMESPACE = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
+_END_TOGETHER = 'trap "kill -KILL 0" TERM; "$@" & wait $!'
 _GRACE = 10  # seconds
 _BLINK = 0.2  # seconds
+_TRIES = 10
 
 Result = TypeVar("Result")
 
@@ -80,12 +83,27 @@ def bootstrap(
 
 
 def remove_leftovers(work: Path) -> None:
-    """Remove ``work`` and what a killed run left in it, files of subordinate ids included."""
-    if work.exists() and os.geteuid() != 0:
-        command = ["mmdebstrap", "--unshare-helper", "rm", "-rf", *map(str, work.iterdir())]
-        subprocess.run(command, stderr=subprocess.DEVNULL, check=False)  # rmtree says what is left
-    if work.exists():
-        shutil.rmtree(work)
+    """Remove ``work``, also where a killed run left files of the user's subordinate ids in it.
+
+    What was killed a moment ago may still finish a write, so there are several tries.
+    """
+    left = _TRIES
+    while work.exists():
+        left -= 1
+        try:
+            shutil.rmtree(work)
+        except OSError:
+            if not left:
+                raise
+            _empty_as_subordinate(work)
+            time.sleep(_BLINK)
+
+
+def _empty_as_subordinate(work: Path) -> None:
+    roots = [str(path) for path in work.iterdir() if path.stat().st_uid != os.geteuid()]
+    if roots and os.geteuid() != 0:
+        command = ["mmdebstrap", "--unshare-helper", "rm", "-rf", *roots]
+        subprocess.run(command, env={"PATH": _PATH}, capture_output=True, check=False)
 
 
 def _command(
@@ -120,13 +138,12 @@ def _command(
 
 
 def _supervisor() -> list[str]:
-    """Tie the run's life to ours: when this thread dies, the kernel ends the run."""
-    if os.geteuid() != 0:
-        return ["setpriv", "--pdeathsig", "TERM"]
-    probe = subprocess.run([*_NAMESPACE, "true"], capture_output=True, check=False)
-    if probe.returncode:  # root in a container without CAP_SYS_ADMIN
-        return ["setpriv", "--pdeathsig", "TERM"]
-    return ["setpriv", "--pdeathsig", "KILL", *_NAMESPACE]
+    """Tie the run's life to ours: when the thread that starts it dies, the kernel ends the run."""
+    probe = [*_NAMESPACE, "true"]
+    if os.geteuid() == 0 and not subprocess.run(probe, capture_output=True, check=False).returncode:
+        return ["setpriv", "--pdeathsig", "KILL", *_NAMESPACE]
+    # Another user, or root in a container that may not mount: the process group ends instead.
+    return ["setpriv", "--pdeathsig", "TERM", "sh", "-c", _END_TOGETHER, "sh"]
 
 
 @contextmanager
@@ -184,6 +201,8 @@ def _failure(log: deque[str]) -> BuildError:
     hint = "the lines above are the end of mmdebstrap's log"
     if os.geteuid() != 0 and ("subuid" in said or "newuidmap" in said):
         hint = "without root it needs `apt-get install uidmap`, and your user in /etc/subuid"
+    elif "No space left on device" in said:
+        hint = "free some space, or set TMPDIR to a folder on another disk"
     elif "Permission denied" in said:
         hint = "set TMPDIR to a folder that other users may enter"
     return BuildError(f"mmdebstrap failed:\n{said}", hint=hint)

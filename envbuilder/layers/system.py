@@ -151,10 +151,10 @@ def _work(store: Store) -> Iterator[Path]:
     """
     name = hashlib.sha256(os.fsencode(store.root.resolve())).hexdigest()[:12]
     work = Path(os.environ.get("TMPDIR") or "/var/tmp") / f"envbuilder-{name}"  # noqa: S108
-    remove_leftovers(work)
     with translated(work):
+        remove_leftovers(work)
         work.mkdir(mode=0o755)
-        work.chmod(0o755)
+        work.chmod(0o755)  # whatever the umask
     try:
         yield work
     finally:

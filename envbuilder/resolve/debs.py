@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from envbuilder.errors import EnvbuilderError, NetworkError, ResolutionError
+from envbuilder.errors import BuildError, EnvbuilderError, NetworkError, ResolutionError
 from envbuilder.layers.store import Store
 from envbuilder.lock import DebPackage
 from envbuilder.progress import Progress, Step
@@ -27,7 +27,8 @@ def fetch_debs(
     """Put those ``debs`` into the store that it lacks, from the first archive that has each.
 
     Raises ResolutionError that names a file which no archive has (any more) or whose content
-    does not match its hash, NetworkError where an archive cannot be reached.
+    does not match its hash, NetworkError where an archive cannot be reached, BuildError where
+    the disk is full.
     """
     missing = sorted(set(_absent(debs, store)), key=lambda deb: (deb.size, deb))
     if not missing:
@@ -91,6 +92,11 @@ def _failure(lost: list[DebPackage], said: str) -> EnvbuilderError:
         return ResolutionError(
             f"a mirror's content is not what the lock says for {named}{more}:\n{said}",
             hint="do not trust that mirror; lock again only if you know why the file changed",
+        )
+    if "No space left on device" in said:
+        return BuildError(
+            f"the disk is full: cannot download {named}{more}",
+            hint="free some space, run `envbuilder cache prune`, or set ENVBUILDER_CACHE elsewhere",
         )
     if re.search("404 +Not Found|File not found", said) and not unreachable(said):
         return ResolutionError(

@@ -136,18 +136,28 @@ def wait_for(condition, seconds=60):
         time.sleep(0.1)
 
 
-def test_another_user_elsewhere_makes_the_same_layer_without_root(layer, elsewhere):
-    """Without privileges, in another time zone, with another umask, below another path."""
+@pytest.fixture
+def rootless(elsewhere):
+    """Give the store to a user without privileges, and the shell code that makes one known."""
     home = elsewhere.root.parent
     for path in (home, *home.rglob("*")):
         os.chown(path, USER, USER)
     (home / "passwd").write_text(f"builder:x:{USER}:{USER}::{home}:/bin/sh\n")
     (home / "subid").write_text("builder:700000:65536\n")
-    mounts = "".join(
+    return "".join(
         f"mount --bind {home / own} /etc/{name};"
         for own, name in (("passwd", "passwd"), ("subid", "subuid"), ("subid", "subgid"))
     )
-    with builder(elsewhere, user=USER, before=mounts) as process:
+
+
+def test_another_user_elsewhere_makes_the_same_layer_without_root(layer, elsewhere, rootless):
+    """In another time zone, with another umask, below another path, after a kill -9."""
+    with builder(elsewhere, user=USER, before=rootless) as process:
+        wait_for(lambda: list(elsewhere.root.parent.glob("envbuilder-*/mmdebstrap.*/usr")))
+        process.kill()
+        process.communicate()
+    wait_for(lambda: str(elsewhere.root.parent) not in processes())
+    with builder(elsewhere, user=USER, before=rootless) as process:
         out, err = process.communicate()
     assert process.returncode == 0, err
     assert json.loads(out) == [str(layer.digest), str(layer.diff_id), layer.size]
