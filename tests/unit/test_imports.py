@@ -26,7 +26,8 @@ ROOMS = [  # each line may import from all lines above it, and from itself
     {"docker_engine", "system_pins", "wheels"},
     {"pipeline"},
     {"publish"},
-    {"bump", "bisect"},
+    {"bump"},
+    {"bisect"},
     {"cli"},
     {"__main__"},
 ]
