@@ -21,8 +21,8 @@ _HELPER = Path("/usr/lib/apt/apt-helper")
 _NOISE = ("Some index files failed to download", "Download Failed")
 _ENVIRONMENT = {"LC_ALL": "C", "LANGUAGE": "C", "DEBIAN_FRONTEND": "noninteractive"}
 
-# The host's hooks must not run for us, and nothing may weaken what a signature proves. A listed
-# package is never "manually kept": Essential is what the archive says, without apt itself.
+# The host's hooks must not run for us, and nothing may weaken what a signature proves. apt counts
+# itself among the essential packages unless ForceEssential names another: an image needs no apt.
 _CONFIGURATION = """\
 Dir::State "{root}";
 Dir::State::lists "{root}/lists";
