@@ -1,0 +1,189 @@
+"""Bump, history, rollback, outdated and regenerate, through the command line, on real packages."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
+
+WEB = """\
+version: 1
+name: web
+python: "3.13"
+base: {debian: trixie}
+system: {packages: [python3]}
+packages:
+  WebOb: "==1.8.9"   # 1.8.7 imports cgi, which Python 3.13 no longer has
+  tqdm: '==4.66.5'
+index: {exclude_newer: 2025-07-01T00:00:00Z}
+"""
+
+
+@pytest.fixture(scope="module")
+def built(small, tmp_path_factory):
+    """Build the web environment, in the store that has the base already."""
+    checkout = small.copy(tmp_path_factory.mktemp("web"))
+    (checkout.folder / "lockfiles" / "web.yaml").write_text(WEB)
+    checkout.run("build", "web")
+    return checkout
+
+
+@pytest.fixture
+def web(built, tmp_path):
+    """Give a fresh copy of the built environment."""
+    checkout = built.copy(tmp_path)
+    for path in (built.folder / "lockfiles").glob("*web*"):
+        (tmp_path / "lockfiles" / path.name).write_bytes(path.read_bytes())
+    return checkout
+
+
+def files(checkout):
+    folder = checkout.folder / "lockfiles"
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_green_is_kept_in_one_package_layer(web):
+    done = web.json("bump", "web", "tqdm==4.67.1")
+    assert done["kept"]
+    assert [(each["name"], each["why"]) for each in done["changes"]] == [("tqdm", "asked")]
+    titles = [layer["title"] for layer in done["layers"]]
+    assert titles == ["tqdm 4.67.1", "environment web"]
+    text = (web.folder / "lockfiles" / "web.yaml").read_text()
+    assert text == WEB.replace("4.66.5", "4.67.1")
+    assert web.json("build", "web", "--locked", "--no-smoke")["image"] == done["image"]
+    history = web.json("history", "web")
+    assert [each["good"] for each in history] == [True, True]
+    assert history[1]["image"] == done["image"]
+
+
+def test_red_changes_no_byte_and_keeps_the_evidence(web):
+    before = files(web)
+    done = web.run("bump", "web", "WebOb==1.8.7", "-o", "json", code=8)
+    assert files(web) == before
+    plain = json.loads(done.stdout)
+    assert not plain["kept"]
+    assert [each["name"] for each in plain["changes"] if each["why"] == "asked"] == ["webob"]
+    report = json.loads((Path(plain["failed"]) / "report.json").read_text())
+    failed = [each["name"] for each in report["checks"] if each["status"] in {"fail", "error"}]
+    assert any("webob" in name.lower() for name in failed), failed
+
+
+def test_rollback_goes_back_and_the_image_is_the_same(web):
+    first = web.json("history", "web")[0]["image"]
+    before = files(web)
+    web.run("bump", "web", "tqdm==4.67.1")
+    web.run("rollback", "web")
+    after = files(web)
+    ledger = "web.ledger.jsonl"
+    assert {k: v for k, v in after.items() if k != ledger} == {
+        k: v for k, v in before.items() if k != ledger
+    }
+    assert after[ledger].startswith(before[ledger])
+    assert web.json("build", "web", "--locked", "--no-smoke")["image"] == first
+
+
+@pytest.mark.parametrize("delay", [0.5, 1.5, 3.0, 4.5])
+def test_killed_at_any_moment_all_is_old_or_all_is_new(web, delay):
+    old = files(web)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "envbuilder", "bump", "web", "tqdm==4.67.0"],
+        cwd=web.folder,
+        env={**os.environ, **web.env},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    time.sleep(delay)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    history = web.json("history", "web")  # whatever command comes next finishes what counts
+    spec = files(web)["web.yaml"]
+    if len(history) == 1:
+        assert {name: files(web)[name] for name in old} == old
+    else:
+        assert spec == old["web.yaml"].replace(b"4.66.5", b"4.67.0")
+    web.run("build", "web", "--locked", "--no-smoke")  # spec and lock belong together
+
+
+def test_two_bumps_at_once(web):
+    first = subprocess.Popen(
+        [sys.executable, "-m", "envbuilder", "bump", "web", "tqdm==4.66.6"],
+        cwd=web.folder,
+        env={**os.environ, **web.env},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    journal = web.folder / "lockfiles" / ".web.bump"
+    while not journal.exists():
+        assert first.poll() is None
+        time.sleep(0.01)
+    second = web.run("bump", "web", "tqdm==4.67.1", code=2)
+    assert "another bump or rollback of web is under way" in second.stderr
+    assert first.wait() == 0
+    assert b"4.66.6" in files(web)["web.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("pin", "code", "says"),
+    [
+        ("tqdm==4.67.9", 4, "the nearest: "),
+        ("tdqm==4.67.1", 2, "did you mean tqdm?"),
+        ("tqdm=4.67.1", 2, "did you mean tqdm==4.67.1?"),
+        ("python=3.12", 4, "3.13"),
+        ("tqdm@main", 2, "comes from an index"),
+    ],
+)
+def test_bad_pins_say_what_would_be_good(web, pin, code, says):
+    before = files(web)
+    done = web.run("bump", "web", pin, code=code)
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert files(web) == before
+
+
+def test_a_torn_ledger_line_is_told_and_costs_nothing(web):
+    path = web.folder / "lockfiles" / "web.ledger.jsonl"
+    whole = path.read_bytes()
+    path.write_bytes(whole + b'{"engine":"emb')
+    done = web.run("history", "web")
+    assert "is torn" in done.stderr
+    web.run("bump", "web", "tqdm==4.67.1")
+    lines = path.read_bytes().splitlines()
+    assert whole.splitlines() == lines[:1]
+    assert len(lines) == 2
+
+
+def test_outdated_respects_the_day_of_the_spec(web):
+    found = {each["name"]: each for each in web.json("outdated", "web")}
+    assert found["tqdm"]["newest"] == "4.67.1"
+    assert found["tqdm"]["date"].startswith("2024-11-24")
+    assert found["tqdm"]["pin"] == "tqdm==4.67.1"
+    assert "webob" not in found
+
+
+def test_newest_and_dry_run(web):
+    before = files(web)
+    plain = web.json("bump", "web", "tqdm", "--dry-run")
+    assert [(each["name"], each["new"]) for each in plain["changes"]] == [("tqdm", "4.67.1")]
+    assert files(web) == before
+
+
+def test_regenerate_goes_on_past_failures(web):
+    folder = web.folder / "lockfiles"
+    (folder / "bad.yaml").write_text("version: 1\nname: bad\n")
+    web.run("matrix", "web", "--axis", "tqdm==4.66.6 tqdm==4.67.1")
+    done = web.run("regenerate", "--all", "-o", "json", "--jobs", "2", code=3)
+    codes = {each["name"]: each["code"] for each in json.loads(done.stdout)}
+    assert codes == {
+        "bad": 3,
+        "small": 0,
+        "web": 0,
+        "web-tqdm-4-66-6": 0,
+        "web-tqdm-4-67-1": 0,
+    }
