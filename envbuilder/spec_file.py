@@ -143,9 +143,11 @@ def _check_git(at: KeyPath, pin: GitPackage) -> Iterator[Problem]:
             hint = 'NAME, or "NAME>=VERSION", from a package index'
             yield (*at, "build", "requires", number), f"{line!r} is not a requirement", hint
     if pin.subdirectory is not None:
-        parts = Path(pin.subdirectory).parts
-        if ".." in parts or Path(pin.subdirectory).is_absolute():
-            yield (*at, "subdirectory"), "must lie inside the repository", "a path without .."
+        path = Path(pin.subdirectory)
+        plain = str(path) == pin.subdirectory and path.parts and ".." not in path.parts
+        if not plain or path.is_absolute():
+            hint = "a plain relative path, like python/package"
+            yield (*at, "subdirectory"), "must be a folder inside the repository", hint
 
 
 def _is_named_requirement(line: str) -> bool:

@@ -37,7 +37,7 @@ def read_project(commit: Commit, *, subdirectory: str | None) -> Project:
 
     Raises ResolutionError for a pyproject.toml that cannot be read, or where there is no project.
     """
-    prefix = f"{subdirectory.strip('/')}/" if subdirectory else ""
+    prefix = f"{subdirectory}/" if subdirectory else ""
     content = commit.read(f"{prefix}pyproject.toml")
     place = f"{prefix}pyproject.toml in {commit.repository.address} at {commit.commit[:12]}"
     if content is None:

@@ -107,7 +107,7 @@ def _result(content: bytes | None) -> dict[str, Any] | None:
 
 
 def _command(workshop: Workshop, hook: Hook, output: Path, *, present: list[str]) -> Command:
-    source = f"{_SOURCE}/{hook.subdirectory.strip('/')}" if hook.subdirectory else _SOURCE
+    source = f"{_SOURCE}/{hook.subdirectory}" if hook.subdirectory else _SOURCE
     job = {
         "hook": hook.name,
         "backend": hook.project.backend,

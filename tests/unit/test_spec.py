@@ -72,6 +72,8 @@ def test_a_good_spec(spec):
         ("branch: main", 'branch: "--upload-pack=x"', "13:5", "the name of a git tag", ""),
         ("https://example", "https://me:pw@example", "12:5", "must hold no password", "helper"),
         ("https://example.org/vllm.git", '"ext::sh -c id"', "12:5", "not a repository address", ""),
+        ("    commit: de8f43fbe9\n", "    subdirectory: ./x\n", "14:5", "a folder inside", ""),
+        ("    commit: de8f43fbe9\n", "    subdirectory: a/../..\n", "14:5", "a folder inside", ""),
         ("[cmake]", '["cmake @ https://x"]', "16:18", "is not a requirement", "index"),
         ("[cmake]", '["-r x"]', "16:18", "is not a requirement", "index"),
         ("{debian: trixie}", "{}", "4:1", "exactly one of debian and image", ""),
