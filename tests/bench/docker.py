@@ -1,0 +1,168 @@
+"""Time four ways to one image layout, from the same wheels: cold, nothing changed, one pin changed.
+
+    eval "$(tests/engine.sh env)"; python tests/bench/docker.py [NAME]
+
+Embedded against ``docker build`` with pip, with uv, and with our rendered Dockerfile. All stand on
+the same Debian layer, made beforehand; the wheels lie in the store, or on a server on loopback for
+those that download. Every image ends as an OCI layout on this disk.
+"""
+
+from __future__ import annotations
+
+import ensurepip
+import functools
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from envbuilder.docker_engine import made_here
+from envbuilder.foundation import lay_foundation
+from envbuilder.layers.complement import wheel_file
+from envbuilder.layers.store import Store
+from envbuilder.layout import export
+from envbuilder.lock import DebianBase, Lock
+from envbuilder.lock_file import read_lock
+from envbuilder.pipeline import Options, make_image
+from envbuilder.progress import Silent
+from envbuilder.render import render, write
+from tests.bench.rebuild import timed, with_changed_wheel
+
+NAIVE = """\
+FROM base
+COPY requirements.txt /tmp/requirements.txt
+RUN --mount=type=bind,from=tools,target=/tools {install} && rm /tmp/requirements.txt
+"""
+PIP = (
+    "python3 -m venv --without-pip /opt/venv && "
+    "/opt/venv/bin/python /tools/pip.whl/pip install --no-cache-dir --no-deps --no-index "
+    "--find-links {url} --require-hashes -r /tmp/requirements.txt"
+)
+UV = (
+    "/tools/opt/uv/bin/uv venv -q --python /usr/bin/python3 /opt/venv && "
+    "/tools/opt/uv/bin/uv pip sync -q --python /opt/venv/bin/python --no-cache --no-index "
+    "--find-links {url} --require-hashes /tmp/requirements.txt"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """Where the wheels are served, what stands for stages, and where images are made."""
+
+    store: Store
+    work: Path
+    url: str
+    contexts: dict[str, str]
+
+    def embedded(self, lock: Lock, _: str, flags: list[str]) -> None:  # noqa: ARG002
+        """Layer, assemble, export; at first the store holds wheels and the Debian layer only."""
+        image = make_image(lock, store=self.store, progress=Silent(), options=Options(offline=True))
+        export(image, self.store, f"oci:{self.work / 'out'}", name="x", progress=Silent())
+
+    def naive(self, install: str, lock: Lock, wheels: str, flags: list[str]) -> None:
+        """Build the Dockerfile that everybody writes first."""
+        folder = self.work / "naive"
+        folder.mkdir(exist_ok=True)
+        pins = (f"{w.name}=={w.version} --hash={w.sha256}\n" for w in lock.wheels)
+        (folder / "requirements.txt").write_text("".join(pins))
+        text = NAIVE.format(install=install.format(url=f"{self.url}/{wheels}/"))
+        (folder / "Dockerfile").write_text(text)
+        self._docker(folder, flags)
+
+    def rendered(self, lock: Lock, wheels: str, flags: list[str]) -> None:
+        """Build what ``envbuilder render`` writes."""
+        folder = self.work / "rendered"
+        write(render(lock), folder)
+        settings = self.work / "uv.toml"
+        settings.write_text(f'no-index = true\nfind-links = ["{self.url}/{wheels}/"]\n')
+        told = [f"--secret=id=uv,src={settings}", "--build-arg=SOURCE_DATE_EPOCH=946684800"]
+        self._docker(folder, [*told, *flags])
+
+    def _docker(self, folder: Path, flags: list[str]) -> None:
+        target = self.work / "layout"
+        shutil.rmtree(target, ignore_errors=True)
+        contexts = [f"--build-context={name}={place}" for name, place in self.contexts.items()]
+        command = ["docker", "buildx", "build", "--network=host", "--provenance=false", *contexts]
+        output = f"--output=type=oci,dest={target},tar=false,rewrite-timestamp=true"
+        done = subprocess.run(
+            [*command, *flags, output, str(folder)], capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise SystemExit(done.stderr[-20000:])
+
+
+def main() -> None:
+    name = sys.argv[1] if len(sys.argv) > 1 else "omni-gpu"
+    lock = read_lock(Path("lockfiles") / f"pylock.{name}.toml")
+    default = Store.default()
+    changed = with_changed_wheel(lock, default)
+    with tempfile.TemporaryDirectory(dir=default.root, prefix="bench-") as folder:
+        work = Path(folder)
+        store = _fresh_store(lock, default, work)
+        for title, each in (("now", lock), ("changed", changed)):
+            _lay_out(default, each, work / "wheels" / title, store)
+        contexts = made_here(lock, work, store=store, offline=True, progress=Silent())
+        (pip,) = (Path(ensurepip.__file__).parent / "_bundled").glob("pip-*.whl")
+        shutil.copy(pip, work / "tools" / "pip.whl")
+        with _serving(work / "wheels") as url:
+            bench = Bench(store=store, work=work, url=url, contexts=contexts)
+            _compare(bench, lock, changed)
+
+
+def _compare(bench: Bench, lock: Lock, changed: Lock) -> None:
+    ways: dict[str, Callable[[Lock, str, list[str]], None]] = {
+        "embedded": bench.embedded,
+        "docker, pip": functools.partial(bench.naive, PIP),
+        "docker, uv": functools.partial(bench.naive, UV),
+        "docker, rendered": bench.rendered,
+    }
+    runs = [(lock, "now", ["--no-cache"]), (lock, "now", []), (changed, "changed", [])]
+    print(f"{'':18}{'cold':>19}{'nothing changed':>19}{'one pin changed':>19}")
+    first: list[float] = []
+    for title, way in ways.items():
+        seconds = [timed(functools.partial(way, *run)) for run in runs]
+        first = first or seconds
+        cells = (f"{s:8.2f} s {s / one:6.1f}x" for s, one in zip(seconds, first, strict=True))
+        print(f"{title:18}" + "".join(f"{cell:>19}" for cell in cells), flush=True)
+
+
+def _lay_out(default: Store, lock: Lock, folder: Path, store: Store) -> None:
+    """Put the wheels into ``folder``, to be served, and into ``store``, as if just downloaded."""
+    folder.mkdir(parents=True)
+    for wheel in lock.wheels:
+        with wheel_file(default, wheel.sha256) as path:
+            shutil.copy(path, folder / wheel.filename)
+        store.adopt(folder / wheel.filename, wheel.sha256)
+
+
+def _fresh_store(lock: Lock, default: Store, work: Path) -> Store:
+    """Make a store that holds the .deb files and the system layer."""
+    assert isinstance(lock.base, DebianBase)
+    store = Store(work / "store")
+    for deb in lock.base.packages:
+        store.adopt(default.path(deb.sha256), deb.sha256)
+    lay_foundation(lock, store=store, offline=True, progress=Silent(), stop=threading.Event())
+    return store
+
+
+@contextmanager
+def _serving(folder: Path) -> Iterator[str]:
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    handler = functools.partial(Quiet, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+if __name__ == "__main__":
+    main()
