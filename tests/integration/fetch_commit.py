@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 from envbuilder.errors import EnvbuilderError
+from envbuilder.git_address import Address
 from envbuilder.layers.store import Store
 from envbuilder.progress import Silent
-from envbuilder.git_address import Address
 from envbuilder.resolve.mirror import Mirror
 
 
