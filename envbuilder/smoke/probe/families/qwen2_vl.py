@@ -35,7 +35,7 @@ class Qwen2VL(Family):
     tokenizer_class = "Qwen2Tokenizer"
     processor_class = "Qwen2VLProcessor"
     images = QWEN2_VL_IMAGES
-    pixels_per_side = 28
+    pixels_per_side: int | None = 28
     specials = SPECIALS
     named_tokens = {
         "image_token": "<|image_pad|>",
