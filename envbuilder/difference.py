@@ -146,8 +146,10 @@ def _toggled(old: Lock, new: Lock) -> set[str]:
 
 
 def _deb_versions(base: DebianBase | ImageBase) -> dict[str, str]:
-    packages = base.packages if isinstance(base, DebianBase) else ()
-    return {package.name: package.version for package in packages}
+    if isinstance(base, DebianBase):
+        return {package.name: package.version for package in base.packages}
+    pairs = (text.partition("=") for text in base.packages or ())
+    return {name: version for name, _, version in pairs}
 
 
 def _packages(old: Lock, new: Lock, known: Known | None) -> Iterator[Change]:

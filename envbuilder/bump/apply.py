@@ -126,7 +126,7 @@ def _is_exact(specifier: str) -> bool:
 def _git(request: Request, spec: Spec, pin: Pin, ask: AskRefs) -> Request:
     if pin.specifier is not None:
         raise UsageError(f"{pin.name} comes from git", hint=f"{pin.name}@COMMIT, @TAG or @BRANCH")
-    key = next(key for key in spec.packages if canonicalize_name(key) == pin.name)
+    key = _key(spec, pin.name) or pin.name
     current = spec.sources[pin.name]
     edited = set_git(request.document, ("packages", key), current, pin, ask)
     return _release(replace(request, document=edited), pin.name)

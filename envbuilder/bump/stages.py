@@ -68,7 +68,8 @@ def real_stages(
         return runtime or choose("auto", store)
 
     def make(lock: Lock) -> tuple[Lock, Image]:
-        lock = with_wheels(lock, store=store, progress=progress, offline=chosen.offline)
+        if chosen.engine == "embedded":  # Docker compiles git sources by itself
+            lock = with_wheels(lock, store=store, progress=progress, offline=chosen.offline)
         return lock, make_image(lock, store=store, progress=progress, options=chosen)
 
     def run(lock: Lock, args: tuple[str, ...]) -> Completed:
@@ -84,7 +85,7 @@ def real_stages(
         report = smoke_image(
             lock, image, store=store, runtime=ready(), progress=progress, offline=chosen.offline
         )
-        sealed = seal(lock, image, engine="embedded")
+        sealed = seal(lock, image, engine=chosen.engine)
         return Outcome(lock=sealed, image=image, report=report)
 
     def mirror(repository: str) -> Mirror:

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     "--runtime", type=click.Choice(["auto", "docker", "oci"]), default="auto", show_default=True,
     help="What runs the smoke test.",
 )  # fmt: skip
+@click.option(
+    "--engine", type=click.Choice(["embedded", "docker"]), default="embedded", show_default=True,
+    help="What builds the image.",
+)  # fmt: skip
 @options.output
 @options.progress
 def command(
@@ -38,6 +42,7 @@ def command(
     security: Path | None,
     dry_run: bool,
     runtime: str,
+    engine: str,
     output: str,
     progress_mode: str,
 ) -> None:
@@ -53,6 +58,7 @@ def command(
     from envbuilder.bump.run import bump, propose
     from envbuilder.bump.stages import real_stages
     from envbuilder.layers.store import Store
+    from envbuilder.pipeline import Options
     from envbuilder.runtime import choose
 
     from .console import open_progress
@@ -64,7 +70,12 @@ def command(
     started = time.monotonic()
     store = Store.default()
     with open_progress(progress_mode) as progress:
-        stages = real_stages(store=store, progress=progress, runtime=choose(runtime, store))
+        stages = real_stages(
+            store=store,
+            progress=progress,
+            runtime=choose(runtime, store),
+            options=Options(engine=engine),
+        )
         wishes = _wishes(path, pins, everything=everything, security=security)
         if dry_run:
             proposal = propose(path, wishes, stages=stages, progress=progress)

@@ -32,13 +32,13 @@ _AT_ONCE = 8
 def read_needs(lock: Lock, *, store: Store) -> dict[str, tuple[Requirement, ...]]:
     """Give for each package of ``lock`` its requirements that apply there, extras included.
 
-    A git source that was never built has no metadata yet and is left out. Raises NetworkError and
-    ResolutionError where a wheel's metadata is not in the store and the index does not help.
+    Raises NetworkError and ResolutionError where a wheel's metadata is not in the store and the
+    index does not help.
     """
-    wheels = [*lock.wheels, *(source.wheel for source in lock.sources if source.wheel is not None)]
-    lines = {each.name: _known(store, each) for each in wheels}
-    missing = [each for each in wheels if lines[each.name] is None]
+    lines = {each.name: _known(store, each) for each in lock.wheels}
+    missing = [each for each in lock.wheels if lines[each.name] is None]
     lines |= _read_all(lock, missing, store=store)
+    lines |= {source.name: source.requires_dist for source in lock.sources}
     requirements = {name: _parse(each or ()) for name, each in lines.items()}
     return _applying(lock, requirements)
 

@@ -29,7 +29,7 @@ packages:
     git: https://example.org/b
     branch: main
   both: {git: https://example.org/c, branch: main, commit: abcdef0}
-  commit-only: {git: https://example.org/d, commit: abcdef0}
+  commit-only[extra]: {git: https://example.org/d, commit: abcdef0}
   tag-commit: {git: https://example.org/e, tag: v1, commit: abcdef0}
 index: {exclude_newer: 2025-06-29}
 """

@@ -1,0 +1,109 @@
+"""A guilty commit among two hundred, in a real repository behind a real git server."""
+
+from dataclasses import replace
+from math import ceil, log2
+
+import pytest
+
+from envbuilder.bisect.diary import Diary
+from envbuilder.bisect.judge import Verdict
+from envbuilder.bisect.mix import span
+from envbuilder.bisect.narrow import between
+from envbuilder.bisect.run import bisect
+from envbuilder.bisect.search import Outcome
+from envbuilder.bump.stages import real_stages
+from envbuilder.errors import UsageError
+from envbuilder.layers.store import Store
+from envbuilder.lock import Lock
+from envbuilder.progress import Silent
+from envbuilder.spec import from_builtins, to_builtins
+from tests.servers.git import git_http
+from tests.servers.git_repositories import Origin
+from tests.unit.locks import lock, source
+
+pytestmark = pytest.mark.integration
+
+COMMITS = 200
+GUILTY = 137
+
+
+@pytest.fixture
+def origin(tmp_path):
+    return Origin.create(tmp_path / "served" / "proj")
+
+
+@pytest.fixture
+def server(tmp_path, origin):  # noqa: ARG001 - what it serves
+    with git_http(tmp_path / "served") as running:
+        yield running
+
+
+def resolved(spec, previous, _release):
+    """Resolve a spec whose only package comes from git by full commit id."""
+    pin = spec.sources["proj"]
+    fresh = replace(source("proj", pin.commit), repository=pin.git)
+    return replace(previous, spec=spec, sources=(fresh,))
+
+
+def ends(url: str, old: str, new: str) -> list[Lock]:
+    pin = {"proj": {"git": url, "branch": "main", "commit": old}}
+    first = lock({}, pins=pin)
+    plain = to_builtins(first.spec)
+    plain["packages"]["proj"]["commit"] = new
+    return [resolved(spec, first, ()) for spec in (first.spec, from_builtins(plain))]
+
+
+def search(tmp_path, url, old, new, is_bad):
+    """Bisect between two commits; the judge looks at nothing but the commit."""
+    stages = real_stages(store=Store(tmp_path / "store"), progress=Silent())
+    stages = replace(stages, resolve=resolved)
+    good, bad = ends(url, old, new)
+    between_ends = span(good, bad, good_needs={}, bad_needs={})
+    diary = Diary.open(tmp_path / "diary.jsonl", Silent())
+
+    def judge(candidate: Lock) -> Verdict:
+        outcome = Outcome.BAD if is_bad(candidate.sources[0].commit) else Outcome.GOOD
+        return Verdict(outcome=outcome, detail="")
+
+    try:
+        return bisect(between_ends, judge=judge, diary=diary, lines=between(stages))
+    finally:
+        diary.close()
+
+
+def test_a_guilty_commit_among_two_hundred(tmp_path, origin, server):
+    commits = [origin.commit({"n": str(number)}) for number in range(COMMITS + 1)]
+    bad = set(commits[GUILTY:])
+    found = search(tmp_path, server.address("proj"), commits[0], commits[-1], bad.__contains__)
+    assert found.narrowed.last_good == commits[GUILTY - 1]
+    assert found.narrowed.first_bad == commits[GUILTY]
+    assert len(found.steps) <= 2 + ceil(log2(COMMITS))
+
+
+def test_a_merge_is_one_step_of_the_main_line(tmp_path, origin, server):
+    start = origin.commit({"a": "0"})
+    origin.git("switch", "--quiet", "-c", "side")
+    side = [origin.commit({"b": str(number)}) for number in range(5)]
+    origin.git("switch", "--quiet", "main")
+    main = [origin.commit({"a": str(number)}) for number in range(1, 4)]
+    origin.git("merge", "--quiet", "--no-ff", "-m", "merge", "side")
+    merge = origin.git("rev-parse", "HEAD")
+    last = origin.commit({"a": "last"})
+    bad = {side[2], side[3], side[4], merge, last}
+    found = search(tmp_path, server.address("proj"), start, last, bad.__contains__)
+    assert (found.narrowed.last_good, found.narrowed.first_bad) == (main[-1], merge)
+    inside = search(tmp_path / "two", server.address("proj"), side[0], last, bad.__contains__)
+    assert inside.narrowed.first_bad == side[2]
+
+
+def test_ends_that_share_no_line_are_not_narrowed(tmp_path, origin, server):
+    start = origin.commit({"a": "0"})
+    origin.git("switch", "--quiet", "-c", "side")
+    side = origin.commit({"b": "1"})
+    origin.git("switch", "--quiet", "main")
+    main = origin.commit({"a": "1"})
+    found = search(tmp_path, server.address("proj"), side, main, {main}.__contains__)
+    assert found.narrowed is None
+    assert len(found.guilty) == 1
+    with pytest.raises(UsageError, match="do not differ"):
+        search(tmp_path / "two", server.address("proj"), start, start, {main}.__contains__)
