@@ -132,8 +132,9 @@ def choose(entries: Sequence[Entry], text: str) -> Entry:
 
 
 def last_good(entries: Sequence[Entry]) -> Entry | None:
-    """Give the latest entry whose smoke was green."""
-    return next((entry for entry in reversed(entries) if entry.good), None)
+    """Give the latest build whose smoke was green; promotions and rollbacks are no builds."""
+    builds = (entry for entry in reversed(entries) if entry.event == "build")
+    return next((entry for entry in builds if entry.good), None)
 
 
 def dump_entry(entry: Entry) -> bytes:

@@ -58,11 +58,14 @@ def _present(spec_path: Path) -> Kept:
 
 
 def _before(entries: Sequence[Entry], present: Kept, spec_path: Path) -> Entry:
+    """Find the last good build before the present one, or of all where that was never built."""
     current = _checksum(present)
-    entry = last_good([each for each in entries if each.lock != current])
+    builds = [each for each in entries if each.event == "build"]
+    at = max((n for n, each in enumerate(builds) if each.lock == current), default=len(builds))
+    entry = last_good([each for each in builds[:at] if each.lock != current])
     if entry is None:
         raise UsageError(
-            f"the ledger of {spec_path.stem} has no other good build to go back to",
+            f"the ledger of {spec_path.stem} has no good build before this one to go back to",
             hint=f"envbuilder history {spec_path.stem} lists what it has",
         )
     return entry

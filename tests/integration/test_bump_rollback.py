@@ -97,8 +97,24 @@ def test_restores_from_the_store_without_git(place: Place, tmp_path: Path) -> No
     (place.root / ".git").rename(tmp_path / "no-git")
     place.rollback()
     assert place.now() == place.first
-    place.rollback()
+    rollback(place.spec, entries[1], store=place.store)
     assert place.now() == place.second
+
+
+def test_goes_back_step_by_step(place: Place) -> None:
+    place.commit()
+    third = place.build("3.0")
+    place.commit()
+    entries, _ = ledger.read(ledger.ledger_path(place.spec))
+    path = ledger.ledger_path(place.spec)
+    ledger.append(path, replace(entries[0], event="promote", note="as x:stable"))
+    for texts in (place.second, place.first):
+        place.rollback()
+        assert place.now() == texts
+    with pytest.raises(UsageError, match="no good build before this one"):
+        place.rollback()
+    rollback(place.spec, entries[2], store=place.store)
+    assert place.now() == third
 
 
 def test_refuses_to_lose_what_nobody_else_holds(place: Place) -> None:
@@ -134,7 +150,7 @@ def test_with_one_build_there_is_nothing_to_go_back_to(tmp_path: Path) -> None:
     place = Place(tmp_path)
     path = ledger.ledger_path(place.spec)
     path.write_bytes(path.read_bytes().splitlines(keepends=True)[1])
-    with pytest.raises(UsageError, match="no other good build"):
+    with pytest.raises(UsageError, match="no good build before this one"):
         place.rollback()
 
 

@@ -128,6 +128,7 @@ def test_a_start_of_two_checksums_is_ambiguous() -> None:
 
 def test_finds_the_last_good_one() -> None:
     assert last_good([entry(1), entry(2), entry(3, good=False)]) == entry(2)
+    assert last_good([entry(1), entry(2), entry(1, event="promote")]) == entry(2)
     assert last_good([entry(3, good=False)]) is None
 
 

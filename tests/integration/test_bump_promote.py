@@ -1,0 +1,92 @@
+"""Promote against a real registry: only the tag moves, and only to what is known to be good."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from envbuilder import ledger
+from envbuilder.bump.promote import promote
+from envbuilder.errors import BuildError, UsageError
+from envbuilder.layers.store import Store
+from envbuilder.ledger import Entry
+from envbuilder.progress import Silent
+from envbuilder.reference import Digest, ImageRef
+from envbuilder.registry.client import Client
+from tests.servers.distribution import registry
+from tests.servers.samples import image_of, layer_of
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with registry(tmp_path_factory.mktemp("registry")) as running:
+        yield running
+
+
+class Place:
+    def __init__(self, folder: Path, host: str) -> None:
+        self.spec = folder / "omni.yaml"
+        self.store = Store(folder / "store")
+        self.target = ImageRef.parse(f"{host}/{folder.name.replace('_', '-').lower()}:stable")
+        self.images = [self.build(text) for text in (b"one", b"two")]
+
+    def build(self, content: bytes) -> Entry:
+        image = image_of([layer_of(self.store, {"opt/file": content}, "file")])
+        for document in (image.manifest, image.config):
+            self.store.add(document)
+        some = Digest.of(content)
+        entry = Entry(
+            time=ledger.now(),
+            spec=some,
+            lock=some,
+            image=image.digest,
+            engine="embedded",
+            good=True,
+        )
+        ledger.append(ledger.ledger_path(self.spec), entry)
+        return entry
+
+    def promote(self, entry: Entry | None = None) -> Entry:
+        with Client.from_environment() as client:
+            return promote(
+                self.spec, entry, self.target, client=client, store=self.store, progress=Silent()
+            )
+
+    def tagged(self) -> Digest:
+        from envbuilder.registry.images import fetch_image
+        from envbuilder.registry.manifests import Platform
+
+        with Client.from_environment() as client:
+            return fetch_image(client, self.target, Platform.parse("linux/amd64")).digest
+
+
+@pytest.fixture
+def place(tmp_path, server):
+    return Place(tmp_path, server.host)
+
+
+def test_the_last_good_image_gets_the_tag_and_the_ledger_a_line(place):
+    assert place.promote().image == place.images[1].image
+    assert place.tagged() == place.images[1].image
+    entries, _ = ledger.read(ledger.ledger_path(place.spec))
+    assert [each.event for each in entries] == ["build", "build", "promote"]
+    assert entries[2].note == f"as {place.target}"
+
+
+def test_an_earlier_one_gets_it_back(place):
+    place.promote()
+    place.promote(place.images[0])
+    assert place.tagged() == place.images[0].image
+
+
+def test_what_is_not_good_gets_no_tag(place):
+    with pytest.raises(UsageError, match="known to be good"):
+        place.promote(replace(place.images[0], good=False))
+
+
+def test_an_image_that_the_store_has_lost(place):
+    place.store.discard(place.images[1].image)
+    with pytest.raises(BuildError, match="no longer in the store"):
+        place.promote()
