@@ -64,7 +64,9 @@ def verify() -> None:
 @click.option("--all", "everything", is_flag=True, help="Keep nothing.")
 def prune(lockfiles: Path, everything: bool) -> None:
     """Remove what no lock needs any more; what was used in the last hour always stays."""
+    from envbuilder.keep import kept_blobs
     from envbuilder.layers.store import Store
+    from envbuilder.ledger import read
     from envbuilder.lock_file import needed_blobs, read_lock
     from envbuilder.runtime.trees import prune_trees
 
@@ -73,6 +75,8 @@ def prune(lockfiles: Path, everything: bool) -> None:
     locks = [] if everything else sorted(lockfiles.glob("pylock.*.toml"))
     keep = {digest for path in locks for digest in needed_blobs(read_lock(path))}
     store = Store.default()
+    for path in [] if everything else sorted(lockfiles.glob("*.ledger.jsonl")):
+        keep |= kept_blobs(store, read(path)[0])  # a few kilobytes each: what rollback restores
     gone = store.prune(keep=keep)
     prune_trees(store)
     click.echo(f"removed {len(gone)} blobs, {size_text(sum(blob.size for blob in gone))}")
