@@ -21,6 +21,7 @@ from .spec import to_builtins
 Needs = Mapping[str, tuple[Requirement, ...]]
 """For each package of a lock (canonical name) the requirements of its that apply there."""
 
+_REFRESH = {"base", "system"}  # names by which a user asks for a fresh base
 _ELSEWHERE = {"packages", "python", "base"}  # parts of a spec that show as other kinds
 
 
@@ -80,7 +81,7 @@ def compare(old: Lock, new: Lock, known: Known | None = None) -> tuple[Change, .
     """List what moved from ``old`` to ``new``: Python, base, .debs, packages, settings."""
     return (
         *_python(old, new),
-        *_base(old, new),
+        *_base(old, new, known),
         *_debs(old, new, known),
         *_packages(old, new, known),
         *_settings(old, new),
@@ -110,10 +111,11 @@ def _python(old: Lock, new: Lock) -> Iterator[Change]:
         yield Change(kind=Kind.PYTHON, name="python", old=before, new=after, why=Why.ASKED)
 
 
-def _base(old: Lock, new: Lock) -> Iterator[Change]:
+def _base(old: Lock, new: Lock, known: Known | None) -> Iterator[Change]:
     before, after = _base_text(old.base), _base_text(new.base)
     if before != after:
-        why = Why.ASKED if old.spec.base != new.spec.base else Why.DRIFTED
+        asked = old.spec.base != new.spec.base or _asked(known) & _REFRESH
+        why = Why.ASKED if asked else Why.DRIFTED
         yield Change(kind=Kind.BASE, name="base", old=before, new=after, why=why)
     elif old.spec.base != new.spec.base:
         texts = [_json(to_builtins(lock.spec)["base"]) for lock in (old, new)]
@@ -129,16 +131,20 @@ def _base_text(base: DebianBase | ImageBase) -> str:
 def _debs(old: Lock, new: Lock, known: Known | None) -> Iterator[Change]:
     before, after = _deb_versions(old.base), _deb_versions(new.base)
     pinned = {name.partition("=")[0] for name in _toggled(old, new)}
-    asked = pinned | set(known.asked if known is not None else ())
+    asked = pinned | _asked(known)
     spec_moved = (old.spec.base, old.spec.system) != (new.spec.base, new.spec.system)
     for name in sorted(before.keys() | after.keys()):
         if before.get(name) != after.get(name):
             why = Why.FORCED if spec_moved else Why.DRIFTED
-            why = Why.ASKED if asked & {name, "system"} else why
+            why = Why.ASKED if asked & {name, *_REFRESH} else why
             yield Change(
                 kind=Kind.DEB, name=name, old=before.get(name), new=after.get(name), why=why,
                 by=("base and system",) if why is Why.FORCED else (),
             )  # fmt: skip
+
+
+def _asked(known: Known | None) -> set[str]:
+    return set(known.asked) if known is not None else set()
 
 
 def _toggled(old: Lock, new: Lock) -> set[str]:
@@ -170,9 +176,7 @@ def _pin_alone(name: str, old: Lock, new: Lock) -> Iterator[Change]:
     """Tell of a pin in the spec that changed and moved nothing."""
     was, now = _pin(old, name), _pin(new, name)
     if was != now:
-        yield Change(
-            kind=Kind.PIN, name=name, old=was, new=now, why=Why.ASKED
-        )  # fmt: skip
+        yield Change(kind=Kind.PIN, name=name, old=was, new=now, why=Why.ASKED)
 
 
 def _identity(artifact: Wheel | GitSource | None) -> object:

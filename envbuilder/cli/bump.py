@@ -73,7 +73,7 @@ def command(
         stages = real_stages(
             store=store,
             progress=progress,
-            runtime=choose(runtime, store),
+            runtime=None if dry_run else choose(runtime, store),
             options=Options(engine=engine),
         )
         wishes = _wishes(path, pins, everything=everything, security=security)

@@ -96,8 +96,9 @@ def test_system_packages() -> None:
         "git": Why.DRIFTED,
         "zlib1g": Why.DRIFTED,
     }
-    asked = compare(old, new, Known(old={}, new={}, asked={"system"}))
-    assert {c.why for c in asked} == {Why.ASKED}
+    for name in ("system", "base"):
+        asked = compare(old, new, Known(old={}, new={}, asked={name}))
+        assert {c.why for c in asked} == {Why.ASKED}
 
 
 def test_another_base_forces_its_packages() -> None:
