@@ -12,9 +12,8 @@ from .image import OCI_CONFIG, OCI_MANIFEST, Image, Layer, canonical_json
 from .layers.files import Content, Files, files_layer, venv_skeleton
 from .layers.install import Target
 from .layers.store import Store
-from .layers.wheel import LAYOUT_VERSION, Wheel, wheel_layer, written_paths
-from .lock import Lock, Seal
-from .lock import Wheel as LockedWheel
+from .layers.wheel import LAYOUT_VERSION, WheelInput, wheel_layer, written_paths
+from .lock import Lock, Seal, Wheel
 from .lock_file import dump_lock, lock_checksum
 from .plan import PREFIX, Plan, WheelLayer, direct_url, is_requested, plan, source_for
 from .progress import Progress
@@ -43,7 +42,7 @@ def assemble(
     *,
     store: Store,
     foundation: Callable[[Event], Foundation],
-    bring: Callable[[LockedWheel, Event], None],
+    bring: Callable[[Wheel, Event], None],
     progress: Progress,
     held: Held = NOTHING_HELD,
 ) -> Image:
@@ -112,7 +111,7 @@ def _pool(workers: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max_workers=workers, thread_name_prefix="assemble")
 
 
-def _largest_first(wheels: Iterable[LockedWheel]) -> list[LockedWheel]:
+def _largest_first(wheels: Iterable[Wheel]) -> list[Wheel]:
     return sorted(wheels, key=lambda wheel: (-wheel.size, wheel))
 
 
@@ -129,9 +128,9 @@ def _wheel_layer(
     return replace(made, inputs=tuple(str(wheel.sha256) for wheel in group.wheels))
 
 
-def _installed(lock: Lock, wheel: LockedWheel) -> Wheel:
+def _installed(lock: Lock, wheel: Wheel) -> WheelInput:
     source = source_for(lock, wheel)
-    return Wheel(
+    return WheelInput(
         filename=wheel.filename,
         sha256=wheel.sha256,
         requested=is_requested(lock, wheel),

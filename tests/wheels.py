@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from envbuilder.layers.wheel import Wheel
+from envbuilder.layers.wheel import WheelInput
 from envbuilder.reference import Digest
 
 _MOMENT = (2020, 1, 1, 0, 0, 0)
@@ -87,7 +87,7 @@ def member(name: str, recipe: Recipe) -> zipfile.ZipInfo:
     return info
 
 
-def as_wheel(path: Path, **options: object) -> Wheel:
+def as_wheel(path: Path, **options: object) -> WheelInput:
     """Name the wheel file at ``path`` with the hash that it has."""
     sha256 = Digest.of(path.read_bytes())
-    return Wheel(filename=path.name, sha256=sha256, path=path, **options)  # type: ignore[arg-type]
+    return WheelInput(filename=path.name, sha256=sha256, path=path, **options)  # type: ignore[arg-type]

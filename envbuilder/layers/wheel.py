@@ -33,7 +33,7 @@ LAYOUT_VERSION = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wheel:
+class WheelInput:
     """A wheel to install, by file name and hash.
 
     It is read from ``path``, which stays untouched, or from the store where that is None.
@@ -54,7 +54,7 @@ class Wheel:
 
 def wheel_layer(
     store: Store,
-    wheels: Sequence[Wheel],
+    wheels: Sequence[WheelInput],
     *,
     target: Target,
     title: str,
@@ -79,7 +79,7 @@ def wheel_layer(
     return Layer(digest=digest, size=found["size"], diff_id=diff_id, title=title)
 
 
-def written_paths(store: Store, wheel: Wheel, *, target: Target) -> dict[str, tuple[int, int]]:
+def written_paths(store: Store, wheel: WheelInput, *, target: Target) -> dict[str, tuple[int, int]]:
     """Return the files that a wheel in some layer writes, each with size (bytes) and CRC-32.
 
     Raises BuildError where :func:`wheel_layer` has not seen the wheel yet.
@@ -98,7 +98,7 @@ def _key(target: Target, **facts: object) -> str:
 class _Source:
     """A wheel that is being read: what it installs, and where its bytes went so far."""
 
-    wheel: Wheel
+    wheel: WheelInput
     zip: WheelFile
     files: list[File]
     copies: list[complement.Copy] = field(default_factory=list)
@@ -110,7 +110,7 @@ class _Source:
 
 
 def _make(
-    store: Store, wheels: Sequence[Wheel], target: Target, *, title: str, progress: Progress
+    store: Store, wheels: Sequence[WheelInput], target: Target, *, title: str, progress: Progress
 ) -> Layer:
     with ExitStack() as stack:
         paths = [stack.enter_context(_path(store, wheel)) for wheel in wheels]
@@ -136,7 +136,7 @@ def _make(
 
 
 @contextmanager
-def _path(store: Store, wheel: Wheel) -> Iterator[Path]:
+def _path(store: Store, wheel: WheelInput) -> Iterator[Path]:
     if wheel.path is not None:
         if not wheel.path.is_file():
             raise BuildError(f"{wheel.path} is not a file", hint="build or fetch that wheel again")
@@ -148,7 +148,7 @@ def _path(store: Store, wheel: Wheel) -> Iterator[Path]:
 
 @contextmanager
 def _hashed(
-    store: Store, wheels: Sequence[Wheel], paths: Sequence[Path]
+    store: Store, wheels: Sequence[WheelInput], paths: Sequence[Path]
 ) -> Iterator[Callable[[], None]]:
     """Hash the wheel files beside the work of the block; the function given waits for the verdict.
 
@@ -170,7 +170,7 @@ def _hashed(
             raise
 
 
-def _check_hash(store: Store, wheel: Wheel, path: Path) -> None:
+def _check_hash(store: Store, wheel: WheelInput, path: Path) -> None:
     with path.open("rb") as file:
         actual = hashlib.file_digest(file, "sha256").hexdigest()
     if actual == wheel.sha256.hex:

@@ -17,8 +17,7 @@ from envbuilder.errors import BuildError, SmokeError
 from envbuilder.image import OCI_CONFIG, OCI_MANIFEST, Image, Layer, canonical_json
 from envbuilder.layers.files import files_layer, venv_skeleton
 from envbuilder.layers.install import Target
-from envbuilder.layers.wheel import Wheel as WheelToLay
-from envbuilder.layers.wheel import wheel_layer
+from envbuilder.layers.wheel import WheelInput, wheel_layer
 from envbuilder.lock import Wheel
 from envbuilder.plan import HEAVY
 from envbuilder.runtime import Command, Mount
@@ -152,7 +151,7 @@ def _image(workshop: Workshop, wheels: list[Wheel], bench: Bench) -> Image:
     environment = [
         wheel_layer(
             bench.store,
-            [WheelToLay(filename=wheel.filename, sha256=wheel.sha256) for wheel in group],
+            [WheelInput(filename=wheel.filename, sha256=wheel.sha256) for wheel in group],
             target=target,
             title="build environment",
             progress=bench.progress,

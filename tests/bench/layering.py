@@ -26,7 +26,7 @@ from envbuilder.image import Layer
 from envbuilder.layers.complement import wheel_file
 from envbuilder.layers.install import Target
 from envbuilder.layers.store import Store
-from envbuilder.layers.wheel import Wheel, wheel_layer
+from envbuilder.layers.wheel import WheelInput, wheel_layer
 from envbuilder.plan import BUCKETS, HEAVY
 from envbuilder.reference import Digest
 
@@ -63,10 +63,10 @@ def main() -> None:
 
 def measure(store: Store, wheels: list[Path], digests: dict[Path, Digest]) -> dict[str, Cost]:
     groups = grouped(
-        [Wheel(filename=each.name, sha256=digests[each], path=each) for each in wheels]
+        [WheelInput(filename=each.name, sha256=digests[each], path=each) for each in wheels]
     )
 
-    def layer(group: list[Wheel]) -> Layer:
+    def layer(group: list[WheelInput]) -> Layer:
         return wheel_layer(store, group, target=TARGET, title=group[0].filename)
 
     small = groups[-1][0]
@@ -103,7 +103,7 @@ def report(costs: dict[str, Cost], disk: float) -> None:
         print(f"{name:26} {value}")
 
 
-def grouped(wheels: Iterable[Wheel]) -> list[list[Wheel]]:
+def grouped(wheels: Iterable[WheelInput]) -> list[list[WheelInput]]:
     """Group as ``envbuilder.plan`` does: heavy wheels alone, the rest in buckets by name."""
     heavy, buckets = [], [[] for _ in range(BUCKETS)]
     for wheel in wheels:

@@ -15,7 +15,7 @@ import pytest
 from envbuilder.layers.complement import wheel_file
 from envbuilder.layers.install import Target
 from envbuilder.layers.store import Store
-from envbuilder.layers.wheel import Wheel, wheel_layer
+from envbuilder.layers.wheel import WheelInput, wheel_layer
 from envbuilder.reference import Digest
 from tests.wheels import Recipe, write_wheel
 
@@ -29,13 +29,13 @@ from pathlib import Path
 from envbuilder.errors import EnvbuilderError
 from envbuilder.layers.install import Target
 from envbuilder.layers.store import Store
-from envbuilder.layers.wheel import Wheel, wheel_layer
+from envbuilder.layers.wheel import WheelInput, wheel_layer
 from envbuilder.reference import Digest
 store, folder = Store(Path(sys.argv[1])), Path(sys.argv[2])
 try:
     for path in sorted(folder.glob("*.whl")):
         digest = store.adopt(path, Digest.of(path.read_bytes()))
-        wheel = Wheel(filename=path.name, sha256=digest)
+        wheel = WheelInput(filename=path.name, sha256=digest)
         made = wheel_layer(store, [wheel], target=Target(python="3.11"), title="")
         print(made.digest, flush=True)
 except EnvbuilderError as error:
@@ -116,10 +116,10 @@ def test_other_targets_at_once_from_one_wheel(wheels: Path, tmp_path: Path) -> N
     """One layer takes the wheel out of the store while others still want to read it."""
     store = Store(tmp_path / "store")
     path = min(wheels.glob("*.whl"))
-    wheel = Wheel(filename=path.name, sha256=store.adopt(path, Digest.of(path.read_bytes())))
+    wheel = WheelInput(filename=path.name, sha256=store.adopt(path, Digest.of(path.read_bytes())))
     start = (
         "import sys; from pathlib import Path; from envbuilder.layers.wheel import *\n"
-        f"store, wheel = Store(Path({str(store.root)!r})), Wheel(filename={wheel.filename!r},"
+        f"store, wheel = Store(Path({str(store.root)!r})), WheelInput(filename={wheel.filename!r},"
         f" sha256=Digest({wheel.sha256.hex!r}))\n"
         "for minor in range(10, 16):\n"
         "    target = Target(python=f'3.{minor}', prefix=f'/opt/{sys.argv[1]}')\n"
@@ -130,5 +130,5 @@ def test_other_targets_at_once_from_one_wheel(wheels: Path, tmp_path: Path) -> N
     ]
     assert [process.wait() for process in processes] == [0, 0]
     one = wheel_layer(store, [wheel], target=TARGET, title="")
-    fresh = Wheel(filename=wheel.filename, sha256=wheel.sha256, path=path)
+    fresh = WheelInput(filename=wheel.filename, sha256=wheel.sha256, path=path)
     assert one == wheel_layer(Store(tmp_path / "fresh"), [fresh], target=TARGET, title="")

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from envbuilder.errors import BuildError, EnvbuilderError
 from envbuilder.layers.install import Target
 from envbuilder.layers.store import Store
-from envbuilder.layers.wheel import Wheel, wheel_layer
+from envbuilder.layers.wheel import WheelInput, wheel_layer
 from envbuilder.reference import Digest
 from tests.wheels import Recipe, as_wheel, member, write_wheel
 
@@ -22,7 +22,7 @@ TARGET = Target(python="3.11")
 RECIPE = Recipe(files={"demo.py": b"print(1)\n" * 500, "plain.txt": b"plain"})
 
 
-def refused(tmp_path: Path, wheel: Wheel) -> str:
+def refused(tmp_path: Path, wheel: WheelInput) -> str:
     store = Store(tmp_path / "store")
     with pytest.raises(BuildError) as caught:
         wheel_layer(store, [wheel], target=TARGET, title="hostile")
@@ -33,7 +33,7 @@ def refused(tmp_path: Path, wheel: Wheel) -> str:
     return caught.value.message
 
 
-def written(tmp_path: Path, data: bytes, recipe: Recipe = RECIPE) -> Wheel:
+def written(tmp_path: Path, data: bytes, recipe: Recipe = RECIPE) -> WheelInput:
     path = tmp_path / recipe.filename
     path.write_bytes(data)
     return as_wheel(path)
@@ -219,7 +219,7 @@ def test_what_is_no_wheel(tmp_path: Path, data: bytes) -> None:
 def test_a_wheel_that_is_not_the_locked_one(tmp_path: Path) -> None:
     path = write_wheel(tmp_path, RECIPE)
     locked = Digest.of(b"what the lock says")
-    message = refused(tmp_path, Wheel(filename=path.name, sha256=locked, path=path))
+    message = refused(tmp_path, WheelInput(filename=path.name, sha256=locked, path=path))
     assert str(locked) in message
     assert str(Digest.of(path.read_bytes())) in message
 
@@ -228,7 +228,7 @@ def test_a_wrong_hash_explains_a_broken_zip(tmp_path: Path) -> None:
     path = tmp_path / RECIPE.filename
     path.write_bytes(b"<html>404</html>")
     message = refused(
-        tmp_path, Wheel(filename=path.name, sha256=Digest.of(b"what the lock says"), path=path)
+        tmp_path, WheelInput(filename=path.name, sha256=Digest.of(b"what the lock says"), path=path)
     )
     assert "not what was locked" in message
 
@@ -236,7 +236,7 @@ def test_a_wrong_hash_explains_a_broken_zip(tmp_path: Path) -> None:
 def test_a_damaged_wheel_leaves_the_store(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     path = write_wheel(tmp_path, RECIPE)
-    wheel = Wheel(filename=path.name, sha256=store.adopt(path, Digest.of(path.read_bytes())))
+    wheel = WheelInput(filename=path.name, sha256=store.adopt(path, Digest.of(path.read_bytes())))
     blob = store.path(wheel.sha256)
     blob.chmod(0o644)
     blob.write_bytes(blob.read_bytes().replace(b"demo.py", b"demo.px"))

@@ -19,7 +19,7 @@ from envbuilder.image import Layer
 from envbuilder.layers.complement import has_wheel, wheel_file
 from envbuilder.layers.install import Target
 from envbuilder.layers.store import Store
-from envbuilder.layers.wheel import Wheel, wheel_layer, written_paths
+from envbuilder.layers.wheel import WheelInput, wheel_layer, written_paths
 from envbuilder.reference import Digest
 from tests.wheels import Recipe, as_wheel, hash_of, member, write_wheel
 
@@ -32,7 +32,7 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "store")
 
 
-def layer(store: Store, *wheels: Wheel) -> Layer:
+def layer(store: Store, *wheels: WheelInput) -> Layer:
     return wheel_layer(store, wheels, target=TARGET, title="test")
 
 
@@ -199,7 +199,7 @@ def test_any_wheel_is_installed_and_comes_back(
 
 def test_the_layer_replaces_the_wheel_in_the_store(store: Store, tmp_path: Path) -> None:
     path = write_wheel(tmp_path, Recipe(files={"demo.py": b"1" * 100_000}))
-    wheel = Wheel(filename=path.name, sha256=store.adopt(path, Digest.of(path.read_bytes())))
+    wheel = WheelInput(filename=path.name, sha256=store.adopt(path, Digest.of(path.read_bytes())))
     made = layer(store, wheel)
     assert not store.has(wheel.sha256)
     assert has_wheel(store, wheel.sha256)
@@ -211,9 +211,9 @@ def test_the_layer_replaces_the_wheel_in_the_store(store: Store, tmp_path: Path)
 
 def test_another_layer_is_made_from_the_first(store: Store, tmp_path: Path) -> None:
     path = write_wheel(tmp_path, Recipe(files={"demo.py": b"1"}))
-    wheel = Wheel(filename=path.name, sha256=store.adopt(path, Digest.of(path.read_bytes())))
+    wheel = WheelInput(filename=path.name, sha256=store.adopt(path, Digest.of(path.read_bytes())))
     layer(store, wheel)
-    again = Wheel(filename=path.name, sha256=wheel.sha256, requested=True)
+    again = WheelInput(filename=path.name, sha256=wheel.sha256, requested=True)
     assert layer(store, again) == layer(Store(tmp_path / "new"), as_wheel(path, requested=True))
 
 
@@ -222,7 +222,7 @@ def test_any_layer_that_holds_the_wheel_will_do(store: Store, tmp_path: Path) ->
     wheel = as_wheel(path)
     one = layer(store, wheel)
     two = layer(store, as_wheel(path, requested=True))
-    in_store = Wheel(filename=path.name, sha256=wheel.sha256)
+    in_store = WheelInput(filename=path.name, sha256=wheel.sha256)
     store.discard(one.digest)
     assert layer(store, in_store) == one, "made again from the other layer"
     store.discard(two.digest)

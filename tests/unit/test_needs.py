@@ -13,8 +13,7 @@ from envbuilder.layers.complement import open_wheel
 from envbuilder.layers.install import Target
 from envbuilder.layers.seekable import seekable
 from envbuilder.layers.store import Store
-from envbuilder.layers.wheel import Wheel as InstalledWheel
-from envbuilder.layers.wheel import wheel_layer
+from envbuilder.layers.wheel import WheelInput, wheel_layer
 from envbuilder.lock import Wheel
 from envbuilder.reference import Digest
 from envbuilder.resolve.needs import read_needs
@@ -53,7 +52,7 @@ def test_a_wheel_that_a_layer_took_reads_as_it_was(tmp_path: Path) -> None:
     store = Store(tmp_path)
     data = wheel_bytes("app", "1.0", "six")
     digest = store.add(data)
-    installed = InstalledWheel(filename="app-1.0-py3-none-any.whl", sha256=digest)
+    installed = WheelInput(filename="app-1.0-py3-none-any.whl", sha256=digest)
     wheel_layer(store, [installed], target=Target(python="3.12"), title="app")
     assert not store.has(digest)
     with open_wheel(store, digest) as file:
