@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from envbuilder.errors import UsageError
+from envbuilder.errors import BuildError, UsageError
 from envbuilder.image import canonical_json
 from envbuilder.ledger import Entry, append, dump_entry, ledger_path, parse_entry, read
 from envbuilder.lock_file import lock_path, write_text
@@ -29,13 +29,21 @@ class Transaction:
         self._journal = journal
 
     def commit(self, *, spec: str, lock: str, entry: Entry) -> None:
-        """Replace spec and lock by these texts and append ``entry`` to the ledger."""
+        """Replace spec and lock by these texts and append ``entry`` to the ledger.
+
+        Raises BuildError where the disk does not take them; what then is half-way is finished by
+        whoever comes next.
+        """
         record = {"spec": spec, "lock": lock, "entry": dump_entry(entry).decode()}
         body = canonical_json(record)
-        os.ftruncate(self._journal, 0)
-        os.pwrite(self._journal, Digest.of(body).hex.encode() + b"\n" + body, 0)
-        os.fsync(self._journal)
-        _apply(self._spec_path, record)
+        try:
+            _write_whole(self._journal, Digest.of(body).hex.encode() + b"\n" + body)
+            _apply(self._spec_path, record)
+        except OSError as error:
+            raise BuildError(
+                f"cannot write the files of {self._spec_path.stem}: {error.strerror}",
+                hint="make room; the next command finishes what was begun",
+            ) from error
         os.ftruncate(self._journal, 0)
 
 
@@ -51,7 +59,8 @@ def transaction(spec_path: Path) -> Iterator[Transaction]:
         _finish(spec_path, handle)
         yield Transaction(spec_path, handle)
     finally:
-        path.unlink(missing_ok=True)
+        if os.fstat(handle).st_size == 0:  # else it holds a change that is still to be finished
+            path.unlink(missing_ok=True)
         os.close(handle)
 
 
@@ -77,6 +86,19 @@ def finish(spec_path: Path) -> bool:
         return found
     finally:
         os.close(handle)
+
+
+def _write_whole(handle: int, data: bytes) -> None:
+    """Write ``data`` as all that the file holds, or leave it empty."""
+    try:
+        os.ftruncate(handle, 0)
+        written = 0
+        while written < len(data):
+            written += os.pwrite(handle, data[written:], written)
+        os.fsync(handle)
+    except OSError:
+        os.ftruncate(handle, 0)
+        raise
 
 
 def _journal_path(spec_path: Path) -> Path:

@@ -10,7 +10,7 @@ import pytest
 
 from envbuilder import ledger
 from envbuilder.bump.transaction import finish, transaction
-from envbuilder.errors import UsageError
+from envbuilder.errors import BuildError, UsageError
 from envbuilder.ledger import Entry
 from envbuilder.reference import Digest
 
@@ -104,6 +104,18 @@ def test_killed_at_any_moment_the_files_are_all_old_or_all_new(tmp_path: Path) -
     assert all(each in (OLD, NEW) for each in outcomes)
     assert OLD in outcomes
     assert outcomes.count(NEW) > 1  # some were killed after the journal was whole
+
+
+def test_what_the_disk_did_not_take_is_finished_later(spec: Path) -> None:
+    lock = spec.with_name("pylock.omni.toml")
+    lock.unlink()
+    lock.mkdir()  # stands in the way, as a full disk would
+    with pytest.raises(BuildError) as caught:
+        change(spec)
+    assert "finishes" in caught.value.hint
+    lock.rmdir()
+    assert finish(spec)
+    assert state(spec) == NEW
 
 
 def test_a_torn_journal_counts_for_nothing(spec: Path) -> None:
