@@ -6,6 +6,7 @@ and ``config.json`` of llava-hf/llava-onevision-qwen2-7b-ov-hf.
 
 from __future__ import annotations
 
+import inspect
 import math
 from typing import Any
 
@@ -123,8 +124,11 @@ class LlavaOnevision(LlavaNext):
         if modality == "image":
             return super().features(model, modality, inputs)
         pixels = {**inputs, "pixel_values": inputs["pixel_values_videos"]}
-        videos = int(inputs["pixel_values_videos"].shape[0])
-        return rows(self.encoded(model, "get_video_features", pixels)) + videos
+        encoded = rows(self.encoded(model, "get_video_features", pixels))
+        # transformers 4 ends a video with its newline in forward, 5 in get_video_features itself
+        body = getattr(model, "model", model)
+        inside = "image_newline" in inspect.unwrap(body.get_video_features).__code__.co_names
+        return encoded if inside else encoded + int(inputs["pixel_values_videos"].shape[0])
 
     def packing(self, model: Any) -> Facts:
         """Return what else packing the tiles takes."""
