@@ -9,9 +9,7 @@ from threading import Event
 
 from uv import find_uv_bin
 
-from .assemble import Foundation
 from .buildkit import Build, build, find_builder, gather
-from .errors import UsageError
 from .foundation import lay_foundation
 from .image import OCI_CONFIG, OCI_MANIFEST, Image, Layer, canonical_json
 from .layers.store import Store
@@ -39,57 +37,22 @@ def build_with_docker(
     build on the same bytes. Raises MissingToolError where no builder is fit, and what
     ``buildkit.build`` raises.
     """
-    image = _build(
+    image = build_target(
         lock, "runtime", store=store, progress=progress, builder=builder, offline=offline
     )
-    named = zip(image.layers, _titles(lock, len(image.layers)), strict=True)
-    layers = (replace(layer, title=title, inputs=inputs) for layer, (title, inputs) in named)
-    return replace(image, layers=tuple(layers))
+    return replace(image, layers=named_layers(lock, image))
 
 
-def lay_system(
-    lock: Lock,
-    *,
-    store: Store,
-    progress: Progress,
-    stop: Event,
-    builder: str | None = None,
-    offline: bool = False,
-) -> Foundation:
-    """Lay what the Python layers stand on, and borrow it from BuildKit if ``RUN`` is needed.
-
-    That is so for packages on an image from a registry, and for steps before Python; only what
-    lies above the base's own layers is taken then. Raises UsageError for steps after Python, which
-    this engine cannot run, and what laying and building raise.
-    """
-    if lock.spec.steps.after_python:
-        raise UsageError(
-            "steps.after_python run on top of the whole environment, which only Docker can do",
-            hint="add --engine docker",
-        )
-    below = lay_foundation(lock, store=store, offline=offline, progress=progress, stop=stop)
-    if not _needs_run(lock):
-        return below
-    image = _build(lock, "system", store=store, progress=progress, builder=builder, offline=offline)
-    own = zip(image.layers, _titles(lock, len(image.layers)), strict=True)
-    above = [replace(layer, title=title, inputs=inputs) for layer, (title, inputs) in own]
-    layers = (*below.layers, *above[len(below.layers) :])
-    return Foundation(layers=layers, settings=image.settings)
-
-
-def _needs_run(lock: Lock) -> bool:
-    return bool(system_packages(lock) or lock.spec.steps.before_python)
-
-
-def _build(
+def build_target(
     lock: Lock,
     target: str,
     *,
     store: Store,
     progress: Progress,
-    builder: str | None,
-    offline: bool,
+    builder: str | None = None,
+    offline: bool = False,
 ) -> Image:
+    """Build one target that is an image, ``system`` or ``runtime``; its blobs are in ``store``."""
     chosen = find_builder(builder)
     with store.scratch() as work, gather(lock.spec) as secrets:
         folder = work / "context"
@@ -161,6 +124,12 @@ def _adopt(lock: Lock, layout: Path, store: Store) -> Image:
     store.add(image.config)
     store.add(image.manifest)
     return image
+
+
+def named_layers(lock: Lock, image: Image) -> tuple[Layer, ...]:
+    """Call the layers of an image that the rendered Dockerfile gave what they are."""
+    named = zip(image.layers, _titles(lock, len(image.layers)), strict=True)
+    return tuple(replace(layer, title=title, inputs=inputs) for layer, (title, inputs) in named)
 
 
 def _titles(lock: Lock, count: int) -> list[tuple[str, tuple[str, ...]]]:

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from . import keep, ledger
 from .assemble import NOTHING_HELD, assemble, seal
-from .docker_engine import build_with_docker, lay_system
+from .borrow import lay_system
+from .docker_engine import build_with_docker
 from .errors import LockError, NetworkError
 from .foundation import fetch_base
 from .image import Image

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from threading import Event
 
-from .foundation import fetch_base, lay_foundation
+from .borrow import lay_system
+from .foundation import fetch_base
 from .layers.store import Store
 from .lock import ImageBase, Lock
 from .plan import interpreter
@@ -50,7 +51,7 @@ def _workshop(lock: Lock, bench: Bench) -> Callable[[], Workshop]:
 
     def make() -> Workshop:
         store, offline, progress = bench.store, bench.offline, bench.progress
-        base = lay_foundation(lock, store=store, offline=offline, progress=progress, stop=Event())
+        base = lay_system(lock, store=store, offline=offline, progress=progress, stop=Event())
         if isinstance(lock.base, ImageBase):  # its layers were only looked up so far
             fetch_base(lock, store=store, offline=offline, progress=progress)
         return Workshop(

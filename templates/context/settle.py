@@ -3,9 +3,9 @@
     settle.py VENV REQUIREMENTS [DIRECT_URL]
 
 uv marks every package as requested, names itself the installer, and writes RECORD in the order of
-its work. Here only those lines of REQUIREMENTS that end in ``# requested`` count as requested;
-DIRECT_URL says where a package from git came from (PEP 610). Runs on the image's own Python, 3.9
-or later, standard library only.
+its work. Here only those lines of REQUIREMENTS that end in ``# requested`` count as requested, and
+the package from git whose origin DIRECT_URL tells (PEP 610). Runs on the image's own Python, 3.9 or
+later, standard library only.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ def main(venv: str, requirements: str, direct_url: str | None = None) -> None:
     wanted = requested(Path(requirements))
     for info in Path(venv).glob("lib/python3*/site-packages/*.dist-info"):
         made = {"INSTALLER": b"envbuilder\n"}
-        if re.sub(r"[-_.]+", "-", info.name.partition("-")[0]).lower() in wanted:
+        name = re.sub(r"[-_.]+", "-", info.name.partition("-")[0]).lower()
+        if name in wanted or direct_url is not None:
             made["REQUESTED"] = b""
         if direct_url is not None:
             made["direct_url.json"] = Path(direct_url).read_bytes()

@@ -1,0 +1,93 @@
+"""What the embedded engine stands on where the spec needs ``RUN``: BuildKit's stage ``system``.
+
+The store remembers the layers, so that BuildKit is asked once for the same base, packages and
+steps, and not at all offline.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from threading import Event
+from typing import Any
+
+from .assemble import Foundation
+from .docker_engine import build_target, named_layers
+from .errors import NetworkError, UsageError
+from .foundation import lay_foundation
+from .image import Layer, canonical_json
+from .layers.store import Store
+from .lock import Lock
+from .progress import Progress
+from .reference import Digest
+from .render import system_packages
+
+_LAYOUT = 1  # raise it whenever the same packages and steps give other layers by our own doing
+_KIND = "borrowed-system"
+
+
+def lay_system(
+    lock: Lock,
+    *,
+    store: Store,
+    progress: Progress,
+    stop: Event,
+    builder: str | None = None,
+    offline: bool = False,
+) -> Foundation:
+    """Lay what the Python layers stand on; BuildKit runs what the spec has to run below them.
+
+    That is packages on an image from a registry, and steps before Python; only what lies above
+    the base's own layers is taken. Raises UsageError for steps after Python, which this engine
+    cannot run, NetworkError where offline BuildKit would be needed, and what building raises.
+    """
+    if lock.spec.steps.after_python:
+        raise UsageError(
+            "steps.after_python run on top of the whole environment, which only Docker can do",
+            hint="add --engine docker",
+        )
+    below = lay_foundation(lock, store=store, offline=offline, progress=progress, stop=stop)
+    if not system_packages(lock) and not lock.spec.steps.before_python:
+        return below
+    key = _key(lock, below)
+    found = store.record(_KIND, key)
+    if found is None:
+        if offline:
+            raise NetworkError(
+                "--offline, and the store lacks what BuildKit makes of the system packages and "
+                "steps",
+                hint=f"build {lock.spec.name} once while there is a network",
+            )
+        image = build_target(lock, "system", store=store, progress=progress, builder=builder)
+        above = named_layers(lock, image)[len(below.layers) :]
+        found = {"layers": [_plain(layer) for layer in above], "settings": dict(image.settings)}
+        store.put_record(_KIND, key, found, blobs=[layer.digest for layer in above])
+    layers = tuple(_layer(entry) for entry in found["layers"])
+    return replace(below, layers=(*below.layers, *layers), settings=found["settings"])
+
+
+def _key(lock: Lock, below: Foundation) -> str:
+    """Name all that the layers depend on."""
+    facts = {
+        "layout": _LAYOUT,
+        "base": [str(layer.diff_id) for layer in below.layers],
+        "packages": system_packages(lock),
+        "steps": lock.spec.steps.before_python,
+        "platform": lock.spec.platform,
+    }
+    return canonical_json(facts).decode()
+
+
+def _plain(layer: Layer) -> dict[str, Any]:
+    return {
+        "digest": str(layer.digest),
+        "size": layer.size,
+        "diff_id": str(layer.diff_id),
+        "media_type": layer.media_type,
+        "title": layer.title,
+        "inputs": list(layer.inputs),
+    }
+
+
+def _layer(entry: dict[str, Any]) -> Layer:
+    parsed = {name: Digest.parse(entry[name]) for name in ("digest", "diff_id")}
+    return Layer(**{**entry, **parsed, "inputs": tuple(entry["inputs"])})
