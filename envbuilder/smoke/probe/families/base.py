@@ -159,7 +159,8 @@ class Family:
         for parameter in inspect.signature(method).parameters.values():
             if parameter.name in inputs:
                 given[parameter.name] = inputs[parameter.name]
-            elif parameter.default is parameter.empty and hasattr(model.config, parameter.name):
+            elif parameter.name.startswith("vision_") and hasattr(model.config, parameter.name):
+                # the layer and strategy to select: required in some versions, None in others
                 given[parameter.name] = getattr(model.config, parameter.name)
         return method(**given)
 

@@ -81,10 +81,11 @@ class Qwen2Audio(Family):
         """Count the rows that the encoder makes within the length it states for each sound."""
         if feature_method(model, self.modalities[modality].features):
             return super().features(model, modality, inputs)
-        tower, mask = model.audio_tower, inputs["feature_attention_mask"]
+        body = model if hasattr(model, "audio_tower") else model.model
+        tower, mask = body.audio_tower, inputs["feature_attention_mask"]
         _, lengths = tower._get_feat_extract_output_lengths(mask.sum(-1))
         encoded = tower(inputs["input_features"]).last_hidden_state
-        projected = model.multi_modal_projector(encoded)
+        projected = body.multi_modal_projector(encoded)
         return sum(min(int(length), projected.shape[1]) for length in lengths)
 
 
