@@ -112,15 +112,27 @@ def resolve_python(
     ``apart`` names git sources, which take part in it by a stand-in, but are no wheels yet.
     Raises ResolutionError with who wants what, or NetworkError.
     """
-    packages = _compile(
-        [*requirements],
-        target=target,
-        index=index,
-        held=held or {},
-        provided=[*provided],
-        constraints=[*constraints],
-        flags=["--offline"] if offline else [],
-    )
+    wanted, limits = [*requirements], [*constraints]
+
+    def compile_with(held: Mapping[str, str], limits: list[str]) -> list[dict[str, Any]]:
+        return _compile(
+            wanted,
+            target=target,
+            index=index,
+            held=held,
+            provided=[*provided],
+            constraints=limits,
+            flags=["--offline"] if offline else [],
+        )
+
+    try:
+        # As constraints, held versions are the whole search: fast, and no index can sway it.
+        fixed = [f"{name}=={version}" for name, version in (held or {}).items()]
+        packages = compile_with({}, [*limits, *fixed])
+    except ResolutionError:
+        if not held:
+            raise
+        packages = compile_with(held, limits)  # something forces at least one of them
     picked = [package for package in packages if canonicalize_name(package["name"]) not in apart]
     return tuple(sorted(_sized(located) for located in _select(picked, target)))
 
