@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -111,6 +112,9 @@ def test_the_offer_holds_the_image_and_nothing_else(
     assert _get(f"{base}/blobs/{image.config_digest}") == (200, image.config)
     assert sent == []
     assert _get(f"{base}/blobs/{image.layers[0].digest}") == (200, b"the layer")
+    deadline = time.monotonic() + 10  # the server counts once it has written, we may be faster
+    while not sent and time.monotonic() < deadline:
+        time.sleep(0.01)
     assert sent == [len(b"the layer")]
     for path in ("manifests/other", f"blobs/{Digest.of(b'other')}", "blobs/../../etc/passwd"):
         assert _get(f"{base}/{path}")[0] == 404
