@@ -7,8 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from threading import Event
 
-from uv import find_uv_bin
-
 from .buildkit import Build, build, find_builder, gather
 from .foundation import lay_foundation
 from .image import OCI_CONFIG, OCI_MANIFEST, Image, Layer, canonical_json
@@ -18,6 +16,7 @@ from .lock import ImageBase, Lock
 from .progress import Progress
 from .reference import Digest
 from .render import index_layers, render, system_packages, write
+from .resolve.uv import find_uv
 
 _UV = "opt/uv/bin"
 """Where the rendered Dockerfile takes uv from, in its stage ``tools``."""
@@ -79,7 +78,7 @@ def made_here(
     layout = export(base, store, f"oci:{work / 'base'}", name="base", progress=progress)
     tools = work / "tools"
     (tools / _UV).mkdir(parents=True)
-    shutil.copy2(find_uv_bin(), tools / _UV / "uv")
+    shutil.copy2(find_uv(), tools / _UV / "uv")
     return {
         "base": f"oci-layout://{layout}@{base.digest}",
         "tools": str(tools),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -16,7 +17,21 @@ _NETWORK = re.compile(
     r"needs to be downloaded from a registry|network was disabled",
     re.IGNORECASE,
 )
+_FINDING = threading.Lock()
 _SECRET = re.compile(r"(?<=://)[^/@\s]+@")
+
+
+def find_uv() -> str:
+    """Find uv's program; raises MissingToolError where the package holds none.
+
+    One thread at a time: until it has been asked once, Python 3.11's sysconfig answers None to a
+    second thread that asks meanwhile.
+    """
+    with _FINDING:
+        try:
+            return find_uv_bin()
+        except FileNotFoundError as error:
+            raise MissingToolError("uv is missing", hint="pip install uv") from error
 
 
 def run_uv(arguments: Sequence[str], *, environment: Mapping[str, str], cwd: Path) -> str:
@@ -25,12 +40,8 @@ def run_uv(arguments: Sequence[str], *, environment: Mapping[str, str], cwd: Pat
     Raises NetworkError where an index could not be reached, ResolutionError with uv's own
     explanation otherwise. Credentials inside URLs are blotted out.
     """
-    try:
-        program = find_uv_bin()
-    except FileNotFoundError as error:
-        raise MissingToolError("uv is missing", hint="pip install uv") from error
     done = subprocess.run(
-        [program, *arguments, "--quiet", "--color", "never"],
+        [find_uv(), *arguments, "--quiet", "--color", "never"],
         env=dict(environment),
         cwd=cwd,
         capture_output=True,

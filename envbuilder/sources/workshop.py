@@ -16,13 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from uv import find_uv_bin
-
 from envbuilder.errors import MissingToolError
 from envbuilder.image import Layer
 from envbuilder.layers.files import Link, files_layer
 from envbuilder.layers.store import Store
 from envbuilder.resolve.python import PythonTarget
+from envbuilder.resolve.uv import find_uv
 from envbuilder.runtime import Mount
 
 _MERGED = ("bin", "lib", "lib64", "sbin")
@@ -70,7 +69,7 @@ def host_workshop(python: str, *, store: Store) -> Workshop:
 
 def _find_python(version: str) -> str:
     done = subprocess.run(
-        [find_uv_bin(), "python", "find", version, "--no-python-downloads", "--no-project"],
+        [find_uv(), "python", "find", version, "--no-python-downloads", "--no-project"],
         capture_output=True,
         text=True,
         check=False,
