@@ -73,6 +73,39 @@ def canonical_json(value: object) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
+def compose(
+    layers: tuple[Layer, ...],
+    *,
+    platform: str,
+    settings: Mapping[str, Any] | None = None,
+    created: str | None = None,
+) -> Image:
+    """Make one image of ``layers``, for a ``platform`` such as ``linux/amd64``.
+
+    With ``created`` (RFC 3339) the config dates the image, and its history names every layer.
+    """
+    system, _, architecture = platform.partition("/")
+    history = [{"created": created, "created_by": layer.title} for layer in layers]
+    config = canonical_json(
+        {
+            "architecture": architecture,
+            "config": dict(settings or {}),
+            "os": system,
+            "rootfs": {"type": "layers", "diff_ids": [str(layer.diff_id) for layer in layers]},
+            **({"created": created, "history": history} if created else {}),
+        }
+    )
+    place = {"mediaType": OCI_CONFIG, "digest": str(Digest.of(config)), "size": len(config)}
+    described = [
+        {"mediaType": layer.media_type, "digest": str(layer.digest), "size": layer.size}
+        for layer in layers
+    ]
+    manifest = canonical_json(
+        {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": place, "layers": described}
+    )
+    return Image(manifest=manifest, config=config, layers=layers)
+
+
 def parse_image(manifest: bytes, config: bytes) -> Image:
     """Read a manifest and its config (exact bytes) into an :class:`Image`.
 

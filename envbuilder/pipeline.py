@@ -12,11 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import keep, ledger
-from .assemble import NOTHING_HELD, assemble, seal
-from .borrow import lay_system
-from .docker_engine import build_with_docker
+from .engines.docker import build_with_docker
+from .engines.embedded import NOTHING_HELD, assemble, seal
+from .engines.foundation import fetch_base
+from .engines.reuse import Held
+from .engines.source_wheels import fetch_sources, with_wheels
+from .engines.system import lay_system
+from .engines.system_pins import pin_packages
 from .errors import LockError, NetworkError
-from .foundation import fetch_base
 from .image import Image
 from .layers.store import Store
 from .lock import ImageBase, Lock, Seal, spec_checksum
@@ -25,13 +28,10 @@ from .plan import PREFIX
 from .progress import Progress
 from .resolve.resolve import EVERYTHING, SYSTEM
 from .resolve.wheels import supply
-from .reuse import Held
 from .runtime import Runtime
 from .smoke import Expected, Model, Report, SmokePlan, smoke
 from .sources.locking import lock_spec
 from .spec_file import load
-from .system_pins import pin_packages
-from .wheels import fetch_sources, with_wheels
 
 _DRIVER = Path("/proc/driver/nvidia/version")
 

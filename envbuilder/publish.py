@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .engines.reuse import held_in, reusable
 from .errors import LockError, UsageError
 from .evidence.attach import attach, attach_bundles, attestation_tag, sign
 from .evidence.keys import PrivateKey, read_private
@@ -20,7 +21,6 @@ from .registry.client import Client
 from .registry.manifests import Manifest
 from .registry.repository import Repository
 from .registry.transfer import push
-from .reuse import held_in, reusable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,9 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
-from envbuilder.assemble import seal
 from envbuilder.difference import Needs
-from envbuilder.foundation import fetch_base
+from envbuilder.engines.embedded import seal
+from envbuilder.engines.foundation import fetch_base
+from envbuilder.engines.source_wheels import with_wheels
 from envbuilder.git_address import Address
 from envbuilder.image import Image
 from envbuilder.layers.store import Store
@@ -28,7 +29,6 @@ from envbuilder.resolve.resolve import python_target
 from envbuilder.runtime import Command, Completed, Runtime, choose
 from envbuilder.sources.locking import lock_spec
 from envbuilder.spec import GitPackage, Spec
-from envbuilder.wheels import with_wheels
 
 from .git_pins import AskRefs, Refs
 

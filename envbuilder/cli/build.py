@@ -13,11 +13,11 @@ from . import options
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from envbuilder.engines.reuse import Held
     from envbuilder.lock import Lock
     from envbuilder.pipeline import Outcome
     from envbuilder.reference import ImageRef
     from envbuilder.registry.client import Client
-    from envbuilder.reuse import Held
 
 
 @click.command("build")
@@ -75,7 +75,7 @@ def command(
 
     Exits with 8 when the smoke test fails: the image stays, but is not marked good.
     """
-    from envbuilder import wheels
+    from envbuilder.engines import source_wheels
     from envbuilder.layers.store import Store
     from envbuilder.layout import export
     from envbuilder.pipeline import Options, build_environment
@@ -106,7 +106,9 @@ def command(
             reuse=_reuse(path, client, target if no_smoke else None),
         )
         if check_reproducible:
-            wheels.check_reproducible(outcome.lock, store=store, progress=progress, offline=offline)
+            source_wheels.check_reproducible(
+                outcome.lock, store=store, progress=progress, offline=offline
+            )
         if output_image is not None:
             reference = f"{outcome.lock.spec.name}:latest"
             export(outcome.image, store, output_image, name=reference, progress=progress)
@@ -126,8 +128,8 @@ def command(
 
 def _reuse(path: Path, client: Client, target: ImageRef | None) -> Callable[[Lock], Held]:
     """Name the layers that the last sealed lock asks for too, and that are at ``target``."""
+    from envbuilder.engines.reuse import Held, held_in, reusable
     from envbuilder.lock_file import lock_path, read_lock
-    from envbuilder.reuse import Held, held_in, reusable
 
     known = lock_path(path)
     if target is None or not known.exists():

@@ -20,9 +20,9 @@ def command() -> None:
 @options.progress
 def build(name: str | None, file: Path | None, offline: bool, progress_mode: str) -> None:
     """Build the wheels of NAME's git sources, and note their hashes in its lock."""
+    from envbuilder.engines.source_wheels import with_wheels
     from envbuilder.layers.store import Store
     from envbuilder.lock_file import lock_path, read_lock, write_lock
-    from envbuilder.wheels import with_wheels
 
     from .console import open_progress
 

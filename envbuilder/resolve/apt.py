@@ -15,7 +15,7 @@ from pathlib import Path
 
 from envbuilder.errors import EnvbuilderError, MissingToolError, NetworkError, ResolutionError
 
-from .sources import MIRROR_VARIABLE, Archive
+from .archives import MIRROR_VARIABLE, Archive
 
 _HELPER = Path("/usr/lib/apt/apt-helper")
 _NOISE = ("Some index files failed to download", "Download Failed")

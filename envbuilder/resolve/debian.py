@@ -13,8 +13,8 @@ from envbuilder.progress import Progress
 from envbuilder.reference import Digest
 
 from .apt import PrivateApt
+from .archives import Archive, debian_archives
 from .debs import fetch_debs
-from .sources import Archive, debian_archives
 from .system_python import find_distributions
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+")

@@ -13,7 +13,7 @@ from envbuilder.lock import DebPackage
 from envbuilder.progress import Progress, Step
 
 from .apt import complaints, download, unreachable
-from .sources import MIRROR_VARIABLE, Archive
+from .archives import MIRROR_VARIABLE, Archive
 
 _Wanted = tuple[Archive, DebPackage]
 

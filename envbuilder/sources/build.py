@@ -17,73 +17,73 @@ from envbuilder.layers.wheelfile import WheelFile
 from envbuilder.lock import GitSource, Lock, Wheel
 from envbuilder.resolve.resolve import python_target
 
-from .bench import Bench
 from .checkout import Checkout
+from .context import Context
 from .examine import metadata_in
 from .normal import differences, normalise
 from .recipe import Built, Recipe, remember, remembered
 from .run import Hook, is_plain_file, run_hook
+from .sandbox import Sandbox
 from .tree import Commit
-from .workshop import Workshop
 
 _SHOWN = 20
 _CHUNK = 1 << 20
 
 
-def build_sources(lock: Lock, *, workshop: Callable[[], Workshop], bench: Bench) -> Lock:
+def build_sources(lock: Lock, *, sandbox: Callable[[], Sandbox], context: Context) -> Lock:
     """Give ``lock`` with a wheel for every source, each in the store.
 
     A wheel that the store has under the source's recipe is taken; otherwise it is built in what
-    ``workshop`` makes (the base, asked for only then). Raises BuildError where a build fails or
+    ``sandbox`` makes (the base, asked for only then). Raises BuildError where a build fails or
     gives other bytes than the lock holds.
     """
-    made = tuple(_with_wheel(lock, source, workshop, bench) for source in lock.sources)
+    made = tuple(_with_wheel(lock, source, sandbox, context) for source in lock.sources)
     return lock if made == lock.sources else replace(lock, sources=made)
 
 
-def check_reproducible(lock: Lock, *, workshop: Callable[[], Workshop], bench: Bench) -> None:
+def check_reproducible(lock: Lock, *, sandbox: Callable[[], Sandbox], context: Context) -> None:
     """Build every source of ``lock`` once more and compare.
 
     Raises BuildError that lists the files that differ from the wheel that is there.
     """
-    complete = build_sources(lock, workshop=workshop, bench=bench)
+    complete = build_sources(lock, sandbox=sandbox, context=context)
     for source in complete.sources:
-        _check_same(source, _build(complete, source, workshop(), bench), lock, bench)
+        _check_same(source, _build(complete, source, sandbox(), context), lock, context)
 
 
-def fetch_sources(lock: Lock, bench: Bench) -> None:
+def fetch_sources(lock: Lock, context: Context) -> None:
     """Bring every source's commit and build environment to this machine."""
     target = python_target(lock.spec, lock.base)
     for source in lock.sources:
-        bench.bring(source.requires, target=target, index=lock.spec.index)
-        bench.mirror(Address.parse(source.repository)).content(source.commit)
+        context.bring(source.requires, target=target, index=lock.spec.index)
+        context.mirror(Address.parse(source.repository)).content(source.commit)
 
 
 def _with_wheel(
-    lock: Lock, source: GitSource, workshop: Callable[[], Workshop], bench: Bench
+    lock: Lock, source: GitSource, sandbox: Callable[[], Sandbox], context: Context
 ) -> GitSource:
-    if source.wheel is not None and has_wheel(bench.store, source.wheel.sha256):
+    if source.wheel is not None and has_wheel(context.store, source.wheel.sha256):
         return source
     recipe = Recipe.of(lock, source)
-    with bench.store.lock(f"build-{source.name}-{source.commit[:12]}"):
-        built = remembered(bench.store, recipe)
-        if built is None or not has_wheel(bench.store, built.wheel.sha256):
-            again = _build(lock, source, workshop(), bench)
+    with context.store.lock(f"build-{source.name}-{source.commit[:12]}"):
+        built = remembered(context.store, recipe)
+        if built is None or not has_wheel(context.store, built.wheel.sha256):
+            again = _build(lock, source, sandbox(), context)
             if built is not None and built.wheel != again.wheel:
                 raise _other(source, built, again)
-            remember(bench.store, recipe.key, again)
+            remember(context.store, recipe.key, again)
             built = again
     if source.wheel is not None:
-        _check_same(source, built, lock, bench)
+        _check_same(source, built, lock, context)
     return replace(source, wheel=built.wheel)
 
 
-def _check_same(source: GitSource, again: Built, lock: Lock, bench: Bench) -> None:
+def _check_same(source: GitSource, again: Built, lock: Lock, context: Context) -> None:
     """Compare with the wheel that the lock holds; what was in it, the store may still know."""
     assert source.wheel is not None  # noqa: S101 - callers have it
     if source.wheel.sha256 == again.wheel.sha256:
         return
-    known = remembered(bench.store, Recipe.of(lock, source))
+    known = remembered(context.store, Recipe.of(lock, source))
     if known is None or known.wheel.sha256 != source.wheel.sha256:
         known = Built(wheel=source.wheel, contents={})
     raise _other(source, known, again)
@@ -105,18 +105,18 @@ def _other(source: GitSource, before: Built, again: Built) -> BuildError:
     )
 
 
-def _build(lock: Lock, source: GitSource, workshop: Workshop, bench: Bench) -> Built:
+def _build(lock: Lock, source: GitSource, sandbox: Sandbox, context: Context) -> Built:
     target = python_target(lock.spec, lock.base)
-    bench.bring(source.requires, target=target, index=lock.spec.index)
-    repository = bench.mirror(Address.parse(source.repository)).content(source.commit)
+    context.bring(source.requires, target=target, index=lock.spec.index)
+    repository = context.mirror(Address.parse(source.repository)).content(source.commit)
     checkout = Checkout(
         commit=Commit(repository=repository, commit=source.commit, time=source.time),
         pin=lock.spec.sources[source.name],
         described=source.describe,
     )
     title = f"{source.name} {source.version} from {source.commit[:12]}"
-    with bench.store.scratch() as scratch, bench.progress.step("build", title, unit="items"):
-        checkout.write(scratch / "source", bench)
+    with context.store.scratch() as scratch, context.progress.step("build", title, unit="items"):
+        checkout.write(scratch / "source", context)
         output = scratch / "output"
         output.mkdir()
         hook = Hook(
@@ -126,25 +126,25 @@ def _build(lock: Lock, source: GitSource, workshop: Workshop, bench: Bench) -> B
             subdirectory=source.subdirectory,
             env=checkout.variables(wheel.name for wheel in source.requires),
         )
-        log = bench.store.root / "logs" / f"{source.name}-{source.commit}.log"
+        log = context.store.root / "logs" / f"{source.name}-{source.commit}.log"
         try:
             answer = run_hook(
-                workshop, hook, requires=source.requires, output=output, log=log, bench=bench
+                sandbox, hook, requires=source.requires, output=output, log=log, context=context
             )
-            return _take(source, output, str(answer.get("made")), workshop, bench)
+            return _take(source, output, str(answer.get("made")), sandbox, context)
         except BuildError as error:
             raise BuildError(f"{source.name}: {error.message}", hint=error.hint) from error
 
 
 def _take(
-    source: GitSource, output: Path, filename: str, workshop: Workshop, bench: Bench
+    source: GitSource, output: Path, filename: str, sandbox: Sandbox, context: Context
 ) -> Built:
     """Check the wheel that a build made and put it, in its normal form, into the store."""
-    _check_name(source, filename, workshop)
+    _check_name(source, filename, sandbox)
     if not is_plain_file(output, filename):
         raise BuildError(f"its build says it made {filename!r}, which is not there")
     _check_metadata(source, output / filename)
-    with tempfile.TemporaryFile(dir=output) as normal, bench.store.writer() as blob:
+    with tempfile.TemporaryFile(dir=output) as normal, context.store.writer() as blob:
         contents = normalise(output / filename, filename, normal)
         normal.seek(0)
         while piece := normal.read(_CHUNK):
@@ -156,7 +156,7 @@ def _take(
     return Built(wheel=wheel, contents=contents)
 
 
-def _check_name(source: GitSource, filename: str, workshop: Workshop) -> None:
+def _check_name(source: GitSource, filename: str, sandbox: Sandbox) -> None:
     try:
         name, version, _, tags = parse_wheel_filename(filename)
     except InvalidWheelFilename as error:
@@ -166,10 +166,10 @@ def _check_name(source: GitSource, filename: str, workshop: Workshop) -> None:
             f"its build made {filename}, but {source.name} {source.version} is locked",
             hint=f"envbuilder lock --upgrade-package {source.name}",
         )
-    if tags.isdisjoint(workshop.target.tags()):
+    if tags.isdisjoint(sandbox.target.tags()):
         raise BuildError(
-            f"its build made {filename}, which does not fit Python {workshop.target.python} on "
-            f"{workshop.target.platform}"
+            f"its build made {filename}, which does not fit Python {sandbox.target.python} on "
+            f"{sandbox.target.platform}"
         )
 
 

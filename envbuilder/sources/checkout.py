@@ -9,7 +9,7 @@ from pathlib import Path
 from envbuilder.errors import BuildError
 from envbuilder.spec import GitPackage
 
-from .bench import Bench
+from .context import Context
 from .project import Project, read_project
 from .scm import variables, write_archival
 from .tree import Commit, export
@@ -28,9 +28,9 @@ class Checkout:
         """The project in the folder that the spec names."""
         return read_project(self.commit, subdirectory=self.pin.subdirectory)
 
-    def write(self, folder: Path, bench: Bench) -> None:
+    def write(self, folder: Path, context: Context) -> None:
         """Make ``folder`` and write the commit's files into it, ready to be built."""
-        export(self.commit, folder, open_mirror=bench.mirror, submodules=self.pin.submodules)
+        export(self.commit, folder, open_mirror=context.mirror, submodules=self.pin.submodules)
         project = folder / (self.pin.subdirectory or "")
         if not project.is_dir() or not project.resolve().is_relative_to(folder.resolve()):
             raise BuildError(

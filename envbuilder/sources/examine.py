@@ -21,10 +21,10 @@ from envbuilder.reference import Digest
 from envbuilder.resolve.python import PythonTarget, resolve_python
 from envbuilder.spec import Index
 
-from .bench import Bench
 from .checkout import Checkout
+from .context import Context
 from .run import Hook, is_plain_file, read_output, run_hook
-from .workshop import Workshop, host_workshop
+from .sandbox import Sandbox, host_sandbox
 
 _KIND = "source"
 _FORMAT = 1
@@ -69,17 +69,17 @@ class Examined:
     requires: tuple[Wheel, ...]
 
 
-def examine(question: Question, bench: Bench, *, fresh: bool = False) -> Examined:
+def examine(question: Question, context: Context, *, fresh: bool = False) -> Examined:
     """Answer ``question``, from the store where it was asked before and not ``fresh``.
 
     Raises BuildError where the source's own code fails, ResolutionError where its requirements
     cannot be met, and what Mirror and the runtime raise.
     """
-    found = None if fresh else bench.store.record(_KIND, question.key)
+    found = None if fresh else context.store.record(_KIND, question.key)
     if found is not None:
         return _from_plain(found)
-    made = _examine(question, bench)
-    bench.store.put_record(_KIND, question.key, _plain(made))
+    made = _examine(question, context)
+    context.store.put_record(_KIND, question.key, _plain(made))
     return made
 
 
@@ -89,14 +89,14 @@ def metadata_in(wheel: WheelFile) -> RawMetadata:
     return _parse(wheel.read(infos[0]) if infos else None, wheel.filename)
 
 
-def _examine(question: Question, bench: Bench) -> Examined:
+def _examine(question: Question, context: Context) -> Examined:
     checkout = question.checkout
     requires = [*map(str, checkout.project.requires), *checkout.pin.build.requires]
-    workshop = host_workshop(question.target.python, store=bench.store)
-    asked, metadata = _ask(question, requires, workshop, bench)
+    sandbox = host_sandbox(question.target.python, store=context.store)
+    asked, metadata = _ask(question, requires, sandbox, context)
     if metadata is None:  # it wants more than pyproject.toml says: once more, with that
         requires += asked
-        asked, metadata = _ask(question, requires, workshop, bench)
+        asked, metadata = _ask(question, requires, sandbox, context)
     if metadata is None:
         raise BuildError(f"its build asks for other requirements each time: {', '.join(asked)}")
     return Examined(
@@ -108,14 +108,14 @@ def _examine(question: Question, bench: Bench) -> Examined:
 
 
 def _ask(
-    question: Question, requires: list[str], workshop: Workshop, bench: Bench
+    question: Question, requires: list[str], sandbox: Sandbox, context: Context
 ) -> tuple[list[str], RawMetadata | None]:
     """Run the source's hooks once; the metadata is None where it asks for more first."""
     checkout = question.checkout
-    wheels = _resolve(requires, question, workshop.target)
-    bench.bring(wheels, target=workshop.target, index=question.index)
-    with bench.store.scratch() as scratch:
-        checkout.write(scratch / "source", bench)
+    wheels = _resolve(requires, question, sandbox.target)
+    context.bring(wheels, target=sandbox.target, index=question.index)
+    with context.store.scratch() as scratch:
+        checkout.write(scratch / "source", context)
         output = scratch / "output"
         output.mkdir()
         hook = Hook(
@@ -125,8 +125,8 @@ def _ask(
             subdirectory=checkout.pin.subdirectory,
             env=checkout.variables(wheel.name for wheel in wheels),
         )
-        log = bench.store.root / "logs" / f"{checkout.commit.commit}-metadata.log"
-        answer = run_hook(workshop, hook, requires=wheels, output=output, log=log, bench=bench)
+        log = context.store.root / "logs" / f"{checkout.commit.commit}-metadata.log"
+        answer = run_hook(sandbox, hook, requires=wheels, output=output, log=log, context=context)
         metadata = _metadata(output, str(answer["made"])) if "made" in answer else None
     return [str(each) for each in answer.get("requires", ())], metadata
 

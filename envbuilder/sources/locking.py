@@ -25,8 +25,8 @@ from envbuilder.resolve.resolve import EVERYTHING, resolve
 from envbuilder.runtime import choose
 from envbuilder.spec import GitPackage, Spec
 
-from .bench import Bench
 from .checkout import Checkout
+from .context import Context
 from .examine import Examined, Question, examine
 from .project import read_project
 from .scm import describe, needs_history
@@ -37,7 +37,7 @@ def lock_sources(
     spec: Spec,
     *,
     target: PythonTarget,
-    bench: Bench,
+    context: Context,
     previous: Lock | None = None,
     release: Collection[str] = (),
 ) -> tuple[GitSource, ...]:
@@ -49,7 +49,7 @@ def lock_sources(
     """
     before = {} if previous is None else {source.name: source for source in previous.sources}
     free = spec.sources.keys() if EVERYTHING in release else set(release)
-    work = _Work(spec=spec, previous=previous, target=target, bench=bench)
+    work = _Work(spec=spec, previous=previous, target=target, context=context)
     return tuple(
         work.lock(name, pin, None if name in free else before.get(name), fresh=name in free)
         for name, pin in sorted(spec.sources.items())
@@ -65,10 +65,10 @@ def lock_spec(
     release: Collection[str] = (),
 ) -> Lock:
     """Pin every artifact of ``spec``, sources from git included; see ``resolve.resolve``."""
-    bench = Bench(store=store, runtime=lambda: choose("auto", store), progress=progress)
+    context = Context(store=store, runtime=lambda: choose("auto", store), progress=progress)
 
     def sources(target: PythonTarget, held: Lock | None) -> tuple[GitSource, ...]:
-        return lock_sources(spec, target=target, bench=bench, previous=held, release=release)
+        return lock_sources(spec, target=target, context=context, previous=held, release=release)
 
     return resolve(
         spec, store=store, progress=progress, previous=previous, release=release, sources=sources
@@ -82,12 +82,12 @@ class _Work:
     spec: Spec
     previous: Lock | None
     target: PythonTarget
-    bench: Bench
+    context: Context
 
     def lock(
         self, name: str, pin: GitPackage, before: GitSource | None, *, fresh: bool
     ) -> GitSource:
-        mirror = self.bench.mirror(Address.parse(pin.git))
+        mirror = self.context.mirror(Address.parse(pin.git))
         revision = resolve_git(name, pin, mirror=mirror, locked=before)
         if before is not None and self._holds(name, pin, before, revision):
             return replace(before, requested=revision.requested)
@@ -134,7 +134,7 @@ class _Work:
             target=self.target,
         )
         try:
-            found = examine(question, self.bench, fresh=fresh)
+            found = examine(question, self.context, fresh=fresh)
         except (BuildError, ResolutionError) as error:
             raise type(error)(f"{name}: {error.message}", hint=error.hint) from error
         if canonicalize_name(found.name) != name:

@@ -1,6 +1,6 @@
-"""Run a source's PEP 517 hooks in a workshop, with exactly the locked build environment.
+"""Run a source's PEP 517 hooks in a sandbox, with exactly the locked build environment.
 
-The environment lies on the workshop as layers, as in every image of ours: wheels that another
+The environment lies on the sandbox as layers, as in every image of ours: wheels that another
 source, or another run, needed as well are there already.
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from envbuilder.errors import BuildError, SmokeError
-from envbuilder.image import OCI_CONFIG, OCI_MANIFEST, Image, Layer, canonical_json
+from envbuilder.image import Image, compose
 from envbuilder.layers.files import files_layer, venv_skeleton
 from envbuilder.layers.install import Target
 from envbuilder.layers.wheel import WheelInput, wheel_layer
@@ -22,9 +22,9 @@ from envbuilder.lock import Wheel
 from envbuilder.plan import HEAVY
 from envbuilder.runtime import Command, Mount
 
-from .bench import Bench
+from .context import Context
 from .project import Project
-from .workshop import Workshop
+from .sandbox import Sandbox
 
 PREFIX = "/opt/build"
 _SOURCE, _OUTPUT, _HOOK = "/build/source", "/build/output", "/build/hook.py"
@@ -46,13 +46,13 @@ class Hook:
 
 
 def run_hook(
-    workshop: Workshop,
+    sandbox: Sandbox,
     hook: Hook,
     *,
     requires: Iterable[Wheel],
     output: Path,
     log: Path,
-    bench: Bench,
+    context: Context,
 ) -> Mapping[str, Any]:
     """Run ``hook`` with exactly the wheels ``requires`` (in the store) and return its result.
 
@@ -60,10 +60,10 @@ def run_hook(
     BuildError with the end of the log, MissingToolError where nothing can run it.
     """
     wheels = sorted(requires)
-    image = _image(workshop, wheels, bench)
-    command = _command(workshop, hook, output, present=[wheel.name for wheel in wheels])
+    image = _image(sandbox, wheels, context)
+    command = _command(sandbox, hook, output, present=[wheel.name for wheel in wheels])
     try:
-        done = bench.runtime().run(image, command, progress=bench.progress)
+        done = context.runtime().run(image, command, progress=context.progress)
     except SmokeError as error:
         raise BuildError(
             f"the base cannot run Python for a build: {error.message}",
@@ -105,7 +105,7 @@ def _result(content: bytes | None) -> dict[str, Any] | None:
     return found if sound else None
 
 
-def _command(workshop: Workshop, hook: Hook, output: Path, *, present: list[str]) -> Command:
+def _command(sandbox: Sandbox, hook: Hook, output: Path, *, present: list[str]) -> Command:
     source = f"{_SOURCE}/{hook.subdirectory}" if hook.subdirectory else _SOURCE
     job = {
         "hook": hook.name,
@@ -115,7 +115,7 @@ def _command(workshop: Workshop, hook: Hook, output: Path, *, present: list[str]
         "output": _OUTPUT,
         "present": present,
     }
-    settings = dict(entry.partition("=")[::2] for entry in workshop.settings.get("Env") or ())
+    settings = dict(entry.partition("=")[::2] for entry in sandbox.settings.get("Env") or ())
     path = settings.get("PATH", _PATH)
     env = {
         "PATH": f"{PREFIX}/bin:{path}",
@@ -132,7 +132,7 @@ def _command(workshop: Workshop, hook: Hook, output: Path, *, present: list[str]
         args=(f"{PREFIX}/bin/python", _HOOK, json.dumps(job)),
         env=env,
         mounts=(
-            *workshop.mounts,
+            *sandbox.mounts,
             Mount(source=hook.source, target=_SOURCE, read_only=False),
             Mount(source=output, target=_OUTPUT, read_only=False),
             Mount(source=Path(__file__).with_name("hook.py"), target=_HOOK),
@@ -143,47 +143,32 @@ def _command(workshop: Workshop, hook: Hook, output: Path, *, present: list[str]
     )
 
 
-def _image(workshop: Workshop, wheels: list[Wheel], bench: Bench) -> Image:
-    """Lay the build environment on the workshop: heavy wheels alone, as they are shared most."""
-    target = Target(python=workshop.target.python, prefix=PREFIX)
+def _image(sandbox: Sandbox, wheels: list[Wheel], context: Context) -> Image:
+    """Lay the build environment on the sandbox: heavy wheels alone, as they are shared most."""
+    target = Target(python=sandbox.target.python, prefix=PREFIX)
     heavy = [[wheel] for wheel in wheels if wheel.size >= HEAVY]
     light = [wheel for wheel in wheels if wheel.size < HEAVY]
     environment = [
         wheel_layer(
-            bench.store,
+            context.store,
             [WheelInput(filename=wheel.filename, sha256=wheel.sha256) for wheel in group],
             target=target,
             title="build environment",
-            progress=bench.progress,
+            progress=context.progress,
         )
         for group in [*heavy, light]
         if group
     ]
-    skeleton = venv_skeleton(target, interpreter=workshop.interpreter)
-    top = files_layer(bench.store, skeleton, title="build environment")
-    return _stack((*workshop.layers, *environment, top), workshop, bench)
-
-
-def _stack(layers: tuple[Layer, ...], workshop: Workshop, bench: Bench) -> Image:
-    operating_system, _, architecture = workshop.target.platform.partition("/")
-    config = canonical_json(
-        {
-            "os": operating_system,
-            "architecture": architecture,
-            "config": {"Env": list(workshop.settings.get("Env") or ())},
-            "rootfs": {"type": "layers", "diff_ids": [str(layer.diff_id) for layer in layers]},
-        }
+    skeleton = venv_skeleton(target, interpreter=sandbox.interpreter)
+    top = files_layer(context.store, skeleton, title="build environment")
+    image = compose(
+        (*sandbox.layers, *environment, top),
+        platform=sandbox.target.platform,
+        settings={"Env": list(sandbox.settings.get("Env") or ())},
     )
-    described = [
-        {"mediaType": layer.media_type, "digest": str(layer.digest), "size": layer.size}
-        for layer in layers
-    ]
-    place = {"mediaType": OCI_CONFIG, "digest": str(bench.store.add(config)), "size": len(config)}
-    manifest = canonical_json(
-        {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": place, "layers": described}
-    )
-    bench.store.add(manifest)
-    return Image(manifest=manifest, config=config, layers=layers)
+    context.store.add(image.config)
+    context.store.add(image.manifest)
+    return image
 
 
 def _failed(log: Path, exit_code: int, *, timed_out: bool) -> BuildError:

@@ -23,8 +23,8 @@ from dataclasses import dataclass
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from envbuilder.docker_engine import made_here
-from envbuilder.foundation import lay_foundation
+from envbuilder.engines.docker import made_here
+from envbuilder.engines.foundation import lay_foundation
 from envbuilder.layers.complement import wheel_file
 from envbuilder.layers.store import Store
 from envbuilder.layout import export

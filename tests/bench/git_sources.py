@@ -25,7 +25,7 @@ from envbuilder.resolve.python import resolve_python
 from envbuilder.resolve.resolve import python_target
 from envbuilder.resolve.stand_in import stand_ins
 from envbuilder.runtime import choose
-from envbuilder.sources.bench import Bench
+from envbuilder.sources.context import Bench
 from envbuilder.sources.locking import lock_sources
 from envbuilder.spec import Base, GitPackage, Index, Spec
 from tests.servers.git import GitHttp, git_http

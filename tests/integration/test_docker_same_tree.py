@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from envbuilder.docker_engine import build_with_docker
+from envbuilder.engines.docker import build_with_docker
 from envbuilder.image import Image
 from envbuilder.layers.store import Store
 from envbuilder.layers.untar import untar

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from envbuilder.assemble import Foundation, assemble, seal
+from envbuilder.engines.embedded import Foundation, assemble, seal
+from envbuilder.engines.reuse import held_in, reusable
 from envbuilder.errors import LockError
 from envbuilder.layers.store import Store
 from envbuilder.lock import DebianBase, Lock, Wheel
@@ -16,7 +17,6 @@ from envbuilder.reference import Digest, ImageRef
 from envbuilder.registry.client import Client
 from envbuilder.registry.settings import Settings
 from envbuilder.registry.transfer import push
-from envbuilder.reuse import held_in, reusable
 from envbuilder.spec import from_builtins
 from envbuilder.verify.findings import Level
 from envbuilder.verify.remote import verify

@@ -20,11 +20,11 @@ from envbuilder.resolve.python import resolve_python
 from envbuilder.resolve.resolve import python_target
 from envbuilder.resolve.stand_in import stand_ins
 from envbuilder.runtime import choose
-from envbuilder.sources.bench import Bench
 from envbuilder.sources.build import build_sources, check_reproducible
+from envbuilder.sources.context import Context
 from envbuilder.sources.locking import lock_sources
+from envbuilder.sources.sandbox import Sandbox, host_sandbox
 from envbuilder.sources.transfer import export_wheels, import_wheels
-from envbuilder.sources.workshop import Workshop, host_workshop
 from envbuilder.spec import Base, GitPackage, SourceBuild, Spec
 from tests.servers import git_projects
 from tests.servers.git_repositories import Origin
@@ -42,16 +42,16 @@ def store(tmp_path_factory) -> Store:
 
 
 @pytest.fixture
-def bench(store) -> Bench:
-    return Bench(store=store, runtime=lambda: choose("oci", store), progress=Silent())
+def context(store) -> Context:
+    return Context(store=store, runtime=lambda: choose("oci", store), progress=Silent())
 
 
 @pytest.fixture
-def workshop(store):
+def sandbox(store):
     """Lend this machine's Python and compiler; a whole base would take a minute to make."""
 
-    def make() -> Workshop:
-        return host_workshop(PYTHON, store=store)
+    def make() -> Sandbox:
+        return host_sandbox(PYTHON, store=store)
 
     return make
 
@@ -67,14 +67,14 @@ def spec_of(name: str, pin: GitPackage, **more) -> Spec:
     return Spec(version=1, name="x", python=PYTHON, base=Base(debian="trixie"), packages=packages)
 
 
-def lock_of(name: str, origin: Origin, bench: Bench, *, more=None, **pin) -> Lock:
+def lock_of(name: str, origin: Origin, context: Context, *, more=None, **pin) -> Lock:
     spec = spec_of(name, GitPackage(git=str(origin.path), branch="main", **pin), **(more or {}))
-    sources = lock_sources(spec, target=python_target(spec, BASE), bench=bench)
+    sources = lock_sources(spec, target=python_target(spec, BASE), context=context)
     return Lock(spec=spec, base=BASE, wheels=(), sources=sources)
 
 
-def source_of(name: str, origin: Origin, bench: Bench, **more) -> GitSource:
-    return lock_of(name, origin, bench, **more).sources[0]
+def source_of(name: str, origin: Origin, context: Context, **more) -> GitSource:
+    return lock_of(name, origin, context, **more).sources[0]
 
 
 def members(lock: Lock, store: Store) -> dict[str, bytes]:
@@ -94,31 +94,31 @@ def members(lock: Lock, store: Store) -> dict[str, bytes]:
     ],
 )
 def test_projects_of_every_backend(
-    tmp_path, bench, workshop, *, name, files, version, needs, builders
+    tmp_path, context, sandbox, *, name, files, version, needs, builders
 ):
-    lock = lock_of(name, origin_of(tmp_path, files), bench)
+    lock = lock_of(name, origin_of(tmp_path, files), context)
     source = lock.sources[0]
     assert (source.version, source.requires_dist) == (version, needs)
     assert builders <= {wheel.name for wheel in source.requires}
-    built = build_sources(lock, workshop=workshop, bench=bench)
-    assert f"{name}-{version}.dist-info/METADATA" in members(built, bench.store)
+    built = build_sources(lock, sandbox=sandbox, context=context)
+    assert f"{name}-{version}.dist-info/METADATA" in members(built, context.store)
 
 
 def test_the_version_of_setuptools_scm_comes_from_tags_and_brings_tracked_files(
-    tmp_path, bench, workshop
+    tmp_path, context, sandbox
 ):
     origin = origin_of(tmp_path, git_projects.SCM)
     origin.tag("v1.4.2")
     commit = origin.commit({"more.txt": "x"})
-    lock = lock_of("scmy", origin, bench)
+    lock = lock_of("scmy", origin, context)
     assert lock.sources[0].version == f"1.4.3.dev1+g{commit[:9]}"
     assert lock.sources[0].describe == f"v1.4.2-1-g{commit[:9]}"
     origin.tag("v9.9.9")  # a tag that comes later changes nothing
-    built = build_sources(lock, workshop=workshop, bench=bench)
-    assert "scmy/data.txt" in members(built, bench.store)
+    built = build_sources(lock, sandbox=sandbox, context=context)
+    assert "scmy/data.txt" in members(built, context.store)
 
 
-def test_submodules_are_part_of_the_files(tmp_path, bench, workshop):
+def test_submodules_are_part_of_the_files(tmp_path, context, sandbox):
     inner = origin_of(tmp_path, {"inner.txt": "inside"}, "inner")
     origin = origin_of(tmp_path, git_projects.SCM)
     origin.git("-c", "protocol.file.allow=always", "submodule", "--quiet", "add",
@@ -126,126 +126,128 @@ def test_submodules_are_part_of_the_files(tmp_path, bench, workshop):
     origin.commit()
     origin.tag("v1.0")
     built = build_sources(
-        lock_of("scmy", origin, bench, submodules=True), workshop=workshop, bench=bench
+        lock_of("scmy", origin, context, submodules=True), sandbox=sandbox, context=context
     )
-    assert members(built, bench.store)["scmy/inner/inner.txt"] == b"inside"
+    assert members(built, context.store)["scmy/inner/inner.txt"] == b"inside"
 
 
 def test_a_c_extension_gives_one_digest_on_other_paths_moments_umasks_and_jobs(
-    tmp_path, bench, workshop
+    tmp_path, context, sandbox
 ):
     origin = origin_of(tmp_path, git_projects.NATIVE)
-    first = build_sources(lock_of("natty", origin, bench), workshop=workshop, bench=bench)
+    first = build_sources(lock_of("natty", origin, context), sandbox=sandbox, context=context)
     elsewhere = Store(tmp_path / "a longer path than the other")
     old = os.umask(0o077)
     try:
-        other = Bench(store=elsewhere, runtime=lambda: choose("oci", elsewhere), progress=Silent())
+        other = Context(
+            store=elsewhere, runtime=lambda: choose("oci", elsewhere), progress=Silent()
+        )
         again = build_sources(
             lock_of("natty", origin, other, build=SourceBuild(env={"MAX_JOBS": "1"})),
-            workshop=lambda: host_workshop(PYTHON, store=elsewhere),
-            bench=other,
+            sandbox=lambda: host_sandbox(PYTHON, store=elsewhere),
+            context=other,
         )
     finally:
         os.umask(old)
     assert first.sources[0].wheel is not None
     assert "linux" in first.sources[0].wheel.filename
     assert again.sources[0].wheel == first.sources[0].wheel
-    check_reproducible(first, workshop=workshop, bench=bench)
+    check_reproducible(first, sandbox=sandbox, context=context)
 
 
-def test_a_wheel_is_built_once(tmp_path, bench, workshop):
-    lock = lock_of("flitty", origin_of(tmp_path, git_projects.FLIT), bench)
-    built = build_sources(lock, workshop=workshop, bench=bench)
+def test_a_wheel_is_built_once(tmp_path, context, sandbox):
+    lock = lock_of("flitty", origin_of(tmp_path, git_projects.FLIT), context)
+    built = build_sources(lock, sandbox=sandbox, context=context)
 
-    def never() -> Workshop:
+    def never() -> Sandbox:
         raise AssertionError("it was built again")
 
-    assert build_sources(lock, workshop=never, bench=bench) == built
-    assert build_sources(built, workshop=never, bench=bench) is built
+    assert build_sources(lock, sandbox=never, context=context) == built
+    assert build_sources(built, sandbox=never, context=context) is built
 
 
-def test_a_build_that_differs_is_told_file_by_file(tmp_path, bench, workshop):
+def test_a_build_that_differs_is_told_file_by_file(tmp_path, context, sandbox):
     files = dict(git_projects.LEGACY)
     files["setup.py"] = (
         "import uuid; open('oldy.py', 'w').write(str(uuid.uuid4()))\n" + files["setup.py"]
     )
-    lock = lock_of("oldy", origin_of(tmp_path, files), bench)
-    built = build_sources(lock, workshop=workshop, bench=bench)
+    lock = lock_of("oldy", origin_of(tmp_path, files), context)
+    built = build_sources(lock, sandbox=sandbox, context=context)
     with pytest.raises(BuildError, match="gave another wheel") as error:
-        check_reproducible(built, workshop=workshop, bench=bench)
+        check_reproducible(built, sandbox=sandbox, context=context)
     assert "oldy.py: other content" in error.value.message
     assert "METADATA" not in error.value.message
     wheel = built.sources[0].wheel
     assert wheel is not None
-    bench.store.discard(wheel.sha256)
+    context.store.discard(wheel.sha256)
     with pytest.raises(BuildError, match=r"oldy\.py: other content"):
-        build_sources(built, workshop=workshop, bench=bench)
+        build_sources(built, sandbox=sandbox, context=context)
 
 
-def test_wheels_move_between_machines(tmp_path, bench, workshop):
-    lock = lock_of("flitty", origin_of(tmp_path, git_projects.FLIT), bench)
-    built = build_sources(lock, workshop=workshop, bench=bench)
-    paths = export_wheels(built, tmp_path / "out", store=bench.store)
+def test_wheels_move_between_machines(tmp_path, context, sandbox):
+    lock = lock_of("flitty", origin_of(tmp_path, git_projects.FLIT), context)
+    built = build_sources(lock, sandbox=sandbox, context=context)
+    paths = export_wheels(built, tmp_path / "out", store=context.store)
     assert [path.name for path in paths] == ["flitty-1.2-py2.py3-none-any.whl"] or paths
     other = Store(tmp_path / "other")
     assert import_wheels(tmp_path / "out", store=other) == [built.sources[0].wheel]
 
-    def never() -> Workshop:
+    def never() -> Sandbox:
         raise AssertionError("it was built again")
 
-    there = Bench(store=other, runtime=bench.runtime, progress=Silent(), offline=True)
-    assert build_sources(lock, workshop=never, bench=there) == built
+    there = Context(store=other, runtime=context.runtime, progress=Silent(), offline=True)
+    assert build_sources(lock, sandbox=never, context=there) == built
 
 
-def test_a_damaged_export_is_refused(tmp_path, bench, workshop):
-    lock = lock_of("flitty", origin_of(tmp_path, git_projects.FLIT), bench)
-    built = build_sources(lock, workshop=workshop, bench=bench)
-    [path] = export_wheels(built, tmp_path / "out", store=bench.store)
+def test_a_damaged_export_is_refused(tmp_path, context, sandbox):
+    lock = lock_of("flitty", origin_of(tmp_path, git_projects.FLIT), context)
+    built = build_sources(lock, sandbox=sandbox, context=context)
+    [path] = export_wheels(built, tmp_path / "out", store=context.store)
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     with pytest.raises(BuildError, match="the content is"):
         import_wheels(tmp_path / "out", store=Store(tmp_path / "other"))
 
 
-def test_a_failing_build_shows_its_last_lines_and_where_the_log_is(tmp_path, bench):
+def test_a_failing_build_shows_its_last_lines_and_where_the_log_is(tmp_path, context):
     files = {"setup.py": "for n in range(60): print('line', n)\nraise SystemExit('no compiler!')\n"}
     with pytest.raises(BuildError, match="no compiler!") as error:
-        lock_of("oldy", origin_of(tmp_path, files), bench)
+        lock_of("oldy", origin_of(tmp_path, files), context)
     assert "line 59" in error.value.message
     assert "line 2\n" not in error.value.message
     log = Path(error.value.hint.removeprefix("the whole log: "))
     assert "line 2\n" in log.read_text()
 
 
-def test_another_name_than_the_specs(tmp_path, bench):
+def test_another_name_than_the_specs(tmp_path, context):
     with pytest.raises(ResolutionError, match="is the project 'flitty'") as error:
-        lock_of("flatty", origin_of(tmp_path, git_projects.FLIT), bench)
+        lock_of("flatty", origin_of(tmp_path, git_projects.FLIT), context)
     assert error.value.hint == "call it flitty in the spec"
 
 
-def test_a_repository_without_a_project_and_a_wrong_subdirectory(tmp_path, bench):
+def test_a_repository_without_a_project_and_a_wrong_subdirectory(tmp_path, context):
     origin = origin_of(tmp_path, {"a.txt": "x", "sub/setup.py": "import setuptools"})
     with pytest.raises(ResolutionError, match="there is no Python project"):
-        lock_of("oldy", origin, bench)
+        lock_of("oldy", origin, context)
     with pytest.raises(ResolutionError, match=r"no nowhere/pyproject\.toml"):
-        lock_of("oldy", origin, bench, subdirectory="nowhere")
+        lock_of("oldy", origin, context, subdirectory="nowhere")
 
 
 @pytest.mark.parametrize("line", ["iniconfig @ https://example.org/x.whl", "not a requirement!"])
-def test_a_build_requirement_that_no_index_can_be_asked_for(tmp_path, bench, line):
+def test_a_build_requirement_that_no_index_can_be_asked_for(tmp_path, context, line):
     backend = f"def get_requires_for_build_wheel(_): return [{line!r}]"
     pyproject = '[build-system]\nrequires = []\nbuild-backend = "b"\nbackend-path = ["."]\n'
     origin = origin_of(tmp_path, {"b.py": backend, "pyproject.toml": pyproject})
     with pytest.raises(ResolutionError, match="its build requirement"):
-        lock_of("oldy", origin, bench)
+        lock_of("oldy", origin, context)
 
 
-def test_a_source_that_needs_an_address_is_refused(tmp_path, bench):
+def test_a_source_that_needs_an_address_is_refused(tmp_path, context):
     wheel = Path(__file__).parent / "nothing.whl"
     files = dict(git_projects.FLIT)
     files["pyproject.toml"] = files["pyproject.toml"].replace(
         "packaging>=24", f"packaging @ {wheel.as_uri()}"
     )
-    lock = lock_of("flitty", origin_of(tmp_path, files), bench)
+    lock = lock_of("flitty", origin_of(tmp_path, files), context)
     with pytest.raises(ResolutionError):
         resolve_python(
             stand_ins(lock.spec, lock.sources, tmp_path),
@@ -255,33 +257,35 @@ def test_a_source_that_needs_an_address_is_refused(tmp_path, bench):
         )
 
 
-def test_a_subdirectory_is_built(tmp_path, bench, workshop):
+def test_a_subdirectory_is_built(tmp_path, context, sandbox):
     files = {f"python/{name}": content for name, content in git_projects.FLIT.items()}
-    lock = lock_of("flitty", origin_of(tmp_path, files), bench, subdirectory="python")
-    built = build_sources(lock, workshop=workshop, bench=bench)
-    assert "flitty.py" in members(built, bench.store)
+    lock = lock_of("flitty", origin_of(tmp_path, files), context, subdirectory="python")
+    built = build_sources(lock, sandbox=sandbox, context=context)
+    assert "flitty.py" in members(built, context.store)
 
 
-def test_the_specs_own_pins_hold_for_build_environments(tmp_path, bench):
+def test_the_specs_own_pins_hold_for_build_environments(tmp_path, context):
     origin = origin_of(tmp_path, git_projects.NATIVE)
-    source = source_of("natty", origin, bench, more={"setuptools": "==79.0.1"})
+    source = source_of("natty", origin, context, more={"setuptools": "==79.0.1"})
     assert [wheel.version for wheel in source.requires] == ["79.0.1"]
     with pytest.raises(ResolutionError, match="setuptools"):
-        source_of("natty", origin, bench, more={"setuptools": "==70.0.0"})
+        source_of("natty", origin, context, more={"setuptools": "==70.0.0"})
     own = SourceBuild(requires=("setuptools>=80",))
-    source = source_of("natty", origin, bench, more={"setuptools": "==70.0.0"}, build=own)
+    source = source_of("natty", origin, context, more={"setuptools": "==70.0.0"}, build=own)
     assert source.requires[0].version.startswith("8")
 
 
-def test_what_was_locked_stays_until_it_is_released(tmp_path, bench):
+def test_what_was_locked_stays_until_it_is_released(tmp_path, context):
     origin = origin_of(tmp_path, git_projects.FLIT)
-    lock = lock_of("flitty", origin, bench)
+    lock = lock_of("flitty", origin, context)
     odd = dataclasses.replace(lock.sources[0], requires=())
     previous = dataclasses.replace(lock, sources=(odd,))
 
     def again(spec: Spec, release=()) -> GitSource:
         target = python_target(spec, BASE)
-        return lock_sources(spec, target=target, bench=bench, previous=previous, release=release)[0]
+        return lock_sources(
+            spec, target=target, context=context, previous=previous, release=release
+        )[0]
 
     assert again(lock.spec) == odd
     assert again(lock.spec, release={"flitty"}) == lock.sources[0]
@@ -293,8 +297,8 @@ def test_what_was_locked_stays_until_it_is_released(tmp_path, bench):
     assert again(changed) == lock.sources[0]
 
 
-def test_the_resolver_sees_a_sources_own_requirements(tmp_path, bench):
-    lock = lock_of("flitty", origin_of(tmp_path, git_projects.FLIT), bench)
+def test_the_resolver_sees_a_sources_own_requirements(tmp_path, context):
+    lock = lock_of("flitty", origin_of(tmp_path, git_projects.FLIT), context)
     lines = list(stand_ins(lock.spec, lock.sources, tmp_path))
     wheels = resolve_python(
         lines,
@@ -330,7 +334,7 @@ setuptools.setup(name="spy", version="1", py_modules=["spy"])
 
 
 def test_a_hostile_build_sees_neither_network_nor_home_nor_files_of_others(
-    tmp_path, bench, workshop, monkeypatch
+    tmp_path, context, sandbox, monkeypatch
 ):
     import socket
 
@@ -338,7 +342,7 @@ def test_a_hostile_build_sees_neither_network_nor_home_nor_files_of_others(
     (tmp_path / "secret").write_text("x")
     places = {
         "secret": str(tmp_path / "secret"),
-        "store": str(bench.store.root),
+        "store": str(context.store.root),
         "ssh": str(Path("~/.ssh").expanduser()),
         "hosts": "/etc/hosts.allow",
         "repository": str(Path(__file__).parents[2]),
@@ -346,10 +350,10 @@ def test_a_hostile_build_sees_neither_network_nor_home_nor_files_of_others(
     with socket.create_server(("127.0.0.1", 0)) as listening:
         env = {"PLACES": json.dumps(places), "PORT": str(listening.getsockname()[1])}
         origin = origin_of(tmp_path, {"setup.py": SPY})
-        lock = lock_of("spy", origin, bench, build=SourceBuild(env=env))
-        built = build_sources(lock, workshop=workshop, bench=bench)
+        lock = lock_of("spy", origin, context, build=SourceBuild(env=env))
+        built = build_sources(lock, sandbox=sandbox, context=context)
     scope: dict = {}
-    exec(members(built, bench.store)["spy.py"], scope)
+    exec(members(built, context.store)["spy.py"], scope)
     found = scope["FOUND"]
     assert {name: found[name] for name in places} == dict.fromkeys(places, False)
     assert not found["network"]
@@ -358,7 +362,7 @@ def test_a_hostile_build_sees_neither_network_nor_home_nor_files_of_others(
 
 
 def test_a_build_that_leaves_links_in_place_of_results_gives_away_nothing(
-    tmp_path, bench, workshop
+    tmp_path, context, sandbox
 ):
     (tmp_path / "secret").write_text("x")
     backend = f"""\
@@ -373,7 +377,7 @@ def prepare_metadata_for_build_wheel(output, *_):
     pyproject = '[build-system]\nrequires = []\nbuild-backend = "evil"\nbackend-path = ["."]\n'
     origin = origin_of(tmp_path, {"evil.py": backend, "pyproject.toml": pyproject})
     with pytest.raises(BuildError, match="without a name or a version"):
-        lock_of("evil", origin, bench)
+        lock_of("evil", origin, context)
     spec = spec_of("evil", GitPackage(git=str(origin.path), branch="main"))
     commit = origin.git("rev-parse", "HEAD")
     source = GitSource(
@@ -382,11 +386,11 @@ def prepare_metadata_for_build_wheel(output, *_):
     )  # fmt: skip
     lock = Lock(spec=spec, base=BASE, wheels=(), sources=(source,))
     with pytest.raises(BuildError, match="which is not there"):
-        build_sources(lock, workshop=workshop, bench=bench)
+        build_sources(lock, sandbox=sandbox, context=context)
 
 
 @pytest.mark.parametrize("answer", ["[]", "{", "{}", '{"made": 3}', '{"requires": 4}'])
-def test_a_build_that_forges_its_answer(tmp_path, bench, answer):
+def test_a_build_that_forges_its_answer(tmp_path, context, answer):
     backend = f"""\
 import os
 def prepare_metadata_for_build_wheel(output, *_):
@@ -396,12 +400,12 @@ def prepare_metadata_for_build_wheel(output, *_):
     pyproject = '[build-system]\nrequires = []\nbuild-backend = "evil"\nbackend-path = ["."]\n'
     origin = origin_of(tmp_path, {"evil.py": backend, "pyproject.toml": pyproject})
     with pytest.raises(BuildError):
-        lock_of("evil", origin, bench)
+        lock_of("evil", origin, context)
 
 
-def test_extras_of_a_source_are_resolved(tmp_path, bench):
+def test_extras_of_a_source_are_resolved(tmp_path, context):
     origin = origin_of(tmp_path, git_projects.HATCH)
-    lock = lock_of("hatchy[extra]", origin, bench)
+    lock = lock_of("hatchy[extra]", origin, context)
     wheels = resolve_python(
         stand_ins(lock.spec, lock.sources, tmp_path),
         apart={"hatchy"},
@@ -411,16 +415,18 @@ def test_extras_of_a_source_are_resolved(tmp_path, bench):
     assert [wheel.name for wheel in wheels] == ["iniconfig"]
 
 
-def test_metadata_that_changes_with_the_builder_is_refused(tmp_path, bench, workshop):
-    lock = lock_of("flitty", origin_of(tmp_path, git_projects.FLIT), bench)
+def test_metadata_that_changes_with_the_builder_is_refused(tmp_path, context, sandbox):
+    lock = lock_of("flitty", origin_of(tmp_path, git_projects.FLIT), context)
     changed = dataclasses.replace(lock.sources[0], requires_dist=("iniconfig",))
     with pytest.raises(BuildError, match=r"\+ packaging>=24"):
-        build_sources(dataclasses.replace(lock, sources=(changed,)), workshop=workshop, bench=bench)
+        build_sources(
+            dataclasses.replace(lock, sources=(changed,)), sandbox=sandbox, context=context
+        )
 
 
-def test_offline_without_the_build_environment(tmp_path, bench, workshop):
-    lock = lock_of("flitty", origin_of(tmp_path, git_projects.FLIT), bench)
+def test_offline_without_the_build_environment(tmp_path, context, sandbox):
+    lock = lock_of("flitty", origin_of(tmp_path, git_projects.FLIT), context)
     other = Store(tmp_path / "other")
-    there = Bench(store=other, runtime=bench.runtime, progress=Silent(), offline=True)
+    there = Context(store=other, runtime=context.runtime, progress=Silent(), offline=True)
     with pytest.raises(NetworkError, match="the store lacks flit_core"):
-        build_sources(lock, workshop=workshop, bench=there)
+        build_sources(lock, sandbox=sandbox, context=there)

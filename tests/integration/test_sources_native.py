@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from envbuilder.engines.source_wheels import check_reproducible, with_wheels
 from envbuilder.layers.complement import wheel_file
 from envbuilder.layers.store import Store
 from envbuilder.lock_file import read_lock
 from envbuilder.pipeline import lock_environment
 from envbuilder.progress import Silent
-from envbuilder.wheels import check_reproducible, with_wheels
 from tests.servers.git_projects import NATIVE
 from tests.servers.git_repositories import Origin
 

@@ -11,7 +11,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
-from envbuilder.resolve.sources import Archive
+from envbuilder.resolve.archives import Archive
 
 METADATA = "Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
 

@@ -7,9 +7,9 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from envbuilder.assemble import seal
 from envbuilder.bump.git_pins import Refs
 from envbuilder.bump.stages import Stages
+from envbuilder.engines.embedded import seal
 from envbuilder.errors import ResolutionError
 from envbuilder.image import Image, Layer, canonical_json
 from envbuilder.ledger import Entry, now

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from envbuilder.errors import MissingToolError, UsageError
-from envbuilder.resolve.sources import (
+from envbuilder.resolve.archives import (
     MIRROR_VARIABLE,
     Archive,
     Source,

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 
+from envbuilder.engines.system_pins import pin_packages
 from envbuilder.errors import MissingToolError
 from envbuilder.layers.store import Store
 from envbuilder.progress import Silent
 from envbuilder.reference import Digest
 from envbuilder.render import render, render_question, system_packages
-from envbuilder.system_pins import pin_packages
 
 from . import locks
 from .dockerfiles import instructions

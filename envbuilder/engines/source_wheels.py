@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from threading import Event
 
-from .borrow import lay_system
+from envbuilder.layers.store import Store
+from envbuilder.lock import ImageBase, Lock
+from envbuilder.plan import interpreter
+from envbuilder.progress import Progress
+from envbuilder.resolve.resolve import python_target
+from envbuilder.runtime import Runtime, choose
+from envbuilder.sources import build
+from envbuilder.sources.context import Context
+from envbuilder.sources.sandbox import Sandbox
+
 from .foundation import fetch_base
-from .layers.store import Store
-from .lock import ImageBase, Lock
-from .plan import interpreter
-from .progress import Progress
-from .resolve.resolve import python_target
-from .runtime import Runtime, choose
-from .sources import build
-from .sources.bench import Bench
-from .sources.workshop import Workshop
+from .system import lay_system
 
 
 def with_wheels(lock: Lock, *, store: Store, progress: Progress, offline: bool = False) -> Lock:
@@ -24,37 +25,37 @@ def with_wheels(lock: Lock, *, store: Store, progress: Progress, offline: bool =
     Raises BuildError where a build fails or gives other bytes than the lock holds, and what
     fetching and running bring along.
     """
-    bench = _bench(store, progress, offline=offline)
-    return build.build_sources(lock, workshop=_workshop(lock, bench), bench=bench)
+    context = _context(store, progress, offline=offline)
+    return build.build_sources(lock, sandbox=_sandbox(lock, context), context=context)
 
 
 def check_reproducible(lock: Lock, *, store: Store, progress: Progress, offline: bool) -> None:
     """Build every git source of ``lock`` once more; raise BuildError that lists what differs."""
-    bench = _bench(store, progress, offline=offline)
-    build.check_reproducible(lock, workshop=_workshop(lock, bench), bench=bench)
+    context = _context(store, progress, offline=offline)
+    build.check_reproducible(lock, sandbox=_sandbox(lock, context), context=context)
 
 
 def fetch_sources(lock: Lock, *, store: Store, progress: Progress, offline: bool) -> None:
     """Bring what building the git sources needs: their commits and their build environments."""
-    build.fetch_sources(lock, _bench(store, progress, offline=offline))
+    build.fetch_sources(lock, _context(store, progress, offline=offline))
 
 
-def _bench(store: Store, progress: Progress, *, offline: bool) -> Bench:
+def _context(store: Store, progress: Progress, *, offline: bool) -> Context:
     def runtime() -> Runtime:
         return choose("auto", store)
 
-    return Bench(store=store, runtime=runtime, progress=progress, offline=offline)
+    return Context(store=store, runtime=runtime, progress=progress, offline=offline)
 
 
-def _workshop(lock: Lock, bench: Bench) -> Callable[[], Workshop]:
-    """Make the base of ``lock`` a workshop, when it is asked for."""
+def _sandbox(lock: Lock, context: Context) -> Callable[[], Sandbox]:
+    """Make the base of ``lock`` a sandbox, when it is asked for."""
 
-    def make() -> Workshop:
-        store, offline, progress = bench.store, bench.offline, bench.progress
+    def make() -> Sandbox:
+        store, offline, progress = context.store, context.offline, context.progress
         base = lay_system(lock, store=store, offline=offline, progress=progress, stop=Event())
         if isinstance(lock.base, ImageBase):  # its layers were only looked up so far
             fetch_base(lock, store=store, offline=offline, progress=progress)
-        return Workshop(
+        return Sandbox(
             target=python_target(lock.spec, lock.base),
             interpreter=interpreter(lock),
             layers=base.layers,

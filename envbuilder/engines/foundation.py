@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from threading import Event
+from typing import Any
 
-from .assemble import Foundation
-from .errors import NetworkError
-from .layers.store import Store
-from .layers.system import stored_system_layer, system_layer
-from .lock import DebianBase, ImageBase, Lock
-from .progress import Progress
-from .reference import ImageRef
-from .registry.client import Client
-from .registry.images import fetch_image
-from .registry.manifests import Platform
-from .registry.transfer import pull_layers
-from .resolve.debs import fetch_debs
-from .resolve.sources import debian_archives
+from envbuilder.errors import NetworkError
+from envbuilder.image import Layer
+from envbuilder.layers.store import Store
+from envbuilder.layers.system import stored_system_layer, system_layer
+from envbuilder.lock import DebianBase, ImageBase, Lock
+from envbuilder.progress import Progress
+from envbuilder.reference import ImageRef
+from envbuilder.registry.client import Client
+from envbuilder.registry.images import fetch_image
+from envbuilder.registry.manifests import Platform
+from envbuilder.registry.transfer import pull_layers
+from envbuilder.resolve.archives import debian_archives
+from envbuilder.resolve.debs import fetch_debs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Foundation:
+    """What the Python layers lie on, and the settings that come with it (OCI ``config``)."""
+
+    layers: tuple[Layer, ...]
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 def lay_foundation(

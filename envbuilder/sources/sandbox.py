@@ -1,6 +1,6 @@
 """Where a source's own code may run: no network, no home, none of this machine's files.
 
-A workshop is the lower part of an image. Two kinds: the environment's own base, where wheels are
+A sandbox is the lower part of an image. Two kinds: the environment's own base, where wheels are
 built, and this machine's Python alone, which is enough to ask a source for its metadata while
 there is only a lock to be made.
 """
@@ -34,7 +34,7 @@ _ABOUT = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Workshop:
+class Sandbox:
     """A root file system with a Python in it: ``interpreter`` is its absolute path in there."""
 
     target: PythonTarget
@@ -44,8 +44,8 @@ class Workshop:
     mounts: tuple[Mount, ...] = ()
 
 
-def host_workshop(python: str, *, store: Store) -> Workshop:
-    """Make a workshop of this machine's Python ``python`` (X.Y), or of ours where it has none.
+def host_sandbox(python: str, *, store: Store) -> Sandbox:
+    """Make a sandbox of this machine's Python ``python`` (X.Y), or of ours where it has none.
 
     Of this machine it shows ``/usr`` and that Python, read-only.
     """
@@ -55,7 +55,7 @@ def host_workshop(python: str, *, store: Store) -> Workshop:
     wanted = (Path("/usr"), *roots, Path(prefix), Path("/etc/ld.so.cache"))
     shown = [path for path in wanted if path.exists() and not path.is_symlink()]
     glibc = platform.libc_ver()[1].partition(".")[2]
-    return Workshop(
+    return Sandbox(
         target=PythonTarget(
             python=version,
             platform=_MACHINES.get(platform.machine(), "linux/amd64"),

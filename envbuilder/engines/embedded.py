@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from threading import Event
 from typing import Any
 
-from .image import OCI_CONFIG, OCI_MANIFEST, Image, Layer, canonical_json
-from .layers.files import Content, Files, files_layer, venv_skeleton
-from .layers.install import Target
-from .layers.store import Store
-from .layers.wheel import LAYOUT_VERSION, WheelInput, wheel_layer, written_paths
-from .lock import Lock, Seal, Wheel
-from .lock_file import dump_lock, lock_checksum
-from .plan import PREFIX, Plan, WheelLayer, direct_url, is_requested, plan, source_for
-from .progress import Progress
+from envbuilder.image import Image, Layer, compose
+from envbuilder.layers.files import Content, Files, files_layer, venv_skeleton
+from envbuilder.layers.install import Target
+from envbuilder.layers.store import Store
+from envbuilder.layers.wheel import LAYOUT_VERSION, WheelInput, wheel_layer, written_paths
+from envbuilder.lock import Lock, Seal, Wheel
+from envbuilder.lock_file import dump_lock, lock_checksum
+from envbuilder.plan import PREFIX, Plan, WheelLayer, direct_url, is_requested, plan, source_for
+from envbuilder.progress import Progress
+from envbuilder.settings import image_settings
+
+from .foundation import Foundation
 from .reuse import Held
-from .settings import image_settings
 
 METADATA = "/usr/share/envbuilder"
 """Where every image carries its own lock."""
@@ -27,14 +29,6 @@ CREATED = "2000-01-01T00:00:00Z"
 NOTHING_HELD = Held()
 _DOWNLOADS = 4
 _LAYERINGS = 2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Foundation:
-    """What the Python layers lie on, and the settings that come with it (OCI ``config``)."""
-
-    layers: tuple[Layer, ...]
-    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 def assemble(
@@ -184,31 +178,12 @@ def _environment_layer(lock: Lock, planned: Plan, *, target: Target, store: Stor
 def _image(
     lock: Lock, layers: tuple[Layer, ...], settings: Mapping[str, Any], store: Store
 ) -> Image:
-    operating_system, _, architecture = lock.spec.platform.partition("/")
-    config = canonical_json(
-        {
-            "architecture": architecture,
-            "config": image_settings(lock, settings),
-            "created": CREATED,
-            "history": [{"created": CREATED, "created_by": layer.title} for layer in layers],
-            "os": operating_system,
-            "rootfs": {"type": "layers", "diff_ids": [str(layer.diff_id) for layer in layers]},
-        }
+    image = compose(
+        layers,
+        platform=lock.spec.platform,
+        settings=image_settings(lock, settings),
+        created=CREATED,
     )
-    manifest = canonical_json(
-        {
-            "schemaVersion": 2,
-            "mediaType": OCI_MANIFEST,
-            "config": {
-                "mediaType": OCI_CONFIG,
-                "digest": str(store.add(config)),
-                "size": len(config),
-            },
-            "layers": [
-                {"mediaType": layer.media_type, "digest": str(layer.digest), "size": layer.size}
-                for layer in layers
-            ],
-        }
-    )
-    store.add(manifest)
-    return Image(manifest=manifest, config=config, layers=layers)
+    store.add(image.config)
+    store.add(image.manifest)
+    return image

@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
-from .image import Layer
-from .layers.wheel import LAYOUT_VERSION
-from .lock import DebianBase, Lock
-from .plan import Plan, WheelLayer, direct_url, is_requested, plan, source_for
-from .registry.blobs import has_blob
-from .registry.repository import Repository
+from envbuilder.image import Layer
+from envbuilder.layers.wheel import LAYOUT_VERSION
+from envbuilder.lock import DebianBase, Lock
+from envbuilder.plan import Plan, WheelLayer, direct_url, is_requested, plan, source_for
+from envbuilder.registry.blobs import has_blob
+from envbuilder.registry.repository import Repository
 
 _WORKERS = 4
 

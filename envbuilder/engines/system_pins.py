@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from .buildkit import Build, build, find_builder, gather
-from .errors import BuildError, ResolutionError
-from .layers.store import Store
-from .lock import ImageBase, Lock
-from .progress import Progress
-from .render import render_question, write
+from envbuilder.buildkit import Build, build, find_builder, gather
+from envbuilder.errors import BuildError, ResolutionError
+from envbuilder.layers.store import Store
+from envbuilder.lock import ImageBase, Lock
+from envbuilder.progress import Progress
+from envbuilder.render import render_question, write
 
 
 def pin_packages(

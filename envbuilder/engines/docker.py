@@ -7,16 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 from threading import Event
 
-from .buildkit import Build, build, find_builder, gather
+from envbuilder.buildkit import Build, build, find_builder, gather
+from envbuilder.image import Image, Layer, compose
+from envbuilder.layers.store import Store
+from envbuilder.layout import export, load
+from envbuilder.lock import ImageBase, Lock
+from envbuilder.progress import Progress
+from envbuilder.render import index_layers, render, system_packages, write
+from envbuilder.resolve.uv import find_uv
+
 from .foundation import lay_foundation
-from .image import OCI_CONFIG, OCI_MANIFEST, Image, Layer, canonical_json
-from .layers.store import Store
-from .layout import export, load
-from .lock import ImageBase, Lock
-from .progress import Progress
-from .reference import Digest
-from .render import index_layers, render, system_packages, write
-from .resolve.uv import find_uv
 
 _UV = "opt/uv/bin"
 """Where the rendered Dockerfile takes uv from, in its stage ``tools``."""
@@ -74,7 +74,7 @@ def made_here(
     if isinstance(lock.base, ImageBase):
         return {}
     foundation = lay_foundation(lock, store=store, offline=offline, progress=progress, stop=Event())
-    base = _bare_image(lock, foundation.layers)
+    base = compose(foundation.layers, platform=lock.spec.platform)
     layout = export(base, store, f"oci:{work / 'base'}", name="base", progress=progress)
     tools = work / "tools"
     (tools / _UV).mkdir(parents=True)
@@ -84,35 +84,6 @@ def made_here(
         "tools": str(tools),
         "bootstrap": str(tools),  # needless then, but BuildKit would still ask for its image
     }
-
-
-def _bare_image(lock: Lock, layers: tuple[Layer, ...]) -> Image:
-    """Wrap layers as an image that says nothing of how it runs."""
-    system, _, architecture = lock.spec.platform.partition("/")
-    config = canonical_json(
-        {
-            "architecture": architecture,
-            "os": system,
-            "config": {},
-            "rootfs": {"type": "layers", "diff_ids": [str(layer.diff_id) for layer in layers]},
-        }
-    )
-    manifest = canonical_json(
-        {
-            "schemaVersion": 2,
-            "mediaType": OCI_MANIFEST,
-            "config": {
-                "mediaType": OCI_CONFIG,
-                "digest": str(Digest.of(config)),
-                "size": len(config),
-            },
-            "layers": [
-                {"mediaType": layer.media_type, "digest": str(layer.digest), "size": layer.size}
-                for layer in layers
-            ],
-        }
-    )
-    return Image(manifest=manifest, config=config, layers=layers)
 
 
 def _adopt(lock: Lock, layout: Path, store: Store) -> Image:

@@ -19,7 +19,7 @@ from envbuilder.spec import Index
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bench:
+class Context:
     """The store, the runtime that contains builds, who watches, and whether there is a network.
 
     ``runtime`` is asked for when there is something to run: most often there is not.

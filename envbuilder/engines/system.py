@@ -10,16 +10,16 @@ from dataclasses import replace
 from threading import Event
 from typing import Any
 
-from .assemble import Foundation
-from .docker_engine import build_target, named_layers
-from .errors import NetworkError, UsageError
-from .foundation import lay_foundation
-from .image import Layer, canonical_json
-from .layers.store import Store
-from .lock import Lock
-from .progress import Progress
-from .reference import Digest
-from .render import system_packages
+from envbuilder.errors import NetworkError, UsageError
+from envbuilder.image import Layer, canonical_json
+from envbuilder.layers.store import Store
+from envbuilder.lock import Lock
+from envbuilder.progress import Progress
+from envbuilder.reference import Digest
+from envbuilder.render import system_packages
+
+from .docker import build_target, named_layers
+from .foundation import Foundation, lay_foundation
 
 _LAYOUT = 1  # raise it whenever the same packages and steps give other layers by our own doing
 _KIND = "borrowed-system"

@@ -1,0 +1,1 @@
+"""Lock -> image: the embedded engine, Docker's BuildKit, and what both stand on."""
