@@ -76,6 +76,7 @@ def command(
     Exits with 8 when the smoke test fails: the image stays, but is not marked good.
     """
     from envbuilder.engines import source_wheels
+    from envbuilder.layer_sizes import layer_sizes
     from envbuilder.layers.store import Store
     from envbuilder.layout import export
     from envbuilder.pipeline import Options, build_environment
@@ -115,7 +116,8 @@ def command(
         if target is not None and (outcome.report is None or outcome.report.ok):
             publish(client, outcome.lock, target, store=store, progress=progress, signing=signing)
     if outcome.report is not None:
-        write_reports(outcome.report, report)
+        layers = layer_sizes(outcome.image, outcome.lock)
+        write_reports(outcome.report, report, layers=layers)
     if output == "json":
         options.print_json(_summary(outcome))
     else:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from envbuilder.errors import UsageError
 
 if TYPE_CHECKING:
-    from envbuilder.smoke import Report, TokenRow
+    from envbuilder.smoke import LayerSize, Report, TokenRow
 
 _FORMATS = {".html", ".json", ".xml"}
 _STYLES = {"pass": "green", "fail": "bold red", "error": "bold red", "skip": "dim"}
@@ -25,14 +25,23 @@ def check_targets(paths: Iterable[Path]) -> None:
             )
 
 
-def write_reports(report: Report, paths: Iterable[Path]) -> None:
-    """Write ``report`` to each path, in the format that its suffix names."""
+def write_reports(
+    report: Report, paths: Iterable[Path], *, layers: Sequence[LayerSize] = ()
+) -> None:
+    """Write ``report`` to each path, in the format that its suffix names.
+
+    The page also shows the image's ``layers``.
+    """
     from envbuilder.lock_file import write_text
     from envbuilder.smoke import to_html, to_json, to_junit
 
-    writers = {".html": to_html, ".json": to_json, ".xml": to_junit}
+    writers = {
+        ".html": lambda: to_html(report, layers=layers),
+        ".json": lambda: to_json(report),
+        ".xml": lambda: to_junit(report),
+    }
     for path in paths:
-        write_text(path, writers[path.suffix](report))
+        write_text(path, writers[path.suffix]())
 
 
 def print_report(report: Report) -> None:

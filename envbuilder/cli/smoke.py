@@ -13,7 +13,7 @@ from . import options
 
 if TYPE_CHECKING:
     from envbuilder.progress import Progress
-    from envbuilder.smoke import Report, SmokePlan
+    from envbuilder.smoke import LayerSize, Report, SmokePlan
 
 _MODALITIES = ("audio", "image", "video")
 
@@ -93,14 +93,14 @@ def run(
     named = None if target is None else Path(options.FOLDER, f"{target}.yaml")
     with open_progress(progress_mode) as progress:
         if named is not None and named.is_file():
-            found = _environment(named, runtime, progress)
+            found, layers = _environment(named, runtime, progress)
         else:
             plan = _plan(lock_name, family, model, tokens, python)
             if local is not None:
-                found = _local(local, plan)
+                found, layers = _local(local, plan), ()
             else:
-                found = _image(str(target), plan, runtime, platform, progress)
-    write_reports(found, report)
+                found, layers = _image(str(target), plan, runtime, platform, progress)
+    write_reports(found, report, layers=layers)
     if output == "json":
         options.print_json(found.to_dict())
     else:
@@ -126,8 +126,11 @@ def explain(cause: str | None) -> None:
             click.echo(f"{label}   {text}")
 
 
-def _environment(spec_path: Path, runtime: str, progress: Progress) -> Report:
+def _environment(
+    spec_path: Path, runtime: str, progress: Progress
+) -> tuple[Report, tuple[LayerSize, ...]]:
     """Smoke the image of an environment of ours; nothing is sealed or recorded."""
+    from envbuilder.layer_sizes import layer_sizes
     from envbuilder.layers.store import Store
     from envbuilder.pipeline import Options, current_lock, make_image, smoke_image
     from envbuilder.runtime import choose
@@ -137,7 +140,8 @@ def _environment(spec_path: Path, runtime: str, progress: Progress) -> Report:
     how = Options()
     lock = current_lock(spec_path, store=store, progress=progress, options=how)
     image = make_image(lock, store=store, progress=progress, options=how)
-    return smoke_image(lock, image, store=store, runtime=chosen, progress=progress, offline=False)
+    report = smoke_image(lock, image, store=store, runtime=chosen, progress=progress, offline=False)
+    return report, layer_sizes(image, lock)
 
 
 def _plan(
@@ -173,7 +177,10 @@ def _local(python: str, plan: SmokePlan) -> Report:
     return smoke(LocalPython(python=python).run, plan, subject=python)
 
 
-def _image(where: str, plan: SmokePlan, runtime: str, platform: str, progress: Progress) -> Report:
+def _image(
+    where: str, plan: SmokePlan, runtime: str, platform: str, progress: Progress
+) -> tuple[Report, tuple[LayerSize, ...]]:
+    from envbuilder.layer_sizes import layer_sizes
     from envbuilder.layers.store import Store
     from envbuilder.open_image import open_image
     from envbuilder.runtime import choose
@@ -187,4 +194,5 @@ def _image(where: str, plan: SmokePlan, runtime: str, platform: str, progress: P
             chosen.prepared(opened.image, progress=progress) as ready,
             progress.step("smoke", f"in a container ({chosen.name})", unit="items"),
         ):
-            return smoke(ready.run, plan, subject=opened.name)
+            report = smoke(ready.run, plan, subject=opened.name)
+            return report, layer_sizes(opened.image)

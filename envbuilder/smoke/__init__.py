@@ -5,7 +5,7 @@
 
 from .formats import to_json, to_junit
 from .local import LocalPython
-from .page import to_html
+from .page import LayerSize, to_html
 from .plan import CHECKS, MODALITIES, Expected, Model, SmokePlan
 from .report import Cause, Check, Report, Status, TokenRow
 from .run import Run, smoke
@@ -16,6 +16,7 @@ __all__ = [
     "Cause",
     "Check",
     "Expected",
+    "LayerSize",
     "LocalPython",
     "Model",
     "Report",
