@@ -12,10 +12,8 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-WHEELS = Path("lockfiles/wheels")
 PARTS = (
-    ("Layers against checking the wheels", ["layering.py", str(WHEELS)]),
-    ("Rebuild and bump of omni-gpu", ["rebuild.py", "omni-gpu"]),
+    ("Wheels to image against checking the wheels", ["layering.py", "omni-gpu"]),
     ("Push and verify against skopeo copy", ["registry.py", "omni-gpu"]),
     ("Git sources against uv and git", ["git_sources.py"]),
 )
