@@ -135,14 +135,18 @@ def _installed(lock: Lock, wheel: Wheel) -> WheelInput:
 def _warn_of_conflicts(
     lock: Lock, planned: Plan, *, target: Target, store: Store, progress: Progress
 ) -> None:
-    """Name wheels that write other bytes to one path; the layer that lies higher wins."""
+    """Name wheels that write other bytes to one path, once; the layer that lies higher wins."""
     key = str(lock_checksum(lock))
-    conflicts = store.record("conflicts", key)
-    if conflicts is None:
-        conflicts = _conflicts(lock, planned, target=target, store=store)
-        store.put_record("conflicts", key, conflicts, blobs=[])
+    if store.record("conflicts", key) is not None:
+        return
+    conflicts = _conflicts(lock, planned, target=target, store=store)
+    store.put_record("conflicts", key, conflicts, blobs=[])
+    paths: dict[tuple[str, str], list[str]] = {}
     for path, loser, winner in conflicts:
-        progress.note(f"warning: {winner} overwrites {path} of {loser}")
+        paths.setdefault((winner, loser), []).append(path)
+    for (winner, loser), shared in paths.items():
+        more = f" and {len(shared) - 1} more" if len(shared) > 1 else ""
+        progress.note(f"warning: {winner} overwrites {shared[0]}{more} of {loser}")
 
 
 def _conflicts(
