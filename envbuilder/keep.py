@@ -1,7 +1,8 @@
-"""Keep the spec and lock texts of good builds in the store, so that rollback needs no git.
+"""Keep the spec and lock texts of builds in the store, so that rollback and bisect need no git.
 
-The ledger's lock checksum is the key; the texts are blobs that the key's record stands on. Smoke
-reports are kept by image, so that a later push can sign what was found.
+Red builds too: the bad end of a bisection is one. The ledger's lock checksum is the key; the texts
+are blobs that the key's record stands on. Smoke reports are kept by image, so that a later push can
+sign what was found.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from .layers.store import Store
     from .ledger import Entry
 
-_KIND = "known-good"
+_KIND = "built"
 _REPORT = "smoke-report"
 
 

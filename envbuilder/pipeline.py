@@ -31,6 +31,7 @@ from .resolve.wheels import supply
 from .runtime import Runtime
 from .smoke import Expected, Model, Report, SmokePlan, smoke
 from .sources.locking import lock_spec
+from .spec import Spec
 from .spec_file import load
 
 _DRIVER = Path("/proc/driver/nvidia/version")
@@ -66,6 +67,23 @@ class Outcome:
         return self.report is not None and self.report.ok
 
 
+def resolve_spec(
+    spec: Spec,
+    *,
+    store: Store,
+    progress: Progress,
+    previous: Lock | None = None,
+    release: Collection[str] = (),
+) -> Lock:
+    """Pin all of ``spec``: base, system and git packages, Python packages.
+
+    What ``previous`` pinned stays, but for what ``release`` names; see ``resolve``.
+    """
+    lock = lock_spec(spec, store=store, progress=progress, previous=previous, release=release)
+    kept = None if {SYSTEM, EVERYTHING} & set(release) else previous
+    return pin_packages(lock, store=store, progress=progress, previous=kept)
+
+
 def lock_environment(
     spec_path: Path,
     *,
@@ -80,9 +98,7 @@ def lock_environment(
     spec = load(spec_path)
     path = lock_path(spec_path)
     previous = read_lock(path) if path.exists() else None
-    lock = lock_spec(spec, store=store, progress=progress, previous=previous, release=release)
-    kept = None if {SYSTEM, EVERYTHING} & set(release) else previous
-    lock = pin_packages(lock, store=store, progress=progress, previous=kept)
+    lock = resolve_spec(spec, store=store, progress=progress, previous=previous, release=release)
     if previous is not None and lock == previous.unsealed():
         return previous
     write_lock(path, lock)
@@ -265,9 +281,8 @@ def _check_seal(old: Seal, new: Lock, image: Image, *, name: str) -> None:
 
 def _record(spec_path: Path, outcome: Outcome, *, store: Store, runtime: str) -> None:
     entry = ledger_entry(outcome, runtime=runtime)
-    if outcome.good:
-        texts = keep.Kept(spec=spec_path.read_bytes(), lock=dump_lock(outcome.lock).encode())
-        keep.keep(store, entry.lock, texts)
+    texts = keep.Kept(spec=spec_path.read_bytes(), lock=dump_lock(outcome.lock).encode())
+    keep.keep(store, entry.lock, texts)
     ledger.append(ledger.ledger_path(spec_path), entry)
 
 

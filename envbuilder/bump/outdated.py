@@ -152,7 +152,7 @@ def _version(tag: str) -> Version | None:
 
 
 def _base(lock: Lock, stages: Stages) -> Iterator[Newer]:
-    fresh = stages.resolve(lock.spec, lock, frozenset({SYSTEM}))
+    fresh = stages.refresh(lock)
     kinds = {Kind.BASE: What.BASE, Kind.DEB: What.DEB}
     for change in compare(lock, fresh):
         if change.kind in kinds and change.new is not None:

@@ -7,27 +7,35 @@ makes them of the pipeline.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from envbuilder.difference import Needs
 from envbuilder.engines.embedded import seal
 from envbuilder.engines.foundation import fetch_base
 from envbuilder.engines.source_wheels import with_wheels
+from envbuilder.engines.system_pins import pin_packages
+from envbuilder.errors import MissingToolError
 from envbuilder.git_address import Address
 from envbuilder.image import Image
 from envbuilder.layers.store import Store
 from envbuilder.ledger import Entry
 from envbuilder.lock import GitSource, Lock
-from envbuilder.pipeline import Options, Outcome, ledger_entry, make_image, smoke_image
+from envbuilder.pipeline import (
+    Options,
+    Outcome,
+    ledger_entry,
+    make_image,
+    resolve_spec,
+    smoke_image,
+)
 from envbuilder.progress import Progress
 from envbuilder.resolve.commits import commits_between
 from envbuilder.resolve.mirror import Mirror
 from envbuilder.resolve.needs import read_needs
 from envbuilder.resolve.releases import Release, releases
-from envbuilder.resolve.resolve import python_target
+from envbuilder.resolve.resolve import python_target, resolve_base
 from envbuilder.runtime import Command, Completed, Runtime, choose
-from envbuilder.sources.locking import lock_spec
 from envbuilder.spec import GitPackage, Spec
 
 from .git_pins import AskRefs, Refs
@@ -37,6 +45,7 @@ from .git_pins import AskRefs, Refs
 class Stages:
     """``resolve(spec, previous, release)``, ``build(lock)`` with its smoke test, and look-ups.
 
+    ``refresh(lock)`` gives the lock as it would be on what its base and system packages are now;
     ``run(lock, args)`` builds as well, and runs a command in the image instead of the smoke test;
     ``releases(name, lock)`` lists what the indexes have of a package for the lock's platform;
     ``commits(old, new)`` the commits after the one source's up to the other's, oldest first, or
@@ -44,6 +53,7 @@ class Stages:
     """
 
     resolve: Callable[[Spec, Lock, frozenset[str]], Lock]
+    refresh: Callable[[Lock], Lock]
     build: Callable[[Lock], Outcome]
     run: Callable[[Lock, tuple[str, ...]], Completed]
     entry: Callable[[Outcome], Entry]
@@ -95,10 +105,20 @@ def real_stages(
         found = mirror(package.git).refs
         return Refs(heads=found.heads, tags=found.tags)
 
+    def refresh(lock: Lock) -> Lock:
+        base = resolve_base(lock.spec, None, store=store, progress=progress)
+        fresh = replace(lock.unsealed(), base=base)
+        try:
+            return pin_packages(fresh, store=store, progress=progress, builder=chosen.builder)
+        except MissingToolError as error:
+            progress.note(f"warning: cannot ask the base for newer packages: {error.message}")
+            return fresh
+
     return Stages(
-        resolve=lambda spec, previous, release: lock_spec(
+        resolve=lambda spec, previous, release: resolve_spec(
             spec, store=store, progress=progress, previous=previous, release=release
         ),
+        refresh=refresh,
         build=build,
         run=run,
         entry=lambda outcome: ledger_entry(outcome, runtime=ready().name),

@@ -35,7 +35,9 @@ def pin_packages(
     chosen = find_builder(builder)
     with store.scratch() as work, gather(lock.spec) as secrets:
         write(render_question(lock), work / "context")
-        wanted = Build(folder=work / "context", target="pins", platform=lock.spec.platform)
+        wanted = Build(  # an answer from BuildKit's cache would be that of another day
+            folder=work / "context", target="pins", platform=lock.spec.platform, fresh=True
+        )
         try:
             build(wanted, work / "pins", builder=chosen, secrets=secrets, progress=progress)
         except BuildError as error:

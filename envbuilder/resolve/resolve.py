@@ -49,7 +49,8 @@ def resolve(
     MissingToolError.
     """
     keep = previous if EVERYTHING not in release else None
-    base = _base(spec, keep if SYSTEM not in release else None, store=store, progress=progress)
+    held = keep if SYSTEM not in release else None
+    base = resolve_base(spec, held, store=store, progress=progress)
     built: tuple[GitSource, ...] = ()
     if spec.sources:
         assert sources is not None  # noqa: S101 - the caller knows its spec
@@ -67,9 +68,10 @@ def python_target(spec: Spec, base: DebianBase | ImageBase) -> PythonTarget:
     return PythonTarget(python=spec.python, platform=spec.platform, glibc=_glibc(base))
 
 
-def _base(
+def resolve_base(
     spec: Spec, previous: Lock | None, *, store: Store, progress: Progress
 ) -> DebianBase | ImageBase:
+    """Pin the base of ``spec``: as ``previous`` did where that still fits, else the newest."""
     held = previous.base if previous is not None else None
     if spec.base.image is not None:
         same = isinstance(held, ImageBase) and _names(spec.base.image, held)

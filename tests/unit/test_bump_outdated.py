@@ -33,7 +33,6 @@ def stages(refs: Refs | None = None) -> Stages:
     return replace(
         World({}).stages(),
         releases=lambda name, _: OFFERED[name],
-        resolve=lambda _spec, locked, _release: locked,
         refs=lambda _name, _pin: refs or Refs(heads={}, tags={}),
     )
 
@@ -104,7 +103,7 @@ def test_newer_debs() -> None:
     fresh = replace(
         locked.base, packages=(deb("libc6", "2.41-2"), deb("git", "1"), deb("new", "1"))
     )
-    renewed = replace(stages(), resolve=lambda _s, _l, _r: replace(locked, base=fresh))
+    renewed = replace(stages(), refresh=lambda _: replace(locked, base=fresh))
     found = look(locked, renewed)
     assert [(each.what, each.name, each.current, each.newest) for each in found] == [
         (What.DEB, "libc6", "2.41-1", "2.41-2"),
