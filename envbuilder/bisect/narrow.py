@@ -22,7 +22,7 @@ class Line:
     """The steps of one package from good (first) to bad (last).
 
     ``kind`` is "version" or "commit". ``context`` is the lock of the first step; ``make(position)``
-    gives that of another, or raises ResolutionError.
+    gives that of another, or raises ResolutionError or BuildError.
     """
 
     package: str

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from envbuilder.difference import artifacts, package_versions
-from envbuilder.errors import ResolutionError, UsageError
+from envbuilder.errors import BuildError, ResolutionError, UsageError
 from envbuilder.lock import Lock
 from envbuilder.lock_file import lock_checksum
 
@@ -114,7 +114,7 @@ class _Search:
         return self._diary.ask(tried, lock, self._judge)
 
     def _test_step(self, line: Line, position: int) -> Outcome:
-        """Test one version or commit; one that does not resolve is skipped."""
+        """Test one version or commit; one that does not resolve or build is skipped."""
         step = line.steps[position]
         key = f"{lock_checksum(line.context)} {line.package} {step}"
         tried = f"{line.package} {step}"
@@ -123,7 +123,7 @@ class _Search:
     def _try(self, line: Line, position: int) -> Verdict:
         try:
             lock = line.make(position)
-        except ResolutionError as error:
+        except (BuildError, ResolutionError) as error:  # a commit whose metadata does not build
             return skipped(error)
         return self._judge(lock)
 

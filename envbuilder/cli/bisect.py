@@ -112,7 +112,8 @@ def _print(found: Found) -> None:
         f"({seconds / len(found.steps):.1f} s each)"
     )
     for step in found.steps:
-        click.echo(f"  {step.outcome:<5} {step.seconds:6.1f} s  {step.tried}")
+        why = f"  ({step.detail})" if step.outcome == "skip" else ""
+        click.echo(f"  {step.outcome:<5} {step.seconds:6.1f} s  {step.tried}{why}")
     click.echo()
     together = " together" if len(found.guilty) > 1 else ""
     click.echo(f"guilty{together}:")
