@@ -82,6 +82,7 @@ def compare(old: Lock, new: Lock, known: Known | None = None) -> tuple[Change, .
     return (
         *_python(old, new),
         *_base(old, new, known),
+        *_builder(old, new),
         *_debs(old, new, known),
         *_packages(old, new, known),
         *_settings(old, new),
@@ -120,6 +121,14 @@ def _base(old: Lock, new: Lock, known: Known | None) -> Iterator[Change]:
     elif old.spec.base != new.spec.base:
         texts = [_json(to_builtins(lock.spec)["base"]) for lock in (old, new)]
         yield Change(kind=Kind.BASE, name="base", old=texts[0], new=texts[1], why=Why.ASKED)
+
+
+def _builder(old: Lock, new: Lock) -> Iterator[Change]:
+    before, after = (lock.builder and _base_text(lock.builder) for lock in (old, new))
+    if before != after:
+        asked = old.spec.build.image != new.spec.build.image
+        why = Why.ASKED if asked else Why.DRIFTED
+        yield Change(kind=Kind.BASE, name="builder", old=before, new=after, why=why)
 
 
 def _base_text(base: DebianBase | ImageBase) -> str:

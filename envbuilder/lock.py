@@ -112,12 +112,16 @@ class Seal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lock:
-    """A resolved spec; ``spec`` is embedded whole, so a lock is enough to build from."""
+    """A resolved spec; ``spec`` is embedded whole, so a lock is enough to build from.
+
+    ``builder`` is the image that git sources are built in, where that is not the base.
+    """
 
     spec: Spec
     base: DebianBase | ImageBase
     wheels: tuple[Wheel, ...]
     sources: tuple[GitSource, ...] = ()
+    builder: ImageBase | None = None
     seal: Seal | None = None
 
     def unsealed(self) -> Lock:

@@ -141,6 +141,8 @@ def needed_blobs(lock: Lock) -> set[Digest]:
         needed |= {deb.sha256 for deb in lock.base.packages}
     else:
         needed |= {lock.base.config, *(layer.digest for layer in lock.base.layers)}
+    if lock.builder is not None and any(source.wheel is None for source in lock.sources):
+        needed |= {lock.builder.config, *(layer.digest for layer in lock.builder.layers)}
     if lock.seal is not None:
         needed |= {lock.seal.config, lock.seal.manifest}
         needed |= {layer.digest for layer in lock.seal.layers}
@@ -182,6 +184,8 @@ def _ours(lock: Lock) -> dict[str, Any]:
     }
     if lock.sources:
         ours["sources"] = _plain(lock.sources)
+    if lock.builder is not None:
+        ours["builder"] = _plain(lock.builder)
     if lock.seal is not None:
         ours["seal"] = _plain(lock.seal)
     return ours
@@ -205,6 +209,7 @@ def _lock(data: dict[str, Any], ours: dict[str, Any]) -> Lock:
         base=_value(ours["base"], base_type),
         wheels=tuple(wheels),
         sources=_value(ours.get("sources", []), tuple[GitSource, ...]),
+        builder=_value(ours["builder"], ImageBase) if "builder" in ours else None,
         seal=_value(ours["seal"], Seal) if "seal" in ours else None,
     )
 

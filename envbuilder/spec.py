@@ -117,7 +117,11 @@ class Secret(_Frozen):
 
 
 class Build(_Frozen):
-    """What BuildKit gets to work with: builder image, secrets, SSH agent, CA bundle."""
+    """What builds get to work with: secrets, SSH agent, CA bundle, an image to compile in.
+
+    ``image`` is where git sources become wheels, if not in the base; its Python lies where the
+    base has it.
+    """
 
     image: Line | None = None
     secrets: dict[Name, Secret] = {}

@@ -88,9 +88,11 @@ def mix(good: Lock, bad: Lock, parts: Collection[str]) -> Lock:
     before, after = artifacts(good), artifacts(bad)
     names = before.keys() | after.keys()
     chosen = [(after if name in parts else before).get(name) for name in names]
+    below = bad if BASE in parts else good
     return Lock(
         spec=_spec(good, bad, parts),
-        base=(bad if BASE in parts else good).base,
+        base=below.base,
+        builder=below.builder,
         wheels=tuple(sorted(each for each in chosen if isinstance(each, Wheel))),
         sources=tuple(
             sorted((each for each in chosen if isinstance(each, GitSource)), key=lambda s: s.name)
