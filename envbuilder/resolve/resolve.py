@@ -60,6 +60,7 @@ def resolve(
         base=base,
         wheels=_wheels(spec, base, built, keep, frozenset(release), progress=progress),
         sources=built,
+        builder=_builder(spec, held, progress),
     )
 
 
@@ -74,8 +75,7 @@ def resolve_base(
     """Pin the base of ``spec``: as ``previous`` did where that still fits, else the newest."""
     held = previous.base if previous is not None else None
     if spec.base.image is not None:
-        same = isinstance(held, ImageBase) and _names(spec.base.image, held)
-        return held if same and isinstance(held, ImageBase) else _image_base(spec, progress)
+        return _image(spec.base.image, held, spec.platform, progress)
     assert spec.base.debian is not None  # noqa: S101 - the spec's own check
     if previous is not None and isinstance(held, DebianBase) and _same_base(spec, previous.spec):
         _check_python(spec, held)
@@ -101,14 +101,22 @@ def _same_base(one: Spec, other: Spec) -> bool:
     )
 
 
-def _names(reference: str, base: ImageBase) -> bool:
-    return str(ImageRef.parse(reference)) == base.reference
+def _builder(spec: Spec, previous: Lock | None, progress: Progress) -> ImageBase | None:
+    if spec.build.image is None or not spec.sources:
+        return None
+    held = previous.builder if previous is not None else None
+    return _image(spec.build.image, held, spec.platform, progress)
 
 
-def _image_base(spec: Spec, progress: Progress) -> ImageBase:
-    ref = ImageRef.parse(spec.base.image or "")
+def _image(
+    reference: str, held: DebianBase | ImageBase | None, platform: str, progress: Progress
+) -> ImageBase:
+    """Pin an image to its digest; what is held stays, unless the spec names another."""
+    ref = ImageRef.parse(reference)
+    if isinstance(held, ImageBase) and held.reference == str(ref):
+        return held
     with Client.from_environment() as client, progress.step("resolve", str(ref), unit="items"):
-        image = fetch_image(client, ref, Platform.parse(spec.platform))
+        image = fetch_image(client, ref, Platform.parse(platform))
     return ImageBase(
         reference=str(ref),
         digest=image.digest,
