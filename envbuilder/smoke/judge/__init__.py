@@ -8,7 +8,7 @@ from typing import Any
 from envbuilder.smoke.plan import SmokePlan
 from envbuilder.smoke.report import Check, Report, Status, TokenRow
 
-from . import caches, engine, environment, gpu, tokens
+from . import caches, engine, environment, gpu, serving, tokens
 
 
 def judge(plan: SmokePlan, document: Mapping[str, Any], *, subject: str) -> Report:
@@ -18,6 +18,7 @@ def judge(plan: SmokePlan, document: Mapping[str, Any], *, subject: str) -> Repo
         *caches.judge(document),
         *tokens.judge(plan, document),
         *engine.judge(document),
+        *serving.judge(plan, document),
         *gpu.judge(plan, document),
     )
     table = tokens.rows(plan, document)

@@ -26,6 +26,8 @@ def expand(request: Facts) -> list[str]:
         names += ["engine.vllm", "engine.tight"]
     if "tokens" in checks and request["model"]:
         names += ["tokens." + modality for modality in (*reversed(MODALITIES), "mixed")]
+    if "engine" in checks and request["model"]:
+        names.append("engine.run")  # the largest of all: it starts when the others are about done
     names += [name for name in ("environment", "caches", "gpu") if name in checks]
     if "environment" in checks:
         requested = [item["name"] for item in request["expected"] if item["requested"]]
@@ -52,9 +54,9 @@ def main(name: str, descriptor: int) -> int:
 def _entry(name: str) -> Callable[[Facts, Emitter], None]:
     """Return what runs the job ``name``; the part after the dot goes to it as an argument."""
     kind, _, rest = name.partition(".")
-    modules = {"tokens": "mixed" if rest == "mixed" else "tokens", "import": "imports"}
-    module = importlib.import_module("." + modules.get(kind, kind), __package__)
-    if not rest or rest == "mixed":
+    modules = {"tokens.mixed": "mixed", "engine.run": "serving", "import": "imports"}
+    module = importlib.import_module("." + modules.get(name, modules.get(kind, kind)), __package__)
+    if not rest or name in modules:
         return module.run  # type: ignore[no-any-return]
     return lambda request, emit: module.run(request, emit, rest)
 
