@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from .image import Image
+from .image import Layer
 from .lock import DebianBase, DebPackage, Lock, Wheel
 from .plan import plan
 from .smoke import LayerSize
 
 
-def layer_sizes(image: Image, lock: Lock | None = None) -> tuple[LayerSize, ...]:
-    """List the layers of ``image``, lowest first; ``lock`` knows what was put into each."""
-    parts = {} if lock is None else _parts(lock)
-    titles = [layer.title for layer in image.layers]
-    if lock is not None and isinstance(lock.base, DebianBase) and titles:
-        parts[titles[0]] = _heaviest(lock.base.packages)
+def layer_sizes(layers: Sequence[Layer], lock: Lock | None = None) -> tuple[LayerSize, ...]:
+    """Size ``layers``, lowest first; the ``lock`` that they were made from knows what is inside."""
+    parts = {}
+    if lock is not None:
+        parts = {layer.title: _heaviest(layer.wheels) for layer in plan(lock).layers}
+        if isinstance(lock.base, DebianBase):
+            parts[layers[0].title] = _heaviest(lock.base.packages)
     return tuple(
         LayerSize(title=layer.title, size=layer.size, packages=parts.get(layer.title, ()))
-        for layer in image.layers
+        for layer in layers
     )
-
-
-def _parts(lock: Lock) -> dict[str, tuple[tuple[str, int], ...]]:
-    return {layer.title: _heaviest(layer.wheels) for layer in plan(lock).layers}
 
 
 def _heaviest(packages: Iterable[Wheel | DebPackage]) -> tuple[tuple[str, int], ...]:

@@ -116,7 +116,7 @@ def command(
         if target is not None and (outcome.report is None or outcome.report.ok):
             publish(client, outcome.lock, target, store=store, progress=progress, signing=signing)
     if outcome.report is not None:
-        layers = layer_sizes(outcome.image, outcome.lock)
+        layers = layer_sizes(outcome.image.layers, outcome.lock)
         write_reports(outcome.report, report, layers=layers)
     if output == "json":
         options.print_json(_summary(outcome))

@@ -141,7 +141,7 @@ def _environment(
     lock = current_lock(spec_path, store=store, progress=progress, options=how)
     image = make_image(lock, store=store, progress=progress, options=how)
     report = smoke_image(lock, image, store=store, runtime=chosen, progress=progress, offline=False)
-    return report, layer_sizes(image, lock)
+    return report, layer_sizes(image.layers, lock)
 
 
 def _plan(
@@ -195,4 +195,4 @@ def _image(
             progress.step("smoke", f"in a container ({chosen.name})", unit="items"),
         ):
             report = smoke(ready.run, plan, subject=opened.name)
-            return report, layer_sizes(opened.image)
+            return report, layer_sizes(opened.image.layers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -65,7 +66,7 @@ def to_html(report: Report, *, layers: Sequence[LayerSize] = ()) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["megabytes"] = _megabytes
+    environment.filters.update(megabytes=_megabytes, measured=_measured)
     longest_sound = max((row.placeholders or 0 for row in report.tokens), default=0)
     return environment.get_template("report.html.j2").render(
         report=report,
@@ -169,3 +170,10 @@ def _packages(environment: Mapping[str, object]) -> list[tuple[str, str]]:
 def _megabytes(size: float) -> str:
     """Say ``size`` (bytes) in MB, with a decimal where it is small."""
     return f"{size / 1e6:,.0f} MB" if size >= 10e6 else f"{size / 1e6:.1f} MB"
+
+
+def _measured(label: str) -> str:
+    """Set a sample's label as people write sizes, to break between sides on a phone."""
+    return re.sub(r"(?<=\d)x(?=\d)", "\N{MULTIPLICATION SIGN}\N{ZERO WIDTH SPACE}", label).replace(
+        " s", "\N{NO-BREAK SPACE}s"
+    )

@@ -1,6 +1,7 @@
 """The report in its other forms, and the cause book."""
 
 import json
+import re
 import tomllib
 from html.parser import HTMLParser
 from pathlib import Path
@@ -11,9 +12,9 @@ import pytest
 
 import envbuilder
 from envbuilder.errors import UsageError
-from envbuilder.smoke import Check, Report, Status, TokenRow, to_html, to_json, to_junit
+from envbuilder.smoke import Check, LayerSize, Report, Status, TokenRow, to_html, to_json, to_junit
 from envbuilder.smoke.causes import book, explain, likely_cause
-from envbuilder.smoke.page import picture
+from envbuilder.smoke.page import odd, picture
 from tests.unit.smoke_documents import Document
 
 SCHEMA = Path(envbuilder.__file__).parents[1] / "docs/reference/smoke-report.schema.json"
@@ -108,17 +109,48 @@ class _Links(HTMLParser):
 
 def test_the_page_loads_nothing_and_runs_nothing(red: Report) -> None:
     page = _Links()
-    page.feed(to_html(red, layers=[("wheel torch 2.6.0", 1000), ("base", 50)]))
+    page.feed(to_html(red, layers=[LayerSize(title="torch 2.6.0", size=1000)]))
     assert page.loaded == []
     assert not {"script", "link", "img", "iframe"} & set(page.tags)
-    assert page.tags.count("figure") == sum(bool(row.grid) for row in red.tokens)
+    assert page.tags.count("figure") == len(red.tokens)
 
 
 def test_the_page_marks_the_disagreeing_numbers_and_names_the_cure(red: Report) -> None:
     text = to_html(red)
-    assert text.count('class="count off">67<') == 1
+    assert re.findall(r'class="count odd">(\d+)<', text) == ["67"]
     assert "Likely cause: Audio length computed two ways" in text
     assert "FAIL" in text
+
+
+def _row(**counts: int | None) -> TokenRow:
+    blank = dict.fromkeys(("formula", "placeholders", "embeddings"))
+    return TokenRow(modality="video", sample="s", role="maximum", **{**blank, **counts})
+
+
+@pytest.mark.parametrize(
+    ("counts", "marked"),
+    [
+        ({"formula": 68, "placeholders": 68, "embeddings": 68, "engine": 68}, set()),
+        ({"formula": 68, "placeholders": 67, "embeddings": 68}, {"placeholders"}),
+        ({"placeholders": 67, "embeddings": 68}, {"placeholders", "embeddings"}),
+        (
+            {"formula": 9, "placeholders": 9, "embeddings": 8, "engine": 8},
+            {"formula", "placeholders", "embeddings", "engine"},
+        ),
+        ({"placeholders": 729, "stated": 16384}, set()),
+    ],
+)
+def test_the_odd_numbers_are_those_that_most_contradict(
+    counts: dict[str, int], marked: set[str]
+) -> None:
+    assert odd(Document().report(), _row(**counts)) == marked
+
+
+def test_a_wrong_statement_is_marked_with_what_it_contradicts() -> None:
+    wrong = Check(name="tokens.video.reserved", status=Status.FAIL)
+    report = Report(subject="s", verdict=Status.FAIL, summary="", checks=(wrong,))
+    assert odd(report, _row(placeholders=729, stated=16384)) == {"placeholders", "stated"}
+    assert odd(report, _row(placeholders=729, engine=9, stated=1)) >= {"engine", "stated"}
 
 
 def test_the_page_escapes_what_it_shows() -> None:
