@@ -124,7 +124,9 @@ def _base(old: Lock, new: Lock, known: Known | None) -> Iterator[Change]:
 
 
 def _builder(old: Lock, new: Lock) -> Iterator[Change]:
-    before, after = (lock.builder and _base_text(lock.builder) for lock in (old, new))
+    before, after = (
+        None if lock.builder is None else _base_text(lock.builder) for lock in (old, new)
+    )
     if before != after:
         asked = old.spec.build.image != new.spec.build.image
         why = Why.ASKED if asked else Why.DRIFTED
