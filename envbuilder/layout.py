@@ -21,7 +21,7 @@ from .errors import BuildError, UsageError
 from .image import OCI_INDEX, Image, canonical_json, parse_image
 from .layers.store import Store
 from .progress import Progress
-from .reference import Digest
+from .reference import Digest, ImageRef
 
 _EPOCH = 946684800  # 2000-01-01, as in every layer
 
@@ -103,7 +103,10 @@ def _index(image: Image, name: str) -> bytes:
         "mediaType": image.media_type,
         "digest": str(image.digest),
         "size": len(image.manifest),
-        "annotations": {"org.opencontainers.image.ref.name": name},
+        "annotations": {
+            "io.containerd.image.name": str(ImageRef.parse(name)),  # as Docker looks it up
+            "org.opencontainers.image.ref.name": name,
+        },
     }
     return canonical_json({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [entry]})
 

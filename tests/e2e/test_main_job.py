@@ -95,16 +95,33 @@ def test_gnu_tar_reads_each_layer(small):
         assert listed.stdout
 
 
-def test_the_archive_holds_docker_s_manifest_too(small, tmp_path):
-    small.run(
-        "build", "small", "--locked", "--no-smoke", "--output-image", str(tmp_path / "small.tar")
-    )
-    with tarfile.open(tmp_path / "small.tar") as archive:
-        names = archive.getnames()
-        manifest = json.load(archive.extractfile("manifest.json"))
+def test_docker_loads_the_archive_and_runs_it(small, tmp_path):
+    archive = tmp_path / "small.tar"
+    small.run("build", "small", "--locked", "--no-smoke", "--output-image", str(archive))
+    with tarfile.open(archive) as opened:
+        names = opened.getnames()
+        manifest = json.load(opened.extractfile("manifest.json"))
     assert {"index.json", "oci-layout", "manifest.json"} <= set(names)
     assert set(manifest[0]["Layers"]) <= set(names)
-    assert manifest[0]["RepoTags"] == ["small:latest"]
+    docker("load", "--quiet", "--input", archive)
+    try:
+        printed = docker(
+            "run", "--rm", "--network", "none", "small:latest",
+            "python", "-c", "import os, six, tqdm; print(tqdm.__version__, os.environ['GREETING'])",
+        )  # fmt: skip
+        assert printed == "4.67.1 hello, world\n"
+        assert docker("inspect", "--format", "{{.Id}}", "small:latest").strip() in {
+            sealed(small)["manifest"],  # what containerd's image store calls an image
+            sealed(small)["config"],  # what Docker's older one does
+        }
+    finally:
+        docker("rmi", "--force", "small:latest")
+
+
+def docker(*arguments):
+    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def test_other_machine_same_bytes(small, tmp_path):
