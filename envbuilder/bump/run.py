@@ -33,6 +33,7 @@ from .stages import Stages
 from .transaction import transaction
 
 _NEAREST = 3
+_OWN = ("environment", "lock", "settings")  # as Docker's layers are called
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,13 +55,15 @@ class Proposal:
 class Bumped:
     """What a bump did; ``outcome`` is None where nothing moved and so nothing was built.
 
-    ``layers`` are those that the image before did not have. ``failed`` is the folder that keeps
-    spec, lock and report of a red bump, None for a green one.
+    ``layers`` are those of packages or the base that the image before did not have; ``own`` are
+    those of the environment's own files, which change with every lock since the image carries it.
+    ``failed`` is the folder that keeps spec, lock and report of a red bump, None for a green one.
     """
 
     proposal: Proposal
     outcome: Outcome | None = None
     layers: tuple[Layer, ...] = ()
+    own: tuple[Layer, ...] = ()
     failed: Path | None = None
 
 
@@ -101,14 +104,13 @@ def bump(
         for change in proposal.changes:
             progress.note(f"moves    {change}")
         outcome = stages.build(proposal.lock)
-        layers = _layers(proposal.before, outcome)
+        bumped = _bumped(proposal, outcome)
         if not outcome.good:
-            failed = keep_failure(store, proposal.text, outcome)
-            return Bumped(proposal=proposal, outcome=outcome, layers=layers, failed=failed)
+            return replace(bumped, failed=keep_failure(store, proposal.text, outcome))
         entry, text = stages.entry(outcome), dump_lock(outcome.lock)
         keep(store, entry.lock, Kept(spec=proposal.text.encode(), lock=text.encode()))
         held.commit(spec=proposal.text, lock=text, entry=entry)
-        return Bumped(proposal=proposal, outcome=outcome, layers=layers)
+        return bumped
 
 
 def keep_failure(store: Store, spec_text: str, outcome: Outcome) -> Path:
@@ -154,9 +156,16 @@ def _known(
         return None
 
 
-def _layers(before: Lock, outcome: Outcome) -> tuple[Layer, ...]:
+def _bumped(proposal: Proposal, outcome: Outcome) -> Bumped:
     assert outcome.lock.seal is not None  # noqa: S101 - build seals
-    return new_layers(before.seal, outcome.lock.seal)
+    layers = new_layers(proposal.before.seal, outcome.lock.seal)
+    titles = {*_OWN, f"environment {outcome.lock.spec.name}"}
+    return Bumped(
+        proposal=proposal,
+        outcome=outcome,
+        layers=tuple(layer for layer in layers if layer.title not in titles),
+        own=tuple(layer for layer in layers if layer.title in titles),
+    )
 
 
 def _with_nearest(

@@ -63,6 +63,16 @@ class Stages:
     commits: Callable[[GitSource, GitSource], tuple[str, ...]]
 
 
+def engine_of(lock: Lock) -> str:
+    """Name the engine that builds an environment: the one that it had so far, or needs."""
+    return engine_needed(lock.spec) if lock.seal is None else lock.seal.engine
+
+
+def engine_needed(spec: Spec) -> str:
+    """Name the engine that can build ``spec``: only Docker runs steps on top of the packages."""
+    return "docker" if spec.steps.after_python else "embedded"
+
+
 def real_stages(
     *,
     store: Store,

@@ -55,10 +55,11 @@ def command(
     from envbuilder.bisect.mix import span
     from envbuilder.bisect.narrow import between
     from envbuilder.bisect.run import bisect
-    from envbuilder.bump.stages import real_stages
+    from envbuilder.bump.stages import engine_of, real_stages
     from envbuilder.errors import UsageError
     from envbuilder.layers.store import Store
     from envbuilder.lock_file import lock_path, read_lock
+    from envbuilder.pipeline import Options
     from envbuilder.runtime import choose
 
     from .console import open_progress
@@ -70,7 +71,12 @@ def command(
     old = good_end(path, store=store) if good is None else find_end(path, good, store=store)
     new = read_lock(lock_path(path)) if bad is None else find_end(path, bad, store=store)
     with open_progress(progress_mode) as progress:
-        stages = real_stages(store=store, progress=progress, runtime=choose(runtime_name, store))
+        stages = real_stages(
+            store=store,
+            progress=progress,
+            runtime=choose(runtime_name, store),
+            options=Options(engine=engine_of(old)),
+        )
         judge = _judge(stages, check, shell_command)
         between_ends = span(old, new, good_needs=stages.needs(old), bad_needs=stages.needs(new))
         diary = Diary.open(_diary_path(store, old, new, check, shell_command), progress)

@@ -13,6 +13,7 @@ from . import options
 if TYPE_CHECKING:
     from envbuilder.bump.pins import Pin
     from envbuilder.bump.run import Bumped, Proposal
+    from envbuilder.image import Layer
 
 
 @click.command("bump")
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
     help="What runs the smoke test.",
 )  # fmt: skip
 @click.option(
-    "--engine", type=click.Choice(["embedded", "docker"]), default="embedded", show_default=True,
-    help="What builds the image.",
+    "--engine", type=click.Choice(["embedded", "docker"]),
+    help="What builds the image; else what built it before.",
 )  # fmt: skip
 @options.output
 @options.progress
@@ -42,7 +43,7 @@ def command(
     security: Path | None,
     dry_run: bool,
     runtime: str,
-    engine: str,
+    engine: str | None,
     output: str,
     progress_mode: str,
 ) -> None:
@@ -74,7 +75,7 @@ def command(
             store=store,
             progress=progress,
             runtime=None if dry_run else choose(runtime, store),
-            options=Options(engine=engine),
+            options=Options(engine=engine or _engine(path)),
         )
         wishes = _wishes(path, pins, everything=everything, security=security)
         if dry_run:
@@ -85,6 +86,13 @@ def command(
     _show(done, output, seconds=time.monotonic() - started)
     if done.failed is not None:
         raise SystemExit(8)
+
+
+def _engine(path: Path) -> str:
+    from envbuilder.bump.stages import engine_of
+    from envbuilder.lock_file import lock_path, read_lock
+
+    return engine_of(read_lock(lock_path(path)))
 
 
 def _wishes(
@@ -133,9 +141,12 @@ def _show(done: Bumped, output: str, *, seconds: float) -> None:
     if done.outcome.report is not None:
         click.echo()
         print_report(done.outcome.report)
-    size = size_text(sum(layer.size for layer in done.layers))
+    size, own = (size_text(sum(each.size for each in some)) for some in (done.layers, done.own))
     total = len(done.outcome.image.layers)
-    click.echo(f"layers {len(done.layers)} of {total} new, {size}, in {seconds:.1f} s")
+    click.echo(f"layers {len(done.layers)} of {total} new, {size} written, in {seconds:.1f} s")
+    for layer in done.layers:
+        click.echo(f"       {layer.title}")
+    click.echo(f"       and {own} of the environment's own files: the lock that it carries")
     if done.failed is None:
         click.echo(f"kept   {done.outcome.image.digest}")
     else:
@@ -150,11 +161,13 @@ def _plain(done: Bumped, seconds: float) -> dict[str, Any]:
         "changes": [plain_change(each) for each in done.proposal.changes],
         "kept": outcome is not None and done.failed is None,
         "image": None if outcome is None else str(outcome.image.digest),
-        "layers": [
-            {"title": layer.title, "digest": str(layer.digest), "size": layer.size}
-            for layer in done.layers
-        ],
+        "layers": [_plain_layer(layer) for layer in done.layers],
+        "own": [_plain_layer(layer) for layer in done.own],
         "failed": None if done.failed is None else str(done.failed),
         "smoke": None if outcome is None or outcome.report is None else outcome.report.to_dict(),
         "seconds": round(seconds, 1),
     }
+
+
+def _plain_layer(layer: Layer) -> dict[str, Any]:
+    return {"title": layer.title, "digest": str(layer.digest), "size": layer.size}

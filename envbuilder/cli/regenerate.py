@@ -79,20 +79,29 @@ def _paths(names: tuple[str, ...], *, everything: bool) -> list[Path]:
 def _make(pins: tuple[str, ...], *, store: Store, progress: Progress, runtime: Runtime) -> Make:
     from envbuilder.bump.pins import parse_pin
     from envbuilder.bump.run import bump
-    from envbuilder.bump.stages import real_stages
+    from envbuilder.bump.stages import engine_needed, engine_of, real_stages
+    from envbuilder.lock_file import lock_path, read_lock
     from envbuilder.pipeline import Options, build_environment
+    from envbuilder.spec_file import load
 
     wishes = [parse_pin(pin) for pin in pins]
 
+    def options_for(path: Path) -> Options:
+        if lock_path(path).exists():
+            return Options(engine=engine_of(read_lock(lock_path(path))))
+        return Options(engine=engine_needed(load(path)))
+
     def built(path: Path) -> tuple[int, str]:
         outcome = build_environment(
-            path, store=store, progress=progress, options=Options(), runtime=runtime
+            path, store=store, progress=progress, options=options_for(path), runtime=runtime
         )
         summary = outcome.report.summary if outcome.report is not None else ""
         return (0 if outcome.good else 8), summary
 
     def bumped(path: Path) -> tuple[int, str]:
-        stages = real_stages(store=store, progress=progress, runtime=runtime)
+        stages = real_stages(
+            store=store, progress=progress, runtime=runtime, options=options_for(path)
+        )
         done = bump(path, wishes, stages=stages, store=store, progress=progress)
         if done.outcome is None or done.outcome.report is None:
             return 0, "nothing moves"
