@@ -124,9 +124,9 @@ def _read_text(path: Path) -> str:
         with path.open("rb") as stream:
             data = stream.read(MAX_BYTES + 1)
     except OSError as error:
-        raise SpecError(
-            f"cannot read {path}: {error.strerror}", hint="envbuilder init NAME writes a starter"
-        ) from error
+        missing = isinstance(error, FileNotFoundError)
+        hint = "envbuilder init NAME writes a starter" if missing else "name a readable YAML file"
+        raise SpecError(f"cannot read {path}: {error.strerror}", hint=hint) from error
     if len(data) > MAX_BYTES:
         raise SpecError(f"{path} is larger than {MAX_BYTES:,} bytes, which no spec needs")
     try:
