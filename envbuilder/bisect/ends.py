@@ -6,12 +6,12 @@ from pathlib import Path
 
 import git
 
+from envbuilder.bump.texts import texts_of
 from envbuilder.errors import LockError, UsageError
-from envbuilder.keep import recall
 from envbuilder.layers.store import Store
 from envbuilder.ledger import Entry, choose, last_good, ledger_path, read
 from envbuilder.lock import Lock
-from envbuilder.lock_file import lock_checksum, lock_path, parse_lock, read_lock
+from envbuilder.lock_file import lock_path, parse_lock, read_lock
 
 _HINT = "a lock's path, an entry of `envbuilder history`, or a git revision"
 
@@ -45,16 +45,8 @@ def good_end(spec_path: Path, *, store: Store) -> Lock:
 
 
 def _of_entry(spec_path: Path, entry: Entry, store: Store) -> Lock:
-    kept = recall(store, entry.lock)
-    if kept is not None:
-        return parse_lock(kept.lock.decode(), name=f"the lock of {entry.time}")
-    current = lock_path(spec_path)
-    if current.exists() and lock_checksum(lock := read_lock(current)) == entry.lock:
-        return lock
-    raise LockError(
-        f"the store no longer has the lock of {entry.time}",
-        hint="give the git revision that holds it, or the lock's own path",
-    )
+    text = texts_of(spec_path, entry, store=store).lock.decode()
+    return parse_lock(text, name=f"the lock of {entry.time}")
 
 
 def _at_revision(spec_path: Path, revision: str) -> Lock | None:

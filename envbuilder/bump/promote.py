@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
-from envbuilder.errors import BuildError, UsageError
-from envbuilder.image import Image, parse_image
+from envbuilder.errors import LockError, UsageError
 from envbuilder.layers.store import Store
 from envbuilder.ledger import Entry, append, last_good, ledger_path, now, read
+from envbuilder.lock import Lock
+from envbuilder.lock_file import parse_lock
 from envbuilder.progress import Progress
-from envbuilder.reference import Digest, ImageRef
+from envbuilder.publish import Signing, publish
+from envbuilder.reference import ImageRef
 from envbuilder.registry.client import Client
-from envbuilder.registry.transfer import push
+
+from .texts import texts_of
 
 
 def promote(
@@ -24,11 +26,13 @@ def promote(
     client: Client,
     store: Store,
     progress: Progress,
+    signing: Signing | None = None,
 ) -> Entry:
     """Let ``target`` (with a tag) name the image of ``wanted``, or of the last good build.
 
-    Where the registry has the image already, only the tag moves. Raises UsageError where the build
-    is not known to be good, BuildError where the store has lost the image, NetworkError.
+    Where the registry has the image already, only the tag moves; with ``signing``, what says that
+    the image is good lies beside it before that. Raises UsageError where the build is not known to
+    be good, LockError where its lock is lost, and what ``publish`` raises.
     """
     path = ledger_path(spec_path)
     entries, _ = read(path)
@@ -38,17 +42,18 @@ def promote(
             f"{spec_path.stem} has no such build that is known to be good",
             hint=f"envbuilder build {spec_path.stem}",
         )
-    push(client, _image(store, entry.image), store, target, progress)
+    lock = _sealed_lock(spec_path, entry, store)
+    publish(client, lock, target, store=store, progress=progress, signing=signing)
     append(path, replace(entry, time=now(), event="promote", note=f"as {target}"))
     return entry
 
 
-def _image(store: Store, digest: Digest) -> Image:
-    if not store.has(digest):
-        raise BuildError(
-            f"the image {digest} is no longer in the store {store.root}",
-            hint="envbuilder rollback NAME ENTRY, then build: the lock gives the same image",
+def _sealed_lock(spec_path: Path, entry: Entry, store: Store) -> Lock:
+    text = texts_of(spec_path, entry, store=store).lock.decode()
+    lock = parse_lock(text, name=f"the lock of {entry.time}")
+    if lock.seal is None or lock.seal.manifest != entry.image:
+        raise LockError(
+            f"the lock of {entry.time} was sealed anew since, with another image than its own",
+            hint=f"envbuilder history {spec_path.stem} lists the builds",
         )
-    manifest = store.read(digest)
-    config = Digest.parse(json.loads(manifest)["config"]["digest"])
-    return parse_image(manifest, store.read(config))
+    return lock

@@ -11,17 +11,24 @@ from . import options
 @click.argument("name")
 @click.argument("ref")
 @click.argument("entry", required=False)
+@click.option(
+    "--key", metavar="KEY", help="Sign evidence with this private key: a file or env://NAME."
+)
 @options.output
 @options.progress
-def command(name: str, ref: str, entry: str | None, output: str, progress_mode: str) -> None:
+def command(
+    name: str, ref: str, entry: str | None, key: str | None, output: str, progress_mode: str
+) -> None:
     """Let REF (HOST/NAME:TAG) name the last good image of NAME, or that of ENTRY.
 
     ENTRY is a number of `envbuilder history`, or the start of an image's or a lock's checksum. An
-    image that the registry has already is not sent again.
+    image that the registry has already is not sent again. With --key, signed provenance, bill of
+    materials and smoke result lie beside the image before the tag moves.
     """
     from envbuilder.bump.promote import promote
     from envbuilder.layers.store import Store
     from envbuilder.ledger import choose, ledger_path, read
+    from envbuilder.publish import signing_with
     from envbuilder.reference import ImageRef
     from envbuilder.registry.client import Client
 
@@ -29,11 +36,18 @@ def command(name: str, ref: str, entry: str | None, output: str, progress_mode: 
 
     path = options.spec_path(name, None)
     target = ImageRef.parse(ref)
+    signing = signing_with(key)
     entries, _ = read(ledger_path(path))
     wanted = None if entry is None else choose(entries, entry)
     with open_progress(progress_mode) as progress, Client.from_environment() as client:
         promoted = promote(
-            path, wanted, target, client=client, store=Store.default(), progress=progress
+            path,
+            wanted,
+            target,
+            client=client,
+            store=Store.default(),
+            progress=progress,
+            signing=signing,
         )
     if output == "json":
         options.print_json({"reference": str(target), "digest": str(promoted.image)})

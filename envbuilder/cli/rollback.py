@@ -13,9 +13,10 @@ from . import options
 @options.environment
 @click.argument("entry", required=False)
 @click.option("--force", is_flag=True, help="Give up changes that neither git nor the store holds.")
+@click.option("--red", is_flag=True, help="Also to a build that was red, to look into it.")
 @options.output
 def command(
-    name: str | None, file: Path | None, entry: str | None, force: bool, output: str
+    name: str | None, file: Path | None, entry: str | None, force: bool, red: bool, output: str
 ) -> None:
     """Restore spec and lock of NAME as of ENTRY, or of the last good build before this one.
 
@@ -31,7 +32,7 @@ def command(
     path = options.spec_path(name, file)
     entries, _ = read(ledger_path(path))
     wanted = None if entry is None else choose(entries, entry)
-    restored = rollback(path, wanted, store=Store.default(), force=force)
+    restored = rollback(path, wanted, store=Store.default(), force=force, red=red)
     if output == "json":
         options.print_json({"time": restored.time, "image": str(restored.image)})
     else:

@@ -7,14 +7,24 @@ import pytest
 
 from envbuilder import ledger
 from envbuilder.bump.promote import promote
-from envbuilder.errors import BuildError, UsageError
+from envbuilder.errors import LockError, UsageError
+from envbuilder.evidence.attach import PREDICATE_NOTE, attestation_tag, tagged_layers
+from envbuilder.evidence.keys import new_key
+from envbuilder.evidence.statements import TEST_RESULT
+from envbuilder.keep import Kept, keep, keep_report
 from envbuilder.layers.store import Store
 from envbuilder.ledger import Entry
+from envbuilder.lock import spec_checksum
+from envbuilder.lock_file import dump_lock, lock_checksum
 from envbuilder.progress import Silent
+from envbuilder.publish import Signing, signing_with
 from envbuilder.reference import Digest, ImageRef
 from envbuilder.registry.client import Client
+from envbuilder.smoke.report import Report, Status
 from tests.servers.distribution import registry
+from tests.servers.locks import sealed, small_lock
 from tests.servers.samples import image_of, layer_of
+from tests.unit.locks import wheel
 
 pytestmark = pytest.mark.integration
 
@@ -36,11 +46,14 @@ class Place:
         image = image_of([layer_of(self.store, {"opt/file": content}, "file")])
         for document in (image.manifest, image.config):
             self.store.add(document)
-        some = Digest.of(content)
+        wheels = (wheel("tqdm", content.hex()),)
+        lock = sealed(replace(small_lock(), wheels=wheels), image)
+        checksum = lock_checksum(lock)
+        keep(self.store, checksum, Kept(spec=b"", lock=dump_lock(lock).encode()))
         entry = Entry(
             time=ledger.now(),
-            spec=some,
-            lock=some,
+            spec=spec_checksum(lock.spec),
+            lock=checksum,
             image=image.digest,
             engine="embedded",
             good=True,
@@ -48,10 +61,16 @@ class Place:
         ledger.append(ledger.ledger_path(self.spec), entry)
         return entry
 
-    def promote(self, entry: Entry | None = None) -> Entry:
+    def promote(self, entry: Entry | None = None, signing: Signing | None = None) -> Entry:
         with Client.from_environment() as client:
             return promote(
-                self.spec, entry, self.target, client=client, store=self.store, progress=Silent()
+                self.spec,
+                entry,
+                self.target,
+                client=client,
+                store=self.store,
+                progress=Silent(),
+                signing=signing,
             )
 
     def tagged(self) -> Digest:
@@ -86,7 +105,24 @@ def test_what_is_not_good_gets_no_tag(place):
         place.promote(replace(place.images[0], good=False))
 
 
-def test_an_image_that_the_store_has_lost(place):
-    place.store.discard(place.images[1].image)
-    with pytest.raises(BuildError, match="no longer in the store"):
-        place.promote()
+def test_a_lock_that_nobody_has(place):
+    unknown = replace(place.images[1], lock=Digest.of(b"another"))
+    with pytest.raises(LockError, match="neither the store nor git"):
+        place.promote(unknown)
+
+
+def test_a_lock_that_was_sealed_anew(place):
+    other = replace(place.images[1], image=place.images[0].image)
+    with pytest.raises(LockError, match="sealed anew"):
+        place.promote(other)
+
+
+def test_evidence_lies_there_before_the_tag_moves(place, tmp_path):
+    store, image = place.store, place.images[1].image
+    report = Report(subject="small", verdict=Status.PASS, summary="fine", checks=())
+    keep_report(store, image, report.to_dict())
+    private, _ = new_key(tmp_path / "ci")
+    place.promote(signing=signing_with(str(private)))
+    with Client.from_environment() as client:
+        layers = tagged_layers(client.repository(place.target), attestation_tag(image))
+    assert TEST_RESULT in {layer.annotations[PREDICATE_NOTE] for layer in layers}

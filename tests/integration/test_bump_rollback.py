@@ -144,6 +144,9 @@ def test_only_goes_back_to_what_is_good(place: Place) -> None:
     red = replace(place.entry, good=False, smoke="tokens.video failed")
     with pytest.raises(UsageError, match=r"tokens\.video failed"):
         rollback(place.spec, red, store=place.store)
+    place.commit()
+    rollback(place.spec, red, store=place.store, red=True)
+    assert place.now() == place.second
 
 
 def test_with_one_build_there_is_nothing_to_go_back_to(tmp_path: Path) -> None:
