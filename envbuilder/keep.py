@@ -7,6 +7,8 @@ sign what was found.
 
 from __future__ import annotations
 
+import shutil
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 _KIND = "built"
 _REPORT = "smoke-report"
+_LEFT = ("failed", "bisect")
+"""Folders of the store: the reports of red bumps, and what bisections wrote down."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +58,23 @@ def recall_report(store: Store, image: Digest) -> tuple[dict[str, Any], str] | N
     """Give the smoke report of ``image`` and its moment (RFC 3339), or None without one."""
     kept = store.record(_REPORT, str(image))
     return None if kept is None else (kept["report"], kept["finished"])
+
+
+def forget(store: Store, *, days: float) -> int:
+    """Remove what red bumps and bisections left in the store that many days ago; say how many."""
+    before = time.time() - days * 86400
+    old = [
+        path
+        for name in _LEFT
+        for path in (store.root / name).glob("*")
+        if path.stat().st_mtime <= before
+    ]
+    for path in old:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    return len(old)
 
 
 def kept_blobs(store: Store, entries: Iterable[Entry]) -> set[Digest]:

@@ -15,7 +15,7 @@ from graphlib import CycleError, TopologicalSorter
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
-from envbuilder.difference import Change, Kind, Needs, artifacts, compare
+from envbuilder.difference import Change, Kind, Needs, Why, artifacts, compare
 from envbuilder.lock import GitSource, Lock, Wheel
 from envbuilder.spec import Spec, from_builtins, to_builtins
 
@@ -29,10 +29,14 @@ _FROM_BAD = {"smoke", "index"}  # one question for all mixtures, asked of one se
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Atom:
-    """Parts that only move together; ``after`` are the positions of the atoms that must be in."""
+    """Parts that only move together; ``after`` are the positions of the atoms that must be in.
+
+    ``asked`` tells whether the spec says something else of one of them: the first to suspect.
+    """
 
     parts: tuple[str, ...]
     after: frozenset[int]
+    asked: bool = False
 
     def __str__(self) -> str:
         return " + ".join(self.parts)
@@ -40,11 +44,21 @@ class Atom:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
-    """The two ends of a bisection, and the atoms between them, dependencies first."""
+    """The two ends of a bisection, and the atoms between them, dependencies first.
+
+    What was asked for stands as far in front as that allows.
+    """
 
     good: Lock
     bad: Lock
     atoms: tuple[Atom, ...]
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """Say how likely each atom is to be guilty: what was asked for, as likely as all others."""
+        asked = sum(atom.asked for atom in self.atoms)
+        others = len(self.atoms) - asked
+        return tuple(max(1.0, others / asked) if atom.asked else 1.0 for atom in self.atoms)
 
     def close(self, chosen: Iterable[int]) -> frozenset[int]:
         """Add whatever the chosen atoms need to have moved before them."""
@@ -70,7 +84,9 @@ def span(good: Lock, bad: Lock, *, good_needs: Needs, bad_needs: Needs) -> Span:
 
     What the smoke expects is the bad end's throughout.
     """
-    parts = sorted({part for change in compare(good, bad) if (part := _part(change))})
+    changes = [(part, change) for change in compare(good, bad) if (part := _part(change))]
+    parts = sorted({part for part, _ in changes})
+    asked = {part for part, change in changes if change.why is Why.ASKED}
     ties = {part: set[str]() for part in parts}
     before, after = artifacts(good), artifacts(bad)
     for part in parts:
@@ -80,7 +96,7 @@ def span(good: Lock, bad: Lock, *, good_needs: Needs, bad_needs: Needs) -> Span:
             if part == BASE or _is_bound(before.get(part)) or _is_bound(after.get(part)):
                 ties[part].add(PYTHON)
                 ties[PYTHON].add(part)
-    return Span(good=good, bad=bad, atoms=_atoms(ties))
+    return Span(good=good, bad=bad, atoms=_atoms(ties, asked))
 
 
 def mix(good: Lock, bad: Lock, parts: Collection[str]) -> Lock:
@@ -173,8 +189,8 @@ def _is_bound(artifact: Wheel | GitSource | None) -> bool:
     return not any(tag.interpreter.startswith("py3") or tag.abi == "abi3" for tag in tags)
 
 
-def _atoms(ties: Mapping[str, set[str]]) -> tuple[Atom, ...]:
-    """Join what is tied in circles, and put what others need in front."""
+def _atoms(ties: Mapping[str, set[str]], asked: Collection[str]) -> tuple[Atom, ...]:
+    """Join what is tied in circles; put what others need in front, and then what was asked for."""
     groups = [frozenset({part}) for part in sorted(ties)]
     while True:
         home = {part: group for group in groups for part in group}
@@ -183,7 +199,7 @@ def _atoms(ties: Mapping[str, set[str]]) -> tuple[Atom, ...]:
             for group in groups
         }
         try:
-            ordered = [*TopologicalSorter(graph).static_order()]
+            ordered = _ordered(graph, asked)
         except CycleError as error:
             circle: Sequence[frozenset[str]] = error.args[1]
             joined = frozenset().union(*circle)
@@ -194,6 +210,28 @@ def _atoms(ties: Mapping[str, set[str]]) -> tuple[Atom, ...]:
             Atom(
                 parts=tuple(sorted(group)),
                 after=frozenset(position[other] for other in graph[group]),
+                asked=not group.isdisjoint(asked),
             )
             for group in ordered
         )
+
+
+def _ordered(
+    graph: Mapping[frozenset[str], set[frozenset[str]]], asked: Collection[str]
+) -> list[frozenset[str]]:
+    """Order groups so that each stands behind those it needs; raise CycleError for a circle.
+
+    The same graph gives the same order in every process: a resumed bisection asks the same again.
+    """
+    TopologicalSorter(graph).prepare()
+    ordered: dict[frozenset[str], None] = {}
+
+    def take(group: frozenset[str]) -> None:
+        if group not in ordered:
+            for other in sorted(graph[group], key=sorted):
+                take(other)
+            ordered[group] = None
+
+    for group in sorted(graph, key=lambda group: (group.isdisjoint(asked), sorted(group))):
+        take(group)
+    return [*ordered]

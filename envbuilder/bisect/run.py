@@ -43,7 +43,7 @@ def bisect(span: Span, *, judge: Judge, diary: Diary, lines: Lines) -> Found:
         raise UsageError("the two ends do not differ in anything that shows in an image")
     search = _Search(span, or_skip(judge), diary)
     search.check_ends()
-    groups = smallest_guilty(len(span.atoms), search.test)
+    groups = smallest_guilty(len(span.atoms), search.test, span.weights)
     guilty = frozenset[int]().union(*groups)
     companions = span.close(guilty) - guilty
     return Found(

@@ -61,10 +61,14 @@ def verify() -> None:
     "--lockfiles", type=click.Path(path_type=Path, file_okay=False), default=options.FOLDER,
     show_default=True, help="Keep what the locks in this folder need.",
 )  # fmt: skip
+@click.option(
+    "--reports", type=click.IntRange(min=0), default=30, show_default=True, metavar="DAYS",
+    help="Keep the reports of red bumps, and the steps of bisections, that long.",
+)  # fmt: skip
 @click.option("--all", "everything", is_flag=True, help="Keep nothing.")
-def prune(lockfiles: Path, everything: bool) -> None:
+def prune(lockfiles: Path, reports: int, everything: bool) -> None:
     """Remove what no lock needs any more; what was used in the last hour always stays."""
-    from envbuilder.keep import kept_blobs
+    from envbuilder.keep import forget, kept_blobs
     from envbuilder.layers.store import Store
     from envbuilder.ledger import read
     from envbuilder.lock_file import needed_blobs, read_lock
@@ -80,3 +84,5 @@ def prune(lockfiles: Path, everything: bool) -> None:
     gone = store.prune(keep=keep)
     prune_trees(store)
     click.echo(f"removed {len(gone)} blobs, {size_text(sum(blob.size for blob in gone))}")
+    if old := forget(store, days=0 if everything else reports):
+        click.echo(f"removed {old} reports of red bumps and bisections")

@@ -59,6 +59,21 @@ def test_one_guilty_among_sixteen_takes_log2_steps(tmp_path: Path) -> None:
         assert len(found.steps) <= 2 + ceil(log2(16)) + 1
 
 
+def test_what_was_asked_for_is_suspected_first(tmp_path: Path) -> None:
+    index = {"app": {"1": "", "2": "package-07>=2"}}
+    for guilty, steps in (("app", 2), ("package-03", 1 + 5 + 1)):
+        ends = [
+            lock({**dict.fromkeys(NAMES, version), "app": version}, pins={"app": f"=={version}"})
+            for version in ("1", "2")
+        ]
+        case = Case(
+            tmp_path / guilty, world(lambda v, guilty=guilty: v[guilty] == "1", index=index), *ends
+        )
+        found = case.run()
+        assert found.guilty == ((f"{guilty} 1 -> 2",),)
+        assert len(found.steps) <= 2 + steps
+
+
 def test_two_guilty_only_together(tmp_path: Path) -> None:
     def good(versions: dict[str, str]) -> bool:
         return versions["package-03"] == "1" or versions["package-12"] == "1"

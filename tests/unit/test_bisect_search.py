@@ -64,6 +64,14 @@ def test_a_single_culprit_takes_log2_tests_and_one(count: int, data: st.DataObje
     assert len(set(oracle.asked)) <= ceil(log2(count)) + 1
 
 
+@given(weights=st.lists(st.integers(1, 1000), min_size=1, max_size=60), data=st.data())
+def test_a_likely_culprit_takes_fewer(weights: list[int], data: st.DataObject) -> None:
+    culprit = data.draw(st.integers(0, len(weights) - 1))
+    oracle = Counting(lambda changes: BAD if culprit in changes else GOOD)
+    assert smallest_guilty(len(weights), oracle, weights) == (frozenset({culprit}),)
+    assert len(set(oracle.asked)) <= log2(sum(weights) / weights[culprit]) + 3
+
+
 @given(count=st.integers(1, 40), data=st.data())
 def test_culprits_guilty_only_together(count: int, data: st.DataObject) -> None:
     culprits = data.draw(st.sets(st.integers(0, count - 1), min_size=1, max_size=4))

@@ -1,8 +1,9 @@
-"""Known-good texts: kept in the store, given back byte for byte."""
+"""Texts of builds: kept in the store, given back byte for byte."""
 
+import os
 from pathlib import Path
 
-from envbuilder.keep import Kept, keep, kept_blobs, recall
+from envbuilder.keep import Kept, forget, keep, kept_blobs, recall
 from envbuilder.layers.store import Store
 from envbuilder.ledger import Entry
 from envbuilder.reference import Digest
@@ -33,3 +34,15 @@ def test_names_its_blobs_for_prune(tmp_path: Path) -> None:
     assert recall(store, LOCK) == KEPT
     store.prune(keep=(), unused_for=0)
     assert recall(store, LOCK) is None
+
+
+def test_forgets_old_reports_and_no_young_ones(tmp_path: Path) -> None:
+    folder, diary = tmp_path / "failed" / "web-1", tmp_path / "bisect" / "web-2.jsonl"
+    for path in (folder / "report.json", diary):
+        path.parent.mkdir(parents=True)
+        path.write_text("{}")
+    os.utime(folder, (0, 0))
+    assert forget(Store(tmp_path), days=30) == 1
+    assert (folder.exists(), diary.exists()) == (False, True)
+    assert forget(Store(tmp_path), days=0) == 1
+    assert not diary.exists()
