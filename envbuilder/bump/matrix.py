@@ -1,4 +1,8 @@
-"""One spec becomes several: each combination of pins, under a name of its own."""
+"""One spec becomes several: each combination of pins, under a name of its own.
+
+A value of an axis is ``PIN``, or several that go together (``python=3.11&base=bookworm``), and
+may have a short name in front (``py311:python=3.11&base=bookworm``).
+"""
 
 from __future__ import annotations
 
@@ -14,9 +18,10 @@ from envbuilder.spec_file import parse
 from .apply import apply_pins
 from .edit import set_scalar
 from .git_pins import AskRefs
-from .pins import parse_pin
+from .pins import Pin, parse_pin
 
 _LONGEST = 64
+_VALUE = re.compile(r"(?:(?P<label>[a-z0-9-]+):)?(?P<pins>.+)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +35,7 @@ class Variant:
 def expand(
     document: Document, axes: Sequence[Sequence[str]], *, refs: AskRefs
 ) -> tuple[Variant, ...]:
-    """Write every combination of one pin per axis (``[["python=3.11", "python=3.12"], …]``).
+    """Write every combination of one value per axis (``[["python=3.11", "python=3.12"], …]``).
 
     Raises UsageError for a pin that names no version, and for two combinations with one name.
     """
@@ -43,21 +48,33 @@ def expand(
 
 
 def _variant(document: Document, texts: Sequence[str], refs: AskRefs) -> Variant:
-    pins = [parse_pin(text) for text in texts]
-    for pin, text in zip(pins, texts, strict=True):
-        if pin.specifier is None and pin.ref is None and pin.value is None:
-            raise UsageError(
-                f"{text!r} names no version, so it tells no variants apart",
-                hint="python=3.12, torch==2.6.0, base=IMAGE or NAME@REF",
-            )
+    values = [_value(text) for text in texts]
+    pins = [pin for _, group in values for pin in group]
     spec = parse(document)
-    name = "-".join([spec.name, *(_slug(text) for text in texts)])
+    name = "-".join([spec.name, *(label for label, _ in values)])
     if len(name) > _LONGEST:
-        raise UsageError(f"the name {name} is longer than {_LONGEST} characters")
+        raise UsageError(
+            f"the name {name} is longer than {_LONGEST} characters",
+            hint="give the values short names of their own: cu124:base=IMAGE",
+        )
     edited = apply_pins(document, spec, pins, lock=None, refs=refs).document
     edited = set_scalar(edited, ("name",), name)
     parse(edited)
     return Variant(name=name, document=edited)
+
+
+def _value(text: str) -> tuple[str, list[Pin]]:
+    """Read one value of an axis: the part of the name that it gives, and its pins."""
+    match = _VALUE.fullmatch(text)
+    assert match is not None  # noqa: S101 - it takes any text
+    pins = [parse_pin(part) for part in match["pins"].split("&")]
+    for pin in pins:
+        if pin.specifier is None and pin.ref is None and pin.value is None:
+            raise UsageError(
+                f"{pin.name!r} in {text!r} names no version, so it tells no variants apart",
+                hint="python=3.12, torch==2.6.0, base=IMAGE or NAME@REF",
+            )
+    return match["label"] or _slug(match["pins"]), pins
 
 
 def _slug(text: str) -> str:

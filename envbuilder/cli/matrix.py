@@ -12,8 +12,8 @@ from . import options
 @click.command("matrix")
 @options.environment
 @click.option(
-    "--axis", "axes", multiple=True, required=True, metavar="'PIN PIN ...'",
-    help="Pins of which each variant gets one. Repeatable: axes multiply.",
+    "--axis", "axes", multiple=True, required=True, metavar="'[LABEL:]PIN[&PIN...] ...'",
+    help="Values of which each variant gets one. Repeatable: axes multiply.",
 )  # fmt: skip
 @click.option("--force", is_flag=True, help="Write over specs that are there and differ.")
 @options.output
@@ -25,8 +25,13 @@ def command(
     \b
       --axis 'python=3.11 python=3.12' --axis 'torch==2.6.0 torch==2.7.0'
 
-    which gives NAME-python-3-11-torch-2-6-0.yaml and three more. `envbuilder regenerate` builds
-    them.
+    which gives NAME-python-3-11-torch-2-6-0.yaml and three more; or, where pins go together and
+    shall have a short name, with
+
+    \b
+      --axis 'py311:python=3.11&base=bookworm py313:python=3.13&base=trixie'
+
+    `envbuilder regenerate` builds them.
     """  # noqa: D301, D400 - click's layout
     from envbuilder.bump.matrix import expand
     from envbuilder.bump.stages import real_stages

@@ -179,13 +179,21 @@ def test_newest_and_dry_run(web):
 def test_regenerate_goes_on_past_failures(web):
     folder = web.folder / "lockfiles"
     (folder / "bad.yaml").write_text("version: 1\nname: bad\n")
-    web.run("matrix", "web", "--axis", "tqdm==4.66.6 tqdm==4.67.1")
+    pythons = "py311:python=3.11&base=bookworm py313:python=3.13&base=trixie"
+    written = web.json("matrix", "web", "--axis", pythons, "--axis", "tqdm==4.66.6 tqdm==4.67.1")
+    assert len(written) == 4
+    assert 'python: "3.11"\nbase: {debian: bookworm}' in Path(web.folder / written[0]).read_text()
+    for surplus in written[1:3]:
+        (web.folder / surplus).unlink()
     done = web.run("regenerate", "--all", "-o", "json", "--jobs", "2", code=3)
     codes = {each["name"]: each["code"] for each in json.loads(done.stdout)}
     assert codes == {
         "bad": 3,
         "small": 0,
         "web": 0,
-        "web-tqdm-4-66-6": 0,
-        "web-tqdm-4-67-1": 0,
+        "web-py311-tqdm-4-66-6": 0,
+        "web-py313-tqdm-4-67-1": 0,
     }
+    for name, python in (("web-py311-tqdm-4-66-6", "3.11"), ("web-py313-tqdm-4-67-1", "3.13")):
+        locked = (folder / f"pylock.{name}.toml").read_text()
+        assert f'requires-python = "=={python}.*"' in locked

@@ -85,10 +85,26 @@ def test_axes_multiply() -> None:
     assert parse(last).name == "omni-python-3-12-torch-2-7-3"
 
 
+def test_a_value_of_several_pins_with_a_short_name() -> None:
+    document = parse_document(Path("omni.yaml"), SPEC)
+    axes = [
+        ["py311:python=3.11&base=bookworm", "python=3.13&base=trixie"],
+        ["cu124:base=example.org:5000/cuda:12.4.1"],
+    ]
+    assert [variant.name for variant in expand(document, axes[:1], refs=no_refs)] == [
+        "omni-py311",
+        "omni-python-3-13-base-trixie",
+    ]
+    (first, _) = expand(document, axes, refs=no_refs)
+    assert first.name == "omni-py311-cu124"
+    assert 'python: "3.11"\nbase: {image: example.org:5000/cuda:12.4.1}' in first.document.text
+
+
 @pytest.mark.parametrize(
     ("axis", "says"),
     [
         (["six"], "names no version"),
+        (["both:python=3.12&six"], "'six' in 'both:python=3.12&six' names no version"),
         (["nothing==1"], "no package nothing"),
         (["torch==2.6", "torch>=2.6"], "both be named"),
         (["base=" + "x" * 64], "longer than 64"),
