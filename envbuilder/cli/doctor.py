@@ -2,45 +2,97 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from envbuilder.errors import SpecError
+from envbuilder.errors import SpecError, UsageError
 from envbuilder.reference import ImageRef
 
 from . import options
+
+if TYPE_CHECKING:
+    from envbuilder.doctor import Finding
 
 _STYLES = {"ok": "green", "warn": "yellow", "missing": "red"}
 
 
 @click.command("doctor")
+@click.argument("name", required=False)
+@click.option(
+    "--driver", metavar="VERSION", help="With NAME: judge for a host with this NVIDIA driver."
+)
+@click.option(
+    "--gpu", "devices", metavar="CAPABILITY", multiple=True,
+    help="With NAME: judge for a GPU of this compute capability, like 9.0. Repeatable.",
+)  # fmt: skip
 @click.option(
     "--lockfiles", type=click.Path(path_type=Path, file_okay=False), default=options.FOLDER,
     show_default=True, help="Also ask the registries of the base images that these specs name.",
 )  # fmt: skip
 @options.output
-def command(lockfiles: Path, output: str) -> None:
+@options.progress
+def command(
+    name: str | None,
+    driver: str | None,
+    devices: tuple[str, ...],
+    lockfiles: Path,
+    output: str,
+    progress_mode: str,
+) -> None:
     """Look at engines, runtimes, GPU, disk, tools and indexes; each line is ok or says what to do.
 
-    Exits with 6 when something that `envbuilder build` needs is missing.
+    With NAME (an environment, or the path of a lock): say instead which driver and which GPUs its
+    lock needs, and whether this host has them, or the one that --driver and --gpu describe.
+
+    Exits with 6 when something that `envbuilder build`, or NAME, needs is missing.
     """
     from dataclasses import asdict
 
     from envbuilder.doctor import examine
     from envbuilder.layers.store import Store
 
-    findings = examine(Store.default(), images=_base_images(lockfiles))
+    if name is not None:
+        findings = _preflight(name, driver, devices, progress_mode)
+    elif driver is not None or devices:
+        raise UsageError(
+            "--driver and --gpu describe a host for NAME", hint="envbuilder doctor NAME"
+        )
+    else:
+        findings = examine(Store.default(), images=_base_images(lockfiles))
     if output == "json":
         options.print_json([asdict(finding) for finding in findings])
     else:
+        width = max(18, *(len(finding.name) for finding in findings))
         for finding in findings:
             status = click.style(f"{finding.status:<7}", fg=_STYLES[finding.status])
-            click.echo(f"{status} {finding.name:<18} {finding.detail}")
+            click.echo(f"{status} {finding.name:<{width}} {finding.detail}")
             if finding.advice:
-                click.echo(f"{'':<27}{finding.advice}")
+                click.echo(f"{'':<{width + 9}}{finding.advice}")
     if any(finding.status == "missing" for finding in findings):
         raise SystemExit(6)
+
+
+def _preflight(
+    name: str, driver: str | None, devices: tuple[str, ...], progress_mode: str
+) -> tuple[Finding, ...]:
+    from envbuilder.gpu.needs import needs
+    from envbuilder.gpu.preflight import Host, preflight, this_host
+    from envbuilder.layers.store import Store
+    from envbuilder.lock_file import read_lock
+
+    from .console import open_progress
+
+    for text in (*devices, *([] if driver is None else [driver])):
+        if re.fullmatch(r"\d+(\.\d+){1,2}", text) is None:
+            raise UsageError(f"{text!r} is no version", hint="--driver 550.54.14, --gpu 9.0")
+    described = Host(driver=driver, devices=devices)
+    host = this_host() if described == Host() else described
+    lock = read_lock(options.named_lock(name))
+    with open_progress(progress_mode) as progress:
+        return preflight(needs(lock, store=Store.default(), progress=progress), host)
 
 
 def _base_images(folder: Path) -> list[ImageRef]:

@@ -1,0 +1,155 @@
+"""What a lock wants of a GPU: a CUDA release, and a device that its wheels hold code for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from envbuilder.layers.complement import has_wheel, wheel_file
+from envbuilder.layers.store import Store
+from envbuilder.layers.wheelfile import WheelFile
+from envbuilder.lock import ImageBase, Lock, Wheel
+from envbuilder.progress import Progress
+
+from .code import architectures
+from .cuda import number
+
+RECORD = "gpu-code"
+_RUNTIME = re.compile(r"nvidia-cuda-runtime(-cu\d+)?")
+_BASE = re.compile(r"(?:.*/)?nvidia/cuda:(\d+\.\d+)")
+_COMPILES_LATER = ("nvidia-", "triton")
+"""NVIDIA's own libraries follow the CUDA release; Triton compiles for the device that it finds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cuda:
+    """A CUDA release ("12.4") that something in the lock is made for, and how that is known."""
+
+    version: str
+    known_by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Code:
+    """The architectures (``sm_90``, ``compute_90``) that one package carries code for.
+
+    ``known_by`` says where they were read; empty ``architectures`` with ``unknown`` set means that
+    nobody can say before the wheel is there.
+    """
+
+    package: str
+    architectures: tuple[str, ...] = ()
+    known_by: str = ""
+    unknown: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Needs:
+    """Everything that a lock says of GPUs; both empty where it wants none.
+
+    ``compat`` names the forward-compatibility package, where the image has one.
+    """
+
+    cuda: tuple[Cuda, ...]
+    code: tuple[Code, ...]
+    compat: str | None = None
+
+    @property
+    def newest(self) -> Cuda | None:
+        """The newest CUDA release of all: the driver must serve it."""
+        return max(self.cuda, key=lambda each: number(each.version), default=None)
+
+
+def needs(lock: Lock, *, store: Store, progress: Progress) -> Needs:
+    """Find out what ``lock`` wants; wheels that the store lacks stay unknown, nothing is fetched.
+
+    Reading the wheels takes seconds per GB, once: the answer is recorded in the store.
+    """
+    cuda = tuple(_releases(lock))
+    if not cuda:
+        return Needs(cuda=(), code=())
+    return Needs(
+        cuda=cuda,
+        code=(*_compiled(lock), *_carried(lock, store=store, progress=progress)),
+        compat=_compat(lock),
+    )
+
+
+def _releases(lock: Lock) -> Iterator[Cuda]:
+    for wheel in lock.wheels:
+        label = f"{wheel.name} {wheel.version}"
+        local = re.fullmatch(r"cu(\d\d)(\d)", wheel.version.partition("+")[2])
+        if _RUNTIME.fullmatch(wheel.name):
+            yield Cuda(version=_release(wheel.version), known_by=label)
+        elif local:
+            yield Cuda(version=f"{local[1]}.{local[2]}", known_by=label)
+    tag = _BASE.match(lock.base.reference) if isinstance(lock.base, ImageBase) else None
+    if tag:
+        yield Cuda(version=tag[1], known_by="the base image's tag")
+
+
+def _release(version: str) -> str:
+    return ".".join(version.split(".")[:2])
+
+
+def _compiled(lock: Lock) -> Iterator[Code]:
+    """Yield what the spec says that git sources are compiled for."""
+    for source in lock.sources:
+        wanted = lock.spec.sources[source.name].build.env.get("TORCH_CUDA_ARCH_LIST", "")
+        if wanted:
+            by = "TORCH_CUDA_ARCH_LIST in the spec"
+            yield Code(package=source.name, architectures=arch_list(wanted), known_by=by)
+
+
+def arch_list(text: str) -> tuple[str, ...]:
+    """Translate torch's way to name targets, "8.0 9.0a+PTX", into sm_80, sm_90a and compute_90a."""
+    found = []
+    for word in re.split(r"[ ;]+", text.strip()):
+        target, _, ptx = word.partition("+")
+        short = target.replace(".", "")
+        found += [f"sm_{short}"] + [f"compute_{short}"] * bool(ptx)
+    return tuple(found)
+
+
+def _carried(lock: Lock, *, store: Store, progress: Progress) -> Iterator[Code]:
+    """Yield what each wheel with code for GPUs carries; those without any are left out."""
+    wheels = [
+        wheel
+        for wheel in lock.wheels
+        if not wheel.filename.endswith("-any.whl") and not wheel.name.startswith(_COMPILES_LATER)
+    ]
+    with progress.step("read", "code for GPUs in the wheels", unit="wheels") as step:
+        for wheel in wheels:
+            known = _known(wheel, store=store)
+            label = f"{wheel.name} {wheel.version}"
+            if known:
+                by = "the fat binaries in its wheel"
+                yield Code(package=label, architectures=tuple(known), known_by=by)
+            elif known is None and wheel.name == "torch":
+                yield Code(package=label, unknown="its wheel is not in the store")
+            step.advance(1)
+
+
+def _known(wheel: Wheel, *, store: Store) -> list[str] | None:
+    """Return the architectures in ``wheel``, None where neither it nor a record of it is here."""
+    recorded: list[str] | None = store.record(RECORD, str(wheel.sha256))
+    if recorded is not None or not has_wheel(store, wheel.sha256):
+        return recorded
+    found: set[str] = set()
+    with wheel_file(store, wheel.sha256) as path, WheelFile.open(path, wheel.filename) as opened:
+        for member in opened.members.values():
+            if ".so" in member.name:
+                found |= architectures(content for _, content in opened.pieces(member))
+    ordered = sorted(found, key=lambda name: (name.split("_")[0], int(name.split("_")[1])))
+    store.put_record(RECORD, str(wheel.sha256), ordered)
+    return ordered
+
+
+def _compat(lock: Lock) -> str | None:
+    """Name the cuda-compat package in the image: asked for, or part of NVIDIA's own base."""
+    for name in lock.spec.system.packages:
+        if name.startswith("cuda-compat"):
+            return name
+    tag = _BASE.match(lock.base.reference) if isinstance(lock.base, ImageBase) else None
+    return f"cuda-compat-{tag[1].replace('.', '-')}" if tag else None

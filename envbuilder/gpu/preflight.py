@@ -1,0 +1,148 @@
+"""Compare what a lock wants of a GPU with a host: this one, or one that is only described."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from envbuilder.doctor import Finding
+from envbuilder.smoke.judge.gpu import runs_on
+
+from .cuda import drivers, fit
+from .needs import Code, Needs
+
+DEVICES = {
+    "7.0": "V100",
+    "7.5": "T4, RTX 20",
+    "8.0": "A100",
+    "8.6": "A10, A40, RTX 30",
+    "8.9": "L4, L40S, RTX 40",
+    "9.0": "H100, H200",
+    "10.0": "B200",
+    "10.3": "B300",
+    "12.0": "RTX PRO 6000, RTX 50",
+}
+"""Compute capabilities and who has them. Source: developer.nvidia.com/cuda-gpus."""
+_DRIVER = Path("/proc/driver/nvidia/version")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """A driver ("550.54.14") and the compute capabilities ("9.0") of its devices, where known."""
+
+    driver: str | None = None
+    devices: tuple[str, ...] = ()
+
+
+def this_host() -> Host:
+    """Ask the driver of this machine, if there is one."""
+    if not _DRIVER.exists():
+        return Host()
+    found = re.search(r"\s(\d+\.\d+(?:\.\d+)?)\s", _DRIVER.read_text())
+    asked = ["nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader"]
+    try:
+        listed = subprocess.run(asked, capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return Host(driver=found[1] if found else None)
+    return Host(
+        driver=found[1] if found else None,
+        devices=tuple(dict.fromkeys(re.findall(r"\d+\.\d+", listed.stdout))),
+    )
+
+
+def preflight(needs: Needs, host: Host) -> tuple[Finding, ...]:
+    """Say what the lock needs and runs on, and how ``host`` fits; pure."""
+    if needs.newest is None:
+        return (Finding(name="CUDA", status="ok", detail="none: this lock needs no GPU"),)
+    return (
+        _cuda(needs),
+        _driver(needs, host),
+        *(_code(code) for code in needs.code),
+        _runs(needs),
+        *(_device(needs, capability) for capability in host.devices),
+    )
+
+
+def _cuda(needs: Needs) -> Finding:
+    cuda = needs.newest
+    assert cuda is not None  # noqa: S101 - preflight() asked
+    others = sorted({each.version for each in needs.cuda if each.version != cuda.version})
+    if others:
+        detail = f"{cuda.version} (by {cuda.known_by}), and {', '.join(others)} beside it"
+        advice = "two CUDA releases in one image; the driver must serve the newer one"
+        return Finding(name="CUDA", status="warn", detail=detail, advice=advice)
+    return Finding(name="CUDA", status="ok", detail=f"{cuda.version}, by {cuda.known_by}")
+
+
+def _driver(needs: Needs, host: Host) -> Finding:
+    """Compare the driver with the newest release; NVIDIA's two kinds of compatibility count."""
+    cuda = needs.newest
+    assert cuda is not None  # noqa: S101 - preflight() asked
+    wanted = drivers(cuda.version)
+    if wanted.least is None:
+        detail = f"CUDA {cuda.version} is not in the table here, so its driver is not known"
+        advice = "look it up in NVIDIA's CUDA Toolkit release notes"
+        return Finding(name="driver", status="warn", detail=detail, advice=advice)
+    full = f"{wanted.full} or newer" if wanted.full else f"the one that came with {cuda.version}"
+    told = f"needs {wanted.least} or newer; for all of CUDA {cuda.version}: {full}"
+    if host.driver is None:
+        return Finding(name="driver", status="ok", detail=f"{told}; none is here to compare with")
+    fits = fit(host.driver, wanted)
+    if fits == "full":
+        return Finding(name="driver", status="ok", detail=f"{told}; {host.driver} is")
+    if fits == "minor":
+        detail = f"{told}; {host.driver} serves it by minor version compatibility"
+        advice = "PTX is refused, so only GPUs that the wheels hold machine code for will run"
+        return Finding(name="driver", status="warn", detail=detail, advice=advice)
+    forward = needs.compat or f"cuda-compat-{cuda.version.replace('.', '-')}"
+    has = "has" if needs.compat else "lacks"
+    return Finding(
+        name="driver",
+        status="warn" if needs.compat else "missing",
+        detail=f"{told}; {host.driver} is too old",
+        advice=f"update it; on data centre GPUs {forward} bridges it, which the image {has}",
+    )
+
+
+def _code(code: Code) -> Finding:
+    if code.unknown:
+        advice = "envbuilder fetch NAME brings the wheels; then this is read from them"
+        return Finding(name=code.package, status="warn", detail=code.unknown, advice=advice)
+    listed = " ".join(code.architectures)
+    return Finding(name=code.package, status="ok", detail=f"{listed}, by {code.known_by}")
+
+
+def _runs(needs: Needs) -> Finding:
+    """List the GPUs that all packages hold machine code for; PTX covers parts and is no proof."""
+    known = [code for code in needs.code if not code.unknown]
+    if not known:
+        return Finding(name="runs on", status="warn", detail="not known: no wheel could be read")
+    good = [each for each in DEVICES if all(_holds(code, each) for code in known)]
+    listed = ", ".join(f"{each} ({DEVICES[each]})" for each in good)
+    rest = "; newer GPUs: not known" if good and good[-1] == [*DEVICES][-1] else ""
+    detail = f"compute capability {listed}{rest}" if good else "no GPU of the last ten years"
+    return Finding(name="runs on", status="ok" if good else "missing", detail=detail)
+
+
+def _device(needs: Needs, capability: str) -> Finding:
+    """Judge one device: without torch's code for it nothing runs, without another's something."""
+    name = f"GPU {capability}"
+    lacking = [
+        code.package for code in needs.code if not code.unknown and not _holds(code, capability)
+    ]
+    label = DEVICES.get(capability, "unknown to this table")
+    if not lacking:
+        return Finding(name=name, status="ok", detail=f"{label}: all have machine code for it")
+    fatal = any(package.split()[0] == "torch" for package in lacking)
+    return Finding(
+        name=name,
+        status="missing" if fatal else "warn",
+        detail=f"{label}: no machine code for it in {', '.join(lacking)}",
+        advice="bump to releases that are built for it, or choose another GPU",
+    )
+
+
+def _holds(code: Code, capability: str) -> bool:
+    return runs_on(capability, [name for name in code.architectures if name.startswith("sm_")])

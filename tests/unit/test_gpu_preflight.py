@@ -1,0 +1,198 @@
+"""What a lock needs of a GPU: NVIDIA's table, code read from wheels, and a host's fitness."""
+
+import dataclasses
+import itertools
+import struct
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from envbuilder.gpu.code import MAGIC, architectures
+from envbuilder.gpu.cuda import drivers, fit
+from envbuilder.gpu.needs import Code, Cuda, Needs, arch_list, needs
+from envbuilder.gpu.preflight import Host, preflight
+from envbuilder.layers.store import Store
+from envbuilder.lock import ImageBase, Lock
+from envbuilder.progress import Silent
+from envbuilder.reference import Digest
+from tests.unit.locks import lock
+from tests.wheels import Recipe, as_wheel, write_wheel
+
+TORCH = Code(package="torch 2.6.0", architectures=("sm_80", "sm_86", "sm_90"), known_by="wheel")
+NEEDS = Needs(cuda=(Cuda(version="12.4", known_by="cudart"),), code=(TORCH,))
+
+
+def _statuses(needed: Needs, host: Host) -> dict[str, str]:
+    return {finding.name: finding.status for finding in preflight(needed, host)}
+
+
+# --- the table ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("driver", "cuda", "expected"),
+    [
+        ("550.54.14", "12.4", "full"),
+        ("550.54.13", "12.4", "minor"),
+        ("525.60.13", "12.9", "minor"),
+        ("525.60.12", "12.0", "too old"),
+        ("470.57.02", "11.8", "minor"),
+        ("580.65.06", "12.4", "full"),  # newer drivers serve older releases
+        ("570.26", "12.8", "full"),
+        ("570.124.06", "13.0", "too old"),
+        ("590.44.01", "13.0", "full"),
+        ("535.104.05", "12.7", "minor"),  # a release that the table lacks, of a major that it has
+        ("600.1", "14.0", None),
+    ],
+)
+def test_a_driver_serves_a_release_as_nvidia_says(
+    driver: str, cuda: str, expected: str | None
+) -> None:
+    assert fit(driver, drivers(cuda)) == expected
+
+
+# --- what compiled code says of itself ------------------------------------------------------------
+
+
+def _fatbin(*entries: tuple[int, int]) -> bytes:
+    """Build a fat binary of (kind, architecture) entries, as nvcc lays it out."""
+    body = b""
+    for kind, architecture in entries:
+        payload = bytes(range(8)) * kind
+        head = struct.pack("<HHIQIIII", kind, 0x101, 64, len(payload), 0, 0, 0, architecture)
+        body += head.ljust(64, b"\0") + payload
+    return MAGIC + struct.pack("<HHQ", 1, 16, len(body)) + body
+
+
+LIBRARY = (
+    b"\x7fELF" + bytes(99) + MAGIC + b"by chance" + _fatbin((2, 80), (2, 90), (1, 90)) + bytes(7)
+    + _fatbin((2, 120)) + MAGIC[:3]
+)  # fmt: skip
+
+
+def test_architectures_are_read_from_every_fat_binary() -> None:
+    assert architectures([LIBRARY]) == {"sm_80", "sm_90", "compute_90", "sm_120"}
+
+
+@given(st.lists(st.integers(0, len(LIBRARY)), max_size=30))
+def test_it_does_not_matter_how_a_library_comes_in_pieces(cuts: list[int]) -> None:
+    ends = [0, *sorted(cuts), len(LIBRARY)]
+    pieces = [LIBRARY[start:end] for start, end in itertools.pairwise(ends)]
+    assert architectures(pieces) == architectures([LIBRARY])
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_after_the_magic_end_well(noise: bytes) -> None:
+    for found in architectures([MAGIC + b"\x01\x00\x10\x00" + noise]):
+        assert found.startswith(("sm_", "compute_"))
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("8.0 9.0+PTX", ("sm_80", "sm_90", "compute_90")),
+        ("7.5;9.0a", ("sm_75", "sm_90a")),
+        ("10.0", ("sm_100",)),
+    ],
+)
+def test_torchs_list_of_targets_is_understood(text: str, names: tuple[str, ...]) -> None:
+    assert arch_list(text) == names
+
+
+# --- what a lock needs ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def gpu_lock(tmp_path: Path) -> tuple[Lock, Store]:
+    """Return a lock of a CUDA torch, and a store that has its wheel."""
+    recipe = Recipe(name="torch", version="2.6.0", files={"torch/lib/libtorch_cuda.so": LIBRARY})
+    made = as_wheel(write_wheel(tmp_path, recipe))
+    store = Store(tmp_path / "store")
+    store.adopt(made.path, made.sha256)
+    plain = lock({"torch": "2.6.0", "nvidia-cuda-runtime-cu12": "12.4.127", "numpy": "2.2.6"})
+    torch = next(wheel for wheel in plain.wheels if wheel.name == "torch")
+    named = torch.filename.replace("py3-none-any", "cp311-cp311-linux_x86_64")
+    mine = dataclasses.replace(torch, sha256=made.sha256, filename=named)
+    wheels = tuple(mine if wheel is torch else wheel for wheel in plain.wheels)
+    return dataclasses.replace(plain, wheels=wheels), store
+
+
+def test_a_lock_tells_its_cuda_release_and_its_wheels_their_devices(
+    gpu_lock: tuple[Lock, Store],
+) -> None:
+    locked, store = gpu_lock
+    found = needs(locked, store=store, progress=Silent())
+    assert found.newest == Cuda(version="12.4", known_by="nvidia-cuda-runtime-cu12 12.4.127")
+    (code,) = found.code
+    assert code.architectures == ("compute_90", "sm_80", "sm_90", "sm_120")
+    assert needs(locked, store=store, progress=Silent()) == found  # from the store's record
+
+
+def test_without_the_wheel_the_devices_are_not_known(
+    gpu_lock: tuple[Lock, Store], tmp_path: Path
+) -> None:
+    locked, _ = gpu_lock
+    found = needs(locked, store=Store(tmp_path / "empty"), progress=Silent())
+    assert [code.unknown for code in found.code] == ["its wheel is not in the store"]
+    statuses = _statuses(found, Host())
+    assert statuses["torch 2.6.0"] == statuses["runs on"] == "warn"
+
+
+def test_a_cpu_lock_needs_nothing(tmp_path: Path) -> None:
+    found = needs(lock({"numpy": "2.2.6"}), store=Store(tmp_path), progress=Silent())
+    (finding,) = preflight(found, Host(driver="300.1"))
+    assert (finding.status, finding.detail) == ("ok", "none: this lock needs no GPU")
+
+
+def test_local_versions_and_nvidias_base_images_tell_it_too(tmp_path: Path) -> None:
+    digest = Digest.of(b"x")
+    base = ImageBase(
+        reference="nvidia/cuda:12.8.1-devel-ubuntu22.04", digest=digest, config=digest, layers=()
+    )
+    mixed = dataclasses.replace(lock({"torch": "2.6.0+cu124"}), base=base)
+    found = needs(mixed, store=Store(tmp_path), progress=Silent())
+    assert {each.version for each in found.cuda} == {"12.4", "12.8"}
+    assert found.compat == "cuda-compat-12-8"
+    cuda = preflight(found, Host())[0]
+    assert cuda.status == "warn"
+    assert cuda.detail == "12.8 (by the base image's tag), and 12.4 beside it"
+
+
+# --- how a host fits ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("driver", "compat", "status"),
+    [
+        (None, None, "ok"),
+        ("560.35.03", None, "ok"),
+        ("535.104.05", None, "warn"),
+        ("470.57.02", None, "missing"),
+        ("470.57.02", "cuda-compat-12-4", "warn"),
+    ],
+)
+def test_the_driver_is_compared(driver: str | None, compat: str | None, status: str) -> None:
+    needed = dataclasses.replace(NEEDS, compat=compat)
+    (finding,) = (each for each in preflight(needed, Host(driver=driver)) if each.name == "driver")
+    assert finding.status == status
+    assert finding.detail.startswith("needs 525.60.13 or newer; for all of CUDA 12.4: 550.54.14")
+    assert (driver is None) == ("none is here to compare with" in finding.detail)
+
+
+def test_a_release_beyond_the_table_is_called_unknown() -> None:
+    needed = dataclasses.replace(NEEDS, cuda=(Cuda(version="14.2", known_by="cudart"),))
+    assert _statuses(needed, Host(driver="700.1"))["driver"] == "warn"
+
+
+def test_devices_are_judged_by_machine_code_alone() -> None:
+    extra = Code(package="extra 1", architectures=("sm_80", "compute_80"), known_by="wheel")
+    needed = dataclasses.replace(NEEDS, code=(TORCH, extra))
+    statuses = _statuses(needed, Host(devices=("8.9", "9.0", "10.0")))
+    assert statuses["GPU 8.9"] == "ok"
+    assert statuses["GPU 9.0"] == "warn"  # extra has but PTX for it
+    assert statuses["GPU 10.0"] == "missing"  # torch has nothing
+    (runs,) = (each for each in preflight(needed, Host()) if each.name == "runs on")
+    assert "8.0 (A100)" in runs.detail
+    assert "H100" not in runs.detail
