@@ -168,6 +168,13 @@ FAULTS = [
         "the formula gives 750",
     ),
     (
+        "the sound inside a video is not interleaved",
+        OMNI,
+        _replace('options: Facts = {"use_audio_in_video": True}', "options: Facts = {}"),
+        "tokens.video",
+        "audio 2 s in 4 frames 56x56: Qwen2_5OmniProcessor put 0 placeholders",
+    ),
+    (
         "torchvision is missing",
         "model.py",
         _replace(

@@ -89,6 +89,15 @@ def test_a_family_has_a_small_and_a_maximum_sample(name: str) -> None:
         assert len({sample.label for sample in chosen}) == len(chosen)
 
 
+def test_a_sounding_video_is_counted_as_two_modalities() -> None:
+    for sample in families.load("qwen2_5_omni").sounding:
+        clip, sound = sample.parts
+        assert (clip.modality, sound.modality) == ("video", "audio")
+        assert clip is sample
+        assert (len(clip.shape), len(sound.shape)) == (3, 1)
+        assert clip.label.split(" with ")[0] == sound.label.split(" in ")[1]
+
+
 def test_an_unknown_family_is_answered_with_the_known() -> None:
     with pytest.raises(Absent, match="qwen2_5_omni"):
         families.load("nobody")

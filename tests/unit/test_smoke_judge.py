@@ -76,6 +76,32 @@ def test_long_audio_may_exceed_the_maximum() -> None:
     assert row.agree
 
 
+def _sounding(document: Document, **sound: int) -> None:
+    """Let the video job count a clip with sound inside, as the probe does; ``sound`` spoils it."""
+    both = {"role": "edge", "strays": {}, "prompt": 400, "seconds": 0.1, "grid": None}
+    clip = {"modality": "video", "label": "4 frames 56x56 with 2 s of sound"}
+    inner = {"modality": "audio", "label": "2 s in 4 frames 56x56"}
+    document.job("tokens.video")["items"] += [
+        {**both, **clip, "formula": 288, "placeholders": 288, "embeddings": 288},
+        {**both, **inner, "formula": 50, "placeholders": 50, "embeddings": 50, **sound},
+    ]
+
+
+def test_sound_inside_a_video_is_judged_for_both_modalities() -> None:
+    document = Document()
+    _sounding(document)
+    rows = document.report().tokens
+    assert [row.modality for row in rows] == sorted(row.modality for row in rows)
+    assert {row.modality for row in rows if "2 s" in row.sample} == {"audio", "video"}
+    assert document.check("tokens.video").status is Status.PASS
+    document = Document()
+    _sounding(document, placeholders=0)
+    check = document.check("tokens.video")
+    assert check.status is Status.FAIL
+    assert "audio 2 s in 4 frames 56x56" in check.explanation
+    assert (check.expected, check.actual) == ("50", "0")
+
+
 Plant = Callable[[Document], None]
 
 

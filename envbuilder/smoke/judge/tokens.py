@@ -39,13 +39,18 @@ def rows(plan: SmokePlan, document: Facts) -> tuple[TokenRow, ...]:
     engine = jobs.named(document, "engine.vllm") or {"items": []}
     counted = {(item["modality"], item["label"]): item for item in engine["items"]}
     table = []
-    for modality in MODALITIES:
-        job = jobs.named(document, f"tokens.{modality}") or {"items": []}
-        for item in job["items"]:
-            other = counted.get((modality, item["label"]), {})
-            stated = plan.tokens.get(modality) if item["role"] == "maximum" else None
-            table.append(_row(item, other.get("embeds"), stated))
+    found = [item for kind in MODALITIES for item in _items(document, kind)]
+    for item in sorted(found, key=lambda one: MODALITIES.index(one["modality"])):
+        other = counted.get((item["modality"], item["label"]), {})
+        stated = plan.tokens.get(item["modality"]) if item["role"] == "maximum" else None
+        table.append(_row(item, other.get("embeds"), stated))
     return tuple(table)
+
+
+def _items(document: Facts, modality: str) -> list[Facts]:
+    """Return what the job of ``modality`` counted; a video's sound is an item of audio."""
+    job = jobs.named(document, f"tokens.{modality}")
+    return [] if job is None else list(job["items"])
 
 
 def _row(item: Facts, engine: int | None, stated: int | None) -> TokenRow:

@@ -7,7 +7,7 @@ prompt's placeholders are compared with the rows that its encoders made, by coun
 from __future__ import annotations
 
 import time
-from typing import Sequence
+from typing import Iterable, Sequence
 
 from .facts import Emitter, Facts, describe, kind_of
 from .families.base import Family
@@ -32,26 +32,30 @@ def run(request: Facts, emit: Emitter) -> None:
         emit(
             facts={"model": type(model).__name__, "parameters": size, "random": not subject.weights}
         )
-        for label, modalities in prompts(family):
+        for label, items in prompts(family):
             emit(doing=f"generating from {label}")
-            emit(item=answer(subject, label, modalities))
+            emit(item=answer(subject, label, items))
 
 
-def prompts(family: Family) -> list[tuple[str, list[str]]]:
-    """Return (label, modalities) of every prompt to run."""
-    known = list(family.modalities)
-    alone = [(f"{name} alone", [name]) for name in known]
-    twice = [(f"the same {name} twice", [name, name]) for name in known if family.several]
-    together = [("all together", known), ("all together, reversed", known[::-1])]
-    return alone + twice + (together if len(known) > 1 and family.several else [])
+def prompts(family: Family) -> list[tuple[str, list[Sample]]]:
+    """Return (label, items) of every prompt to run."""
+    small = {name: _small(family, name) for name in family.modalities}
+    known = list(small.values())
+    found = [(f"{name} alone", [sample]) for name, sample in small.items()]
+    if family.several:
+        found += [(f"the same {name} twice", [sample, sample]) for name, sample in small.items()]
+        if len(known) > 1:
+            found += [("all together", known), ("all together, reversed", known[::-1])]
+    return found + [("sound inside a video", [sample]) for sample in family.sounding[:1]]
 
 
-def answer(subject: Subject, label: str, modalities: Sequence[str]) -> Facts:
+def answer(subject: Subject, label: str, items: Sequence[Sample]) -> Facts:
     """Return what one prompt yields; an exception becomes the item's ``error``."""
     started = time.monotonic()
-    item: Facts = {"label": label, "modalities": list(modalities)}
+    modalities = [part.modality for sample in items for part in sample.parts]
+    item: Facts = {"label": label, "modalities": modalities}
     try:
-        item.update(_answer(subject, modalities))
+        item.update(_answer(subject, items, dict.fromkeys(modalities)))
     except Exception as error:
         item["error"] = describe(error)
         item["error_kind"] = kind_of(error)
@@ -59,14 +63,17 @@ def answer(subject: Subject, label: str, modalities: Sequence[str]) -> Facts:
     return item
 
 
-def _answer(subject: Subject, modalities: Sequence[str]) -> Facts:
+def _answer(subject: Subject, items: Sequence[Sample], modalities: Iterable[str]) -> Facts:
     import torch
 
     family, model = subject.family, subject.model
-    small = {name: _small(family, name) for name in modalities}
-    inputs = family.call(subject.processor, [(name, small[name].make()) for name in modalities])
+    if len(items) == 1:
+        inputs = family.take(subject.processor, items[0])
+    else:
+        arrays = [(sample.modality, sample.make()) for sample in items]
+        inputs = family.call(subject.processor, arrays)
     with torch.inference_mode():
-        made = {name: family.features(model, name, inputs) for name in small}
+        made = {name: family.features(model, name, inputs) for name in modalities}
         logits = family.forward(model, inputs)
         output = family.generate(model, inputs, NEW_TOKENS)
     length = int(inputs["input_ids"].shape[-1])

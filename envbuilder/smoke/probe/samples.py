@@ -35,6 +35,26 @@ class Sample:
             return _picture(*self.shape)
         return _clip(*self.shape)
 
+    @property
+    def parts(self) -> list[Sample]:
+        """What the item is counted as, modality by modality: itself."""
+        return [self]
+
+
+class Sounding(Sample):
+    """A video with its sound inside: one item, whose tokens of two modalities are interleaved."""
+
+    def __init__(self, role: str, shape: Sequence[int], seconds: float) -> None:
+        super().__init__("video", role, shape)
+        clip = self.label
+        self.label = f"{clip} with {seconds:g} s of sound"
+        self.sound = Sample("audio", role, [round(seconds * RATE)], f"{seconds:g} s in {clip}")
+
+    @property
+    def parts(self) -> list[Sample]:
+        """The frames and the sound."""
+        return [self, self.sound]
+
 
 def audio(*pairs: tuple[str, float]) -> list[Sample]:
     """Return sound samples from pairs of (role, seconds)."""
@@ -49,6 +69,11 @@ def image(*triples: tuple[str, int, int]) -> list[Sample]:
 def video(*quads: tuple[str, int, int, int]) -> list[Sample]:
     """Return video samples from (role, frames, width, height)."""
     return [Sample("video", role, [frames, high, wide]) for role, frames, wide, high in quads]
+
+
+def sounding(*fives: tuple[str, int, int, int, float]) -> list[Sounding]:
+    """Return videos with sound from (role, frames, width, height, seconds of sound)."""
+    return [Sounding(role, [frames, high, wide], time) for role, frames, wide, high, time in fives]
 
 
 def _label(modality: str, shape: Sequence[int]) -> str:

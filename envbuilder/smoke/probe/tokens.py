@@ -29,9 +29,11 @@ def run(request: Facts, emit: Emitter, modality: str) -> None:
             raise Inapplicable(f"{family.name} has no {modality}")
         emit(facts=facts_of(subject, modality))
         chosen = family.samples(modality)
-        for sample in chosen:
+        inside = family.sounding if modality == "video" else ()
+        for sample in (*chosen, *inside):
             emit(doing=f"counting {modality} {sample.label}")
-            emit(item=count(subject, sample))
+            for item in count(subject, sample):
+                emit(item=item)
         largest = [sample for sample in chosen if sample.role == "maximum"]
         if modality == "video" and largest and family.pixels_per_side:
             emit(doing="lifting the cap")
@@ -65,35 +67,41 @@ def model_token_id(subject: Subject, modality: str) -> int | None:
     return next((getattr(config, name) for name in names if hasattr(config, name)), None)
 
 
-def count(subject: Subject, sample: Sample) -> Facts:
-    """Return the counts of ``sample``; an exception becomes the item's ``error``."""
+def count(subject: Subject, sample: Sample) -> list[Facts]:
+    """Return the counts of ``sample``, for each modality in it; an exception becomes ``error``."""
     started = time.monotonic()
-    item: Facts = {
-        "modality": sample.modality,
-        "label": sample.label,
-        "role": sample.role,
-        "shape": list(sample.shape),
-    }
+    items: list[Facts] = [
+        {
+            "modality": part.modality,
+            "label": part.label,
+            "role": part.role,
+            "shape": list(part.shape),
+        }
+        for part in sample.parts
+    ]
+    found: Facts = {}
     try:
-        item.update(_counts(subject, sample))
+        inputs = subject.family.take(subject.processor, sample)
+        for number, part in enumerate(sample.parts):
+            items[number].update(_counts(subject, sample, part, inputs))
     except Exception as error:
-        item["error"] = describe(error)
-        item["error_kind"] = kind_of(error)
-    item["seconds"] = round(time.monotonic() - started, 3)
-    return item
+        found = {"error": describe(error), "error_kind": kind_of(error)}
+    found["seconds"] = round(time.monotonic() - started, 3)
+    return [{**item, **found} for item in items]
 
 
-def _counts(subject: Subject, sample: Sample) -> Facts:
+def _counts(subject: Subject, sample: Sample, part: Sample, inputs: Any) -> Facts:
+    """Return the counts of one modality of ``sample``, which the processor made ``inputs`` of."""
     import torch
 
-    family, modality = subject.family, sample.modality
-    inputs = family.call(subject.processor, [(modality, sample.make())])
-    expected, grid = family.formula(sample, inputs, subject.model.config)
+    family, modality = subject.family, part.modality
+    expected, grid = family.formula(part, inputs, subject.model.config)
     counted = placeholders(subject, inputs)
+    own = {one.modality for one in sample.parts}
     found: Facts = {
         "formula": expected,
-        "placeholders": counted.pop(modality),
-        "strays": {name: number for name, number in counted.items() if number},
+        "placeholders": counted[modality],
+        "strays": {name: many for name, many in counted.items() if many and name not in own},
         "prompt": int(inputs["input_ids"].shape[-1]),
         "grid": grid,
     }

@@ -9,7 +9,7 @@ from typing import Any, Sequence
 
 from .. import tokenizer
 from ..facts import Absent, Facts
-from ..samples import Sample
+from ..samples import Sample, Sounding
 
 ENCODER_LIMIT = 1500
 """Items above this many tokens are counted on the grid, not encoded: transformers 4.52.4 allocates
@@ -49,6 +49,8 @@ class Family:
     """Side (px) of the square that becomes one token, where ``max_pixels`` limits an item."""
     several = True
     """Whether a prompt may hold several items."""
+    sounding: Sequence[Sounding] = ()
+    """Videos to count with their sound inside, where the family interleaves the two."""
 
     # --- the tiny model -------------------------------------------------------------------
 
@@ -135,15 +137,36 @@ class Family:
         """Return a prompt with one item of each of ``modalities``, in order."""
         return "".join(self.modalities[name].wrap for name in modalities) + "Describe."
 
-    def call(self, processor: Any, items: Sequence[tuple[str, Any]], **options: Any) -> Any:
-        """Run the processor on ``items``, pairs of (modality, array); return its tensors."""
+    def take(self, processor: Any, sample: Sample) -> Any:
+        """Run the processor on ``sample`` alone; return its tensors."""
+        if isinstance(sample, Sounding):
+            return self.take_sounding(processor, sample)
+        return self.call(processor, [(sample.modality, sample.make())])
+
+    def take_sounding(self, processor: Any, sample: Sounding) -> Any:
+        """Run the processor on a video and the sound inside it, as one item."""
+        raise NotImplementedError
+
+    def call(
+        self,
+        processor: Any,
+        items: Sequence[tuple[str, Any]],
+        *,
+        text: str | None = None,
+        **options: Any,
+    ) -> Any:
+        """Run the processor on ``items``, pairs of (modality, array); return its tensors.
+
+        ``text`` is the prompt, where it is not one placeholder for each item in order.
+        """
         arguments: dict[str, list[Any]] = {}
         accepted = inspect.signature(processor.__call__).parameters
         for modality, array in items:
             names = self.modalities[modality].arguments
             name = next((one for one in names if one in accepted), names[0])
             arguments.setdefault(name, []).append(array)
-        text = self.prompt([modality for modality, _ in items])
+        if text is None:
+            text = self.prompt([modality for modality, _ in items])
         return processor(text=[text], return_tensors="pt", **arguments, **options)
 
     def features(self, model: Any, modality: str, inputs: Any) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 
 from .. import samples
 from ..facts import Facts
-from ..samples import Sample
+from ..samples import Sample, Sounding
 from ._qwen_vision import QWEN2_VL_IMAGES, resized, vision_tokens
 from ._shrunk import language
 from ._whisper import audio_tokens, extractor, mel_frames
@@ -31,6 +31,11 @@ SPECIALS = [
     "<|vision_eos|>",
     "<|vision_pad|>",
 ]
+SOUNDING = samples.sounding(
+    ("typical", 4, 56, 56, 2),  # frames last as long as the sound
+    ("edge", 5, 320, 240, 2.74),  # an odd frame, and the sound of the classic off-by-one
+    ("edge", 2, 56, 56, 7),  # the sound goes on for three chunks after the last frame
+)
 
 
 class Qwen25Omni(Family):
@@ -42,6 +47,7 @@ class Qwen25Omni(Family):
     tokenizer_class = "Qwen2Tokenizer"
     processor_class = "Qwen2_5OmniProcessor"
     pixels_per_side = 28
+    sounding = SOUNDING
     specials = SPECIALS
     named_tokens = {
         "image_token": "<|IMAGE|>",
@@ -110,6 +116,19 @@ class Qwen25Omni(Family):
     def samples(self, modality: str) -> list[Sample]:
         """Return sizes around the audio window, the patch and the pixel limits."""
         return SAMPLES[modality]
+
+    def take_sounding(self, processor: Any, sample: Sounding) -> Any:
+        """Interleave sound and frames two seconds at a time, behind one video token.
+
+        Before 5.20 the n-th sound was that of the n-th video; since then the caller says so.
+        """
+        options: Facts = {"use_audio_in_video": True}
+        if hasattr(processor, "load_audio_from_video"):
+            options = {"load_audio_from_video": True, "audio_from_video_indices": [0]}
+        items = [("video", sample.make()), ("audio", sample.sound.make())]
+        inputs = self.call(processor, items, text=self.prompt(["video"]), **options)
+        inputs["use_audio_in_video"] = True  # the model lays out positions by it
+        return inputs
 
     def formula(self, sample: Sample, inputs: Any, config: Any) -> tuple[int, list[int] | None]:
         """Count by the model's own merge size, and by mel frames halved twice for sound."""
