@@ -1,0 +1,121 @@
+"""Bumps of an image base with packages of its own: a real registry, apt archive and BuildKit."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from envbuilder.image import Image, compose
+from envbuilder.layers.store import Store
+from envbuilder.lock_file import read_lock
+from envbuilder.progress import Silent
+from envbuilder.reference import ImageRef
+from envbuilder.registry.client import Client
+from envbuilder.registry.transfer import push
+from tests.e2e.conftest import Checkout
+from tests.servers.debian import Deb, Mirror, debian_mirror
+from tests.servers.distribution import registry
+from tests.servers.samples import layer_of
+
+pytestmark = [pytest.mark.integration, pytest.mark.docker, pytest.mark.slow]
+
+TOOL = Deb(name="tool", fields={"Depends": "tool-data"}, files={"usr/share/tool": "one"})
+DATA = Deb(name="tool-data")
+BASE = """\
+version: 1
+name: base
+python: "3.13"
+base: {debian: trixie}
+system: {packages: [apt, python3]}
+packages: {six: "==1.17.0"}
+"""
+SPEC = """\
+version: 1
+name: onimage
+python: "3.13"
+base: {image: BASE}
+system: {packages: [tool]}
+packages: {tqdm: "==4.67.1"}
+"""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A checkout whose base lies in a registry, and the archive that the base installs from."""
+
+    checkout: Checkout
+    mirror: Mirror
+    repository: str
+    layers: tuple
+
+    @property
+    def store(self) -> Store:
+        return Store(Path(self.checkout.env["ENVBUILDER_CACHE"]))
+
+    def push_base(self, tag: str, note: bytes) -> None:
+        sources = f"deb [trusted=yes] {self.mirror.uri} trixie main\n".encode()
+        files = {"etc/apt/sources.list": sources, "etc/note": note}
+        image: Image = compose((*self.layers, layer_of(self.store, files)), platform="linux/amd64")
+        ref = ImageRef.parse(f"{self.repository}:{tag}")
+        with Client.from_environment() as client:
+            push(client, image, self.store, ref, Silent())
+
+    def files(self) -> dict[str, bytes]:
+        folder = self.checkout.folder / "lockfiles"
+        return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    def locked(self) -> tuple[str, ...]:
+        return read_lock(self.checkout.folder / "lockfiles" / "pylock.onimage.toml").base.packages
+
+
+@pytest.fixture(scope="module")
+def place(small, tmp_path_factory):
+    checkout = small.copy(tmp_path_factory.mktemp("image"))
+    folder = checkout.folder / "lockfiles"
+    (folder / "base.yaml").write_text(BASE)
+    checkout.run("build", "base", "--no-smoke")
+    (layer,) = (each for each in read_lock(folder / "pylock.base.toml").seal.layers[:1])
+    with (
+        registry(tmp_path_factory.mktemp("registry")) as server,
+        debian_mirror(tmp_path_factory.mktemp("archive")) as mirror,
+    ):
+        mirror.publish("trixie", [TOOL, DATA])
+        made = Place(checkout, mirror, f"{server.host}/base", (layer,))
+        made.push_base("1", b"one")
+        (folder / "onimage.yaml").write_text(SPEC.replace("BASE", f"{made.repository}:1"))
+        checkout.run("build", "onimage")
+        yield made
+
+
+def test_system_and_base_are_pinned_anew_and_nothing_is_without_an_engine(place):
+    run, json_of = place.checkout.run, place.checkout.json
+    assert place.locked() == ("tool-data=1.0", "tool=1.0")
+    assert json_of("outdated", "onimage", "--min-age", "10000") == []
+
+    place.mirror.publish("trixie", [replace(TOOL, version="1.1"), DATA])
+    (newer,) = json_of("outdated", "onimage", "--min-age", "10000")
+    assert (newer["what"], newer["name"], newer["newest"]) == ("deb", "tool", "1.1")
+
+    before = place.files()
+    nowhere = {"DOCKER_HOST": "unix:///nonexistent/docker.sock"}
+    refused = run("bump", "onimage", "system", code=6, **nowhere)
+    assert "no Docker Engine answers" in refused.stderr
+    told = run("outdated", "onimage", "--min-age", "10000", **nowhere)
+    assert "cannot ask the base for newer packages" in told.stderr
+    assert place.files() == before
+
+    done = json_of("bump", "onimage", "system")
+    assert done["kept"]
+    assert [(each["name"], each["why"]) for each in done["changes"]] == [("tool", "asked")]
+    assert [layer["title"] for layer in done["layers"]] == ["system packages"]
+    assert place.locked() == ("tool-data=1.0", "tool=1.1")
+
+    place.push_base("1", b"one, anew")
+    place.push_base("2", b"two")
+    (newer,) = json_of("outdated", "onimage", "--min-age", "10000")
+    assert (newer["what"], newer["pin"]) == ("base", "system")
+    done = json_of("bump", "onimage", f"base={place.repository}:2")
+    assert done["kept"]
+    assert [(each["kind"], each["why"]) for each in done["changes"]] == [("base", "asked")]
+    assert f"image: {place.repository}:2}}" in place.files()["onimage.yaml"].decode()
+    assert place.locked() == ("tool-data=1.0", "tool=1.1")
