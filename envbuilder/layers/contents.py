@@ -42,6 +42,7 @@ _CACHES = {
         r"var/lib/apt/lists/(?:partial/)?[^/]+_.*"
         r"|var/cache/apt/(?:archives/(?:partial/)?[^/]+\.deb|[^/]+\.bin)"
     ),
+    "dnf": re.compile(r"var/cache/(?:dnf|yum|libdnf5)/.*"),
 }
 
 

@@ -13,9 +13,17 @@ if command -v apt-get >/dev/null; then
   sed -n 's/^Inst \([^ ]*\) .*(\([^ )]*\) .*/\1=\2/p' /tmp/answer | sort >/pins/packages
 elif command -v dnf >/dev/null; then
   echo dnf >/pins/manager
-  # It answers with a table and, since it may not go on, with exit code 1.
-  dnf --quiet --assumeno --setopt=install_weak_deps=False install "$@" >/tmp/answer || true
-  awk '$2 ~ /^(x86_64|aarch64|noarch)$/ { print $1 "-" $3 "." $2 }' /tmp/answer | sort >/pins/packages
+  # It answers with a table (not if it is to be quiet) and, since it may not go on, exit code 1.
+  LC_ALL=C dnf --assumeno --setopt=install_weak_deps=False install "$@" >/tmp/answer 2>&1 \
+    || grep -q '^Operation aborted' /tmp/answer || {
+    cat /tmp/answer >&2
+    exit 1
+  }
+  awk -v arch='^(x86_64|aarch64|noarch)$' '
+    NF == 1 { name = $1; next } # too long for the table: the rest is in the next line
+    name != "" && $1 ~ arch { print name "-" $2 "." $1 }
+    $2 ~ arch { print $1 "-" $3 "." $2 }
+    { name = "" }' /tmp/answer | sort >/pins/packages
 else
   echo "the base has neither apt-get nor dnf to install $* with" >&2
   exit 1

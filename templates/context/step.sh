@@ -28,6 +28,7 @@ fi
 leave_nothing_behind() {
   find /var/log -type f \( -path '/var/log/apt/*' -o -name dpkg.log -o -name alternatives.log \
     -o -name 'dnf*.log' -o -name hawkey.log -o -name lastlog -o -name faillog \) -delete
-  rm -f /var/cache/ldconfig/aux-cache /var/cache/debconf/*-old /var/lib/dpkg/*-old
+  rm -f /var/cache/ldconfig/aux-cache /var/cache/debconf/*-old /var/lib/dpkg/*-old \
+    /var/lib/dnf/history.sqlite* /var/lib/rpm/rpmdb.sqlite-shm /var/lib/rpm/.rpm.lock
 }
 trap leave_nothing_behind EXIT

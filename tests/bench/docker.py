@@ -1,6 +1,6 @@
 """Time four ways to one image layout, from the same wheels: cold, nothing changed, one pin changed.
 
-    eval "$(tests/engine.sh env)"; python tests/bench/docker.py [NAME]
+    eval "$(tests/engine.sh env)"; python tests/bench/docker.py [NAME [pip] [uv] [rendered]]
 
 Embedded against ``docker build`` with pip, with uv, and with our rendered Dockerfile. All stand on
 the same Debian layer, made beforehand; the wheels lie in the store, or on a server on loopback for
@@ -23,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -106,7 +106,7 @@ class Bench:
 
 
 def main() -> None:
-    name = sys.argv[1] if len(sys.argv) > 1 else "omni-gpu"
+    name, *asked = sys.argv[1:] or ["omni-gpu"]
     lock = read_lock(Path("lockfiles") / f"pylock.{name}.toml")
     default = Store.default()
     changed = with_changed_wheel(lock, default)
@@ -120,10 +120,11 @@ def main() -> None:
         shutil.copy(pip, work / "tools" / "pip.whl")
         with _serving(work / "wheels") as url:
             bench = Bench(store=store, work=work, url=url, contexts=contexts)
-            _compare(bench, lock, changed)
+            _compare(bench, lock, changed, asked)
 
 
-def _compare(bench: Bench, lock: Lock, changed: Lock) -> None:
+def _compare(bench: Bench, lock: Lock, changed: Lock, asked: Sequence[str]) -> None:
+    """Print the table: the embedded engine, which all ratios are to, and what was asked for."""
     ways: dict[str, Callable[[Lock, str, list[str]], None]] = {
         "embedded": bench.embedded,
         "docker, pip": functools.partial(bench.naive, PIP),
@@ -135,6 +136,8 @@ def _compare(bench: Bench, lock: Lock, changed: Lock) -> None:
     print(f"{'':18}{'cold':>19}{'nothing changed':>19}{'one pin changed':>19}{'load':>8}")
     first: dict[int, float] = {}
     for title, way in ways.items():
+        if asked and title.removeprefix("docker, ") not in {"embedded", *asked}:
+            continue
         _forget()
         print(f"{title:18}", end="", flush=True)
         for number, run in enumerate(runs):

@@ -31,14 +31,20 @@ class Light:
         return replace(self, contexts={**self.contexts, "base": place})
 
     def build(
-        self, lock: Lock, name: str = "image", *, progress: Progress | None = None, **more: object
+        self,
+        lock: Lock,
+        name: str = "image",
+        *,
+        target: str = "runtime",
+        progress: Progress | None = None,
+        **more: object,
     ) -> Image:
         """Render and build ``lock``; the layout lies in ``folder/name`` afterwards."""
         context = self.folder / f"{name}-context"
         write(render(lock), context)
         wanted = Build(
             folder=context,
-            target="runtime",
+            target=target,
             platform="linux/amd64",
             contexts=self.contexts,
             **more,

@@ -41,6 +41,7 @@ def reports(*stack):
         ("uv", "home/me/.cache/uv/wheels-v5/x"),
         ("apt", "var/lib/apt/lists/mirror_dists_trixie_InRelease"),
         ("apt", "var/cache/apt/archives/git_1_amd64.deb"),
+        ("dnf", "var/cache/dnf/fedora-1/packages/git-2.rpm"),
         ("conda", "opt/conda/pkgs/cache/1.json"),
         ("huggingface", "root/.cache/huggingface/hub/blob"),
     ],
