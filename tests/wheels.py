@@ -26,6 +26,7 @@ class Recipe:
     files: Mapping[str, bytes] = field(default_factory=dict)
     modes: Mapping[str, int] = field(default_factory=dict)
     stored: frozenset[str] = frozenset()
+    requires: tuple[str, ...] = ()
     entry_points: str = ""
     record: Iterable[tuple[str, str, str]] | None = None
 
@@ -41,6 +42,7 @@ class Recipe:
         """Return every member with the metadata that a wheel must have."""
         files = dict(self.files)
         text = f"Metadata-Version: 2.1\nName: {self.name}\nVersion: {self.version}\n"
+        text += "".join(f"Requires-Dist: {each}\n" for each in self.requires)
         files[f"{self.info}/METADATA"] = text.encode()
         files[f"{self.info}/WHEEL"] = (
             b"Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
