@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from packaging.version import InvalidVersion, Version
 
 from envbuilder.difference import Kind, compare
 from envbuilder.errors import ResolutionError
-from envbuilder.lock import GitSource, Lock, Wheel
+from envbuilder.lock import DebianBase, GitSource, ImageBase, Lock, Wheel
 from envbuilder.progress import Progress
 from envbuilder.resolve.releases import Release
 
@@ -56,7 +56,7 @@ class Newer:
 def outdated(
     lock: Lock, *, stages: Stages, progress: Progress, youngest: datetime | None = None
 ) -> tuple[Newer, ...]:
-    """List what is newer than ``lock``; releases uploaded after ``youngest`` do not count.
+    """List what is newer than ``lock``; releases and commits made after ``youngest`` do not count.
 
     What the spec's ``index.exclude_newer`` hides does not count either. Raises NetworkError and
     ResolutionError where an index, git server or registry does not answer.
@@ -65,7 +65,7 @@ def outdated(
         packages = pool.map(lambda wheel: _release(wheel, lock, stages, youngest), lock.wheels)
         found = [newer for newer in packages if newer is not None]
     for source in lock.sources:
-        found += _git(source, lock, stages)
+        found += _git(source, lock, stages, youngest)
     with progress.step("look", "base and system", unit="items"):
         found += _base(lock, stages)
     return tuple(found)
@@ -95,33 +95,51 @@ def _counts(release: Release, current: Version, youngest: datetime | None) -> bo
     """Leave out what was yanked, is too young, or is a preview where none is used."""
     if release.yanked or (Version(release.version).is_prerelease and not current.is_prerelease):
         return False
-    if youngest is None:
-        return True
-    return bool(release.uploaded) and datetime.fromisoformat(release.uploaded) <= youngest
+    return _is_ripe(release.uploaded, youngest)
 
 
-def _git(source: GitSource, lock: Lock, stages: Stages) -> Iterator[Newer]:
+def _is_ripe(moment: str, youngest: datetime | None) -> bool:
+    """Tell whether something is old enough; what has no date is so only where any age will do."""
+    return youngest is None or (bool(moment) and datetime.fromisoformat(moment) <= youngest)
+
+
+def _git(
+    source: GitSource, lock: Lock, stages: Stages, youngest: datetime | None
+) -> Iterator[Newer]:
     pin = lock.spec.sources[source.name]
     refs = stages.refs(source.name, pin)
 
-    def newer(what: What, current: str, newest: str) -> Newer:
-        pinned = f"{source.name}@{newest}"
-        return Newer(what=what, name=source.name, current=current, newest=newest, named=True,
-                     pin=pinned)  # fmt: skip
+    def ripe(what: What, commits: Sequence[tuple[str, str]]) -> Iterator[Newer]:
+        """Take the first of (name, commit) that is old enough."""
+        for name, commit in commits:
+            date = stages.moment(replace(source, commit=commit))
+            if _is_ripe(date, youngest):
+                yield Newer(
+                    what=what, name=source.name, current=pin.tag or source.commit, newest=name,
+                    date=date, named=True, pin=f"{source.name}@{name}",
+                )  # fmt: skip
+                return
 
     if pin.tag is not None:
-        yield from _tags(source, pin.tag, refs, newer)
-    if pin.branch is not None:
-        tip = _head(source, pin.branch, refs)
-        if tip != source.commit:
-            yield newer(What.COMMIT, source.commit, tip)
+        yield from _moved(source, pin.tag, refs, stages)
+        yield from ripe(What.TAG, _later_tags(pin.tag, refs))
+    if pin.branch is not None and (tip := _head(source, pin.branch, refs)) != source.commit:
+        between = stages.commits(source, replace(source, commit=tip)) or (tip,)
+        yield from ripe(What.COMMIT, [(commit, commit) for commit in reversed(between)])
 
 
-def _tags(
-    source: GitSource, tag: str, refs: Refs, newer: Callable[[What, str, str], Newer]
-) -> Iterator[Newer]:
-    if refs.tags.get(tag, source.commit) != source.commit:
-        yield newer(What.MOVED, source.commit, refs.tags[tag])
+def _moved(source: GitSource, tag: str, refs: Refs, stages: Stages) -> Iterator[Newer]:
+    """Tell of a tag that names another commit now, however young that is."""
+    now = refs.tags.get(tag, source.commit)
+    if now != source.commit:
+        yield Newer(
+            what=What.MOVED, name=source.name, current=source.commit, newest=now, named=True,
+            date=stages.moment(replace(source, commit=now)), pin=f"{source.name}@{now}",
+        )  # fmt: skip
+
+
+def _later_tags(tag: str, refs: Refs) -> list[tuple[str, str]]:
+    """List the releases among the tags that are newer than ``tag``, with commits, newest first."""
     current = _version(tag)
     later = [
         (version, name)
@@ -131,8 +149,7 @@ def _tags(
         and version > current
         and not version.is_prerelease
     ]
-    if later:
-        yield newer(What.TAG, tag, max(later)[1])
+    return [(name, refs.tags[name]) for _, name in sorted(later, reverse=True)]
 
 
 def _head(source: GitSource, branch: str, refs: Refs) -> str:
@@ -153,10 +170,23 @@ def _version(tag: str) -> Version | None:
 
 def _base(lock: Lock, stages: Stages) -> Iterator[Newer]:
     fresh = stages.refresh(lock)
-    kinds = {Kind.BASE: What.BASE, Kind.DEB: What.DEB}
     for change in compare(lock, fresh):
-        if change.kind in kinds and change.new is not None:
-            yield Newer(
-                what=kinds[change.kind], name=change.name, current=change.old or "-",
-                newest=change.new, pin=SYSTEM,
-            )  # fmt: skip
+        if change.new is None or change.kind not in {Kind.BASE, Kind.DEB}:
+            continue
+        is_base = change.kind is Kind.BASE
+        yield Newer(
+            what=What.BASE if is_base else What.DEB, name=change.name,
+            current=change.old or "-", newest=change.new,
+            date=stages.created(fresh) if is_base else "",
+            size=_base_size(fresh) if is_base else _deb_size(fresh, change.name), pin=SYSTEM,
+        )  # fmt: skip
+
+
+def _base_size(lock: Lock) -> int:
+    return sum(layer.size for layer in lock.base.layers) if isinstance(lock.base, ImageBase) else 0
+
+
+def _deb_size(lock: Lock, name: str) -> int:
+    if not isinstance(lock.base, DebianBase):
+        return 0  # the image's own package manager tells versions only
+    return next(deb.size for deb in lock.base.packages if deb.name == name)

@@ -6,13 +6,14 @@ makes them of the pipeline.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 
 from envbuilder.difference import Needs
 from envbuilder.engines.embedded import seal
-from envbuilder.engines.foundation import fetch_base
+from envbuilder.engines.foundation import base_config, fetch_base
 from envbuilder.engines.source_wheels import with_wheels
 from envbuilder.engines.system_pins import pin_packages
 from envbuilder.errors import MissingToolError
@@ -20,7 +21,7 @@ from envbuilder.git_address import Address
 from envbuilder.image import Image
 from envbuilder.layers.store import Store
 from envbuilder.ledger import Entry
-from envbuilder.lock import GitSource, Lock
+from envbuilder.lock import GitSource, ImageBase, Lock
 from envbuilder.pipeline import (
     Options,
     Outcome,
@@ -30,7 +31,7 @@ from envbuilder.pipeline import (
     smoke_image,
 )
 from envbuilder.progress import Progress
-from envbuilder.resolve.commits import commits_between
+from envbuilder.resolve.commits import commits_between, moment_of
 from envbuilder.resolve.mirror import Mirror
 from envbuilder.resolve.needs import read_needs
 from envbuilder.resolve.releases import Release, releases
@@ -49,7 +50,8 @@ class Stages:
     ``run(lock, args)`` builds as well, and runs a command in the image instead of the smoke test;
     ``releases(name, lock)`` lists what the indexes have of a package for the lock's platform;
     ``commits(old, new)`` the commits after the one source's up to the other's, oldest first, or
-    nothing where that does not descend from it.
+    nothing where that does not descend from it. ``moment(source)`` says when its commit was made,
+    ``created(lock)`` when its base image was; both RFC 3339, or empty.
     """
 
     resolve: Callable[[Spec, Lock, frozenset[str]], Lock]
@@ -61,6 +63,8 @@ class Stages:
     releases: Callable[[str, Lock], tuple[Release, ...]]
     refs: AskRefs
     commits: Callable[[GitSource, GitSource], tuple[str, ...]]
+    moment: Callable[[GitSource], str]
+    created: Callable[[Lock], str]
 
 
 def engine_of(lock: Lock) -> str:
@@ -88,8 +92,14 @@ def real_stages(
         return runtime or choose("auto", store)
 
     def make(lock: Lock) -> tuple[Lock, Image]:
-        if chosen.engine == "embedded":  # Docker compiles git sources by itself
-            lock = with_wheels(lock, store=store, progress=progress, offline=chosen.offline)
+        lock = with_wheels(
+            lock,
+            store=store,
+            progress=progress,
+            offline=chosen.offline,
+            engine=chosen.engine,
+            builder=chosen.builder,
+        )
         return lock, make_image(lock, store=store, progress=progress, options=chosen)
 
     def run(lock: Lock, args: tuple[str, ...]) -> Completed:
@@ -108,6 +118,7 @@ def real_stages(
         sealed = seal(lock, image, engine=chosen.engine)
         return Outcome(lock=sealed, image=image, report=report)
 
+    @cache  # so that a server is asked for its branches and tags once
     def mirror(repository: str) -> Mirror:
         return Mirror(Address.parse(repository), store=store, progress=progress)
 
@@ -115,20 +126,11 @@ def real_stages(
         found = mirror(package.git).refs
         return Refs(heads=found.heads, tags=found.tags)
 
-    def refresh(lock: Lock) -> Lock:
-        base = resolve_base(lock.spec, None, store=store, progress=progress)
-        fresh = replace(lock.unsealed(), base=base)
-        try:
-            return pin_packages(fresh, store=store, progress=progress, builder=chosen.builder)
-        except MissingToolError as error:
-            progress.note(f"warning: cannot ask the base for newer packages: {error.message}")
-            return fresh
-
     return Stages(
         resolve=lambda spec, previous, release: resolve_spec(
             spec, store=store, progress=progress, previous=previous, release=release
         ),
-        refresh=refresh,
+        refresh=lambda lock: _refreshed(lock, store=store, progress=progress),
         build=build,
         run=run,
         entry=lambda outcome: ledger_entry(outcome, runtime=ready().name),
@@ -140,4 +142,23 @@ def real_stages(
         commits=lambda old, new: commits_between(
             mirror(new.repository).history, old.commit, new.commit
         ),
+        moment=lambda source: moment_of(mirror(source.repository).history, source.commit),
+        created=lambda lock: _created(lock, store=store),
     )
+
+
+def _refreshed(lock: Lock, *, store: Store, progress: Progress) -> Lock:
+    base = resolve_base(lock.spec, None, store=store, progress=progress)
+    fresh = replace(lock.unsealed(), base=base)
+    try:
+        return pin_packages(fresh, store=store, progress=progress)
+    except MissingToolError as error:
+        progress.note(f"warning: cannot ask the base for newer packages: {error.message}")
+        return fresh
+
+
+def _created(lock: Lock, *, store: Store) -> str:
+    if not isinstance(lock.base, ImageBase):
+        return ""
+    config = base_config(lock, lock.base, store=store, offline=False)
+    return str(json.loads(config).get("created") or "")

@@ -39,7 +39,7 @@ def lay_foundation(
     ``stop`` ends the work. Raises NetworkError, BuildError and MissingToolError.
     """
     if isinstance(lock.base, ImageBase):
-        config = _base_config(lock, lock.base, store=store, offline=offline)
+        config = base_config(lock, lock.base, store=store, offline=offline)
         settings = json.loads(config).get("config") or {}
         return Foundation(layers=lock.base.layers, settings=settings)
     architecture = _architecture(lock)
@@ -84,7 +84,8 @@ def _pull_base(
         pull_layers(repository, base.layers, store, progress)
 
 
-def _base_config(lock: Lock, base: ImageBase, *, store: Store, offline: bool) -> bytes:
+def base_config(lock: Lock, base: ImageBase, *, store: Store, offline: bool) -> bytes:
+    """Give the config of an image base, as its registry has it; the store keeps it."""
     if store.has(base.config):
         return store.read(base.config)
     if offline:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from .repository import Repository
 
 
@@ -19,3 +21,9 @@ def commits_between(history: Repository, old: str, new: str) -> tuple[str, ...]:
         return tuple(main)
     flags = ("--reverse", "--topo-order", "--ancestry-path")
     return tuple((history.ask("rev-list", *flags, span) or "").split())
+
+
+def moment_of(history: Repository, commit: str) -> str:
+    """Say when a commit was made (RFC 3339, UTC); empty where the repository lacks it."""
+    seconds = history.ask("log", "-1", "--format=%ct", commit)
+    return "" if seconds is None else datetime.fromtimestamp(int(seconds), UTC).isoformat()

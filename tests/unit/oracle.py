@@ -55,6 +55,8 @@ class World:
                     self.history.index(old.commit) + 1 : self.history.index(new.commit) + 1
                 ]
             ),
+            moment=lambda _: "",
+            created=lambda _: "",
         )
 
     def requires(self, name: str, version: str) -> tuple[Requirement, ...]:

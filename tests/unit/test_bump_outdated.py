@@ -27,6 +27,7 @@ OFFERED = {
     "newest": (Release(version="1.0"),),
     "undated": (Release(version="1.0"), Release(version="2.0")),
 }
+MOMENTS = {"b": "2025-01-01T00:00:00+00:00", "c": "2025-06-01T00:00:00+00:00"}
 
 
 def stages(refs: Refs | None = None) -> Stages:
@@ -34,6 +35,8 @@ def stages(refs: Refs | None = None) -> Stages:
         World({}).stages(),
         releases=lambda name, _: OFFERED[name],
         refs=lambda _name, _pin: refs or Refs(heads={}, tags={}),
+        commits=lambda _, new: (new.commit,),
+        moment=lambda source: MOMENTS.get(source.commit[0], ""),
     )
 
 
@@ -93,6 +96,12 @@ def test_newer_tags_and_moved_ones() -> None:
     tags = {"v0.9": "a" * 40, "v0.10": "b" * 40, "v0.11rc1": "c" * 40, "nightly": "d" * 40}
     (newer,) = look(sourced(tag="v0.9"), stages(Refs(heads={}, tags=tags)))
     assert (newer.what, newer.newest) == (What.TAG, "v0.10")
+    assert newer.date == MOMENTS["b"]
+    young = stages(Refs(heads={"main": "c" * 40}, tags={**tags, "v0.11": "c" * 40}))
+    for pin in ({"tag": "v0.9"}, {"branch": "main"}):
+        assert [each.newest for each in look(sourced(**pin), young, "2025-02-01")] == (
+            ["v0.10"] if "tag" in pin else []
+        )
     moved = Refs(heads={}, tags={"v0.9": "b" * 40})
     (newer,) = look(sourced(tag="v0.9"), stages(moved))
     assert (newer.what, newer.current, newer.newest) == (What.MOVED, "a" * 40, "b" * 40)

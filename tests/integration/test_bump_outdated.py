@@ -1,0 +1,88 @@
+"""What is newer, asked of a real git server and of an index that tells dates and sizes."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from envbuilder.bump.outdated import What, outdated
+from envbuilder.bump.stages import real_stages
+from envbuilder.layers.store import Store
+from envbuilder.progress import Silent
+from tests.servers.git import git_http
+from tests.servers.git_repositories import BORN, Origin
+from tests.servers.scripted import scripted
+from tests.unit.locks import lock, source
+
+pytestmark = pytest.mark.integration
+
+UPLOADED = {f"1.{n}": f"2025-0{n + 1}-01T00:00:00Z" for n in range(3)}
+
+
+def page(call, _):
+    files = [
+        {"filename": f"app-{version}-py3-none-any.whl", "url": "x", "hashes": {}, "size": 7,
+         "upload-time": moment}
+        for version, moment in UPLOADED.items()
+    ]  # fmt: skip
+    body = json.dumps({"meta": {"api-version": "1.1"}, "name": "app", "files": files}).encode()
+    call.answer(200, body, Content_Type="application/vnd.pypi.simple.v1+json")
+
+
+@pytest.fixture
+def stages(tmp_path):
+    made = real_stages(store=Store(tmp_path / "store"), progress=Silent())
+    return replace(made, refresh=lambda locked: locked)  # Debian's archive is another test's
+
+
+def look(locked, stages, youngest=None):
+    return outdated(locked, stages=stages, progress=Silent(), youngest=youngest)
+
+
+@pytest.mark.parametrize(
+    ("index", "youngest", "newest"),
+    [
+        ({}, None, "1.2"),
+        ({}, datetime(2025, 2, 15, tzinfo=UTC), "1.1"),
+        ({"exclude_newer": "2025-02-01"}, None, "1.1"),
+        ({"exclude_newer": "2025-01-15"}, None, None),
+    ],
+)
+def test_releases_of_an_index(stages, monkeypatch, index, youngest, newest):
+    for name in ("PIP_CONFIG_FILE", "UV_CONFIG_FILE"):
+        monkeypatch.setenv(name, "/dev/null")
+    with scripted(page) as server:
+        locked = lock({"app": "1.0"}, index={"url": f"http://{server.host}/simple", **index})
+        found = look(locked, stages, youngest)
+    if newest is None:
+        assert found == ()
+    else:
+        (newer,) = found
+        told = newer.what, newer.newest, newer.date, newer.size, newer.pin
+        assert told == (What.RELEASE, newest, UPLOADED[newest], 7, f"app=={newest}")
+
+
+def test_commits_and_tags_of_a_git_server(tmp_path, stages):
+    origin = Origin.create(tmp_path / "served" / "proj")
+    commits = [origin.commit({"n": str(number)}) for number in range(4)]
+    for name, commit in (("v1", commits[0]), ("v2", commits[1]), ("v10", commits[2])):
+        origin.git("tag", name, commit)
+    origin.git("tag", "--force", "v1", commits[3])
+    moments = [datetime.fromtimestamp(BORN + 60 * (n + 1), UTC) for n in range(4)]
+
+    with git_http(tmp_path / "served") as server:
+
+        def told(youngest=None, **pin):
+            url = server.address("proj")
+            pinned = replace(source("proj", commits[0]), repository=url)
+            locked = lock({}, pins={"proj": {"git": url, **pin}}, sources=(pinned,))
+            return [(each.what, each.newest, each.date) for each in look(locked, stages, youngest)]
+
+        dates = [moment.isoformat() for moment in moments]
+        assert told(branch="main") == [(What.COMMIT, commits[3], dates[3])]
+        assert told(moments[2], branch="main") == [(What.COMMIT, commits[2], dates[2])]
+        assert told(moments[0], branch="main") == []
+        moved = (What.MOVED, commits[3], dates[3])
+        assert told(tag="v1") == [moved, (What.TAG, "v10", dates[2])]
+        assert told(moments[1], tag="v1") == [moved, (What.TAG, "v2", dates[1])]
