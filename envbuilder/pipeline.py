@@ -29,11 +29,15 @@ from .progress import Progress
 from .resolve.resolve import EVERYTHING, SYSTEM
 from .resolve.wheels import supply
 from .runtime import Runtime
-from .smoke import Expected, Model, Report, SmokePlan, smoke
+from .sample_files import own_samples
+from .smoke import Expected, Model, OwnSample, Report, SmokePlan, smoke
+from .smoke.answers import answers_path, answers_to_record, read_answers, write_answers
 from .sources.locking import lock_spec
 from .spec import Spec
 from .spec_file import load
 
+FOLDER = Path("lockfiles")
+"""Where specs lie, seen from a project's root."""
 _DRIVER = Path("/proc/driver/nvidia/version")
 
 
@@ -139,8 +143,8 @@ def make_image(
 ) -> Image:
     """Build the image of ``lock`` with the engine of ``options``.
 
-    The embedded one wants the wheels of git sources; layers that are ``held`` elsewhere it does
-    not make: the store then lacks them.
+    The embedded one wants the wheels of git sources (Docker would compile them each time anew);
+    layers that are ``held`` elsewhere it does not make: the store then lacks them.
     """
     if options.engine == "docker":
         return build_with_docker(
@@ -171,22 +175,32 @@ def make_image(
 
 
 def smoke_image(
-    lock: Lock, image: Image, *, store: Store, runtime: Runtime, progress: Progress, offline: bool
+    lock: Lock,
+    image: Image,
+    *,
+    store: Store,
+    runtime: Runtime,
+    progress: Progress,
+    offline: bool,
+    folder: Path = FOLDER,
 ) -> Report:
-    """Run the smoke checks of the lock's spec inside ``image``; a later push signs the report."""
+    """Run the smoke checks of the lock's spec inside ``image``; a later push signs the report.
+
+    ``folder`` is where the spec lies, with the user's samples and the recorded answers.
+    """
     if isinstance(lock.base, ImageBase):  # its layers come through only now, to be run
         fetch_base(lock, store=store, offline=offline, progress=progress)
     with (
         runtime.prepared(image, progress=progress) as ready,
         progress.step("smoke", f"in a container ({runtime.name})", unit="items"),
     ):
-        report = smoke(ready.run, smoke_plan(lock), subject=lock.spec.name)
+        report = smoke(ready.run, smoke_plan(lock, folder=folder), subject=lock.spec.name)
     keep.keep_report(store, image.digest, report.to_dict())
     return report
 
 
-def smoke_plan(lock: Lock) -> SmokePlan:
-    """Say what the smoke shall find in the image of ``lock``."""
+def smoke_plan(lock: Lock, *, folder: Path = FOLDER) -> SmokePlan:
+    """Say what the smoke shall find in the image of ``lock``, whose spec lies in ``folder``."""
     spec = lock.spec
     model = spec.smoke.model
     gpu = spec.smoke.gpu
@@ -200,6 +214,11 @@ def smoke_plan(lock: Lock) -> SmokePlan:
         if model is None
         else Model(family=model.family, path=model.path, hub=model.hub, revision=model.revision),
         tokens={str(name): count for name, count in spec.smoke.tokens.items()},
+        samples=tuple(
+            OwnSample(path=folder.resolve() / path, modality=modality, label=path)
+            for path, modality in own_samples(spec)
+        ),
+        answers=read_answers(answers_path(folder, spec.name)),
         gpu=gpu,
         timeout=float(spec.smoke.timeout),
         memory=spec.smoke.memory << 20,
@@ -237,14 +256,26 @@ def build_environment(
     known to be good by its ledger entry, not by its existence.
     """
     lock = current_lock(spec_path, store=store, progress=progress, options=options)
-    if options.engine == "embedded":  # Docker compiles git sources by itself
-        lock = with_wheels(lock, store=store, progress=progress, offline=options.offline)
+    lock = with_wheels(
+        lock,
+        store=store,
+        progress=progress,
+        offline=options.offline,
+        engine=options.engine,
+        builder=options.builder,
+    )
     image = make_image(lock, store=store, progress=progress, options=options, held=reuse(lock))
     sealed = _seal(lock, image, spec_path=spec_path, options=options)
     report = None
     if runtime is not None:
         report = smoke_image(
-            lock, image, store=store, runtime=runtime, progress=progress, offline=options.offline
+            lock,
+            image,
+            store=store,
+            runtime=runtime,
+            progress=progress,
+            offline=options.offline,
+            folder=spec_path.parent,
         )
     outcome = Outcome(lock=sealed, image=image, report=report)
     if report is not None and runtime is not None:
@@ -284,6 +315,10 @@ def _record(spec_path: Path, outcome: Outcome, *, store: Store, runtime: str) ->
     texts = keep.Kept(spec=spec_path.read_bytes(), lock=dump_lock(outcome.lock).encode())
     keep.keep(store, entry.lock, texts)
     ledger.append(ledger.ledger_path(spec_path), entry)
+    path = answers_path(spec_path.parent, outcome.lock.spec.name)
+    answers = answers_to_record(outcome.report, read_answers(path)) if outcome.report else None
+    if answers is not None:
+        write_answers(path, answers)
 
 
 def ledger_entry(outcome: Outcome, *, runtime: str) -> ledger.Entry:

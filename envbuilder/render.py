@@ -33,9 +33,10 @@ from .plan import (
     source_for,
 )
 from .quoting import Quoted, document, exec_form, quote, script
-from .reference import ImageRef
+from .reference import Digest, ImageRef
 from .settings import environment, image_settings
 from .shipped import TEMPLATES
+from .sources.scm import variables
 
 TARGETS = ("system", "wheels", "runtime")
 OWN_SECRETS = ("env", "uv", "netrc", "ca")
@@ -55,14 +56,49 @@ class _Stage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Source:
-    """A package from git: the stages that build and install it, their files and their input."""
+    """A package from git: its stages, from fetching to installing, their files and input.
+
+    ``commit`` is what to fetch, ``env`` the build's variables, ``cache`` whose compilers share one.
+    """
 
     name: str
-    stage: str
-    installed: str
     file: str
     origin: str
-    inputs: Mapping[str, str]
+    cache: str
+    commit: Mapping[str, str]
+    env: Mapping[str, str]
+    time: int
+    subdirectory: str
+
+    @property
+    def fetched(self) -> str:
+        return f"fetched-{self.name}"
+
+    @property
+    def files(self) -> str:
+        return files_stage(self.name)
+
+    @property
+    def stage(self) -> str:
+        return f"source-{self.name}"
+
+    @property
+    def wheel(self) -> str:
+        return wheel_stage(self.name)
+
+    @property
+    def installed(self) -> str:
+        return f"package-{self.name}"
+
+
+def files_stage(name: str) -> str:
+    """Name the stage that is the files of the git source ``name``, ready to be built."""
+    return f"files-{name}"
+
+
+def wheel_stage(name: str) -> str:
+    """Name the stage, and target, that is the wheel of the git source ``name``."""
+    return f"wheel-{name}"
 
 
 def render(lock: Lock) -> dict[str, str]:
@@ -141,6 +177,9 @@ def _values(lock: Lock, stages: list[_Stage], sources: list[_Source]) -> dict[st
         "steps": spec.steps,
         "secrets": _secrets(lock),
         "ssh": spec.build.ssh,
+        "builder": None if lock.builder is None else _image(lock.builder),
+        "compilers": "system" if lock.builder is None else "builder",
+        "interpreter": interpreter(lock),
         "layers": stages,
         "skeleton": _skeleton(lock),
         "sources": sources,
@@ -152,19 +191,17 @@ def _values(lock: Lock, stages: list[_Stage], sources: list[_Source]) -> dict[st
 def _base(lock: Lock) -> dict[str, Any]:
     base = lock.base
     if isinstance(base, ImageBase):
-        pinned = ImageRef.parse(base.reference).at(base.digest)
-        return {
-            "kind": "image",
-            "pinned": pinned,
-            "manager": base.manager,
-            "reference": base.reference,
-        }
+        return {"kind": "image", "manager": base.manager} | _image(base)
     return {
         "kind": "debian",
         "suite": base.suite,
-        "builder": lock.spec.build.image or f"debian:{base.suite}",
         "architecture": lock.spec.platform.partition("/")[2],
     }
+
+
+def _image(base: ImageBase) -> dict[str, Any]:
+    pinned = ImageRef.parse(base.reference).at(base.digest)
+    return {"reference": base.reference, "pinned": pinned}
 
 
 def _debian(base: DebianBase) -> dict[str, str]:
@@ -204,23 +241,24 @@ def _requirement(lock: Lock, wheel: Wheel) -> str:
 
 
 def _source(lock: Lock, source: GitSource) -> _Source:
-    inputs = dict(sorted(lock.spec.sources[source.name].build.env.items())) | {
-        "REPOSITORY": source.repository,
-        "COMMIT": source.commit,
-        "TREE": source.tree,
-        "SUBMODULES": "yes" if source.submodules else "",
-        "SUBDIRECTORY": source.subdirectory or "",
-        "DESCRIBE": source.describe or "",
-        "TIME": str(source.time),
-        "INTERPRETER": interpreter(lock),
-    }
+    told = {}
+    if source.describe is not None:
+        told = variables((wheel.name for wheel in source.requires), source.describe)
     return _Source(
         name=source.name,
-        stage=f"source-{source.name}",
-        installed=f"package-{source.name}",
         file=f"requirements/source-{source.name}.txt",
         origin=f"requirements/source-{source.name}.json",
-        inputs=inputs,
+        cache=f"compiled-{Digest.of(source.repository.encode()).hex[:16]}",
+        commit={
+            "REPOSITORY": source.repository,
+            "COMMIT": source.commit,
+            "TREE": source.tree,
+            "SUBMODULES": "yes" if source.submodules else "",
+            "DESCRIBE": source.describe or "",
+        },
+        env=dict(sorted((told | lock.spec.sources[source.name].build.env).items())),
+        time=source.time,
+        subdirectory=source.subdirectory or "",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import signal
 import subprocess
@@ -19,7 +20,7 @@ from .builder import Builder
 from .secrets import Secrets, csv_row
 from .status import Watch
 
-_PLAIN_FILES = ("wheels", "pins")
+_PLAIN_FILES = re.compile(r"wheels|wheel-.+|pins")
 """Targets that are no image."""
 _GRACE = 20  # seconds that buildx gets to take its build back
 
@@ -29,7 +30,7 @@ class Build:
     """What to build: ``target`` of the Dockerfile in ``folder``, for an OCI ``platform``.
 
     ``contexts`` replaces stages by what already exists (``{"base": "oci-layout://…"}``);
-    ``fresh`` uses no cache.
+    ``fresh`` uses no cache, those of compilers included.
     """
 
     folder: Path
@@ -49,7 +50,7 @@ class Build:
             f"--build-arg=SOURCE_DATE_EPOCH={MTIME}",
             f"--output={output}",
             *named,
-            *(["--no-cache"] if self.fresh else []),
+            *(["--no-cache", "--build-arg=RECOMPILE=yes"] if self.fresh else []),
             str(self.folder),
         ]
 
@@ -57,7 +58,7 @@ class Build:
 def build(
     wanted: Build, target: Path, *, builder: Builder, secrets: Secrets, progress: Progress
 ) -> None:
-    """Build into the new folder ``target``: an OCI layout, or the files of ``wheels`` or ``pins``.
+    """Build into the new folder ``target``: an OCI layout, or the files of targets that are none.
 
     The folder appears whole or not at all. Raises BuildError with the failing step, its last
     lines and the Dockerfile's line, ResolutionError where the base is gone, and NetworkError.
@@ -86,7 +87,7 @@ def _run(
 
 
 def _output(wanted: Build, made: Path) -> str:
-    if wanted.target in _PLAIN_FILES:
+    if _PLAIN_FILES.fullmatch(wanted.target):
         return csv_row("type=local", f"dest={made}")
     # rewrite-timestamp does not go together with push, load or unpack: an OCI layout it is.
     options = ("tar=false", "rewrite-timestamp=true", "oci-mediatypes=true")

@@ -108,7 +108,12 @@ def command(
         )
         if check_reproducible:
             source_wheels.check_reproducible(
-                outcome.lock, store=store, progress=progress, offline=offline
+                outcome.lock,
+                store=store,
+                progress=progress,
+                offline=offline,
+                engine=engine,
+                builder=builder,
             )
         if output_image is not None:
             reference = f"{outcome.lock.spec.name}:latest"

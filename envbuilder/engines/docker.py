@@ -8,13 +8,23 @@ from pathlib import Path
 from threading import Event
 
 from envbuilder.buildkit import Build, build, find_builder, gather
+from envbuilder.errors import BuildError
 from envbuilder.image import Image, Layer, compose
+from envbuilder.layers.complement import has_wheel, wheel_file
 from envbuilder.layers.store import Store
 from envbuilder.layout import export, load
 from envbuilder.lock import ImageBase, Lock
 from envbuilder.progress import Progress
-from envbuilder.render import index_layers, render, system_packages, write
+from envbuilder.render import (
+    files_stage,
+    index_layers,
+    render,
+    system_packages,
+    wheel_stage,
+    write,
+)
 from envbuilder.resolve.uv import find_uv
+from envbuilder.sources.build import Job
 
 from .foundation import lay_foundation
 
@@ -33,8 +43,8 @@ def build_with_docker(
     """Build the image of ``lock`` with BuildKit; its blobs are in ``store`` afterwards.
 
     A Debian base is made here, as for the embedded engine, and handed to BuildKit, so that both
-    build on the same bytes. Raises MissingToolError where no builder is fit, and what
-    ``buildkit.build`` raises.
+    build on the same bytes; wheels from git, too, where ``store`` has them. Raises MissingToolError
+    where no builder is fit, and what ``buildkit.build`` raises.
     """
     image = build_target(
         lock, "runtime", store=store, progress=progress, builder=builder, offline=offline
@@ -67,10 +77,56 @@ def build_target(
         return _adopt(lock, made, store)
 
 
+def build_wheel(
+    job: Job, *, store: Store, progress: Progress, builder: str | None = None, offline: bool = False
+) -> str:
+    """Build a git source's wheel by BuildKit into ``job.output``; return its file name.
+
+    BuildKit gets the files that were checked here, so it needs neither git nor the repository.
+    """
+    chosen = find_builder(builder)
+    with store.scratch() as work, gather(job.lock.spec) as secrets:
+        folder = work / "context"
+        write(render(job.lock), folder)
+        given = _base(job.lock, work, store=store, offline=offline, progress=progress)
+        wanted = Build(
+            folder=folder,
+            target=wheel_stage(job.source.name),
+            platform=job.lock.spec.platform,
+            contexts=given | {files_stage(job.source.name): str(job.files)},
+            fresh=job.fresh,
+        )
+        build(wanted, job.output, builder=chosen, secrets=secrets, progress=progress)
+    made = [path.name for path in job.output.iterdir()]
+    if len(made) != 1:
+        raise BuildError(f"its build made {len(made)} files instead of one wheel: {made}")
+    return made[0]
+
+
 def made_here(
     lock: Lock, work: Path, *, store: Store, offline: bool, progress: Progress
 ) -> dict[str, str]:
-    """Hand over what a Debian base needs no registry for: the base itself, and uv."""
+    """Hand over what BuildKit needs no server for: wheels from git, a Debian base, and uv."""
+    return _wheels(lock, work, store) | _base(
+        lock, work, store=store, offline=offline, progress=progress
+    )
+
+
+def _wheels(lock: Lock, work: Path, store: Store) -> dict[str, str]:
+    given = {}
+    for source in lock.sources:
+        if source.wheel is not None and has_wheel(store, source.wheel.sha256):
+            folder = work / "wheels" / source.name
+            folder.mkdir(parents=True)
+            with wheel_file(store, source.wheel.sha256) as path:
+                shutil.copyfile(path, folder / source.wheel.filename)
+            given[wheel_stage(source.name)] = str(folder)
+    return given
+
+
+def _base(
+    lock: Lock, work: Path, *, store: Store, offline: bool, progress: Progress
+) -> dict[str, str]:
     if isinstance(lock.base, ImageBase):
         return {}
     foundation = lay_foundation(lock, store=store, offline=offline, progress=progress, stop=Event())

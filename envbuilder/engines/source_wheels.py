@@ -1,65 +1,118 @@
-"""The wheels of a lock's git sources: built in the lock's own base, or found where they were."""
+"""The wheels of a lock's git sources: built by the engine that builds the image, or found."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
 from threading import Event
 
+from envbuilder.layers.complement import has_wheel
 from envbuilder.layers.store import Store
 from envbuilder.lock import ImageBase, Lock
 from envbuilder.plan import interpreter
 from envbuilder.progress import Progress
 from envbuilder.resolve.resolve import python_target
-from envbuilder.runtime import Runtime, choose
+from envbuilder.runtime import choose
 from envbuilder.sources import build
+from envbuilder.sources.build import Job, Make
+from envbuilder.sources.contained import contained
 from envbuilder.sources.context import Context
 from envbuilder.sources.sandbox import Sandbox
 
-from .foundation import fetch_base
+from .docker import build_wheel
+from .foundation import fetch_base, lay_foundation
 from .system import lay_system
 
 
-def with_wheels(lock: Lock, *, store: Store, progress: Progress, offline: bool = False) -> Lock:
+def with_wheels(
+    lock: Lock,
+    *,
+    store: Store,
+    progress: Progress,
+    offline: bool = False,
+    engine: str = "embedded",
+    builder: str | None = None,
+) -> Lock:
     """Give ``lock`` with the wheel of every git source, each in ``store``; built where need be.
 
-    Raises BuildError where a build fails or gives other bytes than the lock holds, and what
-    fetching and running bring along.
+    ``engine`` "embedded" builds in containers of our own, "docker" in BuildKit (on the buildx
+    builder ``builder``). Raises BuildError where a build fails or gives other bytes than the lock
+    holds, and what fetching and running bring along.
     """
     context = _context(store, progress, offline=offline)
-    return build.build_sources(lock, sandbox=_sandbox(lock, context), context=context)
+    make = _make(lock, context, engine=engine, builder=builder)
+    return build.build_sources(lock, make=make, context=context)
 
 
-def check_reproducible(lock: Lock, *, store: Store, progress: Progress, offline: bool) -> None:
+def check_reproducible(
+    lock: Lock,
+    *,
+    store: Store,
+    progress: Progress,
+    offline: bool,
+    engine: str = "embedded",
+    builder: str | None = None,
+) -> None:
     """Build every git source of ``lock`` once more; raise BuildError that lists what differs."""
     context = _context(store, progress, offline=offline)
-    build.check_reproducible(lock, sandbox=_sandbox(lock, context), context=context)
+    make = _make(lock, context, engine=engine, builder=builder)
+    build.check_reproducible(lock, make=make, context=context)
 
 
 def fetch_sources(lock: Lock, *, store: Store, progress: Progress, offline: bool) -> None:
-    """Bring what building the git sources needs: their commits and their build environments."""
+    """Bring what building the git sources needs: commits, build environments, the builder image."""
     build.fetch_sources(lock, _context(store, progress, offline=offline))
+    wheels = [source.wheel for source in lock.sources]
+    built = all(wheel is not None and has_wheel(store, wheel.sha256) for wheel in wheels)
+    if lock.builder is not None and not built:
+        on_builder = replace(lock, base=lock.builder)
+        fetch_base(on_builder, store=store, offline=offline, progress=progress)
 
 
 def _context(store: Store, progress: Progress, *, offline: bool) -> Context:
-    def runtime() -> Runtime:
-        return choose("auto", store)
+    return Context(
+        store=store, runtime=lambda: choose("auto", store), progress=progress, offline=offline
+    )
 
-    return Context(store=store, runtime=runtime, progress=progress, offline=offline)
+
+def _make(lock: Lock, context: Context, *, engine: str, builder: str | None) -> Make:
+    if engine == "embedded":
+        return contained(_sandbox(lock, context), context)
+
+    def make(job: Job) -> str:
+        return build_wheel(
+            job,
+            store=context.store,
+            progress=context.progress,
+            builder=builder,
+            offline=context.offline,
+        )
+
+    return make
 
 
 def _sandbox(lock: Lock, context: Context) -> Callable[[], Sandbox]:
-    """Make the base of ``lock`` a sandbox, when it is asked for."""
+    """Make a sandbox of the lock's builder image, or of its base, when it is asked for."""
 
+    @cache
     def make() -> Sandbox:
         store, offline, progress = context.store, context.offline, context.progress
-        base = lay_system(lock, store=store, offline=offline, progress=progress, stop=Event())
-        if isinstance(lock.base, ImageBase):  # its layers were only looked up so far
-            fetch_base(lock, store=store, offline=offline, progress=progress)
+        if lock.builder is not None:
+            inside = replace(lock, base=lock.builder)
+            below = lay_foundation(
+                inside, store=store, offline=offline, progress=progress, stop=Event()
+            )
+        else:
+            inside = lock
+            below = lay_system(lock, store=store, offline=offline, progress=progress, stop=Event())
+        if isinstance(inside.base, ImageBase):  # its layers were only looked up so far
+            fetch_base(inside, store=store, offline=offline, progress=progress)
         return Sandbox(
             target=python_target(lock.spec, lock.base),
             interpreter=interpreter(lock),
-            layers=base.layers,
-            settings=base.settings,
+            layers=below.layers,
+            settings=below.settings,
         )
 
     return make

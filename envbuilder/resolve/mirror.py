@@ -9,15 +9,19 @@ It is only fetched for a pin that asks such a question.
 ``content.git`` holds single commits whole, without their past (depth 1): what is built. A second
 commit costs only the files that the first did not have.
 
-Beside them ``refs`` holds what the server's branches and tags were when it was last asked.
+Beside them ``refs`` holds what the server's branches and tags were when it was last asked. Asking
+takes longer than most of what follows from the answer, so one may go ahead with the last answer and
+have it confirmed in the end.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from threading import Thread
 from typing import TYPE_CHECKING
 
 from envbuilder.errors import NetworkError, ResolutionError
@@ -70,17 +74,26 @@ class Refs:
 class Mirror:
     """Our copy of the repository at ``address``, kept in ``store``; safe in several processes.
 
-    ``offline``: only what was fetched before counts. Errors: NetworkError (server out of reach,
+    ``offline``: only what was fetched before counts. ``ahead``: the server's last answer counts,
+    until :meth:`confirmed` tells whether it still holds. Errors: NetworkError (server out of reach,
     login refused), ResolutionError (no such repository or commit), BuildError (disk full).
     """
 
     def __init__(
-        self, address: Address, *, store: Store, progress: Progress, offline: bool = False
+        self,
+        address: Address,
+        *,
+        store: Store,
+        progress: Progress,
+        offline: bool = False,
+        ahead: bool = False,
     ) -> None:
         self.address = address
         self._store = store
         self._progress = progress
         self._offline = offline
+        self._ahead = ahead
+        self._answer: Future[Refs] | None = None
         self._name = f"{address.slug}-{Digest.of(address.text.encode()).hex[:16]}"
         self.path = store.root / "git" / self._name
         self._history = Repository(path=self.path / "history.git", address=address)
@@ -89,17 +102,26 @@ class Mirror:
 
     @cached_property
     def refs(self) -> Refs:
-        """Ask the server for its branches and tags, once."""
+        """Give the server's branches and tags; ask for them once."""
         place = self.path / "refs"
-        if self._offline:
-            if not place.exists():
-                raise self._cut_off("its branches and tags are")
+        if (self._ahead or self._offline) and place.exists():
+            if not self._offline:
+                self._answer = _in_background(self._ask)
             return Refs.parse(place.read_text(encoding="utf-8"))
+        if self._offline:
+            raise self._cut_off("its branches and tags are")
+        return self._ask()
+
+    def confirmed(self) -> bool:
+        """Wait for the server's answer, if one is due; tell whether :attr:`refs` was right."""
+        return self._answer is None or self._answer.result() == self.refs
+
+    def _ask(self) -> Refs:
         with self._fetching("branches and tags"):
             self._content.path.mkdir(parents=True, exist_ok=True)
             asked = ("ls-remote", "--quiet", "--heads", "--tags", "--", self.address.text)
             text = self._content.run(*asked, network=True).decode(errors="replace")
-            write_text(place, text)
+            write_text(self.path / "refs", text)
         return Refs.parse(text)
 
     @cached_property
@@ -121,10 +143,15 @@ class Mirror:
             self._holders[commit] = self._with_content(commit)
         return self._holders[commit]
 
+    def holds(self, commit: str) -> bool:
+        """Tell whether all of ``commit`` was fetched before, for itself."""
+        return (self._content.path / _arrived(commit)).exists()
+
     def _with_content(self, commit: str) -> Repository:
-        for repository in (self._content, self._history):
-            if repository.has(f"{commit}^{{tree}}") and self._whole(repository, commit):
-                return repository
+        if self.holds(commit):
+            return self._content
+        if self._history.has(f"{commit}^{{tree}}"):
+            return self._history  # the server knows no filters, so its files came along
         if self._offline:
             raise self._cut_off(f"commit {commit} is")
         with self._fetching(commit[:12]):
@@ -132,13 +159,8 @@ class Mirror:
             self._content.prepare(object_format=kind)
             self._fetch_commit(commit)
             # The ref is what says that all of the commit arrived: a killed fetch leaves none.
-            self._content.run("update-ref", f"refs/envbuilder/{commit}", commit)
+            self._content.run("update-ref", _arrived(commit), commit)
         return self._content
-
-    def _whole(self, repository: Repository, commit: str) -> bool:
-        if repository is self._content:
-            return repository.has(f"refs/envbuilder/{commit}")
-        return True  # the server knows no filters, so the history came with its files
 
     def _known(self) -> dict[str, str]:
         if not self._history.exists:
@@ -175,3 +197,21 @@ class Mirror:
             f"{self.address}: {what} not on this machine, and --offline forbids to fetch",
             hint="run once without --offline",
         )
+
+
+def _arrived(commit: str) -> str:
+    return f"refs/envbuilder/{commit}"
+
+
+def _in_background(ask: Callable[[], Refs]) -> Future[Refs]:
+    """Ask in a thread that holds up nobody: a process that ends does not wait for it."""
+    answer = Future[Refs]()
+
+    def run() -> None:
+        try:
+            answer.set_result(ask())
+        except Exception as error:  # raised where the answer is wanted
+            answer.set_exception(error)
+
+    Thread(target=run, daemon=True).start()
+    return answer

@@ -1,10 +1,10 @@
-"""A locked source -> its wheel, built in the environment's own base and kept by recipe."""
+"""A locked source -> its wheel, kept by recipe: nobody compiles the same commit twice."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -15,6 +15,7 @@ from envbuilder.git_address import Address
 from envbuilder.layers.complement import has_wheel
 from envbuilder.layers.wheelfile import WheelFile
 from envbuilder.lock import GitSource, Lock, Wheel
+from envbuilder.resolve.python import PythonTarget
 from envbuilder.resolve.resolve import python_target
 
 from .checkout import Checkout
@@ -22,33 +23,53 @@ from .context import Context
 from .examine import metadata_in
 from .normal import differences, normalise
 from .recipe import Built, Recipe, remember, remembered
-from .run import Hook, is_plain_file, run_hook
-from .sandbox import Sandbox
+from .run import is_plain_file
 from .tree import Commit
 
 _SHOWN = 20
 _CHUNK = 1 << 20
 
 
-def build_sources(lock: Lock, *, sandbox: Callable[[], Sandbox], context: Context) -> Lock:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One build: the files of ``checkout`` lie in ``files``, the wheel goes into ``output``.
+
+    Both folders are the job's own. All that the build prints goes to ``log``. ``fresh``: nothing
+    that was compiled before may serve.
+    """
+
+    lock: Lock
+    source: GitSource
+    checkout: Checkout
+    files: Path
+    output: Path
+    log: Path
+    fresh: bool
+
+
+Make = Callable[[Job], str]
+"""Does a job and gives the wheel's file name; raises BuildError with the end of the log."""
+
+
+def build_sources(lock: Lock, *, make: Make, context: Context) -> Lock:
     """Give ``lock`` with a wheel for every source, each in the store.
 
-    A wheel that the store has under the source's recipe is taken; otherwise it is built in what
-    ``sandbox`` makes (the base, asked for only then). Raises BuildError where a build fails or
-    gives other bytes than the lock holds.
+    A wheel that the store has under the source's recipe is taken; otherwise ``make`` builds it.
+    Raises BuildError where a build fails or gives other bytes than the lock holds.
     """
-    made = tuple(_with_wheel(lock, source, sandbox, context) for source in lock.sources)
+    made = tuple(_with_wheel(lock, source, make, context) for source in lock.sources)
     return lock if made == lock.sources else replace(lock, sources=made)
 
 
-def check_reproducible(lock: Lock, *, sandbox: Callable[[], Sandbox], context: Context) -> None:
+def check_reproducible(lock: Lock, *, make: Make, context: Context) -> None:
     """Build every source of ``lock`` once more and compare.
 
     Raises BuildError that lists the files that differ from the wheel that is there.
     """
-    complete = build_sources(lock, sandbox=sandbox, context=context)
+    complete = build_sources(lock, make=make, context=context)
     for source in complete.sources:
-        _check_same(source, _build(complete, source, sandbox(), context), lock, context)
+        again = _build(complete, source, make, context, fresh=True)
+        _check_same(source, again, lock, context)
 
 
 def fetch_sources(lock: Lock, context: Context) -> None:
@@ -59,16 +80,14 @@ def fetch_sources(lock: Lock, context: Context) -> None:
         context.mirror(Address.parse(source.repository)).content(source.commit)
 
 
-def _with_wheel(
-    lock: Lock, source: GitSource, sandbox: Callable[[], Sandbox], context: Context
-) -> GitSource:
+def _with_wheel(lock: Lock, source: GitSource, make: Make, context: Context) -> GitSource:
     if source.wheel is not None and has_wheel(context.store, source.wheel.sha256):
         return source
     recipe = Recipe.of(lock, source)
     with context.store.lock(f"build-{source.name}-{source.commit[:12]}"):
         built = remembered(context.store, recipe)
         if built is None or not has_wheel(context.store, built.wheel.sha256):
-            again = _build(lock, source, sandbox(), context)
+            again = _build(lock, source, make, context)
             if built is not None and built.wheel != again.wheel:
                 raise _other(source, built, again)
             remember(context.store, recipe.key, again)
@@ -105,9 +124,9 @@ def _other(source: GitSource, before: Built, again: Built) -> BuildError:
     )
 
 
-def _build(lock: Lock, source: GitSource, sandbox: Sandbox, context: Context) -> Built:
-    target = python_target(lock.spec, lock.base)
-    context.bring(source.requires, target=target, index=lock.spec.index)
+def _build(
+    lock: Lock, source: GitSource, make: Make, context: Context, *, fresh: bool = False
+) -> Built:
     repository = context.mirror(Address.parse(source.repository)).content(source.commit)
     checkout = Checkout(
         commit=Commit(repository=repository, commit=source.commit, time=source.time),
@@ -116,36 +135,32 @@ def _build(lock: Lock, source: GitSource, sandbox: Sandbox, context: Context) ->
     )
     title = f"{source.name} {source.version} from {source.commit[:12]}"
     with context.store.scratch() as scratch, context.progress.step("build", title, unit="items"):
-        checkout.write(scratch / "source", context)
-        output = scratch / "output"
-        output.mkdir()
-        hook = Hook(
-            name="wheel",
-            project=checkout.project,
-            source=scratch / "source",
-            subdirectory=source.subdirectory,
-            env=checkout.variables(wheel.name for wheel in source.requires),
+        job = Job(
+            lock=lock,
+            source=source,
+            checkout=checkout,
+            files=scratch / "source",
+            output=scratch / "output",
+            log=context.store.root / "logs" / f"{source.name}-{source.commit}.log",
+            fresh=fresh,
         )
-        log = context.store.root / "logs" / f"{source.name}-{source.commit}.log"
+        job.output.mkdir()
+        checkout.write(job.files, context)
         try:
-            answer = run_hook(
-                sandbox, hook, requires=source.requires, output=output, log=log, context=context
-            )
-            return _take(source, output, str(answer.get("made")), sandbox, context)
+            return _take(job, make(job), context)
         except BuildError as error:
             raise BuildError(f"{source.name}: {error.message}", hint=error.hint) from error
 
 
-def _take(
-    source: GitSource, output: Path, filename: str, sandbox: Sandbox, context: Context
-) -> Built:
+def _take(job: Job, filename: str, context: Context) -> Built:
     """Check the wheel that a build made and put it, in its normal form, into the store."""
-    _check_name(source, filename, sandbox)
-    if not is_plain_file(output, filename):
+    source = job.source
+    _check_name(source, filename, python_target(job.lock.spec, job.lock.base))
+    if not is_plain_file(job.output, filename):
         raise BuildError(f"its build says it made {filename!r}, which is not there")
-    _check_metadata(source, output / filename)
-    with tempfile.TemporaryFile(dir=output) as normal, context.store.writer() as blob:
-        contents = normalise(output / filename, filename, normal)
+    _check_metadata(source, job.output / filename)
+    with tempfile.TemporaryFile(dir=job.output) as normal, context.store.writer() as blob:
+        contents = normalise(job.output / filename, filename, normal)
         normal.seek(0)
         while piece := normal.read(_CHUNK):
             blob.write(piece)
@@ -156,7 +171,7 @@ def _take(
     return Built(wheel=wheel, contents=contents)
 
 
-def _check_name(source: GitSource, filename: str, sandbox: Sandbox) -> None:
+def _check_name(source: GitSource, filename: str, target: PythonTarget) -> None:
     try:
         name, version, _, tags = parse_wheel_filename(filename)
     except InvalidWheelFilename as error:
@@ -166,10 +181,10 @@ def _check_name(source: GitSource, filename: str, sandbox: Sandbox) -> None:
             f"its build made {filename}, but {source.name} {source.version} is locked",
             hint=f"envbuilder lock --upgrade-package {source.name}",
         )
-    if tags.isdisjoint(sandbox.target.tags()):
+    if tags.isdisjoint(target.tags()):
         raise BuildError(
-            f"its build made {filename}, which does not fit Python {sandbox.target.python} on "
-            f"{sandbox.target.platform}"
+            f"its build made {filename}, which does not fit Python {target.python} on "
+            f"{target.platform}"
         )
 
 

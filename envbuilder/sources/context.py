@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from envbuilder.errors import NetworkError
 from envbuilder.git_address import Address
@@ -22,17 +22,32 @@ from envbuilder.spec import Index
 class Context:
     """The store, the runtime that contains builds, who watches, and whether there is a network.
 
-    ``runtime`` is asked for when there is something to run: most often there is not.
+    ``runtime`` is asked for when there is something to run: most often there is not. ``ahead``:
+    what servers said last counts, until it is :meth:`confirmed`.
     """
 
     store: Store
     runtime: Callable[[], Runtime]
     progress: Progress
     offline: bool = False
+    ahead: bool = False
+    opened: dict[str, Mirror] = field(default_factory=dict)
 
     def mirror(self, address: Address) -> Mirror:
-        """Open our copy of the repository at ``address``."""
-        return Mirror(address, store=self.store, progress=self.progress, offline=self.offline)
+        """Open our copy of the repository at ``address``; a server is asked once."""
+        if address.text not in self.opened:
+            self.opened[address.text] = Mirror(
+                address,
+                store=self.store,
+                progress=self.progress,
+                offline=self.offline,
+                ahead=self.ahead,
+            )
+        return self.opened[address.text]
+
+    def confirmed(self) -> bool:
+        """Wait for the servers; tell whether all of them still say what they said."""
+        return all(mirror.confirmed() for mirror in list(self.opened.values()))
 
     def bring(self, wheels: Iterable[Wheel], *, target: PythonTarget, index: Index) -> None:
         """Put ``wheels`` into the store; raise NetworkError where that needs a network."""

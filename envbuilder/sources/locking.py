@@ -8,13 +8,14 @@ base, its metadata must be what is locked here.
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from envbuilder.errors import BuildError, ResolutionError
+from envbuilder.errors import BuildError, EnvbuilderError, ResolutionError
 from envbuilder.git_address import Address
+from envbuilder.image import canonical_json
 from envbuilder.layers.store import Store
 from envbuilder.lock import GitSource, Lock
 from envbuilder.progress import Progress
@@ -29,8 +30,12 @@ from .checkout import Checkout
 from .context import Context
 from .examine import Examined, Question, examine
 from .project import read_project
+from .recipe import Recipe
 from .scm import describe, needs_history
 from .tree import Commit
+
+_KIND = "git-pin"
+_FORMAT = 1
 
 
 def lock_sources(
@@ -65,14 +70,59 @@ def lock_spec(
     release: Collection[str] = (),
 ) -> Lock:
     """Pin every artifact of ``spec``, sources from git included; see ``resolve.resolve``."""
-    context = Context(store=store, runtime=lambda: choose("auto", store), progress=progress)
+    work = Context(
+        store=store, runtime=lambda: choose("auto", store), progress=progress, ahead=True
+    )
+    try:
+        lock = _resolved(spec, work, previous, release)
+    except EnvbuilderError:
+        if work.confirmed():
+            raise
+    else:
+        if work.confirmed():
+            return lock
+    # A server says other things than last time: once more, on its own word.
+    return _resolved(spec, replace(work, ahead=False, opened={}), previous, release)
 
+
+def _resolved(
+    spec: Spec, context: Context, previous: Lock | None, release: Collection[str]
+) -> Lock:
     def sources(target: PythonTarget, held: Lock | None) -> tuple[GitSource, ...]:
         return lock_sources(spec, target=target, context=context, previous=held, release=release)
 
-    return resolve(
-        spec, store=store, progress=progress, previous=previous, release=release, sources=sources
+    lock = resolve(
+        spec,
+        store=context.store,
+        progress=context.progress,
+        previous=previous,
+        release=release,
+        sources=sources,
     )
+    return lock if previous is None else _without_stale_wheels(lock, previous)
+
+
+def _without_stale_wheels(lock: Lock, previous: Lock) -> Lock:
+    """Let go of wheels that were built in another base, or another builder, than is locked now."""
+    before = {source.name: source for source in previous.sources}
+    return replace(
+        lock,
+        sources=tuple(
+            source
+            if source.wheel is None
+            or Recipe.of(lock, source).key == Recipe.of(previous, before[source.name]).key
+            else replace(source, wheel=None)
+            for source in lock.sources
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _FoundCommit:
+    """The commit that a pin names, and its ``git describe`` where a version is made of it."""
+
+    revision: Revision
+    described: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,13 +138,13 @@ class _Work:
         self, name: str, pin: GitPackage, before: GitSource | None, *, fresh: bool
     ) -> GitSource:
         mirror = self.context.mirror(Address.parse(pin.git))
-        revision = resolve_git(name, pin, mirror=mirror, locked=before)
+        found = self._find(name, pin, mirror, before)
+        revision, described = found.revision, found.described
         if before is not None and self._holds(name, pin, before, revision):
             return replace(before, requested=revision.requested)
         commit = Commit(
             repository=mirror.content(revision.commit), commit=revision.commit, time=revision.time
         )
-        described = _describe(pin, commit, mirror)
         checkout = Checkout(commit=commit, pin=pin, described=described)
         examined = self._examine(name, checkout, fresh=fresh)
         return GitSource(
@@ -111,6 +161,30 @@ class _Work:
             requires=examined.requires,
             requires_dist=examined.requires_dist,
         )
+
+    def _find(
+        self, name: str, pin: GitPackage, mirror: Mirror, before: GitSource | None
+    ) -> _FoundCommit:
+        """Find what ``pin`` names; equal branches and tags gave, and give, the same commit."""
+        facts = {
+            "format": _FORMAT,
+            "address": mirror.address.text,
+            "refs": asdict(mirror.refs),
+            "pin": [pin.tag, pin.branch, pin.commit, pin.subdirectory, pin.build.requires],
+            "before": before and [before.requested, before.repository, before.commit],
+        }
+        key = canonical_json(facts).decode()
+        known = self.context.store.record(_KIND, key)
+        if known is not None and mirror.holds(known["revision"]["commit"]):
+            return _FoundCommit(
+                revision=Revision(**known["revision"]), described=known["described"]
+            )
+        revision = resolve_git(name, pin, mirror=mirror, locked=before)
+        repository = mirror.content(revision.commit)
+        commit = Commit(repository=repository, commit=revision.commit, time=revision.time)
+        found = _FoundCommit(revision=revision, described=_describe(pin, commit, mirror))
+        self.context.store.put_record(_KIND, key, asdict(found))
+        return found
 
     def _holds(self, name: str, pin: GitPackage, before: GitSource, revision: Revision) -> bool:
         """Tell whether what was locked still answers the same question."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from envbuilder.image import canonical_json
 from envbuilder.layers.store import Store
-from envbuilder.lock import DebianBase, GitSource, ImageBase, Lock, Wheel
+from envbuilder.lock import GitSource, ImageBase, Lock, Wheel
 from envbuilder.reference import Digest
 
 from .normal import Contents
@@ -38,7 +38,7 @@ class Recipe:
         return cls(
             source=source,
             env=lock.spec.sources[source.name].build.env,
-            builder=_identity(lock.base),
+            builder=_identity(lock),
             python=lock.spec.python,
             platform=lock.spec.platform,
         )
@@ -97,8 +97,13 @@ def from_plain(plain: Mapping[str, Any]) -> Built:
     return Built(wheel=Wheel(**wheel), contents=dict(plain["contents"]))
 
 
-def _identity(base: DebianBase | ImageBase) -> Digest:
+def _identity(lock: Lock) -> Digest:
     """Name what wheels are built in by content, without building or pulling it."""
+    if lock.builder is not None:
+        return lock.builder.digest
+    base, spec = lock.base, lock.spec
     if isinstance(base, ImageBase):
-        return base.digest
-    return Digest.of(canonical_json(sorted(str(deb.sha256) for deb in base.packages)))
+        below: list[object] = [str(base.digest), spec.system.packages, base.packages]
+    else:
+        below = [sorted(str(deb.sha256) for deb in base.packages)]
+    return Digest.of(canonical_json([*below, spec.steps.before_python]))

@@ -29,6 +29,7 @@ from .sandbox import Sandbox
 PREFIX = "/opt/build"
 _SOURCE, _OUTPUT, _HOOK = "/build/source", "/build/output", "/build/hook.py"
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_CCACHE = "/usr/lib/ccache:/usr/lib64/ccache"  # compilers that go through it, where it is installed
 _HOME = "/tmp/home"  # noqa: S108 - the container's own, made anew for every run
 _TIMEOUT = 6 * 3600.0  # seconds; vLLM's kernels take two hours on a small machine
 _SHOWN = 40
@@ -36,13 +37,17 @@ _SHOWN = 40
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hook:
-    """A call of a PEP 517 hook (see ``hook.py``) on the files in ``source``."""
+    """A call of a PEP 517 hook (see ``hook.py``) on the files in ``source``.
+
+    ``mounts`` are what it sees beside them.
+    """
 
     name: str
     project: Project
     source: Path
     subdirectory: str | None
     env: Mapping[str, str]
+    mounts: tuple[Mount, ...] = ()
 
 
 def run_hook(
@@ -118,7 +123,7 @@ def _command(sandbox: Sandbox, hook: Hook, output: Path, *, present: list[str]) 
     settings = dict(entry.partition("=")[::2] for entry in sandbox.settings.get("Env") or ())
     path = settings.get("PATH", _PATH)
     env = {
-        "PATH": f"{PREFIX}/bin:{path}",
+        "PATH": f"{PREFIX}/bin:{_CCACHE}:{path}",
         "VIRTUAL_ENV": PREFIX,
         "HOME": _HOME,
         "LC_ALL": "C.UTF-8",
@@ -133,6 +138,7 @@ def _command(sandbox: Sandbox, hook: Hook, output: Path, *, present: list[str]) 
         env=env,
         mounts=(
             *sandbox.mounts,
+            *hook.mounts,
             Mount(source=hook.source, target=_SOURCE, read_only=False),
             Mount(source=output, target=_OUTPUT, read_only=False),
             Mount(source=Path(__file__).with_name("hook.py"), target=_HOOK),

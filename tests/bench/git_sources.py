@@ -18,15 +18,10 @@ from pathlib import Path
 from uv import find_uv_bin
 
 from envbuilder.layers.store import Store
-from envbuilder.lock import DebianBase
+from envbuilder.lock import DebianBase, Lock
 from envbuilder.progress import Silent
 from envbuilder.resolve.indexes import uv_environment
-from envbuilder.resolve.python import resolve_python
-from envbuilder.resolve.resolve import python_target
-from envbuilder.resolve.stand_in import stand_ins
-from envbuilder.runtime import choose
-from envbuilder.sources.context import Bench
-from envbuilder.sources.locking import lock_sources
+from envbuilder.sources.locking import lock_spec
 from envbuilder.spec import Base, GitPackage, Index, Spec
 from tests.servers.git import GitHttp, git_http
 from tests.servers.git_projects import SCM
@@ -78,14 +73,10 @@ def lock(server: GitHttp, store: Store, pin: GitPackage) -> tuple[float, int]:
     """Lock ``pin`` and resolve what it needs; return seconds and bytes sent by the git server."""
     server.sent = 0
     started = time.monotonic()
-    spec = Spec(version=1, name="x", python="3.11", base=Base(debian="trixie"),
-                packages={"scmy": pin})  # fmt: skip
-    target = python_target(spec, DebianBase(suite="trixie", packages=()))
-    bench = Bench(store=store, runtime=lambda: choose("oci", store), progress=Silent())
-    sources = lock_sources(spec, target=target, bench=bench)
-    with tempfile.TemporaryDirectory() as folder:
-        lines = list(stand_ins(spec, sources, Path(folder)))
-        resolve_python(lines, target=target, index=spec.index, apart={"scmy"})
+    base = Base(debian="trixie", python="/usr/bin/python3.11")
+    spec = Spec(version=1, name="x", python="3.11", base=base, packages={"scmy": pin})
+    held = Lock(spec=spec, base=DebianBase(suite="trixie", packages=()), wheels=())
+    lock_spec(spec, store=store, progress=Silent(), previous=held)  # the base is as it was
     return time.monotonic() - started, server.sent
 
 

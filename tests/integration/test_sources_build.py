@@ -12,15 +12,18 @@ import msgspec
 import pytest
 
 from envbuilder.errors import BuildError, NetworkError, ResolutionError
+from envbuilder.git_address import Address
 from envbuilder.layers.complement import wheel_file
 from envbuilder.layers.store import Store
 from envbuilder.lock import DebianBase, GitSource, Lock
 from envbuilder.progress import Silent
+from envbuilder.resolve.mirror import Mirror
 from envbuilder.resolve.python import resolve_python
 from envbuilder.resolve.resolve import python_target
 from envbuilder.resolve.stand_in import stand_ins
 from envbuilder.runtime import choose
 from envbuilder.sources.build import build_sources, check_reproducible
+from envbuilder.sources.contained import contained
 from envbuilder.sources.context import Context
 from envbuilder.sources.locking import lock_sources
 from envbuilder.sources.sandbox import Sandbox, host_sandbox
@@ -100,7 +103,7 @@ def test_projects_of_every_backend(
     source = lock.sources[0]
     assert (source.version, source.requires_dist) == (version, needs)
     assert builders <= {wheel.name for wheel in source.requires}
-    built = build_sources(lock, sandbox=sandbox, context=context)
+    built = build_sources(lock, make=contained(sandbox, context), context=context)
     assert f"{name}-{version}.dist-info/METADATA" in members(built, context.store)
 
 
@@ -114,7 +117,7 @@ def test_the_version_of_setuptools_scm_comes_from_tags_and_brings_tracked_files(
     assert lock.sources[0].version == f"1.4.3.dev1+g{commit[:9]}"
     assert lock.sources[0].describe == f"v1.4.2-1-g{commit[:9]}"
     origin.tag("v9.9.9")  # a tag that comes later changes nothing
-    built = build_sources(lock, sandbox=sandbox, context=context)
+    built = build_sources(lock, make=contained(sandbox, context), context=context)
     assert "scmy/data.txt" in members(built, context.store)
 
 
@@ -126,7 +129,9 @@ def test_submodules_are_part_of_the_files(tmp_path, context, sandbox):
     origin.commit()
     origin.tag("v1.0")
     built = build_sources(
-        lock_of("scmy", origin, context, submodules=True), sandbox=sandbox, context=context
+        lock_of("scmy", origin, context, submodules=True),
+        make=contained(sandbox, context),
+        context=context,
     )
     assert members(built, context.store)["scmy/inner/inner.txt"] == b"inside"
 
@@ -135,7 +140,9 @@ def test_a_c_extension_gives_one_digest_on_other_paths_moments_umasks_and_jobs(
     tmp_path, context, sandbox
 ):
     origin = origin_of(tmp_path, git_projects.NATIVE)
-    first = build_sources(lock_of("natty", origin, context), sandbox=sandbox, context=context)
+    first = build_sources(
+        lock_of("natty", origin, context), make=contained(sandbox, context), context=context
+    )
     elsewhere = Store(tmp_path / "a longer path than the other")
     old = os.umask(0o077)
     try:
@@ -144,7 +151,7 @@ def test_a_c_extension_gives_one_digest_on_other_paths_moments_umasks_and_jobs(
         )
         again = build_sources(
             lock_of("natty", origin, other, build=SourceBuild(env={"MAX_JOBS": "1"})),
-            sandbox=lambda: host_sandbox(PYTHON, store=elsewhere),
+            make=contained(lambda: host_sandbox(PYTHON, store=elsewhere), other),
             context=other,
         )
     finally:
@@ -152,18 +159,18 @@ def test_a_c_extension_gives_one_digest_on_other_paths_moments_umasks_and_jobs(
     assert first.sources[0].wheel is not None
     assert "linux" in first.sources[0].wheel.filename
     assert again.sources[0].wheel == first.sources[0].wheel
-    check_reproducible(first, sandbox=sandbox, context=context)
+    check_reproducible(first, make=contained(sandbox, context), context=context)
 
 
 def test_a_wheel_is_built_once(tmp_path, context, sandbox):
     lock = lock_of("flitty", origin_of(tmp_path, git_projects.FLIT), context)
-    built = build_sources(lock, sandbox=sandbox, context=context)
+    built = build_sources(lock, make=contained(sandbox, context), context=context)
 
     def never() -> Sandbox:
         raise AssertionError("it was built again")
 
-    assert build_sources(lock, sandbox=never, context=context) == built
-    assert build_sources(built, sandbox=never, context=context) is built
+    assert build_sources(lock, make=contained(never, context), context=context) == built
+    assert build_sources(built, make=contained(never, context), context=context) is built
 
 
 def test_a_build_that_differs_is_told_file_by_file(tmp_path, context, sandbox):
@@ -172,21 +179,21 @@ def test_a_build_that_differs_is_told_file_by_file(tmp_path, context, sandbox):
         "import uuid; open('oldy.py', 'w').write(str(uuid.uuid4()))\n" + files["setup.py"]
     )
     lock = lock_of("oldy", origin_of(tmp_path, files), context)
-    built = build_sources(lock, sandbox=sandbox, context=context)
+    built = build_sources(lock, make=contained(sandbox, context), context=context)
     with pytest.raises(BuildError, match="gave another wheel") as error:
-        check_reproducible(built, sandbox=sandbox, context=context)
+        check_reproducible(built, make=contained(sandbox, context), context=context)
     assert "oldy.py: other content" in error.value.message
     assert "METADATA" not in error.value.message
     wheel = built.sources[0].wheel
     assert wheel is not None
     context.store.discard(wheel.sha256)
     with pytest.raises(BuildError, match=r"oldy\.py: other content"):
-        build_sources(built, sandbox=sandbox, context=context)
+        build_sources(built, make=contained(sandbox, context), context=context)
 
 
 def test_wheels_move_between_machines(tmp_path, context, sandbox):
     lock = lock_of("flitty", origin_of(tmp_path, git_projects.FLIT), context)
-    built = build_sources(lock, sandbox=sandbox, context=context)
+    built = build_sources(lock, make=contained(sandbox, context), context=context)
     paths = export_wheels(built, tmp_path / "out", store=context.store)
     assert [path.name for path in paths] == ["flitty-1.2-py2.py3-none-any.whl"] or paths
     other = Store(tmp_path / "other")
@@ -196,12 +203,12 @@ def test_wheels_move_between_machines(tmp_path, context, sandbox):
         raise AssertionError("it was built again")
 
     there = Context(store=other, runtime=context.runtime, progress=Silent(), offline=True)
-    assert build_sources(lock, sandbox=never, context=there) == built
+    assert build_sources(lock, make=contained(never, there), context=there) == built
 
 
 def test_a_damaged_export_is_refused(tmp_path, context, sandbox):
     lock = lock_of("flitty", origin_of(tmp_path, git_projects.FLIT), context)
-    built = build_sources(lock, sandbox=sandbox, context=context)
+    built = build_sources(lock, make=contained(sandbox, context), context=context)
     [path] = export_wheels(built, tmp_path / "out", store=context.store)
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     with pytest.raises(BuildError, match="the content is"):
@@ -260,7 +267,7 @@ def test_a_source_that_needs_an_address_is_refused(tmp_path, context):
 def test_a_subdirectory_is_built(tmp_path, context, sandbox):
     files = {f"python/{name}": content for name, content in git_projects.FLIT.items()}
     lock = lock_of("flitty", origin_of(tmp_path, files), context, subdirectory="python")
-    built = build_sources(lock, sandbox=sandbox, context=context)
+    built = build_sources(lock, make=contained(sandbox, context), context=context)
     assert "flitty.py" in members(built, context.store)
 
 
@@ -351,7 +358,7 @@ def test_a_hostile_build_sees_neither_network_nor_home_nor_files_of_others(
         env = {"PLACES": json.dumps(places), "PORT": str(listening.getsockname()[1])}
         origin = origin_of(tmp_path, {"setup.py": SPY})
         lock = lock_of("spy", origin, context, build=SourceBuild(env=env))
-        built = build_sources(lock, sandbox=sandbox, context=context)
+        built = build_sources(lock, make=contained(sandbox, context), context=context)
     scope: dict = {}
     exec(members(built, context.store)["spy.py"], scope)
     found = scope["FOUND"]
@@ -386,7 +393,7 @@ def prepare_metadata_for_build_wheel(output, *_):
     )  # fmt: skip
     lock = Lock(spec=spec, base=BASE, wheels=(), sources=(source,))
     with pytest.raises(BuildError, match="which is not there"):
-        build_sources(lock, sandbox=sandbox, context=context)
+        build_sources(lock, make=contained(sandbox, context), context=context)
 
 
 @pytest.mark.parametrize("answer", ["[]", "{", "{}", '{"made": 3}', '{"requires": 4}'])
@@ -420,13 +427,21 @@ def test_metadata_that_changes_with_the_builder_is_refused(tmp_path, context, sa
     changed = dataclasses.replace(lock.sources[0], requires_dist=("iniconfig",))
     with pytest.raises(BuildError, match=r"\+ packaging>=24"):
         build_sources(
-            dataclasses.replace(lock, sources=(changed,)), sandbox=sandbox, context=context
+            dataclasses.replace(lock, sources=(changed,)),
+            make=contained(sandbox, context),
+            context=context,
         )
 
 
-def test_offline_without_the_build_environment(tmp_path, context, sandbox):
+def test_offline_without_the_commit_or_its_build_environment(tmp_path, context, sandbox):
     lock = lock_of("flitty", origin_of(tmp_path, git_projects.FLIT), context)
     other = Store(tmp_path / "other")
     there = Context(store=other, runtime=context.runtime, progress=Silent(), offline=True)
+    make = contained(sandbox, there)
+    with pytest.raises(NetworkError, match="not on this machine"):
+        build_sources(lock, make=make, context=there)
+    source = lock.sources[0]
+    address = Address.parse(source.repository)
+    Mirror(address, store=other, progress=Silent()).content(source.commit)
     with pytest.raises(NetworkError, match="the store lacks flit_core"):
-        build_sources(lock, sandbox=sandbox, context=there)
+        build_sources(lock, make=make, context=there)

@@ -1,19 +1,39 @@
-"""A C extension from git, compiled in a real Debian base: another Python than this machine's."""
+"""C extensions from git, compiled in a real Debian base: another Python than this machine's.
+
+The same base is also pushed to a registry, as an image to compile in.
+"""
 
 from __future__ import annotations
 
+import re
+import shutil
 import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Event
 
 import pytest
 
+from envbuilder.buildkit import Build, build, find_builder, gather
+from envbuilder.engines.docker import made_here
+from envbuilder.engines.foundation import lay_foundation
 from envbuilder.engines.source_wheels import check_reproducible, with_wheels
+from envbuilder.errors import BuildError
+from envbuilder.image import compose
 from envbuilder.layers.complement import wheel_file
 from envbuilder.layers.store import Store
-from envbuilder.lock_file import read_lock
+from envbuilder.lock import Lock, Wheel
+from envbuilder.lock_file import read_lock, write_lock
 from envbuilder.pipeline import lock_environment
 from envbuilder.progress import Silent
-from tests.servers.git_projects import NATIVE
+from envbuilder.reference import Digest, ImageRef
+from envbuilder.registry.client import Client
+from envbuilder.registry.transfer import push
+from envbuilder.render import render, write
+from tests.integration.docker_light import Recording
+from tests.servers.distribution import registry
+from tests.servers.git import git_http
 from tests.servers.git_repositories import Origin
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
@@ -24,28 +44,185 @@ name: native
 python: "3.13"
 base: {{debian: trixie}}
 system:
-  packages: [python3, python3-dev, gcc, libc6-dev]
+  packages: [{packages}]
 packages:
   natty:
     git: {place}
-    branch: main
+    commit: {commit}
+    build: {{env: {{CCACHE_LOGFILE: /build/cache/log, MAX_JOBS: "2"}}}}
+{more}
 """
+COMPILERS = "python3, python3-dev, gcc, libc6-dev, ccache, git"
+FILES = {
+    "pyproject.toml": """\
+[build-system]
+requires = ["setuptools>=77"]
+build-backend = "setuptools.build_meta"
+""",
+    "setup.py": """\
+from setuptools import Extension, setup
+setup(name="natty", version="0.1", ext_modules=[Extension("natty", ["natty.c", "answer.c"])])
+""",
+    "natty.c": """\
+#include <Python.h>
+int answer(void);
+static PyObject *ask(PyObject *self, PyObject *none) { return PyLong_FromLong(answer()); }
+static PyMethodDef methods[] = {{"ask", ask, METH_NOARGS, NULL}, {NULL, NULL, 0, NULL}};
+static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "natty", __FILE__, -1, methods};
+PyMODINIT_FUNC PyInit_natty(void) { return PyModule_Create(&module); }
+""",
+    "answer.c": "int answer(void) { return 41; }\n",
+}
 
 
-def test_a_c_extension_is_compiled_in_the_base(tmp_path):
-    origin = Origin.create(tmp_path / "natty")
-    origin.commit(NATIVE)
-    spec = tmp_path / "native.yaml"
-    spec.write_text(SPEC.format(place=origin.path))
-    store = Store(tmp_path / "store")
-    lock_environment(spec, store=store, progress=Silent())
-    lock = read_lock(Path(tmp_path / "pylock.native.toml"))
-    made = with_wheels(lock, store=store, progress=Silent())
-    wheel = made.sources[0].wheel
-    assert wheel is not None
+@dataclass(frozen=True, kw_only=True)
+class Project:
+    """A C extension in a repository, and a store that has the base to compile it in."""
+
+    folder: Path
+    origin: Origin
+    store: Store
+    url: str
+    commit: str
+
+    def lock(
+        self, name: str, *, commit: str = "", packages: str = COMPILERS, more: str = ""
+    ) -> Lock:
+        """Lock the first commit, or another one."""
+        path = self.folder / name / "native.yaml"
+        path.parent.mkdir()
+        path.write_text(
+            SPEC.format(place=self.url, commit=commit or self.commit, packages=packages, more=more)
+        )
+        if (held := self.folder / "first" / "pylock.native.toml").exists():
+            shutil.copy(held, path.parent)
+        return lock_environment(path, store=self.store, progress=Silent())
+
+    def build(self, lock: Lock, *, store: Store | None = None, **how: str) -> Wheel:
+        """Build the wheel, in a store that has none unless ``store`` is given."""
+        made = with_wheels(lock, store=store or self.store, progress=Silent(), **how)
+        wheel = made.sources[0].wheel
+        assert wheel is not None
+        return wheel
+
+    def compiled(self) -> list[str]:
+        """Say, in order, what ccache had to say of each file since it was last asked."""
+        [log] = self.store.root.glob("compiled/*/log")
+        said = re.findall(r"Result: (cache_miss|direct_cache_hit)\n", log.read_text())
+        log.unlink()
+        return said
+
+    def forget(self) -> None:
+        """Forget which wheels were built, but not what compilers remember."""
+        shutil.rmtree(self.store.root / "records" / "built-wheel", ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    folder = tmp_path_factory.mktemp("native")
+    origin = Origin.create(folder / "served" / "natty")
+    commit = origin.commit(FILES)
+    with git_http(folder / "served") as server:
+        yield Project(
+            folder=folder,
+            origin=origin,
+            store=Store(Path(__import__("os").environ.get("NATIVE_STORE", folder / "store"))),
+            url=server.address("natty/.git"),
+            commit=commit,
+        )
+
+
+@pytest.fixture(scope="module")
+def first(project: Project) -> tuple[Lock, Wheel]:
+    """Lock and build the first commit, in containers of our own."""
+    lock = project.lock("first")
+    wheel = project.build(lock)
+    assert project.compiled() == ["cache_miss", "cache_miss"]
+    return lock, wheel
+
+
+def test_a_c_extension_is_compiled_in_the_base(project, first):
+    lock, wheel = first
     assert wheel.filename == "natty-0.1-cp313-cp313-linux_x86_64.whl"
-    with wheel_file(store, wheel.sha256) as path, zipfile.ZipFile(path) as opened:
+    with wheel_file(project.store, wheel.sha256) as path, zipfile.ZipFile(path) as opened:
         library = next(opened.read(name) for name in opened.namelist() if name.endswith(".so"))
     assert library.startswith(b"\x7fELF")
-    assert str(tmp_path).encode() not in library
-    check_reproducible(made, store=store, progress=Silent(), offline=True)
+    assert str(project.folder).encode() not in library
+    made = replace(lock, sources=(replace(lock.sources[0], wheel=wheel),))
+    check_reproducible(made, store=project.store, progress=Silent(), offline=True)
+
+
+def test_another_commit_compiles_only_what_it_touched(project, first):
+    assert first
+    commit = project.origin.commit({"answer.c": FILES["answer.c"].replace("41", "42")})
+    lock = project.lock("touched", commit=commit)
+    cached = project.build(lock)
+    assert sorted(project.compiled()) == ["cache_miss", "direct_cache_hit"]
+    made = replace(lock, sources=(replace(lock.sources[0], wheel=cached),))
+    check_reproducible(made, store=project.store, progress=Silent(), offline=True)
+
+
+@pytest.mark.docker
+def test_buildkit_makes_the_same_bytes_once(project, first):
+    lock, wheel = first
+    project.forget()
+    assert project.build(lock, engine="docker") == wheel
+    watched = Recording()
+    again = with_wheels(lock, store=project.store, progress=watched, engine="docker")
+    assert (again.sources[0].wheel, watched.titles) == (wheel, [])
+    made = replace(lock, sources=(replace(lock.sources[0], wheel=wheel),))
+    check_reproducible(made, store=project.store, progress=Silent(), offline=True, engine="docker")
+
+
+@pytest.mark.docker
+def test_the_rendered_folder_alone_gives_the_wheel(project, first, tmp_path):
+    lock, wheel = first
+    write(render(lock), tmp_path / "context")
+    given = made_here(lock, tmp_path, store=project.store, offline=True, progress=Silent())
+    wanted = Build(folder=tmp_path / "context", target="wheels", platform="linux/amd64",
+                   contexts=given)  # fmt: skip
+    with gather(lock.spec) as secrets:
+        build(wanted, tmp_path / "out", builder=find_builder(), secrets=secrets,
+              progress=Silent())  # fmt: skip
+    assert [path.name for path in (tmp_path / "out" / "natty").iterdir()] == [wheel.filename]
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("engine", ["embedded", "docker"])
+def test_wheels_are_built_on_the_specs_builder_image(project, first, tmp_path, engine):
+    """The base has no compiler; the image from the registry has."""
+    lock, wheel = first
+    with registry(tmp_path / "registry") as server, Client.from_environment() as client:
+        place = ImageRef.parse(f"{server.host}/compilers:1")
+        pushed = push_base(lock, client, place, project.store)
+        more = f"build: {{image: {place}}}"
+        with_builder = project.lock(f"builder-{engine}", packages="python3", more=more)
+        assert with_builder.builder is not None
+        assert with_builder.builder.digest == pushed
+        project.forget()
+        assert project.build(with_builder, engine=engine) == wheel
+        path = tmp_path / "pylock.native.toml"
+        write_lock(path, with_builder)
+        assert read_lock(path) == with_builder
+    bare = replace(with_builder, builder=None)
+    with pytest.raises(BuildError, match="gcc"):
+        project.build(bare, engine=engine)
+
+
+@pytest.mark.docker
+def test_docker_contains_builds_where_there_is_neither_crun_nor_runc(project, first, monkeypatch):
+    lock, wheel = first
+    monkeypatch.setattr("envbuilder.runtime.oci.find_program", lambda _: None)
+    project.forget()
+    assert project.build(lock) == wheel
+    broken = project.origin.commit({"setup.py": "raise SystemExit('not today')"})
+    with pytest.raises(BuildError, match="not today"):
+        project.lock("broken", commit=broken)
+
+
+def push_base(lock: Lock, client: Client, place: ImageRef, store: Store) -> Digest:
+    """Push the base that the store has, as an image for anybody; return its digest."""
+    found = lay_foundation(lock, store=store, offline=True, progress=Silent(), stop=Event())
+    image = compose(found.layers, platform=lock.spec.platform)
+    store.add(image.config)
+    return push(client, image, store, place, Silent())

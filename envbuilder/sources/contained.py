@@ -1,0 +1,72 @@
+"""Build wheels in containers of our own: no network, no home, nothing of this machine but a cache.
+
+The cache is the compilers': where the builder has ccache or sccache, a new commit compiles only
+what it touched. Each repository has its own, so that none can slip another one false objects, and
+no byte of a wheel depends on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from envbuilder.git_address import Address
+from envbuilder.resolve.resolve import python_target
+from envbuilder.runtime import Mount
+
+from .build import Job, Make
+from .context import Context
+from .run import Hook, run_hook
+from .sandbox import Sandbox
+
+_CACHE = "/build/cache"
+COMPILER_CACHE = {
+    "CCACHE_DIR": f"{_CACHE}/ccache",
+    "SCCACHE_DIR": f"{_CACHE}/sccache",
+    "CCACHE_COMPILERCHECK": "content",  # every file of ours is as old as any other
+}
+"""Variables of every build that tell compiler caches where they may write."""
+
+
+def contained(sandbox: Callable[[], Sandbox], context: Context) -> Make:
+    """Build in what ``sandbox`` makes, which is asked for only when there is something to do."""
+
+    def make(job: Job) -> str:
+        inside, source, spec = sandbox(), job.source, job.lock.spec
+        target = python_target(spec, job.lock.base)
+        context.bring(source.requires, target=target, index=spec.index)
+        told = job.checkout.variables(wheel.name for wheel in source.requires)
+        hook = Hook(
+            name="wheel",
+            project=job.checkout.project,
+            source=job.files,
+            subdirectory=source.subdirectory,
+            env=COMPILER_CACHE | told,
+            mounts=(_cache(job, context),),
+        )
+        answer = run_hook(
+            inside,
+            hook,
+            requires=source.requires,
+            output=job.output,
+            log=job.log,
+            context=context,
+        )
+        return str(answer.get("made"))
+
+    return make
+
+
+def compiler_cache(repository: str, context: Context) -> Path:
+    """Name the folder where compilers keep what they made of ``repository``."""
+    name = context.mirror(Address.parse(repository)).path.name
+    return context.store.root / "compiled" / name
+
+
+def _cache(job: Job, context: Context) -> Mount:
+    """Lend the repository's cache; an empty one to a build that shall find nothing."""
+    folder = compiler_cache(job.source.repository, context)
+    if job.fresh:
+        folder = job.output.with_name("cache")
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # a build may leave anything in it
+    return Mount(source=folder, target=_CACHE, read_only=False)

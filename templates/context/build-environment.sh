@@ -1,0 +1,7 @@
+#!/bin/sh
+# Lay exactly the build requirements of /run/requirements.txt, wheels all of them, into /opt/build.
+. /run/build/step.sh
+
+/run/uv/bin/uv venv --quiet --python "$INTERPRETER" /opt/build
+/run/uv/bin/uv pip sync --quiet --python /opt/build/bin/python --link-mode copy \
+  --only-binary :all: --require-hashes /run/requirements.txt
