@@ -9,7 +9,7 @@ import click
 
 from envbuilder.errors import UsageError
 
-from . import options
+from . import options, smoke_server
 
 if TYPE_CHECKING:
     from envbuilder.progress import Progress
@@ -25,16 +25,21 @@ class _RunByDefault(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in self.commands:
-            args = ["run", *args]
+            asks_server = any(one == "--server" or one.startswith("--server=") for one in args)
+            args = ["server" if asks_server else "run", *args]
         return super().resolve_command(ctx, args)
 
 
 @click.group("smoke", cls=_RunByDefault, context_settings={"ignore_unknown_options": True})
 def command() -> None:
-    """Run the smoke checks against an image, an environment on this machine, or NAME's image.
+    """Smoke an image, an environment on this machine, NAME's image, or a running server.
 
-    `envbuilder smoke TARGET` is short for `envbuilder smoke run TARGET`.
+    `envbuilder smoke TARGET` is short for `envbuilder smoke run TARGET`, and
+    `envbuilder smoke --server URL` for `envbuilder smoke server --server URL`.
     """
+
+
+command.add_command(smoke_server.command)
 
 
 @command.command("run")

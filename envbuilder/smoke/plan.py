@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from envbuilder.errors import UsageError
+
+from .answers import Answers
 
 MODALITIES = ("audio", "image", "video")
 CHECKS = ("environment", "caches", "tokens", "engine", "gpu")
@@ -56,13 +59,24 @@ class Model:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OwnSample:
+    """A file of the user's own to count: an image, a sound or a video on this host."""
+
+    path: Path
+    modality: str
+    label: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SmokePlan:
     """Everything that a smoke run needs to know.
 
     ``prefix`` is the root of the environment (``/opt/venv``): distributions outside of it belong
     to the operating system and are never "extra". ``python`` is the interpreter inside the
-    container. ``tokens`` states, per modality, how many tokens the engine reserves for one item.
-    ``timeout`` (seconds) bounds the whole run, ``memory`` (bytes) the container.
+    container. ``tokens`` states, per modality, how many tokens the engine reserves for one item;
+    ``answers`` are those of the last good build.
+    ``timeout`` (seconds) bounds the whole run, ``memory`` (bytes) the container. ``sent`` are items
+    as (modality, label, shape) that a server was sent, to be counted beside the checks.
     """
 
     expected: tuple[Expected, ...] = ()
@@ -70,15 +84,18 @@ class SmokePlan:
     python: str = "python3"
     model: Model | None = None
     tokens: Mapping[str, int] = field(default_factory=dict)
+    samples: tuple[OwnSample, ...] = ()
+    answers: Answers | None = None
     gpu: Gpu = "auto"
     checks: tuple[str, ...] = CHECKS
     timeout: float = 600.0
     memory: int | None = None
+    sent: tuple[tuple[str, str, tuple[int, ...]], ...] = ()
 
     def __post_init__(self) -> None:
         for name in self.checks:
             _one_of(name, CHECKS, "check")
-        for name in self.tokens:
+        for name in (*self.tokens, *(item.modality for item in self.samples)):
             _one_of(name, MODALITIES, "modality")
 
     def request(self) -> dict[str, Any]:
@@ -105,11 +122,25 @@ class SmokePlan:
                 "hub": model.hub,
                 "revision": model.revision,
             },
+            "samples": [
+                {"path": target, "modality": item.modality, "label": item.label}
+                for target, item in self.sample_mounts()
+            ],
             "gpu": self.gpu,
+            "sent": self.sent,
             "timeout": self.timeout,
         }
 
+    def sample_mounts(self) -> list[tuple[str, OwnSample]]:
+        """Pair each sample with its path inside the container; no path is another's start."""
+        return [
+            (f"{SAMPLES_MOUNT}/{number:04d}{item.path.suffix.lower()}", item)
+            for number, item in enumerate(self.samples)
+        ]
 
+
+SAMPLES_MOUNT = "/run/envbuilder/samples"
+"""Where the user's own samples appear inside the container, by number."""
 MODEL_MOUNT = "/run/envbuilder/model"
 """Where a model directory of the host appears inside the container."""
 

@@ -8,7 +8,7 @@ from typing import Any
 from envbuilder.smoke.plan import SmokePlan
 from envbuilder.smoke.report import Check, Report, Status, TokenRow
 
-from . import caches, engine, environment, gpu, serving, tokens
+from . import answers, caches, engine, environment, gpu, server, serving, tokens
 
 
 def judge(plan: SmokePlan, document: Mapping[str, Any], *, subject: str) -> Report:
@@ -17,6 +17,7 @@ def judge(plan: SmokePlan, document: Mapping[str, Any], *, subject: str) -> Repo
         *environment.judge(plan, document),
         *caches.judge(document),
         *tokens.judge(plan, document),
+        *answers.judge(plan, document),
         *engine.judge(document),
         *serving.judge(plan, document),
         *gpu.judge(plan, document),
@@ -32,6 +33,25 @@ def judge(plan: SmokePlan, document: Mapping[str, Any], *, subject: str) -> Repo
         environment=_environment(document),
         seconds=document["seconds"],
         peak_memory=document["peak_memory"],
+    )
+
+
+def judge_server(
+    facts: Mapping[str, Any], expected: Mapping[tuple[str, str], int] | None, *, seconds: float
+) -> Report:
+    """Judge what a running server counted by what the processor made of the same items.
+
+    ``expected`` holds placeholders by (modality, label); None where nobody counted them.
+    """
+    checks = server.judge(facts, expected)
+    verdict = overall(checks)
+    return Report(
+        subject=f"{facts['model']} at {facts['url']}",
+        verdict=verdict,
+        summary=_summary(verdict, checks, ()),
+        checks=checks,
+        tokens=server.rows(facts, expected),
+        seconds=seconds,
     )
 
 

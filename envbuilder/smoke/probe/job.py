@@ -21,7 +21,7 @@ PR_SET_PDEATHSIG = 1
 def expand(request: Facts) -> list[str]:
     """Return the names of the jobs that the requested checks consist of, longest first."""
     checks = set(request["checks"])
-    names = []
+    names = ["sent"] if request["sent"] else []
     if "engine" in checks and request["model"]:
         names += ["engine.vllm", "engine.tight"]
     if "tokens" in checks and request["model"]:

@@ -1,0 +1,120 @@
+"""``envbuilder smoke --server URL``: what a running server counts, against the processor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from envbuilder.errors import UsageError
+
+from . import options
+
+if TYPE_CHECKING:
+    from envbuilder.progress import Progress
+    from envbuilder.smoke import SmokePlan
+    from envbuilder.smoke.server import Expectation
+
+
+@click.command("server")
+@click.argument("name", required=False)
+@click.option("--server", "url", metavar="URL", required=True, help="An OpenAI-compatible server.")
+@click.option(
+    "--key-variable", metavar="VARIABLE", default="OPENAI_API_KEY", show_default=True,
+    help="The environment variable that holds the server's key.",
+)  # fmt: skip
+@click.option(
+    "--server-timeout", type=click.FloatRange(min=0.1), default=120, show_default=True,
+    metavar="SECONDS", help="For each request.",
+)  # fmt: skip
+@click.option("--local", metavar="PYTHON", help="Count with an interpreter on this machine.")
+@click.option("--family", help="With --local: what a tiny model of this family makes.")
+@click.option("--model", metavar="DIR", help="With --local: what the model in this folder makes.")
+@click.option(
+    "--runtime", type=click.Choice(["auto", "docker", "oci"]), default="auto", show_default=True,
+    help="What runs the container of NAME.",
+)  # fmt: skip
+@click.option(
+    "--report", type=click.Path(path_type=Path), multiple=True,
+    help="Write the report: *.html, *.json or *.xml (JUnit). Repeatable.",
+)  # fmt: skip
+@options.output
+@options.progress
+def command(
+    name: str | None,
+    url: str,
+    key_variable: str,
+    server_timeout: float,
+    local: str | None,
+    family: str | None,
+    model: str | None,
+    runtime: str,
+    report: tuple[Path, ...],
+    output: str,
+    progress_mode: str,
+) -> None:
+    """Send pictures, sound and video to a running server, and compare its token counts.
+
+    What it should count is counted by the processor of NAME's model in NAME's image, or with
+    --local PYTHON and --family or --model. Without either, the server is compared with itself,
+    which shows that it is steady but not that it is right. Exits with 8 where a check fails.
+    """
+    from envbuilder.smoke.server import Server, smoke_server
+
+    from .console import open_progress
+    from .report import check_targets, print_report, write_reports
+
+    check_targets(report)
+    _check(name, local, family, model)
+    server = Server(url, key_variable=key_variable, timeout=server_timeout)
+    with open_progress(progress_mode) as progress:
+        expected = None
+        if local is not None:
+            expected = _counted_here(local, family, model)
+        elif name is not None:
+            expected = _counted_in(options.spec_path(name, None), runtime, progress)
+        with progress.step("smoke", f"asking {server.base}", unit="items"):
+            found = smoke_server(server, expected)
+    write_reports(found, report)
+    if output == "json":
+        options.print_json(found.to_dict())
+    else:
+        print_report(found)
+    if not found.ok:
+        raise SystemExit(8)
+
+
+def _check(name: str | None, local: str | None, family: str | None, model: str | None) -> None:
+    """Refuse options that do not go together."""
+    hint = "envbuilder smoke --server URL --local PYTHON --family qwen2_5_omni"
+    if name is not None and (local or family or model):
+        raise UsageError(f"{name} says already where to count, and with which model", hint=hint)
+    if (local is not None) != bool(family or model):
+        raise UsageError(
+            "--local goes with --family or --model, which say what to count", hint=hint
+        )
+
+
+def _counted_here(python: str, family: str | None, model: str | None) -> Expectation:
+    from envbuilder.smoke import LocalPython, Model, SmokePlan
+    from envbuilder.smoke.server import expectation
+
+    plan = SmokePlan(model=Model(family=family, path=model), gpu="never")
+    return expectation(LocalPython(python=python).run, plan)
+
+
+def _counted_in(spec_path: Path, runtime: str, progress: Progress) -> Expectation:
+    """Count in the image of an environment of ours, which is built where it is not."""
+    from envbuilder.layers.store import Store
+    from envbuilder.pipeline import Options, current_lock, make_image, smoke_plan
+    from envbuilder.runtime import choose
+    from envbuilder.smoke.server import expectation
+
+    store = Store.default()
+    chosen = choose(runtime, store)
+    lock = current_lock(spec_path, store=store, progress=progress, options=Options())
+    plan: SmokePlan = smoke_plan(lock)
+    image = make_image(lock, store=store, progress=progress, options=Options())
+    with chosen.prepared(image, progress=progress) as ready:
+        return expectation(ready.run, plan)

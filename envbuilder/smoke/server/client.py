@@ -1,0 +1,156 @@
+"""An OpenAI-compatible server, as far as counting needs it: its models, and a prompt's length."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from http.client import HTTPException
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlsplit
+from urllib.request import HTTPRedirectHandler, OpenerDirector, Request, build_opener
+
+from envbuilder.errors import NetworkError, UsageError
+
+LARGEST = 4 << 20
+"""Bytes of an answer that are read; a chat completion of one token has a few hundred."""
+SHOWN = 300
+"""Characters of a server's complaint that are worth showing."""
+
+
+class RefusedError(Exception):
+    """The server answered with an error; ``status`` is HTTP's."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class _NoRedirects(HTTPRedirectHandler):
+    """A redirect is an answer like any other: the key goes to nobody but the server named."""
+
+    def redirect_request(self, *_: object) -> None:
+        """Follow none."""
+
+
+class Server:
+    """The server at ``url`` (with or without ``/v1``); the key is the value of ``key_variable``.
+
+    ``timeout`` is in seconds, for each request. The key is never part of a message: where a server
+    repeats it, it is struck out.
+    """
+
+    def __init__(
+        self, url: str, *, key_variable: str = "OPENAI_API_KEY", timeout: float = 120
+    ) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username:
+            raise UsageError(
+                f"{parts.hostname or url} is not the address of a server",
+                hint=f"--server http://HOST:PORT; a key goes into ${key_variable}",
+            )
+        base = url.rstrip("/")
+        self.base = base if base.endswith("/v1") else f"{base}/v1"
+        self.key_variable = key_variable
+        self._key = os.environ.get(key_variable, "")
+        self._timeout = timeout
+        self._opener: OpenerDirector = build_opener(_NoRedirects())
+
+    def model(self) -> str:
+        """Return the name of the first model that the server lists.
+
+        Raises NetworkError where it cannot be reached, wants another key, or speaks otherwise.
+        """
+        try:
+            answer = self._send("/models", None)
+        except RefusedError as error:
+            raise self._unfit(error) from error
+        models = answer.get("data") if isinstance(answer, dict) else None
+        listed = models if isinstance(models, list) else []
+        names = [one.get("id") for one in listed if isinstance(one, dict)]
+        if not names or not isinstance(names[0], str):
+            raise NetworkError(
+                f"{self.base}/models names no model: it is no OpenAI-compatible server",
+                hint="--server takes the address under which /v1/models answers",
+            )
+        return names[0]
+
+    def prompt_tokens(self, model: str, parts: Sequence[Mapping[str, object]]) -> int:
+        """Return ``usage.prompt_tokens`` of a chat with one message of ``parts``.
+
+        Raises RefusedError where the server declines, or leaves the number out; NetworkError where
+        no answer came.
+        """
+        answer = self._send(
+            "/chat/completions",
+            {
+                "model": model,
+                "messages": [{"role": "user", "content": list(parts)}],
+                "max_tokens": 1,
+                "temperature": 0,
+            },
+        )
+        usage = answer.get("usage") if isinstance(answer, dict) else None
+        number = usage.get("prompt_tokens") if isinstance(usage, dict) else None
+        if not isinstance(number, int) or isinstance(number, bool):
+            raise RefusedError(200, "the answer has no usage.prompt_tokens")
+        return number
+
+    def _send(self, path: str, body: object) -> object:
+        request = Request(self.base + path, headers={"Accept": "application/json"})  # noqa: S310
+        if self._key:
+            request.add_header("Authorization", f"Bearer {self._key}")
+        if body is not None:
+            request.add_header("Content-Type", "application/json")
+            request.data = json.dumps(body).encode()
+        try:
+            with self._opener.open(request, timeout=self._timeout) as answer:
+                read: bytes = answer.read(LARGEST)
+        except HTTPError as error:
+            with error:
+                raise RefusedError(error.code, self._complaint(error.read(LARGEST))) from error
+        except (URLError, HTTPException, OSError) as error:
+            raise self._unreachable(error) from error
+        try:
+            parsed: object = json.loads(read)
+        except ValueError as error:
+            raise NetworkError(
+                f"{self.base}{path} answered, but not with JSON: it is no OpenAI-compatible server",
+                hint="--server takes the address under which /v1/models answers",
+            ) from error
+        return parsed
+
+    def _unfit(self, error: RefusedError) -> NetworkError:
+        """Say why a server that answers ``error`` cannot be asked at all."""
+        if error.status in {401, 403}:
+            state = "the key in" if self._key else "no key in"
+            return NetworkError(
+                f"{self.base} wants a key ({error.status}), and there is {state} "
+                f"${self.key_variable}{': it was refused' if self._key else ''}",
+                hint=f"{self.key_variable}=… envbuilder smoke --server URL, or --key-variable NAME",
+            )
+        return NetworkError(
+            f"{self.base} answered {error.status}: {error}",
+            hint="--server takes the address under which /v1/models answers",
+        )
+
+    def _unreachable(self, error: Exception) -> NetworkError:
+        cause = getattr(error, "reason", None) or error
+        if isinstance(cause, TimeoutError):
+            return NetworkError(
+                f"{self.base} gave no answer within {self._timeout:g} s",
+                hint="see the server's log; --server-timeout SECONDS waits longer",
+            )
+        return NetworkError(f"{self.base} cannot be asked: {cause}", hint="is it running?")
+
+    def _complaint(self, body: bytes) -> str:
+        """Return the message of an error's body, on one line, the key struck out."""
+        text = body.decode("utf-8", "replace")
+        try:
+            told = json.loads(text)
+            inner = told.get("error", told)
+            text = str(inner.get("message", inner) if isinstance(inner, dict) else inner)
+        except (ValueError, AttributeError):
+            pass  # not JSON, or not an object: shown as it came
+        line = " ".join(text.split())
+        return (line.replace(self._key, "***") if self._key else line)[:SHOWN]

@@ -1,0 +1,76 @@
+"""Talk to a server: a text alone, every item, the small ones again, and all modalities together."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from envbuilder.errors import NetworkError, SmokeError
+from envbuilder.smoke.judge import judge_server
+from envbuilder.smoke.plan import MODALITIES
+from envbuilder.smoke.report import Report
+
+from .client import RefusedError, Server
+from .expected import Expectation
+from .media import ITEMS, Item
+
+TEXT = {"type": "text", "text": "Describe."}
+Answer = dict[str, Any]
+
+
+def smoke_server(server: Server, expected: Expectation | None) -> Report:
+    """Ask ``server`` for the length of every prompt and return the verdict.
+
+    ``expected`` None: there is nothing to compare with but the server itself. Otherwise only
+    modalities that it names are sent. Raises NetworkError and SmokeError where the server cannot
+    even answer a text.
+    """
+    started = time.monotonic()
+    model = server.model()
+    known = set(MODALITIES) if expected is None else {kind for kind, _ in expected}
+    items = [item for item in ITEMS if item.modality in known]
+    facts: dict[str, Any] = {"url": server.base, "model": model, "text": _text(server, model)}
+    facts["items"] = [_ask(server, model, [item]) | _named(item) for item in items]
+    small = [item for item in items if item.role == "small"]
+    facts["again"] = [_ask(server, model, [item]) | _named(item) for item in small]
+    taken = [item for item in small if _is_taken(facts["items"], item)]
+    if len(taken) > 1:
+        facts["together"] = _ask(server, model, taken)
+    return judge_server(facts, expected, seconds=time.monotonic() - started)
+
+
+def _text(server: Server, model: str) -> int:
+    """Return the length of the prompt without any item."""
+    try:
+        return server.prompt_tokens(model, [TEXT])
+    except RefusedError as error:
+        raise SmokeError(
+            f"{server.base} does not answer even a text ({error.status}): {error}",
+            hint="see the server's log; some models need a chat template",
+        ) from error
+
+
+def _ask(server: Server, model: str, items: list[Item]) -> Answer:
+    """Return ``prompt`` (tokens), or how the server declined."""
+    started = time.monotonic()
+    answer: Answer = {"modalities": [item.modality for item in items]}
+    try:
+        answer["prompt"] = server.prompt_tokens(model, [*(one.part() for one in items), TEXT])
+    except RefusedError as error:
+        answer |= {"status": error.status, "error": str(error)}
+    except NetworkError as error:
+        answer |= {"status": None, "error": error.message}
+    answer["seconds"] = round(time.monotonic() - started, 3)
+    return answer
+
+
+def _named(item: Item) -> Answer:
+    return {"modality": item.modality, "label": item.label, "role": item.role}
+
+
+def _is_taken(answers: list[Answer], item: Item) -> bool:
+    return any(
+        "prompt" in answer
+        for answer in answers
+        if (answer["modality"], answer["label"]) == (item.modality, item.label)
+    )
