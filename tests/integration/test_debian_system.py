@@ -129,7 +129,7 @@ def scratch(store):
     return [path for path in store.root.parent.iterdir() if path.name.startswith("envbuilder-")]
 
 
-def wait_for(condition, seconds=60):
+def wait_for(condition, seconds=300):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen in time"

@@ -1,6 +1,7 @@
 """Layers of given files: the environment's skeleton, metadata."""
 
 import stat
+import subprocess
 import tarfile
 from pathlib import Path
 
@@ -44,8 +45,7 @@ def test_the_skeleton_is_that_of_a_venv(tmp_path: Path) -> None:
     files = venv_skeleton(target, interpreter="/usr/bin/python3.11", system_site_packages=True)
     store = Store(tmp_path / "store")
     made = files_layer(store, files, title="skeleton")
-    with tarfile.open(store.path(made.digest)) as archive:
-        archive.extractall(tmp_path, filter="fully_trusted")
+    subprocess.run(["tar", "-xzf", store.path(made.digest), "-C", tmp_path], check=True)
     venv = tmp_path / "opt" / "venv"
     assert (venv / "bin" / "python").readlink() == Path("/usr/bin/python3.11")
     assert (venv / "bin" / "python3").readlink() == Path("python")
