@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import os
 import shutil
 import signal
 import subprocess
@@ -77,7 +78,7 @@ def _run(
 ) -> None:
     watch = Watch(progress, secrets.blot)
     arguments = [*builder.flags, *secrets.flags, *wanted.arguments(_output(wanted, made))]
-    with _running(["docker", "buildx", "build", *arguments]) as process:
+    with _running(["docker", "buildx", "build", *arguments], secrets.environ) as process:
         watch.follow(process.stdout or ())
         code = process.wait()
     if code:
@@ -95,10 +96,15 @@ def _output(wanted: Build, made: Path) -> str:
 
 
 @contextmanager
-def _running(command: list[str]) -> Iterator[subprocess.Popen[str]]:
-    """Run ``command``, its two outputs as one stream; interrupted, it takes its build back."""
+def _running(command: list[str], environ: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
+    """Run ``command``, its two outputs as one stream; interrupted, it takes its build back.
+
+    So it does where we are killed with -9.
+    """
+    bound = ["setpriv", "--pdeathsig", "INT"] if shutil.which("setpriv") else []
     with subprocess.Popen(
-        command,
+        [*bound, *command],
+        env={**os.environ, **environ},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -50,7 +50,7 @@ def find_builder(name: str | None = None) -> Builder:
     driver = _field(text, "Driver") or "unknown"
     version = _field(text, r"Build[Kk]it(?: version)?") or "unknown"
     if driver == "docker":
-        version = _check_docker()
+        version = _check_docker(["--context", name] if name else [])
     elif _below(version, BUILDKIT):
         raise MissingToolError(
             f"the builder {name or _field(text, 'Name')} has BuildKit {version}, which is too old: "
@@ -60,15 +60,18 @@ def find_builder(name: str | None = None) -> Builder:
     return Builder(name=name, driver=driver, version=version)
 
 
-def _check_docker() -> str:
-    version = _ask("version", "--format", "{{.Server.Version}}").strip()
+def _check_docker(where: Sequence[str]) -> str:
+    """Check the engine behind a builder of its own, which is called like its context."""
+    version = _ask(*where, "version", "--format", "{{.Server.Version}}").strip()
     if _below(version, (DOCKER,)):
         raise MissingToolError(
             f"Docker {version} is too old: reproducible layers need Docker {DOCKER} or later, or a "
             "builder of their own",
             hint="docker buildx create --name fresh --bootstrap, then --builder fresh",
         )
-    if "io.containerd.snapshotter" not in _ask("info", "--format", "{{json .DriverStatus}}"):
+    if "io.containerd.snapshotter" not in _ask(
+        *where, "info", "--format", "{{json .DriverStatus}}"
+    ):
         raise MissingToolError(
             "this Docker keeps images in its older store, from which its builder exports no OCI "
             "images",

@@ -1,7 +1,8 @@
 """What a build may see but an image may not hold: credentials, CA bundles, the SSH agent.
 
-Everything travels as a BuildKit secret mount, by file or by environment variable: no value is ever
-an argument of a command. What we know to be secret is blotted out of every line that we pass on.
+Everything travels as a BuildKit secret mount, out of the user's own file or a variable: no value is
+ever an argument of a command, and no copy lies on a disk, where it would outlive a killed build.
+What we know to be secret is blotted out of every line that we pass on.
 """
 
 from __future__ import annotations
@@ -11,9 +12,7 @@ import io
 import os
 import re
 import shlex
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,14 +29,16 @@ _CA_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PIP_CERT", "CURL_CA_BUN
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "ALL_PROXY", "NO_PROXY")
 _URL_PASSWORD = re.compile(r"://[^/:@\s]*:([^/@\s]+)@")
 _IN_URL = re.compile(r"(?<=://)[^/@\s]+@")
+_INDEXES = "ENVBUILDER_INDEXES"
 _SHORTEST = 6  # a shorter "secret" would blot out half of every line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Secrets:
-    """buildx's flags for all secrets, and the values to keep out of sight."""
+    """buildx's flags for all secrets, variables for it, and the values to keep out of sight."""
 
     flags: tuple[str, ...]
+    environ: Mapping[str, str]
     values: frozenset[str]
 
     def blot(self, text: str) -> str:
@@ -47,36 +48,30 @@ class Secrets:
         return _IN_URL.sub("***@", text)
 
 
-@contextmanager
-def gather(spec: Spec, environ: Mapping[str, str] = os.environ) -> Iterator[Secrets]:
-    """Collect the spec's secrets and this machine's access to indexes, for one build.
+def gather(spec: Spec, environ: Mapping[str, str] = os.environ) -> Secrets:
+    """Collect the spec's secrets and this machine's access to indexes.
 
-    Raises UsageError for a secret whose variable or file is missing. What must lie in a file for
-    the while lies in a private folder that is removed afterwards.
+    Raises UsageError for a secret whose variable or file is missing.
     """
-    with tempfile.TemporaryDirectory(prefix="envbuilder-secrets-") as folder:
-        flags: list[str] = []
-        values: set[str] = set()
-        for name, secret in sorted(spec.build.secrets.items()):
-            flags += ["--secret", _spec_secret(name, secret, environ, values)]
-        indexes = Path(folder) / "env"
-        indexes.write_text(_indexes(spec, environ, values), encoding="utf-8")
-        flags += ["--secret", csv_row("id=env", f"src={indexes}")]
-        for name, path in _files(spec, environ).items():
-            flags += ["--secret", csv_row(f"id={name}", f"src={path}")]
-        if spec.build.ssh:
-            if "SSH_AUTH_SOCK" not in environ:
-                raise UsageError(
-                    "build.ssh needs an SSH agent", hint='eval "$(ssh-agent)"; ssh-add'
-                )
-            flags += ["--ssh", "default"]
-        for variable in _PROXIES:
-            for spelled in (variable, variable.lower()):
-                if environ.get(spelled):
-                    _remember("\n".join(_URL_PASSWORD.findall(environ[spelled])), values)
-                    # Known to BuildKit as a proxy: in no history, no cache key; value not in argv.
-                    flags += ["--build-arg", spelled]
-        yield Secrets(flags=tuple(flags), values=frozenset(values))
+    flags: list[str] = []
+    values: set[str] = set()
+    for name, secret in sorted(spec.build.secrets.items()):
+        flags += ["--secret", _spec_secret(name, secret, environ, values)]
+    flags += ["--secret", csv_row("id=env", f"env={_INDEXES}")]
+    for name, path in _files(spec, environ).items():
+        flags += ["--secret", csv_row(f"id={name}", f"src={path}")]
+    if spec.build.ssh:
+        if "SSH_AUTH_SOCK" not in environ:
+            raise UsageError("build.ssh needs an SSH agent", hint='eval "$(ssh-agent)"; ssh-add')
+        flags += ["--ssh", "default"]
+    for variable in _PROXIES:
+        for spelled in (variable, variable.lower()):
+            if environ.get(spelled):
+                _remember("\n".join(_URL_PASSWORD.findall(environ[spelled])), values)
+                # Known to BuildKit as a proxy: in no history, no cache key; value not in argv.
+                flags += ["--build-arg", spelled]
+    told = {_INDEXES: _indexes(spec, environ, values)}
+    return Secrets(flags=tuple(flags), environ=told, values=frozenset(values))
 
 
 def _spec_secret(name: str, secret: Secret, environ: Mapping[str, str], values: set[str]) -> str:

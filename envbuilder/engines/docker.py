@@ -63,7 +63,8 @@ def build_target(
 ) -> Image:
     """Build one target that is an image, ``system`` or ``runtime``; its blobs are in ``store``."""
     chosen = find_builder(builder)
-    with store.scratch() as work, gather(lock.spec) as secrets:
+    secrets = gather(lock.spec)
+    with store.scratch() as work:
         folder = work / "context"
         write(render(lock), folder)
         wanted = Build(

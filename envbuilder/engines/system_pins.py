@@ -33,7 +33,8 @@ def pin_packages(
     if previous is not None and _still_holds(lock, lock.base, previous):
         return replace(lock, base=previous.base)
     chosen = find_builder(builder)
-    with store.scratch() as work, gather(lock.spec) as secrets:
+    secrets = gather(lock.spec)
+    with store.scratch() as work:
         write(render_question(lock), work / "context")
         wanted = Build(  # an answer from BuildKit's cache would be that of another day
             folder=work / "context", target="pins", platform=lock.spec.platform, fresh=True

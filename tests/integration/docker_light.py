@@ -26,6 +26,7 @@ class Light:
 
     folder: Path
     contexts: Mapping[str, str]
+    builder: str | None = None
 
     def with_base(self, place: str) -> "Light":
         return replace(self, contexts={**self.contexts, "base": place})
@@ -49,14 +50,13 @@ class Light:
             contexts=self.contexts,
             **more,
         )
-        with gather(lock.spec) as secrets:
-            build(
-                wanted,
-                self.folder / name,
-                builder=find_builder(),
-                secrets=secrets,
-                progress=progress or Silent(),
-            )
+        build(
+            wanted,
+            self.folder / name,
+            builder=find_builder(self.builder),
+            secrets=gather(lock.spec),
+            progress=progress or Silent(),
+        )
         return load(self.folder / name, "linux/amd64")[0]
 
 
