@@ -13,6 +13,7 @@ import math
 import struct
 import wave
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -125,12 +126,13 @@ def _list(kind: bytes, *chunks: bytes) -> bytes:
     return _chunk(b"LIST", kind + b"".join(chunks))
 
 
-def _rows(height: int, width: int, shift: int) -> list[bytes]:
-    """Return the rows of a picture in three colours: a gradient that differs from row to row."""
-    return [
-        bytes((x * step + y + shift) & 255 for x in range(width) for step in (1, 3, 7))
-        for y in range(height)
-    ]
+def _rows(height: int, width: int, shift: int) -> Iterator[bytes]:
+    """Yield the rows of a picture in three colours: a gradient that moves on from row to row."""
+    first = bytes(x * step & 255 for x in range(width) for step in (1, 3, 7))
+    ramp = bytes(range(256)) * 2
+    for y in range(height):
+        moved = (y + shift) & 255
+        yield first.translate(ramp[moved : moved + 256])
 
 
 def _base64(data: bytes) -> str:

@@ -1,0 +1,264 @@
+"""A running server, over a loopback socket: one that counts rightly, and the ways to be wrong."""
+
+import base64
+import io
+import json
+import struct
+import time
+import wave
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from envbuilder.errors import EnvbuilderError, NetworkError, SmokeError, UsageError
+from envbuilder.smoke import Report, Status
+from envbuilder.smoke.server import Server, smoke_server
+from envbuilder.smoke.server.media import ITEMS
+from tests.servers.scripted import Call, Scripted, Seen, scripted
+
+pytestmark = pytest.mark.integration
+
+KEY = "sk-not-to-be-seen"
+TEXT, AROUND = 9, 3
+"""Tokens of the text's prompt, and what the template puts around an item."""
+
+
+def _pixels(data: bytes) -> int:
+    """Return the pixels of a PNG, or of all frames of an AVI, by their headers."""
+    if data.startswith(b"\x89PNG"):
+        width, height = struct.unpack(">II", data[16:24])
+        return int(width * height)
+    frames, width, height = (struct.unpack("<I", data[at : at + 4])[0] for at in (48, 64, 68))
+    return int(frames * width * height)
+
+
+def tokens(part: Mapping[str, Any]) -> tuple[str, int]:
+    """Count a part as this test's model does: one token per 28x28 px, or per 40 ms."""
+    if part["type"] == "input_audio":
+        sound = io.BytesIO(base64.b64decode(part["input_audio"]["data"]))
+        with wave.open(sound) as file:
+            return "audio", file.getnframes() // 640
+    kind = part["type"].removesuffix("_url")
+    url = part[part["type"]]["url"]
+    return kind, _pixels(base64.b64decode(url.partition(",")[2])) // 784
+
+
+EXPECTED = {(item.modality, item.label): tokens(item.part())[1] for item in ITEMS}
+
+
+@dataclass
+class Model:
+    """A server's behaviour; a test overrides what shall be wrong."""
+
+    count: Callable[[str, int], int] = lambda _, number: number + AROUND
+    refuse: Mapping[str, tuple[int, str]] = field(default_factory=dict)
+    together: int = 0
+
+    def answer(self, body: Mapping[str, Any]) -> tuple[int, Mapping[str, Any]]:
+        parts = body["messages"][0]["content"]
+        found = [tokens(part) for part in parts if part["type"] != "text"]
+        for kind, _ in found:
+            if kind in self.refuse:
+                status, message = self.refuse[kind]
+                return status, {"error": {"message": message, "type": "BadRequestError"}}
+        prompt = TEXT + sum(self.count(kind, number) for kind, number in found)
+        prompt += self.together if len(found) > 1 else 0
+        return 200, {"choices": [{}], "usage": {"prompt_tokens": prompt}}
+
+
+@contextmanager
+def served(model: Model) -> Iterator[Scripted]:
+    """Serve ``model`` as OpenAI's API is, for whoever has the key."""
+
+    def handle(call: Call, seen: Seen) -> None:
+        if call.headers["Authorization"] != f"Bearer {KEY}":
+            status, answer = 401, {"error": {"message": f"not {call.headers['Authorization']}"}}
+        elif call.path == "/v1/models":
+            status, answer = 200, {"object": "list", "data": [{"id": "tiny", "object": "model"}]}
+        else:
+            status, answer = model.answer(json.loads(seen.body))
+        call.answer(status, json.dumps(answer).encode(), Content_Type="application/json")
+
+    with scripted(handle) as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+
+
+def smoked(model: Model, *, known: bool = True) -> Report:
+    with served(model) as server:
+        return smoke_server(Server(f"http://{server.host}"), EXPECTED if known else None)
+
+
+def states(report: Report) -> dict[str, Status]:
+    return {check.name: check.status for check in report.checks}
+
+
+def why(report: Report, name: str) -> str:
+    check = next(check for check in report.checks if check.name == name)
+    return " ".join([check.explanation, *check.details.get("findings", ())])
+
+
+def test_a_server_that_counts_as_the_processor_does_is_green() -> None:
+    report = smoked(Model())
+    assert report.verdict is Status.PASS, report.summary
+    assert set(states(report)) == {
+        "server.audio", "server.image", "server.video", "server.together",
+    }  # fmt: skip
+    assert all(row.agree and row.engine == row.placeholders for row in report.tokens)
+    assert len(report.tokens) == len(ITEMS)
+    assert "and 3 of its chat template" in why(report, "server.image")
+
+
+def test_without_an_expectation_green_says_that_it_shows_little() -> None:
+    report = smoked(Model(), known=False)
+    assert report.verdict is Status.PASS
+    assert "that they are right is not shown" in why(report, "server.audio")
+
+
+def _late_audio(kind: str, number: int) -> int:
+    """Forget one token exactly where the classic off-by-one does."""
+    return number + AROUND - (kind == "audio" and number == EXPECTED["audio", "2.74 s"])
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "words"),
+    [
+        pytest.param(
+            Model(count=_late_audio), "server.audio",
+            "audio 2.74 s: the server adds 70 tokens to the prompt, the processor makes 68",
+            id="one token too few for one item",
+        ),
+        pytest.param(
+            Model(count=lambda kind, number: AROUND + min(number, 100 if kind == "video" else 999)),
+            "server.video", "video 8 frames 320x240: the server adds 103 tokens",
+            id="a cap that the processor does not know",
+        ),
+        pytest.param(
+            Model(count=lambda kind, number: 0 if kind == "image" else number + AROUND),
+            "server.image", "the server drops it", id="an item that is dropped",
+        ),
+        pytest.param(
+            Model(refuse={"audio": (400, "At most 0 audio(s) may be provided")}),
+            "server.audio", "(400): At most 0 audio(s)", id="a modality that it should take",
+        ),
+        pytest.param(Model(together=5), "server.together", "one by one", id="all together"),
+        pytest.param(
+            Model(refuse={"video": (200, "not in the shape of an error")}),
+            "server.video", "no usage.prompt_tokens", id="no usage",
+        ),
+    ],
+)  # fmt: skip
+def test_a_wrong_count_is_red(model: Model, name: str, words: str) -> None:
+    report = smoked(model)
+    assert report.verdict is Status.FAIL
+    assert states(report)[name] is Status.FAIL
+    assert words in why(report, name)
+
+
+def test_an_answer_that_changes_is_red() -> None:
+    """A cache that answers wrongly is what the second asking is for."""
+    asked: list[int] = []
+
+    def count(_: str, number: int) -> int:
+        asked.append(number)
+        return number + AROUND + (len(asked) > len(ITEMS))
+
+    assert "then" in why(smoked(Model(count=count), known=False), "server.image")
+
+
+def test_a_modality_that_nobody_expected_is_skipped_with_the_servers_reason() -> None:
+    refuse = {"audio": (400, "Unknown part type: input_audio")}
+    report = smoked(Model(refuse=refuse), known=False)
+    assert states(report)["server.audio"] is Status.SKIP
+    assert "takes no audio (400): Unknown part type" in why(report, "server.audio")
+    assert report.verdict is Status.PASS
+
+
+def test_a_server_that_takes_nothing_but_text_is_red() -> None:
+    refuse = dict.fromkeys(("audio", "image", "video"), (400, "not a multimodal model"))
+    assert smoked(Model(refuse=refuse), known=False).verdict is Status.FAIL
+
+
+def test_a_server_that_breaks_is_no_verdict() -> None:
+    report = smoked(Model(refuse={"video": (500, "EngineCore encountered an issue")}))
+    assert states(report)["server.video"] is Status.ERROR
+    assert "(500): EngineCore" in why(report, "server.video")
+
+
+def _failure(url: str, *, timeout: float = 5) -> EnvbuilderError:
+    with pytest.raises(EnvbuilderError) as caught:
+        smoke_server(Server(url, timeout=timeout), None)
+    assert KEY not in caught.value.message + caught.value.hint
+    return caught.value
+
+
+def test_a_refused_key_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    with served(Model()) as server:
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-another")
+        refused = _failure(f"http://{server.host}/v1/")
+        monkeypatch.delenv("OPENAI_API_KEY")
+        missing = _failure(f"http://{server.host}")
+    assert isinstance(refused, NetworkError)
+    assert "the key in $OPENAI_API_KEY: it was refused" in refused.message
+    assert "sk-another" not in refused.message
+    assert "there is no key in $OPENAI_API_KEY" in missing.message
+
+
+def test_a_key_that_the_server_repeats_is_struck_out() -> None:
+    report = smoked(Model(refuse={"image": (400, f"strange request of {KEY}")}))
+    assert "strange request of ***" in why(report, "server.image")
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "words"),
+    [
+        (404, b"<html>not here</html>", "answered 404: <html>not here</html>"),
+        (200, b"<html>welcome</html>", "no OpenAI-compatible server"),
+        (200, b'{"data": []}', "names no model"),
+        (200, b"[1]", "names no model"),
+        (302, b"", "answered 302"),
+    ],
+)
+def test_what_is_no_such_server_is_named(status: int, body: bytes, words: str) -> None:
+    def handle(call: Call, _: Any) -> None:
+        call.answer(status, body, Location="http://127.0.0.1:1/v1/models")
+
+    with scripted(handle) as server:
+        failure = _failure(f"http://{server.host}")
+    assert isinstance(failure, NetworkError)
+    assert words in failure.message
+
+
+def test_a_server_that_hangs_or_is_not_there_is_named() -> None:
+    with scripted(lambda *_: time.sleep(1)) as server:
+        assert (
+            "gave no answer within 0.2 s" in _failure(f"http://{server.host}", timeout=0.2).message
+        )
+    assert "cannot be asked" in _failure(f"http://{server.host}").message
+
+
+def test_a_server_that_cannot_answer_a_text_is_named() -> None:
+    def handle(call: Call, _: Any) -> None:
+        if call.command == "GET":
+            call.answer(200, b'{"data": [{"id": "tiny"}]}')
+        else:
+            call.answer(400, b'{"error": {"message": "default chat template is not allowed"}}')
+
+    with scripted(handle) as server:
+        failure = _failure(f"http://{server.host}")
+    assert isinstance(failure, SmokeError)
+    assert "does not answer even a text (400): default chat template" in failure.message
+
+
+@pytest.mark.parametrize("url", ["localhost:8000", "ftp://x", "http://", "http://me:pw@host"])
+def test_an_address_must_be_one(url: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        Server(url)
+    assert "pw" not in caught.value.message
