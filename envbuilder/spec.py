@@ -54,6 +54,7 @@ GpuUse = Literal["auto", "required", "never"]
 CHOICES = {
     "platform": get_args(Platform),
     "tokens": get_args(Modality),
+    "modality": get_args(Modality),
     "gpu": get_args(GpuUse),
     "version": ("1",),
 }
@@ -145,11 +146,22 @@ class Model(_Frozen):
     revision: Line | None = None
 
 
+class SampleFile(_Frozen):
+    """An item of the user's own to count: a file beside the spec, and what it is."""
+
+    path: Line
+    modality: Modality | None = None
+
+
 class Smoke(_Frozen):
-    """What the smoke test expects; ``tokens`` is what the engine reserves per item."""
+    """What the smoke test expects; ``tokens`` is what the engine reserves per item.
+
+    ``samples`` are items of the user's own: paths, from the folder of the spec.
+    """
 
     model: Model | None = None
     tokens: dict[Modality, Annotated[int, Meta(ge=1)]] = {}
+    samples: tuple[Line | SampleFile, ...] = ()
     gpu: GpuUse = "auto"
     timeout: Annotated[int, Meta(ge=1, le=86400, description="seconds")] = 600
     memory: Annotated[int, Meta(ge=256, description="MiB")] = 8192

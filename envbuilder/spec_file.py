@@ -16,6 +16,7 @@ from packaging.utils import canonicalize_name
 from .document import Document, KeyPath, read_document
 from .errors import SpecError
 from .git_address import Address
+from .sample_files import sample_problems
 from .spec import (
     CHOICES,
     IN_WORDS,
@@ -24,6 +25,7 @@ from .spec import (
     GitPackage,
     Index,
     Model,
+    SampleFile,
     Secret,
     Smoke,
     SourceBuild,
@@ -51,7 +53,8 @@ def parse(document: Document) -> Spec:
         spec = msgspec.convert(document.value, Spec)
     except msgspec.ValidationError as error:
         raise _explain(document, str(error)) from error
-    problems = [document.error(path, message, hint=hint) for path, message, hint in _check(spec)]
+    found = [*_check(spec), *_check_samples(spec, document.path.parent)]
+    problems = [document.error(path, message, hint=hint) for path, message, hint in found]
     if problems:
         raise SpecError("\n".join(p.message for p in problems), hint=problems[0].hint)
     return spec
@@ -186,6 +189,11 @@ def _check_smoke(spec: Spec) -> Iterator[Problem]:
         yield ("smoke", "model", "revision"), "a revision goes with hub", "leave it out"
 
 
+def _check_samples(spec: Spec, folder: Path) -> Iterator[Problem]:
+    for number, message, hint in sample_problems(spec, folder):
+        yield ("smoke", "samples", number), message, hint
+
+
 def _check_build(spec: Spec) -> Iterator[Problem]:
     for name, secret in spec.build.secrets.items():
         if (secret.env is None) == (secret.file is None):
@@ -281,6 +289,7 @@ def _fields_at(path: KeyPath) -> list[str]:
         "smoke": Smoke,
         "model": Model,
         "secrets": Secret,
+        "samples": SampleFile,
         "packages": GitPackage,
     }
     for part in path:

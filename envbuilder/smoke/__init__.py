@@ -6,7 +6,7 @@
 from .formats import to_json, to_junit
 from .local import LocalPython
 from .page import LayerSize, to_html
-from .plan import CHECKS, MODALITIES, Expected, Model, SmokePlan
+from .plan import CHECKS, MODALITIES, Expected, Model, OwnSample, SmokePlan
 from .report import Cause, Check, Report, Status, TokenRow
 from .run import Run, smoke
 
@@ -19,6 +19,7 @@ __all__ = [
     "LayerSize",
     "LocalPython",
     "Model",
+    "OwnSample",
     "Report",
     "Run",
     "SmokePlan",

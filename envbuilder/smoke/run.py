@@ -37,6 +37,7 @@ def smoke(run: Run, plan: SmokePlan, *, subject: str = "image") -> Report:
 def ask(run: Run, plan: SmokePlan) -> Mapping[str, Any]:
     """Run the probe and return its document of facts."""
     mounts = [Mount(source=PROBE, target=PROBE_MOUNT)]
+    mounts += _samples(plan)
     request = plan.request()
     if plan.model is not None and plan.model.family is None:
         source, inside = locate(plan.model)
@@ -62,6 +63,17 @@ def ask(run: Run, plan: SmokePlan) -> Mapping[str, Any]:
     if not isinstance(document, dict) or document.get("version") != 1:
         raise SmokeError("the probe answered in a format that this envbuilder does not know")
     return document
+
+
+def _samples(plan: SmokePlan) -> list[Mount]:
+    """Mount the user's own files, one by one; raise SmokeError for one that is gone."""
+    for item in plan.samples:
+        if not item.path.is_file():
+            raise SmokeError(
+                f"there is no sample {item.path}",
+                hint="smoke.samples of the spec names it, from the folder of the spec",
+            )
+    return [Mount(source=item.path, target=target) for target, item in plan.sample_mounts()]
 
 
 def _why(completed: Completed) -> str:

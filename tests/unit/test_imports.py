@@ -11,6 +11,7 @@ ROOMS = [  # each line may import from all lines above it, and from itself
     {"errors", "shipped"},
     {"git_address", "reference", "progress", "document"},
     {"image", "spec", "quoting"},
+    {"sample_files"},
     {"spec_file", "lock"},
     {"lock_file", "ledger"},
     {"plan", "layers"},

@@ -66,6 +66,10 @@ def conclude(
     )
 
 
-def skipped(name: str, why: str, *, seconds: float = 0.0) -> Check:
+def skipped(
+    name: str, why: str, *, seconds: float = 0.0, details: Mapping[str, Any] | None = None
+) -> Check:
     """Return a check that had nothing to look at, because of ``why``."""
-    return Check(name=name, status=Status.SKIP, explanation=why, seconds=seconds)
+    return Check(
+        name=name, status=Status.SKIP, explanation=why, seconds=seconds, details=details or {}
+    )

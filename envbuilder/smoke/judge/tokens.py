@@ -72,7 +72,8 @@ def _row(item: Facts, engine: int | None, stated: int | None) -> TokenRow:
 
 def _modality(plan: SmokePlan, document: Facts, modality: str, job: jobs.Job) -> list[Check]:
     name, stated = f"tokens.{modality}", plan.tokens.get(modality)
-    if job["outcome"] == "inapplicable" and stated is None:
+    asked = stated is not None or any(item.modality == modality for item in plan.samples)
+    if job["outcome"] == "inapplicable" and not asked:
         return [skipped(name, job["failure"]["message"], seconds=job["seconds"])]
     stopped = jobs.failure(job)
     findings = [*_vocabulary(job), *(found for item in job["items"] for found in _item(job, item))]
@@ -135,15 +136,7 @@ def _item(job: jobs.Job, item: Facts) -> Iterator[Finding]:
     what = f"{item['modality']} {item['label']}"
     facts = {**job["facts"], **item, "message": item.get("error", "")}
     if "error" in item:
-        starved = item.get("error_kind") == "memory"
-        yield Finding(
-            kind="item-memory" if starved else "item-error",
-            text=f"{what} cannot be processed: {item['error']}",
-            expected="counts",
-            actual="out of memory" if starved else "an exception",
-            status=Status.ERROR if starved else Status.FAIL,
-            facts=facts,
-        )
+        yield _stopped(what, item, facts)
         return
     placeholders, formula, made = item["placeholders"], item["formula"], item["embeddings"]
     if made is not None and placeholders != made:
@@ -158,6 +151,21 @@ def _item(job: jobs.Job, item: Facts) -> Iterator[Finding]:
             actual=str(count),
             facts=facts,
         )
+
+
+def _stopped(what: str, item: Facts, facts: Facts) -> Finding:
+    """Say why ``item`` was not counted: no verdict where memory or a decoder is all it lacks."""
+    kind = item.get("error_kind")
+    actual = {"memory": "out of memory", "undecodable": "nothing decodes it"}.get(str(kind))
+    verb = "decoded" if kind == "undecodable" else "processed"
+    return Finding(
+        kind=f"item-{kind}" if actual else "item-error",
+        text=f"{what} cannot be {verb}: {item['error']}",
+        expected="counts",
+        actual=actual or "an exception",
+        status=Status.ERROR if actual else Status.FAIL,
+        facts=facts,
+    )
 
 
 def _differ(kind: str, what: str, facts: Facts, other: tuple[str, int]) -> Finding:

@@ -16,8 +16,11 @@ from .samples import Sample
 from .tokens import placeholders
 
 NEW_TOKENS = 4
-DIGITS = 3
-"""Decimals of the logits that are recorded: CPU kernels agree on those between machines."""
+REAL_TOKENS = 16
+"""Tokens to generate: with random weights they mean nothing, with real ones they are an answer."""
+SHOWN = 16
+DIGITS = 6
+"""How many logits of the last position are recorded, and their decimals."""
 
 
 def run(request: Facts, emit: Emitter) -> None:
@@ -30,7 +33,12 @@ def run(request: Facts, emit: Emitter) -> None:
         model = subject.model
         size = sum(parameter.numel() for parameter in model.parameters())
         emit(
-            facts={"model": type(model).__name__, "parameters": size, "random": not subject.weights}
+            facts={
+                "model": type(model).__name__,
+                "parameters": size,
+                "random": not subject.weights,
+                "identity": subject.identity(),
+            }
         )
         for label, items in prompts(family):
             emit(doing=f"generating from {label}")
@@ -75,19 +83,22 @@ def _answer(subject: Subject, items: Sequence[Sample], modalities: Iterable[str]
     with torch.inference_mode():
         made = {name: family.features(model, name, inputs) for name in modalities}
         logits = family.forward(model, inputs)
-        output = family.generate(model, inputs, NEW_TOKENS)
-    length = int(inputs["input_ids"].shape[-1])
+        count = REAL_TOKENS if subject.weights else NEW_TOKENS
+        tokens, margins = family.generate(model, inputs, count)
+    last = logits[0, -1].float()
     return {
-        "prompt": length,
+        "prompt": int(inputs["input_ids"].shape[-1]),
         "placeholders": {
             name: number for name, number in placeholders(subject, inputs).items() if number
         },
         "embeddings": made,
         "finite": bool(torch.isfinite(logits).all()),
-        "dtype": str(logits.dtype),
+        "dtype": str(next(model.parameters()).dtype),
         "positions": int(logits.shape[1]),
-        "generated": output[0, length:].tolist(),
-        "logits": [round(value, DIGITS) for value in logits[0, -1, :16].float().tolist()],
+        "generated": tokens,
+        "margins": [round(value, DIGITS) for value in margins],
+        "logits": [round(value, DIGITS) for value in last[:SHOWN].tolist()],
+        "spread": round(float(last.std()), DIGITS),
     }
 
 

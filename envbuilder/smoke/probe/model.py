@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import tempfile
+from pathlib import Path
 from typing import Any, Iterator
 
 from . import families
 from .facts import Absent, Facts, describe
 from .families.base import Family
+
+ENDS = 1 << 20
+"""How much (bytes) of a file's start and end tells its content from another's."""
 
 
 class Subject:
@@ -27,6 +32,24 @@ class Subject:
         if self._model is None:
             self._model = self.family.load_model(self.directory, weights=self.weights)
         return self._model
+
+    def identity(self) -> str:
+        """Say which weights these are: the family's random ones, or a digest of what is on disk.
+
+        Of each file the name, the size and both ends are hashed: gigabytes would take minutes.
+        """
+        if not self.weights:
+            return f"{self.family.name}, random"
+        digest = hashlib.sha256()
+        for path in sorted(Path(self.directory).iterdir()):
+            if path.suffix in (".safetensors", ".bin", ".json"):
+                size = path.stat().st_size
+                digest.update(f"{path.name} {size}\n".encode())
+                with path.open("rb") as stream:
+                    digest.update(stream.read(ENDS))
+                    stream.seek(max(0, size - ENDS))
+                    digest.update(stream.read(ENDS))
+        return f"sha256 {digest.hexdigest()[:32]}"
 
 
 @contextlib.contextmanager

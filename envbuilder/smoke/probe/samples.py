@@ -1,4 +1,4 @@
-"""Deterministic synthetic images, sounds and videos; nothing is read from disk.
+"""Items to count: deterministic synthetic images, sounds and videos, and what users bring.
 
 Sizes are chosen where counts go wrong: one pixel off a multiple of the patch, extreme aspect
 ratios, odd frame counts, a sound whose length is 320 beyond a multiple of 640 samples, and items
@@ -16,9 +16,9 @@ RATE = 16000
 class Sample:
     """One item: what it is (``label``), why it is there (``role``), and how to make it.
 
-    ``role`` is small, typical, edge, maximum (the item that a spec's stated maximum is about) or
-    beyond (larger than any cap). ``shape`` is (samples,) of a sound, (height, width) of an image,
-    (frames, height, width) of a video.
+    ``role`` is small, typical, edge, maximum (the item that a spec's stated maximum is about),
+    beyond (larger than any cap) or own (a user's file). ``shape`` is (samples,) of a sound,
+    (height, width) of an image, (frames, height, width) of a video.
     """
 
     def __init__(self, modality: str, role: str, shape: Sequence[int], label: str = "") -> None:
@@ -54,6 +54,20 @@ class Sounding(Sample):
     def parts(self) -> list[Sample]:
         """The frames and the sound."""
         return [self, self.sound]
+
+
+class Own(Sample):
+    """A file of the user's own, decoded to ``array``."""
+
+    def __init__(self, modality: str, label: str, array: Any) -> None:
+        shape = array.shape[:2] if modality == "image" else array.shape[:3]
+        super().__init__(modality, "own", shape)
+        self.label = f"{label} ({self.label})"
+        self._array = array
+
+    def make(self) -> Any:
+        """Return the item as a numpy array."""
+        return self._array
 
 
 def audio(*pairs: tuple[str, float]) -> list[Sample]:

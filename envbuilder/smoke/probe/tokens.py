@@ -9,9 +9,10 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from .decode import Undecodable, decode
 from .facts import Emitter, Facts, Inapplicable, describe, kind_of
 from .model import Subject, opened
-from .samples import Sample
+from .samples import Own, Sample
 
 CAP_KNOBS = (
     {"max_pixels": 12845056},
@@ -34,6 +35,10 @@ def run(request: Facts, emit: Emitter, modality: str) -> None:
             emit(doing=f"counting {modality} {sample.label}")
             for item in count(subject, sample):
                 emit(item=item)
+        for entry in request.get("samples", ()):
+            if entry["modality"] == modality:
+                emit(doing=f"counting {entry['label']}")
+                emit(item=count_own(subject, entry))
         largest = [sample for sample in chosen if sample.role == "maximum"]
         if modality == "video" and largest and family.pixels_per_side:
             emit(doing="lifting the cap")
@@ -88,6 +93,19 @@ def count(subject: Subject, sample: Sample) -> list[Facts]:
         found = {"error": describe(error), "error_kind": kind_of(error)}
     found["seconds"] = round(time.monotonic() - started, 3)
     return [{**item, **found} for item in items]
+
+
+def count_own(subject: Subject, entry: Facts) -> Facts:
+    """Return the counts of the user's file that ``entry`` of the request names."""
+    modality, label = entry["modality"], entry["label"]
+    try:
+        sample = Own(modality, label, decode(modality, entry["path"]))
+    except Exception as error:
+        item: Facts = {"modality": modality, "label": label, "role": "own", "shape": []}
+        kind = "undecodable" if isinstance(error, Undecodable) else kind_of(error)
+        return {**item, "error": describe(error), "error_kind": kind, "seconds": 0.0}
+    (item,) = count(subject, sample)
+    return item
 
 
 def _counts(subject: Subject, sample: Sample, part: Sample, inputs: Any) -> Facts:

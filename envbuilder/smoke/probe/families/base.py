@@ -200,9 +200,21 @@ class Family:
         """Return the logits of one pass over ``inputs``: (1, positions, vocabulary)."""
         return model(**inputs).logits
 
-    def generate(self, model: Any, inputs: Any, count: int) -> Any:
-        """Return ``inputs`` continued greedily by ``count`` tokens."""
-        return model.generate(**inputs, max_new_tokens=count, min_new_tokens=count, do_sample=False)
+    def generate(self, model: Any, inputs: Any, count: int) -> tuple[list[int], list[float]]:
+        """Continue ``inputs`` greedily by ``count`` tokens.
+
+        Return them, and by how much each one's logit exceeded the second best.
+        """
+        output = model.generate(
+            **inputs,
+            max_new_tokens=count,
+            min_new_tokens=count,
+            do_sample=False,
+            output_scores=True,
+            return_dict_in_generate=True,
+        )
+        best = [scores[0].float().topk(2).values for scores in output.scores]
+        return output.sequences[0, -count:].tolist(), [float(two[0] - two[1]) for two in best]
 
 
 def feature_method(model: Any, name: str) -> Any:

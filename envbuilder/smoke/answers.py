@@ -1,0 +1,111 @@
+"""Golden answers: what the model said in the last good build, to compare the next one with.
+
+Counts can all agree while the answers get worse (transformers#40136, vllm#41207): a wrong dtype,
+wrong positions, a picture normalised wrongly. ``NAME.answers.json`` beside the spec, kept in git,
+holds the logits of fixed prompts and the tokens that follow greedily, with the packages that they
+were computed with. A green build writes it; to accept other answers of the same environment, delete
+it and build.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from envbuilder.errors import SmokeError
+
+from .report import Report
+
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What one prompt gave: logits of the last position, and what follows greedily.
+
+    ``spread`` is the standard deviation of all that position's logits; ``margins`` say by how much
+    each generated token won.
+    """
+
+    dtype: str
+    logits: tuple[float, ...]
+    spread: float
+    generated: tuple[int, ...]
+    margins: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answers:
+    """The answers by prompt; ``identity`` tells the weights, ``packages`` name to version."""
+
+    identity: str
+    packages: Mapping[str, str]
+    prompts: Mapping[str, Answer]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give plain JSON values."""
+        return {"version": VERSION, **asdict(self)}
+
+
+def answers_path(folder: Path, name: str) -> Path:
+    """Name the file of the environment ``name``, beside its spec in ``folder``."""
+    return folder / f"{name}.answers.json"
+
+
+def read_answers(path: Path) -> Answers | None:
+    """Read recorded answers; None where there are none yet. Raises SmokeError."""
+    try:
+        plain = json.loads(path.read_text("utf-8"))
+        return parse_answers(plain)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise SmokeError(
+            f"{path} does not hold recorded answers: {error!r}",
+            hint="restore it from git, or delete it: the next green build writes it anew",
+        ) from error
+
+
+def parse_answers(plain: Mapping[str, Any]) -> Answers:
+    """Make answers of their JSON values; raises ValueError, TypeError or KeyError."""
+    if plain["version"] != VERSION:
+        raise ValueError(f"version {plain['version']}")
+    return Answers(
+        identity=str(plain["identity"]),
+        packages={str(name): str(version) for name, version in plain["packages"].items()},
+        prompts={
+            str(label): Answer(
+                dtype=str(answer["dtype"]),
+                logits=tuple(map(float, answer["logits"])),
+                spread=float(answer["spread"]),
+                generated=tuple(map(int, answer["generated"])),
+                margins=tuple(map(float, answer["margins"])),
+            )
+            for label, answer in plain["prompts"].items()
+        },
+    )
+
+
+def answers_to_record(report: Report, recorded: Answers | None) -> Answers | None:
+    """Return the answers that a build shall write down: of a green one, with other packages."""
+    seen = next((check for check in report.checks if check.name == "tokens.answers"), None)
+    if seen is None or not report.ok:
+        return None
+    found = parse_answers(seen.details["answers"])
+    same = recorded is not None and (recorded.identity, recorded.packages, set(recorded.prompts))
+    return None if same == (found.identity, found.packages, set(found.prompts)) else found
+
+
+def write_answers(path: Path, answers: Answers) -> None:
+    """Write ``answers``, whole or not at all; one list to a line, so that git shows what moved."""
+    text = json.dumps(answers.to_dict(), indent=1, sort_keys=True) + "\n"
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    with scratch.open("w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    scratch.replace(path)
