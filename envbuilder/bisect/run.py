@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -10,11 +11,14 @@ from envbuilder.errors import BuildError, ResolutionError, UsageError
 from envbuilder.lock import Lock
 from envbuilder.lock_file import lock_checksum
 
+from .debs import deb_groups, deb_text, with_debs
 from .diary import Diary, Step
 from .judge import Judge, Verdict, or_skip, skipped
-from .mix import Atom, Span
+from .mix import BASE, Atom, Span
 from .narrow import Line, Lines, Narrowed, narrow
 from .search import Outcome, smallest_guilty
+
+_WITHOUT = "without the guilty change"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,13 +28,15 @@ class Found:
     ``guilty`` are groups of changes that turn good into bad together; changes of one group could
     not be told apart. A change with several packages (joined by +) is of those that only fit
     together. ``companions`` had to move along, and are not to blame by themselves. ``narrowed`` is
-    the first bad version or commit, where one package is guilty.
+    the first bad version or commit, where one package is guilty. ``debs`` are the guilty among the
+    .deb packages, in groups as above, where a Debian base is guilty and only its packages drifted.
     """
 
     changes: int
     guilty: tuple[tuple[str, ...], ...]
     companions: tuple[str, ...]
     narrowed: Narrowed | None
+    debs: tuple[tuple[str, ...], ...]
     steps: tuple[Step, ...]
 
 
@@ -51,6 +57,7 @@ def bisect(span: Span, *, judge: Judge, diary: Diary, lines: Lines) -> Found:
         guilty=tuple(search.texts(group) for group in groups),
         companions=search.texts(companions),
         narrowed=search.narrow(guilty, companions, lines),
+        debs=search.narrow_base(guilty, companions),
         steps=tuple(diary.asked.values()),
     )
 
@@ -79,8 +86,7 @@ class _Search:
         """Test the good end with these changes, and what they need, from the bad one."""
         closed = self._span.close(chosen)
         parts = sorted(self._span.parts(closed))
-        shown = ", ".join(parts) if len(parts) <= 4 else f"{', '.join(parts[:3])}, …"
-        tried = f"{len(closed)} of {len(self._span.atoms)} changes: {shown}"
+        tried = f"{len(closed)} of {len(self._span.atoms)} changes: {_shown(parts)}"
         return self._ask(tried, self._span.mix(closed)).outcome
 
     def texts(self, chosen: frozenset[int]) -> tuple[str, ...]:
@@ -98,12 +104,33 @@ class _Search:
         if part is None:
             return None
         context = self._span.mix(companions)
-        if self._ask("without the guilty change", context).outcome is not Outcome.GOOD:
+        if self._ask(_WITHOUT, context).outcome is not Outcome.GOOD:
             return None
         line = lines(part, context, self._span.mix(guilty | companions))
         if line is None:
             return None
         return narrow(line, test=partial(self._test_step, line))
+
+    def narrow_base(
+        self, guilty: frozenset[int], companions: frozenset[int]
+    ) -> tuple[tuple[str, ...], ...]:
+        """Find the .deb packages that make a base guilty, where it alone is and that can be."""
+        if self._span.parts(guilty) != {BASE}:
+            return ()
+        good, bad = self._span.mix(companions), self._span.mix(guilty | companions)
+        sources = deb_groups(good, bad)
+        if len(sources) < 2 or self._ask(_WITHOUT, good).outcome is not Outcome.GOOD:
+            return ()
+
+        def names(chosen: frozenset[int]) -> tuple[str, ...]:
+            return tuple(name for number in sorted(chosen) for name in sources[number])
+
+        def test(chosen: frozenset[int]) -> Outcome:
+            tried = f"{len(chosen)} of {len(sources)} Debian sources: {_shown(names(chosen))}"
+            return self._ask(tried, with_debs(good, bad, names(chosen))).outcome
+
+        groups = smallest_guilty(len(sources), test)
+        return tuple(tuple(deb_text(good, bad, name) for name in names(group)) for group in groups)
 
     def _text(self, part: str) -> str:
         if part not in self._old and part not in self._new:
@@ -136,6 +163,10 @@ def _leader(span: Span, atom: Atom) -> str | None:
         return packages[0] if packages else None
     named = [part for part in packages if part in span.bad.spec.requested]
     return named[0] if len(named) == 1 else None
+
+
+def _shown(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) <= 4 else f"{', '.join(names[:3])}, …"
 
 
 def _word(outcome: Outcome) -> str:

@@ -131,6 +131,10 @@ def _print(found: Found) -> None:
         click.echo("moved along, since the guilty need them:")
         for text in found.companions:
             click.echo(f"  {text}")
+    if found.debs:
+        click.echo(f"guilty .deb packages{' together' if len(found.debs) > 1 else ''}:")
+        for group in found.debs:
+            click.echo(f"  {' + '.join(group)}")
     if found.narrowed is not None:
         line = found.narrowed
         click.echo(f"first bad {line.kind} of {line.package}: {line.first_bad}")

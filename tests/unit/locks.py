@@ -25,7 +25,7 @@ def deb(name: str, version: str) -> DebPackage:
         name=name,
         version=version,
         architecture="amd64",
-        filename=f"pool/{name}_{version}_amd64.deb",
+        filename=f"pool/{name.partition('-')[0]}/{name}_{version}_amd64.deb",
         size=1,
         sha256=Digest.of(f"{name}{version}".encode()),
     )

@@ -88,6 +88,7 @@ class World:
     def build(self, lock: Lock) -> Outcome:
         versions = {each.name: each.version for each in lock.wheels}
         versions |= {each.name: each.commit for each in lock.sources}
+        versions |= {each.name: each.version for each in lock.base.packages or ()}
         self.built.append(versions)
         layers = tuple(
             Layer(digest=w.sha256, size=w.size, diff_id=w.sha256, title=f"{w.name} {w.version}")

@@ -155,6 +155,34 @@ def test_companions_are_named_and_not_blamed(tmp_path: Path) -> None:
     )
 
 
+def test_a_guilty_base_is_narrowed_to_the_packages_of_one_source(tmp_path: Path) -> None:
+    names = [f"lib{letter}-{part}" for letter in "abcdefgh" for part in ("bin", "data")]
+    ends = [lock({"six": "1"}, debs=dict.fromkeys(names, version)) for version in ("1", "2")]
+
+    def good(versions: dict[str, str]) -> bool:
+        if versions["libb-bin"] != versions["libb-data"]:
+            raise BuildError("libb-bin insists on libb-data of its version")
+        return versions["libf-data"] == "1"
+
+    case = Case(tmp_path, World({"six": {"1": ""}}, good), *ends)
+    found = case.run()
+    assert found.guilty == (("base and system",),)
+    assert found.debs == (("libf-bin 1 -> 2", "libf-data 1 -> 2"),)
+    assert len(found.steps) <= 2 + ceil(log2(8)) + 1
+    assert all(step.outcome is not Outcome.SKIP for step in found.steps)
+
+
+def test_a_base_whose_spec_changed_is_guilty_as_a_whole(tmp_path: Path) -> None:
+    debs = [{"git": "1", "curl": "1"}, {"git": "2", "curl": "2"}]
+    ends = [
+        lock({"six": "1"}, debs=each, system={"packages": [name]})
+        for each, name in zip(debs, ("git", "curl"), strict=True)
+    ]
+    found = Case(tmp_path, World({"six": {"1": ""}}, lambda v: v["git"] == "1"), *ends).run()
+    assert found.guilty == (("base and system",),)
+    assert found.debs == ()
+
+
 @pytest.mark.parametrize(("verdict", "said"), [(True, "bad is good"), (False, "good is bad")])
 def test_an_end_that_is_not_what_it_was_said_to_be(
     tmp_path: Path, verdict: bool, said: str
