@@ -143,12 +143,13 @@ def _show(done: Bumped, output: str, *, seconds: float) -> None:
         print_report(done.outcome.report)
     size, own = (size_text(sum(each.size for each in some)) for some in (done.layers, done.own))
     total = len(done.outcome.image.layers)
-    click.echo(f"layers {len(done.layers)} of {total} new, {size} written, in {seconds:.1f} s")
+    click.echo(f"layers {len(done.layers)} of {total} new, {size} written:")
     for layer in done.layers:
         click.echo(f"       {layer.title}")
     click.echo(f"       and {own} of the environment's own files: the lock that it carries")
     if done.failed is None:
         click.echo(f"kept   {done.outcome.image.digest}")
+        click.echo(f"       after {seconds:.1f} s, the smoke test included")
     else:
         click.echo(f"not kept; all files are as they were. Evidence: {done.failed}")
 

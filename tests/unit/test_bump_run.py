@@ -1,6 +1,7 @@
 """A bump from end to end, in a pure world: what is written when, and what is said."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from envbuilder import ledger
 from envbuilder.bump.pins import parse_pin
 from envbuilder.bump.run import Bumped, bump, propose
+from envbuilder.bump.stages import engine_of
 from envbuilder.bump.transaction import transaction
 from envbuilder.difference import Why
 from envbuilder.errors import BuildError, LockError, ResolutionError, UsageError
@@ -176,6 +178,13 @@ def test_unknown_packages_are_told_before_anything_runs(place: Place) -> None:
     with pytest.raises(UsageError) as caught:
         place.bump("tranformers==4.53.3")
     assert "transformers" in caught.value.hint
+
+
+def test_the_engine_stays_the_one_that_an_environment_has_or_needs(place: Place) -> None:
+    sealed = read_lock(lock_path(place.spec))
+    assert engine_of(sealed) == "embedded"
+    assert engine_of(replace(sealed, seal=replace(sealed.seal, engine="docker"))) == "docker"
+    assert engine_of(lock({}, steps={"after_python": ["true"]})) == "docker"
 
 
 def test_two_bumps_at_once(place: Place) -> None:
