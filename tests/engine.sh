@@ -68,7 +68,7 @@ unpack() {
 
   mkdir -p "$dir/debs"
   cd "$dir/debs"
-  fetch "$VERSION_CODENAME" runc
+  fetch "$VERSION_CODENAME" runc openssh-server libwrap0 # sshd: for an engine behind SSH
   fetch "$suite" docker.io docker-cli docker-buildx containerd tini
   rm -rf "$root.partial"
   for deb in *.deb; do dpkg -x "$deb" "$root.partial"; done
@@ -87,7 +87,7 @@ fetch() {
 }
 
 install_needed() {
-  [ -x "$root/usr/sbin/dockerd" ] || unpack
+  { [ -x "$root/usr/sbin/dockerd" ] && [ -x "$root/usr/sbin/sshd" ]; } || unpack
   missing=$(ldd "$root/usr/sbin/dockerd" "$root/usr/bin/runc" "$root/usr/bin/containerd" |
     sed -n 's/^\t\(.*\) => not found/\1/p')
   [ -z "$missing" ] || fail "dockerd needs $missing; apt-get install the packages that hold them"

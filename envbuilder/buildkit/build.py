@@ -77,8 +77,8 @@ def _run(
     wanted: Build, made: Path, *, builder: Builder, secrets: Secrets, progress: Progress
 ) -> None:
     watch = Watch(progress, secrets.blot)
-    arguments = [*builder.flags, *secrets.flags, *wanted.arguments(_output(wanted, made))]
-    with _running(["docker", "buildx", "build", *arguments], secrets.environ) as process:
+    command = [*builder.command, *secrets.flags, *wanted.arguments(_output(wanted, made))]
+    with _running(command, secrets.environ) as process:
         watch.follow(process.stdout or ())
         code = process.wait()
     if code:

@@ -28,14 +28,16 @@ class Builder:
     version: str
 
     @property
-    def flags(self) -> list[str]:
-        """Name it to buildx; Docker's own builder works in the host's network.
+    def command(self) -> list[str]:
+        """Start a build there; an engine's own builder works in that host's network.
 
-        There, what the machine's index settings say holds inside the build too (a mirror or proxy
+        On this machine, what its index settings say holds inside the build too (a mirror or proxy
         on loopback); builders elsewhere have a network of their own.
         """
+        if self.driver == "docker":  # buildx refuses to take an engine's builder by its name
+            return ["docker", *_context(self.name), "buildx", "build", "--network", "host"]
         named = [] if self.name is None else ["--builder", self.name]
-        return named + (["--network", "host"] if self.driver == "docker" else [])
+        return ["docker", "buildx", "build", *named]
 
 
 def find_builder(name: str | None = None) -> Builder:
@@ -50,7 +52,7 @@ def find_builder(name: str | None = None) -> Builder:
     driver = _field(text, "Driver") or "unknown"
     version = _field(text, r"Build[Kk]it(?: version)?") or "unknown"
     if driver == "docker":
-        version = _check_docker(["--context", name] if name else [])
+        version = _check_docker(_context(name))
     elif _below(version, BUILDKIT):
         raise MissingToolError(
             f"the builder {name or _field(text, 'Name')} has BuildKit {version}, which is too old: "
@@ -60,8 +62,13 @@ def find_builder(name: str | None = None) -> Builder:
     return Builder(name=name, driver=driver, version=version)
 
 
+def _context(name: str | None) -> list[str]:
+    """Name an engine, whose own builder is called like its context."""
+    return [] if name is None else ["--context", name]
+
+
 def _check_docker(where: Sequence[str]) -> str:
-    """Check the engine behind a builder of its own, which is called like its context."""
+    """Check an engine that builds by itself."""
     version = _ask(*where, "version", "--format", "{{.Server.Version}}").strip()
     if _below(version, (DOCKER,)):
         raise MissingToolError(

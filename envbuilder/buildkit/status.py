@@ -154,7 +154,7 @@ def _without_step(reason: str) -> EnvbuilderError:
 
 
 def _with_hint(message: str) -> BuildError:
-    if "no space left on device" in message:
+    if "no space left on device" in message.lower():
         return BuildError(message, hint="docker buildx prune frees the builder's cache")
     if "network bridge not found" in message:
         return BuildError(message, hint="this engine has no network for builds: --network host")

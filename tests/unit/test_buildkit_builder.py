@@ -38,7 +38,7 @@ def test_dockers_own_builder_works_in_the_hosts_network(docker):
     docker(server="26.1.5+dfsg1")
     found = find_builder()
     assert (found.driver, found.version) == ("docker", "26.1.5+dfsg1")
-    assert found.flags == ["--network", "host"]
+    assert found.command == ["docker", "buildx", "build", "--network", "host"]
 
 
 @pytest.mark.parametrize("version", ["0.13.0", "0.23.1", "1.0.0", "0.0.0+unknown"])
@@ -46,7 +46,7 @@ def test_a_builder_elsewhere(docker, version):
     docker(inspect=CONTAINER.format(version))
     found = find_builder("far")
     assert (found.driver, found.version) == ("kubernetes", f"v{version}")
-    assert found.flags == ["--builder", "far"]
+    assert found.command == ["docker", "buildx", "build", "--builder", "far"]
 
 
 @pytest.mark.parametrize("version", ["20.10.24", "25.0.3"])

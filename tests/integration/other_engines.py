@@ -1,0 +1,158 @@
+"""Engines and builders elsewhere: a second Docker Engine with little disk, one behind SSH, and a
+BuildKit behind a plain port."""
+
+import os
+import shutil
+import signal
+import socket
+import socketserver
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.servers.distribution import free_port
+
+DEBIAN_ROOT = Path(shutil.which("docker") or "/nonexistent").parents[2]
+"""Where the engine's programs lie, and sshd's (``tests/engine.sh``)."""
+
+
+@contextmanager
+def small_engine(folder: Path, *, disk: str, containerd_store: bool = True) -> Iterator[str]:
+    """Start a Docker Engine whose data lie on a tmpfs of size ``disk``; yield its socket's URL.
+
+    It has mounts and a network of its own, which vanish with it: builds there have a bridge, as on
+    other people's machines, but nothing beyond it.
+    """
+    folder.mkdir()
+    features = f'{{"features": {{"containerd-snapshotter": {str(containerd_store).lower()}}}}}'
+    (folder / "daemon.json").write_text(features)
+    (folder / "data").mkdir()
+    url = f"unix://{folder}/docker.sock"
+    script = (
+        f"ip link set lo up && mount -t tmpfs -o size={disk} none {folder}/data && "
+        f"exec dockerd --config-file {folder}/daemon.json --host {url} --data-root {folder}/data "
+        f"--exec-root {folder}/exec --pidfile {folder}/pid --iptables=false --ip6tables=false "
+        "--exec-opt native.cgroupdriver=cgroupfs"
+    )
+    path = f"{DEBIAN_ROOT}/usr/sbin:{DEBIAN_ROOT}/usr/bin:{os.environ['PATH']}"
+    command = ["unshare", "--mount", "--net", "sh", "-c", script]
+    with _running(command, folder / "log", PATH=path):
+        _wait(lambda: _ends_well("docker", "--host", url, "version"), folder / "log")
+        yield url
+
+
+@contextmanager
+def ssh_to_engine(folder: Path) -> Iterator[str]:
+    """Let an SSH server on loopback give access to the engine of ``DOCKER_HOST``; yield its URL.
+
+    ``folder/bin``, which must be first on PATH, has an ssh that knows key and host.
+    """
+    (folder / "bin").mkdir(parents=True)
+    for name in ("key", "host"):
+        subprocess.run(["ssh-keygen", "-qt", "ed25519", "-N", "", "-f", folder / name], check=True)
+    port = free_port()
+    (folder / "sshd_config").write_text(
+        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nPidFile none\n"
+        f"AuthorizedKeysFile {folder}/key.pub\nStrictModes no\nPasswordAuthentication no\n"
+        f"SetEnv DOCKER_HOST={os.environ['DOCKER_HOST']} PATH={DEBIAN_ROOT}/usr/bin:/usr/bin:/bin\n"
+    )
+    (folder / "bin" / "ssh").write_text(
+        f"#!/bin/sh\nexec /usr/bin/ssh -F none -i {folder}/key -o StrictHostKeyChecking=no "
+        f'-o UserKnownHostsFile={folder}/known -o LogLevel=ERROR "$@"\n'
+    )
+    (folder / "bin" / "ssh").chmod(0o755)
+    # sshd wants a user and a folder of its own: it sees them, this machine does not get them.
+    accounts = Path("/etc/passwd").read_text() + "sshd:x:65533:65534::/:/usr/sbin/nologin\n"
+    (folder / "passwd").write_text(accounts)
+    libraries = DEBIAN_ROOT / "usr/lib" / f"{os.uname().machine}-linux-gnu"
+    script = (
+        f"mount --bind {folder}/passwd /etc/passwd && mount -t tmpfs none /run && "
+        f"mkdir -m 755 /run/sshd && LD_LIBRARY_PATH={libraries} "
+        f"exec {DEBIAN_ROOT}/usr/sbin/sshd -D -e -f {folder}/sshd_config"
+    )
+    with _running(["unshare", "--mount", "sh", "-c", script], folder / "log"):
+        _wait(lambda: _listens(port), folder / "log")
+        yield f"ssh://root@127.0.0.1:{port}"
+
+
+@contextmanager
+def buildkit_port(engine: str) -> Iterator[str]:
+    """Offer the BuildKit inside ``engine`` (a unix URL) as a daemon's TCP port; yield its URL."""
+
+    class Forward(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with socket.socket(socket.AF_UNIX) as inside:
+                inside.connect(engine.removeprefix("unix://"))
+                inside.sendall(
+                    b"POST /grpc HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
+                )
+                while not (head := inside.recv(1 << 12, socket.MSG_PEEK)).partition(b"\r\n\r\n")[1]:
+                    time.sleep(0.01)
+                inside.recv(head.index(b"\r\n\r\n") + 4)
+                back = threading.Thread(target=_pump, args=(inside, self.request))
+                back.start()
+                _pump(self.request, inside)
+                back.join()
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Forward) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"tcp://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+def _pump(source: socket.socket, target: socket.socket) -> None:
+    try:
+        while data := source.recv(1 << 16):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
+    except OSError:  # the other side has closed
+        source.close()
+
+
+@contextmanager
+def _running(command: list[str], log: Path, **environ: str) -> Iterator[None]:
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env={**os.environ, **environ},
+            start_new_session=True,
+        ) as process,
+    ):
+        try:
+            yield
+        finally:
+            process.terminate()
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def _wait(ready: Callable[[], bool], log: Path) -> None:
+    for _ in range(300):
+        if ready():
+            return
+        time.sleep(0.2)
+    raise RuntimeError(f"it does not come up:\n{log.read_text()[-4000:]}")
+
+
+def _ends_well(*command: str) -> bool:
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def docker(*arguments: str) -> None:
+    """Run a docker command that must succeed."""
+    subprocess.run(["docker", *arguments], check=True, capture_output=True)

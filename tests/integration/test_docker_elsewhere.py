@@ -1,0 +1,100 @@
+"""Builders that are not Docker's own, and engines that fail (`make engine`)."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from envbuilder.buildkit import find_builder
+from envbuilder.errors import BuildError, MissingToolError
+from tests.integration.docker_light import Light, Recording, make_light
+from tests.integration.other_engines import (
+    buildkit_port,
+    docker,
+    small_engine,
+    ssh_to_engine,
+)
+from tests.unit import locks
+
+pytestmark = [pytest.mark.integration, pytest.mark.docker]
+
+
+@pytest.fixture(scope="module")
+def light(tmp_path_factory):
+    return make_light(tmp_path_factory.mktemp("light"))
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    with small_engine(tmp_path_factory.mktemp("small") / "engine", disk="100m") as url:
+        yield url
+
+
+@pytest.fixture(autouse=True)
+def _own_settings(tmp_path, monkeypatch):
+    """Give docker a configuration of its own, with what it has now."""
+    folder = tmp_path / "config"
+    shutil.copytree(os.environ["DOCKER_CONFIG"], folder, symlinks=True)
+    monkeypatch.setenv("DOCKER_CONFIG", str(folder))
+
+
+def lock(step="mkdir /data; echo hi >/data/x"):
+    return locks.lock({}, steps={"before_python": [step]})
+
+
+def elsewhere(light, builder, folder):
+    return Light(folder=folder, contexts=light.contexts, builder=builder)
+
+
+def test_an_engine_behind_ssh(light, tmp_path, monkeypatch):
+    here = light.build(lock(), "here", fresh=True)
+    with ssh_to_engine(tmp_path / "ssh") as url:
+        monkeypatch.delenv("DOCKER_HOST")
+        monkeypatch.setenv("PATH", f"{tmp_path}/ssh/bin:{os.environ['PATH']}")
+        docker("context", "create", "far", "--docker", f"host={url}")
+        assert find_builder("far").driver == "docker"
+        watched = Recording()
+        there = elsewhere(light, "far", tmp_path).build(lock(), fresh=True, progress=watched)
+        assert there.digest == here.digest
+        assert watched.runs
+        with pytest.raises(MissingToolError):  # nothing answers on this machine itself
+            find_builder()
+
+
+def test_a_buildkit_behind_a_port(light, small, tmp_path, monkeypatch):
+    here = light.build(lock(), "here", fresh=True)
+    with buildkit_port(small) as url:
+        monkeypatch.setenv("DOCKER_HOST", "unix:///nonexistent")
+        docker("buildx", "create", "--name", "away", "--driver", "remote", url)
+        assert find_builder("away").driver == "remote"
+        there = elsewhere(light, "away", tmp_path).build(lock())
+        assert there.digest == here.digest
+        monkeypatch.setenv("BUILDX_BUILDER", "away")  # the way of buildx itself
+        assert find_builder().driver == "remote"
+
+
+def test_a_full_disk_in_the_engine(light, small, tmp_path, monkeypatch):
+    monkeypatch.setenv("DOCKER_HOST", small)
+    there = elsewhere(light, None, tmp_path)
+    with pytest.raises(BuildError, match="No space left on device") as caught:
+        there.build(lock("head -c 200000000 /dev/zero >/big"), "full")
+    assert "docker buildx prune" in caught.value.hint
+    assert caught.value.exit_code == 7
+    assert not [*tmp_path.glob(".full.*"), *tmp_path.glob("full")]
+    docker("buildx", "prune", "--all", "--force")
+    assert there.build(lock("echo >/small"), "small").layers
+
+
+def test_an_engine_with_the_older_store(tmp_path, monkeypatch):
+    with small_engine(tmp_path / "old", disk="50m", containerd_store=False) as url:
+        monkeypatch.setenv("DOCKER_HOST", url)
+        with pytest.raises(MissingToolError, match="older store"):
+            find_builder()
+
+
+def test_a_docker_without_buildx(tmp_path, monkeypatch):
+    assert not Path("/usr/libexec/docker/cli-plugins/docker-buildx").exists()
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    with pytest.raises(MissingToolError, match="no buildx plugin"):
+        find_builder()
