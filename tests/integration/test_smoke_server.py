@@ -119,6 +119,7 @@ def test_a_server_that_counts_as_the_processor_does_is_green() -> None:
 def test_without_an_expectation_green_says_that_it_shows_little() -> None:
     report = smoked(Model(), known=False)
     assert report.verdict is Status.PASS
+    assert report.summary.startswith("agrees with itself (4 checks), compared with nothing")
     assert "that they are right is not shown" in why(report, "server.audio")
 
 

@@ -48,7 +48,9 @@ def judge_server(
     return Report(
         subject=f"{facts['model']} at {facts['url']}",
         verdict=verdict,
-        summary=_summary(verdict, checks, ()),
+        summary=_server_summary(checks, compared=expected is not None)
+        if verdict is Status.PASS
+        else _summary(verdict, checks, ()),
         checks=checks,
         tokens=server.rows(facts, expected),
         seconds=seconds,
@@ -73,6 +75,14 @@ def _summary(verdict: Status, checks: Sequence[Check], table: Sequence[TokenRow]
     bad = [check for check in checks if check.status is verdict]
     word = "failed" if verdict is Status.FAIL else "came to no verdict"
     return f"{len(bad)} of {len(checks)} checks {word}: {bad[0].name}: {bad[0].explanation}"
+
+
+def _server_summary(checks: Sequence[Check], *, compared: bool) -> str:
+    """Say that a server is green, and never more than was compared."""
+    passed = sum(check.status is Status.PASS for check in checks)
+    if compared:
+        return f"counts as the processor does: {passed} checks passed"
+    return f"agrees with itself ({passed} checks), compared with nothing: give NAME or --local"
 
 
 def _environment(document: Mapping[str, Any]) -> dict[str, Any]:
