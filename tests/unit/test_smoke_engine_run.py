@@ -1,0 +1,148 @@
+"""The engine at work, judged: a run recorded from vLLM's CPU build, spoilt; and jobs that die."""
+
+import copy
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from envbuilder.smoke import Check, Model, SmokePlan, Status
+from envbuilder.smoke.judge import serving
+from envbuilder.smoke.run import PROBE
+
+PLAN = SmokePlan(checks=("engine",), model=Model(family="qwen2_5_omni"), gpu="never", timeout=60)
+
+
+def _item(label: str, prompt: int, **tokens: int) -> dict[str, Any]:
+    return {
+        "label": label,
+        "modalities": list(tokens),
+        "samples": {kind: f"the small {kind}" for kind in tokens},
+        "expected": prompt,
+        "prompt": prompt,
+        "expected_tokens": tokens,
+        "tokens": dict(tokens),
+        "generated": [220, 46, 220, 46],
+        "seconds": 0.1,
+    }
+
+
+RECORDED = {  # vLLM 0.32.0 with transformers 5.19.0
+    "name": "engine.run",
+    "outcome": "done",
+    "facts": {"version": "0.32.0", "device": "cpu", "started": 33.1},
+    "items": [
+        _item("audio alone", 36, audio=25),
+        _item("image alone", 111, image=100),
+        _item("video alone", 155, video=144),
+        _item("all together", 284, audio=25, image=100, video=144),
+    ],
+    "doing": "answering all together",
+    "failure": None,
+    "finished": True,
+    "seconds": 54.5,
+}
+
+
+def judged(plan: SmokePlan = PLAN, **changes: Any) -> Check:
+    job = {**copy.deepcopy(RECORDED), **changes}
+    (check,) = serving.judge(plan, {"jobs": [job]})
+    return check
+
+
+def spoilt(number: int, **changes: Any) -> Check:
+    """Judge the record with one answer changed."""
+    items: Any = copy.deepcopy(RECORDED["items"])
+    items[number].update(changes)
+    return judged(items=items)
+
+
+def test_equal_prompts_are_green() -> None:
+    check = judged()
+    assert check.status is Status.PASS
+    assert "vLLM 0.32.0 serves on cpu" in check.explanation
+    assert "all together 284" in check.explanation
+
+
+def test_without_an_engine_there_is_no_check() -> None:
+    absent = {**RECORDED, "outcome": "absent"}
+    assert serving.judge(PLAN, {"jobs": [absent]}) == []
+    assert serving.judge(PLAN, {"jobs": []}) == []
+
+
+def test_a_build_that_needs_a_gpu_is_skipped_unless_the_gpu_is_required() -> None:
+    why = "this build of vLLM needs a GPU to serve and finds none; asked only for its maxima"
+    changes: Any = {
+        "outcome": "inapplicable", "items": [], "facts": {"version": "0.8.5.post1", "device": ""},
+        "failure": {"kind": "inapplicable", "message": why},
+    }  # fmt: skip
+    skipped = judged(**changes)
+    assert (skipped.status, skipped.explanation) == (Status.SKIP, why)
+    required = judged(SmokePlan(model=PLAN.model, gpu="required"), **changes)
+    assert (required.status, required.explanation) == (Status.FAIL, why)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"tokens": {"audio": 24}, "prompt": 35},
+            "vLLM 0.32.0 served 24 audio tokens of the small audio, transformers' own processor "
+            "makes 25",
+        ),
+        ({"prompt": 37}, "served a prompt of 37 tokens, the processor makes 36"),
+        ({"error": "ValueError: At most 0 audio"}, "cannot answer audio alone: ValueError"),
+        ({"generated": []}, "generated nothing"),
+    ],
+)
+def test_a_wrong_answer_is_red(changes: dict[str, Any], words: str) -> None:
+    check = spoilt(0, **changes)
+    assert check.status is Status.FAIL
+    assert words in check.explanation
+
+
+@pytest.fixture
+def died(tmp_path: Path) -> Callable[[str], Check]:
+    """Return a function that runs the probe with ``body`` as what starting the engine does."""
+
+    def died(body: str) -> Check:
+        probe = tmp_path / "probe"
+        for source in PROBE.rglob("*.py"):
+            target = probe / source.relative_to(PROBE)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(source.read_text())
+        start = f"emit(facts={{'version': '9'}}, doing='starting the engine')\n    {body}"
+        text = f"import os, time\ndef run(request, emit):\n    {start}\n"
+        (probe / "serving.py").write_text(text)
+        request = {**PLAN.request(), "timeout": 3}
+        done = subprocess.run(
+            [sys.executable, "-I", "-B", str(probe)],
+            input=json.dumps(request).encode(), capture_output=True, check=True,
+        )  # fmt: skip
+        (check,) = serving.judge(PLAN, json.loads(done.stdout))
+        return check
+
+    return died
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("os.kill(os.getpid(), 11)", "the process ended with SIGSEGV while starting the engine"),
+        ("os.kill(os.getpid(), 9)", "out of memory while starting the engine"),
+        ("raise RuntimeError('CUDA out of memory')", "out of memory while starting the engine"),
+        ("raise RuntimeError('Engine core')", "RuntimeError: Engine core while starting"),
+        ("os._exit(1)", "ended with exit code 1 and no result while starting the engine"),
+        ("time.sleep(60)", "while starting the engine: the time limit"),
+    ],
+)
+def test_an_engine_that_does_not_start_says_why(
+    died: Callable[[str], Check], body: str, words: str
+) -> None:
+    check = died(body)
+    assert check.status is Status.ERROR
+    assert words in check.explanation
