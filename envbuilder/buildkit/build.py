@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TextIO
 
 from envbuilder.errors import BuildError
 from envbuilder.layers.tar import MTIME
@@ -31,7 +32,8 @@ class Build:
     """What to build: ``target`` of the Dockerfile in ``folder``, for an OCI ``platform``.
 
     ``contexts`` replaces stages by what already exists (``{"base": "oci-layout://…"}``);
-    ``fresh`` uses no cache, those of compilers included.
+    ``fresh`` uses no cache, those of compilers included; ``log`` is a
+    file for all that its steps print.
     """
 
     folder: Path
@@ -39,6 +41,7 @@ class Build:
     platform: str
     contexts: Mapping[str, str] = field(default_factory=dict)
     fresh: bool = False
+    log: Path | None = None
 
     def arguments(self, output: str) -> list[str]:
         """Give buildx's arguments but for builder and secrets."""
@@ -76,15 +79,28 @@ def build(
 def _run(
     wanted: Build, made: Path, *, builder: Builder, secrets: Secrets, progress: Progress
 ) -> None:
-    watch = Watch(progress, secrets.blot)
     command = [*builder.command, *secrets.flags, *wanted.arguments(_output(wanted, made))]
-    with _running(command, secrets.environ) as process:
+    with (
+        _log(wanted.log) as log,
+        _running(command, secrets.environ) as process,
+    ):
+        watch = Watch(progress, secrets.blot, log)
         watch.follow(process.stdout or ())
         code = process.wait()
     if code:
         raise watch.failure()
     if not made.exists():
         raise BuildError("docker buildx build succeeded, but wrote nothing")
+
+
+@contextmanager
+def _log(path: Path | None) -> Iterator[TextIO | None]:
+    if path is None:
+        yield None
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8") as log:
+        yield log
 
 
 def _output(wanted: Build, made: Path) -> str:

@@ -12,12 +12,12 @@ import re
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, TextIO
 
 from envbuilder.errors import BuildError, EnvbuilderError, NetworkError, ResolutionError
 from envbuilder.progress import Progress, Step
 
-_LAST_LINES = 20  # of a failing step's output
+_LAST_LINES = 40  # of a failing step's output
 _LAST_PLAIN = 40  # of what buildx says beside the stream
 _GONE = re.compile(r"failed to resolve source metadata for (\S+): .*not found")
 _UNREACHABLE = re.compile(r"dial tcp|no such host|i/o timeout|TLS handshake|http: server gave")
@@ -29,12 +29,16 @@ _MOUNTS = re.compile(r"--(mount|network|link|chmod|from)=?\S*\s*|\s+")
 class Watch:
     """Follow one build: open and close steps of ``progress``, and remember what failed.
 
-    ``blot`` takes secrets out of every line.
+    ``blot`` takes secrets out of every line. What steps print goes to ``log`` as well.
     """
 
-    def __init__(self, progress: Progress, blot: Callable[[str], str]) -> None:
+    def __init__(
+        self, progress: Progress, blot: Callable[[str], str], log: TextIO | None = None
+    ) -> None:
         self._progress = progress
         self._blot = blot
+        self._log = log
+        self._begun: dict[str, str] = defaultdict(str)  # lines of which the end is to come
         self._steps: dict[str, tuple[ExitStack, Step]] = {}
         self._names: dict[str, str] = {}
         self._output: dict[str, deque[str]] = defaultdict(lambda: deque(maxlen=_LAST_LINES))
@@ -69,17 +73,27 @@ class Watch:
         digest, error = self._failed
         place = re.search(r"Dockerfile:(\d+)", plain)
         where = f" (Dockerfile line {place[1]})" if place else ""
+        self._hear(digest, "\n")
         output = "".join(f"\n  {line}" for line in self._output[digest])
         return _with_hint(f"the step {self._names[digest]}{where} failed: {error}{output}")
 
     def _status(self, status: dict[str, Any]) -> None:
         for log in status.get("logs") or ():
             text = base64.b64decode(log.get("data") or "").decode(errors="replace")
-            self._output[log["vertex"]].extend(self._blot(text).splitlines())
+            self._hear(log["vertex"], text)
         for vertex in status.get("vertexes") or ():
             self._vertex(vertex)
         for amount in status.get("statuses") or ():
             self._amount(amount)
+
+    def _hear(self, digest: str, text: str) -> None:
+        """Take what a step printed, which arrives in pieces, line by line."""
+        *lines, self._begun[digest] = f"{self._begun[digest]}{text}".split("\n")
+        for line in map(self._blot, lines):
+            shown = line.rstrip("\r").rpartition("\r")[2]
+            self._output[digest].extend([shown] if shown else [])
+            if self._log is not None:
+                self._log.write(f"{shown}\n")
 
     def _vertex(self, vertex: dict[str, Any]) -> None:
         digest = vertex["digest"]

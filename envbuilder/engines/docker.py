@@ -86,7 +86,8 @@ def build_wheel(
     BuildKit gets the files that were checked here, so it needs neither git nor the repository.
     """
     chosen = find_builder(builder)
-    with store.scratch() as work, gather(job.lock.spec) as secrets:
+    secrets = gather(job.lock.spec)
+    with store.scratch() as work:
         folder = work / "context"
         write(render(job.lock), folder)
         given = _base(job.lock, work, store=store, offline=offline, progress=progress)
@@ -96,8 +97,14 @@ def build_wheel(
             platform=job.lock.spec.platform,
             contexts=given | {files_stage(job.source.name): str(job.files)},
             fresh=job.fresh,
+            log=job.log,
         )
-        build(wanted, job.output, builder=chosen, secrets=secrets, progress=progress)
+        try:
+            build(wanted, job.output, builder=chosen, secrets=secrets, progress=progress)
+        except BuildError as error:
+            raise BuildError(
+                error.message, hint=error.hint or f"the whole log: {job.log}"
+            ) from error
     made = [path.name for path in job.output.iterdir()]
     if len(made) != 1:
         raise BuildError(f"its build made {len(made)} files instead of one wheel: {made}")

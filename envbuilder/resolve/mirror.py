@@ -134,7 +134,8 @@ class Mirror:
             raise self._cut_off("its history is")
         with self._fetching("history"):
             self._history.prepare(object_format=self.refs.object_format)
-            self._history.fetch("--filter=tree:0", "--prune", "--force", "origin", *_ALL)
+            flags = ("--filter=tree:0", "--prune", "--force")
+            self._fetch(self._history, *flags, "origin", *_ALL)
         return self._history
 
     def content(self, commit: str) -> Repository:
@@ -170,7 +171,7 @@ class Mirror:
 
     def _fetch_commit(self, commit: str) -> None:
         try:
-            self._content.fetch("--depth=1", "origin", commit)
+            self._fetch(self._content, "--depth=1", "origin", commit)
         except ResolutionError as error:
             if _UNKNOWN not in error.message:
                 self._fetch_all()
@@ -184,7 +185,10 @@ class Mirror:
         """Take every branch and tag whole: old servers give out no single commits."""
         shallow = (self._content.path / "shallow").exists()
         flags = ("--unshallow",) if shallow else ()
-        self._content.fetch(*flags, "origin", *_ALL)
+        self._fetch(self._content, *flags, "origin", *_ALL)
+
+    def _fetch(self, repository: Repository, *arguments: str) -> None:
+        repository.fetch(*arguments, progress=self._progress, title=self.address.slug)
 
     @contextmanager
     def _fetching(self, what: str) -> Iterator[None]:

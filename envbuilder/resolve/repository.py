@@ -21,11 +21,14 @@ from envbuilder.errors import BuildError, MissingToolError, NetworkError, Resolu
 from envbuilder.git_address import PROTOCOLS, Address
 
 from .git_errors import explain
+from .git_progress import watch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from git import Git, GitCommandError
+
+    from envbuilder.progress import Progress
 
 _OPTIONS = {
     "core.hooksPath": os.devnull,
@@ -70,11 +73,23 @@ class Repository:
         # Again each time: it does no harm, and completes an init that was killed.
         self.run("init", "--quiet", "--bare", "--template=", f"--object-format={object_format}")
 
-    def fetch(self, *arguments: str) -> None:
-        """Run ``git fetch OPTIONS origin REFSPECS``, with ``origin`` at our address."""
+    def fetch(self, *arguments: str, progress: Progress, title: str) -> None:
+        """Run ``git fetch OPTIONS origin REFSPECS``, with ``origin`` at our address.
+
+        ``progress`` hears of ``title`` how many objects have come, of how many.
+        """
+        git, _ = _gitpython()
         origin = ("-c", f"remote.origin.url={self.address}")
-        options = ("--quiet", "--no-tags", "--no-write-fetch-head")
-        self.run(*origin, "fetch", *options, *arguments, network=True)
+        options = ("--progress", "--no-tags", "--no-write-fetch-head")
+        process: Any = git(self.path).execute(
+            self._command(*origin, "fetch", *options, *arguments),
+            env=self._environment(network=True),
+            as_process=True,
+        )
+        with process.proc:
+            said = watch(process.stderr, progress, title)
+        if process.proc.returncode:
+            raise explain(self.address, _text(said))
 
     @property
     def exists(self) -> bool:

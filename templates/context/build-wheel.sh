@@ -12,6 +12,6 @@ if [ -n "$RECOMPILE" ]; then
   export CCACHE_RECACHE=1 SCCACHE_RECACHE=1
 fi
 mkdir "$HOME"
-env "$@" /run/uv/bin/uv build --quiet --offline --no-cache --wheel --no-build-isolation \
+env "$@" /run/uv/bin/uv build --color never --offline --no-cache --wheel --no-build-isolation \
   --python /opt/build/bin/python --out-dir /wheels "/build/source/$SUBDIRECTORY"
 rm -f /wheels/.gitignore

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -305,6 +306,55 @@ def test_a_broken_transfer_leaves_a_mirror_that_the_next_run_completes(
     for name in ("shallow.lock", "config.lock"):
         (mirror_of(url, store).path / "content.git" / name).touch()
     assert resolve(url, store, branch="main").commit == wanted
+
+
+def test_one_may_go_ahead_with_the_last_answer_and_learns_whether_it_still_holds(
+    origin, server, store
+):
+    url = server.address("proj/.git")
+    first = origin.commit()
+    assert mirror_of(url, store, ahead=True).refs.heads == {"main": first}  # there is none yet
+    same = mirror_of(url, store, ahead=True)
+    assert same.refs.heads == {"main": first}
+    assert same.confirmed()
+    second = origin.commit()
+    outdated = mirror_of(url, store, ahead=True)
+    assert outdated.refs.heads == {"main": first}
+    assert not outdated.confirmed()
+    assert mirror_of(url, store, ahead=True).refs.heads == {"main": second}
+    server.login = ("nobody", "may")
+    refused = mirror_of(url, store, ahead=True)
+    assert refused.refs.heads == {"main": second}
+    with pytest.raises(NetworkError, match="refused our login"):
+        refused.confirmed()
+
+
+def test_a_fetch_tells_how_many_objects_have_come(origin, server, store):
+    commit = origin.commit({f"{number}.txt": str(number) for number in range(40)})
+    seen = Counting()
+    address = Address.parse(server.address("proj/.git"))
+    Mirror(address, store=store, progress=seen).content(commit)
+    assert seen.steps == {"proj: receiving objects": (42, 42)}  # files, their tree, the commit
+
+
+class Counting(Silent):
+    """A Progress that adds up the steps which know their end."""
+
+    def __init__(self):
+        self.steps: dict[str, tuple[int, int]] = {}
+        self.now = ""
+
+    @contextmanager
+    def step(self, phase, title, *, total=None, unit="bytes"):  # noqa: ARG002 - the protocol's
+        outer, self.now = self.now, title if total else self.now
+        if total:
+            self.steps[title] = (total, 0)
+        yield self
+        self.now = outer
+
+    def advance(self, amount):
+        total, done = self.steps[self.now]
+        self.steps[self.now] = (total, done + amount)
 
 
 def test_a_cold_pin_costs_no_more_than_one_commit_and_the_bare_history(origin, server, store):

@@ -25,7 +25,7 @@ from envbuilder.runtime import choose
 from envbuilder.sources.build import build_sources, check_reproducible
 from envbuilder.sources.contained import contained
 from envbuilder.sources.context import Context
-from envbuilder.sources.locking import lock_sources
+from envbuilder.sources.locking import lock_sources, lock_spec
 from envbuilder.sources.sandbox import Sandbox, host_sandbox
 from envbuilder.sources.transfer import export_wheels, import_wheels
 from envbuilder.spec import Base, GitPackage, SourceBuild, Spec
@@ -366,6 +366,47 @@ def test_a_hostile_build_sees_neither_network_nor_home_nor_files_of_others(
     assert not found["network"]
     assert found["home"] == []
     assert "A_SECRET" not in found["env"]
+
+
+DIGGER = """\
+import os, pathlib, setuptools
+found = sorted(name for _, _, names in os.walk("/build/cache") for name in names)
+if os.path.isdir("/build/cache"):
+    pathlib.Path("/build/cache", os.environ["LEAVE"]).write_text("x")
+pathlib.Path("digger.py").write_text("FOUND = " + repr(found))
+setuptools.setup(name="digger", version="1", py_modules=["digger"])
+"""
+
+
+def test_what_compilers_remember_of_one_repository_no_other_can_reach(tmp_path, context, sandbox):
+    good, evil = (origin_of(tmp_path, {"setup.py": DIGGER}, name) for name in ("good", "evil"))
+
+    def found(origin: Origin, leave: str) -> list[str]:
+        lock = lock_of("digger", origin, context, build=SourceBuild(env={"LEAVE": leave}))
+        built = build_sources(lock, make=contained(sandbox, context), context=context)
+        scope: dict = {}
+        exec(members(built, context.store)["digger.py"], scope)
+        return scope["FOUND"]
+
+    assert found(good, "object") == []
+    assert found(evil, "poison") == []
+    assert found(good, "another") == ["object"]
+
+
+def test_locking_goes_by_what_the_server_says_in_the_end(tmp_path, store):
+    """It goes ahead with the last answer, which a rewritten branch makes wrong."""
+    origin = origin_of(tmp_path, git_projects.FLIT)
+    base = Base(debian="trixie", python="/usr/bin/python3.11")
+    pin = GitPackage(git=str(origin.path), branch="main")
+    spec = Spec(version=1, name="x", python=PYTHON, base=base, packages={"flitty": pin})
+    before = Lock(spec=spec, base=BASE, wheels=())
+    first = lock_spec(spec, store=store, progress=Silent(), previous=before)
+    assert lock_spec(spec, store=store, progress=Silent(), previous=first) == first
+    origin.git("commit", "--quiet", "--amend", "-m", "another past")
+    with pytest.raises(ResolutionError, match="was rewritten"):
+        lock_spec(spec, store=store, progress=Silent(), previous=first)
+    again = lock_spec(spec, store=store, progress=Silent(), previous=before)
+    assert again.sources[0].commit == origin.git("rev-parse", "HEAD")
 
 
 def test_a_build_that_leaves_links_in_place_of_results_gives_away_nothing(

@@ -181,9 +181,8 @@ def test_the_rendered_folder_alone_gives_the_wheel(project, first, tmp_path):
     given = made_here(lock, tmp_path, store=project.store, offline=True, progress=Silent())
     wanted = Build(folder=tmp_path / "context", target="wheels", platform="linux/amd64",
                    contexts=given)  # fmt: skip
-    with gather(lock.spec) as secrets:
-        build(wanted, tmp_path / "out", builder=find_builder(), secrets=secrets,
-              progress=Silent())  # fmt: skip
+    build(wanted, tmp_path / "out", builder=find_builder(), secrets=gather(lock.spec),
+          progress=Silent())  # fmt: skip
     assert [path.name for path in (tmp_path / "out" / "natty").iterdir()] == [wheel.filename]
 
 

@@ -71,12 +71,14 @@ def test_open_steps_close_when_the_stream_ends():
 
 
 def test_a_failure_names_step_place_and_last_lines():
-    printed = base64.b64encode("".join(f"line {n}\n" for n in range(50)).encode()).decode()
+    text = "".join(f"line {n}\n" for n in range(50)).encode()
+    pieces = [base64.b64encode(piece).decode() for piece in (text[:33], text[33:-1], text[-1:])]
     lines = [
         "WARNING: no output specified\n",
         *stream(
             {"vertexes": [STARTED | {"started": NOW}]},
-            {"logs": [{"vertex": "sha256:a", "stream": 1, "data": printed, "timestamp": NOW}]},
+            *({"logs": [{"vertex": "sha256:a", "stream": 1, "data": piece, "timestamp": NOW}]}
+              for piece in pieces),
             {"vertexes": [STARTED | {"error": 'process "/bin/sh -c x" did not complete '
              "successfully: exit code: 3", "completed": NOW}]},
             indent=1,
@@ -89,7 +91,7 @@ def test_a_failure_names_step_place_and_last_lines():
     assert isinstance(error, BuildError)
     head, *rest = error.message.splitlines()
     assert head == "the step [system 1/2] RUN ls /y (Dockerfile line 12) failed: exit code: 3"
-    assert rest == [f"  line {n}" for n in range(30, 50)]
+    assert rest == [f"  line {n}" for n in range(10, 50)]
 
 
 def test_steps_that_were_stopped_do_not_take_the_blame():
