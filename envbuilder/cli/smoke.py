@@ -177,9 +177,12 @@ def _count(text: str) -> tuple[str, int]:
 
 
 def _local(python: str, plan: SmokePlan) -> Report:
+    from dataclasses import replace
+
     from envbuilder.smoke import LocalPython, smoke
 
-    return smoke(LocalPython(python=python).run, plan, subject=python)
+    here = replace(plan, prefix=None, shared=True)  # the interpreter knows its own prefix
+    return smoke(LocalPython(python=python).run, here, subject=python)
 
 
 def _image(

@@ -75,12 +75,14 @@ class SmokePlan:
     to the operating system and are never "extra". ``python`` is the interpreter inside the
     container. ``tokens`` states, per modality, how many tokens the engine reserves for one item;
     ``answers`` are those of the last good build.
+    ``shared`` says that the environment lies on a machine whose caches are somebody else's.
     ``timeout`` (seconds) bounds the whole run, ``memory`` (bytes) the container. ``sent`` are items
     as (modality, label, shape) that a server was sent, to be counted beside the checks.
     """
 
     expected: tuple[Expected, ...] = ()
     prefix: str | None = None
+    shared: bool = False
     python: str = "python3"
     model: Model | None = None
     tokens: Mapping[str, int] = field(default_factory=dict)
@@ -114,6 +116,7 @@ class SmokePlan:
                 for item in self.expected
             ],
             "prefix": self.prefix,
+            "shared": self.shared,
             "model": None
             if model is None
             else {

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from envbuilder.cli.app import cli
 from envbuilder.errors import MissingToolError, SmokeError
 from envbuilder.runtime import Command, Completed
 from envbuilder.smoke import Expected, LocalPython, Model, SmokePlan, Status, smoke
@@ -221,3 +223,54 @@ def test_the_probe_needs_python_3_9_and_nothing_else(path: Path) -> None:
             assert {alias.name.split(".")[0] for alias in node.names} <= sys.stdlib_module_names
         elif isinstance(node, ast.ImportFrom) and not node.level:
             assert str(node.module).split(".")[0] in sys.stdlib_module_names
+
+
+# --- caches: of an image, and of an environment on a machine that is shared ----------------------
+
+
+def _caches(prefix: Path, home: Path, *, shared: bool) -> Any:
+    plan = SmokePlan(checks=("caches",), prefix=str(prefix), shared=shared, timeout=60)
+    done = subprocess.run(
+        [str(prefix / "bin" / "python"), "-I", "-B", str(PROBE)],
+        input=json.dumps(plan.request()).encode(),
+        capture_output=True,
+        check=True,
+        env={"HOME": str(home)},
+    )
+    (check,) = judge(plan, json.loads(done.stdout), subject="env").checks
+    return check
+
+
+def test_the_caches_of_a_shared_machine_are_its_own(prefix: Path, tmp_path: Path) -> None:
+    left = tmp_path / "home" / ".cache" / "pip" / "wheel"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(bytes(9))
+    image = _caches(prefix, tmp_path / "home", shared=False)
+    assert any(f"pip left 9 bytes in {left.parent}" in text for text in image.details["findings"])
+    local = _caches(prefix, tmp_path / "home", shared=True)
+    assert local.status is Status.PASS
+    assert f"is left in {prefix}, and this machine's own caches do not count" in local.explanation
+
+
+def test_a_cache_inside_the_shared_environment_is_found(prefix: Path, tmp_path: Path) -> None:
+    left = prefix / ".cache" / "huggingface" / "blob"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(bytes(5))
+    check = _caches(prefix, tmp_path, shared=True)
+    assert check.status is Status.FAIL
+    assert f"huggingface left 5 bytes in {left.parent}" in check.explanation
+
+
+def test_local_judges_the_environment_and_not_the_machine(
+    prefix: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = tmp_path / "home" / ".cache" / "uv" / "wheel"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(bytes(9))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    words = ["smoke", "--local", str(prefix / "bin" / "python"), "-o", "json"]
+    done = CliRunner().invoke(cli, [*words, "--progress", "quiet"])
+    checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
+    assert checks["caches"]["status"] == "pass"
+    assert checks["environment.requirements"]["status"] == "fail"  # good needs missing>=2
+    assert done.exit_code == 8

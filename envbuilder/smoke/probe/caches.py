@@ -36,31 +36,42 @@ HASHED = 0b01
 
 
 def run(request: Facts, emit: Emitter) -> None:
-    """Emit one item per leftover: tool, path, bytes; then bytecode of another source."""
+    """Emit one item per leftover: tool, path, bytes; then bytecode of another source.
+
+    In an image every home and the whole system is looked at; on a machine that the environment
+    shares with others, the environment's own prefix alone.
+    """
+    prefix = prefix_of(request)
     places: set[str] = set()
-    for tool, path in _candidates(request["environ"]):
+    emit(facts={"looked_in": prefix if request.get("shared") else "/"})
+    candidates = _in_home(prefix) if request.get("shared") else _candidates(request["environ"])
+    for tool, path in candidates:
         found = {os.path.realpath(match) for match in glob.glob(path)} - places
         size = sum(_size(match) for match in found)
         places |= found
         if size:
             emit(item={"tool": tool, "path": path, "bytes": size})
     emit(doing="comparing bytecode with its source")
-    checked, stale = _stale_bytecode(prefix_of(request))
+    checked, stale = _stale_bytecode(prefix)
     emit(facts={"bytecode_files": checked, "stale_bytecode": sorted(stale)[:50]})
 
 
 def _candidates(environ: dict[str, str]) -> Iterator[tuple[str, str]]:
     homes = {entry.pw_dir for entry in pwd.getpwall()} | {"/root", environ.get("HOME") or "/root"}
     for home in sorted(home for home in homes if home != "/"):
-        for tool, paths in IN_HOME.items():
-            for path in paths:
-                yield tool, os.path.join(home, path)
+        yield from _in_home(home)
     for variable, tool in BY_VARIABLE.items():
         if environ.get(variable):
             yield tool, environ[variable]
     for tool, patterns in IN_SYSTEM.items():
         for pattern in patterns:
             yield tool, pattern
+
+
+def _in_home(home: str) -> Iterator[tuple[str, str]]:
+    for tool, paths in IN_HOME.items():
+        for path in paths:
+            yield tool, os.path.join(home, path)
 
 
 def _size(path: str) -> int:
