@@ -5,7 +5,7 @@ ENGINE := .engine
 JUNIT ?= build/test-results.xml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-gpu test check lint type golden bench engine engine-stop clean
+.PHONY: help setup demo demo-gpu test check lint type golden bench pairs engine engine-stop clean
 
 help: ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' Makefile | expand -t 16
@@ -49,6 +49,10 @@ golden: ## write the golden files anew, to be looked at before they are committe
 bench: ## measure layering and builds side by side, as ratios of one run
 	@.ci/setup test
 	@$(BIN)/python -m tests.bench
+
+pairs: ## smoke every released pair of transformers and a family that is known to work (half an hour)
+	@.ci/setup test
+	@$(BIN)/python -m tests.pairs
 
 engine: ## start a private Docker Engine under .engine/
 	@tests/engine.sh start $(ENGINE)

@@ -1,0 +1,108 @@
+"""Real pairs of a transformers release and a model family: does the smoke test stay calm?
+
+Every release becomes an image of its own on the CPU environment's Debian base, where nothing but
+small wheels differs: seconds each. ``python -m tests.pairs`` smokes all releases with all families
+and prints the table that docs/decisions/smoke-by-counting.md keeps. With ``--quick`` it runs one
+job of each: the one that counts every modality alone, twice and together, and generates.
+"""
+
+import dataclasses
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import envbuilder
+from envbuilder.layers.store import Store
+from envbuilder.pipeline import Options, lock_environment, make_image, smoke_plan
+from envbuilder.progress import Silent
+from envbuilder.runtime import Command, Completed, Mount, Prepared, choose
+from envbuilder.smoke import Model, Report, Run, SmokePlan, Status, smoke
+from envbuilder.smoke.probe import families
+from envbuilder.smoke.run import PROBE, PROBE_MOUNT
+
+LOCKFILES = Path(envbuilder.__file__).parents[1] / "lockfiles"
+RELEASES = ("4.52.4", "4.53.3", "4.54.1", "4.55.4", "4.56.2", "4.57.6", "5.19.0", "5.23.0")
+
+
+@contextmanager
+def environment(release: str, folder: Path) -> Iterator[tuple[Prepared, SmokePlan]]:
+    """Lock and build the CPU environment with another ``release`` of transformers, and prepare it.
+
+    All other pins are held where the release allows it; the specs lie in ``folder``.
+    """
+    store, silent = Store.default(), Silent()
+    spec = folder / release / "omni-cpu.yaml"
+    spec.parent.mkdir()
+    text = (LOCKFILES / "omni-cpu.yaml").read_text()
+    text = re.sub(r"(?m)^(  transformers: ).*$", rf'\1"=={release}"', text)
+    spec.write_text(re.sub(r"(?m)^index: .*\n", "", text))  # its day is older than most releases
+    shutil.copy(LOCKFILES / "pylock.omni-cpu.toml", spec.parent)
+    lock = lock_environment(spec, store=store, progress=silent)
+    image = make_image(lock, store=store, progress=silent, options=Options())
+    with choose("auto", store).prepared(image, progress=silent) as ready:
+        yield ready, smoke_plan(lock)
+
+
+def pair(run: Run, plan: SmokePlan, family: str) -> Report:
+    """Smoke the counts of ``family``; what the spec states for another family is left out."""
+    asked = dataclasses.replace(plan, model=Model(family=family), tokens={}, checks=("tokens",))
+    return smoke(run, asked, subject=family)
+
+
+def quick_probe(folder: Path) -> Path:
+    """Copy the probe to ``folder`` with one job about tokens left: the one that runs the model."""
+    probe = folder / "probe"
+    shutil.copytree(PROBE, probe, ignore=shutil.ignore_patterns("__pycache__"))
+    jobs, whole = probe / "job.py", '(*reversed(MODALITIES), "mixed")'
+    text = jobs.read_text()
+    assert whole in text
+    jobs.write_text(text.replace(whole, '("mixed",)'))
+    return probe
+
+
+def with_probe(run: Run, probe: Path) -> Run:
+    """Let ``run`` mount ``probe`` in place of the real one."""
+
+    def replaced(command: Command) -> Completed:
+        mounts = tuple(one for one in command.mounts if one.target != PROBE_MOUNT)
+        mine = Mount(source=probe, target=PROBE_MOUNT)
+        return run(dataclasses.replace(command, mounts=(*mounts, mine)))
+
+    return replaced
+
+
+def unknown_to(report: Report) -> bool:
+    """Tell whether the release is older than the family: nothing to be calm about."""
+    found = [check for check in report.checks if check.status is not Status.PASS]
+    return bool(found) and all(
+        re.search(r"has no \w+$|does not recognize this architecture", check.explanation)
+        for check in found
+    )
+
+
+def main(arguments: list[str]) -> int:
+    """Print a row for each release and a column for each family; return 1 where one is red."""
+    names, red = families.names(), False
+    print("| transformers | " + " | ".join(names) + " |")
+    print("|---" * (len(names) + 1) + "|")
+    with TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        probe = quick_probe(folder) if "--quick" in arguments else PROBE
+        for release in RELEASES:
+            cells = []
+            with environment(release, folder) as (ready, plan):
+                for name in names:
+                    report = pair(with_probe(ready.run, probe), plan, name)
+                    absent = unknown_to(report)
+                    red |= not (report.ok or absent)
+                    cells.append("green" if report.ok else "-" if absent else report.summary)
+            print(f"| {release} | " + " | ".join(cells) + " |", flush=True)
+    return int(red)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
