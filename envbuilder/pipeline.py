@@ -78,14 +78,16 @@ def resolve_spec(
     progress: Progress,
     previous: Lock | None = None,
     release: Collection[str] = (),
+    builder: str | None = None,
 ) -> Lock:
     """Pin all of ``spec``: base, system and git packages, Python packages.
 
-    What ``previous`` pinned stays, but for what ``release`` names; see ``resolve``.
+    What ``previous`` pinned stays, but for what ``release`` names; see ``resolve``. ``builder``
+    runs the package manager of an image base.
     """
     lock = lock_spec(spec, store=store, progress=progress, previous=previous, release=release)
     kept = None if {SYSTEM, EVERYTHING} & set(release) else previous
-    return pin_packages(lock, store=store, progress=progress, previous=kept)
+    return pin_packages(lock, store=store, progress=progress, previous=kept, builder=builder)
 
 
 def lock_environment(
@@ -94,15 +96,23 @@ def lock_environment(
     store: Store,
     progress: Progress,
     release: Collection[str] = (),
+    builder: str | None = None,
 ) -> Lock:
     """Resolve the spec at ``spec_path``, write its lock beside it, and return it.
 
-    Pins that nothing forces stay; see ``resolve``. A seal stays where the lock does.
+    Pins that nothing forces stay; see ``resolve_spec``. A seal stays where the lock does.
     """
     spec = load(spec_path)
     path = lock_path(spec_path)
     previous = read_lock(path) if path.exists() else None
-    lock = resolve_spec(spec, store=store, progress=progress, previous=previous, release=release)
+    lock = resolve_spec(
+        spec,
+        store=store,
+        progress=progress,
+        previous=previous,
+        release=release,
+        builder=builder,
+    )
     if previous is not None and lock == previous.unsealed():
         return previous
     write_lock(path, lock)
@@ -122,7 +132,7 @@ def current_lock(spec_path: Path, *, store: Store, progress: Progress, options: 
         return lock
     if options.offline:
         raise NetworkError(f"--offline, and there is no lock {path}", hint="lock while online")
-    return lock_environment(spec_path, store=store, progress=progress)
+    return lock_environment(spec_path, store=store, progress=progress, builder=options.builder)
 
 
 def fetch(lock: Lock, *, store: Store, progress: Progress, options: Options) -> None:

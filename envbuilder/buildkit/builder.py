@@ -41,10 +41,11 @@ class Builder:
 
 
 def find_builder(name: str | None = None) -> Builder:
-    """Find the builder ``name``, or the one that buildx uses; start it where it sleeps.
+    """Find the builder ``name``, that of ``BUILDX_BUILDER``, or the one in use; start it if need be.
 
     Raises MissingToolError where docker, buildx or the builder is missing or too old.
     """
+    name = name or os.environ.get("BUILDX_BUILDER") or None
     _ask("buildx", "version")
     text = _ask("buildx", "inspect", "--bootstrap", *([name] if name else []))
     if error := _field(text, "Error"):  # said with exit code 0

@@ -17,6 +17,7 @@ from . import options
     "--upgrade-package", "release", multiple=True, metavar="PACKAGE",
     help='Let go of one package, or of "system" (the base and its packages). Repeatable.',
 )  # fmt: skip
+@click.option("--builder", metavar="NAME", help="The buildx builder, where Docker is needed.")
 @click.option("--dry-run", is_flag=True, help="Check the spec and show it; ask no index.")
 @options.progress
 def command(
@@ -25,6 +26,7 @@ def command(
     check: bool,
     upgrade: bool,
     release: tuple[str, ...],
+    builder: str | None,
     dry_run: bool,
     progress_mode: str,
 ) -> None:
@@ -57,6 +59,7 @@ def command(
             store=Store.default(),
             progress=progress,
             release=(EVERYTHING,) if upgrade else release,
+            builder=builder,
         )
     size = sum(wheel.size for wheel in lock.wheels) / 1e6
     click.echo(f"{target}: {len(lock.wheels)} wheels, {size:,.0f} MB")

@@ -78,7 +78,7 @@ def _context(store: Store, progress: Progress, *, offline: bool) -> Context:
 
 def _make(lock: Lock, context: Context, *, engine: str, builder: str | None) -> Make:
     if engine == "embedded":
-        return contained(_sandbox(lock, context), context)
+        return contained(_sandbox(lock, context, builder), context)
 
     def make(job: Job) -> str:
         return build_wheel(
@@ -92,7 +92,7 @@ def _make(lock: Lock, context: Context, *, engine: str, builder: str | None) -> 
     return make
 
 
-def _sandbox(lock: Lock, context: Context) -> Callable[[], Sandbox]:
+def _sandbox(lock: Lock, context: Context, builder: str | None) -> Callable[[], Sandbox]:
     """Make a sandbox of the lock's builder image, or of its base, when it is asked for."""
 
     @cache
@@ -105,7 +105,14 @@ def _sandbox(lock: Lock, context: Context) -> Callable[[], Sandbox]:
             )
         else:
             inside = lock
-            below = lay_system(lock, store=store, offline=offline, progress=progress, stop=Event())
+            below = lay_system(
+                lock,
+                store=store,
+                offline=offline,
+                progress=progress,
+                stop=Event(),
+                builder=builder,
+            )
         if isinstance(inside.base, ImageBase):  # its layers were only looked up so far
             fetch_base(inside, store=store, offline=offline, progress=progress)
         return Sandbox(
