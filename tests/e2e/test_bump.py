@@ -90,6 +90,26 @@ def test_rollback_goes_back_and_the_image_is_the_same(web):
     assert web.json("build", "web", "--locked", "--no-smoke")["image"] == first
 
 
+def test_a_red_build_can_be_left_come_back_to_and_bisected(web):
+    spec = web.folder / "lockfiles" / "web.yaml"
+    spec.write_text(WEB.replace("1.8.9", "1.8.7").replace("4.66.5", "4.67.1"))
+    web.run("lock", "web")
+    web.run("build", "web", code=8)
+    red = files(web)
+    web.run("rollback", "web")
+    assert spec.read_text() == WEB
+    refused = web.run("rollback", "web", "2", code=2)
+    assert "is not known to be good" in refused.stderr
+    assert "--red" in refused.stderr
+    found = web.json("bisect", "web", "--bad", "2")
+    # WebOb 1.8.7 would work on, if the package that brings cgi back had not gone with 1.8.9
+    assert found["guilty"] == [["legacy-cgi 2.6.3 -> (gone)"]]
+    assert found["companions"] == ["webob 1.8.9 -> 1.8.7"]
+    assert found["changes"] == 3
+    web.run("rollback", "web", "2", "--red")
+    assert spec.read_bytes() == red["web.yaml"]
+
+
 @pytest.mark.parametrize("delay", [0.5, 1.5, 3.0, 4.5])
 def test_killed_at_any_moment_all_is_old_or_all_is_new(web, delay):
     old = files(web)

@@ -115,6 +115,19 @@ def test_red_leaves_every_byte_and_keeps_the_evidence(place: Place) -> None:
     assert read_lock(done.failed / "pylock.omni.toml").spec == failed
 
 
+@pytest.mark.parametrize("good", [True, False])
+def test_what_was_edited_by_hand_and_never_locked_is_not_lost(place: Place, good: bool) -> None:
+    edited = SPEC.replace('six: "*"', 'six: "==1.17"  # by hand')
+    place.spec.write_text(edited)
+    place.world.good = lambda _: good
+    done = place.bump("transformers==4.53.3")
+    assert {(change.name, change.why) for change in done.proposal.changes} == {
+        ("transformers", Why.ASKED),
+        ("six", Why.ASKED),
+    }
+    assert place.spec.read_text() == (edited.replace("4.52.4", "4.53.3") if good else edited)
+
+
 def test_a_failing_build_leaves_every_byte(place: Place) -> None:
     def build(_: object) -> None:
         raise BuildError("no space left")
