@@ -41,7 +41,7 @@ class Builder:
 
 
 def find_builder(name: str | None = None) -> Builder:
-    """Find the builder ``name``, that of ``BUILDX_BUILDER``, or the one in use; start it if need be.
+    """Find the builder ``name``, that of ``BUILDX_BUILDER``, or the one in use; wake it.
 
     Raises MissingToolError where docker, buildx or the builder is missing or too old.
     """
