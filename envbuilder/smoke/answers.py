@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from envbuilder.errors import SmokeError
 from .report import Report
 
 VERSION = 1
+_LIST = re.compile(r"\[([^\[\]]*)\]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +105,7 @@ def answers_to_record(report: Report, recorded: Answers | None) -> Answers | Non
 def write_answers(path: Path, answers: Answers) -> None:
     """Write ``answers``, whole or not at all; one list to a line, so that git shows what moved."""
     text = json.dumps(answers.to_dict(), indent=1, sort_keys=True) + "\n"
+    text = _LIST.sub(lambda found: f"[{' '.join(found[1].split())}]", text)
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
     with scratch.open("w", encoding="utf-8") as stream:
         stream.write(text)
