@@ -61,7 +61,8 @@ def begin(line: str) -> Edit:
 @dataclass(frozen=True, kw_only=True)
 class Fault:
     """What is broken: files edited ``inside`` the container, ``folders`` that take the place of its
-    own (it runs Debian's bytecode unchecked), or the probe's files that make the ``model``.
+    own (it runs Debian's bytecode unchecked), the probe's files that make the ``model``, or a
+    ``directory`` that holds nothing but this config.json.
 
     ``job`` is the one that shall find it, ``check`` the one that turns red and says ``words``.
     """
@@ -73,6 +74,7 @@ class Fault:
     inside: Mapping[str, Edit] = field(default_factory=dict)
     model: Mapping[str, Edit] = field(default_factory=dict)
     folders: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    directory: str | None = None
     cause: str | None = None
     side: int = ABOVE_THE_CAP
     video: int = 729
@@ -213,6 +215,11 @@ FAULTS = [
                  "raise ModuleNotFoundError('No module named torch', name='torch')"}},
     ),
     Fault(
+        name="transformers is missing",
+        job="image", check="tokens.image", words="transformers is not installed",
+        folders={f"{SITE}/transformers": {}},
+    ),
+    Fault(
         name="torchvision of another build",
         job="video", check="tokens.video", words="torchvision::nms does not exist",
         cause="torchvision-beside-cpu-torch",
@@ -270,6 +277,16 @@ FAULTS = [
         model={FAMILY: swap("extractor(seconds=300, bins=128)", "extractor(seconds=15, bins=128)")},
     ),
     Fault(
+        name="a model directory without processor files",
+        job="image", check="tokens.image", words="preprocessor_config.json",
+        directory='{"model_type": "qwen2_5_omni"}',
+    ),
+    Fault(
+        name="a model directory of nobody's model",
+        job="image", check="tokens.image", words="nobody's",
+        directory='{"model_type": "nobody\'s"}',
+    ),
+    Fault(
         name="no processor files",
         job="image", check="tokens.image", words="preprocessor_config.json",
         model={BASE: swap("in self.processor_files().items()", "in ()")},
@@ -313,9 +330,13 @@ class Workshop:
             mounts += [Mount(source=probe, target=PROBE_MOUNT), *spoilt]
             return self.ready.run(dataclasses.replace(command, mounts=tuple(mounts)))
 
+        model = Model(family="qwen2_5_omni")
+        if fault.directory is not None:
+            (folder / "config.json").write_text(fault.directory)
+            model = Model(path=str(folder))
         asked = dataclasses.replace(
             self.plan,
-            model=Model(family="qwen2_5_omni"),
+            model=model,
             tokens={"audio": 750, "video": fault.video},
             gpu="never",
             checks=fault.checks,

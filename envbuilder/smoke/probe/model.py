@@ -71,10 +71,12 @@ def require(*packages: str) -> None:
     """Import ``packages``; raise Absent with the reason for the first that does not import."""
     for name in packages:
         try:
-            __import__(name)
+            module = __import__(name)
         except ModuleNotFoundError as error:
             if error.name == name:
                 raise Absent(f"{name} is not installed") from error
             raise
         except ImportError as error:
             raise ImportError(f"import {name} fails: {describe(error)}") from error
+        if getattr(module, "__file__", None) is None:
+            raise Absent(f"{name} is not installed: a folder of that name is left, without code")
