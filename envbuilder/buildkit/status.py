@@ -55,6 +55,8 @@ class Watch:
                 else:
                     self._status(item)
         finally:
+            for digest in [digest for digest, begun in self._begun.items() if begun]:
+                self._hear(digest, "\n")
             for digest in list(self._steps):
                 self._close(digest)
 
@@ -73,7 +75,6 @@ class Watch:
         digest, error = self._failed
         place = re.search(r"Dockerfile:(\d+)", plain)
         where = f" (Dockerfile line {place[1]})" if place else ""
-        self._hear(digest, "\n")
         output = "".join(f"\n  {line}" for line in self._output[digest])
         return _with_hint(f"the step {self._names[digest]}{where} failed: {error}{output}")
 

@@ -204,8 +204,9 @@ def test_wheels_are_built_on_the_specs_builder_image(project, first, tmp_path, e
         write_lock(path, with_builder)
         assert read_lock(path) == with_builder
     bare = replace(with_builder, builder=None)
-    with pytest.raises(BuildError, match="gcc"):
+    with pytest.raises(BuildError, match="gcc") as failed:
         project.build(bare, engine=engine)
+    assert "gcc" in Path(failed.value.hint.removeprefix("the whole log: ")).read_text()
 
 
 @pytest.mark.docker
