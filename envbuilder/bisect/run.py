@@ -119,7 +119,7 @@ class _Search:
             return ()
         good, bad = self._span.mix(companions), self._span.mix(guilty | companions)
         sources = deb_groups(good, bad)
-        if len(sources) < 2 or self._ask(_WITHOUT, good).outcome is not Outcome.GOOD:
+        if not sources or self._ask(_WITHOUT, good).outcome is not Outcome.GOOD:
             return ()
 
         def names(chosen: frozenset[int]) -> tuple[str, ...]:

@@ -112,6 +112,8 @@ def _diary_path(store: Store, old: Lock, new: Lock, *question: str | None) -> Pa
 
 
 def _print(found: Found) -> None:
+    from envbuilder.bisect.mix import BASE
+
     seconds = sum(step.seconds for step in found.steps)
     click.echo(
         f"{found.changes} changes, {len(found.steps)} tests in {seconds:.0f} s "
@@ -131,6 +133,8 @@ def _print(found: Found) -> None:
         click.echo("moved along, since the guilty need them:")
         for text in found.companions:
             click.echo(f"  {text}")
+    if found.guilty == ((BASE,),) and not found.debs:
+        click.echo("  (as a whole: its image, its suite or what the spec installs in it changed)")
     if found.debs:
         click.echo(f"guilty .deb packages{' together' if len(found.debs) > 1 else ''}:")
         for group in found.debs:

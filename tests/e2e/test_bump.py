@@ -196,6 +196,23 @@ def test_newest_and_dry_run(web):
     assert files(web) == before
 
 
+def test_security_takes_the_least_version_that_closes_a_hole(web, tmp_path):
+    events = [{"introduced": "0"}, {"fixed": "4.66.6"}]
+    affected = {
+        "package": {"ecosystem": "PyPI", "name": "tqdm"},
+        "ranges": [{"type": "ECOSYSTEM", "events": events}],
+    }
+    (tmp_path / "osv").mkdir()
+    (tmp_path / "osv" / "X-1.json").write_text(json.dumps({"id": "X-1", "affected": [affected]}))
+    plain = web.json("bump", "web", "--security", str(tmp_path / "osv"), "--dry-run")
+    packages = [each for each in plain["changes"] if each["kind"] == "package"]
+    assert [(each["name"], each["new"], each["why"]) for each in packages] == [
+        ("tqdm", "4.66.6", "asked")
+    ]
+    refused = web.run("bump", "web", "--security", str(tmp_path / "lockfiles"), code=2)
+    assert "holds no *.json documents" in refused.stderr
+
+
 def test_regenerate_goes_on_past_failures(web):
     folder = web.folder / "lockfiles"
     (folder / "bad.yaml").write_text("version: 1\nname: bad\n")

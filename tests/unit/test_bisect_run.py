@@ -178,9 +178,12 @@ def test_a_base_whose_spec_changed_is_guilty_as_a_whole(tmp_path: Path) -> None:
         lock({"six": "1"}, debs=each, system={"packages": [name]})
         for each, name in zip(debs, ("git", "curl"), strict=True)
     ]
-    found = Case(tmp_path, World({"six": {"1": ""}}, lambda v: v["git"] == "1"), *ends).run()
+    world = World({"six": {"1": ""}}, lambda v: v["git"] == "1")
+    found = Case(tmp_path / "spec", world, *ends).run()
     assert found.guilty == (("base and system",),)
     assert found.debs == ()
+    ends = [lock({"six": "1"}, debs={**each, "curl": "1"}) for each in debs]
+    assert Case(tmp_path / "one", world, *ends).run().debs == (("git 1 -> 2",),)
 
 
 @pytest.mark.parametrize(("verdict", "said"), [(True, "bad is good"), (False, "good is bad")])
