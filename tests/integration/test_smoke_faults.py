@@ -21,6 +21,7 @@ from envbuilder.progress import Silent
 from envbuilder.runtime import Command, Completed, Mount, Prepared, choose
 from envbuilder.smoke import Check, Model, Report, SmokePlan, Status, smoke
 from envbuilder.smoke.run import PROBE, PROBE_MOUNT
+from tests.unit.smoke_documents import conform
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
@@ -410,6 +411,7 @@ def _check(report: Report, name: str) -> Check:
 @pytest.mark.parametrize("fault", [GREEN], ids=lambda fault: fault.name)
 def test_without_a_fault_it_is_green(reports: Mapping[str, Future[Report]], fault: Fault) -> None:
     report = reports[fault.name].result()
+    conform(report)
     assert report.verdict is Status.PASS, report.summary
     assert fault.words in _check(report, fault.check).explanation
 
@@ -419,6 +421,7 @@ def test_a_real_fault_is_red_and_explained(
     reports: Mapping[str, Future[Report]], fault: Fault
 ) -> None:
     report = reports[fault.name].result()
+    conform(report)
     check = _check(report, fault.check)
     assert check.status in (Status.FAIL, Status.ERROR), check
     assert report.verdict in (Status.FAIL, Status.ERROR)

@@ -7,6 +7,7 @@ import pytest
 
 from envbuilder.smoke import Report, Status
 from tests.pairs import environment, pair, quick_probe, with_probe
+from tests.unit.smoke_documents import conform
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
@@ -29,6 +30,7 @@ def reports(
 @pytest.mark.parametrize("family", FAMILIES)
 def test_versions_that_work_together_are_green(reports: Mapping[str, Report], family: str) -> None:
     report = reports[family]
+    conform(report)
     assert report.verdict is Status.PASS, report.summary
     (check,) = report.checks
     prompts = check.details["prompts"]

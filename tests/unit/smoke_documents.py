@@ -9,10 +9,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-from envbuilder.smoke import Expected, Model, SmokePlan
+from jsonschema import Draft202012Validator
+
+import envbuilder
+from envbuilder.smoke import Expected, Model, SmokePlan, to_json
 from envbuilder.smoke.judge import judge
 from envbuilder.smoke.report import Check, Report
 
+SCHEMA = Path(envbuilder.__file__).parents[1] / "docs/reference/smoke-report.schema.json"
 RECORDED = json.loads(Path(__file__).with_name("data").joinpath("smoke-facts.json").read_text())
 
 PLAN = SmokePlan(
@@ -62,3 +66,9 @@ class Document:
 
     def check(self, name: str, plan: SmokePlan = PLAN) -> Check:
         return next(check for check in self.report(plan).checks if check.name == name)
+
+
+def conform(report: Report) -> None:
+    """Check the JSON form of a report against its published schema."""
+    schema = Draft202012Validator(json.loads(SCHEMA.read_text()))
+    schema.validate(json.loads(to_json(report)))
