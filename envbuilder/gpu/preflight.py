@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 import subprocess
 from dataclasses import dataclass
-from pathlib import Path
 
 from envbuilder.doctor import Finding
 from envbuilder.smoke.judge.gpu import runs_on
+from envbuilder.smoke.probe.gpu import driver_version
 
 from .cuda import drivers, fit
 from .needs import Code, Needs
@@ -25,7 +25,6 @@ DEVICES = {
     "12.0": "RTX PRO 6000, RTX 50",
 }
 """Compute capabilities and who has them. Source: developer.nvidia.com/cuda-gpus."""
-_DRIVER = Path("/proc/driver/nvidia/version")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,18 +37,14 @@ class Host:
 
 def this_host() -> Host:
     """Ask the driver of this machine, if there is one."""
-    if not _DRIVER.exists():
-        return Host()
-    found = re.search(r"\s(\d+\.\d+(?:\.\d+)?)\s", _DRIVER.read_text())
+    driver = driver_version()
     asked = ["nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader"]
     try:
         listed = subprocess.run(asked, capture_output=True, text=True, timeout=20, check=True)
     except (OSError, subprocess.SubprocessError):
-        return Host(driver=found[1] if found else None)
-    return Host(
-        driver=found[1] if found else None,
-        devices=tuple(dict.fromkeys(re.findall(r"\d+\.\d+", listed.stdout))),
-    )
+        return Host(driver=driver)
+    devices = re.findall(r"\d+\.\d+", listed.stdout)
+    return Host(driver=driver, devices=tuple(dict.fromkeys(devices)))
 
 
 def preflight(needs: Needs, host: Host) -> tuple[Finding, ...]:

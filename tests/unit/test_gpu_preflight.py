@@ -17,6 +17,7 @@ from envbuilder.layers.store import Store
 from envbuilder.lock import ImageBase, Lock
 from envbuilder.progress import Silent
 from envbuilder.reference import Digest
+from envbuilder.smoke.probe.gpu import driver_version
 from tests.unit.locks import lock
 from tests.wheels import Recipe, as_wheel, write_wheel
 
@@ -196,3 +197,19 @@ def test_devices_are_judged_by_machine_code_alone() -> None:
     (runs,) = (each for each in preflight(needed, Host()) if each.name == "runs on")
     assert "8.0 (A100)" in runs.detail
     assert "H100" not in runs.detail
+
+
+@pytest.mark.parametrize(
+    ("line", "driver"),
+    [
+        ("NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.14  Thu Feb 22", "550.54.14"),
+        ("NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  570.26  Release", "570.26"),
+        ("nothing that is known", None),
+    ],
+)
+def test_the_drivers_own_words_are_understood(
+    tmp_path: Path, line: str, driver: str | None
+) -> None:
+    (tmp_path / "version").write_text(line + "\nGCC version:  gcc 12.2.0\n")
+    assert driver_version(str(tmp_path / "version")) == driver
+    assert driver_version(str(tmp_path / "absent")) is None

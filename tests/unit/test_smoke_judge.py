@@ -549,3 +549,13 @@ def test_a_device_without_code_for_it_is_red() -> None:
 )
 def test_which_code_runs_on_which_device(capability: str, built: list[str], runs: bool) -> None:
     assert runs_on(capability, built) is runs
+
+
+def test_the_report_names_the_gpu_and_its_driver() -> None:
+    document = Document()
+    assert "gpu" not in document.report().environment
+    document.job("gpu")["facts"]["driver"] = "550.54.14"
+    device = {"name": "NVIDIA H100", "capability": "9.0", "memory": 1, "computes": True}
+    document.job("gpu")["items"] = [device]
+    named = document.report().environment["gpu"]
+    assert named == {"name": "NVIDIA H100", "driver": "550.54.14"}

@@ -86,9 +86,13 @@ def _server_summary(checks: Sequence[Check], *, compared: bool) -> str:
 
 
 def _environment(document: Mapping[str, Any]) -> dict[str, Any]:
-    job = next((job for job in document["jobs"] if job["name"] == "environment"), None)
-    found = job["facts"].get("distributions", ()) if job else ()
-    return {
-        **{key: document[key] for key in ("python", "machine", "libc", "cores")},
-        "packages": {entry["name"]: entry["version"] for entry in found if entry["active"]},
-    }
+    """Gather what was smoked: the machine, its GPU where there is one, and the active packages."""
+    facts = {job["name"]: job for job in document["jobs"]}
+    found = facts["environment"]["facts"].get("distributions", ()) if "environment" in facts else ()
+    devices = facts["gpu"]["items"] if "gpu" in facts else ()
+    machine = {key: document[key] for key in ("python", "machine", "libc", "cores")}
+    if devices:
+        names = ", ".join(device["name"] for device in devices)
+        machine["gpu"] = {"name": names, "driver": facts["gpu"]["facts"].get("driver") or ""}
+    packages = {entry["name"]: entry["version"] for entry in found if entry["active"]}
+    return {**machine, "packages": packages}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import re
 from typing import Any
 
 from .facts import Absent, Emitter, Facts, describe
@@ -10,7 +11,7 @@ from .facts import Absent, Emitter, Facts, describe
 
 def run(_request: Facts, emit: Emitter) -> None:
     """Emit the driver's CUDA version, torch's own, its arch list, and each device's capability."""
-    emit(facts={"driver_cuda": driver_cuda()})
+    emit(facts={"driver_cuda": driver_cuda(), "driver": driver_version()})
     try:
         import torch
     except ModuleNotFoundError as error:
@@ -37,6 +38,16 @@ def driver_cuda() -> str | None:
     if library.cuDriverGetVersion(ctypes.byref(version)) != 0:
         return None
     return f"{version.value // 1000}.{version.value % 1000 // 10}"
+
+
+def driver_version(file: str = "/proc/driver/nvidia/version") -> str | None:
+    """Return the version of the loaded driver ("550.54.14"), or None where none is loaded."""
+    try:
+        with open(file, encoding="utf-8") as stream:
+            found = re.search(r"\s(\d+\.\d+(?:\.\d+)?)\s", stream.readline())
+    except OSError:
+        return None
+    return found[1] if found else None
 
 
 def compiled_for(torch: Any) -> list[str]:
