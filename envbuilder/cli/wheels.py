@@ -17,8 +17,20 @@ def command() -> None:
 @command.command("build")
 @options.environment
 @click.option("--offline", is_flag=True, help="Use what the store has; never the network.")
+@click.option(
+    "--engine", type=click.Choice(["embedded", "docker"]), default="embedded", show_default=True,
+    help="What builds them: containers of ours, or BuildKit.",
+)  # fmt: skip
+@click.option("--builder", metavar="NAME", help="The buildx builder, with --engine docker.")
 @options.progress
-def build(name: str | None, file: Path | None, offline: bool, progress_mode: str) -> None:
+def build(
+    name: str | None,
+    file: Path | None,
+    offline: bool,
+    engine: str,
+    builder: str | None,
+    progress_mode: str,
+) -> None:
     """Build the wheels of NAME's git sources, and note their hashes in its lock."""
     from envbuilder.engines.source_wheels import with_wheels
     from envbuilder.layers.store import Store
@@ -29,7 +41,14 @@ def build(name: str | None, file: Path | None, offline: bool, progress_mode: str
     path = lock_path(options.spec_path(name, file))
     lock = read_lock(path)
     with open_progress(progress_mode) as progress:
-        made = with_wheels(lock, store=Store.default(), progress=progress, offline=offline)
+        made = with_wheels(
+            lock,
+            store=Store.default(),
+            progress=progress,
+            offline=offline,
+            engine=engine,
+            builder=builder,
+        )
     if made != lock:
         write_lock(path, made)
     for source in made.sources:
