@@ -104,7 +104,8 @@ def real_stages(
 
     def run(lock: Lock, args: tuple[str, ...]) -> Completed:
         lock, image = make(lock)
-        fetch_base(lock, store=store, offline=chosen.offline, progress=progress)
+        if isinstance(lock.base, ImageBase):  # its layers come through only now, to be run
+            fetch_base(lock, store=store, offline=chosen.offline, progress=progress)
         smoke = lock.spec.smoke
         with ready().prepared(image, progress=progress) as prepared:
             command = Command(args=args, timeout=smoke.timeout, memory=smoke.memory << 20)
