@@ -1,0 +1,66 @@
+"""Two wheels that write one path: told once, in a line for each pair."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from envbuilder.engines.embedded import assemble
+from envbuilder.engines.foundation import Foundation
+from envbuilder.layers.store import Store
+from envbuilder.lock import Lock, Wheel
+from envbuilder.progress import Silent
+from envbuilder.reference import Digest
+from tests.unit.locks import lock
+from tests.wheels import Recipe, write_wheel
+
+
+class Notes(Silent):
+    """A Progress that remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.told.append(text)
+
+
+def locked(folder: Path, store: Store, *recipes: Recipe) -> Lock:
+    wheels = []
+    for recipe in recipes:
+        path = write_wheel(folder, recipe)
+        digest = store.adopt(path, Digest.of(path.read_bytes()))
+        wheels.append(
+            Wheel(
+                name=recipe.name,
+                version=recipe.version,
+                filename=recipe.filename,
+                size=path.stat().st_size,
+                sha256=digest,
+            )
+        )
+    made = lock({recipe.name: recipe.version for recipe in recipes})
+    return replace(made, wheels=tuple(sorted(wheels)))
+
+
+def notes(made: Lock, store: Store) -> list[str]:
+    progress = Notes()
+    assemble(
+        made,
+        store=store,
+        foundation=lambda _: Foundation(layers=()),
+        bring=lambda _wheel, _stop: None,
+        progress=progress,
+    )
+    return progress.told
+
+
+def test_a_pair_is_told_in_one_line_and_only_once(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    one = Recipe(name="one", files={"shared/a.py": b"1", "shared/b.py": b"1", "same.py": b""})
+    two = Recipe(name="two", files={"shared/a.py": b"2", "shared/b.py": b"2", "same.py": b""})
+    made = locked(tmp_path, store, one, two)
+    (line,) = notes(made, store)
+    assert line == (
+        "warning: two-1.0-py3-none-any.whl overwrites "
+        "opt/venv/lib/python3.12/site-packages/shared/a.py and 1 more of one-1.0-py3-none-any.whl"
+    )
+    assert notes(made, store) == []
