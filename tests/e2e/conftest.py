@@ -74,5 +74,6 @@ def small(tmp_path_factory):
     (folder / "lockfiles").mkdir()
     (folder / "lockfiles" / "small.yaml").write_text(SPEC)
     checkout = Checkout(folder, {"ENVBUILDER_CACHE": str(folder / "store")})
-    checkout.run("build", "small", "--output-image", "oci:layout", "--report", "report.json")
+    reports = ("--report", "report.json", "--report", "report.html")
+    checkout.run("build", "small", "--output-image", "oci:layout", *reports)
     return checkout

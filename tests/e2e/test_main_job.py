@@ -38,6 +38,10 @@ def test_the_report_is_written(small):
     assert report["verdict"] == "pass"
     names = {check["name"] for check in report["checks"]}
     assert {"environment.packages", "environment.files", "caches"} <= names
+    page = (small.folder / "report.html").read_text()
+    layers = page[page.index("<h2>Layers</h2>") :]
+    assert all(layer["title"] in layers for layer in sealed(small)["layers"])
+    assert "tqdm 4." in layers
 
 
 def test_a_second_build_changes_nothing(small):
