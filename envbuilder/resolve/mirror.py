@@ -144,12 +144,8 @@ class Mirror:
             self._holders[commit] = self._with_content(commit)
         return self._holders[commit]
 
-    def holds(self, commit: str) -> bool:
-        """Tell whether all of ``commit`` was fetched before, for itself."""
-        return (self._content.path / _arrived(commit)).exists()
-
     def _with_content(self, commit: str) -> Repository:
-        if self.holds(commit):
+        if (self._content.path / _arrived(commit)).exists():
             return self._content
         if self._history.has(f"{commit}^{{tree}}"):
             return self._history  # the server knows no filters, so its files came along

@@ -8,19 +8,17 @@ base, its metadata must be what is locked here.
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from envbuilder.errors import BuildError, EnvbuilderError, ResolutionError
 from envbuilder.git_address import Address
-from envbuilder.image import canonical_json
 from envbuilder.layers.store import Store
 from envbuilder.lock import GitSource, Lock
 from envbuilder.progress import Progress
-from envbuilder.resolve.git import Revision, resolve_git
-from envbuilder.resolve.mirror import Mirror
+from envbuilder.resolve.git import Revision
 from envbuilder.resolve.python import PythonTarget
 from envbuilder.resolve.resolve import EVERYTHING, resolve
 from envbuilder.runtime import choose
@@ -29,13 +27,8 @@ from envbuilder.spec import GitPackage, Spec
 from .checkout import Checkout
 from .context import Context
 from .examine import Examined, Question, examine
-from .project import read_project
+from .pins import commit_of, find_describe, find_revision
 from .recipe import Recipe
-from .scm import describe, needs_history
-from .tree import Commit
-
-_KIND = "git-pin"
-_FORMAT = 1
 
 
 def lock_sources(
@@ -118,14 +111,6 @@ def _without_stale_wheels(lock: Lock, previous: Lock) -> Lock:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _FoundCommit:
-    """The commit that a pin names, and its ``git describe`` where a version is made of it."""
-
-    revision: Revision
-    described: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _Work:
     """The locking of one spec's sources."""
 
@@ -138,14 +123,12 @@ class _Work:
         self, name: str, pin: GitPackage, before: GitSource | None, *, fresh: bool
     ) -> GitSource:
         mirror = self.context.mirror(Address.parse(pin.git))
-        found = self._find(name, pin, mirror, before)
-        revision, described = found.revision, found.described
+        store = self.context.store
+        revision = find_revision(name, pin, mirror=mirror, locked=before, store=store)
         if before is not None and self._holds(name, pin, before, revision):
             return replace(before, requested=revision.requested)
-        commit = Commit(
-            repository=mirror.content(revision.commit), commit=revision.commit, time=revision.time
-        )
-        checkout = Checkout(commit=commit, pin=pin, described=described)
+        described = find_describe(pin, revision, mirror=mirror, store=store)
+        checkout = Checkout(commit=commit_of(revision, mirror), pin=pin, described=described)
         examined = self._examine(name, checkout, fresh=fresh)
         return GitSource(
             name=name,
@@ -161,30 +144,6 @@ class _Work:
             requires=examined.requires,
             requires_dist=examined.requires_dist,
         )
-
-    def _find(
-        self, name: str, pin: GitPackage, mirror: Mirror, before: GitSource | None
-    ) -> _FoundCommit:
-        """Find what ``pin`` names; equal branches and tags gave, and give, the same commit."""
-        facts = {
-            "format": _FORMAT,
-            "address": mirror.address.text,
-            "refs": asdict(mirror.refs),
-            "pin": [pin.tag, pin.branch, pin.commit, pin.subdirectory, pin.build.requires],
-            "before": before and [before.requested, before.repository, before.commit],
-        }
-        key = canonical_json(facts).decode()
-        known = self.context.store.record(_KIND, key)
-        if known is not None and mirror.holds(known["revision"]["commit"]):
-            return _FoundCommit(
-                revision=Revision(**known["revision"]), described=known["described"]
-            )
-        revision = resolve_git(name, pin, mirror=mirror, locked=before)
-        repository = mirror.content(revision.commit)
-        commit = Commit(repository=repository, commit=revision.commit, time=revision.time)
-        found = _FoundCommit(revision=revision, described=_describe(pin, commit, mirror))
-        self.context.store.put_record(_KIND, key, asdict(found))
-        return found
 
     def _holds(self, name: str, pin: GitPackage, before: GitSource, revision: Revision) -> bool:
         """Tell whether what was locked still answers the same question."""
@@ -218,14 +177,6 @@ class _Work:
                 hint=f"call it {found.name} in the spec",
             )
         return found
-
-
-def _describe(pin: GitPackage, commit: Commit, mirror: Mirror) -> str | None:
-    project = read_project(commit, subdirectory=pin.subdirectory)
-    requires = [*project.requires, *map(Requirement, pin.build.requires)]
-    if not needs_history(requires):
-        return None
-    return describe(mirror.history, commit.commit, project.table)
 
 
 def _constraints(

@@ -15,8 +15,9 @@ from envbuilder.errors import BuildError, NetworkError, ResolutionError
 from envbuilder.git_address import Address
 from envbuilder.layers.complement import wheel_file
 from envbuilder.layers.store import Store
-from envbuilder.lock import DebianBase, GitSource, Lock
+from envbuilder.lock import DebianBase, GitSource, Lock, Wheel
 from envbuilder.progress import Silent
+from envbuilder.reference import Digest
 from envbuilder.resolve.mirror import Mirror
 from envbuilder.resolve.python import resolve_python
 from envbuilder.resolve.resolve import python_target
@@ -28,7 +29,7 @@ from envbuilder.sources.context import Context
 from envbuilder.sources.locking import lock_sources, lock_spec
 from envbuilder.sources.sandbox import Sandbox, host_sandbox
 from envbuilder.sources.transfer import export_wheels, import_wheels
-from envbuilder.spec import Base, GitPackage, SourceBuild, Spec
+from envbuilder.spec import Base, GitPackage, SourceBuild, Spec, Steps
 from tests.servers import git_projects
 from tests.servers.git_repositories import Origin
 
@@ -407,6 +408,22 @@ def test_locking_goes_by_what_the_server_says_in_the_end(tmp_path, store):
         lock_spec(spec, store=store, progress=Silent(), previous=first)
     again = lock_spec(spec, store=store, progress=Silent(), previous=before)
     assert again.sources[0].commit == origin.git("rev-parse", "HEAD")
+
+
+def test_a_wheel_stays_in_the_lock_while_its_recipe_does(tmp_path, store):
+    origin = origin_of(tmp_path, git_projects.FLIT)
+    base = Base(debian="trixie", python="/usr/bin/python3.11")
+    pin = GitPackage(git=str(origin.path), branch="main")
+    spec = Spec(version=1, name="x", python=PYTHON, base=base, packages={"flitty": pin})
+    before = Lock(spec=spec, base=BASE, wheels=())
+    lock = lock_spec(spec, store=store, progress=Silent(), previous=before)
+    wheel = Wheel(name="flitty", version="1.2", filename="f.whl", size=1, sha256=Digest.of(b""))
+    built = dataclasses.replace(lock, sources=(dataclasses.replace(lock.sources[0], wheel=wheel),))
+    more = msgspec.structs.replace(spec, env={"SEEN": "at run time only"})
+    other = msgspec.structs.replace(spec, steps=Steps(before_python=("apt-get install cc",)))
+    for changed, kept in ((more, wheel), (other, None)):
+        again = lock_spec(changed, store=store, progress=Silent(), previous=built)
+        assert again.sources[0] == dataclasses.replace(lock.sources[0], wheel=kept)
 
 
 def test_a_build_that_leaves_links_in_place_of_results_gives_away_nothing(

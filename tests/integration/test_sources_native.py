@@ -25,13 +25,14 @@ from envbuilder.layers.complement import wheel_file
 from envbuilder.layers.store import Store
 from envbuilder.lock import Lock, Wheel
 from envbuilder.lock_file import read_lock, write_lock
-from envbuilder.pipeline import lock_environment
+from envbuilder.pipeline import Options, lock_environment, make_image
 from envbuilder.progress import Silent
 from envbuilder.reference import Digest, ImageRef
 from envbuilder.registry.client import Client
 from envbuilder.registry.transfer import push
 from envbuilder.render import render, write
 from tests.integration.docker_light import Recording
+from tests.integration.test_docker_same_tree import tree
 from tests.servers.distribution import registry
 from tests.servers.git import git_http
 from tests.servers.git_repositories import Origin
@@ -126,7 +127,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
         yield Project(
             folder=folder,
             origin=origin,
-            store=Store(Path(__import__("os").environ.get("NATIVE_STORE", folder / "store"))),
+            store=Store(folder / "store"),
             url=server.address("natty/.git"),
             commit=commit,
         )
@@ -184,6 +185,23 @@ def test_the_rendered_folder_alone_gives_the_wheel(project, first, tmp_path):
     build(wanted, tmp_path / "out", builder=find_builder(), secrets=gather(lock.spec),
           progress=Silent())  # fmt: skip
     assert [path.name for path in (tmp_path / "out" / "natty").iterdir()] == [wheel.filename]
+
+
+@pytest.mark.docker
+def test_both_engines_install_the_same_wheel_and_compile_nothing(project, first):
+    _, wheel = first
+    lock = project.lock("installed", packages="python3")
+    lock = replace(lock, sources=(replace(lock.sources[0], wheel=wheel),))
+    images = {}
+    for engine in ("embedded", "docker"):
+        watched = Recording()
+        images[engine] = make_image(
+            lock, store=project.store, progress=watched, options=Options(engine=engine)
+        )
+        assert not [title for title in watched.titles if "build-wheel.sh" in title]
+    docker, embedded = (tree(project.store, images[name]) for name in ("docker", "embedded"))
+    assert docker == embedded
+    assert any(path.endswith("natty-0.1.dist-info/direct_url.json") for path in docker)
 
 
 @pytest.mark.docker
