@@ -5,7 +5,7 @@ ENGINE := .engine
 JUNIT ?= build/test-results.xml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-gpu test check lint type golden bench pairs engine engine-stop clean
+.PHONY: help setup demo demo-gpu test check lint type golden bench pairs vllm engine engine-stop clean
 
 help: ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' Makefile | expand -t 16
@@ -53,6 +53,10 @@ bench: ## measure layering and builds side by side, as ratios of one run
 pairs: ## smoke every released pair of transformers and a family that is known to work (half an hour)
 	@.ci/setup test
 	@$(BIN)/python -m tests.pairs
+
+vllm: ## opt-in: the real vLLM serves in a container, sound and faulty (1.3 GB of wheels)
+	@.ci/setup test
+	@$(BIN)/pytest -q tests/integration/real_vllm.py
 
 engine: ## start a private Docker Engine under .engine/
 	@tests/engine.sh start $(ENGINE)
