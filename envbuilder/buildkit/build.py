@@ -19,6 +19,7 @@ from envbuilder.layers.tar import MTIME
 from envbuilder.progress import Progress
 
 from .builder import Builder
+from .folders import lent
 from .secrets import Secrets, csv_row
 from .status import Watch
 
@@ -82,7 +83,8 @@ def _run(
     command = [*builder.command, *secrets.flags, *wanted.arguments(_output(wanted, made))]
     with (
         _log(wanted.log) as log,
-        _running(command, secrets.environ) as process,
+        lent(secrets.find_links if builder.here else ()) as places,
+        _running(command, secrets.environ(places)) as process,
     ):
         watch = Watch(progress, secrets.blot, log)
         watch.follow(process.stdout or ())

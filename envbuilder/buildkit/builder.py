@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,11 +22,15 @@ _INSTALL = "apt-get install docker.io docker-buildx (Debian 13 or later, Ubuntu 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Builder:
-    """A builder that is fit for our builds; ``name`` None is the one in use."""
+    """A builder that is fit for our builds; ``name`` None is the one in use.
+
+    ``here`` are those in this machine's own network: what listens on loopback is there.
+    """
 
     name: str | None
     driver: str
     version: str
+    here: bool
 
     @property
     def command(self) -> list[str]:
@@ -60,7 +65,10 @@ def find_builder(name: str | None = None) -> Builder:
             f"reproducible layers need {BUILDKIT[0]}.{BUILDKIT[1]}",
             hint="make a new one: docker buildx create --name fresh --bootstrap",
         )
-    return Builder(name=name, driver=driver, version=version)
+    default = driver == "docker" and _field(text, "Name") == "default"
+    local = os.environ.get("DOCKER_HOST", "unix://").startswith("unix://")
+    here = default and local and sys.platform == "linux"  # elsewhere, Docker is in a VM
+    return Builder(name=name, driver=driver, version=version, here=here)
 
 
 def _context(name: str | None) -> list[str]:

@@ -20,8 +20,11 @@ from envbuilder.errors import UsageError
 from envbuilder.resolve.indexes import uv_environment
 from envbuilder.spec import Secret, Spec
 
+from .folders import local_folder
+
 _INDEX_VARIABLE = re.compile(
-    r"UV_(DEFAULT_INDEX|INDEX|INDEX_URL|EXTRA_INDEX_URL|INDEX_STRATEGY|INSECURE_HOST|HTTP_TIMEOUT)"
+    r"UV_(DEFAULT_INDEX|INDEX|INDEX_URL|EXTRA_INDEX_URL|INDEX_STRATEGY|INSECURE_HOST|HTTP_TIMEOUT"
+    r"|NO_INDEX|FIND_LINKS)"
     r"|UV_INDEX_\w+_(USERNAME|PASSWORD)"
     r"|PIP_(INDEX_URL|EXTRA_INDEX_URL|TRUSTED_HOST)"
 )
@@ -29,17 +32,38 @@ _CA_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PIP_CERT", "CURL_CA_BUN
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "ALL_PROXY", "NO_PROXY")
 _URL_PASSWORD = re.compile(r"://[^/:@\s]*:([^/@\s]+)@")
 _IN_URL = re.compile(r"(?<=://)[^/@\s]+@")
+_SAID_TO_PIP = {
+    "UV_DEFAULT_INDEX": "PIP_INDEX_URL",
+    "UV_INDEX": "PIP_EXTRA_INDEX_URL",
+    "UV_NO_INDEX": "PIP_NO_INDEX",
+}
 _INDEXES = "ENVBUILDER_INDEXES"
 _SHORTEST = 6  # a shorter "secret" would blot out half of every line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Secrets:
-    """buildx's flags for all secrets, variables for it, and the values to keep out of sight."""
+    """buildx's flags for all secrets, where packages are, and the values to keep out of sight."""
 
     flags: tuple[str, ...]
-    environ: Mapping[str, str]
+    indexes: Mapping[str, str]
     values: frozenset[str]
+
+    @property
+    def find_links(self) -> list[str]:
+        """List folders and pages of wheels, as the machine names them."""
+        return [place for place in self.indexes.get("UV_FIND_LINKS", "").split(",") if place]
+
+    def environ(self, lent: Mapping[str, str]) -> dict[str, str]:
+        """Give the variables that buildx reads; of folders, those that are ``lent`` by a URL."""
+        told = dict(self.indexes)
+        told.pop("UV_FIND_LINKS", None)
+        places = (lent.get(p) or (p if local_folder(p) is None else "") for p in self.find_links)
+        if reachable := [place for place in places if place]:
+            told["UV_FIND_LINKS"] = ",".join(reachable)
+            told["PIP_FIND_LINKS"] = " ".join(reachable)
+        lines = (f"{name}={shlex.quote(value)}\n" for name, value in sorted(told.items()))
+        return {_INDEXES: "".join(lines)}
 
     def blot(self, text: str) -> str:
         """Take every secret out of ``text``, and credentials out of its URLs."""
@@ -70,8 +94,8 @@ def gather(spec: Spec, environ: Mapping[str, str] = os.environ) -> Secrets:
                 _remember("\n".join(_URL_PASSWORD.findall(environ[spelled])), values)
                 # Known to BuildKit as a proxy: in no history, no cache key; value not in argv.
                 flags += ["--build-arg", spelled]
-    told = {_INDEXES: _indexes(spec, environ, values)}
-    return Secrets(flags=tuple(flags), environ=told, values=frozenset(values))
+    indexes = _indexes(spec, environ, values)
+    return Secrets(flags=tuple(flags), indexes=indexes, values=frozenset(values))
 
 
 def _spec_secret(name: str, secret: Secret, environ: Mapping[str, str], values: set[str]) -> str:
@@ -95,21 +119,21 @@ def _remember(text: str, values: set[str]) -> None:
     values |= {line.strip() for line in text.splitlines() if len(line.strip()) >= _SHORTEST}
 
 
-def _indexes(spec: Spec, environ: Mapping[str, str], values: set[str]) -> str:
-    """Write the variables that say where packages come from as lines that sh can read."""
+def _indexes(spec: Spec, environ: Mapping[str, str], values: set[str]) -> dict[str, str]:
+    """Collect the variables that say where packages come from, for uv and for pip."""
     told = {
         name: value
         for name, value in uv_environment(spec.index, environ).items()
         if _INDEX_VARIABLE.fullmatch(name)
     }
-    for uv, pip in (("UV_DEFAULT_INDEX", "PIP_INDEX_URL"), ("UV_INDEX", "PIP_EXTRA_INDEX_URL")):
+    for uv, pip in _SAID_TO_PIP.items():
         if uv in told:
             told.setdefault(pip, told[uv])
     for name, value in told.items():
         _remember("\n".join(_URL_PASSWORD.findall(value)), values)
         if name.endswith("_PASSWORD"):
             _remember(value, values)
-    return "".join(f"{name}={shlex.quote(value)}\n" for name, value in sorted(told.items()))
+    return told
 
 
 def _files(spec: Spec, environ: Mapping[str, str]) -> dict[str, Path]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -9,9 +10,10 @@ import pytest
 
 from envbuilder.engines.docker import build_with_docker
 from envbuilder.image import Image
+from envbuilder.layers.complement import wheel_file
 from envbuilder.layers.store import Store
 from envbuilder.layers.untar import untar
-from envbuilder.pipeline import Options, lock_environment, make_image
+from envbuilder.pipeline import Options, fetch, lock_environment, make_image
 from envbuilder.progress import Silent
 from tests.integration.docker_light import Recording
 
@@ -45,7 +47,7 @@ def spec(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_same_tree_and_a_bump_is_one_stage_and_one_layer(store, spec):
+def test_same_tree_and_a_bump_is_one_stage_and_one_layer(store, spec, tmp_path, monkeypatch):
     lock = lock_environment(spec, store=store, progress=Silent())
     embedded = make_image(lock, store=store, progress=Silent(), options=Options())
     docker = build_with_docker(lock, store=store, progress=Silent())
@@ -56,6 +58,12 @@ def test_same_tree_and_a_bump_is_one_stage_and_one_layer(store, spec):
 
     spec.write_text(SPEC.replace("1.16.0", "1.17.0"))
     bumped_lock = lock_environment(spec, store=store, progress=Silent())
+    fetch(bumped_lock, store=store, progress=Silent(), options=Options())
+    six = next(wheel for wheel in bumped_lock.wheels if wheel.name == "six")
+    with wheel_file(store, six.sha256) as path:
+        shutil.copy(path, tmp_path / six.filename)
+    monkeypatch.setenv("UV_NO_INDEX", "1")  # no index, but a folder of this machine
+    monkeypatch.setenv("UV_FIND_LINKS", str(tmp_path))
     watched = Recording()
     bumped = build_with_docker(bumped_lock, store=store, progress=watched)
     assert [title.split("]")[0] for title in watched.runs] == ["[package-six 1/1"]

@@ -1,10 +1,13 @@
 """What a build is told, and that no value of it is an argument."""
 
 from itertools import pairwise
+from urllib.error import URLError
+from urllib.request import urlopen
 
 import pytest
 
 from envbuilder.buildkit import gather
+from envbuilder.buildkit.folders import lent
 from envbuilder.buildkit.secrets import csv_row
 from envbuilder.errors import UsageError
 
@@ -42,7 +45,7 @@ def test_index_settings_lie_in_no_file():
         "UNRELATED": "x",
     }
     secrets = gather(spec(), environ)
-    text = secrets.environ[sources(secrets.flags)["env"].removeprefix("env=")]
+    text = secrets.environ({})[sources(secrets.flags)["env"].removeprefix("env=")]
     assert SECRET not in " ".join(secrets.flags)
     assert secrets.blot(f"{SECRET} and it's secret") == "*** and ***"
     assert f"UV_DEFAULT_INDEX=https://me:{SECRET}@index.example.org/simple\n" in text.replace(
@@ -86,3 +89,30 @@ def test_ssh_is_the_agents():
 
 def test_paths_with_commas_survive_buildx():
     assert csv_row("id=a", 'src=/x,"y"') == 'id=a,"src=/x,""y"""'
+
+
+def told(environ, lent):
+    (text,) = gather(spec(), {"HOME": "/nonexistent", **environ}).environ(lent).values()
+    return text.splitlines()
+
+
+def test_no_index_and_pages_of_wheels_are_told_to_uv_and_pip():
+    page = "https://wheels.example.org/all.html"
+    environ = {"UV_NO_INDEX": "1", "UV_FIND_LINKS": page}
+    assert told(environ, {}) == [
+        f"PIP_FIND_LINKS={page}", "PIP_NO_INDEX=1", f"UV_FIND_LINKS={page}", "UV_NO_INDEX=1"
+    ]  # fmt: skip
+    from_pip = {"PIP_CONFIG_FILE": "/dev/null", "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": page}
+    assert told(from_pip, {}) == told(environ, {})
+
+
+def test_a_folder_is_told_by_where_it_is_lent(tmp_path):
+    environ = {"UV_NO_INDEX": "1", "UV_FIND_LINKS": f"{tmp_path},https://a.example/x"}
+    assert "UV_FIND_LINKS=https://a.example/x" in told(environ, {})  # a path means nothing there
+    with lent([str(tmp_path), "https://a.example/x"]) as places:
+        (tmp_path / "six-1.0-py3-none-any.whl").write_bytes(b"six")
+        (url,) = places.values()
+        assert f"UV_FIND_LINKS={url},https://a.example/x" in told(environ, places)
+        assert b"six-1.0-py3-none-any.whl" in urlopen(url).read()
+    with pytest.raises(URLError):
+        urlopen(url)
