@@ -146,3 +146,21 @@ def test_an_engine_that_does_not_start_says_why(
     check = died(body)
     assert check.status is Status.ERROR
     assert words in check.explanation
+
+
+@pytest.mark.parametrize(
+    ("message", "cause"),
+    [
+        ("OSError: Could not load this library: torchcodec/libtorchcodec_image.so",
+         "cuda-audio-beside-cpu-torch"),
+        ("OSError: libc10_cuda.so: cannot open shared object file", "cuda-audio-beside-cpu-torch"),
+        ("ImportError: libstdc++.so.6: cannot open shared object file", "libstdcxx-too-old"),
+        ("ImportError: version `GLIBCXX_3.4.32' not found", "libstdcxx-too-old"),
+        ("AssertionError: The processed dummy data has a total of {'video': 729}",
+         "start-up-assertion"),
+    ],
+)  # fmt: skip
+def test_an_engine_that_does_not_start_names_a_known_cause(message: str, cause: str) -> None:
+    check = judged(outcome="error", items=[], failure={"kind": "error", "message": message})
+    assert check.cause is not None
+    assert check.cause.id == cause
