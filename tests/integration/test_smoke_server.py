@@ -9,10 +9,13 @@ import wave
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from envbuilder.cli.app import cli
 from envbuilder.errors import EnvbuilderError, NetworkError, SmokeError, UsageError
 from envbuilder.smoke import Report, Status
 from envbuilder.smoke.server import Server, smoke_server
@@ -263,3 +266,31 @@ def test_an_address_must_be_one(url: str) -> None:
     with pytest.raises(UsageError) as caught:
         Server(url)
     assert "pw" not in caught.value.message
+
+
+def test_the_command_line_writes_every_report(tmp_path: Path) -> None:
+    reports = [tmp_path / f"report.{kind}" for kind in ("html", "json", "xml")]
+    asked = [part for path in reports for part in ("--report", str(path))]
+    with served(Model(refuse={"audio": (400, "no sound here")})) as server:
+        done = CliRunner().invoke(cli, ["smoke", "--server", f"http://{server.host}", *asked])
+    assert done.exit_code == 0, done.output
+    assert "agrees with itself" in done.output
+    for path in reports:
+        text = path.read_text()
+        assert "no sound here" in text
+        assert KEY not in text
+
+
+def test_the_command_line_exits_with_8_where_a_count_is_wrong() -> None:
+    with served(Model(together=1)) as server:
+        done = CliRunner().invoke(cli, ["smoke", "--server", f"http://{server.host}"])
+    assert done.exit_code == 8
+    assert KEY not in done.output
+
+
+@pytest.mark.parametrize(
+    "args", [["--local", "python3"], ["--family", "llava"], ["omni-gpu", "--local", "python3"]]
+)
+def test_options_that_do_not_go_together_are_refused(args: list[str]) -> None:
+    done = CliRunner().invoke(cli, ["smoke", "--server", "http://127.0.0.1:1", *args])
+    assert isinstance(done.exception, UsageError)
