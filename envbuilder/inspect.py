@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from .image import Layer
-from .layers.contents import Contents, Distribution, cache_of
+from .layers.contents import Contents, Distribution, File, cache_of, is_stale, stacked
 from .open_image import OpenedImage
 from .progress import Progress
 
@@ -77,6 +77,7 @@ def inspect(opened: OpenedImage, progress: Progress) -> Inspection:
 def report(layers: Sequence[Layer], contents: Sequence[Contents]) -> tuple[LayerReport, ...]:
     """Report on layers whose contents were read, the lowest first."""
     covers = _covers(contents)
+    shown = stacked(contents).files
     known: set[Distribution] = set()
     reports = []
     for layer, held, cover in zip(layers, contents, covers, strict=True):
@@ -89,7 +90,7 @@ def report(layers: Sequence[Layer], contents: Sequence[Contents]) -> tuple[Layer
                 unpacked=sum(sizes.values()),
                 hidden=sum(size for path, size in sizes.items() if cover.hides(path)),
                 packages=tuple(each for each in found if each not in known),
-                leftovers=tuple(_leftovers(sizes, cover)),
+                leftovers=tuple(_leftovers(held.files, cover, shown)),
             )
         )
         known.update(found)
@@ -123,17 +124,22 @@ def _covers(contents: Sequence[Contents]) -> list[_Cover]:
     return covers[::-1]
 
 
-def _leftovers(sizes: Mapping[str, int], cover: _Cover) -> Iterator[Leftover]:
+def _leftovers(
+    files: Mapping[str, File], cover: _Cover, shown: Mapping[str, File]
+) -> Iterator[Leftover]:
     groups: dict[tuple[str, bool], list[str]] = {}
-    for path, size in sizes.items():
-        tool = cache_of(path) if size else None
-        if tool is not None:
-            groups.setdefault((tool, cover.hides(path)), []).append(path)
+    for path, file in files.items():
+        hidden = cover.hides(path)
+        tool = cache_of(path)
+        if tool is None and not hidden and is_stale(path, file, shown):
+            tool = "stale bytecode"
+        if tool is not None and file.size:
+            groups.setdefault((tool, hidden), []).append(path)
     for (tool, hidden), paths in sorted(groups.items()):
         yield Leftover(
             tool=tool,
             files=len(paths),
-            size=sum(sizes[path] for path in paths),
+            size=sum(files[path].size for path in paths),
             hidden=hidden,
             example=f"/{min(paths)}",
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from email.parser import BytesHeaderParser
 from tarfile import TarInfo
@@ -29,6 +29,7 @@ _METADATA = re.compile(rf"{_SITE}\.(?:dist-info/METADATA|egg-info/PKG-INFO)")
 _ORIGIN = re.compile(rf"{_SITE}\.dist-info/direct_url\.json")
 _DPKG = re.compile(r"var/lib/dpkg/(?:status|status\.d/[^/.]+)")
 _LOCK = re.compile(r"usr/share/envbuilder/pylock\.[^/]+\.toml")
+_PYC = re.compile(r"((?:.*/)?)__pycache__/([^/]+?)\.[^/.]+(?:\.opt-[^/.]+)?\.pyc")
 _HOME = r"(?:root|home/[^/]+)/"
 _CACHES = {
     "pip": re.compile(rf"{_HOME}\.cache/pip/.*|tmp/pip-.*"),
@@ -48,13 +49,17 @@ _CACHES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class File:
-    """One path: tar's type letter, mode, size in bytes; ``target`` of links; hash where asked."""
+    """One path: tar's type letter, mode, size in bytes; ``target`` of links; hash where asked.
+
+    ``source_size`` is what bytecode that trusts its source's time says of it (PEP 552).
+    """
 
     kind: str
     mode: int
     size: int
     target: str = ""
     sha256: Digest | None = None
+    source_size: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,8 +113,9 @@ def scan(tar: Untar, *, hashed: bool = False) -> Contents:
             removed.add(f"{folder}/{name[len(_WHITEOUT) :]}".lstrip("/"))
         elif path:
             keep = entry.info.size <= _DOCUMENT_LIMIT and _is_document(path)
-            digest, data = _content(tar, keep=keep, hashed=hashed)
-            files[path] = _file(entry.info, digest)
+            bytecode = path.endswith(".pyc")
+            digest, data = _content(tar, keep=keep or bytecode, hashed=hashed)
+            files[path] = _file(entry.info, digest, _source_size(data) if bytecode else None)
             if keep:
                 documents[path] = data
     return Contents(
@@ -137,6 +143,19 @@ def stacked(layers: Iterable[Contents]) -> Contents:
         }
         folders.update(parent for path in layer.files for parent in _parents(path))
     return Contents(files=files, documents=documents)
+
+
+def is_stale(path: str, file: File, shown: Mapping[str, File]) -> bool:
+    """Say whether ``path`` is bytecode that Python ignores in an image that shows ``shown``.
+
+    Its source is gone, or has another size than when it was compiled. What lies outside of
+    ``__pycache__`` is a module by itself.
+    """
+    match = _PYC.fullmatch(path)
+    if match is None or file.kind != "file":
+        return False
+    source = shown.get(f"{match[1]}{match[2]}.py")
+    return source is None or (source.kind == "file" and file.source_size not in {None, source.size})
 
 
 def cache_of(path: str) -> str | None:
@@ -169,7 +188,13 @@ def _content(tar: Untar, *, keep: bool, hashed: bool) -> tuple[Digest | None, by
     return Digest(digest.hexdigest()), bytes(kept)
 
 
-def _file(info: TarInfo, digest: Digest | None) -> File:
+def _source_size(pyc: bytes) -> int | None:
+    """Read what a .pyc says of its source's size: nothing, where it holds the source's hash."""
+    by_time = pyc[4:8] == bytes(4)
+    return int.from_bytes(pyc[12:16], "little") if by_time and len(pyc) >= 16 else None
+
+
+def _file(info: TarInfo, digest: Digest | None, source_size: int | None) -> File:
     kind = (
         "file" if info.isreg() else "dir" if info.isdir() else "link" if info.issym() else "other"
     )
@@ -182,6 +207,7 @@ def _file(info: TarInfo, digest: Digest | None) -> File:
         size=size,
         target=info.linkname,
         sha256=digest if kind == "file" else None,
+        source_size=source_size,
     )
 
 

@@ -94,3 +94,35 @@ def test_a_package_belongs_to_the_layer_that_brings_it():
     )
     assert [(each.name, each.version) for each in first.packages] == [("six", "1.17.0")]
     assert second.packages == ()
+
+
+def python(**files):
+    """Make contents of bytecode (its source's size as compiled, or None) and sources (sizes)."""
+    found = {}
+    for name, size in files.items():
+        path, compiled = f"{SITE}/{name}.py", name.startswith("c_")
+        if compiled:
+            path = f"{SITE}/__pycache__/{name[2:]}.cpython-313.pyc"
+        source_size = size if compiled else None
+        found[path] = File(kind="file", mode=0o644, size=size or 50, source_size=source_size)
+    return Contents(files=found)
+
+
+@pytest.mark.parametrize(
+    ("stack", "stale"),
+    [
+        ([python(a=9, c_a=9)], 0),
+        ([python(a=9, c_a=None)], 0),  # by hash: Python does not look at the source's size
+        ([python(a=8, c_a=9)], 9),
+        ([python(c_a=9)], 9),
+        ([python(a=9, c_a=9), python(a=5)], 9),
+        ([python(a=9, c_a=9), python(a=5, c_a=5)], 0),  # hidden, and replaced: no cache
+        ([python(c_a=9), python(a=9)], 0),
+        ([python(a=9, c_a=9), contents({}, removed=[f"{SITE}/a.py"])], 9),
+        ([contents({f"{SITE}/alone.pyc": 9})], 0),  # a module that has no source
+    ],
+)
+def test_bytecode_that_python_ignores_is_waste(stack, stale):
+    found = [each for layer in reports(*stack) for each in layer.leftovers]
+    assert sum(each.size for each in found) == stale
+    assert {each.tool for each in found} <= {"stale bytecode"}
