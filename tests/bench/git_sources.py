@@ -7,7 +7,10 @@ ratios. Nothing leaves the machine but what resolving the project's build requir
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -18,10 +21,11 @@ from uv import find_uv_bin
 
 from envbuilder.layers.store import Store
 from envbuilder.lock import DebianBase, Lock
+from envbuilder.lock_file import lock_path, write_lock
 from envbuilder.progress import Silent
 from envbuilder.resolve.indexes import uv_environment
 from envbuilder.sources.locking import lock_spec
-from envbuilder.spec import Base, GitPackage, Index, Spec
+from envbuilder.spec import Base, GitPackage, Index, Spec, to_builtins
 from tests.servers.git import GitHttp, git_http
 from tests.servers.git_large import make_repository
 
@@ -36,10 +40,8 @@ def lock(server: GitHttp, store: Store, pin: GitPackage) -> tuple[float, int]:
     """Lock ``pin`` and resolve what it needs; return seconds and bytes sent by the git server."""
     server.sent = 0
     started = time.monotonic()
-    base = Base(debian="trixie", python="/usr/bin/python3.11")
-    spec = Spec(version=1, name="x", python="3.11", base=base, packages={"scmy": pin})
-    held = Lock(spec=spec, base=DebianBase(suite="trixie", packages=()), wheels=())
-    lock_spec(spec, store=store, progress=Silent(), previous=held)  # the base is as it was
+    spec = spec_of(pin)
+    lock_spec(spec, store=store, progress=Silent(), previous=held(spec))
     return time.monotonic() - started, server.sent
 
 
@@ -88,9 +90,37 @@ def measure(server: GitHttp, url: str, ids: list[str], folder: Path) -> None:
         theirs = uv(url, ids[number], folder / "uv")
         print(f"another commit, warm: {ours:.2f} s and {more / 1e3:.0f} kB; uv {theirs:.2f} s; "
               f"ratio {ours / theirs:.2f}")  # fmt: skip
-    ours, _ = lock(server, store, pin)
-    theirs = uv(url, ids[-10], folder / "uv")
+    pairs = [(lock(server, store, pin)[0], uv(url, ids[-10], folder / "uv")) for _ in range(9)]
+    ours, theirs = (statistics.median(column) for column in zip(*pairs, strict=True))
     print(f"the same commit, warm: {ours:.2f} s; uv {theirs:.2f} s; ratio {ours / theirs:.2f}")
+    command = statistics.median(whole_command(folder, pin) for _ in range(5))
+    print(f"the whole command `envbuilder lock`, the same commit: {command:.2f} s")
+
+
+def whole_command(folder: Path, pin: GitPackage) -> float:
+    """Lock by the command line; return its seconds."""
+    spec = spec_of(pin)
+    path = folder / "x.yaml"
+    path.write_text(json.dumps(to_builtins(spec)))
+    write_lock(lock_path(path), held(spec))
+    started = time.monotonic()
+    subprocess.run(
+        [sys.executable, "-m", "envbuilder", "lock", "--file", path],
+        env={**os.environ, "ENVBUILDER_CACHE": str(folder / "store")},
+        check=True,
+        capture_output=True,
+    )
+    return time.monotonic() - started
+
+
+def spec_of(pin: GitPackage) -> Spec:
+    base = Base(debian="trixie", python="/usr/bin/python3.11")
+    return Spec(version=1, name="x", python="3.11", base=base, packages={"scmy": pin})
+
+
+def held(spec: Spec) -> Lock:
+    """Give a lock that knows the base and nothing else: apt is not what is measured here."""
+    return Lock(spec=spec, base=DebianBase(suite="trixie", packages=()), wheels=())
 
 
 if __name__ == "__main__":
