@@ -52,9 +52,14 @@ class Drivers:
 
 
 def drivers(cuda: str) -> Drivers:
-    """Return the drivers for a CUDA release ("12.4")."""
+    """Return the drivers for a CUDA release ("12.4"), or for the next one that the table has."""
+    later = [release for release in _SHIPPED if number(release) >= number(cuda)]
     major, _, _ = cuda.partition(".")
-    return Drivers(cuda=cuda, full=_SHIPPED.get(cuda), least=_LEAST.get(major))
+    return Drivers(
+        cuda=cuda,
+        full=_SHIPPED[min(later, key=number)] if later else None,
+        least=_LEAST.get(major),
+    )
 
 
 def fit(driver: str, needed: Drivers) -> Fit | None:

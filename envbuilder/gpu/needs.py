@@ -32,27 +32,24 @@ class Cuda:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Code:
-    """The architectures (``sm_90``, ``compute_90``) that one package carries code for.
-
-    ``known_by`` says where they were read; empty ``architectures`` with ``unknown`` set means that
-    nobody can say before the wheel is there.
-    """
+    """The architectures (``sm_90``, as PTX ``compute_90``) that a package carries code for."""
 
     package: str
-    architectures: tuple[str, ...] = ()
-    known_by: str = ""
-    unknown: str = ""
+    architectures: tuple[str, ...]
+    known_by: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Needs:
-    """Everything that a lock says of GPUs; both empty where it wants none.
+    """Everything that a lock says of GPUs; all empty where it wants none.
 
-    ``compat`` names the forward-compatibility package, where the image has one.
+    ``unread`` are packages whose wheels are not in the store, the heaviest first: nobody can say
+    what they carry. ``compat`` names the forward-compatibility package, where the image has one.
     """
 
-    cuda: tuple[Cuda, ...]
-    code: tuple[Code, ...]
+    cuda: tuple[Cuda, ...] = ()
+    code: tuple[Code, ...] = ()
+    unread: tuple[str, ...] = ()
     compat: str | None = None
 
     @property
@@ -68,10 +65,12 @@ def needs(lock: Lock, *, store: Store, progress: Progress) -> Needs:
     """
     cuda = tuple(_releases(lock))
     if not cuda:
-        return Needs(cuda=(), code=())
+        return Needs()
+    carried, unread = _carried(lock, store=store, progress=progress)
     return Needs(
         cuda=cuda,
-        code=(*_compiled(lock), *_carried(lock, store=store, progress=progress)),
+        code=(*_compiled(lock), *carried),
+        unread=unread,
         compat=_compat(lock),
     )
 
@@ -112,23 +111,24 @@ def arch_list(text: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _carried(lock: Lock, *, store: Store, progress: Progress) -> Iterator[Code]:
-    """Yield what each wheel with code for GPUs carries; those without any are left out."""
+def _carried(lock: Lock, *, store: Store, progress: Progress) -> tuple[list[Code], tuple[str, ...]]:
+    """Return what each wheel with code for GPUs carries, and the packages that cannot be read."""
     wheels = [
         wheel
-        for wheel in lock.wheels
+        for wheel in sorted(lock.wheels, key=lambda each: -each.size)
         if not wheel.filename.endswith("-any.whl") and not wheel.name.startswith(_COMPILES_LATER)
     ]
+    found, unread = [], []
     with progress.step("read", "code for GPUs in the wheels", unit="wheels") as step:
         for wheel in wheels:
-            known = _known(wheel, store=store)
-            label = f"{wheel.name} {wheel.version}"
-            if known:
+            known, label = _known(wheel, store=store), f"{wheel.name} {wheel.version}"
+            if known is None:
+                unread.append(label)
+            elif known:
                 by = "the fat binaries in its wheel"
-                yield Code(package=label, architectures=tuple(known), known_by=by)
-            elif known is None and wheel.name == "torch":
-                yield Code(package=label, unknown="its wheel is not in the store")
+                found.append(Code(package=label, architectures=tuple(known), known_by=by))
             step.advance(1)
+    return found, tuple(unread)
 
 
 def _known(wheel: Wheel, *, store: Store) -> list[str] | None:

@@ -11,7 +11,7 @@ from envbuilder.smoke.judge.gpu import runs_on
 from envbuilder.smoke.probe.gpu import driver_version
 
 from .cuda import drivers, fit
-from .needs import Code, Needs
+from .needs import Code, Cuda, Needs
 
 DEVICES = {
     "7.0": "V100",
@@ -25,6 +25,9 @@ DEVICES = {
     "12.0": "RTX PRO 6000, RTX 50",
 }
 """Compute capabilities and who has them. Source: developer.nvidia.com/cuda-gpus."""
+
+SHOWN = 3
+"""So many wheels that could not be read are named."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,20 +52,20 @@ def this_host() -> Host:
 
 def preflight(needs: Needs, host: Host) -> tuple[Finding, ...]:
     """Say what the lock needs and runs on, and how ``host`` fits; pure."""
-    if needs.newest is None:
+    cuda = needs.newest
+    if cuda is None:
         return (Finding(name="CUDA", status="ok", detail="none: this lock needs no GPU"),)
     return (
-        _cuda(needs),
-        _driver(needs, host),
+        _cuda(needs, cuda),
+        _driver(needs, cuda, host),
         *(_code(code) for code in needs.code),
+        *_unread(needs),
         _runs(needs),
         *(_device(needs, capability) for capability in host.devices),
     )
 
 
-def _cuda(needs: Needs) -> Finding:
-    cuda = needs.newest
-    assert cuda is not None  # noqa: S101 - preflight() asked
+def _cuda(needs: Needs, cuda: Cuda) -> Finding:
     others = sorted({each.version for each in needs.cuda if each.version != cuda.version})
     if others:
         detail = f"{cuda.version} (by {cuda.known_by}), and {', '.join(others)} beside it"
@@ -71,10 +74,8 @@ def _cuda(needs: Needs) -> Finding:
     return Finding(name="CUDA", status="ok", detail=f"{cuda.version}, by {cuda.known_by}")
 
 
-def _driver(needs: Needs, host: Host) -> Finding:
+def _driver(needs: Needs, cuda: Cuda, host: Host) -> Finding:
     """Compare the driver with the newest release; NVIDIA's two kinds of compatibility count."""
-    cuda = needs.newest
-    assert cuda is not None  # noqa: S101 - preflight() asked
     wanted = drivers(cuda.version)
     if wanted.least is None:
         detail = f"CUDA {cuda.version} is not in the table here, so its driver is not known"
@@ -102,41 +103,46 @@ def _driver(needs: Needs, host: Host) -> Finding:
 
 
 def _code(code: Code) -> Finding:
-    if code.unknown:
-        advice = "envbuilder fetch NAME brings the wheels; then this is read from them"
-        return Finding(name=code.package, status="warn", detail=code.unknown, advice=advice)
     listed = " ".join(code.architectures)
     return Finding(name=code.package, status="ok", detail=f"{listed}, by {code.known_by}")
 
 
+def _unread(needs: Needs) -> list[Finding]:
+    if not needs.unread:
+        return []
+    named = ", ".join(needs.unread[:SHOWN])
+    rest = f" and {len(needs.unread) - SHOWN} more" if len(needs.unread) > SHOWN else ""
+    detail = f"the store lacks the wheels of {named}{rest}"
+    advice = "envbuilder fetch NAME brings them; then this is read from them"
+    return [Finding(name="not known", status="warn", detail=detail, advice=advice)]
+
+
 def _runs(needs: Needs) -> Finding:
     """List the GPUs that all packages hold machine code for; PTX covers parts and is no proof."""
-    known = [code for code in needs.code if not code.unknown]
-    if not known:
+    if not needs.code:
         return Finding(name="runs on", status="warn", detail="not known: no wheel could be read")
-    good = [each for each in DEVICES if all(_holds(code, each) for code in known)]
+    good = [each for each in DEVICES if all(_holds(code, each) for code in needs.code)]
     listed = ", ".join(f"{each} ({DEVICES[each]})" for each in good)
-    rest = "; newer GPUs: not known" if good and good[-1] == [*DEVICES][-1] else ""
-    detail = f"compute capability {listed}{rest}" if good else "no GPU of the last ten years"
+    detail = f"compute capability {listed}" if good else "none of the GPUs in the table here"
+    if needs.unread:
+        return Finding(name="runs on", status="warn", detail=f"as far as is known, {detail}")
     return Finding(name="runs on", status="ok" if good else "missing", detail=detail)
 
 
 def _device(needs: Needs, capability: str) -> Finding:
     """Judge one device: without torch's code for it nothing runs, without another's something."""
-    name = f"GPU {capability}"
-    lacking = [
-        code.package for code in needs.code if not code.unknown and not _holds(code, capability)
-    ]
-    label = DEVICES.get(capability, "unknown to this table")
-    if not lacking:
-        return Finding(name=name, status="ok", detail=f"{label}: all have machine code for it")
-    fatal = any(package.split()[0] == "torch" for package in lacking)
-    return Finding(
-        name=name,
-        status="missing" if fatal else "warn",
-        detail=f"{label}: no machine code for it in {', '.join(lacking)}",
-        advice="bump to releases that are built for it, or choose another GPU",
-    )
+    name, label = f"GPU {capability}", DEVICES.get(capability, "not in the table here")
+    lacking = [code.package for code in needs.code if not _holds(code, capability)]
+    if lacking:
+        return Finding(
+            name=name,
+            status="missing" if any(each.split()[0] == "torch" for each in lacking) else "warn",
+            detail=f"{label}: no machine code for it in {', '.join(lacking)}",
+            advice="bump to releases that are built for it, or choose another GPU",
+        )
+    if needs.unread or not needs.code:
+        return Finding(name=name, status="warn", detail=f"{label}: not known of every package")
+    return Finding(name=name, status="ok", detail=f"{label}: all have machine code for it")
 
 
 def _holds(code: Code, capability: str) -> bool:

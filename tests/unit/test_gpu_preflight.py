@@ -44,7 +44,9 @@ def _statuses(needed: Needs, host: Host) -> dict[str, str]:
         ("570.26", "12.8", "full"),
         ("570.124.06", "13.0", "too old"),
         ("590.44.01", "13.0", "full"),
-        ("535.104.05", "12.7", "minor"),  # a release that the table lacks, of a major that it has
+        ("570.25", "12.7", "minor"),  # a release that the table lacks wants the next one's
+        ("570.26", "12.7", "full"),
+        ("700.1", "13.9", "minor"),  # and one beyond its end is never said to be served in full
         ("600.1", "14.0", None),
     ],
 )
@@ -136,9 +138,9 @@ def test_without_the_wheel_the_devices_are_not_known(
 ) -> None:
     locked, _ = gpu_lock
     found = needs(locked, store=Store(tmp_path / "empty"), progress=Silent())
-    assert [code.unknown for code in found.code] == ["its wheel is not in the store"]
-    statuses = _statuses(found, Host())
-    assert statuses["torch 2.6.0"] == statuses["runs on"] == "warn"
+    assert (found.code, found.unread) == ((), ("torch 2.6.0",))
+    statuses = _statuses(found, Host(devices=("9.0",)))
+    assert statuses["not known"] == statuses["runs on"] == statuses["GPU 9.0"] == "warn"
 
 
 def test_a_cpu_lock_needs_nothing(tmp_path: Path) -> None:
@@ -213,3 +215,13 @@ def test_the_drivers_own_words_are_understood(
     (tmp_path / "version").write_text(line + "\nGCC version:  gcc 12.2.0\n")
     assert driver_version(str(tmp_path / "version")) == driver
     assert driver_version(str(tmp_path / "absent")) is None
+
+
+def test_one_unread_wheel_is_enough_to_be_unsure() -> None:
+    needed = dataclasses.replace(NEEDS, unread=("vllm 1", "a 1", "b 1", "c 1"))
+    findings = {each.name: each for each in preflight(needed, Host(devices=("9.0", "10.0")))}
+    assert (
+        findings["not known"].detail == "the store lacks the wheels of vllm 1, a 1, b 1 and 1 more"
+    )
+    assert findings["runs on"].status == findings["GPU 9.0"].status == "warn"
+    assert findings["GPU 10.0"].status == "missing"  # torch's own lack is known
