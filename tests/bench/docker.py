@@ -7,8 +7,9 @@ the same Debian layer, made beforehand; the wheels lie in the store, or on a ser
 those that download. Every image ends as an OCI layout on this disk. Timestamps are not rewritten:
 for that BuildKit compresses the Debian layer once more, which nobody else's Dockerfile asks for.
 
-One way after the other, and each gives its disk back: omni-gpu takes 30 GB at most, of the engine's
-disk and the store's together. It empties the engine's build cache, so give it an engine of its own.
+One way after the other, and each gives its disk back: of omni-gpu, pip and uv take 30 GB, the
+rendered Dockerfile 45 (uv's cache, its stages, their copies), of the engine's disk and the store's
+together. The engine's build cache is emptied, so give it an engine of its own.
 """
 
 from __future__ import annotations
