@@ -146,3 +146,23 @@ def test_secrets_are_mounted_and_never_arguments():
     found = instructions(text)
     assert [words for name, _, words in found if name == "ARG"] == [('RECOMPILE=""',)]
     assert "--mount=type=secret,id=token,required=true" in text
+
+
+def test_what_comes_from_git_runs_without_network_and_secrets_in_a_cache_of_its_own():
+    lock = image()
+    [found] = [
+        flags
+        for name, flags, words in instructions(render(lock)["Dockerfile"])
+        if name == "RUN" and "build-wheel.sh" in " ".join(words)
+    ]
+    assert "--network=none" in found
+    assert not [flag for flag in found if "secret" in flag or "ssh" in flag]
+    elsewhere = replace(lock.sources[0], repository="https://example.org/fork.git")
+    caches = {
+        flag
+        for each in (lock, replace(lock, sources=(elsewhere,)))
+        for _, flags, _ in instructions(render(each)["Dockerfile"])
+        for flag in flags
+        if "target=/build/cache" in flag
+    }
+    assert len(caches) == 2
