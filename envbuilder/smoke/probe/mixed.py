@@ -89,7 +89,9 @@ def _answer(subject: Subject, items: Sequence[Sample], modalities: Iterable[str]
     return {
         "prompt": int(inputs["input_ids"].shape[-1]),
         "placeholders": {
-            name: number for name, number in placeholders(subject, inputs).items() if number
+            name: number
+            for name, number in placeholders(subject, inputs).items()
+            if name in made or (number and name in family.strangers(made))
         },
         "embeddings": made,
         "finite": bool(torch.isfinite(logits).all()),

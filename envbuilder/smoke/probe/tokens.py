@@ -115,11 +115,11 @@ def _counts(subject: Subject, sample: Sample, part: Sample, inputs: Any) -> Fact
     family, modality = subject.family, part.modality
     expected, grid = family.formula(part, inputs, subject.model.config)
     counted = placeholders(subject, inputs)
-    own = {one.modality for one in sample.parts}
+    strangers = subject.family.strangers(one.modality for one in sample.parts)
     found: Facts = {
         "formula": expected,
         "placeholders": counted[modality],
-        "strays": {name: many for name, many in counted.items() if many and name not in own},
+        "strays": {name: counted[name] for name in strangers if counted[name]},
         "prompt": int(inputs["input_ids"].shape[-1]),
         "grid": grid,
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Any, Iterable, Sequence
 
 from .. import tokenizer
 from ..facts import Absent, Facts
@@ -19,7 +19,8 @@ a dense attention mask of (4·tokens)² entries several times over, 34 GB for 16
 class Modality:
     """How one modality appears in a prompt and in the processor's and model's interfaces.
 
-    ``token`` is repeated once per embedding; ``wrap`` is how it stands in a prompt; ``argument``
+    ``token`` is repeated once per embedding; ``wrap`` is how an item stands in a prompt;
+    ``argument``
     is the processor's keyword (or several, newest first); ``features`` the model's method that
     encodes it.
     """
@@ -132,6 +133,11 @@ class Family:
         """Return the id that stands for one embedding of ``modality``."""
         tokenizer = getattr(processor, "tokenizer", processor)
         return int(tokenizer.convert_tokens_to_ids(self.modalities[modality].token))
+
+    def strangers(self, modalities: Iterable[str]) -> list[str]:
+        """Return the modalities whose token must not stand in a prompt of ``modalities``."""
+        own = {self.modalities[name].token for name in modalities}
+        return [name for name, other in self.modalities.items() if other.token not in own]
 
     def prompt(self, modalities: Sequence[str]) -> str:
         """Return a prompt with one item of each of ``modalities``, in order."""

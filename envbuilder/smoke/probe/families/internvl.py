@@ -1,4 +1,4 @@
-"""InternVL 3: tiles of 448 px, 256 tokens each, and a thumbnail beside several tiles.
+"""InternVL 3: tiles of 448 px, 256 tokens each, a thumbnail beside several tiles; frames as tiles.
 
 Values: ``preprocessor_config.json``, ``processor_config.json`` and ``config.json`` of
 OpenGVLab/InternVL3-8B-hf.
@@ -31,7 +31,10 @@ PIXELS = {
 
 
 class InternVL(Family):
-    """256 tokens for each tile of the layout nearest in aspect ratio, 256 for the thumbnail."""
+    """256 tokens for each tile of the layout nearest in aspect ratio, 256 for the thumbnail.
+
+    A video is 256 tokens a frame, of the same kind: the model cannot tell them from an image's.
+    """
 
     name = "internvl"
     source = "transformers, InternVLProcessor and GotOcr2's get_optimal_tiled_canvas"
@@ -57,6 +60,7 @@ class InternVL(Family):
     }
     modalities = {
         "image": Modality("<IMG_CONTEXT>", "<IMG_CONTEXT>\n", "images", "get_image_features"),
+        "video": Modality("<IMG_CONTEXT>", "<video>\n", "videos", "get_image_features"),
     }
 
     def processor_files(self) -> dict[str, Facts]:
@@ -99,11 +103,13 @@ class InternVL(Family):
         }
 
     def samples(self, modality: str) -> list[Sample]:
-        """Return aspect ratios around the choice of tiles."""
-        return SAMPLES
+        """Return aspect ratios around the choice of tiles; odd and single frames."""
+        return SAMPLES[modality]
 
     def formula(self, sample: Sample, inputs: Any, config: Any) -> tuple[int, list[int] | None]:
-        """Count the tiles of the best layout, plus the thumbnail where there are several."""
+        """Count the tiles of the best layout, plus the thumbnail of several; or the frames."""
+        if sample.modality == "video":
+            return PER_TILE * sample.shape[0], [sample.shape[0], 1, 1]
         high, wide = layout(*sample.shape)
         tiles = high * wide
         return PER_TILE * (tiles + (tiles > 1)), [1, high, wide]
@@ -126,12 +132,23 @@ def layout(height: int, width: int) -> tuple[int, int]:
     return best
 
 
-SAMPLES = samples.image(
-    ("small", 448, 448),
-    ("edge", 447, 449),
-    ("edge", 1323, 49),
-    ("typical", 640, 480),
-    ("edge", 900, 448),
-    ("maximum", 1792, 1344),
-)
+SAMPLES = {
+    "image": samples.image(
+        ("edge", 28, 28),
+        ("small", 448, 448),
+        ("edge", 447, 449),
+        ("edge", 1323, 49),
+        ("typical", 640, 480),
+        ("edge", 900, 448),
+        ("maximum", 1792, 1344),
+        ("beyond", 4000, 4000),
+    ),
+    "video": samples.video(
+        ("edge", 1, 320, 240),
+        ("small", 2, 448, 448),
+        ("edge", 3, 449, 447),
+        ("typical", 5, 640, 360),
+        ("maximum", 32, 448, 448),
+    ),
+}
 FAMILY = InternVL()

@@ -96,5 +96,6 @@ SAMPLES = samples.image(
     ("edge", 1323, 49),
     ("typical", 640, 480),
     ("maximum", 2000, 2000),
+    ("beyond", 4000, 3000),
 )
 FAMILY = Llava()

@@ -81,5 +81,6 @@ SAMPLES = samples.image(
     ("typical", 640, 480),
     ("maximum", 672, 672),
     ("edge", 2000, 1000),
+    ("beyond", 4000, 3000),
 )
 FAMILY = LlavaNext()

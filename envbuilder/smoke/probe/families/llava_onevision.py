@@ -143,6 +143,7 @@ SAMPLES = {
         ("edge", 161, 184),
         ("typical", 640, 480),
         ("maximum", 2304, 2304),
+        ("beyond", 4000, 3000),
     ),
     "video": samples.video(
         ("small", 1, 384, 384),

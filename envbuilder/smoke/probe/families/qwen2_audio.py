@@ -91,6 +91,7 @@ class Qwen2Audio(Family):
 
 SAMPLES = {
     "audio": samples.audio(
+        ("edge", 0.025),
         ("small", 1),
         ("edge", 2.74),
         ("typical", 3.7),
