@@ -23,7 +23,7 @@ from .folders import lent
 from .secrets import Secrets, csv_row
 from .status import Watch
 
-_PLAIN_FILES = re.compile(r"wheels|wheel-.+|pins")
+_PLAIN_FILES = re.compile(r"wheels|(wheel|files)-.+|pins")
 """Targets that are no image."""
 _GRACE = 20  # seconds that buildx gets to take its build back
 

@@ -15,8 +15,6 @@ from threading import Event
 
 import pytest
 
-from envbuilder.buildkit import Build, build, find_builder, gather
-from envbuilder.engines.docker import made_here
 from envbuilder.engines.foundation import lay_foundation
 from envbuilder.engines.source_wheels import check_reproducible, with_wheels
 from envbuilder.errors import BuildError
@@ -30,7 +28,6 @@ from envbuilder.progress import Silent
 from envbuilder.reference import Digest, ImageRef
 from envbuilder.registry.client import Client
 from envbuilder.registry.transfer import push
-from envbuilder.render import render, write
 from tests.integration.docker_light import Recording
 from tests.integration.test_docker_same_tree import tree
 from tests.servers.distribution import registry
@@ -53,7 +50,7 @@ packages:
     build: {{env: {{CCACHE_LOGFILE: /build/cache/log, MAX_JOBS: "2"}}}}
 {more}
 """
-COMPILERS = "python3, python3-dev, gcc, libc6-dev, ccache, git"
+COMPILERS = "python3, libpython3.13-dev, gcc, libc6-dev, ccache"
 FILES = {
     "pyproject.toml": """\
 [build-system]
@@ -173,18 +170,6 @@ def test_buildkit_makes_the_same_bytes_once(project, first):
     assert (again.sources[0].wheel, watched.titles) == (wheel, [])
     made = replace(lock, sources=(replace(lock.sources[0], wheel=wheel),))
     check_reproducible(made, store=project.store, progress=Silent(), offline=True, engine="docker")
-
-
-@pytest.mark.docker
-def test_the_rendered_folder_alone_gives_the_wheel(project, first, tmp_path):
-    lock, wheel = first
-    write(render(lock), tmp_path / "context")
-    given = made_here(lock, tmp_path, store=project.store, offline=True, progress=Silent())
-    wanted = Build(folder=tmp_path / "context", target="wheels", platform="linux/amd64",
-                   contexts=given)  # fmt: skip
-    build(wanted, tmp_path / "out", builder=find_builder(), secrets=gather(lock.spec),
-          progress=Silent())  # fmt: skip
-    assert [path.name for path in (tmp_path / "out" / "natty").iterdir()] == [wheel.filename]
 
 
 @pytest.mark.docker
