@@ -28,6 +28,8 @@ LOCKFILES = Path(envbuilder.__file__).parents[1] / "lockfiles"
 RELEASES = ("4.52.4", "4.53.3", "4.54.1", "4.55.4", "4.56.2", "4.57.6", "5.19.0", "5.23.0")
 
 BROKEN = {
+    ("4.52.4", "internvl"): "internvl-several-videos",
+    ("4.57.6", "qwen3_omni_moe"): "omni-image-beside-video",
     ("4.54.1", "qwen2_audio"): "audio-generate-call",
     ("4.54.1", "qwen2_vl"): "video-mask-of-images",
 }
