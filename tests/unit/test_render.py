@@ -1,5 +1,6 @@
 """A lock becomes a Dockerfile: always the same, clean, and never more than the spec says."""
 
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -67,6 +68,21 @@ def test_a_step_stays_one_step(text):
     assert shape(lock) == shape(step_lock("true"))
     bodies = heredocs(render(lock)["Dockerfile"])
     assert f". /run/build/step.sh\n{text.rstrip(chr(10))}\n" in bodies
+
+
+@settings(max_examples=40, deadline=None)
+@given(nasty)
+def test_a_package_stays_one_word(value):
+    def lock(package):
+        found = image()
+        return replace(found, base=replace(found.base, packages=(package, "git=1")))
+
+    assert shape(lock(value)) == shape(lock("x"))
+    (install,) = re.findall(
+        r"--no-install-recommends \\\n(.*)$", render(lock(value))["Dockerfile"], re.DOTALL
+    )
+    words, _, _ = install.partition("\nRUN --mount")
+    assert sh_words([words]) == [value, "git=1"]
 
 
 def lock_with(value):
