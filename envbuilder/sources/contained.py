@@ -8,7 +8,6 @@ no byte of a wheel depends on it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 from envbuilder.git_address import Address
 from envbuilder.resolve.resolve import python_target
@@ -20,12 +19,11 @@ from .run import Hook, run_hook
 from .sandbox import Sandbox
 
 _CACHE = "/build/cache"
-COMPILER_CACHE = {
+_COMPILERS = {
     "CCACHE_DIR": f"{_CACHE}/ccache",
     "SCCACHE_DIR": f"{_CACHE}/sccache",
     "CCACHE_COMPILERCHECK": "content",  # every file of ours is as old as any other
 }
-"""Variables of every build that tell compiler caches where they may write."""
 
 
 def contained(sandbox: Callable[[], Sandbox], context: Context) -> Make:
@@ -41,7 +39,7 @@ def contained(sandbox: Callable[[], Sandbox], context: Context) -> Make:
             project=job.checkout.project,
             source=job.files,
             subdirectory=source.subdirectory,
-            env=COMPILER_CACHE | told,
+            env=_COMPILERS | told,
             mounts=(_cache(job, context),),
         )
         answer = run_hook(
@@ -57,15 +55,10 @@ def contained(sandbox: Callable[[], Sandbox], context: Context) -> Make:
     return make
 
 
-def compiler_cache(repository: str, context: Context) -> Path:
-    """Name the folder where compilers keep what they made of ``repository``."""
-    name = context.mirror(Address.parse(repository)).path.name
-    return context.store.root / "compiled" / name
-
-
 def _cache(job: Job, context: Context) -> Mount:
     """Lend the repository's cache; an empty one to a build that shall find nothing."""
-    folder = compiler_cache(job.source.repository, context)
+    name = context.mirror(Address.parse(job.source.repository)).path.name
+    folder = context.store.root / "compiled" / name
     if job.fresh:
         folder = job.output.with_name("cache")
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # a build may leave anything in it
