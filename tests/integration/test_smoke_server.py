@@ -215,6 +215,30 @@ def test_a_refused_key_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "there is no key in $OPENAI_API_KEY" in missing.message
 
 
+def test_a_key_that_only_the_chat_wants_is_asked_for() -> None:
+    def handle(call: Call, _: Any) -> None:
+        listed = call.command == "GET"
+        call.answer(200 if listed else 401, b'{"data": [{"id": "tiny"}]}' if listed else b"")
+
+    with scripted(handle) as server:
+        assert "wants a key (401)" in _failure(f"http://{server.host}").message
+
+
+def test_a_key_that_cannot_be_one_is_refused_unseen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-one\r\nX-Two: 2")
+    with pytest.raises(UsageError) as caught:
+        Server("http://127.0.0.1:1")
+    assert "sk-one" not in caught.value.message
+
+
+def test_an_answer_that_breaks_off_is_no_verdict() -> None:
+    def handle(call: Call, _: Any) -> None:
+        call.raw(b"HTTP/1.1 500 Oh\r\nTransfer-Encoding: chunked\r\n\r\nff\r\nhalf")
+
+    with scripted(handle) as server:
+        assert "cannot be asked" in _failure(f"http://{server.host}").message
+
+
 def test_a_key_that_the_server_repeats_is_struck_out() -> None:
     report = smoked(Model(refuse={"image": (400, f"strange request of {KEY}")}))
     assert "strange request of ***" in why(report, "server.image")

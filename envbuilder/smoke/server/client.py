@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from http.client import HTTPException
-from urllib.error import HTTPError, URLError
+from http.client import HTTPException, HTTPResponse
+from urllib.error import URLError
 from urllib.parse import urlsplit
-from urllib.request import HTTPRedirectHandler, OpenerDirector, Request, build_opener
+from urllib.request import HTTPErrorProcessor, Request, build_opener
 
 from envbuilder.errors import NetworkError, UsageError
 
@@ -26,11 +26,14 @@ class RefusedError(Exception):
         self.status = status
 
 
-class _NoRedirects(HTTPRedirectHandler):
-    """A redirect is an answer like any other: the key goes to nobody but the server named."""
+class _AsItComes(HTTPErrorProcessor):
+    """Every answer is an answer: no redirect is followed, so the key goes nowhere else."""
 
-    def redirect_request(self, *_: object) -> None:
-        """Follow none."""
+    def http_response(self, request: Request, response: HTTPResponse) -> HTTPResponse:  # noqa: ARG002
+        """Return ``response``, whatever its status."""
+        return response
+
+    https_response = http_response
 
 
 class Server:
@@ -52,9 +55,11 @@ class Server:
         base = url.rstrip("/")
         self.base = base if base.endswith("/v1") else f"{base}/v1"
         self.key_variable = key_variable
-        self._key = os.environ.get(key_variable, "")
+        self._key = os.environ.get(key_variable, "").strip()
+        if not (self._key.isascii() and self._key.isprintable()):
+            raise UsageError(f"${key_variable} holds what no key can: control or other characters")
         self._timeout = timeout
-        self._opener: OpenerDirector = build_opener(_NoRedirects())
+        self._opener = build_opener(_AsItComes())
 
     def model(self) -> str:
         """Return the name of the first model that the server lists.
@@ -64,7 +69,7 @@ class Server:
         try:
             answer = self._send("/models", None)
         except RefusedError as error:
-            raise self._unfit(error) from error
+            raise self.unfit(error) from error
         models = answer.get("data") if isinstance(answer, dict) else None
         listed = models if isinstance(models, list) else []
         names = [one.get("id") for one in listed if isinstance(one, dict)]
@@ -105,12 +110,12 @@ class Server:
             request.data = json.dumps(body).encode()
         try:
             with self._opener.open(request, timeout=self._timeout) as answer:
+                status: int = answer.status
                 read: bytes = answer.read(LARGEST)
-        except HTTPError as error:
-            with error:
-                raise RefusedError(error.code, self._complaint(error.read(LARGEST))) from error
         except (URLError, HTTPException, OSError) as error:
             raise self._unreachable(error) from error
+        if status != 200:
+            raise RefusedError(status, self._complaint(read))
         try:
             parsed: object = json.loads(read)
         except ValueError as error:
@@ -120,7 +125,7 @@ class Server:
             ) from error
         return parsed
 
-    def _unfit(self, error: RefusedError) -> NetworkError:
+    def unfit(self, error: RefusedError) -> NetworkError:
         """Say why a server that answers ``error`` cannot be asked at all."""
         if error.status in {401, 403}:
             state = "the key in" if self._key else "no key in"

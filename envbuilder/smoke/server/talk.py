@@ -44,6 +44,8 @@ def _text(server: Server, model: str) -> int:
     try:
         return server.prompt_tokens(model, [TEXT])
     except RefusedError as error:
+        if error.status in {401, 403}:  # some list their models to anybody
+            raise server.unfit(error) from error
         raise SmokeError(
             f"{server.base} does not answer even a text ({error.status}): {error}",
             hint="see the server's log; some models need a chat template",
