@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from envbuilder.smoke.probe.facts import Absent
-from envbuilder.smoke.probe.vllm import Vllm, require_vllm
+from envbuilder.smoke.probe.vllm import Vllm, context, require_vllm
 
 LIMITS = {"audio": 1, "video": 1}
 IDS = {"audio": 7, "video": 9}
@@ -217,3 +217,10 @@ def test_the_generation_of_0_32_takes_one_value_and_token_ids(install: Any) -> N
 def test_without_vllm_the_reason_is_absence() -> None:
     with pytest.raises(Absent, match="vLLM is not installed"):
         require_vllm()
+
+
+def test_a_model_with_a_shorter_context_is_planned_in_its_own() -> None:
+    llava = types.SimpleNamespace(max_position_embeddings=4096)
+    assert context(types.SimpleNamespace(get_text_config=lambda: llava)) == 4096
+    assert context(types.SimpleNamespace(max_position_embeddings=128_000)) == 32768
+    assert context(types.SimpleNamespace()) == 32768

@@ -10,7 +10,7 @@ import time
 from .facts import Emitter, Facts, Inapplicable, describe, kind_of
 from .model import Subject, opened
 from .samples import Sample
-from .vllm import Vllm, require_vllm
+from .vllm import Vllm, context, require_vllm
 
 TIGHT = {"max_pixels": 616 * 616}
 """A limit on pixels as a server sets it: 484 tokens of 28 by 28 px."""
@@ -28,7 +28,8 @@ def run(request: Facts, emit: Emitter, mode: str) -> None:
         limits = dict.fromkeys(subject.family.modalities, 1)
         options = TIGHT if mode == "tight" else {}
         emit(doing="creating vLLM's processor")
-        engine = Vllm(subject.directory, limits, options)
+        length = context(subject.family.load_config(subject.directory))
+        engine = Vllm(subject.directory, limits, options, length)
         emit(facts={"processor": type(engine.processor).__name__, "modalities": list(limits)})
         emit(doing="asking for the declared maxima")
         declared, by = engine.declared()

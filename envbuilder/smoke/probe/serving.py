@@ -14,11 +14,11 @@ from .facts import Emitter, Facts, Inapplicable, describe, kind_of
 from .model import Subject, opened
 from .samples import Sample
 from .tokens import placeholders
-from .vllm import LENGTH, require_vllm
+from .vllm import context, require_vllm
 
 NEW_TOKENS = 4
 SMALLEST_BLOCK = 16
-"""Tokens in a block of vLLM's key-value cache, at least: so many blocks hold ``LENGTH``."""
+"""Tokens in a block of vLLM's key-value cache, at least: so many blocks hold the context."""
 ENVIRONMENT = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # in this process: a failure comes with its reason
     "VLLM_HOST_IP": "127.0.0.1",  # a container has no network but loopback
@@ -55,16 +55,17 @@ def start(subject: Subject, device: str) -> Any:
     """Return vLLM's engine, ready to answer; it profiles the largest items first, as a server."""
     from vllm import LLM
 
+    length = context(subject.family.load_config(subject.directory))
     tiny: Facts = {}
     if not subject.weights:
         tiny = {
             "load_format": "dummy",
             "dtype": "float32" if device == "cpu" else "half",
-            "num_gpu_blocks_override": LENGTH // SMALLEST_BLOCK,
+            "num_gpu_blocks_override": length // SMALLEST_BLOCK,
         }
     return LLM(
         model=subject.directory,
-        max_model_len=LENGTH,
+        max_model_len=length,
         max_num_seqs=1,
         limit_mm_per_prompt=dict.fromkeys(subject.family.modalities, 1),
         enforce_eager=True,

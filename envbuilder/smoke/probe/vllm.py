@@ -18,20 +18,24 @@ LENGTH = 32768
 class Vllm:
     """The processor that the installed vLLM would serve the model in ``directory`` with.
 
-    ``options`` are the whole engine's processor arguments, as of ``--mm-processor-kwargs``.
+    ``options`` are the whole engine's processor arguments, as of ``--mm-processor-kwargs``;
+    ``length`` (tokens) is its context.
     One per process: vLLM 0.8 keeps a global cache that ignores ``options``.
     """
 
-    def __init__(self, directory: str, limits: Mapping[str, int], options: Facts) -> None:
+    def __init__(
+        self, directory: str, limits: Mapping[str, int], options: Facts, length: int = LENGTH
+    ) -> None:
         from vllm.engine.arg_utils import EngineArgs
         from vllm.multimodal import MULTIMODAL_REGISTRY
 
         arguments: Facts = {"mm_processor_kwargs": options} if options else {}
         self.limits = dict(limits)
+        self.length = length
         self.config = EngineArgs(
             model=directory,
             dtype="float32",
-            max_model_len=LENGTH,
+            max_model_len=length,
             limit_mm_per_prompt=self.limits,
             **arguments,
         ).create_model_config()
@@ -52,7 +56,7 @@ class Vllm:
             method = getattr(self.info, name, None)
             if method is None:
                 continue
-            found = method(seq_len=LENGTH, mm_counts=self.limits)
+            found = method(seq_len=self.length, mm_counts=self.limits)
             if found is not None:
                 return {kind: int(number) for kind, number in found.items()}, f"info.{name}"
         return None, "derived from its dummy"
@@ -75,7 +79,7 @@ class Vllm:
         if check is None:
             return None
         try:
-            check(LENGTH, self.limits)
+            check(self.length, self.limits)
         except AssertionError as error:
             return " ".join(str(error).split())
         return ""
@@ -102,13 +106,13 @@ class Vllm:
         whole = getattr(builder, "get_dummy_processor_inputs", None)
         if whole is not None and not _takes(whole, "mm_options"):
             # Before 0.11: prompt, data and arguments (the fork lifts caps there) in one answer.
-            inputs = whole(LENGTH, self.limits)
+            inputs = whole(self.length, self.limits)
             prompt = inputs.prompt_text if hasattr(inputs, "prompt_text") else inputs.prompt
             return self._apply(prompt, inputs.mm_data, dict(inputs.hf_processor_mm_kwargs))
         options: Facts = (
             {"mm_options": {}} if _takes(builder.get_dummy_mm_data, "mm_options") else {}
         )
-        data = builder.get_dummy_mm_data(LENGTH, self.limits, **options)
+        data = builder.get_dummy_mm_data(self.length, self.limits, **options)
         return self._apply(builder.get_dummy_text(self.limits), data, {})
 
     def _apply(self, prompt: str, data: Any, arguments: Facts) -> Any:
@@ -147,6 +151,12 @@ def require_vllm() -> str:
         except PackageNotFoundError:
             continue
     raise Absent("vLLM is not installed")
+
+
+def context(config: Any) -> int:
+    """Return the context (tokens) to plan in: LENGTH, or the model's own where that is shorter."""
+    text = config.get_text_config() if hasattr(config, "get_text_config") else config
+    return min(LENGTH, getattr(text, "max_position_embeddings", None) or LENGTH)
 
 
 def _takes(function: Any, name: str) -> bool:
