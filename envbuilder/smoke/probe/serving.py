@@ -27,7 +27,7 @@ ENVIRONMENT = {
 
 
 def run(request: Facts, emit: Emitter) -> None:
-    """Emit one item per prompt: its length as the processor and as the engine count it."""
+    """Emit one item per prompt, up to one that fails: its length, as two parties count it."""
     emit(facts={"version": require_vllm()})
     os.environ.update(ENVIRONMENT)
     emit(doing="importing vLLM")
@@ -41,7 +41,10 @@ def run(request: Facts, emit: Emitter) -> None:
         emit(facts={"started": round(time.monotonic() - started, 3)})
         for label, modalities in prompts(subject):
             emit(doing=f"answering {label}")
-            emit(item=answer(engine, subject, label, modalities))
+            item = answer(engine, subject, label, modalities)
+            emit(item=item)
+            if "error" in item:  # vLLM keeps the failed request, and would never come to the next
+                break
 
 
 def device_type() -> str:
