@@ -50,7 +50,7 @@ def elsewhere(light, builder, folder):
 def test_an_engine_behind_ssh(light, tmp_path, monkeypatch):
     here = light.build(lock(), "here", fresh=True)
     with ssh_to_engine(tmp_path / "ssh") as url:
-        monkeypatch.delenv("DOCKER_HOST")
+        monkeypatch.setenv("DOCKER_HOST", "unix:///nonexistent")
         monkeypatch.setenv("PATH", f"{tmp_path}/ssh/bin:{os.environ['PATH']}")
         docker("context", "create", "far", "--docker", f"host={url}")
         assert find_builder("far").driver == "docker"
@@ -58,7 +58,7 @@ def test_an_engine_behind_ssh(light, tmp_path, monkeypatch):
         there = elsewhere(light, "far", tmp_path).build(lock(), fresh=True, progress=watched)
         assert there.digest == here.digest
         assert watched.runs
-        with pytest.raises(MissingToolError):  # nothing answers on this machine itself
+        with pytest.raises(MissingToolError, match="no Docker Engine answers"):
             find_builder()
 
 
@@ -94,7 +94,8 @@ def test_an_engine_with_the_older_store(tmp_path, monkeypatch):
 
 
 def test_a_docker_without_buildx(tmp_path, monkeypatch):
-    assert not Path("/usr/libexec/docker/cli-plugins/docker-buildx").exists()
+    everybodys = Path("/usr/libexec/docker/cli-plugins/docker-buildx")
+    assert not everybodys.exists(), "this test wants a machine whose Docker has no plugins"
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
     with pytest.raises(MissingToolError, match="no buildx plugin"):
         find_builder()
