@@ -5,7 +5,7 @@ Values: ``preprocessor_config.json`` and ``config.json`` of Qwen/Qwen3-Omni-30B-
 
 from __future__ import annotations
 
-from typing import Any, Sequence
+from typing import Any
 
 from .. import samples
 from ..facts import Facts
@@ -32,7 +32,7 @@ class Qwen3Omni(Qwen25Omni):
     model_class = "Qwen3OmniMoeThinkerForConditionalGeneration"
     processor_class = "Qwen3OmniMoeProcessor"
     pixels_per_side = 32
-    specials: Sequence[str] = (
+    specials = [
         "<|endoftext|>",
         "<|im_start|>",
         "<|im_end|>",
@@ -43,7 +43,7 @@ class Qwen3Omni(Qwen25Omni):
         "<|vision_end|>",
         "<|image_pad|>",
         "<|video_pad|>",
-    )
+    ]
     named_tokens = {
         "image_token": "<|image_pad|>",
         "audio_token": "<|audio_pad|>",
