@@ -76,7 +76,6 @@ def command(
     Exits with 8 when the smoke test fails: the image stays, but is not marked good.
     """
     from envbuilder.engines import source_wheels
-    from envbuilder.layer_sizes import layer_sizes
     from envbuilder.layers.store import Store
     from envbuilder.layout import export
     from envbuilder.pipeline import Options, build_environment
@@ -84,6 +83,7 @@ def command(
     from envbuilder.reference import ImageRef
     from envbuilder.registry.client import Client
     from envbuilder.runtime import choose
+    from envbuilder.smoke.layer_sizes import layer_sizes
 
     from .console import open_progress
     from .report import check_targets, print_report, write_reports

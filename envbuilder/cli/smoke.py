@@ -135,10 +135,10 @@ def _environment(
     spec_path: Path, runtime: str, progress: Progress
 ) -> tuple[Report, tuple[LayerSize, ...]]:
     """Smoke the image of an environment of ours; nothing is sealed or recorded."""
-    from envbuilder.layer_sizes import layer_sizes
     from envbuilder.layers.store import Store
     from envbuilder.pipeline import Options, current_lock, make_image, smoke_image
     from envbuilder.runtime import choose
+    from envbuilder.smoke.layer_sizes import layer_sizes
 
     store = Store.default()
     chosen = choose(runtime, store)
@@ -188,11 +188,11 @@ def _local(python: str, plan: SmokePlan) -> Report:
 def _image(
     where: str, plan: SmokePlan, runtime: str, platform: str, progress: Progress
 ) -> tuple[Report, tuple[LayerSize, ...]]:
-    from envbuilder.layer_sizes import layer_sizes
     from envbuilder.layers.store import Store
     from envbuilder.open_image import open_image
     from envbuilder.runtime import choose
     from envbuilder.smoke import smoke
+    from envbuilder.smoke.layer_sizes import layer_sizes
 
     store = Store.default()
     chosen = choose(runtime, store)

@@ -96,11 +96,6 @@ def seal(lock: Lock, image: Image, *, engine: str) -> Lock:
     return replace(lock, seal=sealed)
 
 
-def lock_in_image(lock: Lock) -> str:
-    """Name the file in the image that holds its own, unsealed lock."""
-    return f"{METADATA}/pylock.{lock.spec.name}.toml"
-
-
 def _pool(workers: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max_workers=workers, thread_name_prefix="assemble")
 

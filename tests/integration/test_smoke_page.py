@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from envbuilder.layer_sizes import layer_sizes
 from envbuilder.lock_file import read_lock
 from envbuilder.smoke import LayerSize, Report, to_html
+from envbuilder.smoke.layer_sizes import layer_sizes
 from tests.browser import Browser, open_browser
 from tests.unit.smoke_documents import PLAN, Document
 

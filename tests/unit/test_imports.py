@@ -18,7 +18,7 @@ ROOMS = [  # each line may import from all lines above it, and from itself
     {"layout"},
     {"registry", "runtime", "keep"},
     {"smoke"},
-    {"open_image", "layer_sizes"},
+    {"open_image"},
     {"resolve", "inspect"},
     {"sources", "evidence", "difference", "settings"},
     {"render", "buildkit", "verify", "doctor"},

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from .image import Layer
-from .lock import DebianBase, DebPackage, Lock, Wheel
-from .plan import plan
-from .smoke import LayerSize
+from envbuilder.image import Layer
+from envbuilder.lock import DebianBase, DebPackage, Lock, Wheel
+from envbuilder.plan import plan
+
+from .page import LayerSize
 
 
 def layer_sizes(layers: Sequence[Layer], lock: Lock | None = None) -> tuple[LayerSize, ...]:
