@@ -129,9 +129,11 @@ def scratch(store):
     return [path for path in store.root.parent.iterdir() if path.name.startswith("envbuilder-")]
 
 
-def wait_for(condition, seconds=300):
+def wait_for(condition, seconds=300, of=None):
+    """Wait until ``condition`` holds; the process ``of`` which it waits must not end before."""
     end = time.monotonic() + seconds
     while not condition():
+        assert of is None or of.poll() is None, of.stderr.read()
         assert time.monotonic() < end, "it did not happen in time"
         time.sleep(0.1)
 
@@ -153,7 +155,9 @@ def rootless(elsewhere):
 def test_another_user_elsewhere_makes_the_same_layer_without_root(layer, elsewhere, rootless):
     """In another time zone, with another umask, below another path, after a kill -9."""
     with builder(elsewhere, user=USER, before=rootless) as process:
-        wait_for(lambda: list(elsewhere.root.parent.glob("envbuilder-*/mmdebstrap.*/usr")))
+        wait_for(
+            lambda: list(elsewhere.root.parent.glob("envbuilder-*/mmdebstrap.*/usr")), of=process
+        )
         process.kill()
         process.communicate()
     wait_for(lambda: str(elsewhere.root.parent) not in processes())
