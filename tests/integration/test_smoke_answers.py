@@ -7,17 +7,12 @@ import shutil
 import struct
 import wave
 import zlib
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-import envbuilder
-from envbuilder.layers.store import Store
-from envbuilder.pipeline import Options, current_lock, make_image, smoke_plan
-from envbuilder.progress import Silent
-from envbuilder.runtime import Prepared, choose
+from envbuilder.runtime import Prepared
 from envbuilder.smoke import OwnSample, Report, SmokePlan, Status, smoke
 from envbuilder.smoke import run as smoke_run
 from envbuilder.smoke.answers import Answers, parse_answers
@@ -25,18 +20,7 @@ from envbuilder.smoke.judge import judge
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
-ROOT = Path(envbuilder.__file__).parents[1]
 BASE, OMNI, VISION = "families/base.py", "families/qwen2_5_omni.py", "families/_qwen_vision.py"
-
-
-@pytest.fixture(scope="module")
-def container() -> Iterator[tuple[Prepared, SmokePlan]]:
-    store, silent, options = Store.default(), Silent(), Options(locked=True)
-    spec = ROOT / "lockfiles" / "omni-cpu.yaml"
-    lock = current_lock(spec, store=store, progress=silent, options=options)
-    image = make_image(lock, store=store, progress=silent, options=options)
-    with choose("auto", store).prepared(image, progress=silent) as ready:
-        yield ready, smoke_plan(lock, folder=spec.parent)
 
 
 def _probe(target: Path, job: str, *edit: str) -> Path:

@@ -14,18 +14,13 @@ from pathlib import Path
 
 import pytest
 
-import envbuilder
-from envbuilder.layers.store import Store
-from envbuilder.pipeline import Options, current_lock, make_image, smoke_plan
-from envbuilder.progress import Silent
-from envbuilder.runtime import Command, Completed, Mount, Prepared, choose
+from envbuilder.runtime import Command, Completed, Mount, Prepared
 from envbuilder.smoke import Check, Model, Report, SmokePlan, Status, smoke
 from envbuilder.smoke.run import PROBE, PROBE_MOUNT
 from tests.unit.smoke_documents import conform
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
-ROOT = Path(envbuilder.__file__).parents[1]
 SITE = "/opt/venv/lib/python3.13/site-packages"
 DEBIAN = "/usr/lib/python3/dist-packages"
 OMNI = f"{SITE}/transformers/models/qwen2_5_omni"
@@ -379,15 +374,11 @@ class Workshop:
 
 
 @pytest.fixture(scope="module")
-def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
-    store, silent = Store.default(), Silent()
-    options = Options(locked=True)
-    spec = ROOT / "lockfiles" / "omni-cpu.yaml"
-    lock = current_lock(spec, store=store, progress=silent, options=options)
-    image = make_image(lock, store=store, progress=silent, options=options)
-    with choose("auto", store).prepared(image, progress=silent) as ready:
-        folder = tmp_path_factory.mktemp("faults")
-        yield Workshop(ready=ready, plan=smoke_plan(lock), folder=folder)
+def workshop(
+    container: tuple[Prepared, SmokePlan], tmp_path_factory: pytest.TempPathFactory
+) -> Workshop:
+    ready, plan = container
+    return Workshop(ready=ready, plan=plan, folder=tmp_path_factory.mktemp("faults"))
 
 
 @pytest.fixture(scope="module")

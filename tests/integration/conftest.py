@@ -1,0 +1,26 @@
+"""What several integration tests share."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import envbuilder
+from envbuilder.layers.store import Store
+from envbuilder.pipeline import Options, current_lock, make_image, smoke_plan
+from envbuilder.progress import Silent
+from envbuilder.runtime import Prepared, choose
+from envbuilder.smoke import SmokePlan
+
+ROOT = Path(envbuilder.__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def container() -> Iterator[tuple[Prepared, SmokePlan]]:
+    """Give the demo's image, ready to run commands, and the plan of its smoke test."""
+    store, silent, options = Store.default(), Silent(), Options(locked=True)
+    spec = ROOT / "lockfiles" / "omni-cpu.yaml"
+    lock = current_lock(spec, store=store, progress=silent, options=options)
+    image = make_image(lock, store=store, progress=silent, options=options)
+    with choose("auto", store).prepared(image, progress=silent) as ready:
+        yield ready, smoke_plan(lock, folder=spec.parent)

@@ -1,0 +1,110 @@
+"""A model directory with weights: ``model: {path: …}`` in the demo's own container.
+
+The directory is a tiny Qwen2-VL, written and saved by the container's own transformers.
+"""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from envbuilder.runtime import Command, Mount, Prepared
+from envbuilder.smoke import Model, Report, SmokePlan, Status, smoke
+from envbuilder.smoke import run as smoke_run
+from envbuilder.smoke.answers import parse_answers
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
+
+SAVE = """
+import sys
+sys.path.insert(0, "/run/envbuilder")
+from probe import families
+family = families.load("qwen2_vl")
+family.write("/model")
+model = family.load_model("/model", weights=False)
+for weight in model.parameters():
+    weight.data.mul_(float(sys.argv[1]))
+model.save_pretrained("/model")
+"""
+Container = tuple[Prepared, SmokePlan]
+
+
+def _saved(container: Container, folder: Path, *, scale: float) -> Path:
+    """Let the container write the model, its random weights times ``scale``, to ``folder``."""
+    ready, plan = container
+    folder.mkdir()
+    done = ready.run(
+        Command(
+            args=(plan.python, "-I", "-B", "-c", SAVE, str(scale)),
+            mounts=(
+                Mount(source=smoke_run.PROBE, target=smoke_run.PROBE_MOUNT),
+                Mount(source=folder, target="/model", read_only=False),
+            ),
+            timeout=300,
+        )
+    )
+    assert done.exit_code == 0, done.stderr.decode()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(container: Container, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return _saved(container, tmp_path_factory.mktemp("model") / "qwen2-vl", scale=1)
+
+
+def _smoked(container: Container, model: Path, **more: object) -> Report:
+    ready, plan = container
+    asked = replace(plan, model=Model(path=str(model)), tokens={}, answers=None)
+    return smoke(ready.run, replace(asked, checks=("environment", "tokens"), **more))
+
+
+@pytest.fixture(scope="module")
+def report(container: Container, model: Path) -> Report:
+    return _smoked(container, model)
+
+
+def _checks(report: Report) -> dict[str, Status]:
+    return {check.name: check.status for check in report.checks}
+
+
+def _answers(report: Report) -> dict[str, object]:
+    return next(c for c in report.checks if c.name == "tokens.answers").details["answers"]
+
+
+def test_a_directory_is_counted_by_its_family_and_runs_with_its_own_weights(report: Report) -> None:
+    assert report.verdict is Status.PASS
+    checks = _checks(report)
+    assert checks["tokens.image"] is checks["tokens.video"] is Status.PASS
+    assert checks["tokens.generate"] is Status.PASS
+    assert all(row.formula == row.placeholders for row in report.tokens)
+    assert str(_answers(report)["identity"]).startswith("sha256 ")
+
+
+def test_its_answers_are_compared_and_other_weights_are_told(
+    container: Container, model: Path, report: Report, tmp_path: Path
+) -> None:
+    recorded = parse_answers(_answers(report))
+    again = _smoked(container, model, answers=recorded)
+    assert _checks(again)["tokens.answers"] is Status.PASS
+    other = _saved(container, tmp_path / "other", scale=1.5)
+    moved = _smoked(container, other, answers=recorded)
+    check = next(check for check in moved.checks if check.name == "tokens.answers")
+    assert check.status is Status.PASS
+    assert "the weights" in check.explanation
+
+
+def test_a_model_that_no_family_describes_is_counted_against_its_own_features(
+    container: Container, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    probe = tmp_path / "probe"
+    shutil.copytree(smoke_run.PROBE, probe, ignore=shutil.ignore_patterns("__pycache__"))
+    (probe / "families" / "qwen2_vl.py").unlink()
+    monkeypatch.setattr(smoke_run, "PROBE", probe)
+    report = _smoked(container, model)
+    assert report.verdict is Status.PASS
+    assert {row.modality for row in report.tokens} == {"image", "video"}
+    assert all(row.formula is None for row in report.tokens)
+    counted = [row for row in report.tokens if row.embeddings is not None]
+    assert len(counted) >= 4
+    assert all(row.placeholders == row.embeddings for row in counted)
