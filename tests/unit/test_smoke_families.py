@@ -11,6 +11,7 @@ from envbuilder.smoke.probe.families import (
     _anyres,
     _qwen_vision,
     _whisper,
+    audioflamingo3,
     internvl,
     qwen3_omni_moe,
 )
@@ -32,6 +33,16 @@ def test_sound_to_tokens_as_measured(seconds: float, tokens: int) -> None:
 )
 def test_sound_to_tokens_of_qwen3_omni_as_measured(frames: int, tokens: int) -> None:
     assert qwen3_omni_moe.audio_tokens(frames) == tokens
+
+
+@pytest.mark.parametrize(
+    ("seconds", "tokens"),
+    [(1, 25), (2.74, 68), (30, 750), (30.01, 750), (32.74, 818), (75, 1875), (601, 15000)],
+)
+def test_sound_in_windows_to_tokens_as_measured(seconds: float, tokens: int) -> None:
+    (sample,) = samples.audio(("edge", seconds))
+    inputs = {"input_features_mask": None}  # only asked between two hops
+    assert audioflamingo3.FAMILY.formula(sample, inputs, None) == (tokens, None)
 
 
 def test_modalities_that_share_a_token_are_no_strangers() -> None:

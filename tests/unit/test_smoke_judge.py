@@ -30,6 +30,30 @@ def _plan(**changes: object) -> SmokePlan:
     return dataclasses.replace(PLAN, **changes)
 
 
+def test_a_family_of_one_item_a_prompt_is_not_said_to_run_two() -> None:
+    document = Document()
+    job = document.job("tokens.mixed")
+    assert "twice" in document.check("tokens.generate").explanation
+    job["items"] = [item for item in job["items"] if item["label"].endswith(" alone")]
+    check = document.check("tokens.generate")
+    assert check.status is Status.PASS
+    assert check.explanation.startswith("prompts of one item each run forward")
+
+
+@pytest.mark.parametrize(
+    ("release", "cause"), [("5.1.0", "flamingo-rows-of-padding"), ("5.23.0", None)]
+)
+def test_rows_of_padding_are_known_where_they_happen(release: str, cause: str | None) -> None:
+    document = Document()
+    job = document.job("tokens.audio")
+    job["facts"].update(family="audioflamingo3", transformers=release)
+    job["items"] = [item for item in job["items"] if item["label"] == "1 s"]
+    job["items"][0]["embeddings"] = 50  # as 5.1.0 really makes it
+    check = document.check("tokens.audio")
+    assert check.status is Status.FAIL
+    assert (check.cause.id if check.cause else None) == cause
+
+
 def test_the_seeds_failure_without_an_engine_is_named() -> None:
     document = Document()
     document.drop("engine.vllm", "engine.tight")
