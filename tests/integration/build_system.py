@@ -1,7 +1,7 @@
 """A program for tests: build the system layer of a pickled base, print it as JSON.
 
 Arguments: store, pickle, and the number of the user to become (0 stays root). All is imported
-before the privileges go, since that user may not be able to read this checkout.
+before the privileges go, since that user may not be able to read this Python's packages.
 """
 
 import json

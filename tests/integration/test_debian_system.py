@@ -105,13 +105,26 @@ def elsewhere(store, base):
 
 @contextmanager
 def builder(store, *, user=0, before=""):
-    """Run the build as a process; ``before`` is shell code that comes first."""
-    home = store.root.parent
-    command = f"{before} exec {sys.executable} {PROGRAM} {store.root} {home / 'base'} {user}"
-    root = PROGRAM.parents[2]
-    environment = {**os.environ, "TMPDIR": str(home), "PYTHONPATH": str(root), "TZ": "Asia/Tokyo"}
+    """Run the build as a process; ``before`` is shell code that comes first.
+
+    It sees this checkout below the store's folder: where it lies may be closed to ``user``.
+    """
+    home, root = store.root.parent, PROGRAM.parents[2]
+    checkout = home / "checkout"
+    checkout.mkdir(exist_ok=True)
+    program = checkout / PROGRAM.relative_to(root)
+    command = (
+        f"umask 077; mount --bind {root} {checkout}; {before} "
+        f"exec {sys.executable} {program} {store.root} {home / 'base'} {user}"
+    )
+    environment = {
+        **os.environ,
+        "TMPDIR": str(home),
+        "PYTHONPATH": str(checkout),
+        "TZ": "Asia/Tokyo",
+    }
     with subprocess.Popen(
-        ["unshare", "--mount", "sh", "-c", f"umask 077; {command}"],
+        ["unshare", "--mount", "sh", "-c", command],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
