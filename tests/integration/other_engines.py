@@ -155,4 +155,17 @@ def _listens(port: int) -> bool:
 
 def docker(*arguments: str) -> None:
     """Run a docker command that must succeed."""
-    subprocess.run(["docker", *arguments], check=True, capture_output=True)
+    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def prune_full_disk() -> None:
+    """Prune BuildKit's cache; on a disk that is full to the last block, the first try may not do.
+
+    BuildKit frees what the failed step wrote by and by, and needs a block to write down the rest.
+    """
+    for _ in range(30):
+        if _ends_well("docker", "buildx", "prune", "--all", "--force"):
+            return
+        time.sleep(1)
+    docker("buildx", "prune", "--all", "--force")

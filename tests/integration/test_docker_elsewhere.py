@@ -12,6 +12,7 @@ from tests.integration.docker_light import Light, Recording, make_light
 from tests.integration.other_engines import (
     buildkit_port,
     docker,
+    prune_full_disk,
     small_engine,
     ssh_to_engine,
 )
@@ -82,7 +83,7 @@ def test_a_full_disk_in_the_engine(light, small, tmp_path, monkeypatch):
     assert "docker buildx prune" in caught.value.hint
     assert caught.value.exit_code == 7
     assert not [*tmp_path.glob(".full.*"), *tmp_path.glob("full")]
-    docker("buildx", "prune", "--all", "--force")
+    prune_full_disk()
     assert there.build(lock("echo >/small"), "small").layers
 
 
