@@ -143,6 +143,18 @@ def fetch(lock: Lock, *, store: Store, progress: Progress, options: Options) -> 
     fetch_sources(lock, store=store, progress=progress, offline=options.offline)
 
 
+def with_source_wheels(lock: Lock, *, store: Store, progress: Progress, options: Options) -> Lock:
+    """Give ``lock`` with the wheels of its git sources, built by the engine of ``options``."""
+    return with_wheels(
+        lock,
+        store=store,
+        progress=progress,
+        offline=options.offline,
+        engine=options.engine,
+        builder=options.builder,
+    )
+
+
 def make_image(
     lock: Lock,
     *,
@@ -266,14 +278,7 @@ def build_environment(
     known to be good by its ledger entry, not by its existence.
     """
     lock = current_lock(spec_path, store=store, progress=progress, options=options)
-    lock = with_wheels(
-        lock,
-        store=store,
-        progress=progress,
-        offline=options.offline,
-        engine=options.engine,
-        builder=options.builder,
-    )
+    lock = with_source_wheels(lock, store=store, progress=progress, options=options)
     image = make_image(lock, store=store, progress=progress, options=options, held=reuse(lock))
     sealed = _seal(lock, image, spec_path=spec_path, options=options)
     report = None

@@ -14,7 +14,6 @@ from functools import cache
 from envbuilder.difference import Needs
 from envbuilder.engines.embedded import seal
 from envbuilder.engines.foundation import base_config, fetch_base
-from envbuilder.engines.source_wheels import with_wheels
 from envbuilder.engines.system_pins import pin_packages
 from envbuilder.errors import MissingToolError
 from envbuilder.git_address import Address
@@ -29,6 +28,7 @@ from envbuilder.pipeline import (
     make_image,
     resolve_spec,
     smoke_image,
+    with_source_wheels,
 )
 from envbuilder.progress import Progress
 from envbuilder.resolve.commits import commits_between, moment_of
@@ -92,14 +92,7 @@ def real_stages(
         return runtime or choose("auto", store)
 
     def make(lock: Lock) -> tuple[Lock, Image]:
-        lock = with_wheels(
-            lock,
-            store=store,
-            progress=progress,
-            offline=chosen.offline,
-            engine=chosen.engine,
-            builder=chosen.builder,
-        )
+        lock = with_source_wheels(lock, store=store, progress=progress, options=chosen)
         return lock, make_image(lock, store=store, progress=progress, options=chosen)
 
     def run(lock: Lock, args: tuple[str, ...]) -> Completed:

@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 _STYLES = {"ok": "green", "warn": "yellow", "missing": "red"}
 
 
+_EXAMPLES = {
+    "--driver": "the driver's version, as nvidia-smi shows it: --driver 550.54.14",
+    "--gpu": "the compute capability: --gpu 8.0 for an A100, --gpu 9.0 for an H100",
+}
+
+
 @click.command("doctor")
 @click.argument("name", required=False)
 @click.option(
@@ -85,9 +91,11 @@ def _preflight(
 
     from .console import open_progress
 
-    for text in (*devices, *([] if driver is None else [driver])):
+    given = [("--gpu", text) for text in devices]
+    given += [] if driver is None else [("--driver", driver)]
+    for option, text in given:
         if re.fullmatch(r"\d+(\.\d+){1,2}", text) is None:
-            raise UsageError(f"{text!r} is no version", hint="--driver 550.54.14, --gpu 9.0")
+            raise UsageError(f"{option}: {text!r} is no version", hint=_EXAMPLES[option])
     described = Host(driver=driver, devices=devices)
     host = this_host() if described == Host() else described
     lock = read_lock(options.named_lock(name))

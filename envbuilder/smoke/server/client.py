@@ -48,8 +48,9 @@ class Server:
     ) -> None:
         parts = urlsplit(url)
         if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username:
+            shown = url.replace(f"{parts.netloc}", parts.hostname or "")  # no password
             raise UsageError(
-                f"{parts.hostname or url} is not the address of a server",
+                f"{shown!r} is not the http address of a server",
                 hint=f"--server http://HOST:PORT; a key goes into ${key_variable}",
             )
         base = url.rstrip("/")
