@@ -22,23 +22,17 @@ from .engines.system_pins import pin_packages
 from .errors import LockError, NetworkError
 from .image import Image
 from .layers.store import Store
-from .lock import ImageBase, Lock, Seal, spec_checksum
+from .lock import Lock, Seal, spec_checksum
 from .lock_file import check_fresh, dump_lock, lock_checksum, lock_path, read_lock, write_lock
-from .plan import PREFIX
 from .progress import Progress
 from .resolve.resolve import EVERYTHING, SYSTEM
 from .resolve.wheels import supply
 from .runtime import Runtime
-from .sample_files import own_samples
-from .smoke import Expected, Model, OwnSample, Report, SmokePlan, smoke
-from .smoke.answers import answers_path, answers_to_record, read_answers, write_answers
+from .smoke import Report
+from .smoke_image import record_answers, smoke_image
 from .sources.locking import lock_spec
 from .spec import Spec
 from .spec_file import load
-
-FOLDER = Path("lockfiles")
-"""Where specs lie, seen from a project's root."""
-_DRIVER = Path("/proc/driver/nvidia/version")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,71 +190,6 @@ def make_image(
     )
 
 
-def smoke_image(
-    lock: Lock,
-    image: Image,
-    *,
-    store: Store,
-    runtime: Runtime,
-    progress: Progress,
-    offline: bool,
-    folder: Path = FOLDER,
-) -> Report:
-    """Run the smoke checks of the lock's spec inside ``image``; a later push signs the report.
-
-    ``folder`` is where the spec lies, with the user's samples and the recorded answers.
-    """
-    if isinstance(lock.base, ImageBase):  # its layers come through only now, to be run
-        fetch_base(lock, store=store, offline=offline, progress=progress)
-    with (
-        runtime.prepared(image, progress=progress) as ready,
-        progress.step("smoke", f"in a container ({runtime.name})", unit="items"),
-    ):
-        report = smoke(ready.run, smoke_plan(lock, folder=folder), subject=lock.spec.name)
-    keep.keep_report(store, image.digest, report.to_dict())
-    return report
-
-
-def smoke_plan(lock: Lock, *, folder: Path = FOLDER) -> SmokePlan:
-    """Say what the smoke shall find in the image of ``lock``, whose spec lies in ``folder``."""
-    spec = lock.spec
-    model = spec.smoke.model
-    gpu = spec.smoke.gpu
-    if gpu == "auto" and not _DRIVER.exists():
-        gpu = "never"
-    return SmokePlan(
-        expected=expected(lock),
-        prefix=PREFIX,
-        python=f"{PREFIX}/bin/python",
-        model=None
-        if model is None
-        else Model(family=model.family, path=model.path, hub=model.hub, revision=model.revision),
-        tokens={str(name): count for name, count in spec.smoke.tokens.items()},
-        samples=tuple(
-            OwnSample(path=folder.resolve() / path, modality=modality, label=path)
-            for path, modality in own_samples(spec)
-        ),
-        answers=read_answers(answers_path(folder, spec.name)),
-        gpu=gpu,
-        timeout=float(spec.smoke.timeout),
-        memory=spec.smoke.memory << 20,
-    )
-
-
-def expected(lock: Lock) -> tuple[Expected, ...]:
-    """List the distributions that the lock promises."""
-    requested = lock.spec.requested
-    wheels = (
-        Expected(name=wheel.name, version=wheel.version, requested=wheel.name in requested)
-        for wheel in lock.wheels
-    )
-    sources = (
-        Expected(name=source.name, version=source.version, commit=source.commit, requested=True)
-        for source in lock.sources
-    )
-    return tuple(sorted([*wheels, *sources], key=lambda each: each.name))
-
-
 def build_environment(
     spec_path: Path,
     *,
@@ -330,10 +259,8 @@ def _record(spec_path: Path, outcome: Outcome, *, store: Store, runtime: str) ->
     texts = keep.Kept(spec=spec_path.read_bytes(), lock=dump_lock(outcome.lock).encode())
     keep.keep(store, entry.lock, texts)
     ledger.append(ledger.ledger_path(spec_path), entry)
-    path = answers_path(spec_path.parent, outcome.lock.spec.name)
-    answers = answers_to_record(outcome.report, read_answers(path)) if outcome.report else None
-    if answers is not None:
-        write_answers(path, answers)
+    if outcome.report is not None:
+        record_answers(outcome.report, name=outcome.lock.spec.name, folder=spec_path.parent)
 
 
 def ledger_entry(outcome: Outcome, *, runtime: str) -> ledger.Entry:

@@ -17,12 +17,13 @@ from tempfile import TemporaryDirectory
 
 import envbuilder
 from envbuilder.layers.store import Store
-from envbuilder.pipeline import Options, lock_environment, make_image, smoke_plan
+from envbuilder.pipeline import Options, lock_environment, make_image
 from envbuilder.progress import Silent
 from envbuilder.runtime import Command, Completed, Mount, Prepared, choose
 from envbuilder.smoke import Model, Report, Run, SmokePlan, Status, smoke
 from envbuilder.smoke.probe import families
 from envbuilder.smoke.run import PROBE, PROBE_MOUNT
+from envbuilder.smoke_image import smoke_plan
 
 LOCKFILES = Path(envbuilder.__file__).parents[1] / "lockfiles"
 # Not 5.19.0: it asks torch for an accelerator on import, which Debian's torch 2.6 refuses on a CPU.

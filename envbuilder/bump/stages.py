@@ -27,7 +27,6 @@ from envbuilder.pipeline import (
     ledger_entry,
     make_image,
     resolve_spec,
-    smoke_image,
     with_source_wheels,
 )
 from envbuilder.progress import Progress
@@ -37,6 +36,7 @@ from envbuilder.resolve.needs import read_needs
 from envbuilder.resolve.releases import Release, releases
 from envbuilder.resolve.resolve import python_target, resolve_base
 from envbuilder.runtime import Command, Completed, Runtime, choose
+from envbuilder.smoke_image import smoke_image
 from envbuilder.spec import GitPackage, Spec
 
 from .git_pins import AskRefs, Refs

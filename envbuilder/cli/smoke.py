@@ -136,9 +136,10 @@ def _environment(
 ) -> tuple[Report, tuple[LayerSize, ...]]:
     """Smoke the image of an environment of ours; nothing is sealed or recorded."""
     from envbuilder.layers.store import Store
-    from envbuilder.pipeline import Options, current_lock, make_image, smoke_image
+    from envbuilder.pipeline import Options, current_lock, make_image
     from envbuilder.runtime import choose
     from envbuilder.smoke.layer_sizes import layer_sizes
+    from envbuilder.smoke_image import smoke_image
 
     store = Store.default()
     chosen = choose(runtime, store)
@@ -157,8 +158,8 @@ def _plan(
     python: str,
 ) -> SmokePlan:
     from envbuilder.lock_file import read_lock
-    from envbuilder.pipeline import smoke_plan
     from envbuilder.smoke import Model, SmokePlan
+    from envbuilder.smoke_image import smoke_plan
 
     if lock_name is not None:
         if family or model or tokens:

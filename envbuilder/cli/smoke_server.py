@@ -107,9 +107,10 @@ def _counted_here(python: str, family: str | None, model: str | None) -> Expecta
 def _counted_in(spec_path: Path, runtime: str, progress: Progress) -> Expectation:
     """Count in the image of an environment of ours, which is built where it is not."""
     from envbuilder.layers.store import Store
-    from envbuilder.pipeline import Options, current_lock, make_image, smoke_plan
+    from envbuilder.pipeline import Options, current_lock, make_image
     from envbuilder.runtime import choose
     from envbuilder.smoke.server import expectation
+    from envbuilder.smoke_image import smoke_plan
 
     store = Store.default()
     chosen = choose(runtime, store)

@@ -115,11 +115,11 @@ def _labelled(client: Client, ref: ImageRef) -> str:
 
 def _smoke(ref: ImageRef, lock: Lock, runtime: str, progress_mode: str) -> Report:
     from envbuilder.layers.store import Store
-    from envbuilder.pipeline import smoke_image
     from envbuilder.registry.client import Client
     from envbuilder.registry.manifests import Platform
     from envbuilder.registry.transfer import pull
     from envbuilder.runtime import choose
+    from envbuilder.smoke_image import smoke_image
 
     from .console import open_progress
 

@@ -7,10 +7,11 @@ import pytest
 
 import envbuilder
 from envbuilder.layers.store import Store
-from envbuilder.pipeline import Options, current_lock, make_image, smoke_plan
+from envbuilder.pipeline import Options, current_lock, make_image
 from envbuilder.progress import Silent
 from envbuilder.runtime import Prepared, choose
 from envbuilder.smoke import SmokePlan
+from envbuilder.smoke_image import smoke_plan
 
 ROOT = Path(envbuilder.__file__).parents[1]
 

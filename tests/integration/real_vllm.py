@@ -14,11 +14,12 @@ from pathlib import Path
 import pytest
 
 from envbuilder.layers.store import Store
-from envbuilder.pipeline import Options, lock_environment, make_image, smoke_plan
+from envbuilder.pipeline import Options, lock_environment, make_image
 from envbuilder.progress import Silent
 from envbuilder.resolve.indexes import uv_environment
 from envbuilder.runtime import choose
 from envbuilder.smoke import Report, Status, smoke
+from envbuilder.smoke_image import smoke_plan
 from envbuilder.spec import Index
 from tests.published import wheel_of
 from tests.wheels import Recipe, write_wheel

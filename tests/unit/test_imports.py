@@ -23,6 +23,7 @@ ROOMS = [  # each line may import from all lines above it, and from itself
     {"sources", "evidence", "difference", "settings"},
     {"render", "buildkit", "verify", "doctor"},
     {"diff", "engines", "gpu"},
+    {"smoke_image"},
     {"pipeline"},
     {"publish"},
     {"bump"},

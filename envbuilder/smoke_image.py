@@ -1,0 +1,97 @@
+"""The smoke of a lock's image: what it shall find there, and the run.
+
+A pipeline's stage; ``smoke/`` itself knows neither locks nor stores.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from . import keep
+from .engines.foundation import fetch_base
+from .image import Image
+from .layers.store import Store
+from .lock import ImageBase, Lock
+from .plan import PREFIX
+from .progress import Progress
+from .runtime import Runtime
+from .sample_files import own_samples
+from .smoke import Expected, Model, OwnSample, Report, SmokePlan, smoke
+from .smoke.answers import answers_path, answers_to_record, read_answers, write_answers
+
+FOLDER = Path("lockfiles")
+"""Where specs lie, seen from a project's root."""
+_DRIVER = Path("/proc/driver/nvidia/version")
+
+
+def smoke_image(
+    lock: Lock,
+    image: Image,
+    *,
+    store: Store,
+    runtime: Runtime,
+    progress: Progress,
+    offline: bool,
+    folder: Path = FOLDER,
+) -> Report:
+    """Run the smoke checks of the lock's spec inside ``image``; a later push signs the report.
+
+    ``folder`` is where the spec lies, with the user's samples and the recorded answers.
+    """
+    if isinstance(lock.base, ImageBase):  # its layers come through only now, to be run
+        fetch_base(lock, store=store, offline=offline, progress=progress)
+    with (
+        runtime.prepared(image, progress=progress) as ready,
+        progress.step("smoke", f"in a container ({runtime.name})", unit="items"),
+    ):
+        report = smoke(ready.run, smoke_plan(lock, folder=folder), subject=lock.spec.name)
+    keep.keep_report(store, image.digest, report.to_dict())
+    return report
+
+
+def smoke_plan(lock: Lock, *, folder: Path = FOLDER) -> SmokePlan:
+    """Say what the smoke shall find in the image of ``lock``, whose spec lies in ``folder``."""
+    spec = lock.spec
+    model = spec.smoke.model
+    gpu = spec.smoke.gpu
+    if gpu == "auto" and not _DRIVER.exists():
+        gpu = "never"
+    return SmokePlan(
+        expected=expected(lock),
+        prefix=PREFIX,
+        python=f"{PREFIX}/bin/python",
+        model=None
+        if model is None
+        else Model(family=model.family, path=model.path, hub=model.hub, revision=model.revision),
+        tokens={str(name): count for name, count in spec.smoke.tokens.items()},
+        samples=tuple(
+            OwnSample(path=folder.resolve() / path, modality=modality, label=path)
+            for path, modality in own_samples(spec)
+        ),
+        answers=read_answers(answers_path(folder, spec.name)),
+        gpu=gpu,
+        timeout=float(spec.smoke.timeout),
+        memory=spec.smoke.memory << 20,
+    )
+
+
+def expected(lock: Lock) -> tuple[Expected, ...]:
+    """List the distributions that the lock promises."""
+    requested = lock.spec.requested
+    wheels = (
+        Expected(name=wheel.name, version=wheel.version, requested=wheel.name in requested)
+        for wheel in lock.wheels
+    )
+    sources = (
+        Expected(name=source.name, version=source.version, commit=source.commit, requested=True)
+        for source in lock.sources
+    )
+    return tuple(sorted([*wheels, *sources], key=lambda each: each.name))
+
+
+def record_answers(report: Report, *, name: str, folder: Path) -> None:
+    """Write the answers of a green ``report`` beside the spec of ``name``, where they are new."""
+    path = answers_path(folder, name)
+    answers = answers_to_record(report, read_answers(path))
+    if answers is not None:
+        write_answers(path, answers)
