@@ -15,7 +15,7 @@ from typing import Any
 
 import jinja2
 
-from .errors import SpecError
+from .errors import SpecError, UsageError
 from .layers import unchecked_pyc
 from .layers.files import Content, Link, venv_skeleton
 from .layers.install import Target
@@ -42,7 +42,8 @@ TARGETS = ("system", "wheels", "runtime")
 OWN_SECRETS = ("env", "uv", "netrc", "ca")
 """What every step may mount: variables, uv's configuration, credentials by host, a CA bundle."""
 
-_CLEARED = ("build", "requirements")
+_MARK = "# Rendered by `envbuilder render "
+"""How the Dockerfile of every rendering begins."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,16 +128,23 @@ def render(lock: Lock) -> dict[str, str]:
 
 
 def write(files: Mapping[str, str], folder: Path) -> None:
-    """Write rendered ``files`` into ``folder``, and remove what an earlier rendering left there.
+    """Write rendered ``files`` into ``folder``, in place of an earlier rendering.
 
-    Only the folders ``build`` and ``requirements`` are cleared; other files of ``folder`` stay.
+    What that one's Dockerfile reads of ``requirements`` goes; all else in ``folder`` stays. Raises
+    UsageError, with nothing written, where ``folder`` holds files and no rendering of ours.
     """
-    for name, text in files.items():
-        write_text(folder / name, text)
-    for name in _CLEARED:
-        for path in (folder / name).glob("*"):
-            if f"{name}/{path.name}" not in files:
-                path.unlink()
+    dockerfile = folder / "Dockerfile"
+    old = dockerfile.read_text("utf-8", "replace") if dockerfile.is_file() else ""
+    if not old.startswith(_MARK) and folder.is_dir() and any(folder.iterdir()):
+        raise UsageError(
+            f"{folder} holds files, and no Dockerfile that envbuilder rendered",
+            hint="--output names a new folder, or one that was rendered before",
+        )
+    for name in re.findall(r"source=(requirements/[\w.-]+)", old):
+        if name not in files:
+            (folder / name).unlink(missing_ok=True)
+    for name in sorted(files, key=lambda name: name != "Dockerfile"):  # a half is known as ours
+        write_text(folder / name, files[name])
 
 
 def render_question(lock: Lock) -> dict[str, str]:

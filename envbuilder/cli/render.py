@@ -16,7 +16,11 @@ from . import options
     help="The folder to write; docker/NAME if left out.",
 )  # fmt: skip
 def command(name: str | None, file: Path | None, folder: Path | None) -> None:
-    """Write NAME's lock as a Dockerfile with all that it needs; plain Docker builds it."""
+    """Write NAME's lock as a Dockerfile with all that it needs; plain Docker builds it.
+
+    The folder is new, empty, or rendered before: then its files are replaced, and yours beside
+    them stay.
+    """
     from envbuilder.lock_file import check_fresh, lock_path, read_lock
     from envbuilder.render import render, write
     from envbuilder.spec_file import load

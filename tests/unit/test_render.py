@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from envbuilder.errors import SpecError
+from envbuilder.errors import SpecError, UsageError
 from envbuilder.render import TARGETS, render, write
 
 from . import locks
@@ -137,12 +137,26 @@ def test_same_bytes_under_any_hash_seed():
     assert len(found) == 1
 
 
-def test_writing_again_clears_what_is_old(tmp_path):
-    write(render(locks.lock({"six": "1.17.0", "idna": "3.10"})), tmp_path)
-    (tmp_path / "README").write_text("mine")
-    write(render(locks.lock({"six": "1.17.0"})), tmp_path)
-    assert [path.name for path in (tmp_path / "requirements").iterdir()] == ["package-six.txt"]
-    assert (tmp_path / "README").read_text() == "mine"
+def test_writing_again_clears_what_is_old_and_nothing_else(tmp_path):
+    folder = tmp_path / "new"
+    write(render(locks.lock({"six": "1.17.0", "idna": "3.10"})), folder)
+    mine = ["README", "build/mine.sh", "build/folder/x", "requirements/mine.txt"]
+    for name in mine:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("mine")
+    after = render(locks.lock({"six": "1.17.0"}))
+    write(after, folder)
+    found = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert found == {*after, *mine}
+
+
+@pytest.mark.parametrize("name", ["Dockerfile", "build/main.c"])
+def test_a_folder_of_other_files_is_refused_and_left_alone(tmp_path, name):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("FROM scratch\n")
+    with pytest.raises(UsageError, match="no Dockerfile that envbuilder rendered"):
+        write(render(locks.lock({"six": "1.17.0"})), tmp_path)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [tmp_path / name]
 
 
 def test_a_secret_of_ours_cannot_be_renamed():
