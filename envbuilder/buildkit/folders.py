@@ -6,12 +6,13 @@ new; over HTTP it takes what it installs, and no step's cache key knows of it.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
+
+from envbuilder.loopback import HOST, serving
 
 
 def local_folder(place: str) -> Path | None:
@@ -33,15 +34,8 @@ def lent(places: Iterable[str]) -> Iterator[Mapping[str, str]]:
 
 @contextmanager
 def _served(folder: Path) -> Iterator[str]:
-    handler = partial(_Quiet, directory=str(folder))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}/"
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(partial(_Quiet, directory=str(folder))) as port:
+        yield f"http://{HOST}:{port}/"
 
 
 class _Quiet(SimpleHTTPRequestHandler):

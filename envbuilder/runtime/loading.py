@@ -46,7 +46,7 @@ def loaded(
     try:
         with (
             progress.step("load", "into Docker", total=total) as step,
-            offer(image, store, tag=mark, on_sent=step.advance).open() as open_offer,
+            offer(image, store, tag=mark, on_sent=step.advance) as open_offer,
         ):
             name = f"{open_offer.repository}:{mark}"
             pulled = _pull(client, open_offer, mark)

@@ -7,17 +7,19 @@ distribution-spec 1.1, "Pull". Docker takes plain HTTP from 127.0.0.0/8 without 
 from __future__ import annotations
 
 import socket
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from typing import Any
 
 from envbuilder.image import Image
 from envbuilder.layers.store import Store
+from envbuilder.loopback import HOST, serving
 
-_HOST = "127.0.0.1"
 _NAME = "envbuilder"
 _CHUNK = 1 << 20
 _TLS_HANDSHAKE = b"\x16"
@@ -26,37 +28,24 @@ _BLOB = "application/octet-stream"
 Document = tuple[str, bytes | Path]
 
 
+@dataclass(slots=True, kw_only=True)
 class Offer:
-    """A running registry; ``repository`` is what to pull from, by the tag that was given."""
+    """A running registry; ``repository`` is what to pull from, by the tag that was given.
 
-    def __init__(
-        self, documents: Mapping[str, Document], on_sent: Callable[[int], None] | None
-    ) -> None:
-        self._server = _Server(documents, on_sent)
-        self.repository = f"{_HOST}:{self._server.server_address[1]}/{_NAME}"
+    ``visited`` says whether anybody came: a daemon on another host, or in a VM, cannot.
+    """
 
-    @property
-    def visited(self) -> bool:
-        """Whether anybody came: a daemon on another host, or in a VM, cannot."""
-        return self._server.visited
-
-    @contextmanager
-    def open(self) -> Iterator[Offer]:
-        """Serve until the end of the block."""
-        thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
-        thread.start()
-        try:
-            yield self
-        finally:
-            self._server.shutdown()
-            self._server.server_close()
-            thread.join()
+    documents: Mapping[str, Document]
+    on_sent: Callable[[int], None] | None
+    repository: str = ""
+    visited: bool = False
 
 
+@contextmanager
 def offer(
     image: Image, store: Store, *, tag: str, on_sent: Callable[[int], None] | None = None
-) -> Offer:
-    """Prepare to serve ``image`` as ``tag``; ``on_sent`` hears of the blob bytes as they leave."""
+) -> Iterator[Offer]:
+    """Serve ``image`` as ``tag``; ``on_sent`` hears of the blob bytes as they leave."""
     manifest = (image.media_type, image.manifest)
     documents: dict[str, Document] = {
         f"manifests/{tag}": manifest,
@@ -65,24 +54,18 @@ def offer(
     }
     for layer in image.layers:
         documents[f"blobs/{layer.digest}"] = (_BLOB, store.path(layer.digest))
-    return Offer(documents, on_sent)
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def __init__(
-        self, documents: Mapping[str, Document], on_sent: Callable[[int], None] | None
-    ) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.documents = documents
-        self.on_sent = on_sent
-        self.visited = False
+    made = Offer(documents=documents, on_sent=on_sent)
+    with serving(partial(_Handler, made)) as port:
+        made.repository = f"{HOST}:{port}/{_NAME}"
+        yield made
 
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    server: _Server
+
+    def __init__(self, offered: Offer, *args: Any) -> None:  # noqa: ANN401
+        self._offered = offered
+        super().__init__(*args)
 
     def handle(self) -> None:
         """Serve a connection, unless it greets with TLS, which Docker tries first.
@@ -105,15 +88,15 @@ class _Handler(BaseHTTPRequestHandler):
         """Stay quiet: what goes wrong reaches us through the daemon."""
 
     def _answer(self, *, send_body: bool) -> None:
-        self.server.visited = True
+        self._offered.visited = True
         if self.path == "/v2/":
             self._head(HTTPStatus.OK, "application/json", 0)
             return
         key = self.path.removeprefix(f"/v2/{_NAME}/")
-        if key not in self.server.documents:
+        if key not in self._offered.documents:
             self._head(HTTPStatus.NOT_FOUND, "application/json", 0)
             return
-        media_type, content = self.server.documents[key]
+        media_type, content = self._offered.documents[key]
         size = len(content) if isinstance(content, bytes) else content.stat().st_size
         self._head(HTTPStatus.OK, media_type, size)
         if send_body:
@@ -133,5 +116,5 @@ class _Handler(BaseHTTPRequestHandler):
         with content.open("rb") as blob:
             while piece := blob.read(_CHUNK):
                 self.wfile.write(piece)
-                if self.server.on_sent is not None:
-                    self.server.on_sent(len(piece))
+                if self._offered.on_sent is not None:
+                    self._offered.on_sent(len(piece))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from tests.integration.tiny_image import tiny_image
 pytestmark = [pytest.mark.integration, pytest.mark.docker]
 
 ROOT = Path(__file__).parents[2]
+OURS = "envbuilder-run-[0-9a-f]+"
 HOG = "head -c 400000000 /dev/zero | tail | wc -c"
 
 
@@ -50,15 +52,15 @@ def runtime(store: Store) -> Iterator[DockerRuntime]:
 @pytest.fixture(autouse=True)
 def no_leftovers(runtime: DockerRuntime) -> Iterator[None]:
     yield
-    assert _ours(runtime) == []
+    assert _left_by(os.getpid(), runtime) == []
 
 
-def _ours(runtime: DockerRuntime) -> list[str]:
-    """Name the containers and images in the engine that runs of any process have made."""
+def _left_by(pid: int, runtime: DockerRuntime) -> list[str]:
+    """Name the containers and images in the engine that runs of the process ``pid`` made."""
     api = runtime.client.api
     names = [name for entry in api.containers(all=True) for name in entry["Names"]]
     names += [tag for entry in api.images() for tag in entry["RepoTags"] or ()]
-    return [name for name in names if "envbuilder-run" in name]
+    return [name for name in names if re.search(f"{OURS}-{pid}-", name)]
 
 
 def _run(runtime: DockerRuntime, image: Image, script: str, **options: Any) -> Completed:
@@ -146,7 +148,7 @@ def test_only_missing_layers_are_sent(runtime: DockerRuntime, store: Store) -> N
     large = tiny_image(store, config=config, layers=[{"data/new": os.urandom(1000)}])
     with runtime.prepared(small, progress=Silent()):
         sent: list[int] = []
-        with offer(large, store, tag="more", on_sent=sent.append).open() as registry:
+        with offer(large, store, tag="more", on_sent=sent.append) as registry:
             pulled = runtime.client.images.pull(registry.repository, tag="more")
         try:
             assert sum(sent) == large.layers[-1].size
@@ -172,14 +174,15 @@ def test_nothing_outlives_us(runtime: DockerRuntime, store: Store, number: signa
         cwd=ROOT,
     )
     deadline = time.monotonic() + 60
-    while not runtime.client.api.containers(filters={"name": f"envbuilder-run-.*-{ours.pid}-"}):
+    while not runtime.client.api.containers(filters={"name": f"{OURS}-{ours.pid}-"}):
         assert time.monotonic() < deadline
         time.sleep(0.1)
     ours.send_signal(number)
     ours.wait(60)
     if number is signal.SIGKILL:
-        assert len(_ours(runtime)) == 2  # the container and its image, for the next run to remove
-        remove_abandoned(runtime.client)
+        assert len(_left_by(ours.pid, runtime)) == 2  # the container and its image
+        remove_abandoned(runtime.client)  # as the next run does
+    assert _left_by(ours.pid, runtime) == []
 
 
 def test_auto_falls_back_on_what_is_there(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@
 
 from itertools import pairwise
 from urllib.error import URLError
-from urllib.request import urlopen
+from urllib.request import ProxyHandler, build_opener
 
 import pytest
 
@@ -14,6 +14,8 @@ from envbuilder.errors import UsageError
 from . import locks
 
 SECRET = "hunter2-5f2d9c1e"
+
+urlopen = build_opener(ProxyHandler({})).open
 
 
 def spec(**build):

@@ -1,9 +1,8 @@
 from __future__ import annotations
 
-import json
+import os
 import socket
 import threading
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -20,6 +19,8 @@ from envbuilder.runtime.command import Command, Mount
 from envbuilder.runtime.docker import container_options, refused
 from envbuilder.runtime.loading import is_abandoned, new_mark
 from envbuilder.runtime.offer import offer
+
+_open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 
 
 def test_a_container_has_walls_whatever_the_command() -> None:
@@ -84,7 +85,7 @@ def test_marks_tell_whose_they_are() -> None:
 
 
 @pytest.fixture
-def offered(tmp_path: Path) -> Iterator[tuple[str, Image, list[int]]]:
+def offered(tmp_path: Path) -> Iterator[tuple[str, Image]]:
     store = Store(tmp_path)
     layer, config = b"the layer", canonical_json({"rootfs": {}})
     manifest = canonical_json({"config": {"mediaType": OCI_CONFIG}})
@@ -93,44 +94,38 @@ def offered(tmp_path: Path) -> Iterator[tuple[str, Image, list[int]]]:
         config=config,
         layers=(Layer(digest=store.add(layer), size=len(layer), diff_id=Digest.of(b"tar")),),
     )
-    sent: list[int] = []
-    with offer(image, store, tag="run", on_sent=sent.append).open() as registry:
+    with offer(image, store, tag="run") as registry:
         assert not registry.visited
-        yield registry.repository, image, sent
+        yield registry.repository, image
         assert registry.visited
 
 
 def test_the_offer_holds_the_image_and_nothing_else(
-    offered: tuple[str, Image, list[int]],
+    offered: tuple[str, Image],
 ) -> None:
-    repository, image, sent = offered
+    repository, image = offered
     host, _, name = repository.partition("/")
     base = f"http://{host}/v2/{name}"
     assert _get(f"http://{host}/v2/") == (200, b"")
     assert _get(f"{base}/manifests/run") == (200, image.manifest)
     assert _get(f"{base}/manifests/{image.digest}") == (200, image.manifest)
     assert _get(f"{base}/blobs/{image.config_digest}") == (200, image.config)
-    assert sent == []
     assert _get(f"{base}/blobs/{image.layers[0].digest}") == (200, b"the layer")
-    deadline = time.monotonic() + 10  # the server counts once it has written, we may be faster
-    while not sent and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert sent == [len(b"the layer")]
     for path in ("manifests/other", f"blobs/{Digest.of(b'other')}", "blobs/../../etc/passwd"):
         assert _get(f"{base}/{path}")[0] == 404
 
 
-def test_head_has_a_length_and_no_body(offered: tuple[str, Image, list[int]]) -> None:
-    repository, image, _ = offered
+def test_head_has_a_length_and_no_body(offered: tuple[str, Image]) -> None:
+    repository, image = offered
     host, _, name = repository.partition("/")
     request = urllib.request.Request(f"http://{host}/v2/{name}/manifests/run", method="HEAD")
-    with urllib.request.urlopen(request) as answer:
+    with _open(request) as answer:
         assert int(answer.headers["Content-Length"]) == len(image.manifest)
         assert answer.headers["Content-Type"] == OCI_MANIFEST
         assert answer.read() == b""
 
 
-def test_a_tls_greeting_is_answered_in_plain_http(offered: tuple[str, Image, list[int]]) -> None:
+def test_a_tls_greeting_is_answered_in_plain_http(offered: tuple[str, Image]) -> None:
     host, _, port = offered[0].partition("/")[0].partition(":")
     with socket.create_connection((host, int(port)), timeout=5) as connection:
         connection.sendall(b"\x16\x03\x01\x00\x05hello")
@@ -138,19 +133,53 @@ def test_a_tls_greeting_is_answered_in_plain_http(offered: tuple[str, Image, lis
     assert _get(f"http://{host}:{port}/v2/")[0] == 200
 
 
-def test_nothing_listens_after_the_offer(tmp_path: Path) -> None:
-    image = Image(manifest=b"{}", config=json.dumps({}).encode(), layers=())
+def test_what_left_is_counted(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    layer = os.urandom(3_000_000)
+    made = Layer(digest=store.add(layer), size=len(layer), diff_id=Digest.of(b"tar"))
+    image = Image(manifest=b"{}", config=b"{}", layers=(made,))
+    sent: list[int] = []
+    with offer(image, store, tag="run", on_sent=sent.append) as registry:
+        base = f"http://{registry.repository.replace('/', '/v2/')}"
+        assert _get(f"{base}/manifests/run") == (200, b"{}")
+        assert sent == []
+        assert _get(f"{base}/blobs/{made.digest}") == (200, layer)
+    assert sum(sent) == len(layer)
+
+
+def test_nothing_outlives_the_offer(tmp_path: Path) -> None:
+    image = Image(manifest=b"{}", config=b"{}", layers=())
     before = set(threading.enumerate())
-    with offer(image, Store(tmp_path), tag="run").open() as registry:
+    with offer(image, Store(tmp_path), tag="run") as registry:
         host, _, port = registry.repository.partition("/")[0].partition(":")
+        idle = socket.create_connection((host, int(port)), timeout=5)
+        idle.sendall(b"HEAD /v2/ HTTP/1.1\r\n\r\n")
+        assert idle.recv(1000).startswith(b"HTTP/1.1 200")  # and it is kept open, as Docker does
     assert set(threading.enumerate()) <= before
+    with idle:
+        assert idle.recv(1000) == b""
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection((host, int(port)), timeout=5)
 
 
+def test_who_hangs_up_is_no_error(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    store = Store(tmp_path)
+    layer = os.urandom(16_000_000)
+    made = Layer(digest=store.add(layer), size=len(layer), diff_id=Digest.of(b"tar"))
+    image = Image(manifest=b"{}", config=b"{}", layers=(made,))
+    with offer(image, store, tag="run") as registry:
+        address, _, name = registry.repository.partition("/")
+        host, _, port = address.partition(":")
+        request = f"GET /v2/{name}/blobs/{made.digest} HTTP/1.1\r\n\r\n"
+        with socket.create_connection((host, int(port)), timeout=5) as connection:
+            connection.sendall(request.encode())
+            assert connection.recv(10).startswith(b"HTTP/1.1")
+    assert capfd.readouterr().err == ""
+
+
 def _get(url: str) -> tuple[int, bytes]:
     try:
-        with urllib.request.urlopen(url) as answer:
+        with _open(url) as answer:
             return answer.status, answer.read()
     except urllib.error.HTTPError as error:
         with error:
