@@ -20,6 +20,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
+from envbuilder.errors import ResolutionError
 from envbuilder.resolve.repository import Repository
 
 ARCHIVAL = ".git_archival.txt"
@@ -53,9 +54,17 @@ def describe(history: Repository, commit: str, pyproject: Mapping[str, Any]) -> 
 
 
 def write_archival(folder: Path, *, commit: str, described: str) -> None:
-    """Write what ``git archive`` would have put into ``.git_archival.txt``."""
-    text = f"node: {commit}\ndescribe-name: {described}\n"
-    (folder / ARCHIVAL).write_text(text, encoding="utf-8")
+    """Write what ``git archive`` would have put into ``.git_archival.txt``.
+
+    It takes the place of the commit's own, which may be a link to anywhere. Raises ResolutionError
+    where the commit has a folder there.
+    """
+    path = folder / ARCHIVAL
+    if path.is_dir() and not path.is_symlink():
+        raise ResolutionError(f"commit {commit} has a folder {ARCHIVAL}, which must be a file")
+    path.unlink(missing_ok=True)
+    with path.open("x", encoding="utf-8") as file:  # exclusive, so that it follows no link
+        file.write(f"node: {commit}\ndescribe-name: {described}\n")
 
 
 def variables(requires: Iterable[str], described: str) -> dict[str, str]:

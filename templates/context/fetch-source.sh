@@ -21,6 +21,8 @@ if [ -n "$SUBMODULES" ]; then
 fi
 rm -rf .git
 if [ -n "$DESCRIBE" ]; then
-  # What tools that make versions of tags read where there is no .git.
+  # What tools that make versions of tags read where there is no .git; the commit's own may be a
+  # link.
+  rm -f .git_archival.txt
   printf 'node: %s\ndescribe-name: %s\n' "$COMMIT" "$DESCRIBE" >.git_archival.txt
 fi

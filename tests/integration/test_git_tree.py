@@ -15,7 +15,11 @@ from envbuilder.git_address import Address
 from envbuilder.layers.store import Store
 from envbuilder.progress import Silent
 from envbuilder.resolve.mirror import Mirror
+from envbuilder.runtime import choose
+from envbuilder.sources.checkout import Checkout
+from envbuilder.sources.context import Context
 from envbuilder.sources.tree import Commit, export
+from envbuilder.spec import GitPackage
 from tests.servers.git import git_http
 from tests.servers.git_repositories import BORN, Origin
 
@@ -171,6 +175,32 @@ def test_a_submodule_below_a_link_is_refused(origin, store, tmp_path):
     with pytest.raises(ResolutionError, match="below a file, link or submodule"):
         exported(str(origin.path), commit, store, tmp_path / "out", submodules=True)
     assert list(outside.iterdir()) == []
+
+
+def checkout(origin: Origin, commit: str, store: Store, folder: Path) -> None:
+    """Write the commit out as for a build whose version comes from tags."""
+    pin = GitPackage(git=str(origin.path), commit=commit)
+    context = Context(store=store, runtime=lambda: choose("oci", store), progress=Silent())
+    found = commit_of(str(origin.path), commit, store)
+    Checkout(commit=found, pin=pin, described="v1.0-0-g0").write(folder, context)
+
+
+def test_the_version_is_written_into_the_folder_and_through_no_link(origin, store, tmp_path):
+    outside = tmp_path / "bashrc"
+    outside.write_text("mine")
+    (origin.path / ".git_archival.txt").symlink_to(outside)
+    commit = origin.commit()
+    checkout(origin, commit, store, tmp_path / "out")
+    assert outside.read_text() == "mine"
+    written = tmp_path / "out" / ".git_archival.txt"
+    assert not written.is_symlink()
+    assert written.read_text() == f"node: {commit}\ndescribe-name: v1.0-0-g0\n"
+
+
+def test_a_folder_in_the_place_of_the_version_is_refused(origin, store, tmp_path):
+    commit = origin.commit({".git_archival.txt/a": "x"})
+    with pytest.raises(ResolutionError, match=r"has a folder \.git_archival\.txt"):
+        checkout(origin, commit, store, tmp_path / "out")
 
 
 @pytest.mark.parametrize("url", ["/etc", "--upload-pack=touch /tmp/x", "ext::sh -c id"])
