@@ -1,8 +1,9 @@
 """Where a git repository lies: an address that is safe to hand to git, or a clear refusal.
 
-git takes options, helper programs (``ext::``) and passwords in the place of an address. None of
-these passes here: the protocol must be one of five, and whoever needs credentials keeps them in
-git's own helpers.
+git takes options, helper programs (``ext::``) and logins in the place of an address. None of these
+passes here: the protocol must be one of five, and whoever needs credentials keeps them in git's own
+helpers. Only ssh has a user in its addresses; elsewhere that is as often a token, which would be
+published with the lock.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class Address:
 
         ``git+https://`` and its kin, as pip writes them, lose their ``git+``; a path becomes a
         ``file://`` URL, as PEP 610 wants it. Raises SpecError for what is no repository address,
-        for other protocols, and for a password.
+        for other protocols, and for a login.
         """
         if not text.isprintable() or text.startswith("-") or _HELPER.fullmatch(text):
             raise SpecError(f"{text!r} is not a repository address", hint=_HINT)
@@ -72,9 +73,10 @@ class Address:
         if protocol == "file":
             return cls(text=plain, local=True)
         host = rest.partition("/")[0]
-        if ":" in host.rpartition("@")[0]:
+        login, at, _ = host.rpartition("@")
+        if ":" in login or (at and protocol != "ssh"):
             hint = "leave it out, and let a git credential helper keep it: git help credentials"
-            raise SpecError(f"the repository address {shown!r} must hold no password", hint=hint)
+            raise SpecError(f"the repository address {shown!r} must hold no login", hint=hint)
         if not _HOST.fullmatch(host):
             raise SpecError(f"{shown!r} does not name a host", hint=_HINT)
         return cls(text=plain, local=False)

@@ -14,7 +14,7 @@ COMMIT = "a" * 40
         ("https://github.com/org/proj.git", "https://github.com/org/proj.git", False, "proj"),
         ("git+https://h/org/proj", "https://h/org/proj", False, "proj"),
         ("HTTPS://h/proj/", "https://h/proj/", False, "proj"),
-        ("https://me@h:8443/p.git", "https://me@h:8443/p.git", False, "p"),
+        ("https://h:8443/p.git", "https://h:8443/p.git", False, "p"),
         ("ssh://git@h:22/p.git", "ssh://git@h:22/p.git", False, "p"),
         ("git@github.com:org/proj.git", "git@github.com:org/proj.git", False, "proj"),
         ("git://[::1]:9418/p", "git://[::1]:9418/p", False, "p"),
@@ -57,8 +57,19 @@ def test_what_git_would_take_for_something_else_is_refused(text):
         Address.parse(text)
 
 
-@pytest.mark.parametrize("text", ["https://me:s3cret@h/p.git", "ftp://me:s3cret@h/p.git"])
-def test_a_password_is_refused_and_not_repeated(text):
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://me:s3cret@h/p.git",
+        "https://s3cret@h/p.git",
+        "git+https://s3cret@h/p.git",
+        "http://s3cret@h:8080/p.git",
+        "git://s3cret@h/p.git",
+        "ssh://git:s3cret@h/p.git",
+        "ftp://me:s3cret@h/p.git",
+    ],
+)
+def test_a_login_is_refused_and_not_repeated(text):
     with pytest.raises(SpecError) as error:
         Address.parse(text)
     assert "s3cret" not in error.value.message

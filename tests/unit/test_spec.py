@@ -70,7 +70,7 @@ def test_a_good_spec(spec):
         ("de8f43fbe9", "main", "14:5", "a commit id of 7 to 64", ""),
         ("    branch: main\n    commit: de8f43fbe9\n", "", "11:3", "needs a tag", "commit"),
         ("branch: main", 'branch: "--upload-pack=x"', "13:5", "the name of a git tag", ""),
-        ("https://example", "https://me:pw@example", "12:5", "must hold no password", "helper"),
+        ("https://example", "https://me:pw@example", "12:5", "must hold no login", "helper"),
         ("https://example.org/vllm.git", '"ext::sh -c id"', "12:5", "not a repository address", ""),
         ("    commit: de8f43fbe9\n", "    subdirectory: ./x\n", "14:5", "a folder inside", ""),
         ("    commit: de8f43fbe9\n", "    subdirectory: a/../..\n", "14:5", "a folder inside", ""),
