@@ -210,6 +210,11 @@ class Spec(_Frozen):
         """The canonical names of all packages that the spec itself names."""
         return frozenset(canonicalize_name(Requirement(key).name) for key in self.packages)
 
+    def key_of(self, name: str) -> str | None:
+        """Find the key in ``packages``, which may carry extras, that names a package."""
+        keys = (key for key in self.packages if canonicalize_name(Requirement(key).name) == name)
+        return next(keys, None)
+
 
 def requirement(key: str, pin: str) -> Requirement:
     """Join a key (``name`` or ``name[extra]``) and a pin (``==1.0``, ``*``) into a requirement."""
