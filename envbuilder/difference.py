@@ -230,13 +230,11 @@ def _explained(change: Change, old: Lock, new: Lock, known: Known | None) -> Cha
 
 def _pin(lock: Lock, name: str) -> str | None:
     """Give what the spec says about a package, in one line; its key may carry extras."""
-    pins = to_builtins(lock.spec)["packages"].items()
-    texts = (
-        f"{key}: {pin if isinstance(pin, str) else _json(pin)}"
-        for key, pin in pins
-        if canonicalize_name(Requirement(key).name) == name
-    )
-    return next(texts, None)
+    key = lock.spec.key_of(name)
+    if key is None:
+        return None
+    pin = to_builtins(lock.spec)["packages"][key]
+    return f"{key}: {pin if isinstance(pin, str) else _json(pin)}"
 
 
 def _forcing(name: str, old: Lock, new: Lock, known: Known) -> set[str]:

@@ -21,6 +21,12 @@ class EnvbuilderError(Exception):
         self.message = message
         self.hint = hint
 
+    @property
+    def brief(self) -> str:
+        """The message in one line: how it begins and, where it has several, how it ends."""
+        first, *more = self.message.strip().splitlines() or [""]
+        return f"{first} … {more[-1].strip()}" if more else first
+
 
 class UsageError(EnvbuilderError):
     """A command was called with arguments that do not go together."""
@@ -56,6 +62,10 @@ class BuildError(EnvbuilderError):
     """Building a layer, a wheel or an image failed."""
 
     exit_code = 7
+
+
+class DiskFullError(BuildError):
+    """There is no room for what is to be written: another try needs room, not another input."""
 
 
 class SmokeError(EnvbuilderError):

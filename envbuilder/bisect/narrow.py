@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from envbuilder.bump.stages import Stages
@@ -95,7 +93,7 @@ def _versions(old: Wheel, new: Wheel, good: Lock, bad: Lock, stages: Stages) -> 
 
 
 def _commits(old: GitSource, new: GitSource, good: Lock, bad: Lock, stages: Stages) -> Line | None:
-    pin = to_builtins(bad.spec)["packages"][_key(bad.spec, old.name)]
+    pin = to_builtins(bad.spec)["packages"][bad.spec.key_of(old.name)]
     steps = (old.commit, *stages.commits(old, new))
     if steps[-1] != new.commit or old.repository != new.repository:
         return None  # the one does not descend from the other
@@ -109,12 +107,7 @@ def _commits(old: GitSource, new: GitSource, good: Lock, bad: Lock, stages: Stag
 
 
 def _pinned(spec: Spec, name: str, pin: object) -> Spec:
+    """Let a spec pin a package, also one that only comes along with others."""
     plain = to_builtins(spec)
-    packages = plain["packages"] | {_key(spec, name): pin}
+    packages = plain["packages"] | {spec.key_of(name) or name: pin}
     return from_builtins(plain | {"packages": packages})
-
-
-def _key(spec: Spec, name: str) -> str:
-    """Give the key of a package in a spec; one that only comes along gets its name as its key."""
-    keys = (key for key in spec.packages if canonicalize_name(Requirement(key).name) == name)
-    return next(keys, name)

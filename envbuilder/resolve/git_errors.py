@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from envbuilder.errors import BuildError, EnvbuilderError, NetworkError, ResolutionError
+from envbuilder.errors import DiskFullError, EnvbuilderError, NetworkError, ResolutionError
 
 if TYPE_CHECKING:
     from envbuilder.git_address import Address
@@ -35,7 +35,7 @@ def explain(address: Address, stderr: str) -> EnvbuilderError:
     said = _last_words(stderr)
     if _FULL.search(stderr):
         hint = "free some space, run `envbuilder cache prune`, or set ENVBUILDER_CACHE elsewhere"
-        return BuildError(f"the disk filled up while fetching {address}", hint=hint)
+        return DiskFullError(f"the disk filled up while fetching {address}", hint=hint)
     if _OWNER.search(stderr):
         hint = f"git config --global --add safe.directory {address}"
         return NetworkError(f"{address} belongs to another user, git refuses it: {said}", hint=hint)

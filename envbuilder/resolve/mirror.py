@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from threading import Thread
 from typing import TYPE_CHECKING
@@ -45,7 +45,7 @@ class Refs:
 
     heads: Mapping[str, str]
     tags: Mapping[str, str]
-    tips: Mapping[str, str]
+    tips: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, text: str) -> Refs:

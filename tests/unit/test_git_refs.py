@@ -1,6 +1,6 @@
 import pytest
 
-from envbuilder.errors import BuildError, NetworkError, ResolutionError
+from envbuilder.errors import DiskFullError, NetworkError, ResolutionError
 from envbuilder.git_address import Address
 from envbuilder.resolve.git_errors import explain
 from envbuilder.resolve.mirror import Refs
@@ -34,7 +34,7 @@ def test_refs_of_ls_remote():
         ("fatal: unable to access 'https://h/p/': Could not resolve host: h",
          NetworkError, "cannot reach"),
         ("fatal: early EOF\nfatal: index-pack failed", NetworkError, "cannot reach"),
-        ("fatal: write error: No space left on device", BuildError, "the disk filled up"),
+        ("fatal: write error: No space left on device", DiskFullError, "the disk filled up"),
         ("fatal: detected dubious ownership in repository at '/srv/p'",
          NetworkError, "belongs to another user"),
         ("fatal: something new", ResolutionError, "fatal: something new"),
