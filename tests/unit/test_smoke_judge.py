@@ -381,6 +381,22 @@ FAULTS: list[tuple[str, Plant, str, Status, str, str | None]] = [
         None,
     ),
     (
+        "an import ends by a signal without a name",
+        _stop("import.transformers", "crashed", exit_code=-35),
+        "environment.import.transformers",
+        Status.FAIL,
+        "the process ended with signal 35",
+        None,
+    ),
+    (
+        "no time was left for an import",
+        _stop("import.transformers", "timeout", seconds=0.0),
+        "environment.import.transformers",
+        Status.ERROR,
+        "not started: the other checks took all of the time limit",
+        None,
+    ),
+    (
         "pip's cache is left",
         lambda document: document.job("caches")["items"].append(
             {"tool": "pip", "path": "/root/.cache/pip", "bytes": 1000}
@@ -405,6 +421,30 @@ FAULTS: list[tuple[str, Plant, str, Status, str, str | None]] = [
         Status.FAIL,
         "none for audio",
         "engine-audio-undeclared",
+    ),
+    (
+        "the engine declares nothing, and profiles without any video",
+        _fact("engine.vllm", declared=None, dummy={"audio": 750, "image": 16384}),
+        "engine.reserve",
+        Status.FAIL,
+        "a dummy input (audio 750, image 16384) that has no video",
+        None,
+    ),
+    (
+        "no sample was counted",
+        lambda document: document.job("tokens.image").update(items=[]),
+        "tokens.image",
+        Status.ERROR,
+        "nothing was counted",
+        None,
+    ),
+    (
+        "no prompt was run",
+        lambda document: document.job("tokens.mixed").update(items=[]),
+        "tokens.generate",
+        Status.ERROR,
+        "nothing was counted",
+        None,
     ),
     (
         "the engine declares less than its dummy yields",
@@ -543,6 +583,25 @@ def test_a_required_gpu_is_missed(facts: dict[str, object], status: Status, word
     assert words in check.explanation
 
 
+def test_a_cpu_build_beside_a_driver_is_no_failure_where_no_gpu_is_required() -> None:
+    document = Document()
+    facts = {"torch": "2.6.0", "torch_cuda": None, "driver": "550.54.14", "driver_cuda": "12.4"}
+    document.job("gpu")["facts"] = facts
+    check = document.check("gpu", _plan(gpu="auto"))
+    assert check.status is Status.SKIP
+    assert check.explanation == "torch 2.6.0 is built for the CPU alone"
+    assert document.check("gpu", _plan(gpu="required")).status is Status.FAIL
+
+
+def test_a_gpu_that_ends_the_process_is_told_though_none_is_required() -> None:
+    document = Document()
+    facts = {"torch": "2.6.0", "torch_cuda": "12.4", "driver_cuda": "12.4", "arch_list": ["sm_90"]}
+    document.stop("gpu", "crashed", exit_code=-11, facts=facts, doing="multiplying on device 0")
+    check = document.check("gpu", _plan(gpu="auto"))
+    assert check.status is Status.ERROR
+    assert "SIGSEGV while multiplying on device 0" in check.explanation
+
+
 def test_a_device_without_code_for_it_is_red() -> None:
     document = Document()
     gpu = document.job("gpu")
@@ -569,6 +628,11 @@ def test_a_device_without_code_for_it_is_red() -> None:
         ("9.0", ["sm_90a"], True),
         ("10.0", ["sm_90a"], False),
         ("12.0", ["sm_90", "compute_90"], True),
+        ("10.3", ["sm_100f"], True),
+        ("10.3", ["compute_100f"], True),
+        ("10.3", ["sm_100a"], False),
+        ("12.0", ["sm_100f", "compute_100f"], False),
+        ("10.0", ["sm_103f"], False),
     ],
 )
 def test_which_code_runs_on_which_device(capability: str, built: list[str], runs: bool) -> None:

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import packaging
 import pytest
 from click.testing import CliRunner
 
@@ -258,6 +259,19 @@ def test_missing_and_extra_packages_are_both_named(prefix: Path) -> None:
     told = check.details["findings"]
     assert any("other 3 is locked but not installed" in text for text in told)
     assert any("good 1.0 is installed (by hand)" in text for text in told)
+
+
+def test_a_requirement_that_nobody_can_read_does_not_hide_the_others(prefix: Path) -> None:
+    site = next(prefix.glob("lib/python3*/site-packages"))
+    (site / "packaging").symlink_to(Path(packaging.__file__).parent)
+    _install(site, "old", "0.1", {"old.py": ""}, requires=["numpy>=1.7.*", "absent>=2"])
+    checks = _environment(prefix, GOOD)
+    check = checks["environment.requirements"]
+    assert check.status is Status.FAIL
+    assert "old 0.1 needs absent>=2" in " ".join(check.details["findings"])
+    (unread,) = check.details["unread"]
+    assert unread.startswith("old 0.1: InvalidRequirement")
+    assert checks["environment.files"].status is Status.PASS
 
 
 # --- what the probe is made of --------------------------------------------------------------------

@@ -31,6 +31,8 @@ def _start(job: jobs.Job) -> Check:
     facts = {**job["facts"], "vllm": job["facts"].get("version")}
     declared, dummy = facts.get("declared"), facts.get("dummy") or {}
     findings = []
+    if "dummy" in facts:
+        findings += _without_dummy(facts, dummy)
     if facts.get("start_up"):
         findings.append(_assertion(facts))
     if declared is not None:
@@ -66,6 +68,19 @@ def _assertion(facts: Facts) -> Finding:
         actual=f"{kind} {dummy.get(kind, '')}".strip(),
         facts={**facts, "modality": kind, "message": facts["start_up"]},
     )
+
+
+def _without_dummy(facts: Facts, dummy: Mapping[str, int]) -> Iterator[Finding]:
+    for kind in facts["modalities"]:
+        if kind not in dummy:
+            yield Finding(
+                kind="dummy-missing",
+                text=f"vLLM {facts['version']} profiles with a dummy input ({_listed(dummy)}) that "
+                f"has no {kind}, which the model takes: no memory is kept free for it",
+                expected=f"{kind} in the dummy input",
+                actual="none",
+                facts={**facts, "modality": kind},
+            )
 
 
 def _undeclared(facts: Facts, declared: Mapping[str, int]) -> Iterator[Finding]:
@@ -210,4 +225,4 @@ def _ignored(facts: Facts, item: Facts) -> Finding:
 
 
 def _listed(numbers: Mapping[str, int]) -> str:
-    return ", ".join(f"{kind} {number}" for kind, number in numbers.items())
+    return ", ".join(f"{kind} {number}" for kind, number in numbers.items()) or "nothing"

@@ -9,7 +9,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from envbuilder.smoke.plan import Expected, SmokePlan
-from envbuilder.smoke.report import Check, Status
+from envbuilder.smoke.report import Check
 
 from . import jobs
 from .finding import Finding, conclude, skipped
@@ -138,6 +138,8 @@ def _files(facts: Mapping[str, Any]) -> Check:
 def _requirements(facts: Mapping[str, Any]) -> Check:
     if "requirements_note" in facts:
         return skipped("environment.requirements", facts["requirements_note"])
+    unread = facts.get("unread_requirements", ())
+    besides = f", as far as it can be read ({len(unread)} cannot)" if unread else ""
     findings = [
         Finding(
             kind="requirement-broken",
@@ -151,13 +153,14 @@ def _requirements(facts: Mapping[str, Any]) -> Check:
     return conclude(
         "environment.requirements",
         findings,
-        good=("consistent", "every package has what its metadata requires"),
+        good=("consistent", "every package has what its metadata requires" + besides),
+        details={"unread": unread},
     )
 
 
 def _import(job: jobs.Job) -> Check:
     stopped = jobs.failure(job)
-    if stopped and stopped.status is Status.ERROR:
+    if stopped and job["outcome"] in {"error", "crashed"}:
         text = f"{job['name'][7:]} cannot be imported: {stopped.text}"
         stopped = Finding(
             kind="import-fails",

@@ -14,14 +14,15 @@ from .finding import Finding, conclude, skipped
 
 
 def judge(plan: SmokePlan, document: Mapping[str, Any]) -> list[Check]:
-    """Return the GPU check: skipped without a driver, unless the plan requires a GPU."""
+    """Return the GPU check: skipped without a driver or a CUDA build, unless a GPU is required."""
     job = jobs.named(document, "gpu")
     if job is None or plan.gpu == "never":
         return []
     stopped = jobs.failure(job)
     facts, required = job["facts"], plan.gpu == "required"
-    if not required and (stopped or not facts.get("driver_cuda")):
-        why = stopped.text if stopped else "no NVIDIA driver here; " + _needs(facts)
+    if not required and not (facts.get("driver_cuda") and facts.get("torch_cuda")):
+        driver = "" if facts.get("driver_cuda") else "no NVIDIA driver here; "
+        why = stopped.text if stopped else driver + _needs(facts)
         return [skipped("gpu", why, seconds=job["seconds"])]
     findings = [stopped] if stopped else [*_missing(facts), *_unfit(facts, job["items"])]
     names = ", ".join(item["name"] for item in job["items"])
@@ -76,18 +77,18 @@ def runs_on(capability: str, arch_list: Sequence[str]) -> bool:
     """Return whether code for ``arch_list`` runs on a device of ``capability`` ("9.0").
 
     ``sm_XY`` runs on the same major version from minor Y up, ``compute_XY`` (PTX) on any newer
-    device, ``sm_XYa`` on exactly X.Y. Source: CUDA C++ Programming Guide, "Application
-    Compatibility".
+    device, ``sm_XYa`` on exactly X.Y, ``sm_XYf`` (family code) like ``sm_XY`` also where it is PTX.
+    Source: CUDA C++ Programming Guide, "Application Compatibility" and "Feature Availability".
     """
     major, minor = (int(part) for part in capability.split("."))
     for name in arch_list:
-        match = re.fullmatch(r"(sm|compute)_(\d+)(\d)([a-z]?)", name)
+        match = re.fullmatch(r"(sm|compute)_(\d+)(\d)([af]?)", name)
         if match is None:
             continue
         built = int(match[2]), int(match[3])
-        if match[4]:
+        if match[4] == "a":
             fits = built == (major, minor)
-        elif match[1] == "sm":
+        elif match[1] == "sm" or match[4]:
             fits = built[0] == major and built[1] <= minor
         else:
             fits = built <= (major, minor)

@@ -55,8 +55,22 @@ def failure(job: Job) -> Finding | None:
     )
 
 
+def nothing_counted(job: Job) -> Finding | None:
+    """Return a finding where ``job`` ended by itself and yet has no item: green would mean nothing."""
+    if job["items"] or job["outcome"] != "done":
+        return None
+    return Finding(
+        kind="nothing-counted",
+        text="nothing was counted",
+        expected="at least one sample",
+        actual="none",
+        status=Status.ERROR,
+    )
+
+
 def _ending(job: Job) -> str:
     code = job.get("exit_code")
     if isinstance(code, int) and code < 0:
-        return signal.Signals(-code).name
+        known = {one.value: one.name for one in signal.Signals}  # the real-time ones lack names
+        return known.get(-code, f"signal {-code}")
     return f"exit code {code} and no result"

@@ -75,7 +75,7 @@ def _modality(plan: SmokePlan, document: Facts, modality: str, job: jobs.Job) ->
     asked = stated is not None or any(item.modality == modality for item in plan.samples)
     if job["outcome"] == "inapplicable" and not asked:
         return [skipped(name, job["failure"]["message"], seconds=job["seconds"])]
-    stopped = jobs.failure(job)
+    stopped = jobs.failure(job) or jobs.nothing_counted(job)
     findings = [*_vocabulary(job), *(found for item in job["items"] for found in _item(job, item))]
     if stopped:
         findings.append(stopped)
@@ -182,7 +182,7 @@ def _differ(kind: str, what: str, facts: Facts, other: tuple[str, int]) -> Findi
 
 
 def _generate(job: jobs.Job) -> Check:
-    stopped = jobs.failure(job)
+    stopped = jobs.failure(job) or jobs.nothing_counted(job)
     findings = [found for item in job["items"] for found in _prompt(job, item)]
     if stopped:
         findings.append(stopped)

@@ -91,19 +91,24 @@ def _requirements(active: list[Distribution], prefix: str) -> Facts:
     except Absent as absent:
         return {"requirements_note": str(absent)}
     versions = {canonical(dist.metadata["Name"]): dist.version for dist in active}
-    broken = []
+    broken, unread = [], []
     for dist in active:
         if not _below(os.path.realpath(str(dist.locate_file(""))), prefix):
             continue
+        by = f"{dist.metadata['Name']} {dist.version}"
         for text in dist.requires or ():
-            needed = packaging.Requirement(text)
-            if needed.marker and not needed.marker.evaluate({"extra": ""}):
+            try:
+                needed = packaging.Requirement(text)
+                if needed.marker and not needed.marker.evaluate({"extra": ""}):
+                    continue
+                present = versions.get(canonical(needed.name))
+                met = present and needed.specifier.contains(present, prereleases=True)
+            except ValueError as error:  # older than PEP 440: "numpy>=1.7.*"
+                unread.append(f"{by}: {describe(error)}")
                 continue
-            present = versions.get(canonical(needed.name))
-            if present is None or not needed.specifier.contains(present, prereleases=True):
-                by = f"{dist.metadata['Name']} {dist.version}"
+            if not met:
                 broken.append({"by": by, "needs": str(needed), "found": present})
-    return {"broken_requirements": broken}
+    return {"broken_requirements": broken, "unread_requirements": unread}
 
 
 def _packaging() -> Any:
