@@ -14,7 +14,13 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from typing import Any, TextIO
 
-from envbuilder.errors import BuildError, EnvbuilderError, NetworkError, ResolutionError
+from envbuilder.errors import (
+    BuildError,
+    DiskFullError,
+    EnvbuilderError,
+    NetworkError,
+    ResolutionError,
+)
 from envbuilder.progress import Progress, Step
 
 _LAST_LINES = 40  # of a failing step's output
@@ -170,7 +176,7 @@ def _without_step(reason: str) -> EnvbuilderError:
 
 def _with_hint(message: str) -> BuildError:
     if "no space left on device" in message.lower():
-        return BuildError(message, hint="docker buildx prune frees the builder's cache")
+        return DiskFullError(message, hint="docker buildx prune frees the builder's cache")
     if "network bridge not found" in message:
         return BuildError(message, hint="this engine has no network for builds: --network host")
     return BuildError(message)

@@ -23,7 +23,7 @@ from pathlib import Path
 from threading import Event
 from typing import IO, TypeVar, cast
 
-from envbuilder.errors import BuildError, MissingToolError
+from envbuilder.errors import BuildError, DiskFullError, MissingToolError
 
 from . import unchecked_pyc
 from .rootfs import SLIM
@@ -198,11 +198,13 @@ def _follow(stream: IO[bytes] | None, log: deque[str], say: Callable[[str], None
 
 def _failure(log: deque[str]) -> BuildError:
     said = "\n".join(log)
+    failure: type[BuildError] = BuildError
     hint = "the lines above are the end of mmdebstrap's log"
     if os.geteuid() != 0 and ("subuid" in said or "newuidmap" in said):
         hint = "without root it needs `apt-get install uidmap`, and your user in /etc/subuid"
     elif "No space left on device" in said:
+        failure = DiskFullError
         hint = "free some space, or set TMPDIR to a folder on another disk"
     elif "Permission denied" in said:
         hint = "set TMPDIR to a folder that other users may enter"
-    return BuildError(f"mmdebstrap failed:\n{said}", hint=hint)
+    return failure(f"mmdebstrap failed:\n{said}", hint=hint)

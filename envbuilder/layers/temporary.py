@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from envbuilder.errors import BuildError
+from envbuilder.errors import BuildError, DiskFullError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -92,14 +92,15 @@ def translated(place: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in _FULL:
-            message = f"the disk that holds {place} is full"
-            hint = (
-                "free some space, run `envbuilder cache prune`, or set ENVBUILDER_CACHE elsewhere"
-            )
-        else:
-            message = f"cannot write at {error.filename or place}: {error.strerror}"
-            hint = "check its permissions, or set ENVBUILDER_CACHE to a folder you may write to"
-        raise BuildError(message, hint=hint) from error
+            raise DiskFullError(
+                f"the disk that holds {place} is full",
+                hint="free some space, run `envbuilder cache prune`, or set ENVBUILDER_CACHE "
+                "elsewhere",
+            ) from error
+        raise BuildError(
+            f"cannot write at {error.filename or place}: {error.strerror}",
+            hint="check its permissions, or set ENVBUILDER_CACHE to a folder you may write to",
+        ) from error
 
 
 def _same(fd: int, path: Path) -> bool:
