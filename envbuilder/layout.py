@@ -32,16 +32,11 @@ def export(image: Image, store: Store, target: str, *, name: str, progress: Prog
     ``name`` becomes the reference in the index ("omni-cpu:latest"). Raises UsageError for another
     kind of target or one that exists with other content, BuildError where writing fails.
     """
-    as_folder = target.startswith("oci:")
-    if not as_folder and not target.endswith(".tar"):
-        raise UsageError(f"{target!r} is no image target", hint="use oci:DIR or PATH.tar")
-    path = Path(target.removeprefix("oci:"))
-    if as_folder and path.is_dir() and any(path.iterdir()) and not (path / "oci-layout").is_file():
-        raise UsageError(f"{path} exists and is no OCI layout", hint="name an empty folder")
+    path = check_target(target)
     total = sum(layer.size for layer in image.layers)
-    write = _write_folder if as_folder else _write_archive
-    path.parent.mkdir(parents=True, exist_ok=True)
+    write = _write_folder if target.startswith("oci:") else _write_archive
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with progress.step("export", str(path), total=total), _beside(path) as temporary:
             write(image, store, temporary, name)
             if path.is_dir():
@@ -51,6 +46,35 @@ def export(image: Image, store: Store, target: str, *, name: str, progress: Prog
         message = f"cannot write {error.filename or path}: {error.strerror}"
         raise BuildError(message, hint="free some space, or write elsewhere") from error
     return path
+
+
+def check_target(target: str) -> Path:
+    """Return the path of an image ``target``; raise UsageError where no image may go there."""
+    path = Path(target.removeprefix("oci:"))
+    if target.startswith("oci:"):
+        if path.exists() and not _replaceable(path):
+            raise UsageError(
+                f"{path} exists and is no OCI layout of one image", hint="name an empty folder"
+            )
+    elif not target.endswith(".tar"):
+        raise UsageError(f"{target!r} is no image target", hint="use oci:DIR or PATH.tar")
+    elif path.is_dir():
+        raise UsageError(f"{path} is a folder", hint=f"say oci:{path}, or name a file")
+    return path
+
+
+def _replaceable(path: Path) -> bool:
+    """Say whether nothing is lost where a new layout takes the place of ``path``."""
+    if not path.is_dir():
+        return False
+    names = {entry.name for entry in path.iterdir()}
+    if not names:
+        return True
+    try:
+        images = json.loads((path / "index.json").read_bytes())["manifests"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return names == {"oci-layout", "index.json", "blobs"} and len(images) == 1
 
 
 def load(path: Path, platform: str) -> tuple[Image, Path]:
@@ -78,7 +102,7 @@ def _choose(index: dict[str, object], blobs: Path, platform: str, depth: int = 0
     fits = [
         entry
         for entry in entries
-        if (found := entry.get("platform")) is None
+        if not isinstance(found := entry.get("platform"), dict)
         or (found.get("os") == os_name and found.get("architecture") == architecture)
     ]
     if not fits:

@@ -52,7 +52,8 @@ def plan(lock: Lock) -> Plan:
     ordinary = [wheel for wheel in lock.wheels if wheel.name not in requested]
     named = [wheel for wheel in lock.wheels if wheel.name in requested]
     built = [source.wheel for source in lock.sources if source.wheel is not None]
-    room = MOST_LAYERS - _base_layers(lock.base) - BUCKETS - 2
+    below = _base_layers(lock.base) + len(lock.spec.steps.before_python)
+    room = MOST_LAYERS - below - BUCKETS - 2
     alone = _alone(ordinary, named, built, room)
     small = [wheel for wheel in (*ordinary, *named, *built) if wheel not in alone]
     return Plan(
@@ -109,7 +110,7 @@ def _alone(
     heavy = sorted(
         (wheel for wheel in ordinary if wheel.size >= HEAVY), key=lambda each: (-each.size, each)
     )
-    return frozenset([*sorted(built), *sorted(named), *heavy][:room])
+    return frozenset([*sorted(built), *sorted(named), *heavy][: max(0, room)])
 
 
 def _buckets(small: list[Wheel]) -> list[WheelLayer]:

@@ -86,9 +86,13 @@ def command(
     from envbuilder.smoke.layer_sizes import layer_sizes
 
     from .console import open_progress
-    from .report import check_targets, print_report, write_reports
+    from .report import print_report, write_reports
 
-    check_targets(report)
+    if key is not None and push_to is None:
+        raise click.UsageError("--key signs what --push sends: add --push HOST/NAME:TAG")
+    if report and no_smoke:
+        raise click.UsageError("--report tells of the smoke, which --no-smoke leaves out")
+    _check_targets(report, output_image)
     path = options.spec_path(name, file)
     target = None if push_to is None else ImageRef.parse(push_to)
     signing = signing_with(key)
@@ -106,6 +110,9 @@ def command(
             runtime=chosen,
             reuse=_reuse(path, client, target if no_smoke else None),
         )
+        if outcome.report is not None:  # first of all: what follows may fail
+            layers = layer_sizes(outcome.image.layers, outcome.lock)
+            write_reports(outcome.report, report, layers=layers)
         if check_reproducible:
             source_wheels.check_reproducible(
                 outcome.lock,
@@ -120,9 +127,6 @@ def command(
             export(outcome.image, store, output_image, name=reference, progress=progress)
         if target is not None and (outcome.report is None or outcome.report.ok):
             publish(client, outcome.lock, target, store=store, progress=progress, signing=signing)
-    if outcome.report is not None:
-        layers = layer_sizes(outcome.image.layers, outcome.lock)
-        write_reports(outcome.report, report, layers=layers)
     if output == "json":
         options.print_json(_summary(outcome))
     else:
@@ -131,6 +135,17 @@ def command(
         _print_image(outcome, seconds=time.monotonic() - started)
     if outcome.report is not None and not outcome.report.ok:
         raise SystemExit(8)
+
+
+def _check_targets(reports: tuple[Path, ...], output_image: str | None) -> None:
+    """Refuse at once what would otherwise be refused after the build."""
+    from envbuilder.layout import check_target
+
+    from .report import check_targets
+
+    check_targets(reports)
+    if output_image is not None:
+        check_target(output_image)
 
 
 def _reuse(path: Path, client: Client, target: ImageRef | None) -> Callable[[Lock], Held]:

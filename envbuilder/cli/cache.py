@@ -67,8 +67,14 @@ def verify() -> None:
 )  # fmt: skip
 @click.option("--all", "everything", is_flag=True, help="Keep nothing.")
 def prune(lockfiles: Path, reports: int, everything: bool) -> None:
-    """Remove what no lock needs any more; what was used in the last hour always stays."""
+    """Remove what no lock in --lockfiles needs any more.
+
+    All checkouts share one store, and the locks of others are not known here: what those need is
+    fetched or made again. What was used in the last hour always stays.
+    """
+    from envbuilder.errors import UsageError
     from envbuilder.keep import forget, kept_blobs
+    from envbuilder.layers.complement import makers
     from envbuilder.layers.store import Store
     from envbuilder.ledger import read
     from envbuilder.lock_file import needed_blobs, read_lock
@@ -77,8 +83,14 @@ def prune(lockfiles: Path, reports: int, everything: bool) -> None:
     from .console import size_text
 
     locks = [] if everything else sorted(lockfiles.glob("pylock.*.toml"))
+    if not locks and not everything:
+        raise UsageError(
+            f"there are no locks in {lockfiles}, so nothing would be kept",
+            hint="name their folder with --lockfiles, or say --all",
+        )
     keep = {digest for path in locks for digest in needed_blobs(read_lock(path))}
     store = Store.default()
+    keep |= makers(store, keep)
     for path in [] if everything else sorted(lockfiles.glob("*.ledger.jsonl")):
         keep |= kept_blobs(store, read(path)[0])  # a few kilobytes each: what rollback restores
     gone = store.prune(keep=keep)

@@ -6,6 +6,7 @@ that installing rewrites) and a list of (offset in the wheel, size, offset in th
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from bisect import bisect_right
@@ -66,6 +67,12 @@ def has_wheel(store: Store, wheel: Digest) -> bool:
     return store.has(wheel) or _source(store, wheel) is not None
 
 
+def makers(store: Store, wheels: Iterable[Digest]) -> set[Digest]:
+    """Name the blobs that those ``wheels`` are made from which the store holds in layers only."""
+    sources = (_source(store, wheel) for wheel in wheels if not store.has(wheel))
+    return {Digest.parse(blob) for source in sources if source for blob in source.values()}
+
+
 @contextmanager
 def wheel_file(store: Store, wheel: Digest) -> Iterator[Path]:
     """Lend the exact wheel as a file, made again from its layer where need be.
@@ -123,14 +130,20 @@ def _source(store: Store, wheel: Digest) -> dict[str, str] | None:
 
 
 def _make_again(store: Store, wheel: Digest, path: Path) -> None:
+    """Write the wheel to ``path``; raise BuildError where its layer is damaged."""
     segments, blob = _segments(store, wheel)
+    found = hashlib.sha256()
     with path.open("wb") as out, blob.open("rb") as layer:
         for _, size, source in segments:
-            if isinstance(source, bytes):
-                out.write(source)
-                continue
-            for piece in read_at(layer.fileno(), source, size):
+            whole = isinstance(source, bytes)
+            for piece in [source] if whole else read_at(layer.fileno(), source, size):
                 out.write(piece)
+                found.update(piece)
+    if found.hexdigest() != wheel.hex:
+        raise BuildError(
+            f"blob {blob.name} in the store {store.root} is damaged: wheel {wheel} is made from it",
+            hint="run `envbuilder cache verify`, which removes it, and build again",
+        )
 
 
 def _segments(store: Store, wheel: Digest) -> tuple[list[tuple[int, int, bytes | int]], Path]:

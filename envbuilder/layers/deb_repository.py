@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
 from pathlib import Path
 
-from envbuilder.errors import BuildError
+from envbuilder.errors import BuildError, MissingToolError
 from envbuilder.lock import DebPackage
 
 from .store import Store
@@ -25,7 +25,13 @@ def write_repository(
 
     The index states the lock's hashes, so apt refuses a damaged file. Everything is readable for
     all users: apt's own one reads it, or, without root, one of the user's subordinate ids.
+    Raises BuildError where a file is missing or no .deb, MissingToolError without dpkg.
     """
+    if shutil.which("dpkg-deb") is None:
+        raise MissingToolError(
+            "dpkg-deb is not installed; it reads the packages of a Debian base",
+            hint="install the package dpkg",
+        )
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         stanzas = list(pool.map(lambda deb: _take(folder, deb, store), debs))
     packages = "\n".join(stanzas).encode()

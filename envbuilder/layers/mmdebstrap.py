@@ -56,11 +56,12 @@ def bootstrap(
     thread; ``stop``, when set, ends the run. Raises MissingToolError, and BuildError with the end
     of the log.
     """
-    if shutil.which("mmdebstrap", path=_PATH) is None:
-        raise MissingToolError(
-            "mmdebstrap is not installed; it builds the root file system of a Debian base",
-            hint="apt-get install mmdebstrap uidmap",
-        )
+    for program in ("mmdebstrap", "unshare", "setpriv"):
+        if shutil.which(program, path=_PATH) is None:
+            raise MissingToolError(
+                f"{program} is not installed; the root file system of a Debian base takes it",
+                hint="apt-get install mmdebstrap uidmap util-linux",
+            )
     command = _command(work, repository, suite, architecture, packages)
     log: deque[str] = deque(maxlen=30)
     with ThreadPoolExecutor(2) as pool, _running(command, work) as process:

@@ -15,7 +15,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +31,7 @@ from .temporary import Temporary, remove_abandoned, translated
 _HEX = re.compile(r"[0-9a-f]{64}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _CHUNK = 1 << 20
+_BLINK = 0.2  # seconds between two tries to get a lock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,8 +162,11 @@ class Store:
     # -- sharing ----------------------------------------------------------------------------
 
     @contextmanager
-    def lock(self, name: str) -> Iterator[None]:
-        """Hold the lock ``name``; other threads and processes wait (kill -9 frees it)."""
+    def lock(self, name: str, waiting: Callable[[], None] | None = None) -> Iterator[None]:
+        """Hold the lock ``name``; other threads and processes wait (kill -9 frees it).
+
+        ``waiting`` is called while another holds it, five times a second; it may raise to give up.
+        """
         path = self.root / "locks" / name
         if not _NAME.fullmatch(name):
             raise ValueError(f"{name!r} is no lock name")
@@ -170,7 +174,10 @@ class Store:
             path.parent.mkdir(parents=True, exist_ok=True)
             file = path.open("wb")
         with file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            while waiting is not None and not _free(file):
+                waiting()
+                time.sleep(_BLINK)
+            fcntl.flock(file, fcntl.LOCK_EX)  # it is ours already where we were `waiting`
             yield
 
     # -- upkeep -----------------------------------------------------------------------------
@@ -179,10 +186,10 @@ class Store:
         """List the blobs, sorted by digest."""
         found = []
         with suppress(FileNotFoundError), os.scandir(self._blobs) as entries:
-            for entry in entries:
-                if _HEX.fullmatch(entry.name):
-                    facts = entry.stat()
-                    digest = Digest(entry.name)
+            for name in (entry.name for entry in entries if _HEX.fullmatch(entry.name)):
+                with suppress(FileNotFoundError):  # a build beside us needs it no longer
+                    facts = (self._blobs / name).stat()
+                    digest = Digest(name)
                     found.append(Blob(digest=digest, size=facts.st_size, used=facts.st_mtime))
         return sorted(found, key=lambda blob: blob.digest)
 
@@ -190,8 +197,11 @@ class Store:
         """Hash every blob, remove those that are damaged, and return their digests."""
         damaged = []
         for blob in self.ls():
-            with self.path(blob.digest).open("rb") as file:
-                actual = hashlib.file_digest(file, "sha256").hexdigest()
+            try:
+                with self.path(blob.digest).open("rb") as file:
+                    actual = hashlib.file_digest(file, "sha256").hexdigest()
+            except FileNotFoundError:
+                continue  # a build beside us needs it no longer
             if actual != blob.digest.hex:
                 self.discard(blob.digest)
                 damaged.append(blob.digest)
@@ -258,3 +268,12 @@ class Store:
             with suppress(ValueError, FileNotFoundError):
                 blobs = json.loads(path.read_bytes())["blobs"]
                 yield path, {Digest.parse(text) for text in blobs}
+
+
+def _free(lock: BinaryIO) -> bool:
+    """Take the lock if nobody holds it, and say whether that was so."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

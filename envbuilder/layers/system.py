@@ -54,7 +54,8 @@ def system_layer(
     ``architecture`` is Debian's (``amd64``). One process builds, others wait for it; setting
     ``stop`` ends the build. Raises BuildError and MissingToolError, and leaves nothing behind.
     """
-    with store.lock("system"):
+    stop = stop or Event()
+    with store.lock("system", waiting=_Waiting(progress, stop)):
         layer = stored_system_layer(store, base, architecture=architecture)
         if layer is not None:
             return layer
@@ -65,11 +66,27 @@ def system_layer(
                 base,
                 architecture=architecture,
                 progress=progress,
-                stop=stop or Event(),
+                stop=stop,
             )
         facts = {"digest": layer.digest.hex, "size": layer.size, "diff_id": layer.diff_id.hex}
         store.put_record("layer", _key(base, architecture), facts, blobs=[layer.digest])
         return layer
+
+
+class _Waiting:
+    """What to do while another process builds: say so once, and give up when told to."""
+
+    def __init__(self, progress: Progress, stop: Event) -> None:
+        self._progress = progress
+        self._stop = stop
+        self._said = False
+
+    def __call__(self) -> None:
+        if self._stop.is_set():
+            raise BuildError("the build of the Debian base was stopped")
+        if not self._said:
+            self._progress.note("waiting: another process builds a Debian base in this store")
+            self._said = True
 
 
 def _build(

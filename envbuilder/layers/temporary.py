@@ -40,9 +40,11 @@ class Temporary:
         try:
             yield made
         finally:
-            if not made._kept:
-                _remove(made.path)
-            os.close(made._fd)
+            try:
+                if not made._kept:
+                    _remove(made.path)
+            finally:
+                os.close(made._fd)
 
     @classmethod
     def _locked(cls, folder: Path, kind: str, *, directory: bool) -> Self:
@@ -85,6 +87,17 @@ def remove_abandoned(folder: Path) -> None:
             os.close(fd)
 
 
+def remove_tree(folder: Path) -> None:
+    """Remove a folder with all in it, read-only folders included, which only root could empty."""
+    folder.chmod(0o700)
+    for place, folders, _ in os.walk(folder):
+        for name in folders:
+            inner = Path(place, name)
+            if not inner.is_symlink():
+                inner.chmod(0o700)
+    shutil.rmtree(folder)
+
+
 @contextmanager
 def translated(place: Path) -> Iterator[None]:
     """Turn the operating system's refusals to write at ``place`` into BuildError with a hint."""
@@ -112,6 +125,6 @@ def _same(fd: int, path: Path) -> bool:
 
 def _remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=False)
+        remove_tree(path)
     else:
         path.unlink(missing_ok=True)

@@ -35,6 +35,7 @@ _DAMAGES: tuple[type[Exception], ...] = (
     gzip.BadGzipFile,
     EOFError,
     ValueError,
+    OverflowError,
     cast("type[Exception]", IsalError),  # its stub forgets the base class
 )
 
@@ -85,6 +86,8 @@ class Untar:
         for key, convert in (("size", int), ("uid", int), ("gid", int), ("mtime", float)):
             if key in pax:
                 setattr(info, key, convert(pax[key]))
+        if info.size < 0:
+            raise BuildError(f"{info.name!r} states a size of {info.size} bytes")
         has_content = info.type in (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE)
         self._left = info.size if has_content else 0
         self._padding = -self._left % BLOCK
@@ -102,8 +105,8 @@ class Untar:
         return tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
 
     def _metadata(self, info: tarfile.TarInfo) -> bytes:
-        if info.size > _META_LIMIT:
-            raise BuildError(f"an extended header of {info.size} bytes is too long")
+        if not 0 <= info.size <= _META_LIMIT:
+            raise BuildError(f"an extended header cannot have {info.size} bytes")
         return self._exactly(info.size + -info.size % BLOCK)[: info.size]
 
     def _exactly(self, size: int) -> bytes:

@@ -119,7 +119,9 @@ class _Directory:
         with os.fdopen(os.dup(self._fd), "rb") as file:
             try:
                 archive = zipfile.ZipFile(file)
-            except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError) as error:
+            except (
+                zipfile.BadZipFile, NotImplementedError, ValueError, EOFError, OSError
+            ) as error:  # fmt: skip  # OSError: a directory that starts before the file does
                 raise unfit(self._filename, f"not a wheel: {error}") from error
         members = [self._member(info) for info in archive.infolist()]
         self._unique(members)
@@ -173,6 +175,8 @@ class _Directory:
 
     def _data_offset(self, info: zipfile.ZipInfo) -> int:
         """Find a member's data behind its local header, which must agree with the directory."""
+        if info.header_offset < 0:  # the directory says that it lies further on than it does
+            self._refuse(info.orig_filename, "lies outside of the file")
         name = info.orig_filename.encode("utf-8" if info.flag_bits & _UTF8 else "cp437")
         head = os.pread(self._fd, _LOCAL.size + len(name), info.header_offset)
         if len(head) < _LOCAL.size + len(name):

@@ -8,7 +8,6 @@ opaque directories"). In a layer the same is said by ``.wh.`` names (image-spec,
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -52,7 +51,8 @@ def prune_trees(store: Store) -> int:
         trees = folder.iterdir() if folder.exists() else ()
         gone = [tree for tree in trees if not store.has(Digest(tree.name))]
         for tree in gone:
-            _remove(tree)
+            with store.scratch() as scratch:  # gone at once: half a tree would pass for a whole one
+                _move(tree, scratch / "tree")
     return len(gone)
 
 
@@ -77,10 +77,33 @@ def mark_deletions(tree: Path) -> None:
         for name in whiteouts:
             (folder / name).unlink()
             if name == _OPAQUE:
-                os.setxattr(folder, "user.overlay.opaque", b"y")
+                _hide_below(folder)
             else:
-                os.mknod(folder / name.removeprefix(_WHITEOUT), stat.S_IFCHR, 0)
+                _delete(folder, name.removeprefix(_WHITEOUT))
         folder.chmod(stat.S_IMODE(mode))
+
+
+def _delete(folder: Path, name: str) -> None:
+    """Mark ``name`` as deleted; what the same layer puts in its place stays."""
+    if name in {"", ".", ".."}:
+        raise BuildError(f"a layer deletes {name!r} in {folder.name!r}, which names nothing")
+    place = folder / name
+    if not place.is_symlink() and place.is_dir():
+        _hide_below(place)
+    elif not os.path.lexists(place):  # a file hides what is below by itself
+        os.mknod(place, stat.S_IFCHR, 0)
+
+
+def _hide_below(folder: Path) -> None:
+    os.setxattr(folder, "user.overlay.opaque", b"y")
+
+
+def _move(tree: Path, place: Path) -> None:
+    """Rename a tree into another folder; its root may be read-only, which would forbid it."""
+    mode = stat.S_IMODE(tree.stat().st_mode)
+    tree.chmod(mode | stat.S_IWUSR)
+    tree.rename(place)
+    place.chmod(mode)
 
 
 def _folder(store: Store) -> Path:
@@ -99,14 +122,5 @@ def _unpack(store: Store, layer: Layer, step: Step) -> None:
         unpack(store.path(layer.digest), layer.media_type, made, diff_id=layer.diff_id)
         mark_deletions(made)
         _folder(store).mkdir(exist_ok=True)
-        made.rename(_folder(store) / layer.digest.hex)
+        _move(made, _folder(store) / layer.digest.hex)
     step.advance(layer.size)
-
-
-def _remove(tree: Path) -> None:
-    for place, folders, _ in os.walk(tree):
-        for name in folders:
-            folder = Path(place, name)
-            if not folder.is_symlink():
-                folder.chmod(0o700)  # a read-only directory cannot be emptied
-    shutil.rmtree(tree)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from envbuilder.errors import BuildError, EnvbuilderError
@@ -249,6 +249,7 @@ WHOLE = zipped(lambda _: None)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@example(at=WHOLE.rindex(b"PK\5\6") + 16, value=255, cut=False)  # the directory's own place
 @given(at=st.integers(0, len(WHOLE) - 1), value=st.integers(0, 255), cut=st.booleans())
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_any_damage_is_refused_or_harmless(

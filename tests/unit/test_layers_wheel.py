@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from envbuilder.errors import BuildError, UsageError
 from envbuilder.image import Layer
-from envbuilder.layers.complement import has_wheel, wheel_file
+from envbuilder.layers.complement import has_wheel, makers, wheel_file
 from envbuilder.layers.install import Target
 from envbuilder.layers.store import Store
 from envbuilder.layers.wheel import WheelInput, wheel_layer, written_paths
@@ -207,6 +207,27 @@ def test_the_layer_replaces_the_wheel_in_the_store(store: Store, tmp_path: Path)
     assert not has_wheel(store, wheel.sha256)
     with pytest.raises(BuildError, match="is not in the store"):
         layer(store, wheel)
+
+
+def test_pruning_keeps_what_a_locked_wheel_is_made_from(store: Store, tmp_path: Path) -> None:
+    path = write_wheel(tmp_path, Recipe(files={"demo.py": b"1" * 100_000}))
+    wheel = WheelInput(filename=path.name, sha256=store.adopt(path, Digest.of(path.read_bytes())))
+    layer(store, wheel)
+    keep = {wheel.sha256}  # what a lock needs that no image was sealed in
+    assert store.prune(keep=keep | makers(store, keep), unused_for=0) == []
+    with wheel_file(store, wheel.sha256) as again:
+        assert again.read_bytes() == path.read_bytes()
+    assert makers(store, {Digest.of(b"another wheel")}) == set()
+
+
+def test_a_wheel_from_a_damaged_layer_is_not_given_out(store: Store, tmp_path: Path) -> None:
+    path = write_wheel(tmp_path, Recipe(files={"demo.py": b"1" * 100_000}))
+    wheel = WheelInput(filename=path.name, sha256=store.adopt(path, Digest.of(path.read_bytes())))
+    blob = store.path(layer(store, wheel).digest)
+    blob.chmod(0o644)
+    blob.write_bytes(bytes(blob.stat().st_size))
+    with pytest.raises(BuildError, match="is damaged"), wheel_file(store, wheel.sha256):
+        pass
 
 
 def test_another_layer_is_made_from_the_first(store: Store, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from envbuilder.errors import UsageError
+from envbuilder.errors import BuildError, UsageError
 from envbuilder.image import OCI_CONFIG, OCI_MANIFEST, Image, Layer, canonical_json, parse_image
 from envbuilder.layers.store import Store
 from envbuilder.layout import export, load
@@ -63,6 +63,36 @@ def test_a_folder_of_something_else_is_left_alone(image, store, tmp_path):
     with pytest.raises(UsageError, match="no OCI layout"):
         export(image, store, f"oci:{tmp_path}/out", name="x", progress=Silent())
     assert (tmp_path / "out" / "thesis.txt").read_text() == "precious"
+
+
+def test_what_lies_beside_a_layout_is_not_lost(image, store, tmp_path):
+    export(image, store, f"oci:{tmp_path}/out", name="x", progress=Silent())
+    (tmp_path / "out" / "thesis.txt").write_text("precious")
+    with pytest.raises(UsageError, match="no OCI layout of one image"):
+        export(image, store, f"oci:{tmp_path}/out", name="x", progress=Silent())
+    assert (tmp_path / "out" / "thesis.txt").read_text() == "precious"
+
+
+def test_a_layout_of_several_images_is_left_alone(image, store, tmp_path):
+    path = export(image, store, f"oci:{tmp_path}/out", name="x", progress=Silent())
+    index = json.loads((path / "index.json").read_bytes())
+    index["manifests"] *= 2
+    (path / "index.json").write_bytes(json.dumps(index).encode())
+    with pytest.raises(UsageError, match="no OCI layout of one image"):
+        export(image, store, f"oci:{tmp_path}/out", name="x", progress=Silent())
+
+
+def test_an_archive_does_not_take_the_place_of_a_folder(image, store, tmp_path):
+    (tmp_path / "out.tar").mkdir()
+    with pytest.raises(UsageError, match=r"out\.tar is a folder"):
+        export(image, store, str(tmp_path / "out.tar"), name="x", progress=Silent())
+    assert (tmp_path / "out.tar").is_dir()
+
+
+def test_a_place_that_cannot_be_is_refused(image, store, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(BuildError, match="cannot write"):
+        export(image, store, f"oci:{tmp_path}/file/x", name="x", progress=Silent())
 
 
 def test_two_archives_are_the_same_bytes(image, store, tmp_path):

@@ -29,6 +29,23 @@ def test_whiteouts_become_overlay_marks(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob(".wh.*"))
 
 
+def test_what_a_layer_puts_in_the_place_of_what_it_deletes_stays(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("new")
+    (tmp_path / ".wh.folder").touch()
+    (tmp_path / ".wh.file").touch()
+    mark_deletions(tmp_path)
+    assert os.getxattr(tmp_path / "folder", "user.overlay.opaque") == b"y"
+    assert (tmp_path / "file").read_text() == "new"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+
+
+def test_a_whiteout_of_nothing_is_refused(tmp_path: Path) -> None:
+    (tmp_path / ".wh.").touch()
+    with pytest.raises(BuildError, match="names nothing"):
+        mark_deletions(tmp_path)
+
+
 def test_a_read_only_directory_stays_one(tmp_path: Path) -> None:
     (tmp_path / ".wh.gone").touch()
     tmp_path.chmod(0o555)
@@ -47,9 +64,11 @@ def test_trees_go_with_their_layers(tmp_path: Path) -> None:
         (tmp_path / "trees" / name / "usr/lib/file").touch()
         (tmp_path / "trees" / name / "usr/lib").chmod(0)
         (tmp_path / "trees" / name / "outside").symlink_to(outside)
+        (tmp_path / "trees" / name).chmod(0o555)
     assert prune_trees(store) == 1
     assert [tree.name for tree in (tmp_path / "trees").iterdir()] == [kept.hex]
     assert prune_trees(store) == 0
+    assert list((tmp_path / "tmp").iterdir()) == []
     assert stat.S_IMODE(outside.stat().st_mode) == 0o555
 
 

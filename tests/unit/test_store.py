@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from textwrap import indent
 
 import pytest
 
@@ -163,6 +164,14 @@ def test_scratch_goes_at_the_end(store: Store) -> None:
     assert leftovers(store) == []
 
 
+def test_scratch_goes_read_only_folders_included(store: Store) -> None:
+    with store.scratch() as folder:
+        (folder / "sub" / "deep").mkdir(parents=True)
+        (folder / "sub" / "deep").chmod(0)
+        (folder / "sub").chmod(0o555)
+    assert leftovers(store) == []
+
+
 def test_where_the_default_store_lies(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("ENVBUILDER_CACHE", raising=False)
@@ -215,16 +224,39 @@ def test_a_killed_owner_frees_its_lock(store: Store) -> None:
 def test_a_lock_is_for_one_at_a_time(store: Store) -> None:
     code = (
         "with store.lock('build'):\n"
-        "    print('in', flush=True); time.sleep(0.2); print('out', flush=True)"
+        "    print('in', file=said, flush=True)\n"
+        "    time.sleep(0.2)\n"
+        "    print('out', file=said, flush=True)"
     )
-    processes = [python(code, store) for _ in range(3)]
+    code = f"with Path({str(store.root)!r}, 'said').open('a') as said:\n" + indent(code, "    ")
     with store.lock("build"):
-        held = time.time()
+        processes = [python(code, store) for _ in range(3)]
         time.sleep(0.5)
+        assert (store.root / "said").read_text() == ""
     for process in processes:
         with process:
-            assert process.communicate()[0] == "in\nout\n"
-    assert time.time() - held >= 0.5 + 3 * 0.2
+            assert process.wait() == 0
+    assert (store.root / "said").read_text() == 3 * "in\nout\n"
+
+
+def test_who_waits_for_a_lock_may_give_up(store: Store) -> None:
+    asked = []
+
+    def waiting() -> None:
+        asked.append(1)
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+
+    code = "with store.lock('build'):\n    print('locked', flush=True); time.sleep(60)"
+    with python(code, store) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "locked\n"
+        with pytest.raises(KeyboardInterrupt), store.lock("build", waiting):
+            pass
+        process.kill()
+    with store.lock("build", waiting):  # nobody holds it: nobody is asked
+        pass
+    assert len(asked) == 3
 
 
 @pytest.mark.parametrize("name", ["", "../x", "a/b", ".hidden"])
