@@ -135,8 +135,10 @@ def _make_again(store: Store, wheel: Digest, path: Path) -> None:
     found = hashlib.sha256()
     with path.open("wb") as out, blob.open("rb") as layer:
         for _, size, source in segments:
-            whole = isinstance(source, bytes)
-            for piece in [source] if whole else read_at(layer.fileno(), source, size):
+            pieces: Iterable[bytes] = (
+                [source] if isinstance(source, bytes) else read_at(layer.fileno(), source, size)
+            )
+            for piece in pieces:
                 out.write(piece)
                 found.update(piece)
     if found.hexdigest() != wheel.hex:
