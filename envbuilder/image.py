@@ -128,12 +128,19 @@ def parse_image(manifest: bytes, config: bytes) -> Image:
                 digest=Digest.parse(entry["digest"]),
                 size=int(entry["size"]),
                 diff_id=diff_id,
-                media_type=entry["mediaType"],
+                media_type=str(entry["mediaType"]),
                 title=title,
             )
             for entry, diff_id, title in zip(head["layers"], diff_ids, titles, strict=True)
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+    ) as error:
         raise EnvbuilderError(f"not an image manifest with its config: {error!r}") from error
     if config_digest != Digest.of(config):
         raise EnvbuilderError(f"the manifest names config {config_digest}, not this one")

@@ -7,18 +7,17 @@ Source: RFC 9110 section 11 (challenges), distribution's "Token Authentication S
 from __future__ import annotations
 
 import io
-import json
 import re
 import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, urlencode
 
 from envbuilder.errors import NetworkError
 
-from .credentials import Credential
-from .messages import Body, Request, place
+from .credentials import Credential, is_token
+from .messages import Body, Request, parse_json, place, split_url
 from .transport import Transport
 
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105  (RFC 9110's name for a word)
@@ -127,12 +126,14 @@ class Authorizer:
             if answer.status != 200:
                 raise NetworkError(f"{place(realm)} gave no token: status {answer.status}")
             content = answer.read(_TOKEN_LIMIT)
+        fields = parse_json(content, f"the answer of {place(realm)}")
         try:
-            fields = json.loads(content)
             token = fields.get("token") or fields["access_token"]
             seconds = float(fields.get("expires_in") or _DEFAULT_SECONDS)
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise NetworkError(f"{place(realm)} gave an answer without a token") from None
+        except (ValueError, OverflowError, KeyError, TypeError, AttributeError):
+            token, seconds = "", 0.0
+        if not is_token(token):
+            raise NetworkError(f"{place(realm)} gave an answer without a token")
         # A tenth is kept in hand: a token that ends on its way is refused.
         return _Ticket(header=f"Bearer {token}", expires=time.monotonic() + 0.9 * seconds)
 
@@ -153,7 +154,7 @@ class Authorizer:
                 headers={"Content-Type": "application/x-www-form-urlencoded"},
                 body=Body(size=len(body), open=lambda: io.BytesIO(body)),
             )
-        parts = urlsplit(realm)
+        parts = split_url(realm)
         query = parse_qsl(parts.query) + [("scope", scope) for scope in scopes]
         if service:
             query.append(("service", service))

@@ -7,7 +7,6 @@ docker-credential-helpers protocol. Secrets are kept out of ``repr``.
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import os
 import re
@@ -22,6 +21,7 @@ from envbuilder.errors import MissingToolError, NetworkError
 
 _DOCKER_HUB = "https://index.docker.io/v1/"
 _HELPER = re.compile(r"[A-Za-z0-9_.-]+")
+_TOKEN = re.compile(r"[\x21-\x7e]+")
 _HELPER_SECONDS = 60
 _NOT_FOUND = "credentials not found"  # the protocol's only sign of "I know none"
 
@@ -55,6 +55,11 @@ class Credential:
 ANONYMOUS = Credential()
 
 
+def is_token(text: object) -> bool:
+    """Tell whether ``text`` can be sent as a token: printable ASCII, without a space."""
+    return isinstance(text, str) and _TOKEN.fullmatch(text) is not None
+
+
 def config_path(environ: Mapping[str, str] = os.environ) -> Path:
     """Give the place of Docker's ``config.json``: $DOCKER_CONFIG, else ``~/.docker``."""
     folder = environ.get("DOCKER_CONFIG")
@@ -65,15 +70,16 @@ def find_credential(registry: str, config: Path) -> Credential:
     """Find the login for ``registry`` (HOST[:PORT]); ANONYMOUS where there is none.
 
     A helper named for the registry comes before the general one, and that before the file.
-    Raises NetworkError for a config that cannot be read, MissingToolError for a missing helper.
+    Raises NetworkError for a config that cannot be read, MissingToolError for a helper that
+    cannot be run.
     """
     content = _read_config(config)
-    helper = content.get("credHelpers", {}).get(registry) or content.get("credsStore")
+    helper = (content.get("credHelpers") or {}).get(registry) or content.get("credsStore")
     if helper:
         found = _ask_helper(str(helper), _server_name(registry), config)
         if found:
             return found
-    for key, entry in content.get("auths", {}).items():
+    for key, entry in (content.get("auths") or {}).items():
         if _host_of(key) == registry and isinstance(entry, dict):
             return _parse_entry(entry, registry, config)
     return ANONYMOUS
@@ -91,7 +97,7 @@ def _read_config(config: Path) -> dict[str, Any]:
         ) from None  # a JSON error quotes the document, and the document holds passwords
     sections = ("auths", "credHelpers")
     if not isinstance(content, dict) or any(
-        not isinstance(content.get(name, {}), dict) for name in sections
+        not isinstance(content.get(name), dict | None) for name in sections
     ):
         raise NetworkError(f"{config} is not a Docker configuration: expected JSON objects")
     return content
@@ -105,25 +111,31 @@ def _host_of(key: str) -> str:
     """Reduce a key of ``auths`` (``HOST``, ``https://HOST/v1/``) to its registry."""
     if key == _DOCKER_HUB:
         return "docker.io"
-    return urlsplit(key if "://" in key else f"//{key}").netloc
+    try:
+        return urlsplit(key if "://" in key else f"//{key}").netloc
+    except ValueError:  # no address, so no registry's
+        return ""
 
 
 def _parse_entry(entry: dict[str, Any], registry: str, config: Path) -> Credential:
-    username, password = str(entry.get("username", "")), str(entry.get("password", ""))
-    if entry.get("auth"):
+    names = ("username", "password", "auth", "identitytoken", "registrytoken")
+    username, password, auth, identity, token = (str(entry.get(name) or "") for name in names)
+    damaged = NetworkError(
+        f"{config} holds a damaged login for {registry}", hint=f"docker login {registry}"
+    )
+    if auth:
         try:
-            pair = base64.b64decode(str(entry["auth"]), validate=True).decode()
-        except (binascii.Error, UnicodeDecodeError):
-            raise NetworkError(
-                f"{config} holds a damaged login for {registry}",
-                hint=f"docker login {registry}",
-            ) from None  # the error would quote the password
+            pair = base64.b64decode(auth, validate=True).decode()
+        except ValueError:
+            raise damaged from None  # the error would quote the password
         username, _, password = pair.partition(":")
+    if token and not is_token(token):
+        raise damaged
     return Credential(
         username=username,
         password=password.rstrip("\0"),
-        identity_token=str(entry.get("identitytoken", "")),
-        registry_token=str(entry.get("registrytoken", "")),
+        identity_token=identity,
+        registry_token=token,
     )
 
 
@@ -139,9 +151,10 @@ def _ask_helper(helper: str, server: str, config: Path) -> Credential:
             timeout=_HELPER_SECONDS,
             check=False,
         )
-    except FileNotFoundError as error:
+    except OSError as error:
+        state = "is not installed" if isinstance(error, FileNotFoundError) else "cannot be run"
         raise MissingToolError(
-            f"{program}, which {config} names, is not installed",
+            f"{program}, which {config} names, {state}: {error.strerror}",
             hint=f"install {program}, or remove it from {config}",
         ) from error
     except subprocess.TimeoutExpired as error:

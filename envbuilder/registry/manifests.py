@@ -21,6 +21,8 @@ from envbuilder.image import (
 )
 from envbuilder.reference import Digest
 
+from .messages import parse_json
+
 MANIFEST_LIMIT = 4 << 20  # bytes; what registries accept
 INDEX_TYPES = frozenset({OCI_INDEX, DOCKER_INDEX})
 EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
@@ -127,10 +129,7 @@ def parse_manifest(body: bytes, media_type: str, source: str) -> Manifest:
 
     The document's own ``mediaType`` wins over the header, which may be a proxy's guess.
     """
-    try:
-        content = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise NetworkError(f"{source} is not a manifest: it is not JSON") from error
+    content = parse_json(body, source)
     if not isinstance(content, dict) or content.get("schemaVersion") != 2:
         raise NetworkError(f"{source} is not a manifest of schema version 2")
     named = content.get("mediaType") or media_type.partition(";")[0].strip()

@@ -7,11 +7,13 @@ tokens are secrets.
 from __future__ import annotations
 
 import contextlib
+import json
+import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, Self
-from urllib.parse import urlsplit
+from typing import Any, Protocol, Self
+from urllib.parse import SplitResult, urljoin, urlsplit
 
 import requests
 import urllib3
@@ -25,11 +27,16 @@ TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Statuses that may pass when one waits a little."""
 SPELL = 10.0
 """For how many seconds at a time a body's speed is taken."""
-_DRAIN = 64 * 1024
+_LITTLE = re.compile(r"[0-9]{1,5}")  # a Content-Length whose bytes are sooner read than dropped
+_DRAIN = 99_999
 
 
 class BrokenConnectionError(NetworkError):
     """A failure of the connection that may pass."""
+
+
+class MissingError(NetworkError):
+    """The registry does not have what was asked for."""
 
 
 class Readable(Protocol):
@@ -116,8 +123,7 @@ class Answer:
 
     def close(self) -> None:
         """Give the connection back, where little is left to read, or else drop it."""
-        left = self.headers.get("Content-Length", "")
-        if left.isdecimal() and int(left) <= _DRAIN:
+        if _LITTLE.fullmatch(self.headers.get("Content-Length", "")):
             # A connection that breaks now is one that we no longer need.
             with contextlib.suppress(urllib3.exceptions.HTTPError, OSError):
                 self._response.raw.read(_DRAIN, decode_content=False)
@@ -126,13 +132,44 @@ class Answer:
 
 def origin(url: str) -> tuple[str, str, int]:
     """Give scheme, host and port: what must be equal for credentials to travel along."""
-    parts = urlsplit(url)
+    parts = split_url(url)
     port = parts.port or (443 if parts.scheme == "https" else 80)
     return parts.scheme, parts.hostname or "", port
 
 
 def place(url: str) -> str:
     """Name an address in a message: without user, password, query and fragment."""
-    parts = urlsplit(url)
+    parts = split_url(url)
     host = parts.netloc.rpartition("@")[2]
     return f"{parts.scheme}://{host}{parts.path}"
+
+
+def split_url(url: str) -> SplitResult:
+    """Split an address that a server may have made up; raise NetworkError where it is none."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # raises where it is no port
+    except ValueError:
+        raise NetworkError("the registry sent us to an address that is none") from None
+    return parts
+
+
+def join_url(base: str, target: str) -> str:
+    """Give the address that ``target`` means at ``base``; raise NetworkError where it is none."""
+    split_url(target)
+    return urljoin(base, target)
+
+
+def parse_json(data: bytes, what: str) -> Any:  # noqa: ANN401 (JSON is any)
+    """Parse what a server sent; raise NetworkError where ``what`` is no JSON, or ambiguous."""
+    try:
+        return json.loads(data, object_pairs_hook=_distinct)
+    except (ValueError, RecursionError) as error:
+        raise NetworkError(f"{what} is not JSON: {error}") from None
+
+
+def _distinct(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse two keys that Go takes for one: it overlooks case, and the last one wins."""
+    if len({key.casefold() for key, _ in pairs}) < len(pairs):
+        raise ValueError("a key stands twice")
+    return dict(pairs)

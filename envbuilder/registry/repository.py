@@ -7,10 +7,9 @@ digest it was asked by and with the one that the registry claims.
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Collection, Mapping
 from typing import NoReturn
-from urllib.parse import quote, urljoin
+from urllib.parse import quote
 
 from envbuilder.errors import NetworkError, UsageError
 from envbuilder.image import DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
@@ -18,7 +17,7 @@ from envbuilder.reference import Digest
 
 from .auth import Authorizer
 from .manifests import MANIFEST_LIMIT, Manifest, parse_manifest
-from .messages import Answer, Body, Request, origin
+from .messages import Answer, Body, MissingError, Request, join_url, origin, parse_json
 from .transport import Transport
 
 # docker-registry answers 404 to whoever does not name the exact type.
@@ -75,13 +74,14 @@ class Repository:
     def manifest(self, reference: str | Digest) -> Manifest:
         """Fetch a manifest or index of at most 4 MiB.
 
-        Raises NetworkError where it is missing, too long, no manifest, or not what was asked for.
+        Raises MissingError where it is not there, NetworkError where it is too long, no manifest,
+        or not what was asked for.
         """
         named = self._named(reference)
         headers = {"Accept": _ACCEPT}
         with self.send("GET", f"manifests/{reference}", headers=headers) as answer:
             if answer.status == 404:
-                raise NetworkError(f"{named} is not in the registry")
+                raise MissingError(f"{named} is not in the registry")
             self.expect(answer, {200}, f"fetching {named}")
             body = answer.read(MANIFEST_LIMIT)
             claimed = _claimed_digest(answer)
@@ -129,7 +129,7 @@ class Repository:
         that the login must let us read; ``once`` as in :class:`Request`.
         Gives any answer but 401; raises NetworkError where none came.
         """
-        url = urljoin(self._base, path)
+        url = join_url(self._base, path)
         self._transport.check_address(url)
         ours = origin(url) == origin(self._base)
         scopes = self._scopes(push=push, also=also)
@@ -165,7 +165,7 @@ class Repository:
         location = answer.headers.get("Location")
         if not location:
             raise NetworkError(f"{self}: the registry gave no Location to upload to")
-        return urljoin(answer.url, location)
+        return join_url(answer.url, location)
 
     def _scopes(self, *, push: bool, also: Collection[str]) -> frozenset[str]:
         actions = "pull,push" if push else "pull"
@@ -179,7 +179,8 @@ class Repository:
     def _fail(self, answer: Answer, doing: str) -> NoReturn:
         said = self._login.redact(_error_text(answer))
         hint = _HINTS.get(answer.status, "").format(registry=self.registry)
-        raise NetworkError(f"{doing}: the registry answered {answer.status}{said}", hint=hint)
+        kind = MissingError if answer.status == 404 else NetworkError
+        raise kind(f"{doing}: the registry answered {answer.status}{said}", hint=hint)
 
 
 def with_query(url: str, **parameters: str) -> str:
@@ -199,8 +200,8 @@ def _claimed_digest(answer: Answer) -> Digest | None:
 def _error_text(answer: Answer) -> str:
     """Read the registry's own words (spec, "Error Codes"), one short printable line."""
     try:
-        errors = json.loads(answer.read(_ERROR_LIMIT))["errors"]
+        errors = parse_json(answer.read(_ERROR_LIMIT), "the answer")["errors"]
         words = "; ".join(f"{error['code']}: {error.get('message', '')}" for error in errors)
-    except (NetworkError, ValueError, KeyError, TypeError, AttributeError):
+    except (NetworkError, KeyError, TypeError, AttributeError):
         return ""  # the status says enough where the body says nothing
     return ": " + "".join(char for char in words if char.isprintable())[:300]

@@ -7,11 +7,12 @@ once, and every connection gets its settings passed in.
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import os
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -83,15 +84,19 @@ class Settings:
         return {parts.scheme: proxy}
 
     def tls_context(self, registry: str) -> ssl.SSLContext:
-        """Trust the system's authorities, the CA file, and Docker's ``certs.d/REGISTRY``."""
+        """Trust the system's authorities, the CA file, and Docker's ``certs.d/REGISTRY``.
+
+        Raises UsageError for a file that is no certificate, or has no fitting key beside it.
+        """
         context = ssl.create_default_context()
-        if self.ca_file is not None:
-            context.load_verify_locations(self.ca_file)
         folder = self.certificates / registry
-        for authority in sorted(folder.glob("*.crt")):
-            context.load_verify_locations(authority)
+        authorities = sorted(folder.glob("*.crt"))
+        for authority in authorities if self.ca_file is None else [self.ca_file, *authorities]:
+            with _named(authority):
+                context.load_verify_locations(authority)
         for certificate in sorted(folder.glob("*.cert")):
-            context.load_cert_chain(certificate, certificate.with_suffix(".key"))
+            with _named(certificate):
+                context.load_cert_chain(certificate, certificate.with_suffix(".key"))
         return context
 
     def base_url(self, registry: str) -> str:
@@ -102,6 +107,16 @@ class Settings:
         if is_loopback(host) and not _speaks_tls(host, self.connect_seconds):
             return f"http://{host}"
         return f"https://{host}"
+
+
+@contextlib.contextmanager
+def _named(file: Path) -> Iterator[None]:
+    """Say which file it is that OpenSSL does not take."""
+    try:
+        yield
+    except OSError as error:
+        kind = "certificate with its .key beside it" if file.suffix == ".cert" else "CA"
+        raise UsageError(f"{file} holds no {kind} in PEM: {error.strerror}") from error
 
 
 def is_loopback(host: str) -> bool:

@@ -12,9 +12,9 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from email.utils import parsedate_to_datetime
-from urllib.parse import urljoin, urlsplit
 
 import requests
+import urllib3
 
 from envbuilder.errors import NetworkError
 
@@ -25,8 +25,10 @@ from .messages import (
     Body,
     BrokenConnectionError,
     Request,
+    join_url,
     origin,
     place,
+    split_url,
 )
 from .settings import Settings
 
@@ -34,12 +36,19 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MOST_REDIRECTS = 6
 
 
+class _Session(requests.Session):
+    """A session that leaves redirects alone: requests would read their bodies, endless or not."""
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002
+        return None
+
+
 class Transport:
     """Send requests on behalf of one registry; safe to use from several threads."""
 
     def __init__(self, registry: str, settings: Settings) -> None:
         self.settings = settings
-        self._session = requests.Session()
+        self._session = _Session()
         self._session.trust_env = False
         self._session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
         adapter = Adapter(registry, settings)
@@ -95,7 +104,7 @@ class Transport:
             if request.method not in {"GET", "HEAD"} and answer.status not in {307, 308}:
                 return answer
             answer.close()
-            request = self._redirected(request, urljoin(request.url, location))
+            request = self._redirected(request, join_url(request.url, location))
         raise NetworkError(f"{place(request.url)}: more than {_MOST_REDIRECTS} redirects")
 
     def _redirected(self, request: Request, target: str) -> Request:
@@ -107,7 +116,7 @@ class Transport:
 
     def check_address(self, url: str) -> None:
         """Raise NetworkError for an address that is not HTTP, or lacks TLS where it is due."""
-        parts = urlsplit(url)
+        parts = split_url(url)
         plain = parts.scheme == "http" and self.settings.allows_plain(parts.netloc)
         if parts.hostname and (parts.scheme == "https" or plain):
             return
@@ -141,7 +150,9 @@ class Transport:
                 f"cannot reach {place(request.url)}: {reason(error)}",
                 hint="check the name, the network and the proxy settings",
             ) from root(error)
-        except requests.exceptions.RequestException as error:
+        except requests.exceptions.InvalidHeader:  # its text is the header: a login, perhaps
+            raise NetworkError(f"cannot send a header to {place(request.url)}") from None
+        except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError) as error:
             translate(error, f"cannot talk to {place(request.url)}")
         finally:
             if data is not None:
@@ -175,5 +186,5 @@ def _retry_after(text: str) -> float | None:
         return float(text)
     try:
         return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
-    except ValueError:
+    except (ValueError, OverflowError):
         return None

@@ -23,7 +23,7 @@ from .messages import TRANSIENT, Answer, Body, BrokenConnectionError
 from .repository import Repository, with_query
 
 RESUMABLE = 64 << 20  # bytes; smaller blobs go up in one PUT, and again from the start if it fails
-_RANGE = re.compile(r"(?:bytes[= ])?0-([0-9]+)")
+_RANGE = re.compile(r"(?:bytes[= ])?0-([0-9]{1,18})")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +36,11 @@ class Source:
 
 
 class _LostUploadError(NetworkError):
-    """The registry no longer knows how far an upload had come."""
+    """The registry no longer knows how far an upload had come; ``answer`` says so, if any."""
+
+    def __init__(self, message: str, answer: Answer | None = None) -> None:
+        super().__init__(message)
+        self.answer = answer
 
 
 def upload(
@@ -54,10 +58,10 @@ def upload(
     for attempt in range(1, repository.attempts + 1):
         try:
             _upload(repository, source, meter)
-        except _LostUploadError:
+        except _LostUploadError as lost:
             if attempt == repository.attempts:
                 raise
-            repository.pause(attempt)
+            repository.pause(attempt, lost.answer)
             if has_blob(repository, source.digest):  # only the answer had been lost
                 break
         else:
@@ -110,7 +114,7 @@ def _upload(repository: Repository, source: Source, meter: _Meter) -> None:
         raise _LostUploadError(f"{doing}: the connection broke at the end")
     with done:
         if _may_pass(done):
-            raise _LostUploadError(f"{doing}: the registry answered {done.status} at the end")
+            raise _LostUploadError(f"{doing}: the registry answered {done.status} at the end", done)
         repository.expect(done, {201, 204}, doing)
 
 

@@ -22,7 +22,7 @@ from envbuilder.registry.images import fetch_image
 from envbuilder.registry.manifests import Descriptor, Platform
 from envbuilder.registry.settings import Settings
 from envbuilder.registry.transfer import pull
-from tests.servers.samples import noise, small_image
+from tests.servers.samples import manifest_of, noise, small_image
 from tests.servers.scripted import scripted
 
 pytestmark = pytest.mark.integration
@@ -91,7 +91,12 @@ def test_a_token_that_is_never_good_enough_ends(talk):
         assert len(server.seen) <= 6
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b'{"token": null}', b"{", b'{"expires_in": 5}'])
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"[]", b'{"token": null}', b'{"token": ["x"]}', b"{", b'{"expires_in": 5}',
+     b'{"token": "x", "expires_in": 1%s}' % (b"0" * 400), b"[" * 60_000,
+     f'{{"token": "{SECRET}\\n"}}'.encode(), f'{{"token": "{SECRET}ł"}}'.encode()],
+)  # fmt: skip
 def test_a_token_server_without_a_token_is_named(talk, body):
     def respond(call, request):
         if request.path.startswith("/token"):
@@ -102,15 +107,33 @@ def test_a_token_server_without_a_token_is_named(talk, body):
 
     with scripted(respond) as server:
         client, ref = talk(server)
-        fails("/token gave an answer without a token", lambda: client.repository(ref).find("v1"))
+        said = "/token (gave an answer without a token|is not JSON)"
+        fails(said, lambda: client.repository(ref).find("v1"))
 
 
-@pytest.mark.parametrize("realm", ["http://example.test/token", "file:///etc/passwd", "", "x"])
-def test_a_login_goes_to_no_unsafe_realm(talk, realm):
+@pytest.mark.parametrize(
+    ("realm", "match"),
+    [
+        ("http://example.test/token", "not HTTPS"),
+        ("file:///etc/passwd", "not HTTPS"),
+        ("", "not HTTPS"),
+        ("x", "not HTTPS"),
+        ("http://[bad", "an address that is none"),
+        ("http://127.0.0.1:999999/token", "an address that is none"),
+    ],
+)
+def test_a_login_goes_to_no_unsafe_realm(talk, realm, match):
     challenge = f'Bearer realm="{realm}"'
     with scripted(lambda call, _: call.answer(401, WWW_Authenticate=challenge)) as server:
         client, ref = talk(server)
-        fails("not HTTPS", lambda: client.repository(ref).manifest("v1"))
+        fails(match, lambda: client.repository(ref).manifest("v1"))
+
+
+def test_what_no_header_can_carry_is_not_shown(talk):
+    with scripted(lambda call, _: call.answer(200)) as server:
+        client, ref = talk(server)
+        headers = {"X-Login": f"{SECRET}\n"}
+        fails("cannot send", lambda: client.repository(ref).send("GET", "x", headers=headers))
 
 
 def test_a_server_that_echoes_the_login_gets_it_into_no_message(talk):
@@ -195,6 +218,35 @@ def test_a_redirect_that_ends_nowhere_names_no_query(talk):
         fails("Connection refused", lambda: read_blob(client.repository(ref), blob, limit=10))
 
 
+@pytest.mark.parametrize(
+    ("where", "match"),
+    [
+        ("http://[bad", "an address that is none"),
+        ("http://127.0.0.1:999999/x", "an address that is none"),
+        ("https://a..b/", "cannot talk to https://a..b/"),
+        (f"https://{'a' * 70}.test/", "cannot talk to https://aaa"),
+    ],
+)
+def test_a_redirect_to_what_is_no_address_is_refused(talk, where, match):
+    with scripted(lambda call, _: call.answer(307, Location=where)) as server:
+        client, ref = talk(server, attempts=1)
+        fails(match, lambda: client.repository(ref).manifest("v1"))
+
+
+def test_a_redirect_with_an_endless_body_is_not_read(talk):
+    def respond(call, request):
+        if request.path == "/there":
+            call.answer(200, MANIFEST)
+            return
+        call.raw(b"HTTP/1.1 307 Go\r\nLocation: /there\r\n\r\n")
+        while True:
+            call.wfile.write(bytes(1 << 16))
+
+    with scripted(respond) as server:
+        client, ref = talk(server)
+        assert client.repository(ref).manifest("v1").body == MANIFEST
+
+
 def test_redirects_in_a_circle_end(talk):
     with scripted(lambda call, request: call.answer(302, Location=request.path)) as server:
         client, ref = talk(server)
@@ -234,7 +286,9 @@ def test_errors_that_last_are_tried_a_few_times_and_named(talk, status):
         assert len(server.seen) == 3
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>", b"[1]", b'{"errors": 1}', b'{"errors": [1]}'])
+@pytest.mark.parametrize(
+    "body", [b"", b"<html>", b"[1]", b'{"errors": 1}', b'{"errors": [1]}', b"[" * 60_000]
+)
 def test_403_without_words_is_still_clear(talk, body):
     with scripted(lambda call, _: call.answer(403, body)) as server:
         client, ref = talk(server)
@@ -260,6 +314,8 @@ def test_nobody_at_home_is_one_clear_error(talk):
         (b'{"schemaVersion": 1}', "schema version 2"),
         (b"[" * 100_000, "not JSON"),
         (b'{"schemaVersion": 2, "layers": [], "manifests": []}', "at once"),
+        (b'{"schemaVersion": 2, "config": {}, "Config": {}, "layers": []}', "stands twice"),
+        (b'{"schemaVersion": 2, "layers": [], "layers": []}', "stands twice"),
         (b'{"schemaVersion": 2, "layers": []}', "config of"),
         (b'{"schemaVersion": 2, "config": {"digest": "sha256:0", "size": 1}}', "config of"),
         (b'{"schemaVersion": 2, "config": {"mediaType": "x", "size": -1}}', "config of"),
@@ -271,6 +327,39 @@ def test_what_is_no_manifest_is_refused(talk, body, match):
     with scripted(lambda call, _: call.answer(200, body)) as server:
         client, ref = talk(server)
         fails(match, lambda: fetch_image(client, ref, AMD64))
+
+
+@pytest.mark.parametrize("config", [b"[" * 60_000, b'{"rootfs": {"diff_ids": []}, "history": 7}'])
+def test_what_is_no_config_is_refused(talk, config):
+    manifest = manifest_of(config, [])
+
+    def respond(call, request):
+        call.answer(200, manifest if "manifests" in request.path else config)
+
+    with scripted(respond) as server:
+        client, ref = talk(server)
+        fails("not an image manifest with its config", lambda: fetch_image(client, ref, AMD64))
+
+
+def test_a_layer_of_endless_size_is_refused(talk):
+    config = b'{"rootfs": {"diff_ids": ["sha256:%s"]}}' % (b"0" * 64)
+    content = json.loads(manifest_of(config, []))
+    layer = {"mediaType": "x", "digest": f"sha256:{'0' * 64}", "size": float("inf")}
+    manifest = json.dumps(content | {"layers": [layer]}).encode()
+
+    def respond(call, request):
+        call.answer(200, manifest if "manifests" in request.path else config)
+
+    with scripted(respond) as server:
+        client, ref = talk(server)
+        fails("OverflowError", lambda: fetch_image(client, ref, AMD64))
+
+
+def test_a_length_of_many_digits_is_no_length(talk):
+    head = f"HTTP/1.1 404 Not Found\r\nContent-Length: {'9' * 5000}\r\n\r\n"
+    with scripted(lambda call, _: call.raw(head.encode())) as server:
+        client, ref = talk(server)
+        assert client.repository(ref).find("v1") is None
 
 
 def test_a_manifest_over_4_mib_is_refused_unread(talk):

@@ -124,13 +124,18 @@ def test_a_stream_that_is_put_off_goes_on(tmp_path, status):
     assert methods.count("PATCH") == 2
 
 
-@pytest.mark.parametrize("status", [404, 416, 500, 503])
+@pytest.mark.parametrize("status", [404, 416, 429, 500, 503])
 def test_a_put_that_fails_starts_over(tmp_path, status):
-    memory = Memory(fault=answering("PUT", status))
+    memory = Memory(fault=answering("PUT", status, Retry_After="0"))
     methods, count = send(memory, tmp_path)
     assert memory.blobs == {str(SOURCE.digest): DATA}
     assert methods == ["POST", "PUT", "HEAD", "POST", "PUT"]
     assert count.done == len(DATA)
+
+
+def test_a_put_waits_as_long_as_it_is_asked_to(tmp_path):
+    with pytest.raises(NetworkError, match="429 and asks to wait 3600 seconds"):
+        send(Memory(fault=answering("PUT", 429, Retry_After="3600")), tmp_path)
 
 
 def test_a_put_whose_answer_is_lost_is_not_sent_again(tmp_path):

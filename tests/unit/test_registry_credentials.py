@@ -80,12 +80,30 @@ def test_a_damaged_file_is_named(tmp_path, text):
         find_credential("r.test", write(tmp_path, text))
 
 
-@pytest.mark.parametrize("auth", ["!!!", base64.b64encode(b"\xff\xfe").decode()])
-def test_a_damaged_login_is_named_but_not_shown(tmp_path, auth):
-    config = write(tmp_path, {"auths": {"r.test": {"auth": auth}}})
+@pytest.mark.parametrize(
+    ("name", "secret"),
+    [
+        ("auth", "!!!"),
+        ("auth", "ünicode"),
+        ("auth", base64.b64encode(b"\xff\xfe").decode()),
+        ("registrytoken", "hunter2\n"),
+        ("registrytoken", "hunter2ł"),
+    ],
+)
+def test_a_damaged_login_is_named_but_not_shown(tmp_path, name, secret):
+    config = write(tmp_path, {"auths": {"r.test": {name: secret}}})
     with pytest.raises(NetworkError, match=r"damaged login for r\.test") as caught:
         find_credential("r.test", config)
-    assert auth not in "".join(traceback.format_exception(caught.value))
+    assert secret.strip() not in "".join(traceback.format_exception(caught.value))
+
+
+def test_what_docker_takes_for_nothing_is_nothing(tmp_path):
+    config = write(tmp_path, {"auths": None, "credHelpers": None})
+    assert find_credential("r.test", config) == ANONYMOUS
+    entry = {"auth": LOGIN, "identitytoken": None}
+    config = write(tmp_path, {"auths": {"https://[bad": {"auth": "x"}, "r.test": entry}})
+    found = find_credential("r.test", config)
+    assert (found.username, found.identity_token) == ("user", "")
 
 
 def test_a_helper_is_asked_for_the_server(path_of_helpers):
@@ -132,6 +150,16 @@ def test_a_missing_helper_is_named(tmp_path):
     config = write(tmp_path, {"credsStore": "not-there"})
     with pytest.raises(MissingToolError, match="docker-credential-not-there"):
         find_credential("r.test", config)
+
+
+@pytest.mark.parametrize(("content", "mode"), [("#!/bin/sh\n", 0o644), ("no program", 0o755)])
+def test_a_helper_that_cannot_be_run_is_named(tmp_path, monkeypatch, content, mode):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    program = tmp_path / "docker-credential-five"
+    program.write_text(content)
+    program.chmod(mode)
+    with pytest.raises(MissingToolError, match=r"docker-credential-five.* cannot be run"):
+        find_credential("r.test", write(tmp_path, {"credsStore": "five"}))
 
 
 def test_a_helper_s_name_is_no_path(tmp_path):

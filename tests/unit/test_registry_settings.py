@@ -6,6 +6,7 @@ from envbuilder.errors import UsageError
 from envbuilder.registry.messages import origin, place
 from envbuilder.registry.repository import with_query
 from envbuilder.registry.settings import Settings, is_loopback
+from tests.servers.certificates import authority
 
 
 @pytest.mark.parametrize(
@@ -45,6 +46,31 @@ def test_a_proxy_s_password_is_not_shown():
 def test_a_missing_ca_file_is_named():
     with pytest.raises(UsageError, match=r"/nowhere/ca\.pem"):
         Settings.from_environment({"SSL_CERT_FILE": "/nowhere/ca.pem"})
+
+
+@pytest.mark.parametrize("content", ["", "no certificate"])
+def test_a_ca_file_that_is_none_is_named(tmp_path, content):
+    file = tmp_path / "ca.pem"
+    file.write_text(content)
+    settings = Settings.from_environment({"SSL_CERT_FILE": str(file)})
+    with pytest.raises(UsageError, match=r"ca\.pem holds no CA in PEM"):
+        settings.tls_context("r.test")
+
+
+@pytest.mark.parametrize("name", ["ca.crt", "client.cert"])
+def test_a_damaged_certificate_of_docker_s_is_named(tmp_path, name):
+    (tmp_path / "r.test").mkdir()
+    (tmp_path / "r.test" / name).write_text("no certificate")
+    with pytest.raises(UsageError, match=f"{name} holds no"):
+        Settings(certificates=tmp_path).tls_context("r.test")
+
+
+def test_a_client_s_certificate_needs_its_key(tmp_path):
+    (tmp_path / "r.test").mkdir()
+    authority().write(tmp_path / "r.test", "client")[0].rename(tmp_path / "r.test/client.cert")
+    (tmp_path / "r.test/client.key").unlink()
+    with pytest.raises(UsageError, match=r"client\.cert holds no certificate with its \.key"):
+        Settings(certificates=tmp_path).tls_context("r.test")
 
 
 def test_plain_http_is_for_those_that_are_named():
