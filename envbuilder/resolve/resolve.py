@@ -60,7 +60,7 @@ def resolve(
         base=base,
         wheels=_wheels(spec, base, built, keep, frozenset(release), progress=progress),
         sources=built,
-        builder=_builder(spec, held, progress),
+        builder=resolve_builder(spec, held, progress=progress),
     )
 
 
@@ -101,7 +101,8 @@ def _same_base(one: Spec, other: Spec) -> bool:
     )
 
 
-def _builder(spec: Spec, previous: Lock | None, progress: Progress) -> ImageBase | None:
+def resolve_builder(spec: Spec, previous: Lock | None, *, progress: Progress) -> ImageBase | None:
+    """Pin the image that git sources are built in: as ``previous`` did, else the newest."""
     if spec.build.image is None or not spec.sources:
         return None
     held = previous.builder if previous is not None else None
