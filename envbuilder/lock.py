@@ -58,6 +58,7 @@ class DebianBase:
 class ImageBase:
     """An image in a registry: by manifest digest, with its config digest and layers.
 
+    ``user`` is whom its config names, where it names one: builds are root's business.
     ``packages`` are those that the spec adds, with all that these need, as its package
     ``manager`` takes them (``NAME=VERSION`` for apt); None until it was asked.
     """
@@ -66,6 +67,7 @@ class ImageBase:
     digest: Digest
     config: Digest
     layers: tuple[Layer, ...]
+    user: str | None = None
     manager: str = "apt"
     packages: tuple[str, ...] | None = None
 

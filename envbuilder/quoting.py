@@ -8,6 +8,8 @@ Source: the Dockerfile reference ("Environment replacement", "Here-documents"), 
 
 from __future__ import annotations
 
+import csv
+import io
 import itertools
 import json
 import re
@@ -63,6 +65,13 @@ def document(text: str, path: str) -> Quoted:
     body = _checked(text, _NO_TEXT).removesuffix("\n")
     end = _closing_word("EOF", body)
     return Quoted(f"<<'{end}' {quote(path)}\n{body}\n{end}")
+
+
+def csv_row(*fields: str) -> str:
+    """Join ``key=value`` fields the way buildx splits them: as one CSV row."""
+    row = io.StringIO()
+    csv.writer(row, lineterminator="").writerow(fields)
+    return row.getvalue()
 
 
 def _closing_word(wish: str, body: str) -> str:

@@ -32,13 +32,13 @@ from .plan import (
     plan,
     source_for,
 )
-from .quoting import Quoted, document, exec_form, quote, script
+from .quoting import Quoted, csv_row, document, exec_form, quote, script
 from .reference import Digest, ImageRef
 from .settings import environment, image_settings
 from .shipped import TEMPLATES
 from .sources.scm import variables
+from .spec import Secret
 
-TARGETS = ("system", "wheels", "runtime")
 OWN_SECRETS = ("env", "uv", "netrc", "ca")
 """What every step may mount: variables, uv's configuration, credentials by host, a CA bundle."""
 
@@ -209,7 +209,7 @@ def _base(lock: Lock) -> dict[str, Any]:
 
 def _image(base: ImageBase) -> dict[str, Any]:
     pinned = ImageRef.parse(base.reference).at(base.digest)
-    return {"reference": base.reference, "pinned": pinned}
+    return {"reference": base.reference, "pinned": pinned, "user": base.user}
 
 
 def _debian(base: DebianBase) -> dict[str, str]:
@@ -289,7 +289,8 @@ def _skeleton(lock: Lock) -> dict[str, Any]:
 
 def _settings(lock: Lock) -> dict[str, Any]:
     """Give what the runtime stage states; what an image base states itself, Docker inherits."""
-    stated = image_settings(lock, {})
+    below = {"User": lock.base.user} if isinstance(lock.base, ImageBase) else {}
+    stated = image_settings(lock, below)
     env = environment(lock, {})
     if isinstance(lock.base, ImageBase):
         if "PATH" not in lock.spec.env:
@@ -300,24 +301,33 @@ def _settings(lock: Lock) -> dict[str, Any]:
 
 
 def _bake(lock: Lock) -> str:
-    """Write the same build for ``docker buildx bake``: reproducible, into an OCI archive."""
+    """Write the same build for ``docker buildx bake``: reproducible, into OCI archives."""
     spec = lock.spec
-    common = {
+    common: dict[str, Any] = {
         "context": ".",
         "platforms": [spec.platform],
         "args": {"SOURCE_DATE_EPOCH": str(MTIME)},
         "attest": ["type=provenance,disabled=true"],
     }
-    targets = {
-        "runtime": common
-        | {
-            "target": "runtime",
-            "output": [f"type=oci,dest={spec.name}.tar,rewrite-timestamp=true,oci-mediatypes=true"],
-        },
-        "wheels": common | {"target": "wheels", "output": ["type=local,dest=wheels"]},
+    if spec.build.secrets:
+        named = sorted(spec.build.secrets.items())
+        common["secret"] = [_bake_secret(name, secret) for name, secret in named]
+    if spec.build.ssh:
+        common["ssh"] = ["default"]
+    options = "rewrite-timestamp=true,oci-mediatypes=true"
+    outputs = {
+        "system": f"type=oci,dest={spec.name}-system.tar,{options}",
+        "wheels": "type=local,dest=wheels",
+        "runtime": f"type=oci,dest={spec.name}.tar,{options}",
     }
+    targets = {name: common | {"target": name, "output": [to]} for name, to in outputs.items()}
     document = {"group": {"default": {"targets": ["runtime"]}}, "target": targets}
     return json.dumps(document, indent=2, sort_keys=True) + "\n"
+
+
+def _bake_secret(name: str, secret: Secret) -> str:
+    place = f"src={secret.file}" if secret.env is None else f"env={secret.env}"
+    return csv_row(f"id={name}", place)
 
 
 def _template(name: str, values: Mapping[str, Any]) -> str:

@@ -7,8 +7,6 @@ What we know to be secret is blotted out of every line that we pass on.
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import re
 import shlex
@@ -17,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from envbuilder.errors import UsageError
+from envbuilder.quoting import csv_row
 from envbuilder.resolve.indexes import uv_environment
 from envbuilder.spec import Secret, Spec
 
@@ -153,10 +152,3 @@ def _files(spec: Spec, environ: Mapping[str, str]) -> dict[str, Path]:
         if (path := next((each for each in paths if each.is_file()), None)) is not None:
             found[name] = path.absolute()
     return found
-
-
-def csv_row(*fields: str) -> str:
-    """Join ``key=value`` fields the way buildx splits them: as one CSV row."""
-    row = io.StringIO()
-    csv.writer(row, lineterminator="").writerow(fields)
-    return row.getvalue()

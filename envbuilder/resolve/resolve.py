@@ -123,6 +123,7 @@ def _image(
         digest=image.digest,
         config=image.config_digest,
         layers=tuple(_plain(layer) for layer in image.layers),
+        user=image.settings.get("User") or None,
     )
 
 

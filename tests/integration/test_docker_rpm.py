@@ -8,6 +8,7 @@ import pytest
 
 from envbuilder.engines.docker import build_target, build_with_docker
 from envbuilder.errors import ResolutionError
+from envbuilder.image import compose
 from envbuilder.layers.store import Store
 from envbuilder.layers.untar import untar
 from envbuilder.pipeline import lock_environment
@@ -78,11 +79,15 @@ def store(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def base(store, tmp_path_factory):
-    """Build the base, and push it to a registry that stays for the module."""
+    """Build the base, a user's, and push it to a registry that stays for the module."""
     folder = tmp_path_factory.mktemp("base")
     (folder / "rpm-base.yaml").write_text(BASE)
     lock = lock_environment(folder / "rpm-base.yaml", store=store, progress=Silent())
-    image = build_target(lock, "system", store=store, progress=Silent())
+    built = build_target(lock, "system", store=store, progress=Silent())
+    settings = {**built.settings, "User": "1000"}
+    image = compose(built.layers, platform="linux/amd64", settings=settings)
+    for part in (image.config, image.manifest):
+        store.add(part)
     with registry(folder / "registry") as server, Client.from_environment() as client:
         ref = ImageRef.parse(f"{server.host}/rpm/base:1")
         push(client, image, store, ref, Silent())
@@ -102,6 +107,7 @@ def test_dnf_pins_and_installs_exactly_that(base, store, tmp_path):
     assert lock_on(base, "greet-1.0", store, tmp_path) == lock  # pinned: nobody is asked again
 
     image = build_with_docker(lock, store=store, progress=Silent())
+    assert image.settings["User"] == "1000"
     (system,) = (layer for layer in image.layers if layer.title == "system packages")
     with untar(store.path(system.digest), system.media_type, system.diff_id) as tar:
         found = {entry.info.name: b"".join(tar.content()) for entry in tar.entries()}

@@ -1,9 +1,10 @@
-"""Two locks that between them use everything that a Dockerfile can hold."""
+"""Locks that between them use everything that a Dockerfile can hold."""
 
 from dataclasses import replace
 
 from envbuilder.lock import GitSource, ImageBase, Lock
 from envbuilder.reference import Digest
+from envbuilder.spec import Spec, from_builtins, to_builtins
 
 from . import locks
 
@@ -58,13 +59,30 @@ def image() -> Lock:
         time=1700000000,
         describe="v1.0-0-gccccccccc",
     )
-    base = ImageBase(
-        reference="registry.example.org/base/cuda:12.4",
-        digest=Digest("a" * 64),
-        config=Digest("b" * 64),
-        layers=(),
+    return replace(found, base=_base("registry.example.org/base/cuda:12.4"), sources=(source,))
+
+
+def rpm() -> Lock:
+    """An RPM base that belongs to a user, and a git source that is built on another image."""
+    found = replace(image(), spec=_on("registry.example.org/base/ubi:9", image().spec))
+    base = _base("registry.example.org/base/ubi:9", user="1001:0", manager="dnf")
+    packages = ("git-core-2.47.1-1.el9.x86_64", "python3.12-3.12.1-1.el9.x86_64")
+    builder = _base("registry.example.org/base/devel:9", user="builder")
+    return replace(found, base=replace(base, packages=packages), builder=builder)
+
+
+def _on(reference: str, spec: Spec) -> Spec:
+    plain = to_builtins(spec)
+    plain["base"]["image"] = reference
+    plain["build"]["image"] = "registry.example.org/base/devel:9"
+    plain["system"]["packages"] = ["git-core", "python3.12"]
+    return from_builtins(plain | {"name": "rpm"})
+
+
+def _base(reference: str, **more: str) -> ImageBase:
+    return ImageBase(
+        reference=reference, digest=Digest("a" * 64), config=Digest("b" * 64), layers=(), **more
     )
-    return replace(found, base=base, sources=(source,))
 
 
-CASES = {"debian": debian, "image": image}
+CASES = {"debian": debian, "image": image, "rpm": rpm}

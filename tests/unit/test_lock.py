@@ -90,6 +90,7 @@ IMAGE_LOCK = replace(
         digest=Digest.of(b"m"),
         config=Digest.of(b"c"),
         layers=(replace(LAYER, inputs=()),),
+        user="app",
     ),
     seal=None,
     sources=(),

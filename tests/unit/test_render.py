@@ -1,9 +1,11 @@
 """A lock becomes a Dockerfile: always the same, clean, and never more than the spec says."""
 
+import json
 import re
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import msgspec
@@ -12,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from envbuilder.errors import SpecError, UsageError
-from envbuilder.render import TARGETS, render, write
+from envbuilder.render import render, render_question, write
 
 from . import locks
 from .dockerfiles import NASTY, heredocs, instructions, sh_words
@@ -39,7 +41,8 @@ def test_hadolint_finds_nothing(case, tmp_path):
 def test_the_targets_are_there(case):
     text = render(CASES[case]())["Dockerfile"]
     stages = [words[2] for name, _, words in instructions(text) if name == "FROM"]
-    assert set(TARGETS) <= set(stages)
+    baked = json.loads(render(CASES[case]())["docker-bake.json"])["target"]
+    assert {each["target"] for each in baked.values()} == set(baked) <= set(stages)
     assert stages[-1] == "runtime"
     assert len(stages) == len(set(stages))
 
@@ -196,3 +199,18 @@ def test_what_comes_from_git_runs_without_network_and_secrets_in_a_cache_of_its_
         if "target=/build/cache" in flag
     }
     assert len(caches) == 2
+
+
+def test_root_builds_on_a_base_that_belongs_to_a_user():
+    lock = CASES["rpm"]()
+    found = instructions(render(lock)["Dockerfile"])
+    before = {  # each image from a registry, and the instruction that follows it
+        words[2]: following
+        for (name, _, words), following in pairwise(found)
+        if name == "FROM" and "@" in words[0]
+    }
+    root = ("USER", (), ("0",))
+    assert before == {"base": root, "builder": root}
+    asked = instructions(render_question(lock)["Dockerfile"])
+    assert asked[1] == root
+    assert [words for name, _, words in found if name == "USER"][-1] == ("1001:0",)
