@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 MAX_BYTES = 1_000_000
 MAX_NODES = 50_000  # what an alias bomb reaches at once and no spec ever does
 MAX_DEPTH = 32
+_LONG = 80  # characters
 
 KeyPath = tuple[str | int, ...]
 
@@ -49,6 +50,11 @@ class Document:
         return SpecError(f"{self.place(path)}: {message}", hint=hint)
 
 
+def excerpt(text: str) -> str:
+    """Cut ``text`` to what a line of a message holds."""
+    return text if len(text) <= _LONG else f"{text[:_LONG]}…"
+
+
 def read_document(path: Path) -> Document:
     """Read one YAML mapping from ``path``.
 
@@ -64,7 +70,7 @@ def parse_document(path: Path, text: str) -> Document:
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:
-        raise _syntax_error(path, error) from error
+        raise _syntax_error(path, text, error) from error
     except RecursionError as error:
         raise SpecError(f"{path}: nested too deeply") from error
     if root is None:
@@ -97,23 +103,32 @@ class _Reader:
         if node.tag == "tag:yaml.org,2002:timestamp":
             return node.value  # the text as written: a moment keeps its offset and its digits
         try:
-            return self._constructor.construct_object(node)
-        except (yaml.YAMLError, ValueError) as error:
+            value = self._constructor.construct_object(node)
+            repr(value)  # Python refuses to write a number of many thousand digits
+        except (yaml.YAMLError, ValueError, LookupError, OverflowError) as error:
             place = _place(self.path, node.start_mark)
-            raise SpecError(f"{place}: {node.value!r} is not a plain value: {error}") from error
+            kind = node.tag.removeprefix("tag:yaml.org,2002:")
+            message = f"{excerpt(node.value)!r} is not a plain value: YAML takes it for {kind}"
+            raise SpecError(f"{place}: {message}", hint="quote it, without a tag") from error
+        return value
 
     def _pairs(self, node: yaml.MappingNode, at: KeyPath) -> Iterator[tuple[str, yaml.Node]]:
         seen: dict[str, yaml.Node] = {}
         for key_node, child in node.value:
             key = key_node.value
             place = _place(self.path, key_node.start_mark)
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise SpecError(f"{place}: a key must be a plain string, not a list or a mapping")
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                hint = "write the keys out"
+                raise SpecError(f"{place}: merge keys (<<) are not read", hint=hint)
             if key_node.tag != "tag:yaml.org,2002:str":
-                raise SpecError(
-                    f"{place}: the key {key!r} is not a plain string", hint=f'quote it: "{key}":'
-                )
+                key = excerpt(key)
+                hint = f'quote it: "{key}":'
+                raise SpecError(f"{place}: the key {key!r} is not a plain string", hint=hint)
             if key in seen:
-                first = seen[key].start_mark.line + 1
-                raise SpecError(f"{place}: the key {key!r} stands twice (first on line {first})")
+                first = f"first on line {seen[key].start_mark.line + 1}"
+                raise SpecError(f"{place}: the key {excerpt(key)!r} stands twice ({first})")
             seen[key] = key_node
             self.keys[(*at, key)] = key_node
             yield key, child
@@ -132,10 +147,14 @@ def _read_text(path: Path) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError as error:
-        raise SpecError(f"{path} is not UTF-8: byte {error.start} does not fit") from error
+        place = _place_after(path, data[: error.start].decode())
+        raise SpecError(f"{place}: not UTF-8: the byte 0x{data[error.start]:02x}") from error
 
 
-def _syntax_error(path: Path, error: yaml.YAMLError) -> SpecError:
+def _syntax_error(path: Path, text: str, error: yaml.YAMLError) -> SpecError:
+    if isinstance(error, yaml.reader.ReaderError):
+        place = _place_after(path, text[: error.position])
+        return SpecError(f"{place}: the character U+{error.character:04X} is not allowed in YAML")
     mark = getattr(error, "problem_mark", None)
     problem = getattr(error, "problem", None) or str(error)
     place = _place(path, mark) if mark is not None else str(path)
@@ -145,3 +164,9 @@ def _syntax_error(path: Path, error: yaml.YAMLError) -> SpecError:
 
 def _place(path: Path, mark: yaml.Mark) -> str:
     return f"{path}:{mark.line + 1}:{mark.column + 1}"
+
+
+def _place_after(path: Path, before: str) -> str:
+    """Name the place that the text ``before`` leads to."""
+    line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+    return f"{path}:{line}:{column}"

@@ -7,7 +7,7 @@ parser, the JSON schema (:func:`schema`) and the normal form that the lock embed
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, dataclass_transform, get_args
+from typing import Annotated, Any, Literal, dataclass_transform
 
 import msgspec
 from msgspec import Meta, Struct
@@ -16,20 +16,23 @@ from packaging.utils import canonicalize_name
 
 from .errors import SpecError
 
-NAME = r"^[a-z0-9]+(-[a-z0-9]+)*$"
-_LINE = r"^[^\x00\r\n]*$"
-_SYSTEM_PACKAGE = r"^[a-z0-9][a-z0-9+.-]+(=[A-Za-z0-9.+:~-]+)?$"
-_ENV_NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"
-_GIT_REF = r"^[A-Za-z0-9_][A-Za-z0-9_./+-]*$"
-_COMMIT = r"^[0-9a-f]{7,64}$"
-_PYTHON = r"^3\.[0-9]{1,2}$"
-_SUITE = r"^[a-z]+$"
-_FAMILY = r"^[a-z0-9_]+$"
-_ABSOLUTE = r"^(/[A-Za-z0-9._+-]+)+$"
+_END = r"$(?!\n)"  # Python's $ alone would let a last line break pass; JSON schema's would not
+NAME = r"^[a-z0-9]+(-[a-z0-9]+)*" + _END
+_LINE = r"^[^\x00\r\n]*" + _END
+_LABEL = r"^[^\x00-\x1f\x7f=]+" + _END
+_SYSTEM_PACKAGE = r"^[A-Za-z0-9][A-Za-z0-9+._:~^-]*(=[A-Za-z0-9.+:~-]+)?" + _END
+_ENV_NAME = r"^[A-Za-z_][A-Za-z0-9_]*" + _END
+_GIT_REF = r"^[A-Za-z0-9_][A-Za-z0-9_./+-]*" + _END
+_COMMIT = r"^[0-9a-f]{7,64}" + _END
+_PYTHON = r"^3\.[0-9]{1,2}" + _END
+_SUITE = r"^[a-z]+" + _END
+_FAMILY = r"^[a-z0-9_]+" + _END
+_ABSOLUTE = r"^(/[A-Za-z0-9._+-]+)+" + _END
 
 IN_WORDS = {  # for error messages: what each pattern means
     NAME: "lower-case words and digits joined by hyphens",
     _LINE: "one line of text",
+    _LABEL: "a label's name, without = and control characters",
     _SYSTEM_PACKAGE: "a package name, or NAME=VERSION",
     _ENV_NAME: "the name of an environment variable",
     _GIT_REF: "the name of a git tag or branch",
@@ -42,6 +45,7 @@ IN_WORDS = {  # for error messages: what each pattern means
 
 Name = Annotated[str, Meta(pattern=NAME, max_length=64)]
 Line = Annotated[str, Meta(pattern=_LINE, max_length=4096)]
+LabelName = Annotated[str, Meta(pattern=_LABEL, max_length=4096)]
 EnvName = Annotated[str, Meta(pattern=_ENV_NAME)]
 SystemPackage = Annotated[str, Meta(pattern=_SYSTEM_PACKAGE)]
 GitRef = Annotated[str, Meta(pattern=_GIT_REF, max_length=255)]
@@ -50,14 +54,6 @@ Platform = Literal["linux/amd64", "linux/arm64"]
 PythonVersion = Annotated[str, Meta(pattern=_PYTHON)]
 Modality = Literal["audio", "image", "video"]
 GpuUse = Literal["auto", "required", "never"]
-
-CHOICES = {
-    "platform": get_args(Platform),
-    "tokens": get_args(Modality),
-    "modality": get_args(Modality),
-    "gpu": get_args(GpuUse),
-    "version": ("1",),
-}
 
 
 @dataclass_transform(frozen_default=True)
@@ -181,7 +177,7 @@ class Spec(_Frozen):
     build: Build = Build()
     steps: Steps = Steps()
     env: dict[EnvName, Line] = {}
-    labels: dict[Line, Line] = {}
+    labels: dict[LabelName, Line] = {}
     user: Line | None = None
     workdir: Line | None = None
     entrypoint: tuple[Line, ...] = ()

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import re
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import UnionType
+from typing import TYPE_CHECKING, Any, Union, get_args, get_origin
 
 import msgspec
 from msgspec import Struct
@@ -13,26 +16,12 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 
-from .document import Document, KeyPath, read_document
-from .errors import SpecError
+from .document import Document, KeyPath, excerpt, read_document
+from .errors import SpecError, UsageError
 from .git_address import Address
+from .reference import ImageRef
 from .sample_files import sample_problems
-from .spec import (
-    CHOICES,
-    IN_WORDS,
-    Base,
-    Build,
-    GitPackage,
-    Index,
-    Model,
-    SampleFile,
-    Secret,
-    Smoke,
-    SourceBuild,
-    Spec,
-    Steps,
-    System,
-)
+from .spec import IN_WORDS, GitPackage, Spec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,7 +32,12 @@ def load(path: Path) -> Spec:
 
     Raises SpecError with file, line, column, what was expected, and the likely meant name.
     """
-    return parse(read_document(path))
+    document = read_document(path)
+    spec = parse(document)
+    if spec.name != path.stem:  # its lock, ledger and answers lie beside it under one name
+        message = f"the name is {spec.name}, and the file is called {path.name}"
+        raise document.error(("name",), message, hint=f"rename one: {spec.name}{path.suffix}")
+    return spec
 
 
 def parse(document: Document) -> Spec:
@@ -75,9 +69,9 @@ def _check_quoting(document: Document) -> None:
         }:
             raise document.error(
                 path,
-                f"{path[-1]} is the number {node.value}, and YAML drops digits of numbers "
-                "(3.10 becomes 3.1): expected a string",
-                hint=f'quote it: "{node.value}"',
+                f"{path[-1]} is the number {excerpt(node.value)}, and YAML drops digits of "
+                "numbers (3.10 becomes 3.1): expected a string",
+                hint=f'quote it: "{excerpt(node.value)}"',
             )
 
 
@@ -100,6 +94,15 @@ def _check_base(spec: Spec) -> Iterator[Problem]:
     if spec.base.image is not None and spec.system.site_packages:
         hint = "leave it out, or use base: {debian: …}"
         yield ("system", "site_packages"), "site_packages needs a Debian base", hint
+    yield from _check_image(("base", "image"), spec.base.image)
+
+
+def _check_image(at: KeyPath, image: str | None) -> Iterator[Problem]:
+    try:
+        if image is not None:
+            ImageRef.parse(image)
+    except UsageError as error:
+        yield at, error.message, error.hint
 
 
 def _check_packages(spec: Spec) -> Iterator[Problem]:
@@ -162,19 +165,28 @@ def _is_named_requirement(line: str) -> bool:
 
 
 def _check_index(spec: Spec) -> Iterator[Problem]:
-    urls = [*spec.index.extra_urls, *([spec.index.url] if spec.index.url else [])]
-    for url in urls:
-        if not re.match(r"^(https?|file)://", url):
-            yield ("index",), f"{url!r} is not an index URL", "https://HOST/simple"
-        elif re.match(r"^[a-z]+://[^/@]*@", url):
+    index = spec.index
+    urls: list[tuple[KeyPath, str]] = [(("url",), index.url)] if index.url is not None else []
+    urls += [(("extra_urls", number), url) for number, url in enumerate(index.extra_urls)]
+    for at, url in urls:
+        if re.match(r"\w+://[^/]*@", url):  # never shown: it holds a secret
             hint = "use the machine's own means: netrc, keyring or UV_INDEX_* variables"
-            yield ("index",), "an index URL in a spec must not hold credentials", hint
-    moment = spec.index.exclude_newer
-    if moment is not None and not re.fullmatch(
-        r"\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d))?", moment
-    ):
-        hint = "2025-06-29T00:00:00Z"
-        yield ("index", "exclude_newer"), f"{moment!r} is not an RFC 3339 moment", hint
+            yield ("index", *at), "an index URL in a spec must not hold credentials", hint
+        elif not re.match(r"(https?|file)://", url):
+            yield ("index", *at), f"{url!r} is not an index URL", "https://HOST/simple"
+    if index.exclude_newer is not None and not _is_moment(index.exclude_newer):
+        message = f"{index.exclude_newer!r} is not an RFC 3339 moment"
+        yield ("index", "exclude_newer"), message, "2025-06-29T00:00:00Z"
+
+
+def _is_moment(text: str) -> bool:
+    if not re.fullmatch(r"\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d))?", text):
+        return False
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _check_smoke(spec: Spec) -> Iterator[Problem]:
@@ -195,6 +207,7 @@ def _check_samples(spec: Spec, folder: Path) -> Iterator[Problem]:
 
 
 def _check_build(spec: Spec) -> Iterator[Problem]:
+    yield from _check_image(("build", "image"), spec.build.image)
     for name, secret in spec.build.secrets.items():
         if (secret.env is None) == (secret.file is None):
             hint = f"{name}: {{env: VARIABLE}}"
@@ -204,97 +217,98 @@ def _check_build(spec: Spec) -> Iterator[Problem]:
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<field>[^`]*)`")
 _MISSING = re.compile(r"Object missing required field `(?P<field>[^`]*)`")
 _AT = re.compile(r" - at (?P<key>`key` in )?`\$(?P<path>[^`]*)`$")
-_PATTERN = re.compile(r"expected `str` matching regex '(?P<pattern>.*)'$", re.IGNORECASE)
+_STEP = re.compile(r"\.(\w+)|\[(\d+|\.\.\.)\]")
+_PATTERN = re.compile(r"Expected `str` matching regex '(?P<pattern>.*)'$")
+_UNQUOTED = re.compile(r"Expected `str[^`]*`, got `(int|float|bool)`$")
+_WORDS = {
+    "str": "a string",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "bytes": "bytes",
+    "null": "nothing",
+    "array": "a list",
+    "object": "a mapping",
+}
 
 
 def _explain(document: Document, text: str) -> SpecError:
     """Turn msgspec's message into ours: with a place, and the likely meant name."""
     at = _AT.search(text)
-    path = _resolve(document, at["path"]) if at else ()
-    if at and at["key"]:
-        entries = (p for p in document.keys if p[:-1] == path)
-        path = next((p for p in entries if not _fits(p, document)), path)
     message = _AT.sub("", text)
+    path, kind = _locate(document.value, at["path"] if at else "")
+    if at and at["key"]:
+        kind, _ = get_args(kind)
+        entries = (p for p in document.keys if p[:-1] == path)
+        path = next(p for p in entries if not _fits(p[-1], kind))
+    dotted = ".".join(str(part) for part in path)
     unknown = _UNKNOWN.match(message)
     if unknown is not None:
-        known = _fields_at(path)
-        near = difflib.get_close_matches(unknown["field"], known, n=1)
+        field, known = unknown["field"], list(_members(kind))
+        near = difflib.get_close_matches(field, known, n=1)
         hint = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(known)}"
-        return document.error((*path, unknown["field"]), f"unknown key {unknown[1]!r}", hint=hint)
+        return document.error((*path, field), f"unknown key {excerpt(field)!r}", hint=hint)
     missing = _MISSING.match(message)
     if missing is not None:
-        return document.error(path, f"the key {missing['field']!r} is missing")
-    key = path[-1] if at and at["key"] and path else None
-    dotted = ".".join(str(part) for part in path) or "the spec"
-    node = None if key is not None else document.nodes.get(path)
-    found = key if key is not None else getattr(node, "value", None)
-    shown = f", found {found!r}" if isinstance(found, str) else ""
-    return document.error(path, f"{dotted}: {_humanise(message, path)}{shown}")
+        where = f" in {dotted}" if path else ""
+        return document.error(path, f"the key {missing['field']!r} is missing{where}")
+    found: Any = path[-1] if at and at["key"] else document.nodes[path].value
+    shown = f", found {excerpt(found)!r}" if found and isinstance(found, str) else ""
+    hint = f'quote it: "{excerpt(found)}"' if _UNQUOTED.match(message) else ""
+    return document.error(path, f"{dotted}: {_humanise(message, kind)}{shown}", hint=hint)
 
 
-def _humanise(message: str, path: KeyPath) -> str:
+def _humanise(message: str, kind: Any) -> str:  # noqa: ANN401 - any type of a spec's
     """Say in words what msgspec says with types and patterns."""
     pattern = _PATTERN.match(message)
     if pattern is not None:
         regex = pattern["pattern"].replace("\\\\", "\\")  # msgspec shows it escaped
         return f"expected {IN_WORDS.get(regex, f'text of the form {regex}')}"
     if message.startswith("Invalid enum value"):
-        choices = next((CHOICES[str(part)] for part in reversed(path) if part in CHOICES), ())
-        return f"expected one of {', '.join(choices)}"
-    plain = {"`str`": "a string", "`int`": "a whole number", "`array`": "a list"}
-    plain |= {"`object`": "a mapping", "`bool`": "true or false", "str |": "a string or"}
-    for technical, word in plain.items():
-        message = message.replace(technical, word)
+        choices = [str(choice) for each in _options(kind) for choice in get_args(each)]
+        return f"expected {'one of ' * (len(choices) > 1)}{', '.join(choices)}"
+    for group in re.findall(r"`[^`]*`", message):
+        words = (_WORDS.get(name, name) for name in group.strip("`").split(" | "))
+        message = message.replace(group, " or ".join(words))
     return message[:1].lower() + message[1:]
 
 
-def _resolve(document: Document, text: str) -> KeyPath:
-    """Read msgspec's path (``.packages[...].tag``); ``[...]`` is any key: find the first misfit."""
-    parts = re.findall(r"\.([A-Za-z_]\w*)|\[(\d+|\.\.\.)\]", text)
+def _locate(value: Any, text: str) -> tuple[KeyPath, Any]:  # noqa: ANN401 - YAML holds anything
+    """Read msgspec's path (``.packages[...].tag``); give ours, and the type that is wanted there.
+
+    ``[...]`` is some value of a mapping: the first that does not fit.
+    """
     path: KeyPath = ()
-    for name, index in parts:
-        if index == "...":
-            entries = (p for p in document.nodes if p and p[:-1] == path)
-            path = next((p for p in entries if not _fits(p, document)), path)
+    kind: Any = Spec
+    for name, index in _STEP.findall(text):
+        part: str | int
+        if name:
+            part, kind = name, _members(kind)[name]
+        elif index == "...":
+            _, kind = get_args(kind)
+            part = next(key for key, item in value.items() if not _fits(item, kind))
         else:
-            path = (*path, int(index) if index else name)
-    return path
+            part, kind = int(index), get_args(kind)[0]
+        path, value = (*path, part), value[part]
+    return path, kind
 
 
-def _fits(path: KeyPath, document: Document) -> bool:
-    """Tell whether the one entry at ``path`` converts, all its siblings left out."""
-    value: Any = document.value
-    for part in path:
-        value = value[part]
-    nested: Any = {path[-1]: value}
-    for part in reversed(path[:-1]):
-        nested = {part: nested}
+def _fits(value: Any, kind: Any) -> bool:  # noqa: ANN401 - YAML holds anything
     try:
-        msgspec.convert(nested, Spec)
-    except msgspec.ValidationError as error:
-        # Left-out siblings are missed only after what is there has been read.
-        return "missing required field" in str(error)
+        msgspec.convert(value, kind)
+    except msgspec.ValidationError:
+        return False
     return True
 
 
-def _fields_at(path: KeyPath) -> list[str]:
-    """List the keys that a spec knows at ``path``."""
-    kind: type[Struct] = Spec
-    nested: dict[str, type[Struct]] = {
-        "base": Base,
-        "system": System,
-        "index": Index,
-        "build": Build,
-        "steps": Steps,
-        "smoke": Smoke,
-        "model": Model,
-        "secrets": Secret,
-        "samples": SampleFile,
-        "packages": GitPackage,
-    }
-    for part in path:
-        if part == "build" and kind is GitPackage:
-            kind = SourceBuild
-        else:
-            kind = nested.get(str(part), kind)
-    return [field.name for field in msgspec.structs.fields(kind)]
+def _members(kind: Any) -> dict[str, Any]:  # noqa: ANN401 - any type of a spec's
+    """List the keys that ``kind`` knows with their types, where it is a struct or may be one."""
+    structs = [
+        each for each in _options(kind) if inspect.isclass(each) and issubclass(each, Struct)
+    ]
+    return {field.name: field.type for each in structs for field in msgspec.structs.fields(each)}
+
+
+def _options(kind: Any) -> tuple[Any, ...]:  # noqa: ANN401 - any type of a spec's
+    """List what a union is made of; any other type is its own only option."""
+    return get_args(kind) if get_origin(kind) in {Union, UnionType} else (kind,)

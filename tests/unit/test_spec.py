@@ -4,7 +4,7 @@ import pytest
 
 from envbuilder.document import MAX_BYTES
 from envbuilder.errors import SpecError
-from envbuilder.spec import from_builtins, schema, to_builtins
+from envbuilder.spec import Spec, from_builtins, schema, to_builtins
 from envbuilder.spec_file import load
 
 GOOD = """\
@@ -39,7 +39,7 @@ def spec(tmp_path):
 
     def make(old="", new=""):
         assert old in GOOD
-        path = tmp_path / "spec.yaml"
+        path = tmp_path / "omni-cpu.yaml"
         path.write_text(GOOD.replace(old, new, 1))
         return load(path)
 
@@ -64,20 +64,20 @@ def test_a_good_spec(spec):
         ('"3.13"', "3.10", "3:1", "3.10 becomes 3.1", 'quote it: "3.10"'),
         ('"==4.52.4"', "4.52", "9:3", "the number 4.52", 'quote it: "4.52"'),
         ('"==4.52.4"', '"4.52.4"', "9:3", "not a version specifier", '"==4.52.4"'),
-        ('"==4.52.4"', '" @ https://x"', "9:3", "not a version specifier", ""),
-        ("transformers:", '"transformers>1":', "9:3", "more than a package name", ""),
+        ('"==4.52.4"', '" @ https://x"', "9:3", "not a version specifier", '"*" for any'),
+        ("transformers:", '"transformers>1":', "9:3", "more than a package name", "behind"),
         ("Pillow", "Transformers", "10:3", "the same package", "keep one"),
         ("de8f43fbe9", "main", "14:5", "a commit id of 7 to 64", ""),
         ("    branch: main\n    commit: de8f43fbe9\n", "", "11:3", "needs a tag", "commit"),
         ("branch: main", 'branch: "--upload-pack=x"', "13:5", "the name of a git tag", ""),
         ("https://example", "https://me:pw@example", "12:5", "must hold no login", "helper"),
-        ("https://example.org/vllm.git", '"ext::sh -c id"', "12:5", "not a repository address", ""),
-        ("    commit: de8f43fbe9\n", "    subdirectory: ./x\n", "14:5", "a folder inside", ""),
-        ("    commit: de8f43fbe9\n", "    subdirectory: a/../..\n", "14:5", "a folder inside", ""),
+        ("https://example.org/vllm.git", '"ext::sh id"', "12:5", "not a repository", "ssh"),
+        ("    commit: de8f43fbe9\n", "    subdirectory: ./x\n", "14:5", "a folder inside", "plain"),
+        ("    commit: de8f43fbe9\n", "    subdirectory: a/../..\n", "14:5", "inside", "plain"),
         ("[cmake]", '["cmake @ https://x"]', "16:18", "is not a requirement", "index"),
         ("[cmake]", '["-r x"]', "16:18", "is not a requirement", "index"),
-        ("{debian: trixie}", "{}", "4:1", "exactly one of debian and image", ""),
-        ("{debian: trixie}", "{image: x}", "7:3", "needs a Debian base", ""),
+        ("{debian: trixie}", "{}", "4:1", "exactly one of debian and image", "trixie"),
+        ("{debian: trixie}", "{image: x}", "7:3", "needs a Debian base", "leave it out"),
         ("audio: 750", "audoi: 750", "22:12", "expected one of audio, image, video", ""),
         ("audio: 750", "audio: many", "22:12", "expected a whole number", ""),
         ("python3,", '"python3; rm -rf",', "6:14", "a package name, or NAME=VERSION", ""),
@@ -85,10 +85,32 @@ def test_a_good_spec(spec):
         ('"8"', '"8\\nRUN x"', "17:13", "one line of text", ""),
         ("version: 1", "version: 2", "1:1", "version", ""),
         ("version: 1\n", "", "1:1", "'version' is missing", ""),
-        ("{family: qwen2_5_omni}", "{family: a, path: b}", "21:3", "exactly one of family", ""),
-        ("2025-06-29T00:00:00Z", "someday", "19:3", "not an RFC 3339 moment", ""),
+        ("{family: qwen2_5_omni}", "{family: a, path: b}", "21:3", "exactly one of family", "{"),
+        ("2025-06-29T00:00:00Z", "someday", "19:3", "not an RFC 3339 moment", "2025"),
         ("system:\n", "\tsystem:\n", "5:1", "not valid YAML", "no tabs"),
         ("omni-cpu", "Omni_CPU", "2:1", "lower-case words", ""),
+        ("omni-cpu", "x" * 65, "2:1", "a string of length <= 64", ""),
+        ("omni-cpu", "other", "2:1", "the file is called omni-cpu.yaml", "other.yaml"),
+        ("omni-cpu", "!!bool foo", "2:7", "'foo' is not a plain value", "quote it"),
+        ("omni-cpu", '!!int ""', "2:7", "'' is not a plain value", "quote it"),
+        ("omni-cpu", "1" + ":59" * 300 + ".5", "2:7", "is not a plain value", "quote it"),
+        ("version: 1", "version: " + "1" * 5000, "1:10", "YAML takes it for int", "quote it"),
+        ("version: 1", "version: 1" + ":59" * 3000, "1:10", "YAML takes it for int", "quote it"),
+        ('"3.13"', "3." + "1" * 5000, "3:1", "expected a string", "quote it"),
+        ("2025-06-29T00:00:00Z", "2025-13-45", "19:3", "not an RFC 3339 moment", "2025"),
+        ("{debian: trixie}", "{image: 'A B'}", "4:8", "'library/A B' is not a repository", "base"),
+        ("index:", "build: {image: 'a:B C'}\nindex:", "18:9", "'B C' is not a tag", ""),
+        ("index:", "index:\n  url: ftp://h", "19:3", "'ftp://h' is not an index URL", "https"),
+        ("index:", "index:\n  extra_urls: [https://a, b]", "19:27", "'b' is not an index", "https"),
+        ("  Pillow", "  vlm: {tag: v1}\n  Pillow", "10:3", "'git' is missing in packages.vlm", ""),
+        ('"*"', "", "10:3", "Pillow: expected a string or a mapping, got nothing", ""),
+        ('"*"', "!!binary eA==", "10:3", "a string or a mapping, got bytes, found 'eA=='", ""),
+        ('"8"', "8", "17:13", "MAX_JOBS: expected a string, got a whole number", 'quote it: "8"'),
+        ("env: {", "envv: {", "17:7", "unknown key 'envv'", "did you mean env?"),
+        ("name:", "naaame" + "x" * 400 + ": y\nname:", "2:1", "unknown key 'naaame", "version"),
+        ("name:", "<<: {a: b}\nname:", "2:1", "merge keys (<<) are not read", "write"),
+        ("name:", "? [a, b]\n: x\nname:", "2:3", "not a list or a mapping", ""),
+        ("omni-cpu", "omni\x07", "2:11", "the character U+0007 is not allowed in YAML", ""),
     ],
 )
 def test_bad_specs_say_what_where_and_what_next(  # noqa: PLR0917 - one row of the table
@@ -96,17 +118,18 @@ def test_bad_specs_say_what_where_and_what_next(  # noqa: PLR0917 - one row of t
 ):
     with pytest.raises(SpecError) as caught:
         spec(old, new)
-    assert f"spec.yaml:{place}: " in caught.value.message
+    assert f"omni-cpu.yaml:{place}: " in caught.value.message
     assert says in caught.value.message
+    assert len(caught.value.message) < 400
     assert hint in caught.value.hint
+    assert bool(hint) == bool(caught.value.hint)
 
 
 def test_all_semantic_problems_come_at_once(tmp_path):
-    (tmp_path / "spec.yaml").write_text(
-        GOOD.replace("{debian: trixie}", "{}").replace('"==4.52.4"', '"4.52.4"')
-    )
+    path = tmp_path / "omni-cpu.yaml"
+    path.write_text(GOOD.replace("{debian: trixie}", "{}").replace('"==4.52.4"', '"4.52.4"'))
     with pytest.raises(SpecError) as caught:
-        load(tmp_path / "spec.yaml")
+        load(path)
     assert len(caught.value.message.splitlines()) == 2
 
 
@@ -122,7 +145,7 @@ BOMB = "".join(
         (b"", "is empty"),
         (b"# only a comment\n", "is empty"),
         (b"- a\n- b\n", "expected a mapping"),
-        (b"a: \xff\n", "not UTF-8"),
+        (b"a: \xc3\xbc\n\xc3\xbc: \xff\n", "spec.yaml:2:4: not UTF-8: the byte 0xff"),
         (b"a: [1\n", "not valid YAML"),
         (b"a: !!python/object:os.system x\n", "not a plain value"),
         (b"1: x\n", "not a plain string"),
@@ -147,6 +170,5 @@ def test_a_missing_file(tmp_path):
 
 def test_the_schema_knows_every_key():
     found = schema()
-    properties = found["$defs"]["Spec"]["properties"]
-    assert {"version", "name", "base", "packages", "smoke"} <= set(properties)
+    assert set(found["$defs"]["Spec"]["properties"]) == set(Spec.__struct_fields__)
     assert found["$defs"]["Spec"]["additionalProperties"] is False
