@@ -3,6 +3,7 @@
 The directory is a tiny Qwen2-VL, written and saved by the container's own transformers.
 """
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -79,6 +80,18 @@ def test_a_directory_is_counted_by_its_family_and_runs_with_its_own_weights(repo
     assert checks["tokens.generate"] is Status.PASS
     assert all(row.formula == row.placeholders for row in report.tokens)
     assert str(_answers(report)["identity"]).startswith("sha256 ")
+
+
+def test_a_directory_with_limits_of_its_own_is_counted_by_them(
+    container: Container, model: Path, tmp_path: Path
+) -> None:
+    tuned = shutil.copytree(model, tmp_path / "tuned")
+    path = tuned / "preprocessor_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "max_pixels": 1003520}))
+    report = _smoked(container, tuned)
+    assert report.verdict is Status.PASS, report.summary
+    rows = {row.sample: row for row in report.tokens if row.modality == "image"}
+    assert rows["3584x3584"].formula == rows["3584x3584"].placeholders == 1225
 
 
 def test_its_answers_are_compared_and_other_weights_are_told(

@@ -16,6 +16,9 @@ from envbuilder.smoke.probe.families import (
     qwen3_omni_moe,
 )
 
+PATCHES = {"patch_size": 14, "merge_size": 2}
+SIZE = {"shortest_edge": 3136, "longest_edge": 1003520}
+
 
 @pytest.mark.parametrize(
     ("seconds", "tokens"),
@@ -104,7 +107,31 @@ def test_a_family_writes_a_complete_model_directory(name: str, tmp_path: Path) -
     for modality in family.modalities.values():
         assert modality.token in ids
         assert any(token in modality.wrap for token in ids)
-    assert families.of_directory(str(tmp_path)) is family
+    real = families.of_directory(str(tmp_path))
+    assert (type(real), real.settings) == (type(family), family.settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("preprocessor_config.json", {**PATCHES, "min_pixels": 3136, "max_pixels": 1003520}),
+        ("preprocessor_config.json", {**PATCHES, "size": SIZE, "max_pixels": None}),
+        ("processor_config.json", {"image_processor": {**PATCHES, "size": SIZE}}),
+    ],
+)
+def test_a_real_model_has_the_settings_of_its_own_files(
+    name: str, text: dict[str, object], tmp_path: Path
+) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "qwen2_5_vl"}')
+    (tmp_path / name).write_text(json.dumps(text))
+    family = families.of_directory(str(tmp_path))
+    assert family.settings == {**PATCHES, "min_pixels": 3136, "max_pixels": 1003520}
+    assert families.load("qwen2_5_vl").settings["max_pixels"] == 12845056
+
+
+def test_what_a_real_models_files_leave_open_is_not_made_up(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "internvl"}')
+    assert families.of_directory(str(tmp_path)).settings == {"max_patches": None}
 
 
 @pytest.mark.parametrize("name", families.names())

@@ -30,9 +30,7 @@ def _start(job: jobs.Job) -> Check:
     """Judge what a server does first: reserve by declaration, then profile with its own dummy."""
     facts = {**job["facts"], "vllm": job["facts"].get("version")}
     declared, dummy = facts.get("declared"), facts.get("dummy") or {}
-    findings = []
-    if "dummy" in facts:
-        findings += _without_dummy(facts, dummy)
+    findings = list(_without_dummy(facts, dummy)) if "dummy" in facts else []
     if facts.get("start_up"):
         findings.append(_assertion(facts))
     if declared is not None:

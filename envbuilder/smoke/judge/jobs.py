@@ -56,7 +56,7 @@ def failure(job: Job) -> Finding | None:
 
 
 def nothing_counted(job: Job) -> Finding | None:
-    """Return a finding where ``job`` ended by itself and yet has no item: green would mean nothing."""
+    """Return a finding where ``job`` ended by itself without any item: green would say nothing."""
     if job["items"] or job["outcome"] != "done":
         return None
     return Finding(

@@ -113,7 +113,8 @@ def _counts(subject: Subject, sample: Sample, part: Sample, inputs: Any) -> Fact
     import torch
 
     family, modality = subject.family, part.modality
-    expected, grid = family.formula(part, inputs, subject.model.config)
+    known = None not in family.settings.values()
+    expected, grid = family.formula(part, inputs, subject.model.config) if known else (None, None)
     counted = placeholders(subject, inputs)
     strangers = subject.family.strangers(one.modality for one in sample.parts)
     found: Facts = {

@@ -31,13 +31,16 @@ def load(name: str) -> Family:
 
 
 def of_directory(directory: str) -> Family:
-    """Return the family whose ``model_type`` the ``config.json`` in ``directory`` states."""
+    """Return the family whose ``model_type`` the ``config.json`` in ``directory`` states.
+
+    Its settings are those of the processor's files there.
+    """
     path = Path(directory, "config.json")
     if not path.is_file():
         raise Absent(f"{directory} has no config.json, so it is not a model directory")
     kind = json.loads(path.read_text(encoding="utf-8")).get("model_type", "")
     if kind in names():
-        return load(kind)
+        return load(kind).of(directory)
     return _family("generic")
 
 

@@ -20,6 +20,11 @@ QWEN2_VL_IMAGES = {
 """The picture part of Qwen2-VL's, Qwen2.5-VL's and Qwen2.5-Omni's ``preprocessor_config.json``."""
 
 
+def limits(images: Facts) -> Facts:
+    """Return what :func:`resized` needs of an image processor's settings."""
+    return {name: images[name] for name in ("patch_size", "merge_size", "min_pixels", "max_pixels")}
+
+
 def vision_tokens(grid: Sequence[int], merge: int) -> int:
     """Return the tokens of a (t, h, w) patch grid, ``merge`` by ``merge`` patches pooled."""
     return math.prod(grid) // merge**2

@@ -14,7 +14,8 @@ from ._shrunk import language
 from ._whisper import HOP, audio_tokens, extractor, mel_frames
 from .base import Family, Modality
 
-WINDOW = 30 * RATE
+WINDOW = 30
+"""Seconds in one window (``chunk_length``)."""
 LONGEST = 600 * RATE
 """Sound samples that the processor keeps, 20 windows; it cuts off the rest."""
 
@@ -35,6 +36,7 @@ class AudioFlamingo3(Family):
     }
     modalities = {"audio": Modality("<sound>", "<sound>", "audio", "get_audio_features")}
     encoder_limit = 15000  # attention stays within a window, so even the longest sound is cheap
+    settings = {"chunk_length": WINDOW}
     several = False  # the processor takes one sound for each text
 
     def processor_files(self) -> dict[str, Facts]:
@@ -42,7 +44,7 @@ class AudioFlamingo3(Family):
         settings: Facts = {
             "processor_class": self.processor_class,
             "audio_token": "<sound>",
-            "feature_extractor": extractor(seconds=30, bins=128),
+            "feature_extractor": extractor(seconds=WINDOW, bins=128),
         }
         return {"processor_config.json": settings}
 
@@ -74,7 +76,7 @@ class AudioFlamingo3(Family):
 
     def formula(self, sample: Sample, inputs: Any, config: Any) -> tuple[int, list[int] | None]:
         """Count by mel frames, window by window."""
-        window = WINDOW // HOP
+        window = self.settings["chunk_length"] * RATE // HOP
         full, rest = divmod(mel_frames(sample, inputs["input_features_mask"], LONGEST), window)
         return full * audio_tokens(window) + audio_tokens(rest), None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import json
 from pathlib import Path
@@ -45,6 +46,9 @@ class Family:
     specials: Sequence[str] = ()
     named_tokens: dict[str, str] = {}
     modalities: dict[str, Modality] = {}
+    settings: Facts = {}
+    """What the formula takes from the processor's files, as released; None where a real model's
+    files do not say (:meth:`of`)."""
     encoder_limit = ENCODER_LIMIT
     pixels_per_side: int | None = None
     """Side (px) of the square that becomes one token, where ``max_pixels`` limits an item."""
@@ -109,6 +113,13 @@ class Family:
         if not hasattr(transformers, name):
             raise Absent(f"transformers {transformers.__version__} has no {name}")
         return getattr(transformers, name)
+
+    def of(self, directory: str) -> Family:
+        """Return the family with the settings of the real model in ``directory``."""
+        stated = processor_settings(directory)
+        family = copy.copy(self)
+        family.settings = {name: stated.get(name) for name in self.settings}
+        return family
 
     def bound(self, processor: Any) -> Family:
         """Return the family as ``processor`` shows it; only an unknown model's depends on it."""
@@ -241,6 +252,24 @@ def rows(features: Any) -> int:
     if isinstance(features, (list, tuple)):
         return sum(rows(part) for part in features)
     return int(features.numel() // features.shape[-1])
+
+
+def processor_settings(directory: str) -> Facts:
+    """Return what the processor's files in ``directory`` state about pictures and sound, flat.
+
+    transformers 5 nests in ``processor_config.json`` what 4 writes to ``preprocessor_config.json``,
+    and both may call the limits on pixels ``size``; where both names stand, pixels win there, too.
+    """
+    stated: Facts = {}
+    for name in ("preprocessor_config.json", "processor_config.json"):
+        if Path(directory, name).is_file():
+            file = read_json(directory, name)
+            for part in (file, file.get("image_processor"), file.get("feature_extractor")):
+                stated.update(part or {})
+    size = stated.get("size") or {}
+    for limit, edge in (("min_pixels", "shortest_edge"), ("max_pixels", "longest_edge")):
+        stated[limit] = stated.get(limit) or size.get(edge)
+    return stated
 
 
 def read_json(directory: str, name: str) -> Any:

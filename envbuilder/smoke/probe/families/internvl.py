@@ -63,6 +63,8 @@ class InternVL(Family):
         "video": Modality("<IMG_CONTEXT>", "<video>\n", "videos", "get_image_features"),
     }
 
+    settings = {"max_patches": MOST_TILES}
+
     def processor_files(self) -> dict[str, Facts]:
         """Return the real settings."""
         return {
@@ -109,24 +111,25 @@ class InternVL(Family):
     def formula(self, sample: Sample, inputs: Any, config: Any) -> tuple[int, list[int] | None]:
         """Count the tiles of the best layout, plus the thumbnail of several; or the frames."""
         if sample.modality == "video":
-            return PER_TILE * sample.shape[0], [sample.shape[0], 1, 1]
-        high, wide = layout(*sample.shape)
+            return config.image_seq_length * sample.shape[0], [sample.shape[0], 1, 1]
+        side = config.vision_config.image_size[0]
+        high, wide = layout(*sample.shape, side=side, most=self.settings["max_patches"])
         tiles = high * wide
-        return PER_TILE * (tiles + (tiles > 1)), [1, high, wide]
+        return config.image_seq_length * (tiles + (tiles > 1)), [1, high, wide]
 
 
-def layout(height: int, width: int) -> tuple[int, int]:
-    """Return the (rows, columns) of tiles nearest to the image in aspect ratio.
+def layout(height: int, width: int, *, side: int = SIDE, most: int = MOST_TILES) -> tuple[int, int]:
+    """Return the (rows, columns) of at most ``most`` tiles nearest to the image in aspect ratio.
 
     Of equally near layouts the first by area wins, but a later one that is no larger than twice
     the image. Source: ``get_optimal_tiled_canvas`` of transformers' GotOcr2 image processor.
     """
-    sizes = range(1, MOST_TILES + 1)
-    known = [(wide, high) for wide in sizes for high in sizes if wide * high <= MOST_TILES]
+    sizes = range(1, most + 1)
+    known = [(wide, high) for wide in sizes for high in sizes if wide * high <= most]
     best, nearest = (1, 1), float("inf")
     for wide, high in sorted(known, key=lambda size: size[0] * size[1]):
         distance = abs(width / height - wide / high)
-        roomy = width * height > 0.5 * SIDE * SIDE * wide * high
+        roomy = width * height > 0.5 * side * side * wide * high
         if distance < nearest or (distance == nearest and roomy):
             best, nearest = (high, wide), distance
     return best

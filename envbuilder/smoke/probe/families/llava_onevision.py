@@ -113,8 +113,10 @@ class LlavaOnevision(LlavaNext):
             return sample.shape[0] * pooled * pooled + 1, [sample.shape[0], pooled, pooled]
         height, width = sample.shape
         high, wide = best_resolution(height, width, config.image_grid_pinpoints)
-        lines, columns = unpadded(height, width, high // SIDE * side, wide // SIDE * side)
-        ratio = math.sqrt(lines * columns / (MOST_TILES * side**2))
+        tile = config.vision_config.image_size
+        lines, columns = unpadded(height, width, high // tile * side, wide // tile * side)
+        most = int(config.vision_aspect_ratio.rpartition("_")[2])
+        ratio = math.sqrt(lines * columns / (most * side**2))
         if ratio > 1.1:
             lines, columns = int(lines // ratio), int(columns // ratio)
         return side * side + lines * (columns + 1), [1, lines, columns]

@@ -10,13 +10,13 @@ from typing import Any
 from .. import samples
 from ..facts import Facts
 from ..samples import Sample, Sounding
-from ._qwen_vision import QWEN2_VL_IMAGES, resized, vision_tokens
+from ._qwen_vision import QWEN2_VL_IMAGES, limits, resized, vision_tokens
 from ._shrunk import language
 from ._whisper import audio_tokens, extractor, mel_frames
 from .base import Family, Modality
 
-WINDOW = 300 * samples.RATE
-"""The extractor truncates after 300 s (``chunk_length`` 300, ``n_samples`` 4800000)."""
+WINDOW = 300
+"""Seconds after which the extractor truncates a sound (``chunk_length``)."""
 
 SPECIALS = [
     "<|endoftext|>",
@@ -46,6 +46,7 @@ class Qwen25Omni(Family):
     model_class = "Qwen2_5OmniThinkerForConditionalGeneration"
     tokenizer_class = "Qwen2Tokenizer"
     processor_class = "Qwen2_5OmniProcessor"
+    settings = {**limits(QWEN2_VL_IMAGES), "chunk_length": WINDOW}
     pixels_per_side = 28
     sounding = SOUNDING
     specials = SPECIALS
@@ -77,7 +78,7 @@ class Qwen25Omni(Family):
         return {
             "preprocessor_config.json": {
                 **QWEN2_VL_IMAGES,
-                **extractor(seconds=300, bins=128),
+                **extractor(seconds=WINDOW, bins=128),
                 "processor_class": "Qwen2_5OmniProcessor",
             }
         }
@@ -133,12 +134,12 @@ class Qwen25Omni(Family):
     def formula(self, sample: Sample, inputs: Any, config: Any) -> tuple[int, list[int] | None]:
         """Count by the model's own merge size, and by mel frames halved twice for sound."""
         if sample.modality == "audio":
-            frames = mel_frames(sample, inputs["feature_attention_mask"], WINDOW)
-            return audio_tokens(frames), None
+            window = self.settings["chunk_length"] * samples.RATE
+            return audio_tokens(mel_frames(sample, inputs["feature_attention_mask"], window)), None
         grid = inputs[sample.modality + "_grid_thw"][0].tolist()
         merge = config.vision_config.spatial_merge_size
         if sample.modality == "image":
-            height, width = resized(sample.shape, QWEN2_VL_IMAGES)
+            height, width = resized(sample.shape, self.settings)
             return height * width // (config.vision_config.patch_size * merge) ** 2, grid
         return vision_tokens(grid, merge), grid
 

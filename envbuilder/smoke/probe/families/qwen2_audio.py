@@ -14,7 +14,8 @@ from ._shrunk import language
 from ._whisper import audio_tokens, extractor, mel_frames
 from .base import Family, Modality, feature_method
 
-WINDOW = 30 * samples.RATE
+WINDOW = 30
+"""Seconds after which the extractor truncates a sound (``chunk_length``)."""
 
 
 class Qwen2Audio(Family):
@@ -42,9 +43,11 @@ class Qwen2Audio(Family):
         )
     }
 
+    settings = {"chunk_length": WINDOW}
+
     def processor_files(self) -> dict[str, Facts]:
         """Return the real settings."""
-        settings = extractor(seconds=30, bins=128)
+        settings = extractor(seconds=WINDOW, bins=128)
         return {"preprocessor_config.json": {**settings, "processor_class": self.processor_class}}
 
     def config(self, ids: dict[str, int]) -> Facts:
@@ -74,8 +77,8 @@ class Qwen2Audio(Family):
 
     def formula(self, sample: Sample, inputs: Any, config: Any) -> tuple[int, list[int] | None]:
         """Count by mel frames."""
-        frames = mel_frames(sample, inputs["feature_attention_mask"], WINDOW)
-        return audio_tokens(frames), None
+        window = self.settings["chunk_length"] * samples.RATE
+        return audio_tokens(mel_frames(sample, inputs["feature_attention_mask"], window)), None
 
     def features(self, model: Any, modality: str, inputs: Any) -> int:
         """Count the rows that the encoder makes within the length it states for each sound."""

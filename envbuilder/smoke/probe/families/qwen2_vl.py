@@ -10,7 +10,7 @@ from typing import Any
 from .. import samples
 from ..facts import Facts
 from ..samples import Sample
-from ._qwen_vision import QWEN2_VL_IMAGES, resized, vision_tokens
+from ._qwen_vision import QWEN2_VL_IMAGES, limits, resized, vision_tokens
 from ._shrunk import VOCABULARY, WIDTH, language
 from .base import Family, Modality
 
@@ -34,7 +34,7 @@ class Qwen2VL(Family):
     model_class = "Qwen2VLForConditionalGeneration"
     tokenizer_class = "Qwen2Tokenizer"
     processor_class = "Qwen2VLProcessor"
-    images = QWEN2_VL_IMAGES
+    settings = limits(QWEN2_VL_IMAGES)
     pixels_per_side: int | None = 28
     specials = SPECIALS
     named_tokens = {
@@ -61,7 +61,10 @@ class Qwen2VL(Family):
     def processor_files(self) -> dict[str, Facts]:
         """Return the real settings."""
         return {
-            "preprocessor_config.json": {**self.images, "processor_class": self.processor_class}
+            "preprocessor_config.json": {
+                **QWEN2_VL_IMAGES,
+                "processor_class": self.processor_class,
+            }
         }
 
     def vision(self) -> Facts:
@@ -103,12 +106,12 @@ class Qwen2VL(Family):
         return SAMPLES[modality]
 
     def formula(self, sample: Sample, inputs: Any, config: Any) -> tuple[int, list[int] | None]:
-        """Count by the model's own patch and merge size."""
+        """Count by the model's own patch and merge size, within the processor's limits."""
         vision = config.vision_config
         grid = inputs[sample.modality + "_grid_thw"][0].tolist()
         if sample.modality == "video":
             return vision_tokens(grid, vision.spatial_merge_size), grid
-        height, width = resized(sample.shape, self.images)
+        height, width = resized(sample.shape, self.settings)
         return height * width // (vision.patch_size * vision.spatial_merge_size) ** 2, grid
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from .. import samples
 from ..facts import Facts
 from ..samples import Sample
-from ._qwen_vision import resized, vision_tokens
+from ._qwen_vision import limits, resized, vision_tokens
 from ._shrunk import WIDTH, language
 from ._whisper import extractor, mel_frames
 from .base import Modality, rows
@@ -31,6 +31,7 @@ class Qwen3Omni(Qwen25Omni):
     source = "transformers, Qwen3OmniMoeProcessor and Qwen3OmniMoeAudioEncoder"
     model_class = "Qwen3OmniMoeThinkerForConditionalGeneration"
     processor_class = "Qwen3OmniMoeProcessor"
+    settings = {**limits(IMAGES), "chunk_length": WINDOW}
     pixels_per_side = 32
     specials = [
         "<|endoftext|>",
@@ -81,7 +82,7 @@ class Qwen3Omni(Qwen25Omni):
         return {
             "preprocessor_config.json": {
                 **IMAGES,
-                **extractor(seconds=300, bins=128),
+                **extractor(seconds=WINDOW, bins=128),
                 "image_processor_type": "Qwen2VLImageProcessor",
                 "processor_class": self.processor_class,
             }
@@ -129,14 +130,15 @@ class Qwen3Omni(Qwen25Omni):
         if sample.modality == "audio":
             (length,) = sample.shape
             mask = inputs["feature_attention_mask"]
-            if length > WINDOW:  # 4.57 truncates there, 5.23 does not
+            window = self.settings["chunk_length"] * samples.RATE
+            if length > window:  # 4.57 truncates there, 5.23 does not
                 return audio_tokens(int(mask.sum())), None
-            return audio_tokens(mel_frames(sample, mask, WINDOW)), None
+            return audio_tokens(mel_frames(sample, mask, window)), None
         grid = inputs[sample.modality + "_grid_thw"][0].tolist()
         vision = config.vision_config
         if sample.modality == "video":
             return vision_tokens(grid, vision.spatial_merge_size), grid
-        height, width = resized(sample.shape, IMAGES)
+        height, width = resized(sample.shape, self.settings)
         return height * width // (vision.patch_size * vision.spatial_merge_size) ** 2, grid
 
     def features(self, model: Any, modality: str, inputs: Any) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 from .. import samples
 from ..facts import Facts
 from ..samples import Sample
+from ._qwen_vision import limits
 from ._shrunk import WIDTH, language
 from .base import rows
 from .qwen2_vl import Qwen2VL
@@ -33,7 +34,7 @@ class Qwen3VL(Qwen2VL):
     model_class = "Qwen3VLForConditionalGeneration"
     processor_class = "Qwen3VLProcessor"
     pixels_per_side = None  # max_pixels is not an argument of its processor; size is
-    images: Facts = {**PATCHES, "min_pixels": LEAST, "max_pixels": MOST}
+    settings = limits({**PATCHES, "min_pixels": LEAST, "max_pixels": MOST})
 
     def processor_files(self) -> dict[str, Facts]:
         """Return the real settings."""
