@@ -49,18 +49,18 @@ def no_wheels(**spec):
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(value=lines, other=lines)
-def test_docker_takes_values_for_what_they_are(light, value, other):
+@given(value=lines, other=lines, name=lines.filter(lambda text: not set("=\t") & set(text)))
+def test_docker_takes_values_for_what_they_are(light, value, other, name):
     lock = no_wheels(
         env={"VALUE": value},
-        labels={"note": other},
+        labels={name: other},
         entrypoint=["/bin/echo", value],
         cmd=[other],
         expose=[8000],
     )
     config = light.build(lock).settings
     assert f"VALUE={value}" in config["Env"]
-    assert config["Labels"]["note"] == other
+    assert config["Labels"][name] == other
     assert (config["Entrypoint"], config["Cmd"]) == (["/bin/echo", value], [other])
     assert config["ExposedPorts"] == {"8000/tcp": {}}
 

@@ -1,11 +1,14 @@
 import json
 
+import jsonschema
 import pytest
 
 from envbuilder.document import MAX_BYTES
 from envbuilder.errors import SpecError
 from envbuilder.spec import Spec, from_builtins, schema, to_builtins
 from envbuilder.spec_file import load
+
+from . import locks
 
 GOOD = """\
 version: 1
@@ -172,3 +175,41 @@ def test_the_schema_knows_every_key():
     found = schema()
     assert set(found["$defs"]["Spec"]["properties"]) == set(Spec.__struct_fields__)
     assert found["$defs"]["Spec"]["additionalProperties"] is False
+
+
+@pytest.mark.parametrize(
+    "package",
+    ["mesa-libGL", "ImageMagick", "SDL2", "R", "gcc_old", "libfoo:i386", "git=1:2.4~rc1-0+b1"],
+)
+def test_every_package_managers_names_are_names(package):
+    assert locks.lock({}, system={"packages": [package]}).spec.system.packages == (package,)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"name": "x\n"},
+        {"python": "3.13\n"},
+        {"env": {"A\n": "x"}},
+        {"env": {"A": "x\n"}},
+        {"system": {"packages": ["git\n"]}},
+        {"base": {"debian": "trixie\n"}},
+        {"labels": {"": "x"}},
+        {"labels": {"a=b": "x"}},
+        {"labels": {"org.opencontainers.image.title=evil": "x"}},
+        {"labels": {"a\tb": "x"}},
+        {"labels": {"a\n": "x"}},
+    ],
+    ids=str,
+)
+def test_no_name_ends_its_line_or_its_pair(wrong):
+    with pytest.raises(SpecError, match="does not fit"):
+        locks.lock({}, **wrong)
+
+
+def test_the_schema_refuses_what_the_spec_refuses():
+    plain = to_builtins(locks.lock({}).spec)
+    jsonschema.validate(plain | {"labels": {"a": "b"}}, schema())
+    for wrong in ({"labels": {"a=b": "x"}}, {"system": {"packages": ["git\n"]}}):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(plain | wrong, schema())
