@@ -9,23 +9,27 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Event
 from typing import TextIO
 
 from envbuilder.errors import BuildError
 from envbuilder.layers.tar import MTIME
 from envbuilder.progress import Progress
+from envbuilder.quoting import csv_row
 
 from .builder import Builder
 from .folders import lent
-from .secrets import Secrets, csv_row
+from .secrets import Secrets
 from .status import Watch
 
 _PLAIN_FILES = re.compile(r"wheels|(wheel|files)-.+|pins")
 """Targets that are no image."""
 _GRACE = 20  # seconds that buildx gets to take its build back
+_BLINK = 0.1  # seconds between two looks at a build that may be stopped
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,34 +65,52 @@ class Build:
 
 
 def build(
-    wanted: Build, target: Path, *, builder: Builder, secrets: Secrets, progress: Progress
+    wanted: Build,
+    target: Path,
+    *,
+    builder: Builder,
+    secrets: Secrets,
+    progress: Progress,
+    stop: Event | None = None,
 ) -> None:
     """Build into the new folder ``target``: an OCI layout, or the files of targets that are none.
 
-    The folder appears whole or not at all. Raises BuildError with the failing step, its last
-    lines and the Dockerfile's line, ResolutionError where the base is gone, and NetworkError.
+    The folder appears whole or not at all; ``stop``, when another thread sets it, ends the build.
+    Raises BuildError with the failing step, its last lines and the Dockerfile's line,
+    ResolutionError where the base is gone, and NetworkError.
     """
+    stop = stop or Event()
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as name:
         made = Path(name) / "made"
-        _run(wanted, made, builder=builder, secrets=secrets, progress=progress)
+        _run(wanted, made, builder=builder, secrets=secrets, progress=progress, stop=stop)
         if target.exists():
             shutil.rmtree(target)
         made.replace(target)
 
 
 def _run(
-    wanted: Build, made: Path, *, builder: Builder, secrets: Secrets, progress: Progress
+    wanted: Build,
+    made: Path,
+    *,
+    builder: Builder,
+    secrets: Secrets,
+    progress: Progress,
+    stop: Event,
 ) -> None:
     command = [*builder.command, *secrets.flags, *wanted.arguments(_output(wanted, made))]
     with (
         _log(wanted.log) as log,
         lent(secrets.find_links if builder.here else ()) as places,
+        ThreadPoolExecutor(1) as beside,
         _running(command, secrets.environ(places)) as process,
     ):
+        beside.submit(_heed, stop, process)
         watch = Watch(progress, secrets.blot, log)
         watch.follow(process.stdout or ())
         code = process.wait()
+    if stop.is_set():
+        raise BuildError("docker buildx build was stopped")
     if code:
         raise watch.failure()
     if not made.exists():
@@ -138,3 +160,13 @@ def _running(command: list[str], environ: Mapping[str, str]) -> Iterator[subproc
                 process.communicate(timeout=_GRACE)
             process.kill()
             raise
+
+
+def _heed(stop: Event, process: subprocess.Popen[str]) -> None:
+    """Interrupt ``process`` once ``stop`` is set; somebody else reads what it says."""
+    while process.poll() is None:
+        if stop.wait(_BLINK):
+            process.send_signal(signal.SIGINT)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_GRACE)
+            process.kill()

@@ -60,8 +60,12 @@ def build_target(
     progress: Progress,
     builder: str | None = None,
     offline: bool = False,
+    stop: Event | None = None,
 ) -> Image:
-    """Build one target that is an image, ``system`` or ``runtime``; its blobs are in ``store``."""
+    """Build one target that is an image, ``system`` or ``runtime``; its blobs are in ``store``.
+
+    ``stop`` ends the build. Raises what ``build_with_docker`` does.
+    """
     chosen = find_builder(builder)
     secrets = gather(lock.spec)
     with store.scratch() as work:
@@ -74,7 +78,7 @@ def build_target(
             contexts=made_here(lock, work, store=store, offline=offline, progress=progress),
         )
         made = work / "image"
-        build(wanted, made, builder=chosen, secrets=secrets, progress=progress)
+        build(wanted, made, builder=chosen, secrets=secrets, progress=progress, stop=stop)
         return _adopt(lock, made, store)
 
 

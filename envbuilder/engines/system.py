@@ -21,7 +21,7 @@ from envbuilder.render import system_packages
 from .docker import build_target, named_layers
 from .foundation import Foundation, lay_foundation
 
-_LAYOUT = 1  # raise it whenever the same packages and steps give other layers by our own doing
+_LAYOUT = 2  # raise it whenever the same packages and steps give other layers by our own doing
 _KIND = "borrowed-system"
 
 
@@ -37,8 +37,9 @@ def lay_system(
     """Lay what the Python layers stand on; BuildKit runs what the spec has to run below them.
 
     That is packages on an image from a registry, and steps before Python; only what lies above
-    the base's own layers is taken. Raises UsageError for steps after Python, which this engine
-    cannot run, NetworkError where offline BuildKit would be needed, and what building raises.
+    the base's own layers is taken. ``stop`` ends the work. Raises UsageError for steps after
+    Python, which this engine cannot run, NetworkError where offline BuildKit would be needed, and
+    what building raises.
     """
     if lock.spec.steps.after_python:
         raise UsageError(
@@ -57,12 +58,13 @@ def lay_system(
                 "steps",
                 hint=f"build {lock.spec.name} once while there is a network",
             )
-        image = build_target(lock, "system", store=store, progress=progress, builder=builder)
+        image = build_target(
+            lock, "system", store=store, progress=progress, builder=builder, stop=stop
+        )
         above = named_layers(lock, image)[len(below.layers) :]
-        found = {"layers": [_plain(layer) for layer in above], "settings": dict(image.settings)}
+        found = [_plain(layer) for layer in above]
         store.put_record(_KIND, key, found, blobs=[layer.digest for layer in above])
-    layers = tuple(_layer(entry) for entry in found["layers"])
-    return replace(below, layers=(*below.layers, *layers), settings=found["settings"])
+    return replace(below, layers=(*below.layers, *(_layer(entry) for entry in found)))
 
 
 def _key(lock: Lock, below: Foundation) -> str:
@@ -70,6 +72,7 @@ def _key(lock: Lock, below: Foundation) -> str:
     facts = {
         "layout": _LAYOUT,
         "base": [str(layer.diff_id) for layer in below.layers],
+        "settings": dict(below.settings),  # what runs there has the base's variables, user, shell
         "packages": system_packages(lock),
         "steps": lock.spec.steps.before_python,
         "platform": lock.spec.platform,
