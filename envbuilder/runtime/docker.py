@@ -27,8 +27,9 @@ from envbuilder.layers.store import Store
 from envbuilder.progress import Progress
 
 from .command import OUTPUT_LIMIT, Command, Completed, check_sources
-from .loading import loaded, new_mark, remove_abandoned
+from .loading import answering, loaded, new_mark, remove_abandoned
 
+_MOST_PROCESSES = 1 << 14  # and threads, of which a model server may have thousands
 _PATIENCE = 3600  # seconds without a word from the engine; unpacking a big layer is silent
 
 
@@ -48,7 +49,8 @@ class DockerRuntime:
     def prepared(self, image: Image, *, progress: Progress) -> Iterator[PreparedImage]:
         """Bring ``image`` into the engine, without the layers that it has; remove it at the end."""
         with closing(self.client):  # its connections; later calls open new ones
-            remove_abandoned(self.client)
+            with answering():
+                remove_abandoned(self.client)
             with loaded(image, self.client, store=self.store, progress=progress) as name:
                 yield PreparedImage(client=self.client, name=name)
 
@@ -73,18 +75,17 @@ class PreparedImage:
 
 
 def connect(store: Store) -> DockerRuntime:
-    """Return a runtime on the engine that ``DOCKER_HOST`` names, or the local one.
+    """Return a runtime on the engine of ``DOCKER_HOST``, else of the docker context in use.
 
     Raises MissingToolError where none answers.
     """
     try:
-        client = docker.from_env(timeout=_PATIENCE)
-        with closing(client):
-            client.ping()
-    except DockerException as error:
+        client = docker.from_env(timeout=_PATIENCE)  # asks it for its version
+        client.close()
+    except (DockerException, OSError) as error:
         raise MissingToolError(
             f"no Docker Engine answers: {error}",
-            hint="start one, point DOCKER_HOST at one, or use --runtime oci",
+            hint="start one, point DOCKER_HOST or a docker context at one, or use --runtime oci",
         ) from error
     return DockerRuntime(client=client, store=store)
 
@@ -99,6 +100,7 @@ def container_options(command: Command) -> dict[str, Any]:
         "read_only": True,
         "cap_drop": ["ALL"],
         "security_opt": ["no-new-privileges"],
+        "pids_limit": _MOST_PROCESSES,
         "stdin_open": bool(command.stdin),
         "log_config": LogConfig(type="none"),  # a flood would fill the engine's disk
         "tmpfs": dict.fromkeys(("/tmp", "/dev/shm", *command.tmpfs), "exec,mode=1777"),  # noqa: S108
@@ -124,12 +126,13 @@ def container_options(command: Command) -> dict[str, Any]:
 def _container(client: docker.DockerClient, image: str, command: Command) -> Iterator[Container]:
     mark = new_mark()
     try:
-        container = client.containers.create(image, name=mark, **container_options(command))
-        yield container
+        with answering():
+            container = client.containers.create(image, name=mark, **container_options(command))
+            yield container
     except APIError as error:
         raise refused(command, error) from error
     finally:
-        with suppress(NotFound):
+        with answering(), suppress(NotFound):
             client.api.remove_container(mark, force=True, v=True)
 
 
@@ -143,7 +146,7 @@ def _attend(container: Container, command: Command) -> Completed:
 
     def expire() -> None:
         out_of_time.set()
-        with suppress(APIError):  # it ended in this very moment
+        with suppress(OSError):  # it ended in this very moment, or the engine did
             container.kill()
 
     timer = threading.Timer(command.timeout, expire)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import socket
 import time
 from collections.abc import Iterable, Iterator
@@ -11,7 +12,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import docker
-from docker.errors import DockerException, ImageNotFound, NotFound
+from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+from urllib3.exceptions import HTTPError
 
 from envbuilder.errors import MissingToolError
 from envbuilder.image import Image
@@ -21,13 +23,41 @@ from envbuilder.progress import Progress
 
 from .offer import Offer, offer
 
-_HOST = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
-_OURS = f"envbuilder-run-{_HOST}"
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
+_PROCESSES = Path("/proc/self/ns/pid")
+
+
+def _host() -> str:
+    """Name the place where our process ids hold: this start of this host's kernel, this container.
+
+    Hosts and containers that share an engine may share a name; outside Linux that is all there is.
+    """
+    facts = [socket.gethostname()]
+    with suppress(OSError):
+        facts += [_BOOT.read_text(), str(_PROCESSES.readlink())]
+    return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:8]
+
+
+_OURS = f"envbuilder-run-{_host()}"
 
 
 def new_mark() -> str:
     """Return a new name for a container or tag that tells which process of which host made it."""
     return f"{_OURS}-{os.getpid()}-{time.monotonic_ns()}"
+
+
+@contextmanager
+def answering() -> Iterator[None]:
+    """Raise MissingToolError where the engine dies, or falls silent, in the middle of a call."""
+    try:
+        yield
+    except APIError:  # an answer, if not the one that was wished for
+        raise
+    except (HTTPError, OSError) as error:  # urllib3's, requests' and the socket's own
+        raise MissingToolError(
+            f"the Docker Engine went away: {error}",
+            hint="look into its log, start it again, or use --runtime oci",
+        ) from error
 
 
 @contextmanager
@@ -56,7 +86,7 @@ def loaded(
         yield name
     finally:
         if name:
-            with suppress(ImageNotFound):
+            with answering(), suppress(ImageNotFound):
                 client.images.remove(name)
 
 
@@ -75,14 +105,25 @@ def remove_abandoned(client: docker.DockerClient) -> None:
 
 def is_abandoned(mark: str) -> bool:
     """Say whether a process of this host made ``mark`` and is gone."""
-    pid = mark.removeprefix(f"{_OURS}-").partition("-")[0]
-    return mark.startswith(_OURS) and not Path("/proc", pid).exists()
+    ours = re.fullmatch(rf"{_OURS}-(\d+)-\d+", mark)
+    return ours is not None and not _lives(int(ours[1]))
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True
 
 
 def _pull(client: docker.DockerClient, source: Offer, mark: str) -> bool:
     """Pull from ``source``; False where the engine cannot reach it."""
     try:
-        _follow(client.api.pull(source.repository, tag=mark, stream=True, decode=True))
+        with answering():
+            _follow(client.api.pull(source.repository, tag=mark, stream=True, decode=True))
     except DockerException as error:
         if not source.visited:
             return False
@@ -96,7 +137,7 @@ def _load(
     try:
         with store.scratch() as scratch:
             archive = export(image, store, str(scratch / "i.tar"), name=name, progress=progress)
-            with archive.open("rb") as stream:
+            with archive.open("rb") as stream, answering():
                 _follow(client.api.load_image(stream))  # type: ignore[no-untyped-call]
     except DockerException as error:
         raise _cannot_take(error) from error

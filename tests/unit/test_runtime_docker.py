@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import socket
 import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from functools import partial
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from typing import Any
 
 import pytest
 from docker.errors import APIError
@@ -14,9 +19,12 @@ from docker.errors import APIError
 from envbuilder.errors import EnvbuilderError, MissingToolError, SmokeError
 from envbuilder.image import OCI_CONFIG, OCI_MANIFEST, Image, Layer, canonical_json
 from envbuilder.layers.store import Store
+from envbuilder.loopback import serving
+from envbuilder.progress import Silent
 from envbuilder.reference import Digest
+from envbuilder.runtime import loading
 from envbuilder.runtime.command import Command, Mount
-from envbuilder.runtime.docker import container_options, refused
+from envbuilder.runtime.docker import connect, container_options, refused
 from envbuilder.runtime.loading import is_abandoned, new_mark
 from envbuilder.runtime.offer import offer
 
@@ -29,6 +37,7 @@ def test_a_container_has_walls_whatever_the_command() -> None:
     assert options["read_only"] is True
     assert options["cap_drop"] == ["ALL"]
     assert options["security_opt"] == ["no-new-privileges"]
+    assert options["pids_limit"] > 0
     assert (options["entrypoint"], options["command"]) == (["python"], ["-c", "1"])
     assert set(options["tmpfs"]) == {"/tmp", "/dev/shm"}
     assert "user" not in options
@@ -74,7 +83,7 @@ def test_refusals_are_told_apart(reason: str, kind: type[EnvbuilderError], messa
     assert error.hint
 
 
-def test_marks_tell_whose_they_are() -> None:
+def test_marks_tell_whose_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     mine = new_mark()
     assert mine != new_mark()
     assert not is_abandoned(mine)
@@ -82,6 +91,94 @@ def test_marks_tell_whose_they_are() -> None:
     assert is_abandoned(f"{host}-4194305-17")  # one more than the largest pid there is
     assert not is_abandoned("envbuilder-run-00000000-4194305-17")  # of another host
     assert not is_abandoned("latest")
+
+    def another_users(*_: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "kill", another_users)
+    assert not is_abandoned(f"{host}-4194305-17")
+
+
+def test_a_host_is_one_start_and_one_container(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boot, processes = tmp_path / "boot_id", tmp_path / "pid"
+    monkeypatch.setattr(loading, "_BOOT", boot)
+    monkeypatch.setattr(loading, "_PROCESSES", processes)
+    found = {loading._host()}  # outside Linux
+    for start, container in (("1", "pid:[1]"), ("1", "pid:[2]"), ("2", "pid:[1]")):
+        boot.write_text(start)
+        processes.unlink(missing_ok=True)
+        processes.symlink_to(container)
+        found.add(loading._host())
+    assert len(found) == 4
+
+
+ANSWERS = {
+    "/version": {"ApiVersion": "1.45"},
+    "/containers/json": [],
+    "/images/json": [],
+    "/images/create": {"status": "pulled"},
+    "/containers/create": {"Id": "c"},
+    "/containers/c/json": {"Id": "c"},
+}
+
+
+class _Engine(BaseHTTPRequestHandler):
+    """An engine that hangs up when it is asked for ``last``, or for what it does not know."""
+
+    def __init__(self, last: str, *args: Any) -> None:
+        self._last = last
+        super().__init__(*args)
+
+    def do_GET(self) -> None:
+        path = self.path.partition("?")[0].removeprefix("/v1.45")
+        if path != self._last and path in ANSWERS:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps(ANSWERS[path]).encode())
+
+    def do_POST(self) -> None:
+        self.do_GET()
+
+    def do_DELETE(self) -> None:
+        self.do_GET()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.mark.parametrize(
+    "moment", ["/containers/json", "/images/create", "/containers/create", "/containers/c/attach"]
+)
+def test_an_engine_that_dies_is_no_bug_of_ours(
+    moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = Image(manifest=b"{}", config=b"{}", layers=())
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with serving(partial(_Engine, moment)) as port:
+        monkeypatch.setenv("DOCKER_HOST", f"tcp://127.0.0.1:{port}")
+        runtime = connect(Store(tmp_path))
+        with pytest.raises(MissingToolError, match="went away"):
+            runtime.run(image, Command(args=("true",)), progress=Silent())
+
+
+def test_the_engine_of_the_docker_context_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meta = tmp_path / "contexts" / "meta" / hashlib.sha256(b"far").hexdigest() / "meta.json"
+    meta.parent.mkdir(parents=True)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
+    monkeypatch.delenv("DOCKER_CONTEXT", raising=False)
+    with serving(partial(_Engine, "")) as port:
+        host = f"tcp://127.0.0.1:{port}"
+        endpoints = {"docker": {"Host": host, "SkipTLSVerify": False}}
+        meta.write_text(json.dumps({"Name": "far", "Metadata": {}, "Endpoints": endpoints}))
+        (tmp_path / "config.json").write_text('{"currentContext": "far"}')
+        client = connect(Store(tmp_path)).client
+        assert client.api.base_url == f"http://127.0.0.1:{port}"
 
 
 @pytest.fixture
