@@ -20,7 +20,7 @@ from pathlib import Path
 from .errors import BuildError, UsageError
 from .image import OCI_INDEX, Image, canonical_json, parse_image
 from .layers.store import Store
-from .progress import Progress
+from .progress import Progress, Step
 from .reference import Digest, ImageRef
 
 _EPOCH = 946684800  # 2000-01-01, as in every layer
@@ -37,8 +37,8 @@ def export(image: Image, store: Store, target: str, *, name: str, progress: Prog
     write = _write_folder if target.startswith("oci:") else _write_archive
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with progress.step("export", str(path), total=total), _beside(path) as temporary:
-            write(image, store, temporary, name)
+        with progress.step("export", str(path), total=total) as step, _beside(path) as temporary:
+            write(image, store, temporary, name, step)
             if path.is_dir():
                 shutil.rmtree(path)
             temporary.replace(path)
@@ -144,10 +144,11 @@ def _documents(image: Image, name: str) -> dict[str, bytes]:
     }
 
 
-def _write_folder(image: Image, store: Store, folder: Path, name: str) -> None:
+def _write_folder(image: Image, store: Store, folder: Path, name: str, step: Step) -> None:
     (folder / "blobs" / "sha256").mkdir(parents=True)
-    for layer in {layer.digest: layer for layer in image.layers}.values():
-        _link(store.path(layer.digest), folder / "blobs" / "sha256" / layer.digest.hex)
+    for digest, layer in {layer.digest: layer for layer in image.layers}.items():
+        _link(store.path(digest), folder / "blobs" / "sha256" / digest.hex)
+        step.advance(layer.size)
     for relative, content in _documents(image, name).items():
         (folder / relative).write_bytes(content)
 
@@ -159,7 +160,7 @@ def _link(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def _write_archive(image: Image, store: Store, path: Path, name: str) -> None:
+def _write_archive(image: Image, store: Store, path: Path, name: str, step: Step) -> None:
     documents = _documents(image, name)
     documents["manifest.json"] = canonical_json(
         [
@@ -170,15 +171,18 @@ def _write_archive(image: Image, store: Store, path: Path, name: str) -> None:
             }
         ]
     )
-    blobs = {f"blobs/sha256/{layer.digest.hex}": store.path(layer.digest) for layer in image.layers}
+    blobs = {f"blobs/sha256/{layer.digest.hex}": layer for layer in image.layers}
     with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as archive:
         for relative in sorted({*documents, *blobs}):
             if relative in documents:
                 content = documents[relative]
                 archive.addfile(_member(relative, len(content)), io.BytesIO(content))
             else:
-                with blobs[relative].open("rb") as stream:
-                    archive.addfile(_member(relative, blobs[relative].stat().st_size), stream)
+                layer = blobs[relative]
+                with store.open(layer.digest) as stream:
+                    archive.addfile(_member(relative, layer.size), stream)
+                    stream.read(1)  # the end, where a damaged blob shows
+                step.advance(layer.size)
 
 
 def _member(name: str, size: int) -> tarfile.TarInfo:

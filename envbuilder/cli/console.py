@@ -16,6 +16,8 @@ from rich.text import Text
 from envbuilder.progress import Progress as ProgressProtocol
 from envbuilder.progress import Silent, Step
 
+_SILENCE = 30  # seconds after which a log is told that something still runs
+
 
 def open_progress(mode: str) -> AbstractContextManager[ProgressProtocol]:
     """Open the display for ``mode``: auto, tty, plain or quiet."""
@@ -107,23 +109,38 @@ class _BarStep(_Counting):
 
 
 class _Plain:
-    """One line when a step ends: for logs and CI."""
+    """For logs and CI: a line when a step ends, and one every half minute while it lasts."""
 
     @contextmanager
     def step(
-        self,
-        phase: str,
-        title: str,
-        *,
-        total: int | None = None,  # noqa: ARG002 - the protocol's signature
-        unit: str = "bytes",
+        self, phase: str, title: str, *, total: int | None = None, unit: str = "bytes"
     ) -> Iterator[Step]:
-        running = _Counting()
+        running = _PlainStep(phase, title, total, unit)
         yield running
-        print(_summary(phase, title, running, unit), file=sys.stderr, flush=True)
+        _print(_summary(phase, title, running, unit))
 
     def note(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
+        _print(text)
+
+
+class _PlainStep(_Counting):
+    def __init__(self, phase: str, title: str, total: int | None, unit: str) -> None:
+        super().__init__()
+        self._said = self.started
+        self._words = phase, title, total, unit
+
+    def advance(self, amount: int) -> None:
+        super().advance(amount)
+        now = time.monotonic()
+        if now - self._said >= _SILENCE:
+            self._said = now
+            phase, title, total, unit = self._words
+            of = f" of {_amount(total, 0, unit)}" if total else ""
+            _print(f"{phase:<8} {title}  {_amount(self.done, self.seconds, unit)}{of} so far")
+
+
+def _print(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _summary(phase: str, title: str, step: _Counting, unit: str) -> str:

@@ -10,6 +10,7 @@ import json
 import os
 import resource
 import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -133,7 +134,10 @@ class PreparedTrees:
 
 
 def find_runtime(store: Store) -> OciRuntime:
-    """Return a runtime on crun, else runc; raise MissingToolError where neither is installed."""
+    """Return a runtime on crun, else runc; its cage has been tried.
+
+    Raises MissingToolError where neither is installed, or where the host forbids what a cage takes.
+    """
     for name in ("crun", "runc"):
         if program := find_program(name):
             for needed in ("unshare", "setpriv"):
@@ -142,6 +146,7 @@ def find_runtime(store: Store) -> OciRuntime:
                         f"{needed} is not installed, without which {name} cannot be caged",
                         hint="apt-get install util-linux",
                     )
+            _try_cage()
             return OciRuntime(program=program, store=store)
     raise MissingToolError(
         "no container runtime is installed: neither crun nor runc was found",
@@ -170,6 +175,15 @@ def _caged(job: dict[str, Any], command: Command) -> tuple[dict[str, Any], Outco
         )
         report = os.pread(report_fd, os.fstat(report_fd).st_size, 0)
     return json.loads(report or b"{}"), outcome
+
+
+def _try_cage() -> None:
+    """Fail now, in milliseconds, rather than after the build that is to be smoked."""
+    tried = subprocess.run(
+        [*_namespaces(), "true"], stdin=subprocess.DEVNULL, capture_output=True, check=False
+    )
+    if tried.returncode:
+        raise _no_cage(tried.stderr.decode(errors="replace"))
 
 
 def _namespaces() -> list[str]:

@@ -95,6 +95,15 @@ def test_a_place_that_cannot_be_is_refused(image, store, tmp_path):
         export(image, store, f"oci:{tmp_path}/file/x", name="x", progress=Silent())
 
 
+def test_a_damaged_blob_gets_into_no_archive(image, store, tmp_path):
+    blob = store.path(image.layers[0].digest)
+    blob.chmod(0o644)
+    blob.write_bytes(b"blab")
+    with pytest.raises(BuildError, match="damaged"):
+        export(image, store, str(tmp_path / "out.tar"), name="x", progress=Silent())
+    assert not (tmp_path / "out.tar").exists()
+
+
 def test_two_archives_are_the_same_bytes(image, store, tmp_path):
     paths = [
         export(image, store, str(tmp_path / f"{n}.tar"), name="x", progress=Silent())
