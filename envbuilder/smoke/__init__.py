@@ -6,7 +6,8 @@
 from .formats import to_json, to_junit
 from .local import LocalPython
 from .page import LayerSize, to_html
-from .plan import CHECKS, MODALITIES, Expected, Model, OwnSample, SmokePlan
+from .plan import CHECKS, Expected, Model, OwnSample, SmokePlan
+from .probe.samples import MODALITIES
 from .report import Cause, Check, Report, Status, TokenRow
 from .run import Run, smoke
 

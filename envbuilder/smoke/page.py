@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from envbuilder.shipped import TEMPLATES
 
-from .plan import MODALITIES
+from .probe.samples import MODALITIES
 from .report import Report, Status, TokenRow
 
 COUNTS = ("formula", "placeholders", "embeddings", "engine", "stated")

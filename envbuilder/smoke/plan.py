@@ -14,8 +14,8 @@ from typing import Any, Literal
 from envbuilder.errors import UsageError
 
 from .answers import Answers
+from .probe.samples import MODALITIES
 
-MODALITIES = ("audio", "image", "video")
 CHECKS = ("environment", "caches", "tokens", "engine", "gpu")
 """Every check group, in the order in which they run and are reported."""
 
@@ -76,8 +76,9 @@ class SmokePlan:
     container. ``tokens`` states, per modality, how many tokens the engine reserves for one item;
     ``answers`` are those of the last good build.
     ``shared`` says that the environment lies on a machine whose caches are somebody else's.
-    ``timeout`` (seconds) bounds the whole run, ``memory`` (bytes) the container. ``sent`` are items
-    as (modality, label, shape) that a server was sent, to be counted beside the checks.
+    ``timeout`` (seconds) bounds the whole run, ``memory`` (bytes) the container. ``jobs``, where
+    any is named, are all of the probe's jobs that run (``tokens.image``). ``sent`` are items as
+    (modality, label, shape) that a server was sent, to be counted beside the checks.
     """
 
     expected: tuple[Expected, ...] = ()
@@ -90,6 +91,7 @@ class SmokePlan:
     answers: Answers | None = None
     gpu: Gpu = "auto"
     checks: tuple[str, ...] = CHECKS
+    jobs: tuple[str, ...] = ()
     timeout: float = 600.0
     memory: int | None = None
     sent: tuple[tuple[str, str, tuple[int, ...]], ...] = ()
@@ -103,9 +105,11 @@ class SmokePlan:
     def request(self) -> dict[str, Any]:
         """Render the JSON document that the probe reads from its standard input."""
         model = self.model
+        checks = set(self.checks) - ({"gpu"} if self.gpu == "never" else set())
         return {
             "version": 1,
-            "checks": [name for name in CHECKS if name in self.checks],
+            "checks": [name for name in CHECKS if name in checks],
+            "jobs": self.jobs,
             "expected": [
                 {
                     "name": item.name,

@@ -23,20 +23,24 @@ pytestmark = [pytest.mark.integration, pytest.mark.slow]
 BASE, OMNI, VISION = "families/base.py", "families/qwen2_5_omni.py", "families/_qwen_vision.py"
 
 
-def _probe(target: Path, job: str, *edit: str) -> Path:
-    """Copy the probe with one job of its tokens left and, if asked, one text of a file replaced."""
+def _probe(target: Path, file: str, old: str, new: str) -> Path:
+    """Copy the probe with one text of a file replaced."""
     shutil.copytree(smoke_run.PROBE, target, ignore=shutil.ignore_patterns("__pycache__"))
-    jobs = ("job.py", '(*reversed(MODALITIES), "mixed")', f'("{job}",)')
-    for file, old, new in (jobs, *([edit] if edit else [])):
-        text = (target / file).read_text()
-        assert old in text, f"{file} no longer says {old!r}"
-        (target / file).write_text(text.replace(old, new))
+    text = (target / file).read_text()
+    assert old in text, f"{file} no longer says {old!r}"
+    (target / file).write_text(text.replace(old, new))
     return target
 
 
 def _answered(container: tuple[Prepared, SmokePlan], probe: Path, known: Answers | None) -> Report:
     ready, plan = container
-    asked = replace(plan, checks=("environment", "tokens"), answers=known, tokens={})
+    asked = replace(
+        plan,
+        checks=("environment", "tokens"),
+        jobs=("environment", "tokens.mixed"),
+        answers=known,
+        tokens={},
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(smoke_run, "PROBE", probe)
         document = smoke_run.ask(ready.run, asked)
@@ -46,10 +50,8 @@ def _answered(container: tuple[Prepared, SmokePlan], probe: Path, known: Answers
 
 
 @pytest.fixture(scope="module")
-def good(
-    container: tuple[Prepared, SmokePlan], tmp_path_factory: pytest.TempPathFactory
-) -> Answers:
-    report = _answered(container, _probe(tmp_path_factory.mktemp("good") / "p", "mixed"), None)
+def good(container: tuple[Prepared, SmokePlan]) -> Answers:
+    report = _answered(container, smoke_run.PROBE, None)
     check = next(check for check in report.checks if check.name == "tokens.answers")
     return parse_answers(check.details["answers"])
 
@@ -95,7 +97,7 @@ def test_what_counts_alone_miss_is_red(
     edit: tuple[str, str, str],
     words: str,
 ) -> None:
-    report = _answered(container, _probe(tmp_path / "probe", "mixed", *edit), good)
+    report = _answered(container, _probe(tmp_path / "probe", *edit), good)
     checks = {check.name: check for check in report.checks}
     assert checks["tokens.generate"].status is Status.PASS
     assert checks["tokens.answers"].status is Status.FAIL
@@ -136,11 +138,10 @@ def test_own_files_are_counted_and_what_nothing_decodes_is_told(
     )
     none = 'SAMPLES = {"audio": [], "image": [], "video": []}\nFAMILY ='
     edit = (OMNI, "\nFAMILY =", "\nQwen25Omni.sounding = ()\n" + none)
-    probe = _probe(tmp_path / "probe", "x", *edit)
-    jobs = probe / "job.py"
-    jobs.write_text(jobs.read_text().replace('("x",)', "tuple(reversed(MODALITIES))"))
-    monkeypatch.setattr(smoke_run, "PROBE", probe)
-    report = smoke(ready.run, replace(plan, checks=("tokens",), samples=own, tokens={}))
+    monkeypatch.setattr(smoke_run, "PROBE", _probe(tmp_path / "probe", *edit))
+    jobs = ("tokens.audio", "tokens.image", "tokens.video")
+    asked = replace(plan, checks=("tokens",), jobs=jobs, samples=own, tokens={})
+    report = smoke(ready.run, asked)
     rows = {row.sample: row for row in report.tokens}
     assert rows["voice.wav (1 s)"].placeholders == rows["voice.wav (1 s)"].formula == 25
     assert rows["tall one.png (40x400)"].embeddings == 14

@@ -26,7 +26,7 @@ DEBIAN = "/usr/lib/python3/dist-packages"
 OMNI = f"{SITE}/transformers/models/qwen2_5_omni"
 PROCESSOR, MODELING = f"{OMNI}/processing_qwen2_5_omni.py", f"{OMNI}/modeling_qwen2_5_omni.py"
 METADATA = f"{SITE}/transformers-4.52.4.dist-info/METADATA"
-FAMILY, BASE, JOBS = "families/qwen2_5_omni.py", "families/base.py", "job.py"
+FAMILY, BASE = "families/qwen2_5_omni.py", "families/base.py"
 ABOVE_THE_CAP = 1008
 """Side (px) of a video that the processor's own cap makes 729 tokens of, like any larger one."""
 QUICK = """
@@ -79,6 +79,10 @@ class Fault:
     @property
     def checks(self) -> tuple[str, ...]:
         return (self.job,) if self.job in {"environment", "caches"} else ("tokens",)
+
+    @property
+    def jobs(self) -> tuple[str, ...]:
+        return (f"tokens.{self.job}",) if self.checks == ("tokens",) else ()
 
 
 GREEN = Fault(name="nothing", job="video", check="tokens.video", words="placeholders agree")
@@ -336,6 +340,7 @@ class Workshop:
             tokens={"audio": 750, "video": fault.video},
             gpu="never",
             checks=fault.checks,
+            jobs=fault.jobs,
             timeout=fault.timeout,
         )
         return smoke(run, asked)
@@ -358,17 +363,11 @@ class Workshop:
         return Mount(source=target, target=path)
 
     def _probe(self, folder: Path, fault: Fault) -> Path:
-        """Copy the probe, with the fault's edits, quick samples and nothing but the fault's job."""
+        """Copy the probe, with the fault's edits and quick samples."""
         probe = folder / "probe"
         shutil.copytree(PROBE, probe, ignore=shutil.ignore_patterns("__pycache__"))
         quick = QUICK.replace("SIDE", str(fault.side)) + "FAMILY ="
-        only = f'("{fault.job}",)'
-        edits = [
-            (FAMILY, swap("\nFAMILY =", quick)),
-            (JOBS, swap('(*reversed(MODALITIES), "mixed")', only)),
-            *fault.model.items(),
-        ]
-        for file, edit in edits:
+        for file, edit in [(FAMILY, swap("\nFAMILY =", quick)), *fault.model.items()]:
             (probe / file).write_text(edit((probe / file).read_text()))
         return probe
 

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from envbuilder.smoke import Report, Status
-from tests.pairs import environment, pair, quick_probe, with_probe
+from tests.pairs import environment, pair
 from tests.unit.smoke_documents import conform
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
@@ -30,8 +30,7 @@ def reports(release: str) -> Mapping[str, Report]:
     with TemporaryDirectory() as scratch:
         folder = Path(scratch)
         with environment(release, folder) as (ready, plan), ThreadPoolExecutor(2) as pool:
-            run = with_probe(ready.run, quick_probe(folder))
-            found = pool.map(lambda family: pair(run, plan, family), families)
+            found = pool.map(lambda one: pair(ready.run, plan, one, quick=True), families)
             return dict(zip(families, found, strict=True))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from envbuilder.smoke.plan import MODALITIES
+from envbuilder.smoke.probe.samples import MODALITIES
 from envbuilder.smoke.report import Check, Status
 
 from . import jobs

@@ -11,7 +11,7 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from envbuilder.smoke.plan import MODALITIES
+from envbuilder.smoke.probe.samples import MODALITIES
 from envbuilder.smoke.report import Check, Status, TokenRow
 
 from .finding import Finding, conclude, skipped

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from envbuilder.smoke.plan import MODALITIES, SmokePlan
+from envbuilder.smoke.plan import SmokePlan
+from envbuilder.smoke.probe.samples import MODALITIES
 from envbuilder.smoke.report import Check, Status, TokenRow
 
 from . import jobs

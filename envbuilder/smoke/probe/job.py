@@ -13,15 +13,18 @@ import traceback
 from typing import Callable
 
 from .facts import Absent, Emitter, Facts, Inapplicable, describe, kind_of
+from .samples import MODALITIES
 
-MODALITIES = ("audio", "image", "video")
 PR_SET_PDEATHSIG = 1
 
 
 def expand(request: Facts) -> list[str]:
-    """Return the names of the jobs that the requested checks consist of, longest first."""
+    """Return the names of the jobs that the requested checks consist of, longest first.
+
+    The request's ``jobs``, where it names any, are all that is left of them.
+    """
     checks = set(request["checks"])
-    names = ["sent"] if request["sent"] else []
+    names = ["sent"] if request["sent"] and request["model"] else []
     if "engine" in checks and request["model"]:
         names += ["engine.vllm", "engine.tight"]
     if "tokens" in checks and request["model"]:
@@ -32,7 +35,7 @@ def expand(request: Facts) -> list[str]:
     if "environment" in checks:
         requested = [item["name"] for item in request["expected"] if item["requested"]]
         names += ["import." + name for name in requested]
-    return names
+    return [name for name in names if not request["jobs"] or name in request["jobs"]]
 
 
 def main(name: str, descriptor: int) -> int:

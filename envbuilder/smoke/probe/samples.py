@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Sequence
 
+MODALITIES = ("audio", "image", "video")
 RATE = 16000
 """Samples per second of every sound here."""
 
@@ -25,7 +26,7 @@ class Sample:
         self.modality = modality
         self.role = role
         self.shape = tuple(shape)
-        self.label = label or _label(modality, self.shape)
+        self.label = label or label_of(modality, self.shape)
 
     def make(self) -> Any:
         """Return the item as a numpy array: float32 mono sound, or uint8 RGB, channels last."""
@@ -90,7 +91,8 @@ def sounding(*fives: tuple[str, int, int, int, float]) -> list[Sounding]:
     return [Sounding(role, [frames, high, wide], time) for role, frames, wide, high, time in fives]
 
 
-def _label(modality: str, shape: Sequence[int]) -> str:
+def label_of(modality: str, shape: Sequence[int]) -> str:
+    """Return the size of an item in words."""
     if modality == "audio":
         return f"{shape[0] / RATE:g} s"
     size = f"{shape[-1]}x{shape[-2]}"

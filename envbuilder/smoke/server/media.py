@@ -17,8 +17,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-RATE = 16000
-"""Samples per second of every sound, as Whisper-like encoders want it."""
+from envbuilder.smoke.probe.samples import RATE, label_of
+
 FRAMES_PER_SECOND = 2
 """Slow enough that no server samples fewer frames than were sent."""
 
@@ -34,10 +34,7 @@ class Item:
     @property
     def label(self) -> str:
         """Its size in words, as in the token table."""
-        if self.modality == "audio":
-            return f"{self.shape[0] / RATE:g} s"
-        size = f"{self.shape[-1]}x{self.shape[-2]}"
-        return size if self.modality == "image" else f"{self.shape[0]} frames {size}"
+        return label_of(self.modality, self.shape)
 
     def part(self) -> dict[str, Any]:
         """Return it as one part of a chat message's content."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from envbuilder.errors import NetworkError, SmokeError
 from envbuilder.smoke.judge import judge_server
-from envbuilder.smoke.plan import MODALITIES
+from envbuilder.smoke.probe.samples import MODALITIES
 from envbuilder.smoke.report import Report
 
 from .client import RefusedError, Server
