@@ -23,29 +23,30 @@ from .folders import local_folder
 
 _INDEX_VARIABLE = re.compile(
     r"UV_(DEFAULT_INDEX|INDEX|INDEX_URL|EXTRA_INDEX_URL|INDEX_STRATEGY|INSECURE_HOST|HTTP_TIMEOUT"
-    r"|NO_INDEX|FIND_LINKS)"
+    r"|FIND_LINKS)"
     r"|UV_INDEX_\w+_(USERNAME|PASSWORD)"
-    r"|PIP_(INDEX_URL|EXTRA_INDEX_URL|TRUSTED_HOST)"
+    r"|PIP_(INDEX_URL|EXTRA_INDEX_URL|TRUSTED_HOST|NO_INDEX)"
 )
 _CA_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PIP_CERT", "CURL_CA_BUNDLE")
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "ALL_PROXY", "NO_PROXY")
-_URL_PASSWORD = re.compile(r"://[^/:@\s]*:([^/@\s]+)@")
+_PASSWORD = re.compile(r"://[^/:@\s]*:([^/@\s]+)@|\bpassword\s+\"?([^\s\"]+)")  # of a URL, in netrc
 _IN_URL = re.compile(r"(?<=://)[^/@\s]+@")
-_SAID_TO_PIP = {
-    "UV_DEFAULT_INDEX": "PIP_INDEX_URL",
-    "UV_INDEX": "PIP_EXTRA_INDEX_URL",
-    "UV_NO_INDEX": "PIP_NO_INDEX",
-}
+_SAID_TO_PIP = {"UV_DEFAULT_INDEX": "PIP_INDEX_URL", "UV_INDEX": "PIP_EXTRA_INDEX_URL"}
 _INDEXES = "ENVBUILDER_INDEXES"
 _SHORTEST = 6  # a shorter "secret" would blot out half of every line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Secrets:
-    """buildx's flags for all secrets, where packages are, and the values to keep out of sight."""
+    """buildx's flags for all secrets, where packages are, and the values to keep out of sight.
+
+    ``proxies`` are variables that flags name; pip's settings may say more of them than this
+    machine's environment.
+    """
 
     flags: tuple[str, ...]
     indexes: Mapping[str, str]
+    proxies: Mapping[str, str]
     values: frozenset[str]
 
     @property
@@ -62,7 +63,7 @@ class Secrets:
             told["UV_FIND_LINKS"] = ",".join(reachable)
             told["PIP_FIND_LINKS"] = " ".join(reachable)
         lines = (f"{name}={shlex.quote(value)}\n" for name, value in sorted(told.items()))
-        return {_INDEXES: "".join(lines)}
+        return {_INDEXES: "".join(lines), **self.proxies}
 
     def blot(self, text: str) -> str:
         """Take every secret out of ``text``, and credentials out of its URLs."""
@@ -81,20 +82,22 @@ def gather(spec: Spec, environ: Mapping[str, str] = os.environ) -> Secrets:
     for name, secret in sorted(spec.build.secrets.items()):
         flags += ["--secret", _spec_secret(name, secret, environ, values)]
     flags += ["--secret", csv_row("id=env", f"env={_INDEXES}")]
-    for name, path in _files(spec, environ).items():
+    said = uv_environment(spec.index, environ)
+    for name, path in _files(spec, said).items():
+        _remember_passwords(_read(name, path), values)
         flags += ["--secret", csv_row(f"id={name}", f"src={path}")]
     if spec.build.ssh:
         if "SSH_AUTH_SOCK" not in environ:
             raise UsageError("build.ssh needs an SSH agent", hint='eval "$(ssh-agent)"; ssh-add')
         flags += ["--ssh", "default"]
-    for variable in _PROXIES:
-        for spelled in (variable, variable.lower()):
-            if environ.get(spelled):
-                _remember("\n".join(_URL_PASSWORD.findall(environ[spelled])), values)
-                # Known to BuildKit as a proxy: in no history, no cache key; value not in argv.
-                flags += ["--build-arg", spelled]
-    indexes = _indexes(spec, environ, values)
-    return Secrets(flags=tuple(flags), indexes=indexes, values=frozenset(values))
+    spellings = (name for each in _PROXIES for name in (each, each.lower()))
+    proxies = {name: said[name] for name in spellings if said.get(name)}
+    for name, address in proxies.items():
+        _remember_passwords(address, values)
+        # Known to BuildKit as a proxy: in no history, no cache key; value not in argv.
+        flags += ["--build-arg", name]
+    indexes = _indexes(said, values)
+    return Secrets(flags=tuple(flags), indexes=indexes, proxies=proxies, values=frozenset(values))
 
 
 def _spec_secret(name: str, secret: Secret, environ: Mapping[str, str], values: set[str]) -> str:
@@ -107,29 +110,33 @@ def _spec_secret(name: str, secret: Secret, environ: Mapping[str, str], values: 
         _remember(environ[secret.env], values)
         return csv_row(f"id={name}", f"env={secret.env}")
     path = Path(secret.file or "").expanduser()
+    _remember(_read(name, path), values)
+    return csv_row(f"id={name}", f"src={path.absolute()}")
+
+
+def _read(name: str, path: Path) -> str:
     try:
-        _remember(path.read_text(encoding="utf-8", errors="replace"), values)
+        return path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         raise UsageError(f"the secret {name} cannot be read: {path}: {error.strerror}") from error
-    return csv_row(f"id={name}", f"src={path.absolute()}")
 
 
 def _remember(text: str, values: set[str]) -> None:
     values |= {line.strip() for line in text.splitlines() if len(line.strip()) >= _SHORTEST}
 
 
-def _indexes(spec: Spec, environ: Mapping[str, str], values: set[str]) -> dict[str, str]:
+def _remember_passwords(text: str, values: set[str]) -> None:
+    _remember("\n".join(map("".join, _PASSWORD.findall(text))), values)
+
+
+def _indexes(said: Mapping[str, str], values: set[str]) -> dict[str, str]:
     """Collect the variables that say where packages come from, for uv and for pip."""
-    told = {
-        name: value
-        for name, value in uv_environment(spec.index, environ).items()
-        if _INDEX_VARIABLE.fullmatch(name)
-    }
+    told = {name: value for name, value in said.items() if _INDEX_VARIABLE.fullmatch(name)}
     for uv, pip in _SAID_TO_PIP.items():
         if uv in told:
             told.setdefault(pip, told[uv])
     for name, value in told.items():
-        _remember("\n".join(_URL_PASSWORD.findall(value)), values)
+        _remember_passwords(value, values)
         if name.endswith("_PASSWORD"):
             _remember(value, values)
     return told

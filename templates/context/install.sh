@@ -4,14 +4,19 @@
 # gone afterwards: they are a layer of their own.
 . /run/build/step.sh
 
+if [ -e /opt/venv ]; then
+  echo "the base, or a step before Python, has an /opt/venv, which is the environment's place" >&2
+  exit 1
+fi
 cp -a /run/skeleton/. /
 if [ -e /run/requirements.txt ]; then
   /run/uv/bin/uv pip sync --quiet --python /opt/venv/bin/python --link-mode copy \
+    --no-compile-bytecode ${PIP_NO_INDEX:+--no-index} \
     --only-binary :all: --require-hashes /run/requirements.txt
   /opt/venv/bin/python /run/build/settle.py /opt/venv /run/requirements.txt
 else
   /run/uv/bin/uv pip install --quiet --python /opt/venv/bin/python --link-mode copy \
-    --no-deps /run/wheels/*.whl
+    --no-compile-bytecode --no-deps /run/wheels/*.whl
   /opt/venv/bin/python /run/build/settle.py /opt/venv /dev/null /run/direct_url.json
 fi
 (cd /run/skeleton && find . ! -type d) | while read -r path; do

@@ -6,6 +6,12 @@ set -e
 export SOURCE_DATE_EPOCH=946684800
 export PYTHONDONTWRITEBYTECODE=1 DEBIAN_FRONTEND=noninteractive
 
+# What the base tells uv and pip is for the steps of the spec; our own scripts hear the build host.
+case $0 in /run/build/*)
+  unset $(env | sed -n -E 's/^((UV|PIP)_[A-Za-z0-9_]*)=.*/\1/p')
+  ;;
+esac
+
 # NAME=value lines: package indexes and their credentials (UV_*, PIP_*).
 if [ -s /run/secrets/env ]; then
   set -a
@@ -23,6 +29,9 @@ if [ -s /run/secrets/ca ]; then
   export CURL_CA_BUNDLE=/run/secrets/ca PIP_CERT=/run/secrets/ca GIT_SSL_CAINFO=/run/secrets/ca
   echo 'Acquire::https::CAInfo "/run/secrets/ca";' >/tmp/apt-ca.conf
   export APT_CONFIG=/tmp/apt-ca.conf
+  if command -v dnf >/dev/null; then # which no variable tells
+    dnf() { command dnf --setopt=sslcacert=/run/secrets/ca "$@"; }
+  fi
 fi
 
 leave_nothing_behind() {

@@ -17,7 +17,7 @@ from envbuilder.progress import Progress, Silent
 from envbuilder.render import render, write
 from tests.integration.tiny_image import tiny_image
 
-MORE = ("git", "find", "ln", "rm", "grep", "echo", "printf", "chmod")
+MORE = ("git", "find", "ln", "rm", "grep", "echo", "printf", "chmod", "sed")
 
 
 @dataclass(frozen=True, kw_only=True)

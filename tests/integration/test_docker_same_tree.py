@@ -62,7 +62,7 @@ def test_same_tree_and_a_bump_is_one_stage_and_one_layer(store, spec, tmp_path, 
     six = next(wheel for wheel in bumped_lock.wheels if wheel.name == "six")
     with wheel_file(store, six.sha256) as path:
         shutil.copy(path, tmp_path / six.filename)
-    monkeypatch.setenv("UV_NO_INDEX", "1")  # no index, but a folder of this machine
+    monkeypatch.setenv("PIP_NO_INDEX", "1")  # no index, but a folder of this machine
     monkeypatch.setenv("UV_FIND_LINKS", str(tmp_path))
     watched = Recording()
     bumped = build_with_docker(bumped_lock, store=store, progress=watched)

@@ -57,6 +57,34 @@ def test_index_settings_lie_in_no_file():
     assert "UNRELATED" not in text
 
 
+def test_what_pips_own_file_says_of_the_connection_counts(tmp_path):
+    bundle = tmp_path / "ca.pem"
+    bundle.write_text("PEM")
+    (tmp_path / "pip.conf").write_text(
+        f"[global]\ncert = {bundle}\nproxy = http://me:{SECRET}@proxy.example.org\n"
+    )
+    secrets = gather(spec(), {"PIP_CONFIG_FILE": f"{tmp_path}/pip.conf", "HOME": "/nonexistent"})
+    assert sources(secrets.flags)["ca"] == f"src={bundle}"
+    assert ("--build-arg", "HTTPS_PROXY") in list(pairwise(secrets.flags))
+    assert secrets.environ({})["HTTPS_PROXY"] == f"http://me:{SECRET}@proxy.example.org"
+    assert secrets.blot(SECRET) == "***"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (".netrc", f"machine a login me password {SECRET}\nmachine b login me\n  password x"),
+        (".netrc", f'machine a login me password "{SECRET}"'),
+        (".config/uv/uv.toml", f'[[index]]\nurl = "https://me:{SECRET}@index.example.org/simple"'),
+    ],
+)
+def test_passwords_in_files_are_blotted_out(tmp_path, name, text):
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_text(text)
+    secrets = gather(spec(), {"HOME": str(tmp_path), "PIP_CONFIG_FILE": "/dev/null"})
+    assert secrets.blot(f"it is {SECRET}, extra") == "it is ***, extra"
+
+
 def test_credentials_in_urls_are_blotted_out():
     secrets = gather(spec(), {"HOME": "/nonexistent"})
     assert secrets.blot("see https://me:pw@host/x") == "see https://***@host/x"
@@ -100,16 +128,13 @@ def told(environ, lent):
 
 def test_no_index_and_pages_of_wheels_are_told_to_uv_and_pip():
     page = "https://wheels.example.org/all.html"
-    environ = {"UV_NO_INDEX": "1", "UV_FIND_LINKS": page}
-    assert told(environ, {}) == [
-        f"PIP_FIND_LINKS={page}", "PIP_NO_INDEX=1", f"UV_FIND_LINKS={page}", "UV_NO_INDEX=1"
-    ]  # fmt: skip
-    from_pip = {"PIP_CONFIG_FILE": "/dev/null", "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": page}
-    assert told(from_pip, {}) == told(environ, {})
+    environ = {"PIP_CONFIG_FILE": "/dev/null", "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": page}
+    expected = [f"PIP_FIND_LINKS={page}", "PIP_NO_INDEX=1", f"UV_FIND_LINKS={page}"]
+    assert told(environ, {}) == expected
 
 
 def test_a_folder_is_told_by_where_it_is_lent(tmp_path):
-    environ = {"UV_NO_INDEX": "1", "UV_FIND_LINKS": f"{tmp_path},https://a.example/x"}
+    environ = {"UV_FIND_LINKS": f"{tmp_path},https://a.example/x"}
     assert "UV_FIND_LINKS=https://a.example/x" in told(environ, {})  # a path means nothing there
     with lent([str(tmp_path), "https://a.example/x"]) as places:
         (tmp_path / "six-1.0-py3-none-any.whl").write_bytes(b"six")
