@@ -5,12 +5,14 @@ The answer is remembered in the store: one commit with one way to build it is as
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from packaging.metadata import RawMetadata, parse_email
 from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 
 from envbuilder.errors import BuildError, ResolutionError
@@ -27,17 +29,23 @@ from .run import Hook, is_plain_file, read_output, run_hook
 from .sandbox import Sandbox, host_sandbox
 
 _KIND = "source"
-_FORMAT = 1
+_FORMAT = 2
+_ROUNDS = 4  # of asking for further requirements; two is what honest builds take
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """What an answer depends on: a commit, how the spec wants it built, and for what."""
+    """What an answer depends on: a commit, how the spec wants it built, and for what.
+
+    ``held`` maps names to the versions that the build environment keeps unless something forces
+    others.
+    """
 
     checkout: Checkout
     index: Index
     constraints: tuple[str, ...]
     target: PythonTarget
+    held: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def key(self) -> str:
@@ -54,6 +62,7 @@ class Question:
             "env": pin.build.env,
             "index": [self.index.url, self.index.extra_urls, self.index.exclude_newer],
             "constraints": self.constraints,
+            "held": dict(self.held),
             "target": asdict(self.target),
         }
         return canonical_json(facts).decode()
@@ -73,7 +82,7 @@ def examine(question: Question, context: Context, *, fresh: bool = False) -> Exa
     """Answer ``question``, from the store where it was asked before and not ``fresh``.
 
     Raises BuildError where the source's own code fails, ResolutionError where its requirements
-    cannot be met, and what Mirror and the runtime raise.
+    cannot be met or it is not for the target's Python, and what Mirror and the runtime raise.
     """
     found = None if fresh else context.store.record(_KIND, question.key)
     if found is not None:
@@ -93,12 +102,14 @@ def _examine(question: Question, context: Context) -> Examined:
     checkout = question.checkout
     requires = [*map(str, checkout.project.requires), *checkout.pin.build.requires]
     sandbox = host_sandbox(question.target.python, store=context.store)
-    asked, metadata = _ask(question, requires, sandbox, context)
-    if metadata is None:  # it wants more than pyproject.toml says: once more, with that
-        requires += asked
+    for _ in range(_ROUNDS):
         asked, metadata = _ask(question, requires, sandbox, context)
-    if metadata is None:
+        if metadata is not None:
+            break
+        requires += asked  # it wants more than pyproject.toml says: once more, with that
+    else:
         raise BuildError(f"its build asks for other requirements each time: {', '.join(asked)}")
+    _check_python(metadata, question.target)
     return Examined(
         name=metadata["name"],
         version=str(Version(metadata["version"])),
@@ -110,7 +121,7 @@ def _examine(question: Question, context: Context) -> Examined:
 def _ask(
     question: Question, requires: list[str], sandbox: Sandbox, context: Context
 ) -> tuple[list[str], RawMetadata | None]:
-    """Run the source's hooks once; the metadata is None where it asks for more first."""
+    """Run the source's hooks once; what it asks for beside ``requires``, or else its metadata."""
     checkout = question.checkout
     wheels = _resolve(requires, question, sandbox.target)
     context.bring(wheels, target=sandbox.target, index=question.index)
@@ -124,6 +135,7 @@ def _ask(
             source=scratch / "source",
             subdirectory=checkout.pin.subdirectory,
             env=checkout.variables(wheel.name for wheel in wheels),
+            known=tuple(requires),
         )
         log = context.store.root / "logs" / f"{checkout.commit.commit}-metadata.log"
         answer = run_hook(sandbox, hook, requires=wheels, output=output, log=log, context=context)
@@ -131,26 +143,45 @@ def _ask(
     return [str(each) for each in answer.get("requires", ())], metadata
 
 
-def _check_requirement(line: str) -> None:
-    """Refuse what no index can be asked for: an address could hold other bytes tomorrow."""
+def _check_requirement(line: str, *, what: str, hint: str) -> None:
+    """Refuse what no index can be asked for: an address could hold other bytes tomorrow.
+
+    It would also make this machine ask any server, or read any file, at the source's word.
+    """
     try:
         address = Requirement(line).url
     except InvalidRequirement as error:
-        raise ResolutionError(f"its build requirement {line!r} cannot be read: {error}") from error
+        raise ResolutionError(f"{what} {line!r} cannot be read: {error}") from error
     if address is not None:
+        raise ResolutionError(f"{what} {line!r} names an address", hint=hint)
+
+
+def _check_python(metadata: RawMetadata, target: PythonTarget) -> None:
+    """Refuse a source that no patch level of the target's Python may run."""
+    wanted = metadata.get("requires_python", "")
+    try:
+        allowed = SpecifierSet(wanted)
+    except InvalidSpecifier as error:
+        raise BuildError(f"its metadata asks for Python {wanted!r}: {error}") from error
+    if not any(allowed.contains(f"{target.python}.{patch}") for patch in (0, 99)):
         raise ResolutionError(
-            f"its build requirement {line!r} names an address",
-            hint="give a version from an index in the spec's `build: {requires: […]}`",
+            f"it asks for Python {wanted}, the spec says {target.python}",
+            hint="pin a commit that supports it, or change `python` in the spec",
         )
 
 
 def _resolve(requires: list[str], question: Question, target: PythonTarget) -> tuple[Wheel, ...]:
+    hint = "give a version from an index in the spec's `build: {requires: […]}`"
     for line in requires:
-        _check_requirement(line)
+        _check_requirement(line, what="its build requirement", hint=hint)
     if not requires:
         return ()
     return resolve_python(
-        requires, target=target, index=question.index, constraints=question.constraints
+        requires,
+        target=target,
+        index=question.index,
+        held=question.held,
+        constraints=question.constraints,
     )
 
 
@@ -170,10 +201,11 @@ def _parse(content: bytes | None, made: str) -> RawMetadata:
         raise BuildError(f"its build made {made!r} without a name or a version")
     try:
         Version(raw["version"])
-        for line in raw.get("requires_dist", ()):
-            Requirement(line)
-    except (InvalidVersion, InvalidRequirement) as error:
+    except InvalidVersion as error:
         raise BuildError(f"its build made {made!r} with invalid metadata: {error}") from error
+    hint = "pin a commit that asks for a version from an index"
+    for line in raw.get("requires_dist", ()):
+        _check_requirement(line, what="its requirement", hint=hint)
     return raw
 
 

@@ -1,16 +1,15 @@
 """Runs PEP 517 hooks inside the build environment; a program, not a part of the package.
 
 Argument: the job as JSON. ``backend`` and ``backend_path`` are pyproject.toml's, ``source`` is the
-project's folder (also the working directory), ``output`` an empty folder, ``present`` the names
-that the environment holds. ``hook`` is "examine" (which further requirements, and if there are
-none: which metadata) or "wheel". ``output/result.json`` tells what came of it. Standard library
-only, Python 3.9 or later.
+project's folder (also the working directory), ``output`` an empty folder, ``known`` the requirement
+lines that the environment was made for. ``hook`` is "examine" (which further requirements, and if
+there are none: which metadata) or "wheel". ``output/result.json`` tells what came of it. Standard
+library only, Python 3.9 or later.
 """
 
 import importlib
 import json
 import os
-import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -42,20 +41,15 @@ def load(name: str) -> Any:  # noqa: ANN401 - any backend
 
 def examine(backend: Any, job: "dict[str, Any]") -> "dict[str, Any]":  # noqa: ANN401
     ask = getattr(backend, "get_requires_for_build_wheel", None)
-    requires = list(ask(None)) if ask else []
-    if any(normal(each) not in job["present"] for each in requires):
-        return {"requires": requires}
+    requires = ask(None) if ask else []
+    if more := [each for each in requires if each not in job["known"]]:
+        return {"requires": more}
     prepare = getattr(backend, "prepare_metadata_for_build_wheel", None) or backend.build_wheel
-    return {"requires": requires, "made": prepare(job["output"], None)}
+    return {"made": prepare(job["output"], None)}
 
 
 def build(backend: Any, job: "dict[str, Any]") -> "dict[str, Any]":  # noqa: ANN401
     return {"made": backend.build_wheel(job["output"], None)}
-
-
-def normal(requirement: str) -> str:
-    name = re.split(r"[^A-Za-z0-9._-]", requirement.strip())[0]
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 if __name__ == "__main__":

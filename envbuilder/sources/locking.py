@@ -42,15 +42,18 @@ def lock_sources(
     """Lock every git package of ``spec``, sorted by name.
 
     What ``previous`` holds of a source stays while its pin, commit and build say the same, wheel
-    included, unless ``release`` names it. Raises ResolutionError, NetworkError, BuildError (a
-    source's own code fails) and MissingToolError.
+    included, unless ``release`` names it. Its build environment stays even then, as far as the
+    commit allows, but for the packages in it that ``release`` names as well. Raises
+    ResolutionError, NetworkError, BuildError (a source's own code fails) and MissingToolError.
     """
+    if EVERYTHING in release:
+        previous, release = None, spec.sources.keys()
+    work = _Work(
+        spec=spec, previous=previous, release=frozenset(release), target=target, context=context
+    )
     before = {} if previous is None else {source.name: source for source in previous.sources}
-    free = spec.sources.keys() if EVERYTHING in release else set(release)
-    work = _Work(spec=spec, previous=previous, target=target, context=context)
     return tuple(
-        work.lock(name, pin, None if name in free else before.get(name), fresh=name in free)
-        for name, pin in sorted(spec.sources.items())
+        work.lock(name, pin, before.get(name)) for name, pin in sorted(spec.sources.items())
     )
 
 
@@ -116,20 +119,20 @@ class _Work:
 
     spec: Spec
     previous: Lock | None
+    release: frozenset[str]
     target: PythonTarget
     context: Context
 
-    def lock(
-        self, name: str, pin: GitPackage, before: GitSource | None, *, fresh: bool
-    ) -> GitSource:
+    def lock(self, name: str, pin: GitPackage, before: GitSource | None) -> GitSource:
+        locked = None if name in self.release else before
         mirror = self.context.mirror(Address.parse(pin.git))
         store = self.context.store
-        revision = find_revision(name, pin, mirror=mirror, locked=before, store=store)
-        if before is not None and self._holds(name, pin, before, revision):
-            return replace(before, requested=revision.requested)
+        revision = find_revision(name, pin, mirror=mirror, locked=locked, store=store)
+        if locked is not None and self._holds(name, pin, locked, revision):
+            return replace(locked, requested=revision.requested)
         described = find_describe(pin, revision, mirror=mirror, store=store)
         checkout = Checkout(commit=commit_of(revision, mirror), pin=pin, described=described)
-        examined = self._examine(name, checkout, fresh=fresh)
+        examined = self._examine(name, checkout, before)
         return GitSource(
             name=name,
             version=examined.version,
@@ -159,15 +162,17 @@ class _Work:
             and _constraints(old, pin, pinned) == _constraints(self.spec, pin, pinned)
         )
 
-    def _examine(self, name: str, checkout: Checkout, *, fresh: bool) -> Examined:
+    def _examine(self, name: str, checkout: Checkout, before: GitSource | None) -> Examined:
+        tools = () if before is None else before.requires
         question = Question(
             checkout=checkout,
             index=self.spec.index,
             constraints=_constraints(self.spec, checkout.pin),
             target=self.target,
+            held={wheel.name: wheel.version for wheel in tools if wheel.name not in self.release},
         )
         try:
-            found = examine(question, self.context, fresh=fresh)
+            found = examine(question, self.context, fresh=name in self.release)
         except (BuildError, ResolutionError) as error:
             raise type(error)(f"{name}: {error.message}", hint=error.hint) from error
         if canonicalize_name(found.name) != name:

@@ -39,7 +39,8 @@ _SHOWN = 40
 class Hook:
     """A call of a PEP 517 hook (see ``hook.py``) on the files in ``source``.
 
-    ``mounts`` are what it sees beside them.
+    ``mounts`` are what it sees beside them; ``known`` are the requirement lines that its
+    environment was made for.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Hook:
     subdirectory: str | None
     env: Mapping[str, str]
     mounts: tuple[Mount, ...] = ()
+    known: tuple[str, ...] = ()
 
 
 def run_hook(
@@ -66,7 +68,7 @@ def run_hook(
     """
     wheels = sorted(requires)
     image = _image(sandbox, wheels, context)
-    command = _command(sandbox, hook, output, present=[wheel.name for wheel in wheels])
+    command = _command(sandbox, hook, output)
     try:
         done = context.runtime().run(image, command, progress=context.progress)
     except SmokeError as error:
@@ -110,7 +112,7 @@ def _result(content: bytes | None) -> dict[str, Any] | None:
     return found if sound else None
 
 
-def _command(sandbox: Sandbox, hook: Hook, output: Path, *, present: list[str]) -> Command:
+def _command(sandbox: Sandbox, hook: Hook, output: Path) -> Command:
     source = f"{_SOURCE}/{hook.subdirectory}" if hook.subdirectory else _SOURCE
     job = {
         "hook": hook.name,
@@ -118,7 +120,7 @@ def _command(sandbox: Sandbox, hook: Hook, output: Path, *, present: list[str]) 
         "backend_path": hook.project.backend_path,
         "source": source,
         "output": _OUTPUT,
-        "present": present,
+        "known": hook.known,
     }
     settings = dict(entry.partition("=")[::2] for entry in sandbox.settings.get("Env") or ())
     path = settings.get("PATH", _PATH)
