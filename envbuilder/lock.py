@@ -24,6 +24,10 @@ class Wheel:
     size: int
     sha256: Digest
 
+    def __post_init__(self) -> None:
+        if "/" in self.filename or not self.filename.endswith(".whl"):
+            raise ValueError(f"{self.filename!r} is not the file name of a wheel")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class DebPackage:

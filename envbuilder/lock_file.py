@@ -6,15 +6,16 @@ The text is a function of the value: sorted, stable, ending in one newline.
 from __future__ import annotations
 
 import difflib
+import fcntl
 import json
 import os
-import tempfile
 import tomllib
+from contextlib import contextmanager
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from types import UnionType
-from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, BinaryIO, get_args, get_origin, get_type_hints
 
 import tomli_w
 
@@ -24,6 +25,8 @@ from .lock import DebianBase, GitSource, ImageBase, Lock, Seal, Wheel, spec_chec
 from .reference import Digest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from .spec import Spec
 
 FORMAT = 1
@@ -49,7 +52,7 @@ def read_lock(path: Path) -> Lock:
 
 def parse_lock(text: str, *, name: str = "lock") -> Lock:
     """Parse a lock's text; ``name`` is how errors call it. Raises LockError."""
-    hint = "envbuilder lock NAME writes it anew"
+    hint = "restore it from git, or choose every pin anew: envbuilder lock NAME --upgrade"
     try:
         data = tomllib.loads(text)
         ours = data["tool"]["envbuilder"]
@@ -77,19 +80,46 @@ def write_lock(path: Path, lock: Lock) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace ``path`` by ``text``: a reader sees all the old bytes or all the new ones."""
+    """Replace ``path`` by ``text``: a reader sees all the old bytes or all the new ones.
+
+    A file keeps its mode, and a link leads to the new text. Raises OSError that names ``path``.
+    """
+    path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = path.with_name(f".{path.name}.new")  # so that a killed writer leaves one at most
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+        with _held(temporary) as file:
+            os.fchmod(file.fileno(), path.stat().st_mode & 0o777 if path.exists() else 0o644)
+            file.write(text.encode())
+            file.flush()
+            os.fsync(file.fileno())
+            temporary.replace(path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+@contextmanager
+def _held(path: Path) -> Iterator[BinaryIO]:
+    """Open ``path`` to write it anew, one process at a time; without success it goes again."""
+    while True:
+        with path.open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if not _is_at(path, file):
+                continue  # it got its lasting name between our open and our lock
+            try:
+                file.truncate(0)
+                yield file
+            except BaseException:
+                path.unlink(missing_ok=True)
+                raise
+            return
+
+
+def _is_at(path: Path, file: BinaryIO) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+    except FileNotFoundError:
+        return False
 
 
 def dump_lock(lock: Lock) -> str:
@@ -193,15 +223,9 @@ def _ours(lock: Lock) -> dict[str, Any]:
 
 def _lock(data: dict[str, Any], ours: dict[str, Any]) -> Lock:
     wheels = (
-        Wheel(
-            name=entry["name"],
-            version=entry["version"],
-            filename=PurePosixPath(wheel["path"]).name,
-            size=wheel["size"],
-            sha256=Digest(wheel["hashes"]["sha256"]),
-        )
-        for entry in data["packages"]
-        for wheel in entry.get("wheels", ())
+        _wheel(package, entry)
+        for package in data["packages"]
+        for entry in package.get("wheels", ())
     )
     base_type = DebianBase if "suite" in ours["base"] else ImageBase
     return Lock(
@@ -212,6 +236,20 @@ def _lock(data: dict[str, Any], ours: dict[str, Any]) -> Lock:
         builder=_value(ours["builder"], ImageBase) if "builder" in ours else None,
         seal=_value(ours["seal"], Seal) if "seal" in ours else None,
     )
+
+
+def _wheel(package: dict[str, Any], entry: dict[str, Any]) -> Wheel:
+    plain = {
+        "name": package["name"],
+        "version": package["version"],
+        "filename": entry["path"].rpartition("/")[2],
+        "size": entry["size"],
+        "sha256": f"sha256:{entry['hashes']['sha256']}",
+    }
+    wheel: Wheel = _value(plain, Wheel)
+    if _wheel_entry(wheel) != entry:
+        raise ValueError(f"expected {_wheel_entry(wheel)}, found {entry}")
+    return wheel
 
 
 def _plain(value: object) -> Any:  # noqa: ANN401 - TOML tables of any shape
@@ -242,7 +280,7 @@ def _value(plain: Any, kind: Any) -> Any:  # noqa: ANN401 - any of lock.py's typ
     if isinstance(kind, type) and is_dataclass(kind):
         hints = _hints(kind)
         return kind(**{name: _value(item, hints[name]) for name, item in plain.items()})
-    if not isinstance(plain, kind):
+    if type(plain) is not kind:  # True is no size
         raise TypeError(f"expected {kind.__name__}, found {plain!r}")
     return plain
 

@@ -1,4 +1,7 @@
+import subprocess
+import sys
 import tomllib
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,10 +29,12 @@ from envbuilder.lock_file import (
     parse_lock,
     read_lock,
     write_lock,
+    write_text,
 )
 from envbuilder.reference import Digest
 from envbuilder.spec import from_builtins
 
+LOCKFILES = Path(__file__).parents[2] / "lockfiles"
 SPEC = from_builtins(
     {
         "version": 1,
@@ -115,9 +120,11 @@ def test_a_lock_is_a_valid_pep_751_file():
     }
 
 
-def test_a_lock_names_no_host_of_an_artifact():
-    text = dump_lock(replace(LOCK, sources=()).unsealed())
-    assert "://" not in text.replace("https://example.org/m", "")
+@pytest.mark.parametrize("path", sorted(LOCKFILES.glob("pylock.*.toml")), ids=lambda p: p.stem)
+def test_our_own_locks_name_no_host_of_an_artifact(path):
+    lock = read_lock(path)
+    assert lock.wheels
+    assert "://" not in dump_lock(replace(lock, spec=SPEC)).replace("https://example.org/m", "")
 
 
 def test_the_checksum_is_the_same_before_and_after_building():
@@ -135,6 +142,12 @@ def test_the_checksum_is_the_same_before_and_after_building():
         ('architecture = "amd64"\n', "", "not a lock of ours"),
         ("[tool.envbuilder]", "[tool.other]", "not a lock of ours"),
         ("size = 3", 'size = "3"', "not a lock of ours"),
+        ("size = 78540", 'size = "78540"', "expected int, found '78540'"),
+        ("size = 78540", "size = true", "expected int, found True"),
+        ('version = "4.67.1"', "version = 4", "expected str, found 4"),
+        ("wheels/tqdm", "wheels/../../tqdm", "not a lock of ours"),
+        ("wheels/tqdm-4.67.1-py3-none-any.whl", "wheels/..", "not the file name of a wheel"),
+        ('filename = "tqdm', 'filename = "../tqdm', "not the file name of a wheel"),
     ],
 )
 def test_a_damaged_lock_is_refused(old, new, says):
@@ -143,7 +156,7 @@ def test_a_damaged_lock_is_refused(old, new, says):
     with pytest.raises(LockError, match=says) as caught:
         parse_lock(text.replace(old, new, 1), name="x.toml")
     assert "x.toml" in caught.value.message
-    assert "envbuilder lock" in caught.value.hint
+    assert "envbuilder lock NAME --upgrade" in caught.value.hint
 
 
 def test_a_missing_lock(tmp_path):
@@ -157,6 +170,45 @@ def test_a_stale_lock_shows_what_changed():
     with pytest.raises(LockError, match=r"(?s)- .*4\.67\.1.*\+ .*4\.66\.0") as caught:
         check_fresh(LOCK, newer, name="small")
     assert caught.value.hint == "envbuilder lock small"
+
+
+def test_writing_keeps_the_mode_and_follows_a_link(tmp_path):
+    real, link = tmp_path / "real.yaml", tmp_path / "link.yaml"
+    real.write_text("old")
+    real.chmod(0o600)
+    link.symlink_to(real.name)
+    write_text(link, "new")
+    assert link.is_symlink()
+    assert (real.read_text(), real.stat().st_mode & 0o777) == ("new", 0o600)
+
+
+def test_what_a_killed_writer_left_is_taken_over(tmp_path):
+    (tmp_path / ".x.toml.new").write_text("half of something longer than the text")
+    write_text(tmp_path / "x.toml", "whole")
+    assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [("x.toml", "whole")]
+
+
+def test_many_writers_at_once_leave_the_text_of_one(tmp_path):
+    path = tmp_path / "x.toml"
+    texts = [str(number) * 50_000 for number in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda text: write_text(path, text), texts * 4))
+    assert path.read_text() in texts
+    assert [each.name for each in tmp_path.iterdir()] == ["x.toml"]
+
+
+def test_a_write_that_is_refused_names_the_file_and_leaves_nothing(tmp_path):
+    path = tmp_path / "x.toml"
+    path.write_text("old")
+    script = (  # no file may grow beyond 10 bytes
+        "import resource, pathlib; from envbuilder.lock_file import write_text;"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10));"
+        f"write_text(pathlib.Path({str(path)!r}), 'x' * 99)"
+    )
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert f"File too large: {str(path)!r}" in done.stderr
+    assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [("x.toml", "old")]
 
 
 def test_the_lock_lies_beside_its_spec():
