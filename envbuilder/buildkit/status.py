@@ -29,7 +29,7 @@ _GONE = re.compile(r"failed to resolve source metadata for (\S+): .*not found")
 _UNREACHABLE = re.compile(r"dial tcp|no such host|i/o timeout|TLS handshake|http: server gave")
 _METADATA = re.compile(r"\[(internal|context \S+)\] load metadata ")
 _PROCESS = re.compile(r'process ".*" did not complete successfully: (.*)', re.DOTALL)
-_MOUNTS = re.compile(r"--(mount|network|link|chmod|from)=?\S*\s*|\s+")
+_FLAGS = re.compile(r"(?<=\] )(RUN|COPY)(\s+--[a-z]+(=\S+)?)+")
 
 
 class Watch:
@@ -131,33 +131,35 @@ class Watch:
 
 
 def step_title(name: str) -> str:
-    """Shorten a vertex's name to its stage and what it runs, without mounts, in 90 characters."""
-    title = _MOUNTS.sub(" ", name).replace(" \\ ", " ")
-    title = re.sub(r" {2,}", " ", title).strip()
+    """Shorten a vertex's name to its stage and what it runs, without flags, in 90 characters."""
+    title = " ".join(_FLAGS.sub(r"\1", name).replace(" \\ ", " ").split())
     return title if len(title) <= 90 else f"{title[:89]}…"
 
 
 def _items(lines: Iterable[str]) -> Iterator[str | dict[str, Any]]:
     """Split the stream into JSON objects and plain lines.
 
-    An object starts with a line that starts with ``{`` and ends where it parses, which only a
-    line that ends with ``}`` at its left edge, or its first line, can bring about.
+    An object is one line, or starts with a ``{`` alone and ends with a ``}`` at its left edge.
+    What only looks like one is plain lines.
     """
     pending: list[str] = []
-    for raw in lines:
-        line = raw.rstrip("\n")
-        if not pending and not line.startswith("{"):
-            if line.strip():
-                yield line
-            continue
-        pending.append(line)
-        if len(pending) == 1 or line == "}":
-            try:
-                found = json.loads("\n".join(pending))
-            except ValueError:
-                continue
+    for line in filter(str.strip, (raw.rstrip("\n") for raw in lines)):
+        if line.startswith("{") or not pending:
+            yield from pending
             pending.clear()
-            yield found
+        pending.append(line)
+        if line == "}" or pending[0] != "{":
+            yield from _parsed(pending)
+            pending.clear()
+    yield from pending
+
+
+def _parsed(lines: list[str]) -> list[str] | list[dict[str, Any]]:
+    """Give the object that ``lines`` are, or themselves where they are none."""
+    try:
+        return [json.loads("\n".join(lines))] if lines[0].startswith("{") else lines
+    except ValueError:
+        return lines
 
 
 def _is_cancelled(error: str) -> bool:

@@ -143,6 +143,30 @@ def test_secrets_are_blotted_out_everywhere():
     assert "***" in watch.failure().message
 
 
+@pytest.mark.parametrize("indent", [None, 2])
+@pytest.mark.parametrize("plain", ["{x", "{", "{}}", "}", "{1}\n{\n  2"])
+def test_what_only_looks_like_the_stream_is_plain(plain, indent):
+    status = stream({"vertexes": [STARTED | {"started": NOW}]}, indent=indent)
+    before, after = [f"{line}\n" for line in plain.split("\n")], ["ERROR: it broke\n"]
+    watch, events = follow([*before, *status, *after])
+    assert [event[0] for event in events] == ["open", "close"]
+    watch, events = follow([*status, *after, *before])
+    assert [event[0] for event in events] == ["open", "close"]
+    assert "it broke" in watch.failure().message
+
+
+@pytest.mark.parametrize(
+    ("name", "title"),
+    [
+        ("[a 1/2] RUN --mount=type=x,y  --network=none ls /x", "[a 1/2] RUN ls /x"),
+        ("[a 1/2] RUN rsync --link-dest=a --from=c", "[a 1/2] RUN rsync --link-dest=a --from=c"),
+        ("[runtime 3/4] COPY --link --from=b /x /y", "[runtime 3/4] COPY /x /y"),
+    ],
+)
+def test_titles_lose_the_flags_of_docker_and_no_others(name, title):
+    assert step_title(name) == title
+
+
 @given(st.text())
 def test_titles_are_one_short_line(name):
     title = step_title(name)
