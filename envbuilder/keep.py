@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from .errors import BuildError
 from .ledger import now
 from .reference import Digest
 
@@ -42,11 +43,14 @@ def keep(store: Store, lock: Digest, kept: Kept) -> None:
 
 
 def recall(store: Store, lock: Digest) -> Kept | None:
-    """Give the texts back, or None where this store never had them or has lost them."""
+    """Give the texts back, or None where this store never had them, or lost or damaged them."""
     plain = store.record(_KIND, str(lock))
     if plain is None:
         return None
-    return Kept(**{name: store.read(Digest.parse(text)) for name, text in plain.items()})
+    try:
+        return Kept(**{name: store.read(Digest.parse(text)) for name, text in plain.items()})
+    except BuildError:  # damaged, so git is to be asked as if the store had never had them
+        return None
 
 
 def keep_report(store: Store, image: Digest, report: dict[str, Any]) -> None:

@@ -132,9 +132,14 @@ def choose(entries: Sequence[Entry], text: str) -> Entry:
 
 
 def last_good(entries: Sequence[Entry]) -> Entry | None:
-    """Give the latest build whose smoke was green; promotions and rollbacks are no builds."""
-    builds = (entry for entry in reversed(entries) if entry.event == "build")
-    return next((entry for entry in builds if entry.good), None)
+    """Give the latest build whose smoke was green, or the one that was gone back to since then."""
+    stood = (entry for entry in reversed(entries) if entry.event != "promote")
+    return next((entry for entry in stood if entry.good), None)
+
+
+def good_now(entries: Sequence[Entry], lock: Digest | None) -> Entry | None:
+    """Give the latest good entry of ``lock``, the present one; without one :func:`last_good`."""
+    return last_good([entry for entry in entries if entry.lock == lock]) or last_good(entries)
 
 
 def dump_entry(entry: Entry) -> bytes:

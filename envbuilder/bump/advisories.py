@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from envbuilder.errors import UsageError
-from envbuilder.lock import Lock, Wheel
+from envbuilder.lock import Lock
 
 from .pins import SYSTEM, Pin
 
@@ -26,16 +27,19 @@ _ECOSYSTEM = "PyPI"
 def insecure(lock: Lock, database: Path) -> list[Pin]:
     """Give pins that close the known holes of ``lock``: the least fixed versions, and the system.
 
-    A package that the spec does not name, or whose advisory knows no fix, is only let go. Raises
+    A package that the spec does not name, or whose advisory knows no fix, is only let go. Git
+    sources are left out: the version of a commit does not tell what was mended in it. Raises
     UsageError where ``database`` is no folder or zip of OSV documents.
     """
-    locked = {wheel.name: wheel for wheel in lock.wheels}
+    # Advisories know nothing of builds: 2.6.0+cu124 has the holes of 2.6.0.
+    locked = {wheel.name: Version(Version(wheel.version).public) for wheel in lock.wheels}
     fixes: dict[str, list[Version]] = {}
-    for advisory in _advisories(database):
-        for affected in advisory.get("affected", ()):
-            wheel = locked.get(_name(affected))
-            if wheel is not None and not advisory.get("withdrawn") and _hits(affected, wheel):
-                fixes.setdefault(wheel.name, []).extend(_fixes(affected, wheel))
+    for name, text in _documents(database):
+        try:
+            for package, fixed in _holes(json.loads(text), locked):
+                fixes.setdefault(package, []).extend(fixed)
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
+            raise UsageError(f"{name} is no OSV document: {error!r}") from error
     named = lock.spec.requested
     pins = [
         Pin(name=name, specifier=f"=={max(versions)}")
@@ -46,13 +50,14 @@ def insecure(lock: Lock, database: Path) -> list[Pin]:
     return [*pins, Pin(name=SYSTEM)]
 
 
-def _advisories(database: Path) -> Iterator[Mapping[str, Any]]:
+def _documents(database: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield the name and content of each document; raise UsageError where there is none."""
     found = False
     try:
-        for text in _documents(database):
+        for name, text in _files(database):
             found = True
-            yield json.loads(text)
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+            yield name, text
+    except (OSError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise UsageError(f"{database} is no OSV database: {error}") from error
     if not found:
         raise UsageError(
@@ -60,13 +65,25 @@ def _advisories(database: Path) -> Iterator[Mapping[str, Any]]:
         )
 
 
-def _documents(database: Path) -> Iterator[bytes]:
+def _files(database: Path) -> Iterator[tuple[str, bytes]]:
     if database.is_dir():
-        yield from (path.read_bytes() for path in sorted(database.rglob("*.json")))
+        yield from ((str(path), path.read_bytes()) for path in sorted(database.rglob("*.json")))
         return
     with zipfile.ZipFile(database) as archive:
         names = (name for name in archive.namelist() if name.endswith(".json"))
-        yield from (archive.read(name) for name in names)
+        yield from ((f"{database}:{name}", archive.read(name)) for name in names)
+
+
+def _holes(
+    advisory: Mapping[str, Any], locked: Mapping[str, Version]
+) -> Iterator[tuple[str, list[Version]]]:
+    """Name each locked package that ``advisory`` concerns, with the versions that mend it."""
+    if advisory.get("withdrawn"):
+        return
+    for affected in advisory.get("affected", ()):
+        name = _name(affected)
+        if name in locked and _hits(affected, locked[name]):
+            yield name, _fixes(affected, locked[name])
 
 
 def _name(affected: Mapping[str, Any]) -> str:
@@ -76,10 +93,9 @@ def _name(affected: Mapping[str, Any]) -> str:
     return canonicalize_name(package.get("name", ""))
 
 
-def _hits(affected: Mapping[str, Any], wheel: Wheel) -> bool:
-    if wheel.version in affected.get("versions", ()):
+def _hits(affected: Mapping[str, Any], version: Version) -> bool:
+    if any(_version(text) == version for text in affected.get("versions", ())):
         return True
-    version = Version(wheel.version)
     return any(_inside(version, events) for events in _events(affected))
 
 
@@ -94,9 +110,8 @@ def _inside(version: Version, events: list[tuple[str, Version]]) -> bool:
     return inside
 
 
-def _fixes(affected: Mapping[str, Any], wheel: Wheel) -> list[Version]:
+def _fixes(affected: Mapping[str, Any], current: Version) -> list[Version]:
     """Give the least version above the locked one that an advisory calls fixed, if it does."""
-    current = Version(wheel.version)
     fixed = [
         at
         for events in _events(affected)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
-from packaging.utils import canonicalize_name
 
 from envbuilder.document import Document
 from envbuilder.errors import UsageError
@@ -27,8 +25,8 @@ _SUITE = re.compile(r"[a-z]+")
 class Request:
     """A document with the wishes written in.
 
-    ``release`` are the names to let go when locking; ``repin`` are the packages, by name, whose
-    key in ``packages`` was loosened to ``*`` and gets ``==`` what the resolution finds.
+    ``release`` are the names to let go when locking; ``repin`` gives by name the keys in
+    ``packages`` whose exact pin is to become ``==`` what the resolution finds without it.
     """
 
     document: Document
@@ -37,16 +35,20 @@ class Request:
 
 
 def apply_pins(
-    document: Document, spec: Spec, pins: Iterable[Pin], *, lock: Lock | None, refs: AskRefs
+    document: Document, spec: Spec, pins: Sequence[Pin], *, lock: Lock | None, refs: AskRefs
 ) -> Request:
     """Write ``pins`` into ``document``, whose spec is ``spec``.
 
-    ``lock``, where there is one, tells which packages come along with those that the spec names.
+    A pin with a version counts more than the bare name beside it, as ``--all`` adds them. ``lock``,
+    where there is one, tells which packages come along with those that the spec names.
     Raises UsageError for a name that neither the spec nor the lock knows, or that a pin of this
     kind does not fit; ResolutionError for a git ref that the server does not have.
     """
     request = Request(document=document)
+    pinned = {pin.name for pin in pins if pin.specifier is not None}
     for pin in pins:
+        if pin == Pin(name=pin.name) and pin.name in pinned:
+            continue
         if pin.name == SYSTEM:
             _only_name(pin)
             request = _release(request, SYSTEM)
@@ -85,7 +87,7 @@ def _base(request: Request, spec: Spec, pin: Pin) -> Request:
 
 
 def _package(request: Request, spec: Spec, pin: Pin, lock: Lock | None) -> Request:
-    key = _key(spec, pin.name)
+    key = spec.key_of(pin.name)
     if pin.ref is not None:
         known = "an index" if key is not None else "neither git nor the spec"
         raise UsageError(f"{pin.name} comes from {known}, so @ does not fit", hint=HINT)
@@ -97,8 +99,7 @@ def _package(request: Request, spec: Spec, pin: Pin, lock: Lock | None) -> Reque
         return _release(replace(request, document=edited), pin.name)
     current = spec.packages[key]
     if isinstance(current, str) and _is_exact(current):
-        edited = set_scalar(request.document, path, "*")
-        request = replace(request, document=edited, repin={**request.repin, pin.name: key})
+        request = replace(request, repin={**request.repin, pin.name: key})
     return _release(request, pin.name)
 
 
@@ -126,13 +127,6 @@ def _is_exact(specifier: str) -> bool:
 def _git(request: Request, spec: Spec, pin: Pin, ask: AskRefs) -> Request:
     if pin.specifier is not None:
         raise UsageError(f"{pin.name} comes from git", hint=f"{pin.name}@COMMIT, @TAG or @BRANCH")
-    key = _key(spec, pin.name) or pin.name
-    current = spec.sources[pin.name]
-    edited = set_git(request.document, ("packages", key), current, pin, ask)
+    path = ("packages", spec.key_of(pin.name) or pin.name)
+    edited = set_git(request.document, path, spec.sources[pin.name], pin, ask)
     return _release(replace(request, document=edited), pin.name)
-
-
-def _key(spec: Spec, name: str) -> str | None:
-    """Find the key in ``packages`` (which may carry extras) that names a package."""
-    keys = (key for key in spec.packages if canonicalize_name(Requirement(key).name) == name)
-    return next(keys, None)

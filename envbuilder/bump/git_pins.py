@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 
 from envbuilder.document import Document, KeyPath
 from envbuilder.errors import ResolutionError, UsageError
+from envbuilder.resolve.mirror import Refs
 from envbuilder.spec import GitPackage
 
 from .edit import insert_key, rename_key, set_scalar
@@ -21,16 +21,8 @@ from .pins import Pin
 _COMMIT = re.compile(r"[0-9a-f]{7,64}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refs:
-    """What a git server offers now: full commit ids by name."""
-
-    heads: Mapping[str, str]
-    tags: Mapping[str, str]
-
-
-AskRefs = Callable[[str, GitPackage], Refs]
-"""Asks the server of a package's repository; raises NetworkError."""
+AskRefs = Callable[[GitPackage], Refs]
+"""Asks the server of a package's repository for its branches and tags; raises NetworkError."""
 
 
 def set_git(
@@ -48,7 +40,7 @@ def set_git(
         )
     if pin.ref is None and current.commit is None:
         return document  # the branch stays; the lock lets go of its commit
-    offered = ask(pin.name, current)
+    offered = ask(current)
     if ref in offered.tags:
         document = _set_ref(document, path, current, "tag", ref)
         return _follow(document, path, current, offered.tags[ref])

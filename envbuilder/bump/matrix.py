@@ -37,8 +37,11 @@ def expand(
 ) -> tuple[Variant, ...]:
     """Write every combination of one value per axis (``[["python=3.11", "python=3.12"], …]``).
 
-    Raises UsageError for a pin that names no version, and for two combinations with one name.
+    Raises UsageError for an axis without values, for a pin that names no version, and for two
+    combinations with one name.
     """
+    if not all(axes):
+        raise UsageError("an axis has no values", hint="--axis 'python=3.11 python=3.12'")
     variants = [_variant(document, texts, refs) for texts in itertools.product(*axes)]
     names = [variant.name for variant in variants]
     twice = sorted({name for name in names if names.count(name) > 1})

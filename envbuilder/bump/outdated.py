@@ -1,12 +1,14 @@
-"""What is newer than what is locked: releases, commits, moved tags, base images, .deb files."""
+"""What is newer than what is locked: releases, commits, tags, base images, .deb files."""
 
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 from packaging.version import InvalidVersion, Version
 
@@ -14,13 +16,14 @@ from envbuilder.difference import Kind, compare
 from envbuilder.errors import ResolutionError
 from envbuilder.lock import DebianBase, GitSource, ImageBase, Lock, Wheel
 from envbuilder.progress import Progress
+from envbuilder.resolve.mirror import Refs
 from envbuilder.resolve.releases import Release
 
-from .git_pins import Refs
 from .pins import SYSTEM
 from .stages import Stages
 
 _AT_ONCE = 8
+_NUMBER = re.compile(r"\d+")
 
 
 class What(enum.StrEnum):
@@ -34,6 +37,8 @@ class What(enum.StrEnum):
     DEB = "deb"
     YANKED = "yanked"
     """The locked release was withdrawn; ``newest`` is what to take instead."""
+    UNKNOWN = "in no index"
+    """No index has the package any more, so ``newest`` and ``pin`` are empty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +77,13 @@ def outdated(
 
 
 def _release(wheel: Wheel, lock: Lock, stages: Stages, youngest: datetime | None) -> Newer | None:
-    offered = stages.releases(wheel.name, lock)
+    named = wheel.name in lock.spec.requested
+    try:
+        offered = stages.releases(wheel.name, lock)
+    except ResolutionError:  # told in its own line: the others are to be looked at all the same
+        return Newer(
+            what=What.UNKNOWN, name=wheel.name, current=wheel.version, newest="", named=named
+        )
     current = Version(wheel.version)
     ripe = [each for each in offered if _counts(each, current, youngest)]
     newest = max(ripe, key=lambda each: Version(each.version), default=None)
@@ -86,7 +97,7 @@ def _release(wheel: Wheel, lock: Lock, stages: Stages, youngest: datetime | None
         newest=newest.version,
         date=newest.uploaded,
         size=newest.size,
-        named=wheel.name in lock.spec.requested,
+        named=named,
         pin=f"{wheel.name}=={newest.version}",
     )
 
@@ -107,7 +118,7 @@ def _git(
     source: GitSource, lock: Lock, stages: Stages, youngest: datetime | None
 ) -> Iterator[Newer]:
     pin = lock.spec.sources[source.name]
-    refs = stages.refs(source.name, pin)
+    refs = stages.refs(pin)
 
     def ripe(what: What, commits: Sequence[tuple[str, str]]) -> Iterator[Newer]:
         """Take the first of (name, commit) that is old enough."""
@@ -134,22 +145,35 @@ def _moved(source: GitSource, tag: str, refs: Refs, stages: Stages) -> Iterator[
     if now != source.commit:
         yield Newer(
             what=What.MOVED, name=source.name, current=source.commit, newest=now, named=True,
-            date=stages.moment(replace(source, commit=now)), pin=f"{source.name}@{now}",
+            date=stages.moment(replace(source, commit=now)), pin=f"{source.name}@{tag}",
         )  # fmt: skip
 
 
 def _later_tags(tag: str, refs: Refs) -> list[tuple[str, str]]:
-    """List the releases among the tags that are newer than ``tag``, with commits, newest first."""
-    current = _version(tag)
-    later = [
-        (version, name)
-        for name in refs.tags
-        if (version := _version(name)) is not None
-        and current is not None
-        and version > current
-        and not version.is_prerelease
-    ]
-    return [(name, refs.tags[name]) for _, name in sorted(later, reverse=True)]
+    """List the tags that are newer than ``tag``, with commits, newest first.
+
+    Those are releases. For a tag that is no version (``v4.51.3-Qwen2.5-Omni-preview``) those that
+    differ from it in numbers only count as well.
+    """
+    later: dict[str, Any]
+    if (current := _version(tag)) is not None:
+        later = {name: at for name in refs.tags if (at := _release_of(name)) and at > current}
+    else:
+        akin = {name: _numbers(name) for name in refs.tags if _is_akin(name, tag)}
+        later = {name: numbers for name, numbers in akin.items() if numbers > _numbers(tag)}
+    newest_first = sorted(later, key=later.__getitem__, reverse=True)
+    return [(name, refs.tags[name]) for name in newest_first]
+
+
+def _is_akin(name: str, tag: str) -> bool:
+    """Tell whether a tag is a release that begins as ``tag`` does, or has its very words."""
+    if _release_of(name) is not None:
+        return _NUMBER.split(name)[0] == _NUMBER.split(tag)[0]
+    return _NUMBER.split(name) == _NUMBER.split(tag)
+
+
+def _numbers(tag: str) -> list[int]:
+    return [int(number) for number in _NUMBER.findall(tag)]
 
 
 def _head(source: GitSource, branch: str, refs: Refs) -> str:
@@ -168,22 +192,26 @@ def _version(tag: str) -> Version | None:
         return None
 
 
+def _release_of(tag: str) -> Version | None:
+    version = _version(tag)
+    return None if version is None or version.is_prerelease else version
+
+
 def _base(lock: Lock, stages: Stages) -> Iterator[Newer]:
     fresh = stages.refresh(lock)
+    images = {"base": fresh.base, "builder": fresh.builder}
     for change in compare(lock, fresh):
         if change.new is None or change.kind not in {Kind.BASE, Kind.DEB}:
             continue
-        is_base = change.kind is Kind.BASE
+        date, size = "", 0
+        if change.kind is Kind.DEB:
+            size = _deb_size(fresh, change.name)
+        elif isinstance(image := images[change.name], ImageBase):
+            date, size = stages.created(fresh, image), sum(layer.size for layer in image.layers)
         yield Newer(
-            what=What.BASE if is_base else What.DEB, name=change.name,
-            current=change.old or "-", newest=change.new,
-            date=stages.created(fresh) if is_base else "",
-            size=_base_size(fresh) if is_base else _deb_size(fresh, change.name), pin=SYSTEM,
+            what=What(str(change.kind)), name=change.name, current=change.old or "-",
+            newest=change.new, date=date, size=size, pin=SYSTEM,
         )  # fmt: skip
-
-
-def _base_size(lock: Lock) -> int:
-    return sum(layer.size for layer in lock.base.layers) if isinstance(lock.base, ImageBase) else 0
 
 
 def _deb_size(lock: Lock, name: str) -> int:

@@ -48,7 +48,8 @@ def parse_pin(text: str) -> Pin:
         raise UsageError(f"{text!r} is not a pin", hint=HINT)
     specifier = match["specifier"]
     if specifier is not None and not _is_specifier(specifier):
-        hint = f"did you mean {match['name']}={specifier}?" if specifier[:1] == "=" else HINT
+        one = re.fullmatch(r"=[^=].*", specifier) is not None
+        hint = f"did you mean {match['name']}={specifier}?" if one else HINT
         raise UsageError(f"{text!r}: {specifier!r} is not a version specifier", hint=hint)
     return Pin(name=canonicalize_name(match["name"]), specifier=specifier, ref=match["ref"])
 

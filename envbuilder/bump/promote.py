@@ -7,7 +7,7 @@ from pathlib import Path
 
 from envbuilder.errors import LockError, UsageError
 from envbuilder.layers.store import Store
-from envbuilder.ledger import Entry, append, last_good, ledger_path, now, read
+from envbuilder.ledger import Entry, append, good_now, ledger_path, now, read
 from envbuilder.lock import Lock
 from envbuilder.lock_file import parse_lock
 from envbuilder.progress import Progress
@@ -15,7 +15,7 @@ from envbuilder.publish import Signing, publish
 from envbuilder.reference import ImageRef
 from envbuilder.registry.client import Client
 
-from .texts import texts_of
+from .texts import checksum_of, present, texts_of
 
 
 def promote(
@@ -28,15 +28,16 @@ def promote(
     progress: Progress,
     signing: Signing | None = None,
 ) -> Entry:
-    """Let ``target`` (with a tag) name the image of ``wanted``, or of the last good build.
+    """Let ``target`` (with a tag) name the image of ``wanted``, and return whose it is.
 
-    Where the registry has the image already, only the tag moves; with ``signing``, what says that
-    the image is good lies beside it before that. Raises UsageError where the build is not known to
-    be good, LockError where its lock is lost, and what ``publish`` raises.
+    Without ``wanted`` it is the present lock's where that is known to be good, else the last good
+    one. Where the registry has the image already, only the tag moves; with ``signing``, what says
+    that the image is good lies beside it before that. Raises UsageError where the build is not
+    known to be good, LockError where its lock is lost, and what ``publish`` raises.
     """
     path = ledger_path(spec_path)
     entries, _ = read(path)
-    entry = wanted or last_good(entries)
+    entry = wanted or good_now(entries, checksum_of(present(spec_path)))
     if entry is None or not entry.good:
         raise UsageError(
             f"{spec_path.stem} has no such build that is known to be good",

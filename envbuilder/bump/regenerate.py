@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,12 +18,16 @@ _INTERNAL = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """What came of one environment: ``code`` is the exit code that it alone would have given."""
+    """What came of one environment: ``code`` is the exit code that it alone would have given.
+
+    ``message`` is one line; ``error`` is all that is to be said of a failure, empty without one.
+    """
 
     name: str
     code: int
     message: str
     seconds: float
+    error: str = ""
 
 
 Make = Callable[[Path], tuple[int, str]]
@@ -59,11 +64,14 @@ def _memory(path: Path) -> int:
 
 def _result(path: Path, make: Make) -> Result:
     started = time.monotonic()
+    said = ""
     try:
         code, message = make(path)
     except EnvbuilderError as error:
-        code, message = error.exit_code, error.message.strip().splitlines()[0]
+        code, message, said = error.exit_code, error.brief, error.message
+        if error.hint:
+            message, said = f"{message} (hint: {error.hint})", f"{said}\nhint: {error.hint}"
     except Exception as error:  # the others must not fall with it; the summary names it
-        code, message = _INTERNAL, f"internal error: {error!r}"
+        code, message, said = _INTERNAL, f"internal error: {error!r}", traceback.format_exc()
     seconds = round(time.monotonic() - started, 1)
-    return Result(name=path.stem, code=code, message=message, seconds=seconds)
+    return Result(name=path.stem, code=code, message=message, seconds=seconds, error=said)

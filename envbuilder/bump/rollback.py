@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 from envbuilder.errors import UsageError
@@ -44,9 +45,9 @@ def rollback(
             )
         texts = texts_of(spec_path, entry, store=store)
         if not force:
-            _check_recoverable(spec_path, texts_now, store)
+            _check_recoverable(spec_path, texts_now, texts, store)
         line = replace(entry, time=now(), event="rollback", note=f"to the build of {entry.time}")
-        held.commit(spec=texts.spec.decode(), lock=texts.lock.decode(), entry=line)
+        held.commit(texts, entry=line, over=texts_now)
     return entry
 
 
@@ -64,14 +65,19 @@ def _before(entries: Sequence[Entry], texts_now: Kept, spec_path: Path) -> Entry
     return entry
 
 
-def _check_recoverable(spec_path: Path, texts_now: Kept, store: Store) -> None:
-    """Refuse to overwrite what neither git nor the store could give back."""
+def _check_recoverable(spec_path: Path, texts_now: Kept, texts: Kept, store: Store) -> None:
+    """Refuse to overwrite by ``texts`` what neither git nor the store could give back."""
     checksum = checksum_of(texts_now)
-    if checksum is not None and recall(store, checksum) == texts_now:
-        return
-    if texts_now in committed(spec_path):
+    stored = None if checksum is None else recall(store, checksum)
+    elsewhere = chain([texts], [] if stored is None else [stored], committed(spec_path))
+    if any(_holds(each, texts_now) for each in elsewhere):
         return
     raise UsageError(
         f"{spec_path.name} or its lock has changes that neither git nor the store holds",
         hint="commit them first, or give them up with --force",
     )
+
+
+def _holds(texts: Kept, texts_now: Kept) -> bool:
+    """Tell whether ``texts`` are those on disk, but for what is missing there: no loss at all."""
+    return texts_now.spec in {b"", texts.spec} and texts_now.lock in {b"", texts.lock}

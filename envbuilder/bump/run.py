@@ -11,25 +11,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
 from envbuilder.difference import Change, Known, compare, new_layers
-from envbuilder.document import read_document
+from envbuilder.document import Document, read_document
 from envbuilder.errors import BuildError, LockError, NetworkError, ResolutionError
 from envbuilder.image import Layer
 from envbuilder.keep import Kept, keep
 from envbuilder.layers.store import Store
-from envbuilder.ledger import now
+from envbuilder.ledger import ledger_path, now, read
 from envbuilder.lock import Lock
 from envbuilder.lock_file import dump_lock, lock_path, read_lock, write_text
 from envbuilder.pipeline import Outcome
 from envbuilder.progress import Progress
+from envbuilder.smoke_image import record_answers
 from envbuilder.spec_file import parse
 
 from .apply import Request, apply_pins
 from .edit import set_scalar
 from .pins import Pin
 from .stages import Stages
+from .texts import present
 from .transaction import transaction
 
 _NEAREST = 3
@@ -38,8 +41,12 @@ _OWN = ("environment", "lock", "settings")  # as Docker's layers are called
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proposal:
-    """What a bump would change: the spec's new text, the locks, and what moved and why."""
+    """What a bump would change: the spec's new text, the locks, and what moved and why.
 
+    ``over`` are the texts that it was worked out from, and would replace.
+    """
+
+    over: Kept
     text: str
     before: Lock
     lock: Lock
@@ -75,19 +82,15 @@ def propose(
     Raises SpecError, LockError where there is no lock yet, UsageError for pins that do not fit,
     and ResolutionError that names the nearest versions where one does not exist.
     """
+    over = present(spec_path)  # before it is read again: an edit in between shows at the commit
     document = read_document(spec_path)
-    before = _read_lock(spec_path)
+    before = read_lock(lock_path(spec_path))
     request = apply_pins(document, parse(document), pins, lock=before, refs=stages.refs)
-    spec = parse(request.document)
-    try:
-        lock = stages.resolve(spec, before, request.release)
-    except ResolutionError as error:
-        raise _with_nearest(error, pins, before, stages) from error
-    text, lock = _pinned_again(request, lock)
+    document, lock = _resolved(request, pins, before, stages)
     asked = frozenset(pin.name for pin in pins)
     known = _known(before, lock, asked, stages=stages, progress=progress)
     changes = compare(before, lock, known)
-    return Proposal(text=text, before=before, lock=lock, changes=changes)
+    return Proposal(over=over, text=document.text, before=before, lock=lock, changes=changes)
 
 
 def bump(
@@ -95,9 +98,11 @@ def bump(
 ) -> Bumped:
     """Bump the environment of ``spec_path``; green is kept and recorded, red leaves all as it was.
 
-    Raises what :func:`propose` and the stages raise, and UsageError where another bump runs.
+    Raises what :func:`propose` and the stages raise, UsageError where another bump runs, and
+    LockError where the files changed while it built: they stay, and the evidence is kept.
     """
     with transaction(spec_path) as held:
+        read(ledger_path(spec_path))  # one that is damaged is to be told before all the work
         proposal = propose(spec_path, pins, stages=stages, progress=progress)
         if not proposal.moves:
             return Bumped(proposal=proposal)
@@ -107,9 +112,19 @@ def bump(
         bumped = _bumped(proposal, outcome)
         if not outcome.good:
             return replace(bumped, failed=keep_failure(store, proposal.text, outcome))
-        entry, text = stages.entry(outcome), dump_lock(outcome.lock)
-        keep(store, entry.lock, Kept(spec=proposal.text.encode(), lock=text.encode()))
-        held.commit(spec=proposal.text, lock=text, entry=entry)
+        entry = stages.entry(outcome)
+        texts = Kept(spec=proposal.text.encode(), lock=dump_lock(outcome.lock).encode())
+        keep(store, entry.lock, texts)
+        try:
+            held.commit(texts, entry=entry, over=proposal.over)
+        except LockError as error:
+            folder = keep_failure(store, proposal.text, outcome)
+            raise LockError(
+                error.message, hint=f"{error.hint}; what was built is in {folder}"
+            ) from error
+        if outcome.report is not None:
+            name = outcome.lock.spec.name
+            record_answers(outcome.report, name=name, folder=spec_path.parent)
         return bumped
 
 
@@ -125,22 +140,30 @@ def keep_failure(store: Store, spec_text: str, outcome: Outcome) -> Path:
     return folder
 
 
-def _read_lock(spec_path: Path) -> Lock:
-    path = lock_path(spec_path)
-    if not path.exists():
-        raise LockError(
-            f"there is no lock {path} to bump from", hint=f"envbuilder build {spec_path.stem}"
-        )
-    return read_lock(path)
+def _resolved(
+    request: Request, pins: Sequence[Pin], before: Lock, stages: Stages
+) -> tuple[Document, Lock]:
+    """Resolve what is wished for; what is to be pinned anew is loosened for that, and then pinned.
 
-
-def _pinned_again(request: Request, lock: Lock) -> tuple[str, Lock]:
-    """Pin what was loosened to what was found, in the spec's text and in the lock's spec."""
-    document = request.document
+    The loosened text is only ever read: the pins are written into the one that the user wrote.
+    """
+    loose = request.document
+    for key in request.repin.values():
+        loose = set_scalar(loose, ("packages", key), "*")
+    spec = parse(loose)
+    try:
+        lock = stages.resolve(spec, before, request.release)
+    except ResolutionError as error:
+        raise _with_nearest(error, pins, replace(before, spec=spec), stages) from error
     versions = {wheel.name: wheel.version for wheel in lock.wheels}
-    for name, key in request.repin.items():
-        document = set_scalar(document, ("packages", key), f"=={versions[name]}")
-    return document.text, replace(lock, spec=parse(document))
+    pinned = {key: f"=={versions[name]}" for name, key in request.repin.items()}
+    document = request.document
+    for key, specifier in pinned.items():
+        document = set_scalar(document, ("packages", key), specifier)
+    wanted = parse(document)
+    if wanted.packages == {**spec.packages, **pinned}:
+        return document, replace(lock, spec=wanted)
+    return document, stages.resolve(wanted, before, request.release)  # aliases moved as well
 
 
 def _known(
@@ -169,20 +192,26 @@ def _bumped(proposal: Proposal, outcome: Outcome) -> Bumped:
 
 
 def _with_nearest(
-    error: ResolutionError, pins: Sequence[Pin], lock: Lock, stages: Stages
+    error: ResolutionError, pins: Sequence[Pin], wanted: Lock, stages: Stages
 ) -> ResolutionError:
-    """Name the nearest versions where a pin asks for one that does not exist."""
+    """Add the nearest versions where a pin asks for one that does not exist.
+
+    ``wanted`` tells the platform, the Python and the indexes that were asked.
+    """
     for pin in pins:
         exact = re.fullmatch(r"===?\s*([^,*\s]+)", pin.specifier or "")
         if exact is None:
             continue
-        offered = [each.version for each in stages.releases(pin.name, lock) if not each.yanked]
-        if exact[1] not in offered:
-            near = ", ".join(_nearest(exact[1], offered)) or "none that fits this platform"
-            return ResolutionError(
-                f"{pin.name} has no version {exact[1]} for this platform and Python",
-                hint=f"the nearest: {near}",
-            )
+        try:
+            offered = stages.releases(pin.name, wanted)
+        except (NetworkError, ResolutionError):
+            return error  # it says what is wrong; what is near must stay unknown
+        fits = SpecifierSet(exact[0], prereleases=True)
+        if not any(each.version in fits for each in offered):
+            sound = [each.version for each in offered if not each.yanked]
+            near = ", ".join(_nearest(exact[1], sound)) or "none that fits this platform"
+            lacks = f"{pin.name} has no version {exact[1]} for this platform and Python"
+            return ResolutionError(f"{error.message}\n{lacks}", hint=f"the nearest: {near}")
     return error
 
 

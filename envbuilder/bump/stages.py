@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
+from pathlib import Path
 
 from envbuilder.difference import Needs
 from envbuilder.engines.embedded import seal
@@ -34,24 +35,25 @@ from envbuilder.resolve.commits import commits_between, moment_of
 from envbuilder.resolve.mirror import Mirror
 from envbuilder.resolve.needs import read_needs
 from envbuilder.resolve.releases import Release, releases
-from envbuilder.resolve.resolve import python_target, resolve_base
+from envbuilder.resolve.resolve import python_target, resolve_base, resolve_builder
 from envbuilder.runtime import Command, Completed, Runtime, choose
 from envbuilder.smoke_image import smoke_image
-from envbuilder.spec import GitPackage, Spec
+from envbuilder.spec import Spec
 
-from .git_pins import AskRefs, Refs
+from .git_pins import AskRefs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stages:
     """``resolve(spec, previous, release)``, ``build(lock)`` with its smoke test, and look-ups.
 
-    ``refresh(lock)`` gives the lock as it would be on what its base and system packages are now;
+    ``refresh(lock)`` gives the lock as it would be on what its base, system packages and builder
+    are now;
     ``run(lock, args)`` builds as well, and runs a command in the image instead of the smoke test;
     ``releases(name, lock)`` lists what the indexes have of a package for the lock's platform;
     ``commits(old, new)`` the commits after the one source's up to the other's, oldest first, or
     nothing where that does not descend from it. ``moment(source)`` says when its commit was made,
-    ``created(lock)`` when its base image was; both RFC 3339, or empty.
+    ``created(lock, image)`` when an image that it names was; both RFC 3339, or empty.
     """
 
     resolve: Callable[[Spec, Lock, frozenset[str]], Lock]
@@ -64,7 +66,7 @@ class Stages:
     refs: AskRefs
     commits: Callable[[GitSource, GitSource], tuple[str, ...]]
     moment: Callable[[GitSource], str]
-    created: Callable[[Lock], str]
+    created: Callable[[Lock, ImageBase], str]
 
 
 def engine_of(lock: Lock) -> str:
@@ -79,12 +81,16 @@ def engine_needed(spec: Spec) -> str:
 
 def real_stages(
     *,
+    folder: Path,
     store: Store,
     progress: Progress,
     runtime: Runtime | None = None,
     options: Options | None = None,
 ) -> Stages:
-    """Make the stages of the pipeline's parts; without ``runtime`` one is chosen when needed."""
+    """Make the stages of the pipeline's parts, for a spec that lies in ``folder``.
+
+    Without ``runtime`` one is chosen when it is needed.
+    """
     chosen = options or Options()
 
     @cache
@@ -107,7 +113,13 @@ def real_stages(
     def build(lock: Lock) -> Outcome:
         lock, image = make(lock)
         report = smoke_image(
-            lock, image, store=store, runtime=ready(), progress=progress, offline=chosen.offline
+            lock,
+            image,
+            store=store,
+            runtime=ready(),
+            progress=progress,
+            offline=chosen.offline,
+            folder=folder,
         )
         sealed = seal(lock, image, engine=chosen.engine)
         return Outcome(lock=sealed, image=image, report=report)
@@ -115,10 +127,6 @@ def real_stages(
     @cache  # so that a server is asked for its branches and tags once
     def mirror(repository: str) -> Mirror:
         return Mirror(Address.parse(repository), store=store, progress=progress)
-
-    def ask_refs(_: str, package: GitPackage) -> Refs:
-        found = mirror(package.git).refs
-        return Refs(heads=found.heads, tags=found.tags)
 
     return Stages(
         resolve=lambda spec, previous, release: resolve_spec(
@@ -132,18 +140,19 @@ def real_stages(
         releases=lambda name, lock: releases(
             name, target=python_target(lock.spec, lock.base), index=lock.spec.index
         ),
-        refs=ask_refs,
+        refs=lambda package: mirror(package.git).refs,
         commits=lambda old, new: commits_between(
             mirror(new.repository).history, old.commit, new.commit
         ),
         moment=lambda source: moment_of(mirror(source.repository).history, source.commit),
-        created=lambda lock: _created(lock, store=store),
+        created=lambda lock, image: _created(lock, image, store=store),
     )
 
 
 def _refreshed(lock: Lock, *, store: Store, progress: Progress) -> Lock:
     base = resolve_base(lock.spec, None, store=store, progress=progress)
-    fresh = replace(lock.unsealed(), base=base)
+    builder = resolve_builder(lock.spec, None, progress=progress)
+    fresh = replace(lock.unsealed(), base=base, builder=builder)
     try:
         return pin_packages(fresh, store=store, progress=progress)
     except MissingToolError as error:
@@ -151,8 +160,6 @@ def _refreshed(lock: Lock, *, store: Store, progress: Progress) -> Lock:
         return fresh
 
 
-def _created(lock: Lock, *, store: Store) -> str:
-    if not isinstance(lock.base, ImageBase):
-        return ""
-    config = base_config(lock, lock.base, store=store, offline=False)
+def _created(lock: Lock, image: ImageBase, *, store: Store) -> str:
+    config = base_config(lock, image, store=store, offline=False)
     return str(json.loads(config).get("created") or "")

@@ -41,11 +41,11 @@ def texts_of(spec_path: Path, entry: Entry, *, store: Store) -> Kept:
 
 
 def present(spec_path: Path) -> Kept:
-    """Read the texts as they are on disk; raise LockError where that cannot be."""
-    try:
-        return Kept(spec=spec_path.read_bytes(), lock=lock_path(spec_path).read_bytes())
-    except OSError as error:
-        raise LockError(f"cannot read {error.filename}: {error.strerror}") from error
+    """Read the texts as they are on disk, a missing one as empty.
+
+    Raises LockError where one cannot be read.
+    """
+    return Kept(spec=_bytes(spec_path), lock=_bytes(lock_path(spec_path)))
 
 
 def checksum_of(texts: Kept) -> Digest | None:
@@ -78,9 +78,17 @@ def committed(spec_path: Path) -> Iterator[Kept]:
             yield Kept(spec=spec.data_stream.read(), lock=lock.data_stream.read())
 
 
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        raise LockError(f"cannot read {path}: {error.strerror}") from error
+
+
 def _elsewhere(spec_path: Path) -> Iterator[Kept]:
-    if spec_path.exists() and lock_path(spec_path).exists():
-        yield present(spec_path)
+    yield present(spec_path)
     yield from committed(spec_path)
 
 

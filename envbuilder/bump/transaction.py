@@ -7,6 +7,7 @@ file is touched: from then on the change counts, and whoever comes next finishes
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -14,11 +15,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from envbuilder.errors import BuildError, UsageError
+from envbuilder.errors import BuildError, LockError, UsageError
 from envbuilder.image import canonical_json
-from envbuilder.ledger import Entry, append, dump_entry, ledger_path, parse_entry, read
+from envbuilder.keep import Kept
+from envbuilder.ledger import Entry, append, dump_entry, ledger_path, parse_entry
 from envbuilder.lock_file import lock_path, write_text
 from envbuilder.reference import Digest
+
+from .texts import present
+
+_BEGUN = "the next command finishes what was begun"
 
 
 class Transaction:
@@ -28,22 +34,26 @@ class Transaction:
         self._spec_path = spec_path
         self._journal = journal
 
-    def commit(self, *, spec: str, lock: str, entry: Entry) -> None:
-        """Replace spec and lock by these texts and append ``entry`` to the ledger.
+    def commit(self, texts: Kept, *, entry: Entry, over: Kept) -> None:
+        """Replace the spec and lock ``over`` by ``texts`` and append ``entry`` to the ledger.
 
-        Raises BuildError where the disk does not take them; what then is half-way is finished by
-        whoever comes next.
+        Raises LockError where other texts than ``over`` lie there now, and BuildError where the
+        disk does not take the new ones; what then is half-way is finished by whoever comes next.
         """
-        record = {"spec": spec, "lock": lock, "entry": dump_entry(entry).decode()}
+        if present(self._spec_path) != over:
+            raise LockError(
+                f"{self._spec_path} or its lock changed meanwhile, and stays as it is now",
+                hint="run the command again",
+            )
+        record = {
+            "spec": texts.spec.decode(),
+            "lock": texts.lock.decode(),
+            "entry": dump_entry(entry).decode(),
+        }
         body = canonical_json(record)
-        try:
+        with _translated(self._spec_path, "nothing was changed"):
             _write_whole(self._journal, Digest.of(body).hex.encode() + b"\n" + body)
-            _apply(self._spec_path, record)
-        except OSError as error:
-            raise BuildError(
-                f"cannot write the files of {self._spec_path.stem}: {error.strerror}",
-                hint="make room; the next command finishes what was begun",
-            ) from error
+        _apply(self._spec_path, record)
         os.ftruncate(self._journal, 0)
 
 
@@ -51,10 +61,11 @@ class Transaction:
 def transaction(spec_path: Path) -> Iterator[Transaction]:
     """Hold the right to change the environment of ``spec_path``; finish what was left undone.
 
-    Raises UsageError where another process holds it.
+    Raises UsageError where another process holds it, BuildError where nothing can be written.
     """
     path = _journal_path(spec_path)
-    handle = _hold(path, spec_path.stem)
+    with _translated(spec_path, "nothing was changed"):
+        handle = _hold(path, spec_path.stem)
     try:
         _finish(spec_path, handle)
         yield Transaction(spec_path, handle)
@@ -68,15 +79,16 @@ def finish(spec_path: Path) -> bool:
     """Finish a change that was killed half-way, if there is one; say whether there was.
 
     Every command calls this before it reads a spec. It only ever waits for another process that
-    is writing just now.
+    is writing just now. Raises BuildError where the files cannot be written.
     """
     path = _journal_path(spec_path)
-    try:
-        if path.stat().st_size == 0:
+    with _translated(spec_path, _BEGUN):
+        try:
+            if path.stat().st_size == 0:
+                return False
+            handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except (FileNotFoundError, NotADirectoryError):
             return False
-        handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
         if not _is_at(path, handle):
@@ -140,9 +152,25 @@ def _finish(spec_path: Path, handle: int) -> bool:
 
 def _apply(spec_path: Path, record: Mapping[str, str]) -> None:
     """Write the files; doing it twice is doing it once."""
-    write_text(spec_path, record["spec"])
-    write_text(lock_path(spec_path), record["lock"])
-    entry = parse_entry(record["entry"].encode())
-    entries, _ = read(ledger_path(spec_path))
-    if entry not in entries:
-        append(ledger_path(spec_path), entry)
+    line, ledger = record["entry"].encode(), ledger_path(spec_path)
+    with _translated(spec_path, _BEGUN):
+        write_text(spec_path, record["spec"])
+        write_text(lock_path(spec_path), record["lock"])
+        # Its other lines may be anything by now: what was begun is finished all the same.
+        known = ledger.read_bytes().splitlines() if ledger.exists() else []
+        if line.rstrip() not in known:
+            append(ledger, parse_entry(line))
+
+
+@contextmanager
+def _translated(spec_path: Path, then: str) -> Iterator[None]:
+    """Turn the disk's refusals into BuildError; its hint ends with what became of the change."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+        remedy = "make room" if full else f"check {spec_path.parent} and its permissions"
+        raise BuildError(
+            f"cannot write the files of {spec_path.stem}: {error.strerror}",
+            hint=f"{remedy}; {then}",
+        ) from error

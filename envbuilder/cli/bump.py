@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from envbuilder.bump.pins import Pin
     from envbuilder.bump.run import Bumped, Proposal
     from envbuilder.image import Layer
+    from envbuilder.progress import Progress
 
 
 @click.command("bump")
@@ -72,12 +73,13 @@ def command(
     store = Store.default()
     with open_progress(progress_mode) as progress:
         stages = real_stages(
+            folder=path.parent,
             store=store,
             progress=progress,
             runtime=None if dry_run else choose(runtime, store),
             options=Options(engine=engine or _engine(path)),
         )
-        wishes = _wishes(path, pins, everything=everything, security=security)
+        wishes = _wishes(path, pins, everything=everything, security=security, progress=progress)
         if dry_run:
             proposal = propose(path, wishes, stages=stages, progress=progress)
             _show_proposal(proposal, output)
@@ -96,7 +98,12 @@ def _engine(path: Path) -> str:
 
 
 def _wishes(
-    path: Path, texts: tuple[str, ...], *, everything: bool, security: Path | None
+    path: Path,
+    texts: tuple[str, ...],
+    *,
+    everything: bool,
+    security: Path | None,
+    progress: Progress,
 ) -> list[Pin]:
     from envbuilder.bump.advisories import insecure
     from envbuilder.bump.pins import all_pins, parse_pin
@@ -108,7 +115,11 @@ def _wishes(
     if everything:
         wishes += all_pins(load(path))
     if security is not None:
-        wishes += insecure(read_lock(lock_path(path)), security)
+        lock = read_lock(lock_path(path))
+        wishes += insecure(lock, security)
+        if lock.sources:
+            names = ", ".join(source.name for source in lock.sources)
+            progress.note(f"warning: --security does not look at what comes from git: {names}")
     if not wishes:
         raise UsageError(
             "expected at least one PIN, --all or --security",

@@ -42,7 +42,7 @@ def command(
     from envbuilder.progress import Silent
 
     path = options.spec_path(name, file)
-    stages = real_stages(store=Store.default(), progress=Silent())
+    stages = real_stages(folder=path.parent, store=Store.default(), progress=Silent())
     variants = expand(read_document(path), [axis.split() for axis in axes], refs=stages.refs)
     targets = [path.with_name(f"{variant.name}.yaml") for variant in variants]
     for target, variant in zip(targets, variants, strict=True):

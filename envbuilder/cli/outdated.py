@@ -43,10 +43,11 @@ def command(
 
     from .console import open_progress
 
-    lock = read_lock(lock_path(options.spec_path(name, file)))
+    path = options.spec_path(name, file)
+    lock = read_lock(lock_path(path))
     youngest = datetime.now(UTC) - timedelta(days=min_age) if min_age else None
     with open_progress(progress_mode) as progress:
-        stages = real_stages(store=Store.default(), progress=progress)
+        stages = real_stages(folder=path.parent, store=Store.default(), progress=progress)
         found = outdated(lock, stages=stages, progress=progress, youngest=youngest)
     shown = [each for each in found if everything or each.named or each.what != "release"]
     if output == "json":

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from . import options
 
 
 @click.command("promote")
-@click.argument("name")
-@click.argument("ref")
+@options.environment
+@click.argument("ref", required=False)
 @click.argument("entry", required=False)
 @click.option(
     "--key", metavar="KEY", help="Sign evidence with this private key: a file or env://NAME."
@@ -17,15 +19,23 @@ from . import options
 @options.output
 @options.progress
 def command(
-    name: str, ref: str, entry: str | None, key: str | None, output: str, progress_mode: str
+    name: str | None,
+    file: Path | None,
+    ref: str | None,
+    entry: str | None,
+    key: str | None,
+    output: str,
+    progress_mode: str,
 ) -> None:
-    """Let REF (HOST/NAME:TAG) name the last good image of NAME, or that of ENTRY.
+    """Let REF (HOST/NAME:TAG) name the image of NAME, or that of ENTRY.
 
-    ENTRY is a number of `envbuilder history`, or the start of an image's or a lock's checksum. An
-    image that the registry has already is not sent again. With --key, signed provenance, bill of
-    materials and smoke result lie beside the image before the tag moves.
+    It is the present lock's where that is known to be good, else the last good one. ENTRY is a
+    number of `envbuilder history`, or the start of an image's or a lock's checksum. An image that
+    the registry has already is not sent again. With --key, signed provenance, bill of materials
+    and smoke result lie beside the image before the tag moves.
     """
     from envbuilder.bump.promote import promote
+    from envbuilder.errors import UsageError
     from envbuilder.layers.store import Store
     from envbuilder.ledger import choose, ledger_path, read
     from envbuilder.publish import signing_with
@@ -34,7 +44,11 @@ def command(
 
     from .console import open_progress
 
-    path = options.spec_path(name, None)
+    if file is not None:
+        name, ref, entry = None, name, ref
+    path = options.spec_path(name, file)
+    if ref is None:
+        raise UsageError("expected REF", hint="HOST/NAME:TAG")
     target = ImageRef.parse(ref)
     signing = signing_with(key)
     entries, _ = read(ledger_path(path))
@@ -53,4 +67,5 @@ def command(
         options.print_json({"reference": str(target), "digest": str(promoted.image)})
     else:
         click.echo(f"promoted  {target.at(promoted.image)}")
-        click.echo(f"          as {target}, good since {promoted.time}")
+        number = entries.index(promoted) + 1
+        click.echo(f"          as {target}: entry {number} of the history, of {promoted.time}")

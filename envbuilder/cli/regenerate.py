@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 @click.command("regenerate")
 @click.argument("names", nargs=-1, metavar="NAME...")
+@click.option(
+    "-f", "--file", "files", type=click.Path(path_type=Path), multiple=True,
+    help="A spec anywhere, beside the NAMEs. Repeatable.",
+)  # fmt: skip
 @click.option("--all", "everything", is_flag=True, help="Every spec in lockfiles/.")
 @click.option("--bump", "pins", multiple=True, metavar="PIN", help="Bump this in each. Repeatable.")
 @click.option("--jobs", type=click.IntRange(min=1), help="How many at once; else what fits.")
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
 @options.progress
 def command(
     names: tuple[str, ...],
+    files: tuple[Path, ...],
     everything: bool,
     pins: tuple[str, ...],
     jobs: int | None,
@@ -46,7 +51,7 @@ def command(
 
     from .console import open_progress
 
-    paths = _paths(names, everything=everything)
+    paths = _paths(names, files, everything=everything)
     store = Store.default()
     with open_progress(progress_mode) as progress:
         make = _make(pins, store=store, progress=progress, runtime=choose(runtime, store))
@@ -57,23 +62,26 @@ def command(
         options.print_json([asdict(each) for each in results])
     else:
         _print(results)
+    for each in results:
+        if each.error:
+            click.echo(f"\n{each.name}: {each.error}", err=True)
     if code := worst(results):
         raise SystemExit(code)
 
 
-def _paths(names: tuple[str, ...], *, everything: bool) -> list[Path]:
+def _paths(names: tuple[str, ...], files: tuple[Path, ...], *, everything: bool) -> list[Path]:
     from envbuilder.errors import UsageError
 
-    if bool(names) == everything:
-        raise UsageError("expected NAMEs, or --all")
-    if not everything:
-        return [options.spec_path(name, None) for name in names]
-    paths = sorted(options.FOLDER.glob("*.yaml"))
-    if not paths:
+    if bool(names or files) == everything:
+        raise UsageError("expected NAMEs or --file PATH, or --all")
+    if everything:
+        names = tuple(sorted(path.stem for path in options.FOLDER.glob("*.yaml")))
+    if not names and not files:
         raise UsageError(
             f"{options.FOLDER}/ holds no specs", hint="envbuilder init NAME writes one"
         )
-    return paths
+    named = [options.spec_path(name, None) for name in names]
+    return [*named, *(options.spec_path(None, path) for path in files)]
 
 
 def _make(pins: tuple[str, ...], *, store: Store, progress: Progress, runtime: Runtime) -> Make:
@@ -100,7 +108,11 @@ def _make(pins: tuple[str, ...], *, store: Store, progress: Progress, runtime: R
 
     def bumped(path: Path) -> tuple[int, str]:
         stages = real_stages(
-            store=store, progress=progress, runtime=runtime, options=options_for(path)
+            folder=path.parent,
+            store=store,
+            progress=progress,
+            runtime=runtime,
+            options=options_for(path),
         )
         done = bump(path, wishes, stages=stages, store=store, progress=progress)
         if done.outcome is None or done.outcome.report is None:

@@ -55,7 +55,7 @@ def ends(url: str, old: str, new: str) -> list[Lock]:
 
 def search(tmp_path, url, old, new, is_bad):
     """Bisect between two commits; the judge looks at nothing but the commit."""
-    stages = real_stages(store=Store(tmp_path / "store"), progress=Silent())
+    stages = real_stages(folder=tmp_path, store=Store(tmp_path / "store"), progress=Silent())
     stages = replace(stages, resolve=resolved)
     good, bad = ends(url, old, new)
     between_ends = span(good, bad, good_needs={}, bad_needs={})

@@ -32,7 +32,7 @@ def page(call, _):
 
 @pytest.fixture
 def stages(tmp_path):
-    made = real_stages(store=Store(tmp_path / "store"), progress=Silent())
+    made = real_stages(folder=tmp_path, store=Store(tmp_path / "store"), progress=Silent())
     return replace(made, refresh=lambda locked: locked)  # Debian's archive is another test's
 
 

@@ -7,7 +7,6 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from envbuilder.bump.git_pins import Refs
 from envbuilder.bump.stages import Stages
 from envbuilder.engines.embedded import seal
 from envbuilder.errors import ResolutionError
@@ -17,6 +16,7 @@ from envbuilder.lock import Lock, spec_checksum
 from envbuilder.lock_file import lock_checksum
 from envbuilder.pipeline import Outcome
 from envbuilder.reference import Digest
+from envbuilder.resolve.mirror import Refs
 from envbuilder.resolve.releases import Release
 from envbuilder.runtime import Completed
 from envbuilder.smoke import Report
@@ -49,14 +49,14 @@ class World:
             entry=self.entry,
             needs=lambda lock: {w.name: self.requires(w.name, w.version) for w in lock.wheels},
             releases=lambda name, _: tuple(Release(version=v) for v in self.index.get(name, ())),
-            refs=lambda _name, _pin: Refs(heads={}, tags={}),
+            refs=lambda _: Refs(heads={}, tags={}),
             commits=lambda old, new: tuple(
                 self.history[
                     self.history.index(old.commit) + 1 : self.history.index(new.commit) + 1
                 ]
             ),
             moment=lambda _: "",
-            created=lambda _: "",
+            created=lambda _lock, _image: "",
         )
 
     def requires(self, name: str, version: str) -> tuple[Requirement, ...]:

@@ -75,8 +75,24 @@ def test_reads_the_zip_that_osv_publishes(tmp_path: Path) -> None:
 def test_refuses_what_is_no_database(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="holds no"):
         insecure(LOCK, tmp_path)
-    (tmp_path / "x.json").write_text("{")
-    with pytest.raises(UsageError, match="no OSV database"):
-        insecure(LOCK, tmp_path)
+    for text in ("{", "[]", '{"affected": ["x"]}', '{"affected": [{"package": 1}]}', "[" * 99999):
+        (tmp_path / "x.json").write_text(text)
+        with pytest.raises(UsageError, match=r"x\.json is no OSV document"):
+            insecure(LOCK, tmp_path)
     with pytest.raises(UsageError, match="no OSV database"):
         insecure(LOCK, tmp_path / "x.json")
+
+
+@pytest.mark.parametrize(
+    "hole",
+    [
+        advisory("torch", versions=["2.5.0", "2.6.0"]),
+        advisory("torch", {"introduced": "0"}, {"last_affected": "2.6.0"}),
+    ],
+)
+def test_a_build_for_cuda_has_the_holes_of_its_release(
+    tmp_path: Path, hole: dict[str, Any]
+) -> None:
+    (tmp_path / "x.json").write_text(json.dumps(hole))
+    cuda = lock({"torch": "2.6.0+cu124"})
+    assert insecure(cuda, tmp_path) == [Pin(name="torch"), SYSTEM]

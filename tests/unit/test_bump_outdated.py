@@ -5,12 +5,14 @@ from datetime import UTC, datetime
 
 import pytest
 
-from envbuilder.bump.git_pins import Refs
 from envbuilder.bump.outdated import Newer, What, outdated
 from envbuilder.bump.stages import Stages
 from envbuilder.errors import ResolutionError
-from envbuilder.lock import Lock
+from envbuilder.image import Layer
+from envbuilder.lock import ImageBase, Lock
 from envbuilder.progress import Silent
+from envbuilder.reference import Digest
+from envbuilder.resolve.mirror import Refs
 from envbuilder.resolve.releases import Release
 from tests.unit.locks import deb, lock, source
 from tests.unit.oracle import World
@@ -34,7 +36,7 @@ def stages(refs: Refs | None = None) -> Stages:
     return replace(
         World({}).stages(),
         releases=lambda name, _: OFFERED[name],
-        refs=lambda _name, _pin: refs or Refs(heads={}, tags={}),
+        refs=lambda _: refs or Refs(heads={}, tags={}),
         commits=lambda _, new: (new.commit,),
         moment=lambda source: MOMENTS.get(source.commit[0], ""),
     )
@@ -105,6 +107,62 @@ def test_newer_tags_and_moved_ones() -> None:
     moved = Refs(heads={}, tags={"v0.9": "b" * 40})
     (newer,) = look(sourced(tag="v0.9"), stages(moved))
     assert (newer.what, newer.current, newer.newest) == (What.MOVED, "a" * 40, "b" * 40)
+    assert newer.pin == "vllm@v0.9"  # by its commit, `tag:` would become `commit:`
+
+
+PREVIEW = "v4.51.3-Qwen2.5-Omni-preview"
+
+
+@pytest.mark.parametrize(
+    ("tag", "others", "newest"),
+    [
+        (PREVIEW, ["v4.51.3", "v4.52.0-Gemma-3"], None),
+        (PREVIEW, ["v4.52.0", "v4.53.0rc1", "v4.52.1"], "v4.52.1"),
+        (PREVIEW, ["v4.52.0", "v4.52.4-Qwen2.5-Omni-preview"], "v4.52.4-Qwen2.5-Omni-preview"),
+        (PREVIEW, ["release-9.0"], None),
+        ("build-2025-06-01", ["build-2025-5-31", "build-2025-10-01", "v3.0"], "build-2025-10-01"),
+        ("nightly", ["v1.0", "nightly-2"], None),
+    ],
+)
+def test_newer_than_a_tag_that_is_no_version(tag: str, others: list[str], newest: str) -> None:
+    refs = Refs(heads={}, tags=dict.fromkeys(others, "b" * 40) | {tag: "a" * 40})
+    found = look(sourced(tag=tag), stages(refs))
+    assert [each.newest for each in found] == ([] if newest is None else [newest])
+
+
+def test_a_package_that_no_index_knows_is_one_line() -> None:
+    def offered(name: str, _: Lock) -> tuple[Release, ...]:
+        if name == "inhouse":
+            raise ResolutionError("none of the 1 configured indexes has a package inhouse")
+        return OFFERED[name]
+
+    looking = replace(stages(), releases=offered)
+    found = look(lock({"app": "1.0", "inhouse": "3"}), looking)
+    assert [(each.what, each.name, each.newest, each.pin) for each in found] == [
+        (What.RELEASE, "app", "1.10", "app==1.10"),
+        (What.UNKNOWN, "inhouse", "", ""),
+    ]
+
+
+def image(digest: bytes) -> ImageBase:
+    layer = Layer(digest=Digest.of(digest), size=5, diff_id=Digest.of(digest), title="base")
+    return ImageBase(
+        reference="example.org/cuda:12", digest=layer.digest, config=layer.digest, layers=(layer,)
+    )
+
+
+def test_a_newer_builder() -> None:
+    locked = replace(lock({}, pins={}), builder=image(b"old"))
+    fresh = replace(locked, builder=image(b"new"))
+    looking = replace(
+        stages(),
+        refresh=lambda _: fresh,
+        created=lambda _, found: "2025-06-01T00:00:00Z" if found == fresh.builder else "",
+    )
+    (newer,) = look(locked, looking)
+    assert (newer.what, newer.name, newer.size, newer.pin) == (What.BASE, "builder", 5, "system")
+    assert newer.date == "2025-06-01T00:00:00Z"
+    assert newer.newest == f"example.org/cuda:12 ({fresh.builder.digest.hex[:12]})"
 
 
 def test_newer_debs() -> None:

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from envbuilder.bump.apply import Request, apply_pins
-from envbuilder.bump.git_pins import Refs
-from envbuilder.bump.pins import Pin, all_pins, parse_pin
+from envbuilder.bump.pins import HINT, Pin, all_pins, parse_pin
 from envbuilder.document import parse_document
 from envbuilder.errors import EnvbuilderError, ResolutionError, UsageError
+from envbuilder.resolve.mirror import Refs
 from envbuilder.spec import GitPackage
 from envbuilder.spec_file import parse
 from tests.unit.locks import lock
@@ -36,8 +36,8 @@ index: {exclude_newer: 2025-06-29}
 LOCK = lock({"torch": "2.6.0", "tokenizers": "0.21"})
 
 
-def refs(name: str, pin: GitPackage) -> Refs:
-    assert pin.git.startswith("https://example.org/"), name
+def refs(pin: GitPackage) -> Refs:
+    assert pin.git.startswith("https://example.org/")
     return Refs(heads={"main": TIP, "next": NEW}, tags={"v1": "a" * 40, "v2": NEW})
 
 
@@ -79,10 +79,14 @@ def test_refuses_what_is_no_pin(text: str) -> None:
     assert caught.value.hint
 
 
-def test_one_equals_sign_is_told_to_be_two() -> None:
+@pytest.mark.parametrize(
+    ("pin", "hint"),
+    [("torch=2.6.0", "did you mean torch==2.6.0?"), ("torch==", HINT), ("torch=", HINT)],
+)
+def test_one_equals_sign_is_told_to_be_two(pin: str, hint: str) -> None:
     with pytest.raises(UsageError) as caught:
-        parse_pin("torch=2.6.0")
-    assert caught.value.hint == "did you mean torch==2.6.0?"
+        parse_pin(pin)
+    assert caught.value.hint == hint
 
 
 @pytest.mark.parametrize(
@@ -116,7 +120,14 @@ def test_the_newest_that_resolves_is_let_go_and_pinned_again() -> None:
     request = bump("torch", "vllm")
     assert request.release == {"torch", "vllm"}
     assert request.repin == {"torch": "torch", "vllm": "vllm[audio]"}
-    assert request.document.value["packages"]["torch"] == "*"
+    assert request.document.text == SPEC
+
+
+@pytest.mark.parametrize("pins", [("torch", "torch==2.7.0"), ("torch==2.7.0", "torch")])
+def test_a_version_counts_more_than_the_bare_name_that_all_adds(pins: tuple[str, ...]) -> None:
+    request = bump(*pins)
+    assert request.document.text == SPEC.replace("2.6.0", "2.7.0")
+    assert request.repin == {}
 
 
 @pytest.mark.parametrize("pin", ["numpy", "accelerate", "tokenizers", "system", "base", "branched"])

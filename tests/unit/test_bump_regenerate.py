@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from envbuilder.bump.git_pins import Refs
 from envbuilder.bump.matrix import expand
 from envbuilder.bump.regenerate import Result, jobs_for, regenerate, worst
 from envbuilder.document import parse_document
 from envbuilder.errors import BuildError, UsageError
+from envbuilder.resolve.mirror import Refs
 from envbuilder.spec_file import parse
 
 SPEC = """\
@@ -24,7 +24,7 @@ packages: {torch: "==2.6.0", six: "*"}
 def test_goes_on_past_failures() -> None:
     def make(path: Path) -> tuple[int, str]:
         if path.stem == "broken":
-            raise BuildError("no wheel\nmore")
+            raise BuildError("it failed; it said last:\n  note\n  no space", hint="make room")
         if path.stem == "bug":
             raise RuntimeError("oops")
         return (8, "red") if path.stem == "red" else (0, "fine")
@@ -32,11 +32,16 @@ def test_goes_on_past_failures() -> None:
     paths = [Path(f"{name}.yaml") for name in ("broken", "good", "red", "bug")]
     results = regenerate(paths, make, jobs=2)
     assert [(each.name, each.code, each.message) for each in results] == [
-        ("broken", 7, "no wheel"),
+        ("broken", 7, "it failed; it said last: … no space (hint: make room)"),
         ("good", 0, "fine"),
         ("red", 8, "red"),
         ("bug", 1, "internal error: RuntimeError('oops')"),
     ]
+    broken, good, red, bug = (each.error for each in results)
+    assert broken == "it failed; it said last:\n  note\n  no space\nhint: make room"
+    assert (good, red) == ("", "")
+    assert "Traceback" in bug
+    assert 'raise RuntimeError("oops")' in bug
 
 
 @pytest.mark.parametrize(
@@ -64,7 +69,7 @@ def test_as_many_as_the_machine_can_take(tmp_path: Path) -> None:
     assert jobs_for([tmp_path / "missing.yaml"]) == 1
 
 
-def no_refs(_name: str, _pin: object) -> Refs:
+def no_refs(_: object) -> Refs:
     return Refs(heads={}, tags={})
 
 
@@ -108,6 +113,7 @@ def test_a_value_of_several_pins_with_a_short_name() -> None:
         (["nothing==1"], "no package nothing"),
         (["torch==2.6", "torch>=2.6"], "both be named"),
         (["base=" + "x" * 64], "longer than 64"),
+        ([], "an axis has no values"),
     ],
 )
 def test_refuses_axes_that_make_no_variants(axis: list[str], says: str) -> None:

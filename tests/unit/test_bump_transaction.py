@@ -1,5 +1,6 @@
 """Spec, lock and ledger change together: under kill -9 at every step, and against rivals."""
 
+import errno
 import multiprocessing
 import os
 import signal
@@ -9,13 +10,16 @@ from pathlib import Path
 import pytest
 
 from envbuilder import ledger
+from envbuilder.bump.texts import present
 from envbuilder.bump.transaction import finish, transaction
-from envbuilder.errors import BuildError, UsageError
+from envbuilder.errors import BuildError, LockError, UsageError
+from envbuilder.keep import Kept
 from envbuilder.ledger import Entry
 from envbuilder.reference import Digest
 
 SOME = Digest.of(b"some")
-FORK = multiprocessing.get_context("fork")
+CLEAN = multiprocessing.get_context("forkserver")  # a fork of ourselves would share our threads
+CLEAN.set_forkserver_preload([__name__])
 
 
 def entry(note: str) -> Entry:
@@ -35,6 +39,8 @@ def spec(tmp_path: Path) -> Path:
 
 NEW = ("new: späc\r\n", "new = 'lock'\n", ["old", "new"])
 OLD = ("old: spec\r\n", "old = 'lock'\n", ["old"])
+BEGUN = "the next command finishes what was begun"
+TEXTS = Kept(spec=NEW[0].encode(), lock=NEW[1].encode())
 
 
 def state(spec: Path) -> tuple[str, str, list[str]]:
@@ -44,9 +50,9 @@ def state(spec: Path) -> tuple[str, str, list[str]]:
     return spec.read_bytes().decode(), lock, [each.note for each in entries]
 
 
-def change(spec: Path) -> None:
+def change(spec: Path, note: str = "new") -> None:
     with transaction(spec) as held:
-        held.commit(spec=NEW[0], lock=NEW[1], entry=entry("new"))
+        held.commit(TEXTS, entry=entry(note), over=present(spec))
 
 
 def test_changes_all_three_and_leaves_nothing_else(spec: Path) -> None:
@@ -90,7 +96,7 @@ def test_killed_at_any_moment_the_files_are_all_old_or_all_new(tmp_path: Path) -
         spec.write_bytes(OLD[0].encode())
         (folder / "pylock.omni.toml").write_text(OLD[1])
         ledger.append(ledger.ledger_path(spec), entry("old"))
-        child = FORK.Process(target=_change_and_die, args=(spec, events))
+        child = CLEAN.Process(target=_change_and_die, args=(spec, events))
         child.start()
         child.join()
         finish(spec)
@@ -107,15 +113,63 @@ def test_killed_at_any_moment_the_files_are_all_old_or_all_new(tmp_path: Path) -
 
 
 def test_what_the_disk_did_not_take_is_finished_later(spec: Path) -> None:
-    lock = spec.with_name("pylock.omni.toml")
-    lock.unlink()
-    lock.mkdir()  # stands in the way, as a full disk would
+    path = ledger.ledger_path(spec)
+    lines = path.read_bytes()
+    path.unlink()
+    path.mkdir()  # stands in the way, as a full disk would
     with pytest.raises(BuildError) as caught:
         change(spec)
-    assert "finishes" in caught.value.hint
-    lock.rmdir()
+    assert caught.value.hint == f"check {spec.parent} and its permissions; {BEGUN}"
+    with pytest.raises(BuildError, match="cannot write the files of omni"):
+        finish(spec)
+    path.rmdir()
+    path.write_bytes(lines)
     assert finish(spec)
     assert state(spec) == NEW
+
+
+def test_what_did_not_begin_needs_no_finishing(tmp_path: Path) -> None:
+    with pytest.raises(BuildError, match="No such file") as caught:
+        change(tmp_path / "nowhere" / "omni.yaml")
+    assert "nothing was changed" in caught.value.hint
+    assert not finish(tmp_path / "nowhere" / "omni.yaml")
+    assert not finish(Path(__file__) / "omni.yaml")
+
+
+def test_a_full_disk_under_the_journal_changes_nothing(
+    spec: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", full)
+    with pytest.raises(BuildError) as caught:
+        change(spec)
+    assert caught.value.hint == "make room; nothing was changed"
+    assert state(spec) == OLD
+    assert not finish(spec)
+
+
+@pytest.mark.parametrize("name", ["omni.yaml", "pylock.omni.toml"])
+def test_what_was_edited_meanwhile_stays(spec: Path, name: str) -> None:
+    over = present(spec)
+    edited = spec.with_name(name)
+    edited.write_text("edited = 'by hand'\n")
+    with transaction(spec) as held, pytest.raises(LockError, match="changed meanwhile"):
+        held.commit(TEXTS, entry=entry("new"), over=over)
+    assert edited.read_text() == "edited = 'by hand'\n"
+    assert state(spec)[2] == ["old"]
+    assert not finish(spec)
+
+
+def test_a_damaged_ledger_line_stops_no_change_that_was_begun(spec: Path) -> None:
+    path = ledger.ledger_path(spec)
+    with path.open("ab") as stream:
+        stream.write(b"<<<<<<< HEAD\n")
+    change(spec)
+    assert (spec.read_bytes(), b"<<<<<<< HEAD" in path.read_bytes()) == (NEW[0].encode(), True)
+    assert len(path.read_bytes().splitlines()) == 3
+    assert not spec.with_name(".omni.bump").exists()
 
 
 def test_a_torn_journal_counts_for_nothing(spec: Path) -> None:
@@ -130,7 +184,7 @@ def test_two_at_once_and_the_second_is_told(spec: Path) -> None:
     with transaction(spec) as held:
         with pytest.raises(UsageError, match="another bump or rollback of omni is under way"):
             change(spec)
-        held.commit(spec=NEW[0], lock=NEW[1], entry=entry("new"))
+        held.commit(TEXTS, entry=entry("new"), over=present(spec))
     assert state(spec) == NEW
 
 
@@ -149,8 +203,7 @@ def _change_often(spec: Path, won: "multiprocessing.Queue[int]") -> None:
     count = 0
     for _ in range(30):
         try:
-            with transaction(spec) as held:
-                held.commit(spec=NEW[0], lock=NEW[1], entry=entry(f"{os.getpid()} {count}"))
+            change(spec, f"{os.getpid()} {count}")
             count += 1
         except UsageError:
             continue
@@ -158,8 +211,8 @@ def _change_often(spec: Path, won: "multiprocessing.Queue[int]") -> None:
 
 
 def test_rivals_never_lose_a_line(spec: Path) -> None:
-    won = FORK.Queue()
-    rivals = [FORK.Process(target=_change_often, args=(spec, won)) for _ in range(3)]
+    won = CLEAN.Queue()
+    rivals = [CLEAN.Process(target=_change_often, args=(spec, won)) for _ in range(3)]
     for rival in rivals:
         rival.start()
     total = sum(won.get(timeout=60) for _ in rivals)

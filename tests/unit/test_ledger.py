@@ -139,7 +139,7 @@ def _append_many(path: Path, first: int) -> None:
 
 def test_two_processes_append_whole_lines(tmp_path: Path) -> None:
     path = tmp_path / "ledger"
-    spawn = multiprocessing.get_context("fork")
+    spawn = multiprocessing.get_context("spawn")  # a fork of ourselves would share our threads
     writers = [spawn.Process(target=_append_many, args=(path, start)) for start in (0, 1000)]
     for writer in writers:
         writer.start()
