@@ -1,7 +1,8 @@
 """Every step of a bisection on disk, one line each, so that a killed one resumes where it was.
 
 A step's key is what was tested (the lock's checksum) under the question that was asked; asked
-again, it is answered from the diary.
+again, it is answered from the diary. What could not be made is a skip in this run only: the next
+one tries it again, since the reason may be gone by then.
 """
 
 from __future__ import annotations
@@ -15,7 +16,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from envbuilder.errors import UsageError
+from envbuilder.errors import (
+    BuildError,
+    DiskFullError,
+    ResolutionError,
+    SmokeError,
+    UsageError,
+)
 from envbuilder.image import canonical_json
 from envbuilder.lock import Lock
 from envbuilder.lock_file import lock_checksum
@@ -46,8 +53,11 @@ class Diary:
         """The steps that this run needed, remembered ones included, in order."""
 
     @classmethod
-    def open(cls, path: Path, progress: Progress) -> Diary:
-        """Open the diary at ``path``; raise UsageError where another bisection writes it."""
+    def open(cls, path: Path, progress: Progress, *, fresh: bool = False) -> Diary:
+        """Open the diary at ``path``, or a ``fresh`` one in its place.
+
+        Raises UsageError where another bisection writes it.
+        """
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         try:
@@ -57,6 +67,8 @@ class Diary:
             raise UsageError(
                 "this very bisection is under way already", hint="wait for it, or end it"
             ) from error
+        if fresh:
+            os.ftruncate(handle, 0)
         diary = cls(handle, progress)
         diary._read()
         return diary
@@ -71,17 +83,30 @@ class Diary:
         return self.remember(tried, key, lambda: judge(lock))
 
     def remember(self, tried: str, key: str, answer: Callable[[], Verdict]) -> Step:
-        """Answer what ``key`` stands for from memory, or write ``answer`` down."""
+        """Answer what ``key`` stands for from memory, or write ``answer`` down.
+
+        What cannot be resolved, built or started is a skip. A full disk ends it all, as other
+        failures do: nothing that follows could be judged.
+        """
         if key not in self._steps:
             started = time.monotonic()
-            verdict = answer()
+            try:
+                verdict, lasts = answer(), True
+            except DiskFullError:
+                raise
+            except (ResolutionError, BuildError, SmokeError) as error:
+                verdict, lasts = Verdict(outcome=Outcome.SKIP, detail=error.brief), False
+                if error.message != error.brief:
+                    self._progress.note(error.message)
             step = Step(
                 tried=tried,
                 outcome=verdict.outcome,
                 detail=verdict.detail,
                 seconds=round(time.monotonic() - started, 2),
             )
-            self._write(key, step)
+            self._steps[key] = step
+            if lasts:
+                self._write(key, step)
         step = self._steps[key]
         if key not in self.asked:
             self.asked[key] = step
@@ -101,4 +126,3 @@ class Diary:
         line = canonical_json({"key": key, **asdict(step), "outcome": str(step.outcome)}) + b"\n"
         os.write(self._handle, line)
         os.fsync(self._handle)
-        self._steps[key] = step

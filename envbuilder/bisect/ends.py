@@ -11,7 +11,8 @@ from envbuilder.errors import LockError, UsageError
 from envbuilder.layers.store import Store
 from envbuilder.ledger import Entry, choose, last_good, ledger_path, read
 from envbuilder.lock import Lock
-from envbuilder.lock_file import lock_path, parse_lock, read_lock
+from envbuilder.lock_file import lock_checksum, lock_path, parse_lock, read_lock
+from envbuilder.progress import Progress
 
 _HINT = "a lock's path, an entry of `envbuilder history`, or a git revision"
 
@@ -35,12 +36,18 @@ def find_end(spec_path: Path, text: str, *, store: Store) -> Lock:
     return _of_entry(spec_path, entry, store)
 
 
-def good_end(spec_path: Path, *, store: Store) -> Lock:
-    """Give the lock of the last good build; raise UsageError where there is none."""
+def good_end(spec_path: Path, bad: Lock, *, store: Store, progress: Progress) -> Lock:
+    """Give the lock of the last good build that is not ``bad``, and say which that is.
+
+    Raises UsageError where there is none.
+    """
     entries, _ = read(ledger_path(spec_path))
-    entry = last_good(entries)
+    entry = last_good([each for each in entries if each.lock != lock_checksum(bad)])
     if entry is None:
-        raise UsageError("no build of the ledger is good, so name one with --good", hint=_HINT)
+        raise UsageError(
+            "no other build of the ledger is good, so name one with --good", hint=_HINT
+        )
+    progress.note(f"good end: entry {entries.index(entry) + 1} of the history, of {entry.time}")
     return _of_entry(spec_path, entry, store)
 
 
@@ -55,10 +62,12 @@ def _at_revision(spec_path: Path, revision: str) -> Lock | None:
     try:
         with git.Repo(path.parent, search_parent_directories=True) as repository:
             root = Path(repository.working_tree_dir or "").resolve()
-            commit = repository.commit(revision)
+            # git itself reads the revision: GitPython knows few of its forms, such as HEAD@{1}.
+            asked = ("--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+            commit = repository.commit(repository.git.rev_parse(*asked))
             blob = commit.tree / path.relative_to(root).as_posix()
             text: bytes = blob.data_stream.read()
-    except (git.InvalidGitRepositoryError, git.BadName, ValueError):
+    except (git.InvalidGitRepositoryError, git.NoSuchPathError, git.GitCommandError):
         return None
     except KeyError as error:
         raise LockError(f"{revision} has no {path.name}", hint=_HINT) from error

@@ -5,13 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from envbuilder.errors import (
-    BuildError,
-    EnvbuilderError,
-    ResolutionError,
-    SmokeError,
-    UsageError,
-)
+from envbuilder.errors import UsageError
 from envbuilder.lock import Lock
 from envbuilder.pipeline import Outcome as Built
 from envbuilder.runtime import Completed
@@ -34,7 +28,7 @@ class Verdict:
 
 
 Judge = Callable[[Lock], Verdict]
-"""Builds a lock and judges it; what does not build is skipped, see :func:`or_skip`."""
+"""Builds a lock and judges it; raises what the build raises."""
 
 
 def by_smoke(build: Callable[[Lock], Built], *, check: str | None = None) -> Judge:
@@ -64,24 +58,6 @@ def by_command(run: Callable[[Lock], Completed]) -> Judge:
         return Verdict(outcome=outcome, detail=f"exit code {done.exit_code}{last}")
 
     return judge
-
-
-def or_skip(judge: Judge) -> Judge:
-    """Make what cannot be built, or not even be started, a skip; other failures end it all."""
-
-    def careful(lock: Lock) -> Verdict:
-        try:
-            return judge(lock)
-        except (ResolutionError, BuildError, SmokeError) as error:
-            return skipped(error)
-
-    return careful
-
-
-def skipped(error: EnvbuilderError) -> Verdict:
-    """Give the verdict on what could not be made."""
-    first = error.message.strip().splitlines()[0][:_SHOWN]
-    return Verdict(outcome=Outcome.SKIP, detail=first)
 
 
 def _by_check(report: Report, wanted: str) -> Verdict:

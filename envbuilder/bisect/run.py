@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from functools import partial
 
 from envbuilder.difference import artifacts, package_versions
-from envbuilder.errors import BuildError, ResolutionError, UsageError
+from envbuilder.errors import UsageError
 from envbuilder.lock import Lock
 from envbuilder.lock_file import lock_checksum
 
 from .debs import deb_groups, deb_text, with_debs
 from .diary import Diary, Step
-from .judge import Judge, Verdict, or_skip, skipped
+from .judge import Judge
 from .mix import BASE, Atom, Span
 from .narrow import Line, Lines, Narrowed, narrow
 from .search import Outcome, smallest_guilty
@@ -47,7 +47,7 @@ def bisect(span: Span, *, judge: Judge, diary: Diary, lines: Lines) -> Found:
     """
     if not span.atoms:
         raise UsageError("the two ends do not differ in anything that shows in an image")
-    search = _Search(span, or_skip(judge), diary)
+    search = _Search(span, judge, diary)
     search.check_ends()
     groups = smallest_guilty(len(span.atoms), search.test, span.weights)
     guilty = frozenset[int]().union(*groups)
@@ -141,18 +141,12 @@ class _Search:
         return self._diary.ask(tried, lock, self._judge)
 
     def _test_step(self, line: Line, position: int) -> Outcome:
-        """Test one version or commit; one that does not resolve or build is skipped."""
+        """Test one version or commit."""
         step = line.steps[position]
         key = f"{lock_checksum(line.context)} {line.package} {step}"
         tried = f"{line.package} {step}"
-        return self._diary.remember(tried, key, lambda: self._try(line, position)).outcome
-
-    def _try(self, line: Line, position: int) -> Verdict:
-        try:
-            lock = line.make(position)
-        except (BuildError, ResolutionError) as error:  # a commit whose metadata does not build
-            return skipped(error)
-        return self._judge(lock)
+        made_and_judged = lambda: self._judge(line.make(position))  # noqa: E731
+        return self._diary.remember(tried, key, made_and_judged).outcome
 
 
 def _leader(span: Span, atom: Atom) -> str | None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     "--run", "shell_command", metavar="COMMAND",
     help="Judge by a shell command inside the image: 0 is good, 125 cannot tell.",
 )  # fmt: skip
+@click.option("--fresh", is_flag=True, help="Forget what an earlier run found out, and start over.")
 @click.option(
     "--runtime", "runtime_name", type=click.Choice(["auto", "docker", "oci"]), default="auto",
     show_default=True, help="What runs the images.",
@@ -41,6 +42,7 @@ def command(
     bad: str | None,
     check: str | None,
     shell_command: str | None,
+    fresh: bool,
     runtime_name: str,
     output: str,
     progress_mode: str,
@@ -68,10 +70,14 @@ def command(
         raise UsageError("--check and --run are two ways to judge: choose one")
     path = options.spec_path(name, file)
     store = Store.default()
-    old = good_end(path, store=store) if good is None else find_end(path, good, store=store)
     new = read_lock(lock_path(path)) if bad is None else find_end(path, bad, store=store)
     with open_progress(progress_mode) as progress:
+        if good is None:
+            old = good_end(path, new, store=store, progress=progress)
+        else:
+            old = find_end(path, good, store=store)
         stages = real_stages(
+            folder=path.parent,
             store=store,
             progress=progress,
             runtime=choose(runtime_name, store),
@@ -79,7 +85,8 @@ def command(
         )
         judge = _judge(stages, check, shell_command)
         between_ends = span(old, new, good_needs=stages.needs(old), bad_needs=stages.needs(new))
-        diary = Diary.open(_diary_path(store, old, new, check, shell_command), progress)
+        diary_path = _diary_path(store, old, new, check, shell_command)
+        diary = Diary.open(diary_path, progress, fresh=fresh)
         try:
             found = bisect(between_ends, judge=judge, diary=diary, lines=between(stages))
         finally:
