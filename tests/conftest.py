@@ -1,10 +1,13 @@
 """What all tests share."""
 
+import os
 import signal
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from envbuilder.resolve import download, logins, releases
 
 settings.register_profile("house", deadline=None)  # a busy machine is no failure
 settings.load_profile("house")
@@ -28,3 +31,20 @@ def golden(request):
         assert path.read_text(encoding="utf-8") == actual, f"{path} differs: make golden, and look"
 
     return compare
+
+
+@pytest.fixture
+def told_nothing(monkeypatch, tmp_path):
+    """Forget all that this machine was told about package indexes, and what is remembered of it."""
+    for name in os.environ:
+        if name.startswith(("UV_", "PIP_")):
+            monkeypatch.delenv(name)
+    for name in ("PIP_CONFIG_FILE", "UV_CONFIG_FILE", "NETRC"):
+        monkeypatch.setenv(name, os.devnull)
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv-cache"))
+    remembered = (download._transport, logins._in_keyring, releases._index_urls)
+    for each in remembered:
+        each.cache_clear()
+    yield
+    for each in remembered:
+        each.cache_clear()

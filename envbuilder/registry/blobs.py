@@ -6,18 +6,16 @@ Source: OCI distribution-spec 1.1 ("Pulling blobs"). ``uploads`` is the way back
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Generator, Iterator
+from functools import partial
 
 from envbuilder.errors import NetworkError
 from envbuilder.reference import Digest
 
 from .manifests import Descriptor
-from .messages import Answer, BrokenConnectionError
+from .messages import BrokenConnectionError
 from .repository import Repository
-
-_HEADWAY = 8 << 20  # bytes between two breaks that make the first one forgotten
-_CONTENT_RANGE = re.compile(r"bytes ([0-9]+)-[0-9]+/(?:[0-9]+|\*)")
+from .resume import body_from, mended
 
 
 def has_blob(repository: Repository, digest: Digest) -> bool:
@@ -46,7 +44,11 @@ def stream_blob(repository: Repository, blob: Descriptor) -> Generator[bytes, No
     """
     seen = hashlib.sha256()
     offset = 0
-    for chunk in _mended(repository, blob):
+    for chunk in mended(
+        partial(_chunks_from, repository, blob),
+        attempts=repository.attempts,
+        pause=repository.pause,
+    ):
         offset += len(chunk)
         if offset > blob.size:
             break
@@ -61,41 +63,14 @@ def stream_blob(repository: Repository, blob: Descriptor) -> Generator[bytes, No
         )
 
 
-def _mended(repository: Repository, blob: Descriptor) -> Iterator[bytes]:
-    """Give the raw bytes of a blob across breaks, of which only a few in a row are borne."""
-    offset = mark = breaks = 0
-    while True:
-        try:
-            for chunk in _chunks_from(repository, blob, offset):
-                offset += len(chunk)
-                yield chunk
-            if offset >= blob.size:
-                return
-            raise BrokenConnectionError(
-                f"blob {blob.digest} of {repository} ended after {offset} of {blob.size} bytes"
-            )
-        except BrokenConnectionError:
-            breaks = 1 if offset - mark >= _HEADWAY else breaks + 1
-            mark = offset
-            if breaks >= repository.attempts:
-                raise
-            repository.pause(breaks)
-
-
 def _chunks_from(repository: Repository, blob: Descriptor, offset: int) -> Iterator[bytes]:
     headers = {"Range": f"bytes={offset}-{blob.size - 1}"} if offset else {}
     with repository.send("GET", f"blobs/{blob.digest}", headers=headers) as answer:
         repository.expect(answer, {200, 206}, f"fetching blob {blob.digest} of {repository}")
-        skip = offset - _first_byte(answer)
-        for chunk in answer.chunks():
-            if skip < len(chunk):
-                yield chunk[skip:] if skip > 0 else chunk
-            skip -= min(skip, len(chunk))
-
-
-def _first_byte(answer: Answer) -> int:
-    """Tell where an answer starts: a server may ignore Range, or round it down."""
-    if answer.status == 200:
-        return 0
-    match = _CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range", ""))
-    return int(match[1]) if match else 0
+        for chunk in body_from(answer, offset):
+            offset += len(chunk)
+            yield chunk
+    if offset < blob.size:
+        raise BrokenConnectionError(
+            f"blob {blob.digest} of {repository} ended after {offset} of {blob.size} bytes"
+        )

@@ -26,7 +26,7 @@ from envbuilder.reference import Digest
 from envbuilder.spec import Index
 
 from .download import size_of
-from .indexes import uv_environment
+from .indexes import index_flags, uv_environment
 from .uv import run_uv
 
 _MACHINES = {"linux/amd64": "x86_64", "linux/arm64": "aarch64"}
@@ -190,7 +190,8 @@ def _compile(
         arguments += ["--no-python-downloads"]
         arguments += ["--python-version", target.python, "--python-platform", target.uv_platform]
         arguments += ["--python", sys.executable]  # else uv searches PATH for half a second
-        arguments += ["--no-config"] if index.url is not None else []
+        environment = uv_environment(index)
+        arguments += index_flags(index, environment)
         _lines(folder / "requirements.in", requirements)
         for option, lines in (("--excludes", provided), ("--constraints", constraints)):
             if listed := list(lines):
@@ -200,7 +201,7 @@ def _compile(
             arguments += ["--exclude-newer", index.exclude_newer]
         # uv keeps the versions that it finds in its output file, where nothing forces others.
         (folder / "pylock.toml").write_text(_preferences(held or {}), encoding="utf-8")
-        run_uv(arguments, environment=uv_environment(index), cwd=folder)
+        run_uv(arguments, environment=environment, cwd=folder)
         found = tomllib.loads((folder / "pylock.toml").read_text(encoding="utf-8"))
     packages: list[dict[str, Any]] = found.get("packages", [])
     return packages

@@ -26,7 +26,7 @@ from envbuilder.errors import NetworkError, ResolutionError
 from envbuilder.spec import Index
 
 from .download import read_page
-from .indexes import uv_environment
+from .indexes import index_flags, uv_environment
 from .python import PythonTarget
 from .uv import run_uv
 
@@ -90,10 +90,10 @@ def _index_urls(index: Index) -> tuple[str, ...]:
     with tempfile.TemporaryDirectory(prefix="envbuilder-index-") as name:
         folder = Path(name)
         (folder / "none.in").touch()
-        flags = ["--emit-index-url", "--no-header", "--no-build", "--no-python-downloads"]
-        text = run_uv(
-            ["pip", "compile", "none.in", *flags], environment=uv_environment(index), cwd=folder
-        )
+        environment = uv_environment(index)
+        arguments = ["pip", "compile", "none.in", "--emit-index-url", "--no-header", "--no-build"]
+        arguments += ["--no-python-downloads", *index_flags(index, environment)]
+        text = run_uv(arguments, environment=environment, cwd=folder)
     return tuple(dict.fromkeys(_INDEX_LINE.findall(text)))
 
 
