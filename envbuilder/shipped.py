@@ -1,4 +1,4 @@
-"""Find the templates: in the installed package, or beside it in a checkout."""
+"""What the package brings besides its modules: templates, and the smoke's model families."""
 
 from __future__ import annotations
 
@@ -9,6 +9,19 @@ _CHECKOUT = Path(__file__).parent.parent / "templates"
 
 TEMPLATES = _INSTALLED if _INSTALLED.is_dir() else _CHECKOUT
 """The folder that holds every template that envbuilder renders."""
+
+
+_FAMILIES = Path(__file__).parent / "smoke" / "probe" / "families"
+_SHARED = ("base", "generic")
+
+
+def families() -> list[str]:
+    """Name the model families that a spec may ask for, sorted.
+
+    The probe, which knows more of them, runs inside images and is not imported here.
+    """
+    names = (path.stem for path in _FAMILIES.glob("[!_]*.py"))
+    return sorted(name for name in names if name not in _SHARED)
 
 
 def template(name: str) -> str:

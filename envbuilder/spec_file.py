@@ -21,6 +21,7 @@ from .errors import SpecError, UsageError
 from .git_address import Address
 from .reference import ImageRef
 from .sample_files import sample_problems
+from .shipped import families
 from .spec import IN_WORDS, GitPackage, Spec
 
 if TYPE_CHECKING:
@@ -192,11 +193,19 @@ def _is_moment(text: str) -> bool:
 def _check_smoke(spec: Spec) -> Iterator[Problem]:
     model = spec.smoke.model
     if model is None:
+        if spec.smoke.tokens:
+            hint = "add model: {family: qwen2_5_omni}, or leave the tokens out"
+            yield ("smoke", "tokens"), "without a model there is nothing to count", hint
         return
     given = [name for name in ("family", "path", "hub") if getattr(model, name) is not None]
     if len(given) != 1:
         hint = "model: {family: qwen2_5_omni}"
         yield ("smoke", "model"), "expected exactly one of family, path and hub", hint
+    known = families()
+    if model.family is not None and model.family not in known:
+        near = difflib.get_close_matches(model.family, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+        yield ("smoke", "model", "family"), f"no family is called {model.family!r}", hint
     if model.revision is not None and model.hub is None:
         yield ("smoke", "model", "revision"), "a revision goes with hub", "leave it out"
 

@@ -1,8 +1,9 @@
 """A memory cgroup around one run: its limit holds for all processes of a command together.
 
 The run's first process enters it, all others inherit it. Works with both kernel interfaces:
-"v1" (``memory.limit_in_bytes``) and "v2" (``memory.max``), at or above the place where we ourselves
-are, so that limits set for us stay in force (kernel docs, admin-guide/cgroup-v1/memory, cgroup-v2).
+"v1" (``memory.limit_in_bytes``) and "v2" (``memory.max``), as near to the place where we ourselves
+are as the kernel allows: with v1 below us, with v2 beside us, since a group with processes of its
+own can have no limited children (kernel docs, admin-guide/cgroup-v1/memory, cgroup-v2).
 """
 
 from __future__ import annotations

@@ -113,6 +113,9 @@ def test_a_good_spec(spec):
         ("name:", "naaame" + "x" * 400 + ": y\nname:", "2:1", "unknown key 'naaame", "version"),
         ("name:", "<<: {a: b}\nname:", "2:1", "merge keys (<<) are not read", "write"),
         ("name:", "? [a, b]\n: x\nname:", "2:3", "not a list or a mapping", ""),
+        ("qwen2_5_omni", "qwen2_5_onmi", "21:11", "no family is called", "mean qwen2_5_omni?"),
+        ("qwen2_5_omni", "nope", "21:11", "no family is called 'nope'", "known are audioflam"),
+        ("model: {family: qwen2_5_omni}", "gpu: never", "22:3", "nothing to count", "model"),
         ("omni-cpu", "omni\x07", "2:11", "the character U+0007 is not allowed in YAML", ""),
     ],
 )
