@@ -12,10 +12,12 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from .buildkit import find_builder
 from .errors import EnvbuilderError, SmokeError
 from .image import Image
 from .layers.store import Store
@@ -33,7 +35,6 @@ Status = Literal["ok", "warn", "missing"]
 
 _PATIENCE = 20.0  # seconds that a program may take to tell its version
 _ROOM = 30 << 30  # bytes: the GPU example's wheels, layers and unpacked trees
-_REPRODUCIBLE = (26,)  # first Docker Engine whose BuildKit can rewrite timestamps
 _DRIVER = Path("/proc/driver/nvidia/version")
 _NO_USER_NAMESPACES = {  # what to write where this file holds that
     Path("/proc/sys/user/max_user_namespaces"): ("0", "sysctl user.max_user_namespaces=15000"),
@@ -72,9 +73,9 @@ def examine(store: Store, *, images: Iterable[ImageRef] = ()) -> tuple[Finding, 
         memory_limits,
         user_namespaces,
         lambda: docker_engine(store),
-        buildx,
+        builder,
         nvidia_driver,
-        gpu_devices,
+        lambda: gpu_devices(store),
         lambda: disk(store),
         lambda: program("git", needed_for="git sources", advice="apt-get install git"),
         lambda: program(
@@ -136,34 +137,32 @@ def user_namespaces() -> Finding:
 
 
 def docker_engine(store: Store) -> Finding:
-    """Ask the engine for its version; it is needed for nothing but ``--engine docker``."""
+    """Ask the engine what it is; only ``--runtime docker`` and ``--engine docker`` need one."""
     name = "Docker Engine"
     try:
-        version = connect(store).client.version()["Version"]
+        facts = connect(store).facts()
     except EnvbuilderError as error:
         return _problem(name, error, status="warn")
-    if tuple(int(part) for part in version.split(".")[:1]) < _REPRODUCIBLE:
-        return Finding(
-            name=name,
-            status="warn",
-            detail=f"{version}: its BuildKit cannot rewrite timestamps, so builds differ each time",
-            advice="install Docker 26 or later, or pass --builder with BuildKit 0.13 or later",
-        )
-    return Finding(name=name, status="ok", detail=version)
+    rootless = ", rootless" if "name=rootless" in (facts["SecurityOptions"] or ()) else ""
+    detail = f"{facts['ServerVersion']}{rootless}"
+    free = _ROOM
+    if facts["Name"] == platform.node():
+        with suppress(OSError):  # its folder may be hidden from us, or inside a VM
+            free = shutil.disk_usage(facts["DockerRootDir"]).free
+            detail += f", {free / 1e9:.0f} GB free for images in {facts['DockerRootDir']}"
+    if free < _ROOM:
+        return Finding(name=name, status="warn", detail=detail, advice="docker system prune")
+    return Finding(name=name, status="ok", detail=detail)
 
 
-def buildx() -> Finding:
-    """Ask the docker command for its BuildKit front end."""
-    name = "docker buildx"
-    found = _output("docker", "buildx", "version")
-    if found is not None:
-        return Finding(name=name, status="ok", detail=" ".join(found.split()[1:2]) or found)
-    return Finding(
-        name=name,
-        status="warn",
-        detail="not installed; --engine docker needs it",
-        advice="apt-get install docker-buildx (Debian 13), or docker-buildx-plugin from Docker",
-    )
+def builder() -> Finding:
+    """Ask for the builder in use, which must be fit as a build will want it."""
+    name = "BuildKit"
+    try:
+        found = find_builder()
+    except EnvbuilderError as error:
+        return _problem(name, error, status="warn")
+    return Finding(name=name, status="ok", detail=f"{found.version}, driver {found.driver}")
 
 
 def nvidia_driver() -> Finding:
@@ -180,12 +179,16 @@ def nvidia_driver() -> Finding:
     )
 
 
-def gpu_devices() -> Finding:
-    """Look for the CDI files that describe the GPUs to containers."""
+def gpu_devices(store: Store) -> Finding:
+    """Look for the CDI files that describe the GPUs to containers, else for Docker's own way."""
     name = "GPUs in containers"
     try:
         edits = cdi.nvidia_devices()
     except EnvbuilderError as error:
+        with suppress(EnvbuilderError):  # what ails the engine is another check's
+            if "nvidia" in (connect(store).facts()["Runtimes"] or ()):
+                detail = "by Docker's runtime nvidia, with --runtime docker alone"
+                return Finding(name=name, status="warn", detail=detail, advice=error.hint)
         return _problem(name, error, status="missing" if _DRIVER.exists() else "warn")
     nodes = sum(len(edit.get("deviceNodes") or ()) for edit in edits)
     return Finding(name=name, status="ok", detail=f"{nodes} device nodes by CDI")
@@ -247,7 +250,7 @@ def _output(*command: str) -> str | None:
     """Return the first line that a program prints, None where it is missing or fails."""
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=_PATIENCE, check=True
+            command, capture_output=True, text=True, errors="replace", timeout=_PATIENCE, check=True
         )
     except (OSError, subprocess.SubprocessError):
         return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -54,6 +54,19 @@ class DockerRuntime:
             with loaded(image, self.client, store=self.store, progress=progress) as name:
                 yield PreparedImage(client=self.client, name=name)
 
+    def facts(self) -> Mapping[str, Any]:
+        """Give what the engine says of itself (``GET /info`` of its API).
+
+        Raises MissingToolError where it does not say.
+        """
+        try:
+            with closing(self.client), answering():
+                return dict(self.client.info())
+        except APIError as error:
+            raise MissingToolError(
+                f"the Docker Engine does not tell what it is: {error}", hint="docker info"
+            ) from error
+
     def run(self, image: Image, command: Command, *, progress: Progress) -> Completed:
         """Run one command inside ``image``."""
         with self.prepared(image, progress=progress) as prepared:
@@ -82,7 +95,7 @@ def connect(store: Store) -> DockerRuntime:
     try:
         client = docker.from_env(timeout=_PATIENCE)  # asks it for its version
         client.close()
-    except (DockerException, OSError) as error:
+    except DockerException as error:
         raise MissingToolError(
             f"no Docker Engine answers: {error}",
             hint="start one, point DOCKER_HOST or a docker context at one, or use --runtime oci",

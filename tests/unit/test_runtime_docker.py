@@ -8,10 +8,7 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from functools import partial
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any
 
 import pytest
 from docker.errors import APIError
@@ -19,7 +16,6 @@ from docker.errors import APIError
 from envbuilder.errors import EnvbuilderError, MissingToolError, SmokeError
 from envbuilder.image import OCI_CONFIG, OCI_MANIFEST, Image, Layer, canonical_json
 from envbuilder.layers.store import Store
-from envbuilder.loopback import serving
 from envbuilder.progress import Silent
 from envbuilder.reference import Digest
 from envbuilder.runtime import loading
@@ -27,6 +23,7 @@ from envbuilder.runtime.command import Command, Mount
 from envbuilder.runtime.docker import connect, container_options, refused
 from envbuilder.runtime.loading import is_abandoned, new_mark
 from envbuilder.runtime.offer import offer
+from tests.servers.engine import ANSWERS, engine
 
 _open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 
@@ -114,40 +111,6 @@ def test_a_host_is_one_start_and_one_container(
     assert len(found) == 4
 
 
-ANSWERS = {
-    "/version": {"ApiVersion": "1.45"},
-    "/containers/json": [],
-    "/images/json": [],
-    "/images/create": {"status": "pulled"},
-    "/containers/create": {"Id": "c"},
-    "/containers/c/json": {"Id": "c"},
-}
-
-
-class _Engine(BaseHTTPRequestHandler):
-    """An engine that hangs up when it is asked for ``last``, or for what it does not know."""
-
-    def __init__(self, last: str, *args: Any) -> None:
-        self._last = last
-        super().__init__(*args)
-
-    def do_GET(self) -> None:
-        path = self.path.partition("?")[0].removeprefix("/v1.45")
-        if path != self._last and path in ANSWERS:
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(json.dumps(ANSWERS[path]).encode())
-
-    def do_POST(self) -> None:
-        self.do_GET()
-
-    def do_DELETE(self) -> None:
-        self.do_GET()
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-
 @pytest.mark.parametrize(
     "moment", ["/containers/json", "/images/create", "/containers/create", "/containers/c/attach"]
 )
@@ -156,8 +119,8 @@ def test_an_engine_that_dies_is_no_bug_of_ours(
 ) -> None:
     image = Image(manifest=b"{}", config=b"{}", layers=())
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    with serving(partial(_Engine, moment)) as port:
-        monkeypatch.setenv("DOCKER_HOST", f"tcp://127.0.0.1:{port}")
+    with engine({path: said for path, said in ANSWERS.items() if path != moment}) as host:
+        monkeypatch.setenv("DOCKER_HOST", host)
         runtime = connect(Store(tmp_path))
         with pytest.raises(MissingToolError, match="went away"):
             runtime.run(image, Command(args=("true",)), progress=Silent())
@@ -172,13 +135,12 @@ def test_the_engine_of_the_docker_context_is_taken(
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
     monkeypatch.delenv("DOCKER_HOST", raising=False)
     monkeypatch.delenv("DOCKER_CONTEXT", raising=False)
-    with serving(partial(_Engine, "")) as port:
-        host = f"tcp://127.0.0.1:{port}"
+    with engine(ANSWERS) as host:
         endpoints = {"docker": {"Host": host, "SkipTLSVerify": False}}
         meta.write_text(json.dumps({"Name": "far", "Metadata": {}, "Endpoints": endpoints}))
         (tmp_path / "config.json").write_text('{"currentContext": "far"}')
         client = connect(Store(tmp_path)).client
-        assert client.api.base_url == f"http://127.0.0.1:{port}"
+        assert client.api.base_url == host.replace("tcp", "http")
 
 
 @pytest.fixture
