@@ -80,4 +80,4 @@ def _known(folder: Path) -> str:
 
 def print_json(value: Any) -> None:  # noqa: ANN401 - any JSON value
     """Write ``value`` to stdout as indented JSON."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))

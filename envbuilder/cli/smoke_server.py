@@ -14,7 +14,7 @@ from . import options
 if TYPE_CHECKING:
     from envbuilder.progress import Progress
     from envbuilder.smoke import SmokePlan
-    from envbuilder.smoke.server import Expectation
+    from envbuilder.smoke.server import Counts
 
 
 @click.command("server")
@@ -96,15 +96,15 @@ def _check(name: str | None, local: str | None, family: str | None, model: str |
         )
 
 
-def _counted_here(python: str, family: str | None, model: str | None) -> Expectation:
+def _counted_here(python: str, family: str | None, model: str | None) -> Counts:
     from envbuilder.smoke import LocalPython, Model, SmokePlan
     from envbuilder.smoke.server import expectation
 
-    plan = SmokePlan(model=Model(family=family, path=model), gpu="never")
+    plan = SmokePlan(model=Model(family=family, path=model), gpu="never", shared=True)
     return expectation(LocalPython(python=python).run, plan)
 
 
-def _counted_in(spec_path: Path, runtime: str, progress: Progress) -> Expectation:
+def _counted_in(spec_path: Path, runtime: str, progress: Progress) -> Counts:
     """Count in the image of an environment of ours, which is built where it is not."""
     from envbuilder.layers.store import Store
     from envbuilder.pipeline import Options, current_lock, make_image

@@ -17,6 +17,8 @@ from .report import Report
 
 PROBE = Path(__file__).parent / "probe"
 PROBE_MOUNT = "/run/envbuilder/probe"
+KEYS = {"jobs", "seconds", "peak_memory", "python", "machine", "libc", "cores"}
+"""What every document of the probe holds beside its version."""
 GRACE = 30.0
 """Seconds beyond the plan's time limit in which the probe may still hand in what it has."""
 
@@ -54,15 +56,20 @@ def ask(run: Run, plan: SmokePlan) -> Mapping[str, Any]:
         )
     )
     try:
-        document = json.loads(completed.stdout)
+        document = json.loads(completed.stdout, parse_constant=_no_number)
     except ValueError as error:
+        where = f"the image must run {plan.python} (3.9 or newer); envbuilder inspect shows it"
         raise SmokeError(
             f"the probe left no result: {_why(completed)}",
-            hint=f"the image must run {plan.python} (3.9 or newer); envbuilder inspect shows it",
+            hint="--local takes a Python, 3.9 or newer" if plan.shared else where,
         ) from error
-    if not isinstance(document, dict) or document.get("version") != 1:
+    if not isinstance(document, dict) or document.get("version") != 1 or not set(document) >= KEYS:
         raise SmokeError("the probe answered in a format that this envbuilder does not know")
     return document
+
+
+def _no_number(_: str) -> None:
+    """Read NaN and infinity, which Python writes and JSON does not know, as null."""
 
 
 def _samples(plan: SmokePlan) -> list[Mount]:

@@ -4,6 +4,8 @@ import base64
 import io
 import json
 import struct
+import sys
+import threading
 import time
 import wave
 from collections.abc import Callable, Iterator, Mapping
@@ -17,14 +19,17 @@ from click.testing import CliRunner
 
 from envbuilder.cli.app import cli
 from envbuilder.errors import EnvbuilderError, NetworkError, SmokeError, UsageError
-from envbuilder.smoke import Report, Status
-from envbuilder.smoke.server import Server, smoke_server
-from envbuilder.smoke.server.media import ITEMS
+from envbuilder.runtime import Completed
+from envbuilder.smoke import LocalPython, Report, SmokePlan, Status
+from envbuilder.smoke import Model as AnyModel
+from envbuilder.smoke.server import Counted, Counts, Server, expectation, smoke_server
+from envbuilder.smoke.server.media import ITEMS, Item
 from tests.servers.scripted import Call, Scripted, Seen, scripted
 
 pytestmark = pytest.mark.integration
 
 KEY = "sk-not-to-be-seen"
+MACHINE = {"python": "3.13.5", "machine": "x86_64", "libc": "glibc-2.41", "cores": 2}
 TEXT, AROUND = 9, 3
 """Tokens of the text's prompt, and what the template puts around an item."""
 
@@ -49,7 +54,17 @@ def tokens(part: Mapping[str, Any]) -> tuple[str, int]:
     return kind, _pixels(base64.b64decode(url.partition(",")[2])) // 784
 
 
-EXPECTED = {(item.modality, item.label): tokens(item.part())[1] for item in ITEMS}
+BESIDE = 2
+"""What the processor's own prompt puts around an item."""
+
+
+def _counted(item: Item, *, beside: int | None = BESIDE) -> Counted:
+    number = tokens(item.part())[1]
+    added = None if beside is None else number + beside
+    return Counted(placeholders=number, added=added)
+
+
+EXPECTED = {(item.modality, item.label): _counted(item) for item in ITEMS}
 
 
 @dataclass
@@ -94,9 +109,9 @@ def key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
 
 
-def smoked(model: Model, *, known: bool = True) -> Report:
+def smoked(model: Model, known: Counts | None = EXPECTED) -> Report:
     with served(model) as server:
-        return smoke_server(Server(f"http://{server.host}"), EXPECTED if known else None)
+        return smoke_server(Server(f"http://{server.host}"), known)
 
 
 def states(report: Report) -> dict[str, Status]:
@@ -116,11 +131,67 @@ def test_a_server_that_counts_as_the_processor_does_is_green() -> None:
     }  # fmt: skip
     assert all(row.agree and row.engine == row.placeholders for row in report.tokens)
     assert len(report.tokens) == len(ITEMS)
-    assert "and 3 of its chat template" in why(report, "server.image")
+    assert "+1 of its chat template" in why(report, "server.image")
+
+
+def _frames(item: Item) -> int:
+    return item.shape[0] if item.modality == "video" else 0
+
+
+def test_text_beside_each_frame_is_compared_by_the_models_own_tokenizer() -> None:
+    """Qwen3-VL writes a time stamp, InternVL a number: no two lengths have the same."""
+    videos = {item.label: item for item in ITEMS if item.modality == "video"}
+    stamped = {tokens(item.part())[1]: 6 * _frames(item) for item in videos.values()}
+
+    def count(kind: str, number: int) -> int:
+        return number + AROUND + (stamped[number] if kind == "video" else 0)
+
+    known = EXPECTED | {
+        ("video", label): _counted(item, beside=BESIDE + 6 * _frames(item))
+        for label, item in videos.items()
+    }
+    tiny = EXPECTED | {
+        ("video", label): _counted(item, beside=None) for label, item in videos.items()
+    }
+    assert smoked(Model(count=count)).verdict is Status.FAIL
+    exact = smoked(Model(count=count), known)
+    assert exact.verdict is Status.PASS
+    assert all(row.agree and row.engine == row.placeholders for row in exact.tokens)
+    report = smoked(Model(count=count), tiny)
+    assert report.verdict is Status.PASS
+    assert states(report)["server.video"] is Status.SKIP
+    assert "only the model's own tokenizer tells" in why(report, "server.video")
+    assert all(row.agree for row in report.tokens)
+
+
+@pytest.mark.parametrize(("real", "added"), [(True, [13, 26]), (False, [None, None])])
+def test_a_tiny_models_text_beside_frames_is_not_expected(
+    real: bool, added: list[int | None]
+) -> None:
+    items = [
+        {"modality": "video", "label": "4 frames", "placeholders": 10, "added": 13},
+        {"modality": "video", "label": "8 frames", "placeholders": 20, "added": 26},
+        {"modality": "image", "label": "280x280", "placeholders": 100, "added": 102},
+    ]
+    job = {"name": "sent", "outcome": "done", "items": items, "facts": {"real": real}}
+    found = expectation(lambda _: _completed(job), SmokePlan(model=AnyModel(family="internvl")))
+    assert [found["video", label].added for label in ("4 frames", "8 frames")] == added
+    assert found["image", "280x280"] == Counted(placeholders=100, added=102)
+
+
+def test_a_spec_without_a_model_cannot_say_what_is_right() -> None:
+    with pytest.raises(SmokeError, match="is not known: no model"):
+        expectation(LocalPython(python=sys.executable).run, SmokePlan(timeout=60))
+
+
+def _completed(job: Mapping[str, Any]) -> Completed:
+    said = {**MACHINE, "version": 1, "jobs": [job], "seconds": 1, "peak_memory": 1}
+    stdout = json.dumps(said).encode()
+    return Completed(exit_code=0, stdout=stdout, stderr=b"", seconds=0.0, peak_memory=None)
 
 
 def test_without_an_expectation_green_says_that_it_shows_little() -> None:
-    report = smoked(Model(), known=False)
+    report = smoked(Model(), None)
     assert report.verdict is Status.PASS
     assert report.summary.startswith("agrees with itself (4 checks), compared with nothing")
     assert "that they are right is not shown" in why(report, "server.audio")
@@ -128,7 +199,8 @@ def test_without_an_expectation_green_says_that_it_shows_little() -> None:
 
 def _late_audio(kind: str, number: int) -> int:
     """Forget one token exactly where the classic off-by-one does."""
-    return number + AROUND - (kind == "audio" and number == EXPECTED["audio", "2.74 s"])
+    edge = EXPECTED["audio", "2.74 s"].placeholders
+    return number + AROUND - (kind == "audio" and number == edge)
 
 
 @pytest.mark.parametrize(
@@ -174,12 +246,12 @@ def test_an_answer_that_changes_is_red() -> None:
         asked.append(number)
         return number + AROUND + (len(asked) > len(ITEMS))
 
-    assert "then" in why(smoked(Model(count=count), known=False), "server.image")
+    assert "then" in why(smoked(Model(count=count), None), "server.image")
 
 
 def test_a_modality_that_nobody_expected_is_skipped_with_the_servers_reason() -> None:
     refuse = {"audio": (400, "Unknown part type: input_audio")}
-    report = smoked(Model(refuse=refuse), known=False)
+    report = smoked(Model(refuse=refuse), None)
     assert states(report)["server.audio"] is Status.SKIP
     assert "takes no audio (400): Unknown part type" in why(report, "server.audio")
     assert report.verdict is Status.PASS
@@ -187,7 +259,7 @@ def test_a_modality_that_nobody_expected_is_skipped_with_the_servers_reason() ->
 
 def test_a_server_that_takes_nothing_but_text_is_red() -> None:
     refuse = dict.fromkeys(("audio", "image", "video"), (400, "not a multimodal model"))
-    assert smoked(Model(refuse=refuse), known=False).verdict is Status.FAIL
+    assert smoked(Model(refuse=refuse), None).verdict is Status.FAIL
 
 
 def test_a_server_that_breaks_is_no_verdict() -> None:
@@ -265,11 +337,50 @@ def test_what_is_no_such_server_is_named(status: int, body: bytes, words: str) -
 
 
 def test_a_server_that_hangs_or_is_not_there_is_named() -> None:
-    with scripted(lambda *_: time.sleep(1)) as server:
-        assert (
-            "gave no answer within 0.2 s" in _failure(f"http://{server.host}", timeout=0.2).message
-        )
+    seen = threading.Event()
+    with scripted(lambda *_: seen.wait(60)) as server:
+        failure = _failure(f"http://{server.host}", timeout=0.2)
+        seen.set()
+    assert "gave no answer within 0.2 s" in failure.message
     assert "cannot be asked" in _failure(f"http://{server.host}").message
+
+
+def test_an_answer_in_drops_ends_with_the_time_limit() -> None:
+    def handle(call: Call, _: Seen) -> None:
+        call.raw(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+        while True:  # until the client hangs up
+            call.raw(b" ")
+            time.sleep(0.01)
+
+    with scripted(handle) as server:
+        assert "within 0.2 s" in _failure(f"http://{server.host}", timeout=0.2).message
+
+
+def test_after_a_silence_nothing_more_is_sent() -> None:
+    seen = threading.Event()
+
+    def handle(call: Call, asked: Seen) -> None:
+        if b"image_url" in asked.body:
+            seen.wait(60)
+        answer = {"data": [{"id": "tiny"}], "usage": {"prompt_tokens": 9 + len(asked.body) // 640}}
+        call.answer(200, json.dumps(answer).encode())
+
+    with scripted(handle) as server:
+        report = smoke_server(Server(f"http://{server.host}", timeout=2), None)
+        seen.set()
+        sent = len(server.paths("POST"))
+    assert report.verdict is Status.ERROR
+    assert "image 280x280: " in why(report, "server.image")
+    assert sent == 1 + 3 + 1  # the text, the sounds, one picture
+
+
+def test_the_key_goes_to_the_server_and_to_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    with served(Model()) as server, served(Model()) as proxy:
+        monkeypatch.setenv("http_proxy", f"http://{proxy.host}")
+        monkeypatch.delenv("no_proxy", raising=False)
+        smoke_server(Server(f"http://{server.host}"), EXPECTED)
+    assert server.seen
+    assert not proxy.seen
 
 
 def test_a_server_that_cannot_answer_a_text_is_named() -> None:
@@ -285,7 +396,13 @@ def test_a_server_that_cannot_answer_a_text_is_named() -> None:
     assert "does not answer even a text (400): default chat template" in failure.message
 
 
-@pytest.mark.parametrize("url", ["localhost:8000", "ftp://x", "http://", "http://me:pw@host"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "localhost:8000", "ftp://x", "http://", "http://[::1", "http://host:http",
+        "http://127.0.0.1:1/ü", "http://me:pw@host", "http://:pw@host", "http://me:pw@[::1",
+    ],
+)  # fmt: skip
 def test_an_address_must_be_one(url: str) -> None:
     with pytest.raises(UsageError) as caught:
         Server(url)

@@ -71,4 +71,8 @@ class Document:
 def conform(report: Report) -> None:
     """Check the JSON form of a report against its published schema."""
     schema = Draft202012Validator(json.loads(SCHEMA.read_text()))
-    schema.validate(json.loads(to_json(report)))
+    schema.validate(json.loads(to_json(report), parse_constant=_refuse))
+
+
+def _refuse(constant: str) -> None:
+    raise AssertionError(f"{constant} is not JSON")

@@ -21,6 +21,8 @@ from envbuilder.smoke import Expected, LocalPython, Model, SmokePlan, Status, sm
 from envbuilder.smoke import run as smoke_run
 from envbuilder.smoke.judge import judge
 from envbuilder.smoke.run import PROBE
+from tests.unit.smoke_documents import PLAN as RECORDED_PLAN
+from tests.unit.smoke_documents import Document, conform
 
 PLAN = SmokePlan(checks=("caches",), timeout=60)
 
@@ -164,7 +166,12 @@ def test_an_unknown_family_is_red_with_the_known_ones() -> None:
 
 @pytest.mark.parametrize(
     ("stdout", "words"),
-    [(b"", "exit code 1: no module"), (b"Traceback", "exit code 1"), (b'{"version": 2}', "format")],
+    [
+        (b"", "exit code 1: no module"),
+        (b"Traceback", "exit code 1"),
+        (b'{"version": 2}', "format"),
+        (b'{"version": 1}', "format"),
+    ],
 )
 def test_no_result_at_all_is_a_smoke_error(stdout: bytes, words: str) -> None:
     def run(_command: Command) -> Completed:
@@ -174,6 +181,22 @@ def test_no_result_at_all_is_a_smoke_error(stdout: bytes, words: str) -> None:
 
     with pytest.raises(SmokeError, match=words):
         smoke(run, PLAN)
+
+
+def test_numbers_that_json_does_not_know_are_none_in_the_report() -> None:
+    document = Document()
+    document.item("tokens.mixed", "all together").update(
+        finite=False, logits=[float("nan")], spread=float("nan"), margins=[float("inf")]
+    )
+
+    def run(_command: Command) -> Completed:
+        said = json.dumps(document.value).encode()
+        return Completed(exit_code=0, stdout=said, stderr=b"", seconds=1.0, peak_memory=None)
+
+    report = smoke(run, RECORDED_PLAN)
+    conform(report)
+    assert report.verdict is Status.FAIL
+    assert "all together: the model's logits are not finite" in report.summary
 
 
 def test_a_model_path_without_a_model_is_refused_before_anything_runs(tmp_path: Path) -> None:

@@ -37,11 +37,11 @@ def judge(plan: SmokePlan, document: Mapping[str, Any], *, subject: str) -> Repo
 
 
 def judge_server(
-    facts: Mapping[str, Any], expected: Mapping[tuple[str, str], int] | None, *, seconds: float
+    facts: Mapping[str, Any], expected: server.Counts | None, *, seconds: float
 ) -> Report:
     """Judge what a running server counted by what the processor made of the same items.
 
-    ``expected`` holds placeholders by (modality, label); None where nobody counted them.
+    ``expected`` is None where nobody counted them.
     """
     checks = server.judge(facts, expected)
     verdict = overall(checks)

@@ -60,7 +60,7 @@ def answers_of(document: Mapping[str, Any]) -> Answers | None:
     mixed, environment = (jobs.named(document, one) for one in ("tokens.mixed", "environment"))
     if mixed is None or environment is None:
         return None
-    answered = [item for item in mixed["items"] if "spread" in item]
+    answered = [item for item in mixed["items"] if item.get("spread") is not None]
     if not answered or mixed["outcome"] != "done" or environment["outcome"] != "done":
         return None
     return Answers(

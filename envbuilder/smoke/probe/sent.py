@@ -9,15 +9,27 @@ from .tokens import placeholders
 
 
 def run(request: Facts, emit: Emitter) -> None:
-    """Emit one item per sent sample of a modality that the model takes: its placeholders."""
+    """Emit one item per sent sample of a modality that the model takes.
+
+    ``added`` is how much longer than without the item its prompt is, in the words of ``real``
+    tokenizers or in those of a family's tiny one.
+    """
     emit(doing="loading the model's processor")
     with opened(request) as subject:
-        family = subject.family
+        family, processor = subject.family, subject.processor
+        without = len(processor.tokenizer(family.prompt([]))["input_ids"])
+        emit(facts={"real": subject.weights})
         for modality, label, shape in request["sent"]:
             if modality not in family.modalities:
                 continue
             emit(doing=f"counting {modality} {label}")
             sample = Sample(modality, "sent", shape, label)
-            inputs = family.call(subject.processor, [(modality, sample.make())])
-            found = placeholders(subject, inputs)[modality]
-            emit(item={"modality": modality, "label": label, "placeholders": found})
+            inputs = family.call(processor, [(modality, sample.make())])
+            emit(
+                item={
+                    "modality": modality,
+                    "label": label,
+                    "placeholders": placeholders(subject, inputs)[modality],
+                    "added": int(inputs["input_ids"].shape[-1]) - without,
+                }
+            )

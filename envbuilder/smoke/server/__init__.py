@@ -4,8 +4,10 @@
 have counted comes from :func:`expectation`, run in an environment that holds transformers.
 """
 
+from envbuilder.smoke.judge.server import Counted, Counts
+
 from .client import Server
-from .expected import Expectation, expectation
+from .expected import expectation
 from .talk import smoke_server
 
-__all__ = ["Expectation", "Server", "expectation", "smoke_server"]
+__all__ = ["Counted", "Counts", "Server", "expectation", "smoke_server"]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import time
 from collections.abc import Mapping, Sequence
 from http.client import HTTPException, HTTPResponse
 from urllib.error import URLError
 from urllib.parse import urlsplit
-from urllib.request import HTTPErrorProcessor, Request, build_opener
+from urllib.request import HTTPErrorProcessor, ProxyHandler, Request, build_opener
 
 from envbuilder.errors import NetworkError, UsageError
 
@@ -46,11 +48,9 @@ class Server:
     def __init__(
         self, url: str, *, key_variable: str = "OPENAI_API_KEY", timeout: float = 120
     ) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username:
-            shown = url.replace(f"{parts.netloc}", parts.hostname or "")  # no password
+        if not _is_address(url):
             raise UsageError(
-                f"{shown!r} is not the http address of a server",
+                f"{re.sub('//.*@', '//', url)!r} is not the http address of a server",
                 hint=f"--server http://HOST:PORT; a key goes into ${key_variable}",
             )
         base = url.rstrip("/")
@@ -60,7 +60,7 @@ class Server:
         if not (self._key.isascii() and self._key.isprintable()):
             raise UsageError(f"${key_variable} holds what no key can: control or other characters")
         self._timeout = timeout
-        self._opener = build_opener(_AsItComes())
+        self._opener = build_opener(_AsItComes(), ProxyHandler({}))  # the key is the server's alone
 
     def model(self) -> str:
         """Return the name of the first model that the server lists.
@@ -112,7 +112,7 @@ class Server:
         try:
             with self._opener.open(request, timeout=self._timeout) as answer:
                 status: int = answer.status
-                read: bytes = answer.read(LARGEST)
+                read = self._read(answer)
         except (URLError, HTTPException, OSError) as error:
             raise self._unreachable(error) from error
         if status != 200:
@@ -125,6 +125,15 @@ class Server:
                 hint="--server takes the address under which /v1/models answers",
             ) from error
         return parsed
+
+    def _read(self, answer: HTTPResponse) -> bytes:
+        """Read a body within the time limit, also where it comes in drops."""
+        deadline, read = time.monotonic() + self._timeout, bytearray()
+        while len(read) < LARGEST and (part := answer.read1(LARGEST - len(read))):
+            read += part
+            if time.monotonic() > deadline:
+                raise TimeoutError
+        return bytes(read)
 
     def unfit(self, error: RefusedError) -> NetworkError:
         """Say why a server that answers ``error`` cannot be asked at all."""
@@ -160,3 +169,13 @@ class Server:
             pass  # not JSON, or not an object: shown as it came
         line = " ".join(text.split())
         return (line.replace(self._key, "***") if self._key else line)[:SHOWN]
+
+
+def _is_address(url: str) -> bool:
+    """Say whether ``url`` is a server's: of http, in ASCII, without a user or a password."""
+    try:
+        parts = urlsplit(url)
+        known = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:  # a bracket or a port that is none
+        return False
+    return bool(known) and url.isascii() and "@" not in parts.netloc

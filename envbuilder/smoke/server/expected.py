@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 from envbuilder.errors import SmokeError
 from envbuilder.smoke.judge import jobs
+from envbuilder.smoke.judge.server import Counted, Counts
 from envbuilder.smoke.plan import SmokePlan
 from envbuilder.smoke.run import Run, ask
 
 from .media import ITEMS
 
-Expectation = Mapping[tuple[str, str], int]
-"""Placeholders by (modality, label) of an item."""
 
+def expectation(run: Run, plan: SmokePlan) -> Counts:
+    """Count the tokens of every item that ``plan.model`` takes.
 
-def expectation(run: Run, plan: SmokePlan) -> Expectation:
-    """Count the placeholders of every item that ``plan.model`` takes.
-
+    Some processors write text beside a video's frames: Qwen3-VL a time stamp, InternVL a number.
+    How long it is only the model's own tokenizer tells, so a tiny model's is not compared with.
     Raises SmokeError where the environment cannot count.
     """
     sent = tuple((item.modality, item.label, item.shape) for item in ITEMS)
@@ -30,4 +29,15 @@ def expectation(run: Run, plan: SmokePlan) -> Expectation:
             f"what the server should count is not known: {stopped.text if stopped else 'no model'}",
             hint="name an environment with transformers, and a model: --local PYTHON --family NAME",
         )
-    return {(item["modality"], item["label"]): item["placeholders"] for item in job["items"]}
+    beside: dict[str, set[int]] = {}
+    for item in job["items"]:
+        beside.setdefault(item["modality"], set()).add(item["added"] - item["placeholders"])
+    return {
+        (item["modality"], item["label"]): Counted(
+            placeholders=item["placeholders"],
+            added=item["added"]
+            if job["facts"]["real"] or len(beside[item["modality"]]) == 1
+            else None,
+        )
+        for item in job["items"]
+    }

@@ -7,34 +7,35 @@ from typing import Any
 
 from envbuilder.errors import NetworkError, SmokeError
 from envbuilder.smoke.judge import judge_server
+from envbuilder.smoke.judge.server import Counts
 from envbuilder.smoke.probe.samples import MODALITIES
 from envbuilder.smoke.report import Report
 
 from .client import RefusedError, Server
-from .expected import Expectation
 from .media import ITEMS, Item
 
 TEXT = {"type": "text", "text": "Describe."}
 Answer = dict[str, Any]
 
 
-def smoke_server(server: Server, expected: Expectation | None) -> Report:
+def smoke_server(server: Server, expected: Counts | None) -> Report:
     """Ask ``server`` for the length of every prompt and return the verdict.
 
     ``expected`` None: there is nothing to compare with but the server itself. Otherwise only
-    modalities that it names are sent. Raises NetworkError and SmokeError where the server cannot
-    even answer a text.
+    modalities that it names are sent. After a request that no answer came to, nothing more is
+    sent: each would wait as long. Raises NetworkError and SmokeError where the server cannot even
+    answer a text.
     """
     started = time.monotonic()
     model = server.model()
     known = set(MODALITIES) if expected is None else {kind for kind, _ in expected}
     items = [item for item in ITEMS if item.modality in known]
     facts: dict[str, Any] = {"url": server.base, "model": model, "text": _text(server, model)}
-    facts["items"] = [_ask(server, model, [item]) | _named(item) for item in items]
     small = [item for item in items if item.role == "small"]
-    facts["again"] = [_ask(server, model, [item]) | _named(item) for item in small]
+    facts["items"] = _one_by_one(server, model, items)
+    facts["again"] = _one_by_one(server, model, [] if _silent(facts["items"]) else small)
     taken = [item for item in small if _is_taken(facts["items"], item)]
-    if len(taken) > 1:
+    if len(taken) > 1 and not _silent(facts["items"] + facts["again"]):
         facts["together"] = _ask(server, model, taken)
     return judge_server(facts, expected, seconds=time.monotonic() - started)
 
@@ -50,6 +51,20 @@ def _text(server: Server, model: str) -> int:
             f"{server.base} does not answer even a text ({error.status}): {error}",
             hint="see the server's log; some models need a chat template",
         ) from error
+
+
+def _one_by_one(server: Server, model: str, items: list[Item]) -> list[Answer]:
+    """Ask for each item alone, up to the first that no answer comes to."""
+    answers: list[Answer] = []
+    for item in items:
+        answers.append(_ask(server, model, [item]) | _named(item))
+        if _silent(answers):
+            break
+    return answers
+
+
+def _silent(answers: list[Answer]) -> bool:
+    return any("error" in answer and answer["status"] is None for answer in answers)
 
 
 def _ask(server: Server, model: str, items: list[Item]) -> Answer:
