@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 MAX_BYTES = 1_000_000
 MAX_NODES = 50_000  # what an alias bomb reaches at once and no spec ever does
 MAX_DEPTH = 32
+STARTER = "envbuilder init NAME writes a starter spec"
 _LONG = 80  # characters
 
 KeyPath = tuple[str | int, ...]
@@ -55,17 +56,17 @@ def excerpt(text: str) -> str:
     return text if len(text) <= _LONG else f"{text[:_LONG]}…"
 
 
-def read_document(path: Path) -> Document:
-    """Read one YAML mapping from ``path``.
+def read_document(path: Path, *, starter: str = STARTER) -> Document:
+    """Read one YAML mapping from ``path``; ``starter`` is the hint where there is nothing yet.
 
     Raises SpecError with file, line and column for: a file that is missing, larger than 1 MB, not
     UTF-8, empty, not YAML, not a mapping, with a duplicate key, a key that is no string, or
     aliases that expand without bound.
     """
-    return parse_document(path, _read_text(path))
+    return parse_document(path, _read_text(path, starter), starter=starter)
 
 
-def parse_document(path: Path, text: str) -> Document:
+def parse_document(path: Path, text: str, *, starter: str = STARTER) -> Document:
     """Read the text of ``path``, which need not be on disk; raises as :func:`read_document`."""
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -74,7 +75,7 @@ def parse_document(path: Path, text: str) -> Document:
     except RecursionError as error:
         raise SpecError(f"{path}: nested too deeply") from error
     if root is None:
-        raise SpecError(f"{path} is empty", hint="envbuilder init NAME writes a starter spec")
+        raise SpecError(f"{path} is empty", hint=starter)
     if not isinstance(root, yaml.MappingNode):
         raise SpecError(f"{_place(path, root.start_mark)}: expected a mapping of keys to values")
     reader = _Reader(path)
@@ -134,13 +135,13 @@ class _Reader:
             yield key, child
 
 
-def _read_text(path: Path) -> str:
+def _read_text(path: Path, starter: str) -> str:
     try:
         with path.open("rb") as stream:
             data = stream.read(MAX_BYTES + 1)
     except OSError as error:
         missing = isinstance(error, FileNotFoundError)
-        hint = "envbuilder init NAME writes a starter" if missing else "name a readable YAML file"
+        hint = starter if missing else "name a readable YAML file"
         raise SpecError(f"cannot read {path}: {error.strerror}", hint=hint) from error
     if len(data) > MAX_BYTES:
         raise SpecError(f"{path} is larger than {MAX_BYTES:,} bytes, which no spec needs")
