@@ -13,10 +13,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from envbuilder.errors import BuildError, MissingToolError
+from envbuilder.errors import MissingToolError
 
 BUILDKIT = (0, 13)
 DOCKER = 26
+_PATIENCE = 120  # seconds for a question
+_WAKING = 1200  # seconds for a builder that may have to fetch its own image first
 _INSTALL = "apt-get install docker.io docker-buildx (Debian 13 or later, Ubuntu 24.04 or later)"
 
 
@@ -52,20 +54,24 @@ def find_builder(name: str | None = None) -> Builder:
     """
     name = name or os.environ.get("BUILDX_BUILDER") or None
     _ask("buildx", "version")
-    text = _ask("buildx", "inspect", "--bootstrap", *([name] if name else []))
+    asked = [name] if name else []
+    text = _ask("buildx", "inspect", "--bootstrap", *asked, seconds=_WAKING)
     if error := _field(text, "Error"):  # said with exit code 0
         raise _explain(error)
+    found = _field(text, "Name")
     driver = _field(text, "Driver") or "unknown"
     version = _field(text, r"Build[Kk]it(?: version)?") or "unknown"
     if driver == "docker":
+        if found != "default":  # `docker buildx use`: other commands would ask another engine
+            name = found
         version = _check_docker(_context(name))
     elif _below(version, BUILDKIT):
         raise MissingToolError(
-            f"the builder {name or _field(text, 'Name')} has BuildKit {version}, which is too old: "
+            f"the builder {found} has BuildKit {version}, which is too old: "
             f"reproducible layers need {BUILDKIT[0]}.{BUILDKIT[1]}",
             hint="make a new one: docker buildx create --name fresh --bootstrap",
         )
-    default = driver == "docker" and _field(text, "Name") == "default"
+    default = driver == "docker" and found == "default"
     local = os.environ.get("DOCKER_HOST", "unix://").startswith("unix://")
     here = default and local and sys.platform == "linux"  # elsewhere, Docker is in a VM
     return Builder(name=name, driver=driver, version=version, here=here)
@@ -109,16 +115,19 @@ def _field(text: str, name: str) -> str | None:
     return match[1].strip() if match else None
 
 
-def _ask(*arguments: str) -> str:
+def _ask(*arguments: str, seconds: int = _PATIENCE) -> str:
     """Run a docker command that only tells something; raise MissingToolError for what is wrong."""
     try:
         done = subprocess.run(
-            ["docker", *arguments], capture_output=True, text=True, check=False, timeout=120
+            ["docker", *arguments], capture_output=True, text=True, check=False, timeout=seconds
         )
     except FileNotFoundError as error:
         raise MissingToolError("docker is not installed", hint=_INSTALL) from error
     except subprocess.TimeoutExpired as error:
-        raise BuildError("docker does not answer", hint="docker info") from error
+        raise MissingToolError(
+            f"`docker {' '.join(arguments)}` has not ended after {seconds // 60} minutes",
+            hint="run it to see what it waits for",
+        ) from error
     if done.returncode == 0:
         return done.stdout
     raise _explain(done.stderr.strip())
@@ -132,6 +141,11 @@ def _explain(text: str) -> MissingToolError:
         message = f"no Docker Engine answers at {where}"
         return MissingToolError(
             message, hint="start it, set DOCKER_HOST, or build with --engine embedded"
+        )
+    if "permission denied" in text and "docker" in text:
+        return MissingToolError(
+            f"this user may not talk to Docker: {last}",
+            hint="join the group docker (sudo usermod -aG docker $USER, then log in anew), or sudo",
         )
     if "no builder" in text:
         return MissingToolError(last, hint="docker buildx ls shows the builders")

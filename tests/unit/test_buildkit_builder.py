@@ -7,10 +7,11 @@ from envbuilder.errors import MissingToolError
 
 ANSWERS = """\
 #!/bin/sh
+[ "$1" != --context ] || {{ [ "$2" = far ] && shift 2 && set -- "$@" far; }} || exit 98
 case "$1 $2" in
   "buildx version") {version} ;;
   "buildx inspect") printf '%b' '{inspect}' ;;
-  "version --format") echo '{server}' ;;
+  "version --format") [ "$4" = far ] && echo '{far}' || echo '{server}' ;;
   "info --format") echo '{store}' ;;
   *) echo "unexpected: $*" >&2; exit 99 ;;
 esac
@@ -25,10 +26,13 @@ def docker(tmp_path, monkeypatch):
     """Put a docker that gives set answers on PATH."""
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
 
-    def answer(*, inspect=DOCKER, server="26.1.5", store=CONTAINERD, version="echo v0.13.1"):
+    def answer(
+        *, inspect=DOCKER, server="26.1.5", far="", store=CONTAINERD, version="echo v0.13.1"
+    ):
         program = tmp_path / "docker"
-        text = ANSWERS.format(inspect=inspect, server=server, store=store, version=version)
-        program.write_text(text)
+        program.write_text(
+            ANSWERS.format(inspect=inspect, server=server, far=far, store=store, version=version)
+        )
         program.chmod(0o755)
 
     return answer
@@ -55,6 +59,33 @@ def test_an_old_docker(docker, version):
     with pytest.raises(MissingToolError, match=f"Docker {version} is too old") as caught:
         find_builder()
     assert "docker buildx create" in caught.value.hint
+
+
+@pytest.mark.parametrize("name", [None, "far"])
+def test_the_engine_in_use_is_asked_and_no_other(docker, name):
+    far = DOCKER.replace("default", "far")
+    docker(inspect=far, server="20.10.24", far="26.1.5")
+    found = find_builder(name)
+    assert found.version == "26.1.5"
+    assert found.command == ["docker", "--context", "far", "buildx", "build", "--network", "host"]
+    assert not found.here
+    docker(inspect=far, server="26.1.5", far="25.0.3")
+    with pytest.raises(MissingToolError, match=r"Docker 25\.0\.3 is too old"):
+        find_builder(name)
+
+
+def test_an_engine_that_does_not_answer(docker, monkeypatch):
+    monkeypatch.setattr("envbuilder.buildkit.builder._WAKING", 0.2)
+    docker(inspect="'; exec sleep 60; printf '")
+    with pytest.raises(MissingToolError, match="`docker buildx inspect --bootstrap` has not ended"):
+        find_builder()
+
+
+def test_a_socket_that_is_not_this_users(docker):
+    docker(version="echo 'permission denied: unix:///var/run/docker.sock' >&2; exit 1")
+    with pytest.raises(MissingToolError, match="may not talk to Docker") as caught:
+        find_builder()
+    assert "group docker" in caught.value.hint
 
 
 def test_an_old_builder(docker):
