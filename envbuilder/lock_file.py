@@ -6,16 +6,13 @@ The text is a function of the value: sorted, stable, ending in one newline.
 from __future__ import annotations
 
 import difflib
-import fcntl
 import json
-import os
 import tomllib
-from contextlib import contextmanager
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from pathlib import Path
 from types import UnionType
-from typing import TYPE_CHECKING, Any, BinaryIO, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
 import tomli_w
 
@@ -23,10 +20,9 @@ from . import spec as specs
 from .errors import EnvbuilderError, LockError
 from .lock import DebianBase, GitSource, ImageBase, Lock, Seal, Wheel, spec_checksum
 from .reference import Digest
+from .whole_file import write_text as write_text  # noqa: PLC0414 - others import it from here
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from .spec import Spec
 
 FORMAT = 1
@@ -77,49 +73,6 @@ def parse_lock(text: str, *, name: str = "lock") -> Lock:
 def write_lock(path: Path, lock: Lock) -> None:
     """Write ``lock`` to ``path`` at once or not at all."""
     write_text(path, dump_lock(lock))
-
-
-def write_text(path: Path, text: str) -> None:
-    """Replace ``path`` by ``text``: a reader sees all the old bytes or all the new ones.
-
-    A file keeps its mode, and a link leads to the new text. Raises OSError that names ``path``.
-    """
-    path = path.resolve()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.new")  # so that a killed writer leaves one at most
-    try:
-        with _held(temporary) as file:
-            os.fchmod(file.fileno(), path.stat().st_mode & 0o777 if path.exists() else 0o644)
-            file.write(text.encode())
-            file.flush()
-            os.fsync(file.fileno())
-            temporary.replace(path)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from error
-
-
-@contextmanager
-def _held(path: Path) -> Iterator[BinaryIO]:
-    """Open ``path`` to write it anew, one process at a time; without success it goes again."""
-    while True:
-        with path.open("ab") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            if not _is_at(path, file):
-                continue  # it got its lasting name between our open and our lock
-            try:
-                file.truncate(0)
-                yield file
-            except BaseException:
-                path.unlink(missing_ok=True)
-                raise
-            return
-
-
-def _is_at(path: Path, file: BinaryIO) -> bool:
-    try:
-        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
-    except FileNotFoundError:
-        return False
 
 
 def dump_lock(lock: Lock) -> str:

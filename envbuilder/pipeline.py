@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import keep, ledger
+from .document import read_document
 from .engines.docker import build_with_docker
 from .engines.embedded import NOTHING_HELD, assemble, seal
 from .engines.foundation import fetch_base
@@ -94,11 +95,17 @@ def lock_environment(
 ) -> Lock:
     """Resolve the spec at ``spec_path``, write its lock beside it, and return it.
 
-    Pins that nothing forces stay; see ``resolve_spec``. A seal stays where the lock does.
+    Pins that nothing forces stay; see ``resolve_spec``. A seal stays where the lock does. Raises
+    LockError where the present lock cannot be read, unless EVERYTHING in it is let go.
     """
     spec = load(spec_path)
     path = lock_path(spec_path)
-    previous = read_lock(path) if path.exists() else None
+    try:
+        previous = read_lock(path) if path.exists() else None
+    except LockError:
+        if EVERYTHING not in release:
+            raise
+        previous = None
     lock = resolve_spec(
         spec,
         store=store,
@@ -206,10 +213,12 @@ def build_environment(
     The lock is sealed and the ledger gets its line whether the smoke is green or red: an image is
     known to be good by its ledger entry, not by its existence.
     """
+    spec_text = read_document(spec_path).text
     lock = current_lock(spec_path, store=store, progress=progress, options=options)
+    lock_text = lock_path(spec_path).read_bytes()
     lock = with_source_wheels(lock, store=store, progress=progress, options=options)
     image = make_image(lock, store=store, progress=progress, options=options, held=reuse(lock))
-    sealed = _seal(lock, image, spec_path=spec_path, options=options)
+    sealed = _seal(lock, image, over=lock_text, spec_path=spec_path, options=options)
     report = None
     if runtime is not None:
         report = smoke_image(
@@ -223,16 +232,23 @@ def build_environment(
         )
     outcome = Outcome(lock=sealed, image=image, report=report)
     if report is not None and runtime is not None:
-        _record(spec_path, outcome, store=store, runtime=runtime.name)
+        _record(spec_path, spec_text, outcome, store=store, runtime=runtime.name)
     return outcome
 
 
-def _seal(lock: Lock, image: Image, *, spec_path: Path, options: Options) -> Lock:
+def _seal(lock: Lock, image: Image, *, over: bytes, spec_path: Path, options: Options) -> Lock:
+    """Seal ``lock`` and write it, where its file is still ``over``: a build takes minutes."""
     sealed = seal(lock, image, engine=options.engine)
     if lock.seal is not None and not options.reseal:
         _check_seal(lock.seal, sealed, image, name=spec_path.stem)
-    if sealed != lock and not options.locked:
-        write_lock(lock_path(spec_path), sealed)
+    path = lock_path(spec_path)
+    text = dump_lock(sealed)
+    if not options.locked and text.encode() != over:
+        if path.read_bytes() not in {over, text.encode()}:  # another build may seal it alike
+            raise LockError(
+                f"{path} changed while it was built, and stays as it is now", hint="build again"
+            )
+        write_lock(path, sealed)
     return sealed
 
 
@@ -254,9 +270,11 @@ def _check_seal(old: Seal, new: Lock, image: Image, *, name: str) -> None:
     )
 
 
-def _record(spec_path: Path, outcome: Outcome, *, store: Store, runtime: str) -> None:
+def _record(
+    spec_path: Path, spec_text: str, outcome: Outcome, *, store: Store, runtime: str
+) -> None:
     entry = ledger_entry(outcome, runtime=runtime)
-    texts = keep.Kept(spec=spec_path.read_bytes(), lock=dump_lock(outcome.lock).encode())
+    texts = keep.Kept(spec=spec_text.encode(), lock=dump_lock(outcome.lock).encode())
     keep.keep(store, entry.lock, texts)
     ledger.append(ledger.ledger_path(spec_path), entry)
     if outcome.report is not None:

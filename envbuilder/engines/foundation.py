@@ -75,6 +75,7 @@ def _fetch_debian(
 def _pull_base(
     lock: Lock, base: ImageBase, *, store: Store, offline: bool, progress: Progress
 ) -> None:
+    base_config(lock, base, store=store, offline=offline)  # a build without a network needs it too
     if all(store.has(layer.digest) for layer in base.layers):
         return
     if offline:
