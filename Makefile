@@ -24,11 +24,9 @@ demo-gpu: ## the same for the real serving stack with its CUDA wheels (downloads
 test: ## all tests, with real registries, runtimes, engines and indexes
 	@.ci/setup test
 	@$(MAKE) --no-print-directory lint type
-	@tests/engine.sh start $(ENGINE) >/dev/null
-	@mkdir -p build; status=0; \
-	eval "$$(tests/engine.sh env $(ENGINE))"; \
-	$(BIN)/pytest --junit-xml=$(JUNIT) --cov --cov-report=term:skip-covered || status=$$?; \
-	tests/engine.sh stop $(ENGINE); exit $$status
+	@mkdir -p build; trap 'tests/engine.sh stop $(ENGINE)' EXIT; trap 'exit 130' HUP INT TERM; \
+	tests/engine.sh start $(ENGINE) >/dev/null && eval "$$(tests/engine.sh env $(ENGINE))" && \
+	$(BIN)/pytest --junit-xml=$(JUNIT) --cov --cov-report=term:skip-covered
 
 check: ## the inner loop, under a minute: lint, types, unit and golden tests
 	@.ci/setup test
