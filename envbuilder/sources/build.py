@@ -15,7 +15,6 @@ from envbuilder.git_address import Address
 from envbuilder.layers.complement import has_wheel
 from envbuilder.layers.wheelfile import WheelFile
 from envbuilder.lock import GitSource, Lock, Wheel
-from envbuilder.resolve.python import PythonTarget
 from envbuilder.resolve.resolve import python_target
 
 from .checkout import Checkout
@@ -55,7 +54,8 @@ def build_sources(lock: Lock, *, make: Make, context: Context) -> Lock:
     """Give ``lock`` with a wheel for every source, each in the store.
 
     A wheel that the store has under the source's recipe is taken; otherwise ``make`` builds it.
-    Raises BuildError where a build fails or gives other bytes than the lock holds.
+    Raises BuildError where a build fails or gives other bytes than the lock holds. Where the lock
+    holds none, a note tells that the bytes are not those of an earlier build.
     """
     made = tuple(_with_wheel(lock, source, make, context) for source in lock.sources)
     return lock if made == lock.sources else replace(lock, sources=made)
@@ -88,8 +88,10 @@ def _with_wheel(lock: Lock, source: GitSource, make: Make, context: Context) -> 
         built = remembered(context.store, recipe)
         if built is None or not has_wheel(context.store, built.wheel.sha256):
             again = _build(lock, source, make, context)
-            if built is not None and built.wheel != again.wheel:
-                raise _other(source, built, again)
+            if source.wheel is not None:
+                _check_same(source, again, lock, context)
+            elif built is not None and built.wheel != again.wheel:
+                context.progress.note(_difference(source, built, again))
             remember(context.store, recipe.key, again)
             built = again
     if source.wheel is not None:
@@ -105,22 +107,24 @@ def _check_same(source: GitSource, again: Built, lock: Lock, context: Context) -
     known = remembered(context.store, Recipe.of(lock, source))
     if known is None or known.wheel.sha256 != source.wheel.sha256:
         known = Built(wheel=source.wheel, contents={})
-    raise _other(source, known, again)
+    raise BuildError(
+        _difference(source, known, again),
+        hint=f"envbuilder wheels import DIR brings the locked wheel; envbuilder lock "
+        f"{lock.spec.name} --upgrade-package {source.name} accepts a new one",
+    )
 
 
-def _other(source: GitSource, before: Built, again: Built) -> BuildError:
+def _difference(source: GitSource, before: Built, again: Built) -> str:
     lines = differences(before.contents, again.contents) if before.contents else []
     shown = "\n".join(f"  {line}" for line in lines[:_SHOWN])
     if not before.contents:
-        shown = "  (what was in the locked wheel is not known here)"
+        shown = "  (what was in the earlier wheel is not known here)"
     elif not lines:
         shown = "  (equal contents: only the compression differs, by another zlib)"
     more = f"\n  and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else ""
-    return BuildError(
+    return (
         f"{source.name}: building {source.commit[:12]} again gave another wheel "
-        f"({again.wheel.sha256}, not {before.wheel.sha256}); these files differ:\n{shown}{more}",
-        hint=f"envbuilder wheels import DIR brings the locked wheel; envbuilder lock "
-        f"--upgrade-package {source.name} accepts a new one",
+        f"({again.wheel.sha256}, not {before.wheel.sha256}); these files differ:\n{shown}{more}"
     )
 
 
@@ -155,7 +159,7 @@ def _build(
 def _take(job: Job, filename: str, context: Context) -> Built:
     """Check the wheel that a build made and put it, in its normal form, into the store."""
     source = job.source
-    _check_name(source, filename, python_target(job.lock.spec, job.lock.base))
+    _check_name(job.lock, source, filename)
     if not is_plain_file(job.output, filename):
         raise BuildError(f"its build says it made {filename!r}, which is not there")
     _check_metadata(source, job.output / filename)
@@ -171,7 +175,7 @@ def _take(job: Job, filename: str, context: Context) -> Built:
     return Built(wheel=wheel, contents=contents)
 
 
-def _check_name(source: GitSource, filename: str, target: PythonTarget) -> None:
+def _check_name(lock: Lock, source: GitSource, filename: str) -> None:
     try:
         name, version, _, tags = parse_wheel_filename(filename)
     except InvalidWheelFilename as error:
@@ -179,8 +183,9 @@ def _check_name(source: GitSource, filename: str, target: PythonTarget) -> None:
     if (name, str(version)) != (source.name, source.version):
         raise BuildError(
             f"its build made {filename}, but {source.name} {source.version} is locked",
-            hint=f"envbuilder lock --upgrade-package {source.name}",
+            hint=f"envbuilder lock {lock.spec.name} --upgrade-package {source.name}",
         )
+    target = python_target(lock.spec, lock.base)
     if tags.isdisjoint(target.tags()):
         raise BuildError(
             f"its build made {filename}, which does not fit Python {target.python} on "

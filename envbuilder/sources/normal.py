@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
-from envbuilder.layers.wheelfile import Member, WheelFile
+from envbuilder.layers.wheelfile import Member, WheelFile, unfit
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _UNIX = 3
@@ -28,7 +28,8 @@ Contents = Mapping[str, str]
 def normalise(source: Path, filename: str, target: IO[bytes]) -> Contents:
     """Write the wheel at ``source`` to ``target`` (seekable) in its normal form.
 
-    Returns its contents. Raises BuildError for a wheel that cannot be trusted (see WheelFile).
+    Returns its contents. Raises BuildError for a wheel that cannot be trusted (see WheelFile), or
+    whose RECORD is no table.
     """
     contents = {}
     with (
@@ -73,7 +74,10 @@ def _info(member: Member) -> zipfile.ZipInfo:
 def _content(wheel: WheelFile, member: Member) -> Iterator[bytes]:
     if not member.name.endswith(".dist-info/RECORD"):
         return (content for _, content in wheel.pieces(member))
-    rows = csv.reader(io.StringIO(wheel.read(member.name).decode(), newline=""))
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(sorted(row for row in rows if row))
+    try:
+        rows = csv.reader(io.StringIO(wheel.read(member.name).decode(), newline=""))
+        csv.writer(text, lineterminator="\n").writerows(sorted(row for row in rows if row))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise unfit(wheel.filename, f"{member.name} cannot be read: {error}") from error
     return iter([text.getvalue().encode()])

@@ -49,7 +49,7 @@ def read_project(commit: Commit, *, subdirectory: str | None) -> Project:
         return _project({}, place)
     try:
         return _project(tomllib.loads(content.decode()), place)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ResolutionError(f"{place} cannot be read: {error}") from error
 
 
@@ -58,10 +58,17 @@ def _project(table: Mapping[str, Any], place: str) -> Project:
     backend, requires = _LEGACY
     try:
         return Project(
-            requires=tuple(Requirement(each) for each in system.get("requires", requires)),
+            requires=tuple(map(Requirement, _texts(system.get("requires", requires)))),
             backend=str(system.get("build-backend", backend)),
-            backend_path=tuple(str(each) for each in system.get("backend-path", ())),
+            backend_path=_texts(system.get("backend-path", ())),
             table=table,
         )
     except (InvalidRequirement, TypeError, AttributeError) as error:
         raise ResolutionError(f"{place}: [build-system] cannot be read: {error}") from error
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    """Take a list of texts; one text alone would pass for a list of its letters."""
+    if not isinstance(value, list | tuple) or not all(isinstance(each, str) for each in value):
+        raise TypeError(f"{value!r} is no list of texts")
+    return tuple(value)

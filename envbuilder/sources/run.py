@@ -33,6 +33,7 @@ _CCACHE = "/usr/lib/ccache:/usr/lib64/ccache"  # compilers that go through it, w
 _HOME = "/tmp/home"  # noqa: S108 - the container's own, made anew for every run
 _TIMEOUT = 6 * 3600.0  # seconds; vLLM's kernels take two hours on a small machine
 _SHOWN = 40
+_READ = 16 << 20  # bytes; answers and metadata have a few thousand
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,8 +99,10 @@ def is_plain_file(output: Path, name: str) -> bool:
 
 
 def read_output(output: Path, name: str) -> bytes | None:
-    """Read a plain file that a build left; None where there is none."""
-    return (output / name).read_bytes() if is_plain_file(output, name) else None
+    """Read a plain file that a build left; None where there is none, or one of senseless length."""
+    if not is_plain_file(output, name) or (output / name).stat().st_size > _READ:
+        return None
+    return (output / name).read_bytes()
 
 
 def _result(content: bytes | None) -> dict[str, Any] | None:

@@ -44,9 +44,15 @@ def describe(history: Repository, commit: str, pyproject: Mapping[str, Any]) -> 
     """Say ``TAG-DISTANCE-gCOMMIT``: the nearest tag, as setuptools-scm asks for it.
 
     A project's own ``git_describe_command`` counts for the tags that it takes. Without any tag it
-    is ``0.0`` and the number of commits, as setuptools-scm has it.
+    is ``0.0`` and the number of commits, as setuptools-scm has it. Raises ResolutionError where
+    that command cannot be read.
     """
-    asked = ("describe", "--tags", "--long", "--abbrev=64", *_patterns(pyproject), commit)
+    try:
+        patterns = _patterns(pyproject)
+    except (AttributeError, TypeError, ValueError) as error:
+        place = f"pyproject.toml in {history.address} at {commit[:12]}"
+        raise ResolutionError(f"{place}: [tool.setuptools_scm] cannot be read: {error}") from error
+    asked = ("describe", "--tags", "--long", "--abbrev=64", *patterns, commit)
     if found := history.ask(*asked):
         return f"{found.removesuffix(commit)}{commit[:_DIGITS]}"
     distance = history.run("rev-list", "--count", commit).decode().strip()
@@ -109,6 +115,8 @@ def _patterns(pyproject: Mapping[str, Any]) -> list[str]:
     if command is None:
         command = settings.get("scm", {}).get("git", {}).get("describe_command", [])
     words = shlex.split(command) if isinstance(command, str) else [str(word) for word in command]
+    if "\0" in "".join(words):
+        raise ValueError("a null character in the command")
     chosen = []
     for flag, value in zip_longest(words, words[1:], fillvalue=""):
         if flag in {"--match", "--exclude"}:

@@ -75,7 +75,7 @@ def _import(path: Path, store: Store) -> Wheel:
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
         key, built = str(facts["recipe"]), from_plain(facts)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, UsageError) as error:
         raise BuildError(f"{path} is not a recipe file: {error!r}") from error
     if not wheel.is_file() or wheel.name != built.wheel.filename:
         raise BuildError(f"{wheel}, which {path.name} describes, is not there")

@@ -18,6 +18,7 @@ from envbuilder.resolve.mirror import Mirror
 from envbuilder.runtime import choose
 from envbuilder.sources.checkout import Checkout
 from envbuilder.sources.context import Context
+from envbuilder.sources.project import read_project
 from envbuilder.sources.tree import Commit, export
 from envbuilder.spec import GitPackage
 from tests.servers.git import git_http
@@ -175,6 +176,23 @@ def test_a_submodule_below_a_link_is_refused(origin, store, tmp_path):
     with pytest.raises(ResolutionError, match="below a file, link or submodule"):
         exported(str(origin.path), commit, store, tmp_path / "out", submodules=True)
     assert list(outside.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[build-system]\nrequires = "setuptools"', "is no list of texts"),
+        ("[build-system]\nrequires = [1]", "is no list of texts"),
+        ('[build-system]\nrequires = []\nbackend-path = "src"', "is no list of texts"),
+        ("build-system = 1", "cannot be read"),
+        ("[build-system", "cannot be read"),
+        ("a = " + "[" * 5000, "cannot be read"),
+    ],
+)
+def test_a_pyproject_that_makes_no_sense_is_refused_in_words(origin, store, text, said):
+    commit = commit_of(str(origin.path), origin.commit({"pyproject.toml": text}), store)
+    with pytest.raises(ResolutionError, match=said):
+        read_project(commit, subdirectory=None)
 
 
 def checkout(origin: Origin, commit: str, store: Store, folder: Path) -> None:

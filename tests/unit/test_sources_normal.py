@@ -16,9 +16,11 @@ FILES = {
 }
 
 
-def wheel(path, files, *, order=1, date=(2024, 5, 6, 7, 8, 10), mode=0o600, deflate=True, exe=()):
+def wheel(path, files, *, order=1, date=(2024, 5, 6, 7, 8, 10), mode=0o600, deflate=True, exe=(),
+          record=None):  # fmt: skip
     rows = [f"{name},sha256=x,{len(content)}" for name, content in files.items()]
-    members = {**files, RECORD: "\n".join([*rows, f"{RECORD},,"][::order]).encode()}
+    listed = "\n".join([*rows, f"{RECORD},,"][::order]).encode()
+    members = {**files, RECORD: listed if record is None else record}
     with zipfile.ZipFile(path, "w") as out:
         for name, content in list(members.items())[::order]:
             info = zipfile.ZipInfo(name, date)
@@ -86,3 +88,9 @@ def test_differences_are_told_by_path(tmp_path):
 def test_a_wheel_that_climbs_out_is_refused(tmp_path):
     with pytest.raises(BuildError, match="climbs out"):
         normal(wheel(tmp_path / "a.whl", {"../evil.py": b""}))
+
+
+@pytest.mark.parametrize("record", [b"\xff\xfe,,", b"x" * 200_000])
+def test_a_wheel_whose_record_is_no_table_is_refused(tmp_path, record):
+    with pytest.raises(BuildError, match="RECORD cannot be read"):
+        normal(wheel(tmp_path / "a.whl", FILES, record=record))

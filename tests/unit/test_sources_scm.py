@@ -1,7 +1,10 @@
 import pytest
 from packaging.requirements import Requirement
 
-from envbuilder.sources.scm import needs_history, plain_version, variables
+from envbuilder.errors import ResolutionError
+from envbuilder.git_address import Address
+from envbuilder.resolve.repository import Repository
+from envbuilder.sources.scm import describe, needs_history, plain_version, variables
 
 
 @pytest.mark.parametrize(
@@ -19,6 +22,23 @@ from envbuilder.sources.scm import needs_history, plain_version, variables
 )
 def test_the_plain_version_is_what_setuptools_scm_says_without_a_date(described, version):
     assert plain_version(described) == version
+
+
+@pytest.mark.parametrize(
+    "tool",
+    [
+        1,
+        {"setuptools_scm": 1},
+        {"setuptools_scm": {"git_describe_command": 1}},
+        {"setuptools_scm": {"git_describe_command": "git describe --match 'v*"}},
+        {"setuptools_scm": {"git_describe_command": ["git", "describe", "--match", "v\0*"]}},
+        {"setuptools-scm": {"scm": {"git": 1}}},
+    ],
+)
+def test_settings_that_make_no_sense_are_refused_in_words(tmp_path, tool):
+    history = Repository(path=tmp_path, address=Address.parse("/srv/proj"))
+    with pytest.raises(ResolutionError, match=r"\[tool\.setuptools_scm\] cannot be read"):
+        describe(history, "a" * 40, {"tool": tool})
 
 
 def test_only_tools_that_cannot_read_the_archival_file_get_a_variable():
