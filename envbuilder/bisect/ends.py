@@ -63,11 +63,11 @@ def _at_revision(spec_path: Path, revision: str) -> Lock | None:
         with git.Repo(path.parent, search_parent_directories=True) as repository:
             root = Path(repository.working_tree_dir or "").resolve()
             # git itself reads the revision: GitPython knows few of its forms, such as HEAD@{1}.
-            asked = ("--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+            asked = ("--verify", "--quiet", "--end-of-options", revision)
             commit = repository.commit(repository.git.rev_parse(*asked))
             blob = commit.tree / path.relative_to(root).as_posix()
             text: bytes = blob.data_stream.read()
-    except (git.InvalidGitRepositoryError, git.NoSuchPathError, git.GitCommandError):
+    except (git.GitError, ValueError):  # no repository, no such revision, or no commit
         return None
     except KeyError as error:
         raise LockError(f"{revision} has no {path.name}", hint=_HINT) from error

@@ -7,15 +7,16 @@ import pytest
 
 from envbuilder import ledger
 from envbuilder.bump.promote import promote
+from envbuilder.bump.rollback import rollback
 from envbuilder.errors import LockError, UsageError
 from envbuilder.evidence.attach import PREDICATE_NOTE, attestation_tag, tagged_layers
 from envbuilder.evidence.keys import new_key
 from envbuilder.evidence.statements import TEST_RESULT
-from envbuilder.keep import Kept, keep, keep_report
+from envbuilder.keep import Kept, keep, keep_report, recall
 from envbuilder.layers.store import Store
 from envbuilder.ledger import Entry
 from envbuilder.lock import spec_checksum
-from envbuilder.lock_file import dump_lock, lock_checksum
+from envbuilder.lock_file import dump_lock, lock_checksum, lock_path
 from envbuilder.progress import Silent
 from envbuilder.publish import Signing, signing_with
 from envbuilder.reference import Digest, ImageRef
@@ -98,6 +99,20 @@ def test_an_earlier_one_gets_it_back(place):
     place.promote()
     place.promote(place.images[0])
     assert place.tagged() == place.images[0].image
+
+
+def test_after_a_rollback_it_is_what_was_gone_back_to(place):
+    first = recall(place.store, place.images[0].lock)
+    second = recall(place.store, place.images[1].lock)
+    for name, data in (("omni.yaml", second.spec), ("pylock.omni.toml", second.lock)):
+        (place.spec.parent / name).write_bytes(data)
+    rollback(place.spec, None, store=place.store)
+    assert lock_path(place.spec).read_bytes() == first.lock
+    assert place.promote().image == place.images[0].image
+    lock_path(place.spec).write_bytes(second.lock)  # as a checkout of the newer commit does
+    assert place.promote().image == place.images[1].image
+    lock_path(place.spec).unlink()
+    assert place.promote().image == place.images[0].image
 
 
 def test_what_is_not_good_gets_no_tag(place):

@@ -8,11 +8,13 @@ import pytest
 
 from envbuilder import ledger
 from envbuilder.bump.rollback import rollback
+from envbuilder.bump.texts import texts_of
 from envbuilder.bump.transaction import transaction
-from envbuilder.errors import LockError, UsageError
+from envbuilder.errors import BuildError, LockError, UsageError
 from envbuilder.keep import Kept, keep
 from envbuilder.layers.store import Store
 from envbuilder.lock_file import lock_path, write_lock
+from envbuilder.reference import Digest
 from envbuilder.spec_file import load
 from tests.unit.locks import lock
 from tests.unit.oracle import World
@@ -131,6 +133,44 @@ def test_an_edited_comment_is_not_lost_either(place: Place) -> None:
     place.spec.write_text(place.spec.read_text() + "# a thought\n")
     with pytest.raises(UsageError):
         place.rollback()
+
+
+@pytest.mark.parametrize("missing", ["omni.yaml", "pylock.omni.toml"])
+def test_a_deleted_file_is_no_loss(place: Place, missing: str) -> None:
+    place.commit()
+    (place.spec.parent / missing).unlink()
+    entries, _ = ledger.read(ledger.ledger_path(place.spec))
+    rollback(place.spec, entries[0], store=place.store)
+    assert place.now() == place.first
+
+
+def test_a_damaged_text_in_the_store_is_asked_of_git(place: Place) -> None:
+    place.commit()
+    entries, _ = ledger.read(ledger.ledger_path(place.spec))
+    keep(place.store, entries[0].lock, place.first)
+    blob = place.store.path(Digest.of(place.first.lock))
+    blob.chmod(0o644)
+    blob.write_bytes(b"damaged")
+    place.rollback()
+    assert place.now() == place.first
+
+
+def test_an_edit_while_it_looks_is_not_lost(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.commit()
+
+    def look(spec_path: Path, entry: ledger.Entry, *, store: Store) -> Kept:
+        place.spec.write_text("edited meanwhile\n")
+        return texts_of(spec_path, entry, store=store)
+
+    monkeypatch.setattr("envbuilder.bump.rollback.texts_of", look)
+    with pytest.raises(LockError, match="changed meanwhile"):
+        place.rollback(force=True)
+    assert place.spec.read_text() == "edited meanwhile\n"
+
+
+def test_there_is_nothing_to_go_back_to_nowhere(tmp_path: Path) -> None:
+    with pytest.raises(BuildError, match="cannot write the files of x: No such file"):
+        rollback(tmp_path / "nowhere" / "x.yaml", None, store=Store(tmp_path / "store"))
 
 
 def test_says_that_nobody_has_the_texts(place: Place, tmp_path: Path) -> None:

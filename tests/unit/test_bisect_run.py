@@ -13,7 +13,13 @@ from envbuilder.bisect.mix import span
 from envbuilder.bisect.narrow import between
 from envbuilder.bisect.run import Found, bisect
 from envbuilder.bisect.search import Outcome
-from envbuilder.errors import BuildError, UsageError
+from envbuilder.errors import (
+    BuildError,
+    DiskFullError,
+    ResolutionError,
+    SmokeError,
+    UsageError,
+)
 from envbuilder.lock import Lock
 from envbuilder.progress import Silent
 from envbuilder.runtime import Completed
@@ -35,9 +41,9 @@ class Case:
         stages = world.stages()
         self.span = span(good, bad, good_needs=stages.needs(good), bad_needs=stages.needs(bad))
 
-    def run(self, check: str | None = None) -> Found:
+    def run(self, check: str | None = None, *, fresh: bool = False) -> Found:
         stages = self.world.stages()
-        diary = Diary.open(self.path, Silent())
+        diary = Diary.open(self.path, Silent(), fresh=fresh)
         try:
             judge = by_smoke(stages.build, check=check)
             return bisect(self.span, judge=judge, diary=diary, lines=between(stages))
@@ -203,6 +209,50 @@ def test_what_does_not_build_is_skipped(tmp_path: Path) -> None:
     found = Case(tmp_path, world(good)).run()
     assert "package-07 1 -> 2" in found.guilty[0]
     assert any(step.detail == "out of disk" for step in found.steps)
+
+
+def test_what_could_not_be_made_is_tried_again_by_the_next_run(tmp_path: Path) -> None:
+    failing = [
+        BuildError("a mirror\n  is down"),
+        ResolutionError("no index"),
+        SmokeError("no room"),
+    ]
+
+    def good(versions: dict[str, str]) -> bool:
+        if failing and len(set(versions.values())) == 2:
+            raise failing.pop()
+        return versions["package-07"] == "1"
+
+    case = Case(tmp_path, world(good))
+    skipped = [step.detail for step in case.run().steps if step.outcome is Outcome.SKIP]
+    assert skipped == ["no room", "no index", "a mirror … is down"]
+    found = case.run()
+    assert found.guilty == (("package-07 1 -> 2",),)
+    assert all(step.outcome is not Outcome.SKIP for step in found.steps)
+
+
+def test_a_full_disk_ends_it_and_is_no_verdict(tmp_path: Path) -> None:
+    full = [True]
+
+    def good(versions: dict[str, str]) -> bool:
+        if full and len(set(versions.values())) == 2:
+            raise DiskFullError("the disk is full")
+        return versions["package-07"] == "1"
+
+    case = Case(tmp_path, world(good))
+    with pytest.raises(DiskFullError):
+        case.run()
+    full.clear()
+    assert case.run().guilty == (("package-07 1 -> 2",),)
+
+
+def test_starts_over_where_that_is_asked_for(tmp_path: Path) -> None:
+    case = Case(tmp_path, world(lambda v: v["package-07"] == "1"))
+    case.run()
+    case.world.good = lambda v: v["package-03"] == "1"
+    assert case.run().guilty == (("package-07 1 -> 2",),)
+    assert case.run(fresh=True).guilty == (("package-03 1 -> 2",),)
+    assert case.run().guilty == (("package-03 1 -> 2",),)
 
 
 def test_resumes_after_a_kill_without_asking_twice(tmp_path: Path) -> None:

@@ -22,6 +22,15 @@ def test_knows_what_it_never_had(tmp_path: Path) -> None:
     assert recall(Store(tmp_path), LOCK) is None
 
 
+def test_what_is_damaged_counts_as_lost(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    keep(store, LOCK, KEPT)
+    damaged = store.path(Digest.of(KEPT.lock))
+    damaged.chmod(0o644)
+    damaged.write_bytes(b"lock-version = '9.9'\n")
+    assert recall(store, LOCK) is None
+
+
 def test_names_its_blobs_for_prune(tmp_path: Path) -> None:
     store = Store(tmp_path)
     keep(store, LOCK, KEPT)

@@ -14,6 +14,7 @@ from envbuilder.ledger import (
     append,
     choose,
     dump_entry,
+    good_now,
     last_good,
     ledger_path,
     now,
@@ -130,6 +131,22 @@ def test_finds_the_last_good_one() -> None:
     assert last_good([entry(1), entry(2), entry(3, good=False)]) == entry(2)
     assert last_good([entry(1), entry(2), entry(1, event="promote")]) == entry(2)
     assert last_good([entry(3, good=False)]) is None
+
+
+def test_what_was_gone_back_to_stands_in_the_place_of_what_was_left() -> None:
+    back = entry(1, event="rollback")
+    left = [entry(1), entry(2), back, entry(2, event="promote")]
+    assert last_good(left) == back
+    assert last_good([*left, entry(3, good=False)]) == back
+    assert last_good([*left, entry(3)]) == entry(3)
+
+
+def test_prefers_the_good_build_of_the_present_lock() -> None:
+    entries = [entry(1), entry(2), entry(3, good=False)]
+    assert good_now(entries, entry(1).lock) == entry(1)
+    assert good_now(entries, entry(3).lock) == entry(2)
+    assert good_now(entries, None) == entry(2)
+    assert good_now([], entry(1).lock) is None
 
 
 def _append_many(path: Path, first: int) -> None:
