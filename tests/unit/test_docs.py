@@ -68,3 +68,13 @@ def test_errors_have_the_exit_codes_that_the_readme_lists():
     listed = {int(code) for code in re.findall(r"(?:^|[·.]\s)(\d+) [a-z]", section, re.MULTILINE)}
     codes = {error.exit_code for error in EnvbuilderError.__subclasses__()}
     assert listed == {0, EnvbuilderError.exit_code} | codes
+
+
+def test_the_reference_has_every_exit_code_and_every_variable_of_ours():
+    text = (ROOT / "docs/reference/environment.md").read_text(encoding="utf-8")
+    codes = {str(error.exit_code) for error in EnvbuilderError.__subclasses__()}
+    assert codes <= set(re.findall(r"^\| (\d+) \|", text, re.MULTILINE))
+    code = "".join(path.read_text("utf-8") for path in (ROOT / "envbuilder").rglob("*.py"))
+    ours = set(re.findall(r"\bENVBUILDER_[A-Z_]+\b", code))
+    ours.discard("ENVBUILDER_INDEXES")  # passes between us and a step of a build, no user sets it
+    assert {"ENVBUILDER_CACHE"} <= ours == set(re.findall(r"\bENVBUILDER_[A-Z_]+\b", text))
