@@ -5,6 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from envbuilder import ledger
 from envbuilder.bump.pins import parse_pin
@@ -31,6 +33,7 @@ from envbuilder.smoke.report import Check, Status
 from envbuilder.spec_file import load
 from tests.unit.locks import lock
 from tests.unit.oracle import World
+from tests.unit.sheets import Sheet, sheets
 
 INDEX = {
     "transformers": {
@@ -51,17 +54,19 @@ packages:
   transformers: "==4.52.4"   # the last one that counts right
   six: "*"
 """
+HEADS = st.sampled_from(["", "---\n", "# é\n"]).map(lambda top: top + SPEC.partition("pack")[0])
+PACKAGES = st.sampled_from(["six", "tqdm", "uvicorn[standard]"])
 
 
 class Place:
     """An environment on disk, locked and known to be good."""
 
-    def __init__(self, folder: Path, world: World) -> None:
+    def __init__(self, folder: Path, world: World, text: str = SPEC) -> None:
         self.spec = folder / "lockfiles" / "omni.yaml"
         self.store = Store(folder / "store")
         self.world = world
         self.spec.parent.mkdir()
-        self.spec.write_text(SPEC)
+        self.spec.write_bytes(text.encode())
         empty = lock({})
         first = world.resolve(load(self.spec), empty, frozenset())
         outcome = world.build(first)
@@ -163,6 +168,22 @@ def test_the_newest_that_resolves_is_written_into_the_spec(place: Place) -> None
     place.world.index = {**INDEX, "transformers": {"4.52.4": "", "4.53.3": "", "4.54.0": ""}}
     place.bump("transformers")
     assert place.spec.read_text() == SPEC.replace("4.52.4", "4.54.0")
+
+
+@given(sheet=sheets(PACKAGES, st.just("==1.0"), HEADS), data=st.data())
+@settings(max_examples=50, deadline=None)
+def test_a_bump_changes_one_scalar_and_no_other_byte(
+    tmp_path_factory: pytest.TempPathFactory, sheet: Sheet, data: st.DataObject
+) -> None:
+    key = data.draw(st.sampled_from(sorted(sheet.spans)))
+    name = key.partition("[")[0]
+    pin, version = data.draw(st.sampled_from([(name, "2.0"), (f"{name}==1.5", "1.5")]))
+    world = World({each: {"1.0": "", "1.5": "", "2.0": ""} for each in ("six", "tqdm", "uvicorn")})
+    place = Place(tmp_path_factory.mktemp("bump"), world, sheet.text)
+    place.bump(pin)
+    start, end = sheet.spans[key]
+    scalar = f"{sheet.quote[key]}=={version}{sheet.quote[key]}"
+    assert place.spec.read_bytes() == (sheet.text[:start] + scalar + sheet.text[end:]).encode()
 
 
 @pytest.mark.parametrize("style", ["==4.52.4", "'==4.52.4'", '"==4.52.4"', "!!str ==4.52.4"])
