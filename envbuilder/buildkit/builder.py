@@ -61,19 +61,20 @@ def find_builder(name: str | None = None) -> Builder:
     found = _field(text, "Name")
     driver = _field(text, "Driver") or "unknown"
     version = _field(text, r"Build[Kk]it(?: version)?") or "unknown"
+    here = False
     if driver == "docker":
         if found != "default":  # `docker buildx use`: other commands would ask another engine
             name = found
-        version = _check_docker(_context(name))
+        version, rootless = _check_docker(_context(name))
+        local = os.environ.get("DOCKER_HOST", "unix://").startswith("unix://")
+        # Outside Linux Docker is in a VM; without root it has a network namespace of its own.
+        here = found == "default" and local and sys.platform == "linux" and not rootless
     elif _below(version, BUILDKIT):
         raise MissingToolError(
             f"the builder {found} has BuildKit {version}, which is too old: "
             f"reproducible layers need {BUILDKIT[0]}.{BUILDKIT[1]}",
             hint="make a new one: docker buildx create --name fresh --bootstrap",
         )
-    default = driver == "docker" and found == "default"
-    local = os.environ.get("DOCKER_HOST", "unix://").startswith("unix://")
-    here = default and local and sys.platform == "linux"  # elsewhere, Docker is in a VM
     return Builder(name=name, driver=driver, version=version, here=here)
 
 
@@ -82,8 +83,8 @@ def _context(name: str | None) -> list[str]:
     return [] if name is None else ["--context", name]
 
 
-def _check_docker(where: Sequence[str]) -> str:
-    """Check an engine that builds by itself."""
+def _check_docker(where: Sequence[str]) -> tuple[str, bool]:
+    """Check an engine that builds by itself; give its version, and whether it runs without root."""
     version = _ask(*where, "version", "--format", "{{.Server.Version}}").strip()
     if _below(version, (DOCKER,)):
         raise MissingToolError(
@@ -91,16 +92,15 @@ def _check_docker(where: Sequence[str]) -> str:
             "builder of their own",
             hint="docker buildx create --name fresh --bootstrap, then --builder fresh",
         )
-    if "io.containerd.snapshotter" not in _ask(
-        *where, "info", "--format", "{{json .DriverStatus}}"
-    ):
+    facts = _ask(*where, "info", "--format", "{{json .DriverStatus}} {{json .SecurityOptions}}")
+    if "io.containerd.snapshotter" not in facts:
         raise MissingToolError(
             "this Docker keeps images in its older store, from which its builder exports no OCI "
             "images",
             hint='put {"features": {"containerd-snapshotter": true}} into daemon.json, or use '
             "--builder with a docker-container builder",
         )
-    return version
+    return version, '"name=rootless"' in facts
 
 
 def _below(version: str, least: Sequence[int]) -> bool:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from envbuilder.errors import UsageError
+from envbuilder.loopback import HOST
 from envbuilder.quoting import csv_row
 from envbuilder.resolve.indexes import uv_environment
 from envbuilder.spec import Secret, Spec
@@ -62,6 +63,9 @@ class Secrets:
         if reachable := [place for place in places if place]:
             told["UV_FIND_LINKS"] = ",".join(reachable)
             told["PIP_FIND_LINKS"] = " ".join(reachable)
+        if lent:  # a proxy has a loopback of its own
+            spared = self.proxies.get("no_proxy") or self.proxies.get("NO_PROXY")
+            told["no_proxy"] = told["NO_PROXY"] = f"{spared},{HOST}" if spared else HOST
         lines = (f"{name}={shlex.quote(value)}\n" for name, value in sorted(told.items()))
         return {_INDEXES: "".join(lines), **self.proxies}
 

@@ -38,6 +38,14 @@ def docker(tmp_path, monkeypatch):
     return answer
 
 
+def test_docker_without_root_is_elsewhere(docker, monkeypatch):
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
+    docker()
+    assert find_builder().here
+    docker(store=f'{CONTAINERD} ["name=seccomp,profile=builtin","name=rootless"]')
+    assert not find_builder().here
+
+
 def test_dockers_own_builder_works_in_the_hosts_network(docker):
     docker(server="26.1.5+dfsg1")
     found = find_builder()

@@ -141,5 +141,11 @@ def test_a_folder_is_told_by_where_it_is_lent(tmp_path):
         (url,) = places.values()
         assert f"UV_FIND_LINKS={url},https://a.example/x" in told(environ, places)
         assert b"six-1.0-py3-none-any.whl" in urlopen(url).read()
+        assert {"NO_PROXY=127.0.0.1", "no_proxy=127.0.0.1"} < set(told(environ, places))
+        proxies = {"http_proxy": "http://proxy.example.org", "NO_PROXY": "a.example"}
+        secrets = gather(spec(), {"HOME": "/nonexistent", **environ, **proxies})
+        text = secrets.environ(places)[sources(secrets.flags)["env"].removeprefix("env=")]
+        assert "NO_PROXY=a.example,127.0.0.1\n" in text
+        assert "no_proxy=a.example,127.0.0.1\n" in text
     with pytest.raises(URLError):
         urlopen(url)
