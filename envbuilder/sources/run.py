@@ -17,6 +17,7 @@ from envbuilder.errors import BuildError, SmokeError
 from envbuilder.image import Image, compose
 from envbuilder.layers.files import files_layer, venv_skeleton
 from envbuilder.layers.install import Target
+from envbuilder.layers.temporary import translated
 from envbuilder.layers.wheel import WheelInput, wheel_layer
 from envbuilder.lock import Wheel
 from envbuilder.plan import HEAVY
@@ -27,12 +28,14 @@ from .project import Project
 from .sandbox import Sandbox
 
 PREFIX = "/opt/build"
-_SOURCE, _OUTPUT, _HOOK = "/build/source", "/build/output", "/build/hook.py"
+_SOURCE, _OUTPUT = "/build/source", "/build/output"
+_HOOK, _LOG = "/build/hook.py", "/build/log"
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _CCACHE = "/usr/lib/ccache:/usr/lib64/ccache"  # compilers that go through it, where it is installed
 _HOME = "/tmp/home"  # noqa: S108 - the container's own, made anew for every run
 _TIMEOUT = 6 * 3600.0  # seconds; vLLM's kernels take two hours on a small machine
-_SHOWN = 40
+_SHOWN = 40  # lines of a log, which lie in its last _TAIL bytes
+_TAIL = 1 << 16
 _READ = 16 << 20  # bytes; answers and metadata have a few thousand
 
 
@@ -64,12 +67,15 @@ def run_hook(
 ) -> Mapping[str, Any]:
     """Run ``hook`` with exactly the wheels ``requires`` (in the store) and return its result.
 
-    ``output`` is an empty folder for what it makes; all that it prints goes to ``log``. Raises
-    BuildError with the end of the log, MissingToolError where nothing can run it.
+    ``output`` is an empty folder for what it makes; all that it prints goes to ``log`` at once, so
+    that a build that is killed leaves it, too. Raises BuildError with the end of the log,
+    MissingToolError where nothing can run it.
     """
-    wheels = sorted(requires)
-    image = _image(sandbox, wheels, context)
-    command = _command(sandbox, hook, output)
+    image = _image(sandbox, sorted(requires), context)
+    command = _command(sandbox, hook, output, log)
+    with translated(log):
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_bytes(b"")
     try:
         done = context.runtime().run(image, command, progress=context.progress)
     except SmokeError as error:
@@ -77,8 +83,8 @@ def run_hook(
             f"the base cannot run Python for a build: {error.message}",
             hint="it needs the spec's Python: system: {packages: [python3]}",
         ) from error
-    log.parent.mkdir(parents=True, exist_ok=True)
-    log.write_bytes(done.stdout + done.stderr)
+    with log.open("ab") as file:  # a Python that did not come as far as the log
+        file.write(done.stdout + done.stderr)
     result = _result(read_output(output, "result.json"))
     if done.exit_code or result is None:
         raise _failed(log, done.exit_code, timed_out=done.timed_out)
@@ -115,7 +121,7 @@ def _result(content: bytes | None) -> dict[str, Any] | None:
     return found if sound else None
 
 
-def _command(sandbox: Sandbox, hook: Hook, output: Path) -> Command:
+def _command(sandbox: Sandbox, hook: Hook, output: Path, log: Path) -> Command:
     source = f"{_SOURCE}/{hook.subdirectory}" if hook.subdirectory else _SOURCE
     job = {
         "hook": hook.name,
@@ -124,6 +130,7 @@ def _command(sandbox: Sandbox, hook: Hook, output: Path) -> Command:
         "source": source,
         "output": _OUTPUT,
         "known": hook.known,
+        "log": _LOG,
     }
     settings = dict(entry.partition("=")[::2] for entry in sandbox.settings.get("Env") or ())
     path = settings.get("PATH", _PATH)
@@ -139,13 +146,14 @@ def _command(sandbox: Sandbox, hook: Hook, output: Path) -> Command:
         **hook.env,
     }
     return Command(
-        args=(f"{PREFIX}/bin/python", _HOOK, json.dumps(job)),
+        args=(f"{PREFIX}/bin/python", "-u", _HOOK, json.dumps(job)),
         env=env,
         mounts=(
             *sandbox.mounts,
             *hook.mounts,
             Mount(source=hook.source, target=_SOURCE, read_only=False),
             Mount(source=output, target=_OUTPUT, read_only=False),
+            Mount(source=log, target=_LOG, read_only=False),
             Mount(source=Path(__file__).with_name("hook.py"), target=_HOOK),
         ),
         timeout=_TIMEOUT,
@@ -183,7 +191,9 @@ def _image(sandbox: Sandbox, wheels: list[Wheel], context: Context) -> Image:
 
 
 def _failed(log: Path, exit_code: int, *, timed_out: bool) -> BuildError:
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - _TAIL))
+        lines = file.read().decode(errors="replace").splitlines()
     why = "took more than six hours" if timed_out else f"failed (exit code {exit_code})"
     end = "\n".join(f"  {line}" for line in lines[-_SHOWN:])
     return BuildError(f"the build {why}; it said last:\n{end}", hint=f"the whole log: {log}")

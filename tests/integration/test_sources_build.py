@@ -233,6 +233,15 @@ def test_a_failing_build_shows_its_last_lines_and_where_the_log_is(tmp_path, con
     assert "line 2\n" in log.read_text()
 
 
+def test_the_end_of_a_log_is_its_end_however_long_it_is(tmp_path, context):
+    files = {"setup.py": "for _ in range(70): print('x' * 999_999)\nraise SystemExit('the end')\n"}
+    with pytest.raises(BuildError, match="the end") as error:
+        lock_of("oldy", origin_of(tmp_path, files), context)
+    log = Path(error.value.hint.removeprefix("the whole log: "))
+    assert log.stat().st_size > 70_000_000
+    log.unlink()
+
+
 def test_another_name_than_the_specs(tmp_path, context):
     with pytest.raises(ResolutionError, match="is the project 'flitty'") as error:
         lock_of("flatty", origin_of(tmp_path, git_projects.FLIT), context)
