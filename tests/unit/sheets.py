@@ -41,7 +41,7 @@ def sheets(
     values: st.SearchStrategy[str] = VALUES,
     heads: st.SearchStrategy[str] = HEADS,
 ) -> Sheet:
-    """Draw a text whose ``packages`` pin some of ``names`` to ``values``, below one of ``heads``."""
+    """Draw a text that pins some of ``names`` to ``values``, below one of ``heads``."""
     chosen = draw(st.lists(names, min_size=1, unique=True))
     flow = draw(st.booleans())
     text = draw(heads)

@@ -171,7 +171,7 @@ def test_the_newest_that_resolves_is_written_into_the_spec(place: Place) -> None
 
 
 @given(sheet=sheets(PACKAGES, st.just("==1.0"), HEADS), data=st.data())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_a_bump_changes_one_scalar_and_no_other_byte(
     tmp_path_factory: pytest.TempPathFactory, sheet: Sheet, data: st.DataObject
 ) -> None:
