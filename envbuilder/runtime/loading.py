@@ -91,7 +91,7 @@ def loaded(
 
 
 def remove_abandoned(client: docker.DockerClient) -> None:
-    """Remove the containers and images of this host's runs that were killed with -9."""
+    """Remove the containers and images of runs that were killed with -9 since this host started."""
     for container in client.api.containers(all=True, filters={"name": f"^/?{_OURS}-"}):
         if any(is_abandoned(name.lstrip("/")) for name in container["Names"]):
             with suppress(NotFound):
