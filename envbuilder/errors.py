@@ -7,6 +7,15 @@ This module imports nothing of ours.
 
 from __future__ import annotations
 
+import re
+
+_LOGIN = re.compile(r"(?<=://)[^/\s]*@")  # to the last @: not everybody escapes those in passwords
+
+
+def without_login(text: str) -> str:
+    """Take user and password out of the URLs in ``text``: no message may show them."""
+    return _LOGIN.sub("", text)
+
 
 class EnvbuilderError(Exception):
     """Say what went wrong, where, and what to do next.

@@ -147,7 +147,8 @@ def run_apt(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         env=os.environ | _ENVIRONMENT,
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
         check=False,
     )
 
@@ -164,6 +165,15 @@ def unreachable(said: str) -> bool:
     return re.search(r"ould not (connect|resolve)|Unable to connect|timed out", said) is not None
 
 
+def forged(said: str) -> bool:
+    """Say whether apt's complaints tell of content that is not what was signed or locked.
+
+    A page that stands in the place of all content (NOSPLIT) is a network's that wants a login.
+    """
+    signs = "Hash Sum mismatch|unexpected size|signatures were invalid|is not signed"
+    return re.search(signs, said) is not None and "NOSPLIT" not in said
+
+
 def _explanation(done: subprocess.CompletedProcess[str]) -> str:
     """Return apt's "unmet dependencies" block, which goes to stdout, and its errors."""
     _, marker, unmet = done.stdout.partition("The following packages have unmet dependencies:\n")
@@ -176,6 +186,12 @@ def _update_failure(stderr: str) -> EnvbuilderError:
         return MissingToolError(
             f"this machine lacks the key that signs the Debian archive:\n{said}",
             hint="apt-get update && apt-get install debian-archive-keyring",
+        )
+    if forged(said):
+        return ResolutionError(
+            f"a mirror's package lists are not what Debian signed:\n{said}",
+            hint="do not trust that mirror; one that is just being filled is whole again later: "
+            f"wait, or set {MIRROR_VARIABLE} to another",
         )
     if re.search(r"404 +Not Found|does not have a Release file", said) and not unreachable(said):
         return ResolutionError(

@@ -12,7 +12,7 @@ from envbuilder.layers.store import Store
 from envbuilder.lock import DebPackage
 from envbuilder.progress import Progress, Step
 
-from .apt import complaints, download, unreachable
+from .apt import complaints, download, forged, unreachable
 from .archives import MIRROR_VARIABLE, Archive
 
 _Wanted = tuple[Archive, DebPackage]
@@ -88,7 +88,7 @@ def _batches(wanted: Iterable[_Wanted]) -> list[list[_Wanted]]:
 def _failure(lost: list[DebPackage], said: str) -> EnvbuilderError:
     named = ", ".join(f"{deb.name} {deb.version}" for deb in lost[:5])
     more = f" and {len(lost) - 5} more" if len(lost) > 5 else ""
-    if "Hash Sum mismatch" in said or "unexpected size" in said:
+    if forged(said):
         return ResolutionError(
             f"a mirror's content is not what the lock says for {named}{more}:\n{said}",
             hint="do not trust that mirror; lock again only if you know why the file changed",

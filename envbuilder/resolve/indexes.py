@@ -13,6 +13,7 @@ import re
 import shlex
 import tomllib
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,6 +66,17 @@ def index_flags(index: Index, environment: Mapping[str, str]) -> list[str]:
     """Give uv's flags for what no variable in ``environment`` (of uv_environment) can say."""
     flags = ["--no-config"] if index.url is not None else []
     return [*flags, "--no-index"] if "PIP_NO_INDEX" in environment else flags
+
+
+def visible_until(index: Index) -> datetime | None:
+    """Give the moment from which on ``index.exclude_newer`` hides what was uploaded.
+
+    A date counts with its whole day, in UTC: uv by itself would take this machine's time zone.
+    """
+    if index.exclude_newer is None:
+        return None
+    moment = datetime.fromisoformat(index.exclude_newer)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC) + timedelta(days=1)
 
 
 def known_indexes(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:

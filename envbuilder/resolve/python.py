@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import msgspec
 import tomli_w
 from packaging.markers import Marker
 from packaging.tags import Tag, compatible_tags, cpython_tags
@@ -26,7 +27,7 @@ from envbuilder.reference import Digest
 from envbuilder.spec import Index
 
 from .download import size_of
-from .indexes import index_flags, uv_environment
+from .indexes import index_flags, uv_environment, visible_until
 from .uv import run_uv
 
 _MACHINES = {"linux/amd64": "x86_64", "linux/arm64": "aarch64"}
@@ -156,7 +157,9 @@ def locate_wheels(
     if not wanted:
         return {}
     pins = sorted(f"{wheel.name}=={wheel.version}" for wheel in wanted.values())
-    packages = _compile(pins, target=target, index=index, flags=["--no-deps"])
+    # A hash says more than a date, which not every mirror tells.
+    undated = msgspec.structs.replace(index, exclude_newer=None)
+    packages = _compile(pins, target=target, index=undated, flags=["--no-deps"])
     found = {
         wanted[located.wheel.sha256]: located.url
         for located in _offers(packages, target)
@@ -197,8 +200,8 @@ def _compile(
             if listed := list(lines):
                 _lines(folder / option.strip("-"), listed)
                 arguments += [option, option.strip("-")]
-        if index.exclude_newer is not None:
-            arguments += ["--exclude-newer", index.exclude_newer]
+        if (until := visible_until(index)) is not None:
+            arguments += ["--exclude-newer", until.isoformat()]
         # uv keeps the versions that it finds in its output file, where nothing forces others.
         (folder / "pylock.toml").write_text(_preferences(held or {}), encoding="utf-8")
         run_uv(arguments, environment=environment, cwd=folder)

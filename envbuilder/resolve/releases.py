@@ -11,7 +11,7 @@ import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
@@ -26,7 +26,7 @@ from envbuilder.errors import NetworkError, ResolutionError
 from envbuilder.spec import Index
 
 from .download import read_page
-from .indexes import index_flags, uv_environment
+from .indexes import index_flags, uv_environment, visible_until
 from .python import PythonTarget
 from .uv import run_uv
 
@@ -68,15 +68,8 @@ def releases(name: str, *, target: PythonTarget, index: Index) -> tuple[Release,
         )
     files = (entry for url, (kind, body) in pages for entry in _files(url, kind, body))
     found = _by_version(files, name, target.tags())
-    until = None if index.exclude_newer is None else _moment(index.exclude_newer)
+    until = visible_until(index)
     return tuple(each for each in found if until is None or _is_before(each.uploaded, until))
-
-
-def _moment(text: str) -> datetime:
-    """Read an RFC 3339 moment, or a date, whose whole day counts (as for uv, but in UTC)."""
-    if len(text) == len("2025-06-29"):
-        return datetime.fromisoformat(text).replace(tzinfo=UTC) + timedelta(days=1)
-    return datetime.fromisoformat(text)
 
 
 def _is_before(uploaded: str, until: datetime) -> bool:

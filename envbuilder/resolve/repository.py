@@ -17,7 +17,13 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from envbuilder.errors import BuildError, MissingToolError, NetworkError, ResolutionError
+from envbuilder.errors import (
+    BuildError,
+    MissingToolError,
+    NetworkError,
+    ResolutionError,
+    without_login,
+)
 from envbuilder.git_address import PROTOCOLS, Address
 
 from .git_errors import explain
@@ -52,7 +58,6 @@ _LOCAL = (  # what git tells its hooks of their own repository (git rev-parse --
     "GIT_SHALLOW_FILE",
     "GIT_WORK_TREE",
 )
-_SECRET = re.compile(r"(?<=://)[^/@\s]+@")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,4 +197,4 @@ def _gitpython() -> tuple[type[Git], type[GitCommandError]]:
 def _text(stderr: str | bytes) -> str:
     text = stderr.decode(errors="replace") if isinstance(stderr, bytes) else str(stderr)
     text = re.sub(r"^\s*stderr: '(.*)'$", r"\1", text.strip(), flags=re.DOTALL)
-    return _SECRET.sub("", text).strip()
+    return without_login(text).strip()

@@ -75,7 +75,7 @@ def resolve_base(
     """Pin the base of ``spec``: as ``previous`` did where that still fits, else the newest."""
     held = previous.base if previous is not None else None
     if spec.base.image is not None:
-        return _image(spec.base.image, held, spec.platform, progress)
+        return _image(spec.base.image, spec, held, previous, progress)
     assert spec.base.debian is not None  # noqa: S101 - the spec's own check
     if previous is not None and isinstance(held, DebianBase) and _same_base(spec, previous.spec):
         _check_python(spec, held)
@@ -106,18 +106,26 @@ def resolve_builder(spec: Spec, previous: Lock | None, *, progress: Progress) ->
     if spec.build.image is None or not spec.sources:
         return None
     held = previous.builder if previous is not None else None
-    return _image(spec.build.image, held, spec.platform, progress)
+    return _image(spec.build.image, spec, held, previous, progress)
 
 
 def _image(
-    reference: str, held: DebianBase | ImageBase | None, platform: str, progress: Progress
+    reference: str,
+    spec: Spec,
+    held: DebianBase | ImageBase | None,
+    previous: Lock | None,
+    progress: Progress,
 ) -> ImageBase:
-    """Pin an image to its digest; what is held stays, unless the spec names another."""
+    """Pin an image to its digest; what is held stays, unless the spec names another.
+
+    A digest is one platform's: that of another does not stay.
+    """
     ref = ImageRef.parse(reference)
-    if isinstance(held, ImageBase) and held.reference == str(ref):
+    same_platform = previous is not None and previous.spec.platform == spec.platform
+    if same_platform and isinstance(held, ImageBase) and held.reference == str(ref):
         return held
     with Client.from_environment() as client, progress.step("resolve", str(ref), unit="items"):
-        image = fetch_image(client, ref, Platform.parse(platform))
+        image = fetch_image(client, ref, Platform.parse(spec.platform))
     return ImageBase(
         reference=str(ref),
         digest=image.digest,

@@ -10,7 +10,13 @@ from pathlib import Path
 
 from uv import find_uv_bin
 
-from envbuilder.errors import EnvbuilderError, MissingToolError, NetworkError, ResolutionError
+from envbuilder.errors import (
+    EnvbuilderError,
+    MissingToolError,
+    NetworkError,
+    ResolutionError,
+    without_login,
+)
 
 _NETWORK = re.compile(
     r"Failed to fetch|error sending request|dns error|Could not connect|tcp connect|timed out|"
@@ -18,7 +24,14 @@ _NETWORK = re.compile(
     re.IGNORECASE,
 )
 _FINDING = threading.Lock()
-_SECRET = re.compile(r"(?<=://)[^/@\s]+@")
+_HINTS = (  # what uv says, and what helps; the first that fits
+    ("no usable wheels|no wheels with",
+     "only wheels are locked; name a version with wheels, or build it with `git:`"),
+    ("was not found in the (package registry|provided package locations)",
+     "check the name, and the index settings (UV_* or PIP_* variables)"),
+    ("no version of", "check the version; `index: {exclude_newer: …}` may hide newer ones"),
+    ("", "loosen one of the pins named above"),
+)  # fmt: skip
 
 
 def find_uv() -> str:
@@ -45,12 +58,13 @@ def run_uv(arguments: Sequence[str], *, environment: Mapping[str, str], cwd: Pat
         env=dict(environment),
         cwd=cwd,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
         stdin=subprocess.DEVNULL,
         check=False,
     )
     if done.returncode:
-        raise _explain(_SECRET.sub("", done.stderr))
+        raise _explain(without_login(done.stderr))
     return done.stdout
 
 
@@ -60,9 +74,5 @@ def _explain(stderr: str) -> EnvbuilderError:
     if _NETWORK.search(text):
         hint = "check the network, the proxy and the index settings (UV_* or PIP_* variables)"
         return NetworkError(f"cannot ask the package index: {text}", hint=hint)
-    hint = "loosen one of the pins named above"
-    if "no version of" in text:
-        hint = "check the version; `index: {exclude_newer: …}` may hide newer ones"
-    if "no usable wheels" in text or "no wheels with" in text:
-        hint = "only wheels are locked; name a version with wheels, or build it with `git:`"
+    hint = next(hint for said, hint in _HINTS if re.search(said, text))
     return ResolutionError(text, hint=hint)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from threading import Event
 
@@ -36,6 +36,11 @@ class WheelSupply:
         """
         if has_wheel(self.store, wheel.sha256):
             return
+        if (url := self.urls.get(wheel)) is None:
+            raise NetworkError(
+                f"{wheel.filename} was in the store, and is gone: another process pruned it",
+                hint="run the same command again",
+            )
         with (
             self.progress.step("fetch", wheel.filename, total=wheel.size) as step,
             self.store.writer() as target,
@@ -46,7 +51,6 @@ class WheelSupply:
                     raise NetworkError(f"gave up fetching {wheel.filename}: something else failed")
                 target.write(data)
 
-            url = self.urls[wheel]
             download(url, write, sha256=wheel.sha256, size=wheel.size, step=step)
             target.commit(wheel.sha256)
 
@@ -56,7 +60,7 @@ class WheelSupply:
         with ThreadPoolExecutor(max_workers=DOWNLOADS) as pool:
             brought = [pool.submit(self.bring, wheel, stop) for wheel in wheels]
             try:
-                for each in brought:
+                for each in as_completed(brought):
                     each.result()
             except BaseException:
                 stop.set()

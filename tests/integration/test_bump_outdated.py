@@ -49,9 +49,8 @@ def look(locked, stages, youngest=None):
         ({"exclude_newer": "2025-01-15"}, None, None),
     ],
 )
-def test_releases_of_an_index(stages, monkeypatch, index, youngest, newest):
-    for name in ("PIP_CONFIG_FILE", "UV_CONFIG_FILE"):
-        monkeypatch.setenv(name, "/dev/null")
+@pytest.mark.usefixtures("told_nothing")
+def test_releases_of_an_index(stages, index, youngest, newest):
     with scripted(page) as server:
         locked = lock({"app": "1.0"}, index={"url": f"http://{server.host}/simple", **index})
         found = look(locked, stages, youngest)

@@ -3,6 +3,7 @@
 import hashlib
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -91,12 +92,13 @@ class Mirror:
 
 
 class Signer:
-    """An OpenPGP key of its own, in ``home``."""
+    """An OpenPGP key of its own; ``end`` forgets it."""
 
-    def __init__(self, home: Path) -> None:
-        home.mkdir(mode=0o700)
-        self.public = home / "archive.gpg"
-        self._gpg = ["gpg", "--homedir", str(home), "--batch", "--yes", "--passphrase", ""]
+    def __init__(self) -> None:
+        # Not in a test's folder: the agent's socket lies here, and its path must be a short one.
+        self._home = Path(tempfile.mkdtemp(prefix="gnupg-", dir="/tmp"))
+        self.public = self._home / "archive.gpg"
+        self._gpg = ["gpg", "--homedir", str(self._home), "--batch", "--yes", "--passphrase", ""]
         self._run("--quick-generate-key", "archive@example.org", "ed25519", "sign")
         self.public.write_bytes(self._run("--export"))
 
@@ -104,7 +106,8 @@ class Signer:
         target.write_bytes(self._run("--clearsign", "--output", "-", given=text.encode()))
 
     def end(self) -> None:
-        subprocess.run(["gpgconf", "--homedir", self.public.parent, "--kill", "all"], check=False)
+        subprocess.run(["gpgconf", "--homedir", self._home, "--kill", "all"], check=False)
+        shutil.rmtree(self._home)
 
     def _run(self, *arguments: str, given: bytes = b"") -> bytes:
         command = [*self._gpg, *arguments]
@@ -121,7 +124,7 @@ def debian_mirror(folder: Path) -> Iterator[Mirror]:
     """Serve an empty archive from ``folder`` on loopback."""
     root = folder / "mirror"
     root.mkdir(parents=True)
-    signer = Signer(folder / "gnupg")
+    signer = Signer()
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=root))
     thread = Thread(target=server.serve_forever)
     thread.start()

@@ -26,9 +26,7 @@ HTML = """\
 
 
 @pytest.fixture
-def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Index:
-    for name in ("PIP_CONFIG_FILE", "UV_CONFIG_FILE"):
-        monkeypatch.setenv(name, "/dev/null")
+def index(tmp_path: Path, told_nothing: None) -> Index:  # noqa: ARG001
     (tmp_path / "my-app").mkdir()
     (tmp_path / "my-app" / "index.html").write_text(HTML)
     return Index(url=tmp_path.as_uri())
@@ -74,7 +72,8 @@ def test_a_broken_page_is_named(body: bytes) -> None:
     ],
 )
 def test_moments_cut_where_uv_cuts(moment: str, versions: list[str]) -> None:
-    from envbuilder.resolve.releases import _by_version, _files, _is_before, _moment
+    from envbuilder.resolve.indexes import visible_until
+    from envbuilder.resolve.releases import _by_version, _files, _is_before
 
     dates = {
         "1.0": "2025-06-28T00:00:00Z",
@@ -89,4 +88,5 @@ def test_moments_cut_where_uv_cuts(moment: str, versions: list[str]) -> None:
     found = _by_version(
         _files("https://x/", "application/vnd.pypi.simple.v1+json", body), "a", TARGET.tags()
     )
-    assert [r.version for r in found if _is_before(r.uploaded, _moment(moment))] == versions
+    until = visible_until(Index(exclude_newer=moment))
+    assert [r.version for r in found if _is_before(r.uploaded, until)] == versions
