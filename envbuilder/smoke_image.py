@@ -62,7 +62,12 @@ def smoke_plan(lock: Lock, *, folder: Path = FOLDER) -> SmokePlan:
         python=f"{PREFIX}/bin/python",
         model=None
         if model is None
-        else Model(family=model.family, path=model.path, hub=model.hub, revision=model.revision),
+        else Model(
+            family=model.family,
+            path=model.path and str(folder.resolve() / Path(model.path).expanduser()),
+            hub=model.hub,
+            revision=model.revision,
+        ),
         tokens={str(name): count for name, count in spec.smoke.tokens.items()},
         samples=tuple(
             OwnSample(path=folder.resolve() / path, modality=modality, label=path)

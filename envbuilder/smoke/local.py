@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import shutil
@@ -15,13 +16,23 @@ from pathlib import Path
 from envbuilder.errors import MissingToolError
 from envbuilder.runtime import Command, Completed
 
+from .probe.supervise import SEEN
+
+PASSED = (
+    *("PATH", "HOME", "USER", "LANG", "LC_ALL", "TMPDIR", "OMP_NUM_THREADS"),
+    *("LD_LIBRARY_PATH", "CUDA_HOME", "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES"),
+    *SEEN,
+)
+"""Variables of this machine that the interpreter sees: none that may hold a token or a key."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalPython:
     """A runner for :func:`.run.smoke` that starts ``python`` right here, without any cage.
 
-    A mount's target in a command's arguments or input stands for its source. ``memory`` (bytes)
-    bounds the writable data of each process. The network is not cut off.
+    A mount's target in a command's arguments or input (JSON) stands for its source. Of the
+    environment here only :data:`PASSED` goes on. ``memory`` (bytes) bounds the writable data of
+    each process. The network is not cut off.
     """
 
     python: str
@@ -32,14 +43,17 @@ class LocalPython:
         args = [self._executable(), *(places.get(one, one) for one in command.args[1:])]
         stdin = command.stdin
         for target, source in places.items():
-            stdin = stdin.replace(target.encode(), source.encode())
+            stdin = stdin.replace(target.encode(), json.dumps(source)[1:-1].encode())
         started = time.monotonic()
         process = subprocess.Popen(
             args,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={**os.environ, **command.env},
+            env={
+                **{name: os.environ[name] for name in PASSED if name in os.environ},
+                **command.env,
+            },
             start_new_session=True,
             preexec_fn=_limiter(command.memory),  # noqa: PLW1509 - sets one limit, takes no lock
         )

@@ -30,11 +30,9 @@ def locate(model: Model) -> tuple[Path, str]:
 
 def hub_cache() -> Path:
     """Return the hub's cache on this host, by ``HF_HUB_CACHE``, ``HF_HOME`` or its default."""
-    named = os.environ.get("HF_HUB_CACHE")
-    if named:
-        return Path(named)
-    cache = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser()
-    return Path(os.environ.get("HF_HOME", cache / "huggingface")) / "hub"
+    cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
+    home = os.environ.get("HF_HOME", f"{cache}/huggingface")
+    return Path(os.environ.get("HF_HUB_CACHE") or f"{home}/hub").expanduser()
 
 
 def _commit(repository: Path, revision: str) -> str:

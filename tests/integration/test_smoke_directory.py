@@ -19,6 +19,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 SAVE = """
 import sys
+import torch
 sys.path.insert(0, "/run/envbuilder")
 from probe import families
 family = families.load("qwen2_vl")
@@ -26,18 +27,21 @@ family.write("/model")
 model = family.load_model("/model", weights=False)
 for weight in model.parameters():
     weight.data.mul_(float(sys.argv[1]))
-model.save_pretrained("/model")
+model.to(getattr(torch, sys.argv[2])).save_pretrained("/model")
 """
+TEMPLATE = """{% for message in messages %}{% for part in message.content -%}
+{% if part.type == "text" %}{{ part.text }}{% else -%}
+<|vision_start|><|{{ part.type }}_pad|><|vision_end|>{% endif %}{% endfor %}{% endfor %}"""
 Container = tuple[Prepared, SmokePlan]
 
 
-def _saved(container: Container, folder: Path, *, scale: float) -> Path:
+def _saved(container: Container, folder: Path, *, scale: float, dtype: str = "float32") -> Path:
     """Let the container write the model, its random weights times ``scale``, to ``folder``."""
     ready, plan = container
     folder.mkdir()
     done = ready.run(
         Command(
-            args=(plan.python, "-I", "-B", "-c", SAVE, str(scale)),
+            args=(plan.python, "-I", "-B", "-c", SAVE, str(scale), dtype),
             mounts=(
                 Mount(source=smoke_run.PROBE, target=smoke_run.PROBE_MOUNT),
                 Mount(source=folder, target="/model", read_only=False),
@@ -94,6 +98,15 @@ def test_a_directory_with_limits_of_its_own_is_counted_by_them(
     assert rows["3584x3584"].formula == rows["3584x3584"].placeholders == 1225
 
 
+def test_weights_run_in_the_type_that_they_are_saved_in(
+    container: Container, tmp_path: Path
+) -> None:
+    report = _smoked(container, _saved(container, tmp_path / "bf16", scale=1, dtype="bfloat16"))
+    assert report.verdict is Status.PASS, report.summary
+    prompts = next(c for c in report.checks if c.name == "tokens.generate").details["prompts"]
+    assert {prompt["dtype"] for prompt in prompts} == {"torch.bfloat16"}
+
+
 def test_its_answers_are_compared_and_other_weights_are_told(
     container: Container, model: Path, report: Report, tmp_path: Path
 ) -> None:
@@ -114,8 +127,13 @@ def test_a_model_that_no_family_describes_is_counted_against_its_own_features(
     shutil.copytree(smoke_run.PROBE, probe, ignore=shutil.ignore_patterns("__pycache__"))
     (probe / "families" / "qwen2_vl.py").unlink()
     monkeypatch.setattr(smoke_run, "PROBE", probe)
-    report = _smoked(container, model)
-    assert report.verdict is Status.PASS
+    skipped = _smoked(container, model)
+    assert _checks(skipped)["tokens.image"] is Status.SKIP
+    assert not skipped.tokens
+    talking = shutil.copytree(model, tmp_path / "talking")
+    (talking / "chat_template.jinja").write_text(TEMPLATE)
+    report = _smoked(container, talking)
+    assert report.verdict is Status.PASS, report.summary
     assert {row.modality for row in report.tokens} == {"image", "video"}
     assert all(row.formula is None for row in report.tokens)
     counted = [row for row in report.tokens if row.embeddings is not None]

@@ -2,16 +2,18 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from envbuilder.smoke.probe import families, samples, tokenizer
-from envbuilder.smoke.probe.facts import Absent
+from envbuilder.smoke.probe.facts import Absent, Inapplicable
 from envbuilder.smoke.probe.families import (
     _anyres,
     _qwen_vision,
     _whisper,
     audioflamingo3,
+    generic,
     internvl,
     qwen3_omni_moe,
 )
@@ -153,6 +155,33 @@ def test_a_sounding_video_is_counted_as_two_modalities() -> None:
         assert clip is sample
         assert (len(clip.shape), len(sound.shape)) == (3, 1)
         assert clip.label.split(" with ")[0] == sound.label.split(" in ")[1]
+
+
+class Gemma:
+    """A processor as Gemma 3's: what marks an image in a prompt is not what stands for it."""
+
+    image_token = "<image_soft_token>"
+    chat_template = "{{ … }}"
+
+    def apply_chat_template(self, messages: list[dict[str, Any]], *, tokenize: bool) -> str:
+        assert not tokenize
+        parts = [part.get("text", "<start_of_image>") for part in messages[0]["content"]]
+        return f"{messages[0]['role']}: {''.join(parts)}"
+
+
+def test_an_unknown_models_prompt_is_written_by_its_chat_template() -> None:
+    family = generic.FAMILY.bound(Gemma())
+    assert list(family.modalities) == ["image"]
+    assert family.modalities["image"].token == "<image_soft_token>"
+    assert family.prompt(["image", "image"]) == "user: <start_of_image><start_of_image>Describe."
+
+
+def test_an_unknown_model_without_a_chat_template_cannot_be_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Gemma, "chat_template", None)
+    with pytest.raises(Inapplicable, match="no chat template"):
+        generic.FAMILY.bound(Gemma())
 
 
 def test_an_unknown_family_is_answered_with_the_known() -> None:

@@ -548,6 +548,20 @@ def test_no_model_skips_the_counts_and_says_so() -> None:
     assert "names no smoke.model" in check.explanation
 
 
+def test_a_model_that_nobody_can_prompt_is_skipped_with_the_reason() -> None:
+    document = Document()
+    for name in ("audio", "image", "video", "mixed"):
+        document.stop(f"tokens.{name}", "inapplicable", "no chat template")
+    document.stop("engine.vllm", "inapplicable", "no chat template")
+    document.drop("engine.tight")
+    report = document.report(_plan(tokens={}))
+    skipped = {check.name for check in report.checks if check.explanation == "no chat template"}
+    assert skipped == {
+        "tokens.audio", "tokens.image", "tokens.video", "tokens.generate", "engine.vllm",
+    }  # fmt: skip
+    assert report.verdict is Status.PASS
+
+
 def test_without_vllm_the_engine_is_skipped() -> None:
     document = Document()
     document.stop("engine.vllm", "absent", "vLLM is not installed")

@@ -6,7 +6,9 @@ import pytest
 
 from envbuilder.errors import SmokeError, UsageError
 from envbuilder.smoke import Model
-from envbuilder.smoke.local_model import locate
+from envbuilder.smoke.local_model import hub_cache, locate
+from envbuilder.smoke_image import smoke_plan
+from tests.unit.locks import lock
 
 
 def test_a_directory_is_mounted_as_it_is(tmp_path: Path) -> None:
@@ -31,6 +33,32 @@ def test_a_snapshot_is_mounted_with_its_blobs(
     with pytest.raises(SmokeError) as caught:
         locate(Model(hub="Qwen/Small", revision="v2"))
     assert "huggingface-cli download Qwen/Small --revision v2" in caught.value.hint
+
+
+def test_a_spec_names_a_model_from_its_own_folder(tmp_path: Path) -> None:
+    named = {"smoke": {"model": {"path": "models/tiny"}}}
+    asked = smoke_plan(lock({}, **named), folder=tmp_path).model
+    assert asked == Model(path=str(tmp_path / "models" / "tiny"))
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "cache"),
+    [
+        ("HF_HUB_CACHE", "~/hub", "hub"),
+        ("HF_HOME", "~/hf", "hf/hub"),
+        ("XDG_CACHE_HOME", "~/cache", "cache/huggingface/hub"),
+        (None, "", ".cache/huggingface/hub"),
+    ],
+)
+def test_the_hubs_cache_may_be_named_from_home(
+    variable: str | None, value: str, cache: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HF_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    if variable:
+        monkeypatch.setenv(variable, value)
+    assert hub_cache() == tmp_path / cache
 
 
 def test_a_model_is_named_in_one_way() -> None:

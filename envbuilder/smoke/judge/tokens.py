@@ -183,6 +183,8 @@ def _differ(kind: str, what: str, facts: Facts, other: tuple[str, int]) -> Findi
 
 
 def _generate(job: jobs.Job) -> Check:
+    if job["outcome"] == "inapplicable":
+        return skipped("tokens.generate", job["failure"]["message"], seconds=job["seconds"])
     stopped = jobs.failure(job) or jobs.nothing_counted(job)
     findings = [found for item in job["items"] for found in _prompt(job, item)]
     if stopped:

@@ -76,6 +76,8 @@ def _count(engine: Vllm, subject: Subject, sample: Sample) -> Facts:
     ids = {name: family.token_id(name, subject.processor) for name in family.modalities}
     try:
         found = engine.counts(family.prompt([kind]), {kind: [family.engine_item(sample)]}, ids)
+        if kind not in found:
+            raise ValueError(f"vLLM marks no {kind} in the prompt, only {sorted(found)}")
         item.update(found[kind])
     except Exception as error:
         item["error"] = describe(error)

@@ -80,6 +80,7 @@ def _answer(subject: Subject, items: Sequence[Sample], modalities: Iterable[str]
     else:
         arrays = [(sample.modality, sample.make()) for sample in items]
         inputs = family.call(subject.processor, arrays)
+    inputs = subject.fitted(inputs)
     with torch.inference_mode():
         made = {name: family.features(model, name, inputs) for name in modalities}
         logits = family.forward(model, inputs)

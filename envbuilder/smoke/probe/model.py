@@ -33,6 +33,13 @@ class Subject:
             self._model = self.family.load_model(self.directory, weights=self.weights)
         return self._model
 
+    def fitted(self, inputs: Any) -> Any:
+        """Return ``inputs`` with numbers of the type of the model's weights, as servers do."""
+        import torch
+
+        kind = next(self.model.parameters()).dtype
+        return inputs if kind == torch.float32 else inputs.to(kind)
+
     def identity(self) -> str:
         """Say which weights these are: the family's random ones, or a digest of what is on disk.
 

