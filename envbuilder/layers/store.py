@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
-from envbuilder.errors import BuildError
+from envbuilder.errors import BuildError, UsageError
 from envbuilder.image import canonical_json
 from envbuilder.reference import Digest
 
@@ -57,11 +57,20 @@ class Store:
 
     @classmethod
     def default(cls) -> Self:
-        """Open the user's store: ``$ENVBUILDER_CACHE``, else ``envbuilder`` in the XDG cache."""
+        """Open the user's store: ``$ENVBUILDER_CACHE``, else ``envbuilder`` in the XDG cache.
+
+        Raises UsageError for a user who has no home and names neither.
+        """
         if own := os.environ.get("ENVBUILDER_CACHE"):
             return cls(Path(own))
-        xdg = os.environ.get("XDG_CACHE_HOME")
-        return cls((Path(xdg) if xdg else Path.home() / ".cache") / "envbuilder")
+        if xdg := os.environ.get("XDG_CACHE_HOME"):
+            return cls(Path(xdg) / "envbuilder")
+        try:
+            return cls(Path.home() / ".cache" / "envbuilder")
+        except RuntimeError as error:  # no $HOME, and a user id that has no name
+            raise UsageError(
+                "this user has no home folder to keep the store in", hint="set ENVBUILDER_CACHE"
+            ) from error
 
     # -- blobs ------------------------------------------------------------------------------
 

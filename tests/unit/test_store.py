@@ -10,7 +10,7 @@ from textwrap import indent
 
 import pytest
 
-from envbuilder.errors import BuildError
+from envbuilder.errors import BuildError, UsageError
 from envbuilder.layers.store import Store
 from envbuilder.reference import Digest
 
@@ -183,6 +183,15 @@ def test_where_the_default_store_lies(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert Store.default().root == tmp_path / "own"
 
 
+def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HOME", "ENVBUILDER_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 54321)  # as in a CI's container
+    with pytest.raises(UsageError, match="no home folder") as caught:
+        Store.default()
+    assert caught.value.hint == "set ENVBUILDER_CACHE"
+
+
 def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(BuildError, match="cannot write at") as caught:
@@ -230,6 +239,7 @@ def test_a_lock_is_for_one_at_a_time(store: Store) -> None:
     )
     code = f"with Path({str(store.root)!r}, 'said').open('a') as said:\n" + indent(code, "    ")
     with store.lock("build"):
+        (store.root / "said").touch()
         processes = [python(code, store) for _ in range(3)]
         time.sleep(0.5)
         assert (store.root / "said").read_text() == ""
