@@ -6,11 +6,11 @@ itself, and what the layers above it hide is counted as hidden. Pure over ``laye
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from .image import Layer
-from .layers.contents import Contents, Distribution, File, cache_of, is_stale, stacked
+from .layers.contents import Contents, Cover, Distribution, File, cache_of, is_stale, stacked
 from .open_image import OpenedImage
 from .progress import Progress
 
@@ -61,16 +61,10 @@ def inspect(opened: OpenedImage, progress: Progress) -> Inspection:
 
     Raises what opening a layer raises: BuildError, NetworkError, MismatchError.
     """
-    contents = []
-    for layer in opened.image.layers:
-        title = layer.title or str(layer.digest)
-        with progress.step("read", title, total=layer.size) as step:
-            contents.append(opened.scan_layer(layer, False))  # noqa: FBT003 - a Callable
-            step.advance(layer.size)
     return Inspection(
         name=opened.name,
         digest=str(opened.image.digest),
-        layers=report(opened.image.layers, contents),
+        layers=report(opened.image.layers, opened.read_layers(progress)),
     )
 
 
@@ -97,35 +91,16 @@ def report(layers: Sequence[Layer], contents: Sequence[Contents]) -> tuple[Layer
     return tuple(reports)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Cover:
-    """What lies above a layer: paths that are replaced or removed, and folders that are emptied."""
-
-    gone: frozenset[str] = frozenset()
-    emptied: frozenset[str] = frozenset()
-
-    def hides(self, path: str) -> bool:
-        return path in self.gone or any(
-            parent in self.gone or parent in self.emptied for parent in _parents(path)
-        )
-
-    def under(self, layer: Contents) -> _Cover:
-        written = {path for path, file in layer.files.items() if file.kind != "dir"}
-        return _Cover(
-            gone=self.gone | layer.removed | written, emptied=self.emptied | layer.emptied
-        )
-
-
-def _covers(contents: Sequence[Contents]) -> list[_Cover]:
+def _covers(contents: Sequence[Contents]) -> list[Cover]:
     """Give each layer's cover: that of the layer above it, and that layer itself."""
-    covers = [_Cover()]
+    covers = [Cover()]
     for layer in reversed(contents[1:]):
         covers.append(covers[-1].under(layer))
     return covers[::-1]
 
 
 def _leftovers(
-    files: Mapping[str, File], cover: _Cover, shown: Mapping[str, File]
+    files: Mapping[str, File], cover: Cover, shown: Mapping[str, File]
 ) -> Iterator[Leftover]:
     groups: dict[tuple[str, bool], list[str]] = {}
     for path, file in files.items():
@@ -143,8 +118,3 @@ def _leftovers(
             hidden=hidden,
             example=f"/{min(paths)}",
         )
-
-
-def _parents(path: str) -> Iterable[str]:
-    parts = path.split("/")[:-1]
-    return ["", *("/".join(parts[: end + 1]) for end in range(len(parts)))]

@@ -9,16 +9,17 @@ import re
 import shutil
 import subprocess
 import tarfile
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO, cast
 
 from .errors import MissingToolError, UsageError
 from .image import Image, Layer
 from .layers.contents import Contents, scan, stacked
 from .layers.store import Store
+from .layers.temporary import translated
 from .layers.untar import untar
 from .layout import load
 from .progress import Progress
@@ -33,7 +34,6 @@ from .registry.transfer import pull_layers
 _DOCKER = "docker:"
 _LAYOUT_FILE = re.compile(r"index\.json|blobs/sha256/[0-9a-f]{64}")
 _LAYOUT = "oci:"
-_DOCKER_SECONDS = 1800
 _CHUNK = 1 << 20  # bytes
 
 
@@ -51,13 +51,17 @@ class OpenedImage:
 
     def contents(self, progress: Progress, *, hashed: bool = False) -> Contents:
         """Read all layers, and say what the whole shows; ``hashed`` as in ``contents.scan``."""
+        return stacked(self.read_layers(progress, hashed=hashed))
+
+    def read_layers(self, progress: Progress, *, hashed: bool = False) -> list[Contents]:
+        """Read each layer, the lowest first."""
         layers = []
         for layer in self.image.layers:
             title = layer.title or str(layer.digest)
             with progress.step("read", title, total=layer.size) as step:
                 layers.append(self.scan_layer(layer, hashed))
                 step.advance(layer.size)
-        return stacked(layers)
+        return layers
 
 
 @contextmanager
@@ -69,13 +73,13 @@ def open_image(where: str, platform: str) -> Iterator[OpenedImage]:
     if where.startswith(_LAYOUT):
         yield _in_layout(where, Path(where.removeprefix(_LAYOUT)), platform)
     elif where.startswith(_DOCKER):
-        with tempfile.TemporaryDirectory(prefix="envbuilder-") as folder:
-            archive = Path(folder) / "image.tar"
-            _save(where.removeprefix(_DOCKER), archive)
-            yield _in_archive(where, archive, Path(folder) / "layout", platform)
+        with Store.default().scratch() as folder:
+            _save(where.removeprefix(_DOCKER), folder)
+            yield _in_layout(where, folder, platform)
     elif where.endswith(".tar"):
-        with tempfile.TemporaryDirectory(prefix="envbuilder-") as folder:
-            yield _in_archive(where, Path(where), Path(folder), platform)
+        with Store.default().scratch() as folder:
+            _unpack_file(Path(where), folder)
+            yield _in_layout(where, folder, platform)
     else:
         ref = ImageRef.parse(where)
         with Client.from_environment() as client:
@@ -115,40 +119,60 @@ def _in_layout(name: str, folder: Path, platform: str) -> OpenedImage:
     return OpenedImage(name=name, image=image, scan_layer=look, bring_layers=bring)
 
 
-def _in_archive(name: str, archive: Path, folder: Path, platform: str) -> OpenedImage:
-    """Unpack an archive of a layout: its index and its blobs, and nothing that may lie beside."""
+def _unpack_file(archive: Path, folder: Path) -> None:
     try:
-        with tarfile.open(archive) as tar:
-            for member in tar:
-                name_inside = member.name.removeprefix("./")
-                stream = tar.extractfile(member)
-                if stream is not None and _LAYOUT_FILE.fullmatch(name_inside):
-                    path = folder / name_inside
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    with stream, path.open("wb") as file:
-                        shutil.copyfileobj(stream, file, _CHUNK)
-    except (OSError, tarfile.TarError) as error:
-        raise UsageError(f"cannot read the image archive {archive}: {error}") from error
-    if not (folder / "index.json").is_file():
-        raise UsageError(
-            f"{name} is no OCI archive: it has no index.json",
-            hint="Docker 25 and later write one; older ones only their own format",
-        )
-    return _in_layout(name, folder, platform)
+        stream = archive.open("rb")
+    except OSError as error:
+        raise UsageError(f"cannot read the image archive {archive}: {error.strerror}") from error
+    with stream:
+        _unpack(stream, folder, str(archive))
 
 
-def _save(name: str, archive: Path) -> None:
-    command = ["docker", "image", "save", "--output", str(archive), name]
+def _save(name: str, folder: Path) -> None:
+    """Unpack the archive that Docker makes of its image ``name``, while it makes it."""
+    command = ["docker", "image", "save", name]
+    pipe = subprocess.PIPE
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=_DOCKER_SECONDS, check=False
-        )
+        docker = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe)
     except FileNotFoundError as error:
         raise MissingToolError(
             "docker is not installed", hint="name an image layout (oci:DIR) or an archive instead"
         ) from error
-    if done.returncode != 0:
+    broken = None
+    with docker:
+        try:
+            _unpack(cast("BinaryIO", docker.stdout), folder, name)
+        except UsageError as error:
+            broken = error
+        said = docker.communicate()[1].decode(errors="replace").strip()
+    if docker.returncode:
         raise UsageError(
-            f"Docker does not give the image {name}: {done.stderr.strip()[-300:]}",
+            f"Docker does not give the image {name}: {said[-300:]}",
             hint="docker image ls shows what there is",
+        ) from broken
+    if broken is not None:
+        raise broken
+
+
+def _unpack(stream: BinaryIO, folder: Path, name: str) -> None:
+    """Unpack an archive of a layout: its index and its blobs, and nothing that may lie beside.
+
+    Raises UsageError where it is none, DiskFullError.
+    """
+    try:
+        with tarfile.open(fileobj=stream, mode="r|*") as tar:
+            for member in tar:
+                name_inside = member.name.removeprefix("./")
+                content = tar.extractfile(member) if member.isreg() else None
+                if content is not None and _LAYOUT_FILE.fullmatch(name_inside):
+                    path = folder / name_inside
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    with translated(folder), path.open("wb") as file:
+                        shutil.copyfileobj(content, file, _CHUNK)
+    except tarfile.TarError as error:
+        raise UsageError(f"cannot read the image archive {name}: {error}") from error
+    if not (folder / "index.json").is_file():
+        raise UsageError(
+            f"{name} is no OCI archive: it has no index.json",
+            hint="Docker 25 and later write one; older ones only their own format",
         )

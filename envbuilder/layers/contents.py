@@ -30,15 +30,18 @@ _ORIGIN = re.compile(rf"{_SITE}\.dist-info/direct_url\.json")
 _DPKG = re.compile(r"var/lib/dpkg/(?:status|status\.d/[^/.]+)")
 _LOCK = re.compile(r"usr/share/envbuilder/pylock\.[^/]+\.toml")
 _PYC = re.compile(r"((?:.*/)?)__pycache__/([^/]+?)\.[^/.]+(?:\.opt-[^/.]+)?\.pyc")
-_HOME = r"(?:root|home/[^/]+)/"
+_ANY = r"(?:.*/)?"  # a home may be anywhere
 _CACHES = {
-    "pip": re.compile(rf"{_HOME}\.cache/pip/.*|tmp/pip-.*"),
-    "uv": re.compile(rf"{_HOME}\.cache/uv/.*"),
-    "huggingface": re.compile(rf"{_HOME}\.cache/huggingface/.*"),
-    "torch": re.compile(rf"{_HOME}(?:\.cache/torch|\.triton)/.*"),
-    "conda": re.compile(rf"opt/conda/pkgs/.*|{_HOME}(?:\.conda|miniconda3|anaconda3)/pkgs/.*"),
-    "npm": re.compile(rf"{_HOME}\.npm/_cacache/.*"),
-    "cargo": re.compile(rf"{_HOME}\.cargo/registry/.*"),
+    "pip": re.compile(rf"{_ANY}\.cache/pip/.*|tmp/pip-.*"),
+    "uv": re.compile(rf"{_ANY}\.cache/uv/.*"),
+    "huggingface": re.compile(rf"{_ANY}\.cache/(?:huggingface|modelscope)/.*"),
+    "torch": re.compile(rf"{_ANY}(?:\.cache/torch(?:_extensions)?|\.triton)/.*"),
+    "vllm": re.compile(rf"{_ANY}\.cache/(?:vllm|flashinfer)/.*"),
+    "cuda": re.compile(rf"{_ANY}\.nv/.*"),
+    "conda": re.compile(rf"{_ANY}[^/]*(?:conda|mamba|forge)\d?/pkgs/.*"),
+    "npm": re.compile(rf"{_ANY}\.npm/_cacache/.*"),
+    "cargo": re.compile(rf"{_ANY}\.?cargo/registry/.*"),
+    "apk": re.compile(r"var/cache/apk/.*"),
     "apt": re.compile(
         r"var/lib/apt/lists/(?:partial/)?[^/]+_.*"
         r"|var/cache/apt/(?:archives/(?:partial/)?[^/]+\.deb|[^/]+\.bin)"
@@ -70,6 +73,25 @@ class Distribution:
     name: str
     version: str
     commit: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cover:
+    """What lies above a layer: paths that are replaced or removed, and folders that are emptied."""
+
+    gone: frozenset[str] = frozenset()
+    emptied: frozenset[str] = frozenset()
+
+    def hides(self, path: str) -> bool:
+        """Say whether ``path``, of the layer below, is not seen from above."""
+        if path in self.gone or "" in self.emptied:
+            return True
+        return any(parent in self.gone or parent in self.emptied for parent in _parents(path))
+
+    def under(self, layer: Contents) -> Cover:
+        """Give the cover of what lies below ``layer``, which lies below this one."""
+        written = {path for path, file in layer.files.items() if file.kind != "dir"}
+        return Cover(gone=self.gone | layer.removed | written, emptied=self.emptied | layer.emptied)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,9 +154,9 @@ def stacked(layers: Iterable[Contents]) -> Contents:
         in_place_of_folder = {
             path for path, file in layer.files.items() if path in folders and file.kind != "dir"
         }
-        gone = layer.removed | in_place_of_folder
-        if gone or layer.emptied:
-            files = {p: f for p, f in files.items() if not _is_hidden(p, gone, layer.emptied)}
+        cover = Cover(gone=layer.removed | in_place_of_folder, emptied=layer.emptied)
+        if cover != Cover():
+            files = {path: file for path, file in files.items() if not cover.hides(path)}
         files |= layer.files
         documents = {
             path: text
@@ -161,12 +183,6 @@ def is_stale(path: str, file: File, shown: Mapping[str, File]) -> bool:
 def cache_of(path: str) -> str | None:
     """Name the tool whose cache ``path`` (relative to the root) belongs to, or None."""
     return next((tool for tool, pattern in _CACHES.items() if pattern.fullmatch(path)), None)
-
-
-def _is_hidden(path: str, gone: frozenset[str], emptied: frozenset[str]) -> bool:
-    if path in gone or "" in emptied:
-        return True
-    return any(parent in gone or parent in emptied for parent in _parents(path))
 
 
 def _parents(path: str) -> Iterator[str]:
