@@ -22,11 +22,12 @@ from envbuilder.keep import Kept, keep
 from envbuilder.layers.store import Store
 from envbuilder.ledger import ledger_path, now, read
 from envbuilder.lock import Lock
-from envbuilder.lock_file import dump_lock, lock_path, read_lock, write_text
+from envbuilder.lock_file import dump_lock, lock_path, read_lock
 from envbuilder.pipeline import Outcome
 from envbuilder.progress import Progress
 from envbuilder.smoke_image import record_answers
 from envbuilder.spec_file import parse
+from envbuilder.whole_file import write_text
 
 from .apply import Request, apply_pins
 from .edit import set_scalar

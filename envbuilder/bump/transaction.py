@@ -15,12 +15,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from envbuilder.errors import BuildError, LockError, UsageError
+from envbuilder.errors import BuildError, DiskFullError, LockError, UsageError
 from envbuilder.image import canonical_json
 from envbuilder.keep import Kept
 from envbuilder.ledger import Entry, append, dump_entry, ledger_path, parse_entry
-from envbuilder.lock_file import lock_path, write_text
+from envbuilder.lock_file import lock_path
 from envbuilder.reference import Digest
+from envbuilder.whole_file import write_text
 
 from .texts import present
 
@@ -168,9 +169,8 @@ def _translated(spec_path: Path, then: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        full = error.errno in {errno.ENOSPC, errno.EDQUOT}
-        remedy = "make room" if full else f"check {spec_path.parent} and its permissions"
-        raise BuildError(
-            f"cannot write the files of {spec_path.stem}: {error.strerror}",
-            hint=f"{remedy}; {then}",
-        ) from error
+        message = f"cannot write the files of {spec_path.stem}: {error.strerror}"
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise DiskFullError(message, hint=f"make room; {then}") from error
+        hint = f"check {spec_path.parent} and its permissions; {then}"
+        raise BuildError(message, hint=hint) from error

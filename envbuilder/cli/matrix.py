@@ -38,8 +38,8 @@ def command(
     from envbuilder.document import read_document
     from envbuilder.errors import UsageError
     from envbuilder.layers.store import Store
-    from envbuilder.lock_file import write_text
     from envbuilder.progress import Silent
+    from envbuilder.whole_file import write_text
 
     path = options.spec_path(name, file)
     stages = real_stages(folder=path.parent, store=Store.default(), progress=Silent())

@@ -5,10 +5,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+
+from envbuilder.bump.transaction import transaction
+from envbuilder.image import canonical_json
+from envbuilder.reference import Digest
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
@@ -110,45 +113,72 @@ def test_a_red_build_can_be_left_come_back_to_and_bisected(web):
     assert spec.read_bytes() == red["web.yaml"]
 
 
-@pytest.mark.parametrize("delay", [0.5, 1.5, 3.0, 4.5])
-def test_killed_at_any_moment_all_is_old_or_all_is_new(web, delay):
+KILLED = """\
+import os, signal, sys
+event, path = sys.argv[1:3]
+del sys.argv[1:3]
+def hook(seen, args):
+    if seen == event and any(path in str(arg) for arg in args):
+        os.kill(os.getpid(), signal.SIGKILL)
+sys.addaudithook(hook)
+from envbuilder.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "counts"),
+    [
+        ("/records/built/", False),  # smoked, and about to be kept
+        ("lockfiles/web.yaml", True),  # the journal is whole
+        ("lockfiles/pylock.web.toml", True),
+    ],
+)
+def test_killed_while_it_writes_all_is_old_or_all_is_new(web, path, counts):
     old = files(web)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "envbuilder", "bump", "web", "tqdm==4.67.0"],
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, "os.rename", path, "bump", "web", "tqdm==4.67.0"],
         cwd=web.folder,
         env={**os.environ, **web.env},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        start_new_session=True,
+        check=False,
     )
-    time.sleep(delay)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    assert done.returncode == -signal.SIGKILL
+    assert bool(files(web)[".web.bump"]) is counts
     history = web.json("history", "web")  # whatever command comes next finishes what counts
-    spec = files(web)["web.yaml"]
-    if len(history) == 1:
-        assert {name: files(web)[name] for name in old} == old
+    assert len(history) == 1 + counts
+    if counts:
+        assert files(web)["web.yaml"] == old["web.yaml"].replace(b"4.66.5", b"4.67.0")
     else:
-        assert spec == old["web.yaml"].replace(b"4.66.5", b"4.67.0")
+        assert {name: files(web)[name] for name in old} == old
     web.run("build", "web", "--locked", "--no-smoke")  # spec and lock belong together
 
 
 def test_two_bumps_at_once(web):
-    first = subprocess.Popen(
-        [sys.executable, "-m", "envbuilder", "bump", "web", "tqdm==4.66.6"],
-        cwd=web.folder,
-        env={**os.environ, **web.env},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    journal = web.folder / "lockfiles" / ".web.bump"
-    while not journal.exists():
-        assert first.poll() is None
-        time.sleep(0.01)
-    second = web.run("bump", "web", "tqdm==4.67.1", code=2)
+    before = files(web)
+    with transaction(web.folder / "lockfiles" / "web.yaml"):
+        second = web.run("bump", "web", "tqdm==4.67.1", code=2)
     assert "another bump or rollback of web is under way" in second.stderr
-    assert first.wait() == 0
-    assert b"4.66.6" in files(web)["web.yaml"]
+    assert files(web) == before
+
+
+def test_a_spec_elsewhere_has_its_own_folder(web):
+    folder = web.folder / "elsewhere"
+    (web.folder / "lockfiles").rename(folder)
+    (folder / "web.answers.json").write_text("torn")
+    for arguments in (
+        ("bump", "-f", "elsewhere/web.yaml", "tqdm==4.67.1"),
+        ("regenerate", "-f", "elsewhere/web.yaml", "--bump", "tqdm==4.67.1"),
+    ):
+        assert "elsewhere/web.answers.json" in web.run(*arguments, code=8).stderr
+    (folder / "web.answers.json").unlink()
+    web.run("bump", "-f", "elsewhere/web.yaml", "tqdm==4.67.1")
+    assert web.json("history", "-f", "elsewhere/web.yaml")[1]["good"]
+    promoting = ("promote", "-f", "elsewhere/web.yaml")
+    assert "expected REF" in web.run(*promoting, code=2).stderr
+    done = web.run(*promoting, "registry.example.org/web:stable", "3", code=2)
+    assert "there is no entry 3" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -159,6 +189,7 @@ def test_two_bumps_at_once(web):
         ("tqdm=4.67.1", 2, "did you mean tqdm==4.67.1?"),
         ("python=3.12", 4, "3.13"),
         ("tqdm@main", 2, "comes from an index"),
+        ("tqdm==", 2, "NAME==VERSION"),
     ],
 )
 def test_bad_pins_say_what_would_be_good(web, pin, code, says):
@@ -216,6 +247,11 @@ def test_security_takes_the_least_version_that_closes_a_hole(web, tmp_path):
 def test_regenerate_goes_on_past_failures(web):
     folder = web.folder / "lockfiles"
     (folder / "bad.yaml").write_text("version: 1\nname: bad\n")
+    lock, entry = (folder / "pylock.web.toml", folder / "web.ledger.jsonl")
+    record = {"spec": "version: 1\n", "lock": lock.read_text(), "entry": entry.read_text()}
+    body = canonical_json(record)
+    (folder / ".bad.bump").write_bytes(Digest.of(body).hex.encode() + b"\n" + body)
+    assert "an axis has no values" in web.run("matrix", "web", "--axis", "", code=2).stderr
     pythons = "py311:python=3.11&base=bookworm py313:python=3.13&base=trixie"
     written = web.json("matrix", "web", "--axis", pythons, "--axis", "tqdm==4.66.6 tqdm==4.67.1")
     assert len(written) == 4
@@ -223,6 +259,9 @@ def test_regenerate_goes_on_past_failures(web):
     for surplus in written[1:3]:
         (web.folder / surplus).unlink()
     done = web.run("regenerate", "--all", "-o", "json", "--jobs", "2", code=3)
+    assert "finished a change of bad" in done.stderr
+    assert (folder / "bad.yaml").read_text() == record["spec"]
+    assert "bad.yaml:1:1: the key 'name' is missing" in done.stderr
     codes = {each["name"]: each["code"] for each in json.loads(done.stdout)}
     assert codes == {
         "bad": 3,
