@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from envbuilder.layers.complement import has_wheel, wheel_file
@@ -18,6 +18,23 @@ from .cuda import number
 RECORD = "gpu-code"
 _RUNTIME = re.compile(r"nvidia-cuda-runtime(-cu\d+)?")
 _BASE = re.compile(r"(?:.*/)?nvidia/cuda:(\d+\.\d+)")
+_NVIDIA = re.compile(r"(?:.*/)?nvidia/")
+_TARGET = re.compile(r"(\d+\.\d[a-z]?)((?:\+PTX)*)")
+_NAMED = {
+    "Maxwell+Tegra": "5.3",
+    "Maxwell": "5.0;5.2+PTX",
+    "Pascal": "6.0;6.1+PTX",
+    "Volta+Tegra": "7.2",
+    "Volta": "7.0+PTX",
+    "Turing": "7.5+PTX",
+    "Ampere+Tegra": "8.7",
+    "Ampere": "8.0;8.6+PTX",
+    "Ada": "8.9+PTX",
+    "Hopper": "9.0+PTX",
+    "Blackwell+Tegra": "10.1",
+    "Blackwell": "10.0;12.0+PTX",
+}
+"""Torch's own names for targets. Source: ``torch.utils.cpp_extension`` of torch 2.7."""
 _COMPILES_LATER = ("nvidia-", "triton")
 """NVIDIA's own libraries follow the CUDA release; Triton compiles for the device that it finds."""
 
@@ -43,13 +60,17 @@ class Code:
 class Needs:
     """Everything that a lock says of GPUs; all empty where it wants none.
 
-    ``unread`` are packages whose wheels are not in the store, the heaviest first: nobody can say
-    what they carry. ``compat`` names the forward-compatibility package, where the image has one.
+    ``wanted_by`` says what wants a GPU where nothing names a CUDA release. ``unread`` are packages
+    whose wheels are not in the store, the heaviest first, ``unclear`` sources whose targets are not
+    in torch's words: nobody can say what they carry. ``compat`` names the forward-compatibility
+    package, where the image has one.
     """
 
     cuda: tuple[Cuda, ...] = ()
     code: tuple[Code, ...] = ()
+    wanted_by: str = ""
     unread: tuple[str, ...] = ()
+    unclear: tuple[str, ...] = ()
     compat: str | None = None
 
     @property
@@ -63,14 +84,26 @@ def needs(lock: Lock, *, store: Store, progress: Progress) -> Needs:
 
     Reading the wheels takes seconds per GB, once: the answer is recorded in the store.
     """
-    cuda = tuple(_releases(lock))
-    if not cuda:
+    cuda, targets = tuple(_releases(lock)), _targets(lock)
+    wanted_by = "" if cuda else _wanted_by(lock, targets)
+    if not cuda and not wanted_by:
         return Needs()
     carried, unread = _carried(lock, store=store, progress=progress)
+    compiled = {name: arch_list(text) for name, text in targets.items()}
+    by = "TORCH_CUDA_ARCH_LIST in the spec"
     return Needs(
         cuda=cuda,
-        code=(*_compiled(lock), *carried),
+        code=(
+            *(
+                Code(package=name, architectures=code, known_by=by)
+                for name, code in compiled.items()
+                if code
+            ),
+            *carried,
+        ),
+        wanted_by=wanted_by,
         unread=unread,
+        unclear=tuple(f"{name} ({targets[name]})" for name, code in compiled.items() if not code),
         compat=_compat(lock),
     )
 
@@ -92,22 +125,38 @@ def _release(version: str) -> str:
     return ".".join(version.split(".")[:2])
 
 
-def _compiled(lock: Lock) -> Iterator[Code]:
-    """Yield what the spec says that git sources are compiled for."""
-    for source in lock.sources:
-        wanted = lock.spec.sources[source.name].build.env.get("TORCH_CUDA_ARCH_LIST", "")
-        if wanted:
-            by = "TORCH_CUDA_ARCH_LIST in the spec"
-            yield Code(package=source.name, architectures=arch_list(wanted), known_by=by)
+def _targets(lock: Lock) -> dict[str, str]:
+    """Return what the spec says that git sources are compiled for, in its own words."""
+    found = {
+        source.name: lock.spec.sources[source.name].build.env.get("TORCH_CUDA_ARCH_LIST", "")
+        for source in lock.sources
+    }
+    return {name: text for name, text in found.items() if text}
+
+
+def _wanted_by(lock: Lock, targets: Mapping[str, str]) -> str:
+    """Say what wants a GPU, or ''."""
+    if isinstance(lock.base, ImageBase) and _NVIDIA.match(lock.base.reference):
+        return "the base image is NVIDIA's"
+    if targets:
+        return f"TORCH_CUDA_ARCH_LIST is set for {', '.join(targets)}"
+    return "smoke.gpu is required" if lock.spec.smoke.gpu == "required" else ""
 
 
 def arch_list(text: str) -> tuple[str, ...]:
-    """Translate torch's way to name targets, "8.0 9.0a+PTX", into sm_80, sm_90a and compute_90a."""
-    found = []
-    for word in re.split(r"[ ;]+", text.strip()):
-        target, _, ptx = word.partition("+")
-        short = target.replace(".", "")
-        found += [f"sm_{short}"] + [f"compute_{short}"] * bool(ptx)
+    """Translate torch's way to name targets, "8.0 9.0a+PTX", into sm_80, sm_90a and compute_90a.
+
+    Nothing where a word is none of torch's.
+    """
+    for name, targets in _NAMED.items():
+        text = text.replace(name, targets)
+    words = [_TARGET.fullmatch(word) for word in re.findall(r"[^ ;]+", text)]
+    found: list[str] = []
+    for word in words:
+        if word is None:
+            return ()
+        short = word[1].replace(".", "")
+        found += [f"sm_{short}"] + [f"compute_{short}"] * bool(word[2])
     return tuple(found)
 
 

@@ -40,24 +40,25 @@ class Host:
 
 def this_host() -> Host:
     """Ask the driver of this machine, if there is one."""
-    driver = driver_version()
-    asked = ["nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader"]
+    asked = ["nvidia-smi", "--query-gpu=driver_version,compute_cap", "--format=csv,noheader"]
     try:
         listed = subprocess.run(asked, capture_output=True, text=True, timeout=20, check=True)
     except (OSError, subprocess.SubprocessError):
-        return Host(driver=driver)
-    devices = re.findall(r"\d+\.\d+", listed.stdout)
-    return Host(driver=driver, devices=tuple(dict.fromkeys(devices)))
+        return Host(driver=driver_version())
+    found = re.findall(r"(?m)^([\d.]+), (\d+\.\d+)$", listed.stdout)
+    return Host(
+        driver=found[0][0] if found else driver_version(),
+        devices=tuple(dict.fromkeys(device for _, device in found)),
+    )
 
 
 def preflight(needs: Needs, host: Host) -> tuple[Finding, ...]:
     """Say what the lock needs and runs on, and how ``host`` fits; pure."""
     cuda = needs.newest
-    if cuda is None:
+    if cuda is None and not needs.wanted_by:
         return (Finding(name="CUDA", status="ok", detail="none: this lock needs no GPU"),)
     return (
-        _cuda(needs, cuda),
-        _driver(needs, cuda, host),
+        *((_cuda(needs, cuda), _driver(needs, cuda, host)) if cuda else (_unnamed(needs),)),
         *(_code(code) for code in needs.code),
         *_unread(needs),
         _runs(needs),
@@ -72,6 +73,15 @@ def _cuda(needs: Needs, cuda: Cuda) -> Finding:
         advice = "two CUDA releases in one image; the driver must serve the newer one"
         return Finding(name="CUDA", status="warn", detail=detail, advice=advice)
     return Finding(name="CUDA", status="ok", detail=f"{cuda.version}, by {cuda.known_by}")
+
+
+def _unnamed(needs: Needs) -> Finding:
+    return Finding(
+        name="CUDA",
+        status="warn",
+        detail=f"release not known, nor which driver it needs, though {needs.wanted_by}",
+        advice="no locked wheel and no tag of the base image names it; ask the base image",
+    )
 
 
 def _driver(needs: Needs, cuda: Cuda, host: Host) -> Finding:
@@ -108,13 +118,22 @@ def _code(code: Code) -> Finding:
 
 
 def _unread(needs: Needs) -> list[Finding]:
+    unclear = [
+        Finding(
+            name=each.partition(" ")[0],
+            status="warn",
+            detail=f"targets not known: TORCH_CUDA_ARCH_LIST of {each} is not in torch's words",
+            advice='for example "8.0;9.0+PTX"',
+        )
+        for each in needs.unclear
+    ]
     if not needs.unread:
-        return []
+        return unclear
     named = ", ".join(needs.unread[:SHOWN])
     rest = f" and {len(needs.unread) - SHOWN} more" if len(needs.unread) > SHOWN else ""
     detail = f"the store lacks the wheels of {named}{rest}"
     advice = "envbuilder fetch NAME brings them; then this is read from them"
-    return [Finding(name="not known", status="warn", detail=detail, advice=advice)]
+    return [Finding(name="not known", status="warn", detail=detail, advice=advice), *unclear]
 
 
 def _runs(needs: Needs) -> Finding:
@@ -124,7 +143,7 @@ def _runs(needs: Needs) -> Finding:
     good = [each for each in DEVICES if all(_holds(code, each) for code in needs.code)]
     listed = ", ".join(f"{each} ({DEVICES[each]})" for each in good)
     detail = f"compute capability {listed}" if good else "none of the GPUs in the table here"
-    if needs.unread:
+    if needs.unread or needs.unclear:
         return Finding(name="runs on", status="warn", detail=f"as far as is known, {detail}")
     return Finding(name="runs on", status="ok" if good else "missing", detail=detail)
 
@@ -140,7 +159,7 @@ def _device(needs: Needs, capability: str) -> Finding:
             detail=f"{label}: no machine code for it in {', '.join(lacking)}",
             advice="bump to releases that are built for it, or choose another GPU",
         )
-    if needs.unread or not needs.code:
+    if needs.unread or needs.unclear or not needs.code:
         return Finding(name=name, status="warn", detail=f"{label}: not known of every package")
     return Finding(name=name, status="ok", detail=f"{label}: all have machine code for it")
 

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from envbuilder.gpu.code import MAGIC, architectures
 from envbuilder.gpu.cuda import drivers, fit
 from envbuilder.gpu.needs import Code, Cuda, Needs, arch_list, needs
-from envbuilder.gpu.preflight import Host, preflight
+from envbuilder.gpu.preflight import Host, preflight, this_host
 from envbuilder.layers.store import Store
 from envbuilder.lock import ImageBase, Lock
 from envbuilder.progress import Silent
 from envbuilder.reference import Digest
 from envbuilder.smoke.probe.gpu import driver_version
-from tests.unit.locks import lock
+from tests.unit.locks import lock, source
 from tests.wheels import Recipe, as_wheel, write_wheel
 
 TORCH = Code(package="torch 2.6.0", architectures=("sm_80", "sm_86", "sm_90"), known_by="wheel")
@@ -98,6 +98,10 @@ def test_any_bytes_after_the_magic_end_well(noise: bytes) -> None:
         ("8.0 9.0+PTX", ("sm_80", "sm_90", "compute_90")),
         ("7.5;9.0a", ("sm_75", "sm_90a")),
         ("10.0", ("sm_100",)),
+        ("7.5;", ("sm_75",)),
+        ("Ampere;Hopper+PTX", ("sm_80", "sm_86", "compute_86", "sm_90", "compute_90")),
+        ("8.0,9.0", ()),
+        ("8.0 native", ()),
     ],
 )
 def test_torchs_list_of_targets_is_understood(text: str, names: tuple[str, ...]) -> None:
@@ -147,6 +151,46 @@ def test_a_cpu_lock_needs_nothing(tmp_path: Path) -> None:
     found = needs(lock({"numpy": "2.2.6"}), store=Store(tmp_path), progress=Silent())
     (finding,) = preflight(found, Host(driver="300.1"))
     assert (finding.status, finding.detail) == ("ok", "none: this lock needs no GPU")
+
+
+def _based_on(reference: str) -> Lock:
+    digest = Digest.of(b"x")
+    base = ImageBase(reference=reference, digest=digest, config=digest, layers=())
+    return dataclasses.replace(lock({"numpy": "2.2.6"}), base=base)
+
+
+def _compiled(targets: str) -> Lock:
+    build = {"env": {"TORCH_CUDA_ARCH_LIST": targets}}
+    git = {"git": "https://example.org/vllm.git", "branch": "main", "build": build}
+    return lock({}, pins={"vllm": git}, sources=(source("vllm", "a" * 40),))
+
+
+@pytest.mark.parametrize(
+    ("locked", "why"),
+    [
+        (_based_on("registry.example/nvidia/pytorch:25.01-py3"), "the base image is NVIDIA's"),
+        (_compiled("9.0"), "TORCH_CUDA_ARCH_LIST is set for vllm"),
+        (lock({}, smoke={"gpu": "required"}), "smoke.gpu is required"),
+    ],
+)
+def test_a_lock_that_wants_a_gpu_and_names_no_release_is_not_said_to_need_none(
+    locked: Lock, why: str, tmp_path: Path
+) -> None:
+    found = needs(locked, store=Store(tmp_path), progress=Silent())
+    cuda = preflight(found, Host(devices=("10.0",)))[0]
+    assert (cuda.name, cuda.status) == ("CUDA", "warn")
+    assert cuda.detail.startswith("release not known")
+    assert cuda.detail.endswith(why)
+
+
+def test_targets_in_other_words_than_torchs_are_not_guessed(tmp_path: Path) -> None:
+    found = needs(_compiled("8.0,9.0"), store=Store(tmp_path), progress=Silent())
+    assert found.code == ()
+    findings = {each.name: each for each in preflight(found, Host(devices=("9.0",)))}
+    assert findings["vllm"].detail.startswith(
+        "targets not known: TORCH_CUDA_ARCH_LIST of vllm (8.0"
+    )
+    assert findings["runs on"].status == findings["GPU 9.0"].status == "warn"
 
 
 def test_local_versions_and_nvidias_base_images_tell_it_too(tmp_path: Path) -> None:
@@ -199,6 +243,18 @@ def test_devices_are_judged_by_machine_code_alone() -> None:
     (runs,) = (each for each in preflight(needed, Host()) if each.name == "runs on")
     assert "8.0 (A100)" in runs.detail
     assert "H100" not in runs.detail
+
+
+def test_a_host_without_proc_is_known_by_nvidia_smi(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under WSL 2 the driver is Windows' own, and /proc does not know it."""
+    said = "printf '550.54.15, 8.9\\n550.54.15, 8.9\\n550.54.15, 9.0\\n'"
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text(f"#!/bin/sh\n{said}\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert this_host() == Host(driver="550.54.15", devices=("8.9", "9.0"))
 
 
 @pytest.mark.parametrize(
