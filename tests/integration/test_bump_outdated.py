@@ -10,8 +10,13 @@ from envbuilder.bump.outdated import What, outdated
 from envbuilder.bump.stages import real_stages
 from envbuilder.layers.store import Store
 from envbuilder.progress import Silent
+from envbuilder.reference import ImageRef
+from envbuilder.registry.client import Client
+from envbuilder.registry.transfer import push
+from tests.servers.distribution import registry
 from tests.servers.git import git_http
 from tests.servers.git_repositories import BORN, Origin
+from tests.servers.samples import image_of, layer_of
 from tests.servers.scripted import scripted
 from tests.unit.locks import lock, source
 
@@ -85,3 +90,31 @@ def test_commits_and_tags_of_a_git_server(tmp_path, stages):
         moved = (What.MOVED, commits[3], dates[3])
         assert told(tag="v1") == [moved, (What.TAG, "v10", dates[2])]
         assert told(moments[1], tag="v1") == [moved, (What.TAG, "v2", dates[1])]
+
+
+def test_newer_images_in_a_registry(tmp_path):
+    store = Store(tmp_path / "store")
+    stages = real_stages(folder=tmp_path, store=store, progress=Silent())
+    with registry(tmp_path / "registry") as server:
+
+        def publish(name, content):
+            image = image_of([layer_of(store, {"opt/file": content}, "file")])
+            with Client.from_environment() as client:
+                push(client, image, store, ImageRef.parse(f"{server.host}/{name}"), Silent())
+            return image
+
+        publish("base:1", b"one")
+        publish("builder:1", b"one")
+        wanted = lock(
+            {},
+            pins={"proj": {"git": "https://example.org/proj.git", "branch": "main"}},
+            base={"image": f"{server.host}/base:1"},
+            build={"image": f"{server.host}/builder:1"},
+        )
+        locked = stages.refresh(wanted)
+        assert look(locked, stages) == ()
+        fresh = publish("builder:1", b"two")
+        (newer,) = look(locked, stages)
+    assert (newer.what, newer.name, newer.pin) == (What.BASE, "builder", "system")
+    assert newer.newest == f"{server.host}/builder:1 ({fresh.digest.hex[:12]})"
+    assert newer.size == fresh.layers[0].size
