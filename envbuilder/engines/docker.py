@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
 
 from envbuilder.buildkit import Build, build, find_builder, gather
-from envbuilder.errors import BuildError
+from envbuilder.errors import BuildError, NetworkError
 from envbuilder.image import Image, Layer, compose
 from envbuilder.layers.complement import has_wheel, wheel_file
 from envbuilder.layers.store import Store
 from envbuilder.layout import export, load
-from envbuilder.lock import ImageBase, Lock
+from envbuilder.lock import DebianBase, ImageBase, Lock, Wheel
 from envbuilder.progress import Progress
 from envbuilder.render import (
     files_stage,
@@ -25,11 +26,13 @@ from envbuilder.render import (
 )
 from envbuilder.resolve.uv import find_uv
 from envbuilder.sources.build import Job
+from envbuilder.spec import Steps
 
 from .foundation import lay_foundation
 
 _UV = "opt/uv/bin"
 """Where the rendered Dockerfile takes uv from, in its stage ``tools``."""
+_NO_STEPS = Steps()
 
 
 def build_with_docker(
@@ -44,7 +47,8 @@ def build_with_docker(
 
     A Debian base is made here, as for the embedded engine, and handed to BuildKit, so that both
     build on the same bytes; wheels from git, too, where ``store`` has them. Raises MissingToolError
-    where no builder is fit, and what ``buildkit.build`` raises.
+    where no builder is fit, NetworkError for what Docker would fetch ``offline``, and what
+    ``buildkit.build`` raises.
     """
     image = build_target(
         lock, "runtime", store=store, progress=progress, builder=builder, offline=offline
@@ -66,6 +70,8 @@ def build_target(
 
     ``stop`` ends the build. Raises what ``build_with_docker`` does.
     """
+    if offline:
+        _refuse_to_fetch(lock.base, lock.wheels, lock.spec.steps)
     chosen = find_builder(builder)
     secrets = gather(lock.spec)
     with store.scratch() as work:
@@ -89,6 +95,8 @@ def build_wheel(
 
     BuildKit gets the files that were checked here, so it needs neither git nor the repository.
     """
+    if offline:
+        _refuse_to_fetch(job.lock.builder or job.lock.base, job.source.requires)
     chosen = find_builder(builder)
     secrets = gather(job.lock.spec)
     with store.scratch() as work:
@@ -113,6 +121,20 @@ def build_wheel(
     if len(made) != 1:
         raise BuildError(f"its build made {len(made)} files instead of one wheel: {made}")
     return made[0]
+
+
+def _refuse_to_fetch(
+    image: ImageBase | DebianBase, wheels: Collection[Wheel], steps: Steps = _NO_STEPS
+) -> None:
+    """Raise NetworkError for what BuildKit, which does not see the store, has to fetch."""
+    needed = [f"the image {image.reference}"] if isinstance(image, ImageBase) else []
+    needed += ["wheels"] if wheels else []
+    needed += ["what the spec's steps ask for"] if steps != _NO_STEPS else []
+    if needed:
+        raise NetworkError(
+            f"--offline, and Docker would fetch {', '.join(needed)}",
+            hint="--engine embedded builds from the store",
+        )
 
 
 def made_here(

@@ -17,7 +17,7 @@ import pytest
 
 from envbuilder.engines.foundation import lay_foundation
 from envbuilder.engines.source_wheels import check_reproducible, with_wheels
-from envbuilder.errors import BuildError
+from envbuilder.errors import BuildError, NetworkError
 from envbuilder.image import compose
 from envbuilder.layers.complement import wheel_file
 from envbuilder.layers.store import Store
@@ -169,7 +169,11 @@ def test_buildkit_makes_the_same_bytes_once(project, first):
     again = with_wheels(lock, store=project.store, progress=watched, engine="docker")
     assert (again.sources[0].wheel, watched.titles) == (wheel, [])
     made = replace(lock, sources=(replace(lock.sources[0], wheel=wheel),))
-    check_reproducible(made, store=project.store, progress=Silent(), offline=True, engine="docker")
+    check_reproducible(made, store=project.store, progress=Silent(), offline=False, engine="docker")
+    with pytest.raises(NetworkError, match="Docker would fetch wheels"):
+        check_reproducible(
+            made, store=project.store, progress=Silent(), offline=True, engine="docker"
+        )
 
 
 @pytest.mark.docker
