@@ -56,5 +56,6 @@ def explain(address: Address, stderr: str) -> EnvbuilderError:
 def _last_words(stderr: str) -> str:
     """Pick the lines that matter: what git calls fatal or error, else the end."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    lines = [line for line in lines if "unable to read askpass response" not in line]
     chosen = [line for line in lines if line.startswith(("fatal:", "error:", "remote:", "ERR"))]
     return " / ".join(chosen[-3:] or lines[-1:]) or "it gave no reason"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import BinaryIO
+from typing import Protocol
 
 from envbuilder.progress import Progress, Step
 
@@ -18,7 +18,14 @@ _ANY = re.compile(r"(remote: )?([A-Z][a-z]+ [a-z]+: +\d+|Total \d+ )")
 _CHUNK = 1 << 16
 
 
-def watch(stderr: BinaryIO, progress: Progress, title: str) -> str:
+class Pieces(Protocol):
+    """A stream that gives what has come, not what was asked for; nothing at its end."""
+
+    def read1(self, size: int, /) -> bytes:
+        """Give up to ``size`` bytes."""
+
+
+def watch(stderr: Pieces, progress: Progress, title: str) -> str:
     """Show what git says on ``stderr`` until it ends; give what is not about progress."""
     said = []
     with ExitStack() as opened:
@@ -38,10 +45,10 @@ def watch(stderr: BinaryIO, progress: Progress, title: str) -> str:
     return "\n".join(said)
 
 
-def _lines(stream: BinaryIO) -> Iterator[str]:
+def _lines(stream: Pieces) -> Iterator[str]:
     """Split at line ends and at carriage returns, with which git takes a line back."""
     rest = b""
-    while piece := stream.read1(_CHUNK):  # type: ignore[attr-defined] # a BufferedReader
+    while piece := stream.read1(_CHUNK):
         *lines, rest = re.split(rb"[\r\n]", rest + piece)
         yield from (line.decode(errors="replace") for line in lines if line)
     if rest:

@@ -119,8 +119,7 @@ class Mirror:
     def _ask(self) -> Refs:
         with self._fetching("branches and tags"):
             self._content.path.mkdir(parents=True, exist_ok=True)
-            asked = ("ls-remote", "--quiet", "--heads", "--tags", "--", self.address.text)
-            text = self._content.run(*asked, network=True).decode(errors="replace")
+            text = self._content.list_refs()
             write_text(self.path / "refs", text)
         return Refs.parse(text)
 

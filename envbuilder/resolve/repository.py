@@ -28,6 +28,7 @@ from envbuilder.git_address import PROTOCOLS, Address
 
 from .git_errors import explain
 from .git_progress import watch
+from .git_silence import LONGEST, Patient
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -83,35 +84,39 @@ class Repository:
 
         ``progress`` hears of ``title`` how many objects have come, of how many.
         """
-        git, _ = _gitpython()
         origin = ("-c", f"remote.origin.url={self.address}")
         options = ("--progress", "--no-tags", "--no-write-fetch-head")
-        process: Any = git(self.path).execute(
-            self._command(*origin, "fetch", *options, *arguments),
-            env=self._environment(network=True),
-            as_process=True,
-        )
-        with process.proc:
-            said = watch(process.stderr, progress, title)
-        if process.proc.returncode:
-            raise explain(self.address, _text(said))
+        with self._asking(*origin, "fetch", *options, *arguments) as process:
+            stderr = Patient(process.proc, process.stderr)
+            said = watch(stderr, progress, title)
+        self._check(process, stderr, said)
+
+    def list_refs(self) -> str:
+        """Ask the server for its branches and tags, as ``git ls-remote`` prints them."""
+        asked = ("ls-remote", "--quiet", "--heads", "--tags", "--", self.address.text)
+        with self._asking(*asked) as process:
+            stdout = Patient(process.proc, process.stdout)
+            text = stdout.read()
+            said = b"" if stdout.hung else process.stderr.read()
+        self._check(process, stdout, said)
+        return text.decode(errors="replace")
 
     @property
     def exists(self) -> bool:
         """Tell whether anything was ever fetched into it."""
         return (self.path / "HEAD").exists()
 
-    def run(self, *arguments: str, network: bool = False) -> bytes:
+    def run(self, *arguments: str) -> bytes:
         """Run ``git ARGUMENTS`` in the repository and return its standard output.
 
-        Without ``network`` git can reach no server, whatever a partial clone would like to fetch.
-        Raises what :func:`explain` makes of git's error.
+        git can reach no server, whatever a partial clone would like to fetch. Raises what
+        :func:`explain` makes of git's error.
         """
         git, failure = _gitpython()
         try:
             output: bytes = git(self.path).execute(
                 self._command(*arguments),
-                env=self._environment(network=network),
+                env=self._environment(network=False),
                 stdout_as_string=False,
                 strip_newline_in_stdout=False,
             )
@@ -153,6 +158,25 @@ class Repository:
         """Tell whether object ``name`` (full id, or ``id^{tree}``) is here, without fetching."""
         return self.exists and self.ask("cat-file", "-e", name) is not None
 
+    @contextmanager
+    def _asking(self, *arguments: str) -> Iterator[Any]:
+        """Run a git that may speak to servers; it has ended after the block."""
+        git, _ = _gitpython()
+        process: Any = git(self.path).execute(
+            self._command(*arguments), env=self._environment(network=True), as_process=True
+        )
+        with process.proc:
+            yield process
+
+    def _check(self, process: Any, heard: Patient, said: str | bytes) -> None:  # noqa: ANN401
+        if heard.hung:
+            raise NetworkError(
+                f"cannot reach {self.address}: not a word from it in {LONGEST:.0f} seconds",
+                hint=f"check the network; try `git ls-remote {self.address}`",
+            )
+        if process.proc.returncode:
+            raise explain(self.address, _text(said))
+
     def _contents(self, stream: BinaryIO, names: Sequence[str]) -> Iterator[bytes]:
         for name in names:
             head = stream.readline().split()
@@ -175,6 +199,8 @@ class Repository:
             "GIT_DIR": str(self.path),
             "GIT_ALLOW_PROTOCOL": ":".join(PROTOCOLS) if network else "none",
             "GIT_TERMINAL_PROMPT": "0",
+            "SSH_ASKPASS": os.environ.get("SSH_ASKPASS", "false"),
+            "SSH_ASKPASS_REQUIRE": "force",  # ssh asks nobody on the terminal, either
             "LC_ALL": "C",
         }
 

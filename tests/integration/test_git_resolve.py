@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from envbuilder.git_address import Address
 from envbuilder.layers.store import Store
 from envbuilder.lock import GitSource
 from envbuilder.progress import Silent
+from envbuilder.resolve import git_silence
 from envbuilder.resolve.git import Revision, resolve_git
 from envbuilder.resolve.mirror import Mirror
 from envbuilder.spec import GitPackage
@@ -382,6 +384,28 @@ def test_ssh_goes_by_the_users_own_ssh(origin, store, tmp_path, monkeypatch, add
     url = address.format(path=origin.path)
     assert resolve(url, store, branch="main").commit == wanted
     assert "git@host.example git-upload-pack" in (tmp_path / "calls").read_text()
+
+
+@pytest.mark.parametrize("address", ["git://127.0.0.1:{port}/x", "ssh://git@127.0.0.1:{port}/x"])
+def test_a_server_that_never_says_a_word(store, monkeypatch, address):
+    monkeypatch.setattr(git_silence, "LONGEST", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = address.format(port=silent.getsockname()[1])
+        with pytest.raises(NetworkError, match=r"cannot reach .*: not a word from it"):
+            resolve(url, store, branch="main")
+
+
+def test_ssh_asks_nobody_on_the_terminal(origin, store, tmp_path, monkeypatch):
+    origin.commit({"a.txt": "1"})
+    ssh = tmp_path / "ssh"
+    ssh.write_text(f"#!/bin/sh\nenv >{tmp_path}/environment\nexit 1\n")
+    ssh.chmod(0o755)
+    monkeypatch.setenv("GIT_SSH_COMMAND", str(ssh))
+    monkeypatch.delenv("SSH_ASKPASS", raising=False)
+    with pytest.raises((NetworkError, ResolutionError)):
+        resolve(f"ssh://git@host.example{origin.path}", store, branch="main")
+    environment = (tmp_path / "environment").read_text().splitlines()
+    assert {"SSH_ASKPASS=false", "SSH_ASKPASS_REQUIRE=force"} <= {*environment}
 
 
 def test_a_git_hook_that_calls_us_does_not_lead_us_astray(origin, server, store, monkeypatch):
