@@ -7,6 +7,7 @@ system allows it: exporting ten gigabytes to the same disk costs nothing.
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -17,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .errors import BuildError, UsageError
+from .errors import BuildError, DiskFullError, UsageError
 from .image import OCI_INDEX, Image, canonical_json, parse_image
 from .layers.store import Store
 from .progress import Progress, Step
@@ -44,7 +45,8 @@ def export(image: Image, store: Store, target: str, *, name: str, progress: Prog
             temporary.replace(path)
     except OSError as error:
         message = f"cannot write {error.filename or path}: {error.strerror}"
-        raise BuildError(message, hint="free some space, or write elsewhere") from error
+        failure = DiskFullError if error.errno == errno.ENOSPC else BuildError
+        raise failure(message, hint="free some space, or write elsewhere") from error
     return path
 
 
