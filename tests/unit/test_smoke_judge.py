@@ -661,28 +661,3 @@ def test_the_report_names_the_gpu_and_its_driver() -> None:
     document.job("gpu")["items"] = [device]
     named = document.report().environment["gpu"]
     assert named == {"name": "NVIDIA H100", "driver": "550.54.14"}
-
-
-@pytest.mark.parametrize(
-    ("family", "error", "cause"),
-    [  # as transformers 4.54.1 really says it; found by `make pairs`
-        (
-            "qwen2_vl",
-            "ValueError: Video features and video tokens do not match: tokens: 0, features 4",
-            "video-mask-of-images",
-        ),
-        (
-            "qwen2_audio",
-            "TypeError: Qwen2AudioForConditionalGeneration.forward() got an unexpected keyword "
-            "argument 'cache_position'",
-            "audio-generate-call",
-        ),
-    ],
-)
-def test_a_release_that_cannot_generate_is_known(family: str, error: str, cause: str) -> None:
-    document = Document()
-    document.job("tokens.mixed")["facts"]["family"] = family
-    document.job("tokens.mixed")["items"] = [{"label": "alone", "error": error}]
-    check = document.check("tokens.generate")
-    assert check.cause is not None
-    assert check.cause.id == cause

@@ -1,0 +1,213 @@
+"""The cause book: every page answers a fault in what was recorded, and no other page does."""
+
+import ast
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from envbuilder.smoke import Check, judge
+from envbuilder.smoke.causes import book
+from tests.unit.smoke_documents import PLAN, Document
+
+Plant = Callable[[Document], None]
+
+
+def _item(job: str, label: str, /, facts: dict[str, str] | None = None, **counts: object) -> Plant:
+    """Let a job have counted one item otherwise, with other facts about it."""
+
+    def plant(document: Document) -> None:
+        document.job(job)["facts"].update(facts or {})
+        document.item(job, label).update(counts)
+
+    return plant
+
+
+def _fact(job: str, **facts: object) -> Plant:
+    return lambda document: document.job(job)["facts"].update(facts)
+
+
+def _raised(job: str, message: str) -> Plant:
+    return lambda document: document.stop(job, "error", message)
+
+
+def _refused(family: str, error: str) -> Plant:
+    """Let the model of ``family`` have raised ``error`` when it generated."""
+
+    def plant(document: Document) -> None:
+        document.job("tokens.mixed")["facts"]["family"] = family
+        document.job("tokens.mixed")["items"] = [{"label": "all together", "error": error}]
+
+    return plant
+
+
+LLAVA, FLAMINGO = {"family": "llava"}, {"family": "audioflamingo3", "transformers": "5.1.0"}
+ONEVISION = {"family": "llava_onevision", "transformers": "4.48.0"}
+PAGES: dict[str, tuple[Plant, str]] = {
+    "audio-generate-call": (
+        _refused(
+            "qwen2_audio",
+            "TypeError: Qwen2AudioForConditionalGeneration.forward() got an unexpected keyword "
+            "argument 'cache_position'",
+        ),
+        "tokens.generate",
+    ),
+    "audio-off-by-one": (_item("tokens.audio", "2.74 s", placeholders=69), "tokens.audio"),
+    "class-token": (_item("tokens.image", "280x280", LLAVA, placeholders=99), "tokens.image"),
+    "cuda-audio-beside-cpu-torch": (
+        _raised("engine.vllm", "OSError: Could not load torchaudio/lib/_torchaudio.so"),
+        "engine.reserve",
+    ),
+    "dense-attention-mask": (
+        _item("tokens.image", "1280x720", error="RuntimeError: no", error_kind="memory"),
+        "tokens.image",
+    ),
+    "engine-audio-undeclared": (
+        _fact("engine.vllm", declared={"image": 16384, "video": 32768}),
+        "engine.reserve",
+    ),
+    "flamingo-rows-of-padding": (
+        _item("tokens.audio", "1 s", FLAMINGO, embeddings=50),
+        "tokens.audio",
+    ),
+    "internvl-several-videos": (
+        _refused("internvl", "ValueError: Image features and image tokens do not match: 4"),
+        "tokens.generate",
+    ),
+    "libstdcxx-too-old": (
+        _raised("engine.vllm", "ImportError: version `GLIBCXX_3.4.32' not found"),
+        "engine.reserve",
+    ),
+    "literal-placeholder": (_item("engine.vllm", "280x280", tokens=101), "engine.counts"),
+    "max-pixels-dropped": (
+        _item("engine.tight", "2 frames 1120x1120", embeds=729),
+        "engine.limit",
+    ),
+    "max-video-below-reserve": (
+        _fact("engine.vllm", declared={"audio": 750, "image": 16384, "video": 700}),
+        "engine.reserve",
+    ),
+    "omni-image-beside-video": (
+        _refused("qwen3_omni_moe", "RuntimeError: shape mismatch: value tensor of shape [100]"),
+        "tokens.generate",
+    ),
+    "omni-long-audio": (_item("tokens.audio", "301 s", placeholders=7525), "tokens.audio"),
+    "processor-call-changed": (
+        _raised("engine.vllm", "ValueError: Failed to apply Qwen2_5OmniProcessor on data={}"),
+        "engine.reserve",
+    ),
+    "processor-degraded": (
+        _fact("tokens.image", degraded=True, processor="Qwen2TokenizerFast"),
+        "tokens.image",
+    ),
+    "processor-video-cap": (
+        _fact(
+            "engine.vllm",
+            declared={"audio": 750, "image": 16384, "video": 16384},
+            start_up="The processed dummy data has a total of …",
+        ),
+        "engine.reserve",
+    ),
+    "rounding-of-grids": (
+        _item("tokens.image", "1323x49", ONEVISION, placeholders=1056, embeddings=1274),
+        "tokens.image",
+    ),
+    "setuptools-missing": (
+        _raised("engine.vllm", "ModuleNotFoundError: No module named 'setuptools'"),
+        "engine.reserve",
+    ),
+    "start-up-assertion": (
+        _raised("engine.vllm", "AssertionError: The processed dummy data has a total of {}"),
+        "engine.reserve",
+    ),
+    "token-ids-differ": (_fact("tokens.image", token_id=1, model_token_id=2), "tokens.image"),
+    "tokenizer-splits-token": (_fact("tokens.video", token_splits_into=9), "tokens.video"),
+    "torchvision-beside-cpu-torch": (
+        _raised("tokens.image", "RuntimeError: operator torchvision::nms does not exist"),
+        "tokens.image",
+    ),
+    "torchvision-missing": (
+        _raised("tokens.video", "ImportError: requires the Torchvision library"),
+        "tokens.video",
+    ),
+    "transformers-too-new": (
+        _raised("engine.vllm", "AttributeError: all_special_tokens_extended"),
+        "engine.reserve",
+    ),
+    "video-mask-of-images": (
+        _refused("qwen2_vl", "ValueError: Video features and video tokens do not match: tokens: 0"),
+        "tokens.generate",
+    ),
+}
+
+
+def _check(plant: Plant, name: str) -> Check:
+    document = Document()
+    plant(document)
+    return document.check(name, PLAN)
+
+
+@pytest.mark.parametrize("page", [entry.cause.id for entry in book()])
+def test_every_page_answers_a_fault(page: str) -> None:
+    check = _check(*PAGES[page])
+    assert check.cause is not None, check
+    assert check.cause.id == page
+
+
+@pytest.mark.parametrize(
+    ("plant", "name"),
+    [
+        pytest.param(
+            _item(
+                "tokens.image", "280x280", LLAVA,
+                error="ModuleNotFoundError: No module named 'torch_other'", error_kind="error",
+            ),
+            "tokens.image",
+            id="an exception is not the class token",
+        ),
+        pytest.param(
+            _item("tokens.image", "280x280", LLAVA, placeholders=25), "tokens.image",
+            id="75 tokens are not a class token",
+        ),
+        pytest.param(
+            _item(
+                "tokens.image", "1323x49", {**ONEVISION, "transformers": "4.52.4"},
+                placeholders=1056,
+            ),
+            "tokens.image",
+            id="a release that rounds rightly",
+        ),
+        pytest.param(
+            _item(
+                "tokens.image", "1280x720", {"transformers": "5.23.0"},
+                error="RuntimeError: no", error_kind="memory",
+            ),
+            "tokens.image",
+            id="a release without the dense mask",
+        ),
+    ],
+)  # fmt: skip
+def test_no_page_takes_what_is_not_its_own(plant: Plant, name: str) -> None:
+    assert _check(plant, name).cause is None
+
+
+def test_a_missing_library_is_named_for_every_family() -> None:
+    missing = "ModuleNotFoundError: No module named 'torchvision'"
+    plant = _item("tokens.image", "280x280", LLAVA, error=missing, error_kind="error")
+    cause = _check(plant, "tokens.image").cause
+    assert cause is not None
+    assert cause.id == "torchvision-missing"
+
+
+def test_every_kind_of_the_book_is_one_that_the_judge_emits() -> None:
+    said = {
+        f"job-{outcome}" for outcome in ("absent", "inapplicable", "error", "memory", "crashed")
+    }
+    said |= {"item-memory", "item-undecodable"}
+    for path in Path(judge.__file__).parent.glob("*.py"):
+        tree = ast.parse(path.read_text())
+        constants = (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant))
+        said |= {value for value in constants if isinstance(value, str)}
+    for entry in book():
+        kinds = entry.match["kind"]
+        assert said.issuperset([kinds] if isinstance(kinds, str) else kinds), entry.cause.id
