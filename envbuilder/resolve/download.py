@@ -23,7 +23,7 @@ from envbuilder.registry.transport import Transport
 from envbuilder.spec import Index
 
 from .indexes import uv_environment
-from .logins import find_login
+from .logins import LOG_IN, find_login
 
 _CHUNK = 1 << 20
 
@@ -152,8 +152,4 @@ def _request(method: str, url: str, **headers: str) -> Request:
 
 
 def _refusal(answer: Answer) -> NetworkError:
-    return NetworkError(
-        f"{answer.place} answered {answer.status}",
-        hint="log in (UV_INDEX_NAME_USERNAME and _PASSWORD, netrc, or the index URL in uv's or "
-        "pip's configuration), or use another mirror",
-    )
+    return NetworkError(f"{answer.place} answered {answer.status}", hint=LOG_IN)

@@ -22,6 +22,12 @@ from envbuilder.registry.messages import origin, place
 
 from .indexes import known_indexes, uv_tables
 
+LOG_IN = (
+    "log in (UV_INDEX_NAME_USERNAME and _PASSWORD, netrc, or the index URL in uv's or pip's "
+    "configuration), or use another mirror"
+)
+"""The hint where a server refuses."""
+
 Login = tuple[str, str]
 """User and password."""
 

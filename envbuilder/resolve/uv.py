@@ -18,6 +18,8 @@ from envbuilder.errors import (
     without_login,
 )
 
+from .logins import LOG_IN
+
 _NETWORK = re.compile(
     r"Failed to fetch|error sending request|dns error|Could not connect|tcp connect|timed out|"
     r"needs to be downloaded from a registry|network was disabled",
@@ -25,6 +27,8 @@ _NETWORK = re.compile(
 )
 _FINDING = threading.Lock()
 _HINTS = (  # what uv says, and what helps; the first that fits
+    ("401 Unauthorized|403 Forbidden", LOG_IN),
+    (_NETWORK, "check the network, the proxy and the index settings (UV_* or PIP_* variables)"),
     ("no usable wheels|no wheels with",
      "only wheels are locked; name a version with wheels, or build it with `git:`"),
     ("was not found in the (package registry|provided package locations)",
@@ -71,8 +75,7 @@ def run_uv(arguments: Sequence[str], *, environment: Mapping[str, str], cwd: Pat
 def _explain(stderr: str) -> EnvbuilderError:
     text = re.sub(r"^error: ", "", stderr.strip(), flags=re.MULTILINE)
     text = re.sub(r"^\s*(cause|hint): ", "  ", text, flags=re.MULTILINE)
-    if _NETWORK.search(text):
-        hint = "check the network, the proxy and the index settings (UV_* or PIP_* variables)"
-        return NetworkError(f"cannot ask the package index: {text}", hint=hint)
     hint = next(hint for said, hint in _HINTS if re.search(said, text))
+    if _NETWORK.search(text):
+        return NetworkError(f"cannot ask the package index: {text}", hint=hint)
     return ResolutionError(text, hint=hint)

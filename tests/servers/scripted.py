@@ -1,6 +1,7 @@
 """An HTTP server that answers whatever a test wants, also what no server should."""
 
 import contextlib
+import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -59,7 +60,9 @@ class Scripted:
 
 
 @contextlib.contextmanager
-def scripted(respond: Callable[[Call, Seen], None]) -> Iterator[Scripted]:
+def scripted(
+    respond: Callable[[Call, Seen], None], *, tls: ssl.SSLContext | None = None
+) -> Iterator[Scripted]:
     """Serve on loopback, each request by ``respond``, which gets it with its body read."""
     seen: list[Seen] = []
 
@@ -77,6 +80,8 @@ def scripted(respond: Callable[[Call, Seen], None]) -> Iterator[Scripted]:
         setattr(Handler, f"do_{method}", Handler._do)
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
