@@ -43,7 +43,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 def _held(path: Path) -> Iterator[BinaryIO]:
     """Open ``path`` to write it anew, one process at a time; without success it goes again."""
     while True:
-        with path.open("ab") as file:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT, 0o644), "wb") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             if not _is_at(path, file):
                 continue  # it got its lasting name between our open and our lock

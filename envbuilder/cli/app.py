@@ -12,7 +12,7 @@ from typing import NoReturn
 import click
 
 from envbuilder import __version__
-from envbuilder.errors import EnvbuilderError
+from envbuilder.errors import BuildError, EnvbuilderError
 
 COMMANDS = {
     # The main job and its parts.
@@ -95,17 +95,29 @@ def main() -> NoReturn:
         error.show()
         sys.exit(error.exit_code)
     except EnvbuilderError as error:
-        if os.environ.get("ENVBUILDER_DEBUG"):
-            traceback.print_exc()
+        _show_where()
         _fail(error.message, hint=error.hint, code=error.exit_code)
     except BrokenPipeError:
         # Whoever read our output has gone; Python would complain once more while it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
+    except OSError as error:  # a file of the user's: the store's and the network's have words
+        _show_where()
+        place = f"cannot use {error.filename}: " if error.filename else ""
+        _fail(f"{place}{error.strerror or error}", code=BuildError.exit_code)
     sys.exit(0)
 
 
+def _show_where() -> None:
+    if os.environ.get("ENVBUILDER_DEBUG"):
+        traceback.print_exc()
+
+
 def _fail(message: str, *, code: int, hint: str = "") -> NoReturn:
+    from .console import printable
+
+    # Messages quote what servers sent; their own line breaks are kept.
+    message, hint = ("\n".join(map(printable, text.split("\n"))) for text in (message, hint))
     click.echo(f"{click.style('error:', fg='red', bold=True)} {message}", err=True)
     if hint:
         click.echo(f"{click.style('hint:', fg='cyan')} {hint}", err=True)

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
+import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from . import options
+
+if TYPE_CHECKING:
+    from envbuilder.reference import Digest
+
+_FICLONE = 0x40049409  # Linux, on Btrfs, XFS and others: a copy that shares its bytes until a write
 
 
 @click.command("fetch")
@@ -19,42 +28,50 @@ from . import options
 def command(name: str | None, file: Path | None, wheels: bool, progress_mode: str) -> None:
     """Bring every artifact of NAME's lock into the store, hashed.
 
-    Afterwards `envbuilder build --offline NAME` needs no network. The wheels are also written to
-    wheels/ beside the lock, from where `uv pip sync` and `pip install -r` of the lock take them.
+    Afterwards `envbuilder build --offline NAME` needs no network. The wheels are also copied to
+    wheels/ beside the lock, from where `uv pip sync` of the lock takes them.
     """
     from envbuilder.layers.complement import wheel_file
     from envbuilder.layers.store import Store
-    from envbuilder.lock_file import lock_path, read_lock
+    from envbuilder.lock_file import check_fresh, lock_path, read_lock
     from envbuilder.pipeline import Options, fetch
+    from envbuilder.spec_file import load
 
     from .console import open_progress
 
     path = options.spec_path(name, file)
     lock = read_lock(lock_path(path))
+    check_fresh(lock, load(path), name=path.stem)
     store = Store.default()
     with open_progress(progress_mode) as progress:
         fetch(lock, store=store, progress=progress, options=Options(locked=True))
         if wheels:
             folder = path.parent / "wheels"
-            folder.mkdir(exist_ok=True)
             total = sum(wheel.size for wheel in lock.wheels)
             with progress.step("write", str(folder), total=total) as step:
                 for wheel in lock.wheels:
-                    with wheel_file(store, wheel.sha256) as source:
-                        _place(source, folder / wheel.filename)
+                    target = folder / wheel.filename
+                    if not _holds(target, wheel.sha256):
+                        with wheel_file(store, wheel.sha256) as source:
+                            _copy(source, target)
                     step.advance(wheel.size)
     click.echo(f"{len(lock.wheels)} wheels are in the store" + (f" and {folder}" if wheels else ""))
 
 
-def _place(source: Path, target: Path) -> None:
-    """Put a file in place at once: linked on the same file system, else copied."""
-    import os
-    import shutil
-
-    temporary = target.with_name(f".{target.name}.new")
-    temporary.unlink(missing_ok=True)
+def _holds(path: Path, digest: Digest) -> bool:
     try:
-        os.link(source, temporary)
-    except OSError:
-        shutil.copyfile(source, temporary)
-    temporary.replace(target)
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == digest.hex
+    except FileNotFoundError:
+        return False
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file; never a link to the store, which a later write to the copy would reach."""
+    from envbuilder.whole_file import replacing
+
+    with source.open("rb") as data, replacing(target) as file:
+        try:
+            fcntl.ioctl(file, _FICLONE, data.fileno())
+        except OSError:  # another file system, or one that cannot share bytes
+            shutil.copyfileobj(data, file, 1 << 20)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import click
@@ -22,14 +21,22 @@ from . import options
 )
 def command(name: str, file: Path | None) -> None:
     """Write a commented starter spec for NAME to lockfiles/NAME.yaml."""
-    from envbuilder.lock_file import write_text
-    from envbuilder.shipped import template
-    from envbuilder.spec import NAME
+    import msgspec
 
-    if not re.match(NAME, name):
-        raise UsageError(f"{name!r} is no name: expected lower-case words joined by hyphens")
+    from envbuilder.shipped import template
+    from envbuilder.spec import IN_WORDS, NAME, Name
+    from envbuilder.whole_file import write_text
+
+    try:
+        msgspec.convert(name, Name)
+    except msgspec.ValidationError as error:
+        expected = f"{IN_WORDS[NAME]}, 64 characters at most"
+        raise UsageError(f"{name!r} is no name: expected {expected}") from error
     path = file or options.FOLDER / f"{name}.yaml"
+    if path.stem != name:
+        hint = f"envbuilder init {path.stem} -f {path}"
+        raise UsageError(f"{path} cannot hold {name}: a spec is named like its file", hint=hint)
     if path.exists():
         raise UsageError(f"{path} exists already", hint="choose another name, or edit it")
     write_text(path, template("spec.yaml").replace("@NAME@", name))
-    click.echo(f"wrote {path}; next: envbuilder build {name}")
+    click.echo(f"wrote {path}; next: envbuilder build {name if file is None else f'-f {file}'}")

@@ -32,8 +32,10 @@ def command(
 ) -> None:
     """Resolve NAME's spec and pin every artifact by hash in pylock.NAME.toml.
 
-    Pins that nothing forces to change stay as they were.
+    Pins that nothing forces to change stay as they were. --check asks no index: it compares the
+    spec with the one in the lock, and exits with 5 where they differ.
     """
+    from envbuilder.errors import UsageError
     from envbuilder.layers.store import Store
     from envbuilder.lock_file import check_fresh, lock_path, read_lock
     from envbuilder.pipeline import lock_environment
@@ -42,6 +44,10 @@ def command(
 
     from .console import open_progress
 
+    if [check, dry_run, upgrade, bool(release)].count(True) > 1:
+        raise UsageError(
+            "expected one of --check, --dry-run, --upgrade and --upgrade-package, not several"
+        )
     path = options.spec_path(name, file)
     target = lock_path(path)
     if dry_run:
@@ -53,6 +59,7 @@ def command(
         check_fresh(read_lock(target), load(path), name=path.stem)
         click.echo(f"{target} is fresh")
         return
+    before = target.read_bytes() if target.exists() else b""
     with open_progress(progress_mode) as progress:
         lock = lock_environment(
             path,
@@ -62,4 +69,5 @@ def command(
             builder=builder,
         )
     size = sum(wheel.size for wheel in lock.wheels) / 1e6
-    click.echo(f"{target}: {len(lock.wheels)} wheels, {size:,.0f} MB")
+    news = "as before" if target.read_bytes() == before else "written anew" if before else "new"
+    click.echo(f"{target}: {len(lock.wheels)} wheels, {size:,.0f} MB; {news}")

@@ -1,0 +1,129 @@
+"""Commands that need no container and no network, run as a user runs them."""
+
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from envbuilder.layers.store import Store
+from envbuilder.lock import DebianBase, Lock, Wheel
+from envbuilder.lock_file import lock_path, write_lock
+from envbuilder.reference import Digest
+from envbuilder.spec_file import load
+from tests.wheels import Recipe, write_wheel
+
+
+class Project:
+    """A folder to run commands in, with a store of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.store = Store(folder / "store")
+        self.spec = folder / "lockfiles" / "small.yaml"
+        self.lock = lock_path(self.spec)
+
+    def run(self, *args: str, code: int = 0, largest: int | None = None) -> str:
+        """Run ``envbuilder ARGS``, expect ``code``; give what it said.
+
+        No file can grow beyond ``largest`` bytes.
+        """
+        done = subprocess.run(
+            [sys.executable, "-m", "envbuilder", *args],
+            cwd=self.folder,
+            env={**os.environ, "ENVBUILDER_CACHE": str(self.store.root)},
+            preexec_fn=lambda: (
+                largest is None or resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
+            ),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == code, done.stdout
+        assert "Traceback" not in done.stdout
+        return done.stdout
+
+    def write_lock(self) -> Wheel:
+        """Lock the starter spec on no .deb file and one wheel, which the store has."""
+        path = write_wheel(self.folder, Recipe(name="first", files={"first.py": b"#\n"}))
+        digest = self.store.adopt(path, Digest.of(path.read_bytes()))
+        size = path.stat().st_size
+        wheel = Wheel(name="first", version="1.0", filename=path.name, size=size, sha256=digest)
+        base = DebianBase(suite="trixie", packages=())
+        write_lock(self.lock, Lock(spec=load(self.spec), base=base, wheels=(wheel,)))
+        return wheel
+
+
+@pytest.fixture
+def project(tmp_path):
+    return Project(tmp_path)
+
+
+@pytest.fixture
+def small(project):
+    project.run("init", "small")
+    return project
+
+
+def test_init_writes_a_spec_that_is_valid(project):
+    said = project.run("init", "small")
+    assert "wrote lockfiles/small.yaml; next: envbuilder build small\n" in said
+    project.run("lock", "small", "--dry-run")
+    assert "exists already" in project.run("init", "small", code=2)
+
+
+def test_init_elsewhere_says_how_to_build_it(project):
+    said = project.run("init", "bar", "-f", "sub/bar.yaml")
+    assert "next: envbuilder build -f sub/bar.yaml\n" in said
+    project.run("lock", "-f", "sub/bar.yaml", "--dry-run")
+    assert "init foo -f sub/foo.yaml" in project.run("init", "bar", "-f", "sub/foo.yaml", code=2)
+
+
+@pytest.mark.parametrize("name", ["x" * 65, "a\n", "A", "a--b", "-", "ä"])
+def test_init_refuses_what_no_spec_can_be_called(project, name):
+    assert "is no name" in project.run("init", "--", name, code=2)
+    assert not project.spec.parent.exists()
+
+
+def test_what_the_system_refuses_is_one_clear_error(project):
+    (project.folder / "lockfiles").write_text("in the way")
+    assert f"error: cannot use {project.spec.parent}: File exists" in project.run(
+        "init", "small", code=7
+    )
+    said = project.run("init", "small", "-f", "small.yaml", code=7, largest=0)
+    assert f"error: cannot use {project.folder}/small.yaml: File too large" in said
+    assert not list(project.folder.glob("*small*"))
+
+
+def test_lock_check_tells_fresh_from_stale(small):
+    small.write_lock()
+    assert "pylock.small.toml is fresh" in small.run("lock", "small", "--check")
+    small.spec.write_text(small.spec.read_text().replace("4.52.4", "4.53.0"))
+    assert "4.53.0" in small.run("lock", "small", "--check", code=5)
+
+
+def test_lock_takes_one_of_its_ways_at_a_time(small):
+    for flags in (["--check", "--upgrade"], ["--dry-run", "--upgrade-package", "x"]):
+        assert "not several" in small.run("lock", "small", *flags, code=2)
+
+
+def test_fetch_copies_wheels_that_later_writes_do_not_carry_into_the_store(small):
+    wheel = small.write_lock()
+    small.run("fetch", "small")
+    copy = small.spec.parent / "wheels" / wheel.filename
+    with copy.open("ab") as file:
+        file.write(b"later")
+    assert Digest.of(small.store.path(wheel.sha256).read_bytes()) == wheel.sha256
+    small.run("fetch", "small")
+    small.run("fetch", "small")
+    assert Digest.of(copy.read_bytes()) == wheel.sha256
+    assert [path.name for path in copy.parent.iterdir()] == [wheel.filename]
+
+
+def test_a_stale_lock_is_not_fetched(small):
+    small.write_lock()
+    small.spec.write_text(small.spec.read_text().replace("4.52.4", "4.53.0"))
+    assert "hint: envbuilder lock small" in small.run("fetch", "small", code=5)
