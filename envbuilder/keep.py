@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 _KIND = "built"
 _REPORT = "smoke-report"
-_LEFT = ("failed", "bisect")
-"""Folders of the store: the reports of red bumps, and what bisections wrote down."""
+_LEFT = ("failed", "bisect", "logs")
+"""Folders of the store: the reports of red bumps, what bisections wrote down, logs of builds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +65,7 @@ def recall_report(store: Store, image: Digest) -> tuple[dict[str, Any], str] | N
 
 
 def forget(store: Store, *, days: float) -> int:
-    """Remove what red bumps and bisections left in the store that many days ago; say how many."""
+    """Remove reports and logs (see _LEFT) that are that many days old; say how many."""
     before = time.time() - days * 86400
     old = [
         path

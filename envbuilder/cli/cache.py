@@ -63,10 +63,14 @@ def verify() -> None:
 )  # fmt: skip
 @click.option(
     "--reports", type=click.IntRange(min=0), default=30, show_default=True, metavar="DAYS",
-    help="Keep the reports of red bumps, and the steps of bisections, that long.",
+    help="Keep the reports of red bumps, the steps of bisections and the logs of builds that long.",
+)  # fmt: skip
+@click.option(
+    "--sources", type=click.IntRange(min=0), default=30, show_default=True, metavar="DAYS",
+    help="Keep copies of git repositories, and what compilers remember of them, that long unused.",
 )  # fmt: skip
 @click.option("--all", "everything", is_flag=True, help="Keep nothing.")
-def prune(lockfiles: Path, reports: int, everything: bool) -> None:
+def prune(lockfiles: Path, reports: int, sources: int, everything: bool) -> None:
     """Remove what no lock in --lockfiles needs any more.
 
     All checkouts share one store, and the locks of others are not known here: what those need is
@@ -79,16 +83,18 @@ def prune(lockfiles: Path, reports: int, everything: bool) -> None:
     from envbuilder.ledger import read
     from envbuilder.lock_file import needed_blobs, read_lock
     from envbuilder.runtime.trees import prune_trees
+    from envbuilder.sources.prune import prune_sources
 
     from .console import size_text
 
-    locks = [] if everything else sorted(lockfiles.glob("pylock.*.toml"))
+    paths = [] if everything else sorted(lockfiles.glob("pylock.*.toml"))
+    locks = [read_lock(path) for path in paths]
     if not locks and not everything:
         raise UsageError(
             f"there are no locks in {lockfiles}, so nothing would be kept",
             hint="name their folder with --lockfiles, or say --all",
         )
-    keep = {digest for path in locks for digest in needed_blobs(read_lock(path))}
+    keep = {digest for lock in locks for digest in needed_blobs(lock)}
     store = Store.default()
     keep |= makers(store, keep)
     for path in [] if everything else sorted(lockfiles.glob("*.ledger.jsonl")):
@@ -97,4 +103,6 @@ def prune(lockfiles: Path, reports: int, everything: bool) -> None:
     prune_trees(store)
     click.echo(f"removed {len(gone)} blobs, {size_text(sum(blob.size for blob in gone))}")
     if old := forget(store, days=0 if everything else reports):
-        click.echo(f"removed {old} reports of red bumps and bisections")
+        click.echo(f"removed {old} reports of red bumps and bisections, and logs of builds")
+    if old := prune_sources(store, locks, days=0 if everything else sources):
+        click.echo(f"removed {old} copies of git repositories and caches of compilers")

@@ -16,9 +16,10 @@ have it confirmed in the end.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from threading import Thread
@@ -144,6 +145,8 @@ class Mirror:
         return self._holders[commit]
 
     def _with_content(self, commit: str) -> Repository:
+        with suppress(FileNotFoundError, PermissionError):  # not there yet, or shared read-only
+            os.utime(self.path)  # it counts as used now
         if (self._content.path / _arrived(commit)).exists():
             return self._content
         if self._history.has(f"{commit}^{{tree}}"):

@@ -7,6 +7,7 @@ no byte of a wheel depends on it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 from envbuilder.git_address import Address
@@ -18,6 +19,8 @@ from .context import Context
 from .run import Hook, run_hook
 from .sandbox import Sandbox
 
+COMPILED = "compiled"
+"""The folder of the store that holds the compilers' caches, one per repository, by its name."""
 _CACHE = "/build/cache"
 _COMPILERS = {
     "CCACHE_DIR": f"{_CACHE}/ccache",
@@ -58,8 +61,9 @@ def contained(sandbox: Callable[[], Sandbox], context: Context) -> Make:
 def _cache(job: Job, context: Context) -> Mount:
     """Lend the repository's cache; an empty one to a build that shall find nothing."""
     name = context.mirror(Address.parse(job.source.repository)).path.name
-    folder = context.store.root / "compiled" / name
+    folder = context.store.root / COMPILED / name
     if job.fresh:
         folder = job.output.with_name("cache")
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # a build may leave anything in it
+    os.utime(folder)  # it counts as used now
     return Mount(source=folder, target=_CACHE, read_only=False)
