@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @click.command("bisect")
 @options.environment
-@click.option("--good", metavar="A", help="A good end; by default the last good build.")
+@click.option("--good", metavar="A", help="A good end; by default the last good build but B.")
 @click.option("--bad", metavar="B", help="A bad end; by default the present lock.")
 @click.option("--check", metavar="CHECK", help="Judge by this check, like tokens.video.")
 @click.option(

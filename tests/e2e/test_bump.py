@@ -261,7 +261,7 @@ def test_regenerate_goes_on_past_failures(web):
     done = web.run("regenerate", "--all", "-o", "json", "--jobs", "2", code=3)
     assert "finished a change of bad" in done.stderr
     assert (folder / "bad.yaml").read_text() == record["spec"]
-    assert "bad.yaml:1:1: the key 'name' is missing" in done.stderr
+    assert "bad: lockfiles/bad.yaml:1:1: " in done.stderr
     codes = {each["name"]: each["code"] for each in json.loads(done.stdout)}
     assert codes == {
         "bad": 3,
