@@ -26,7 +26,7 @@ from .layers.store import Store
 from .lock import Lock, Seal, spec_checksum
 from .lock_file import check_fresh, dump_lock, lock_checksum, lock_path, read_lock, write_lock
 from .progress import Progress
-from .resolve.resolve import EVERYTHING, SYSTEM
+from .resolve.resolve import EVERYTHING, SYSTEM, releasable
 from .resolve.wheels import supply
 from .runtime import Runtime
 from .smoke import Report
@@ -96,7 +96,8 @@ def lock_environment(
     """Resolve the spec at ``spec_path``, write its lock beside it, and return it.
 
     Pins that nothing forces stay; see ``resolve_spec``. A seal stays where the lock does. Raises
-    LockError where the present lock cannot be read, unless EVERYTHING in it is let go.
+    LockError where the present lock cannot be read, unless EVERYTHING in it is let go, and
+    UsageError where ``release`` names what it does not hold.
     """
     spec = load(spec_path)
     path = lock_path(spec_path)
@@ -111,7 +112,7 @@ def lock_environment(
         store=store,
         progress=progress,
         previous=previous,
-        release=release,
+        release=releasable(release, spec, previous),
         builder=builder,
     )
     if previous is not None and lock == previous.unsealed():
@@ -241,6 +242,13 @@ def _seal(lock: Lock, image: Image, *, over: bytes, spec_path: Path, options: Op
     sealed = seal(lock, image, engine=options.engine)
     if lock.seal is not None and not options.reseal:
         _check_seal(lock.seal, sealed, image, name=spec_path.stem)
+        if options.locked and sealed.seal != lock.seal:
+            raise LockError(
+                f"{spec_path.stem} is sealed as {lock.seal.manifest} ({lock.seal.engine} engine), "
+                f"and this build gave {image.digest} ({options.engine} engine)",
+                hint="without --locked the seal is renewed: the files are the same, but not the "
+                "engine, the image's settings or the compression",
+            )
     path = lock_path(spec_path)
     text = dump_lock(sealed)
     if not options.locked and text.encode() != over:

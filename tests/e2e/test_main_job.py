@@ -51,6 +51,16 @@ def test_a_second_build_changes_nothing(small):
     assert small.lock.read_bytes() == before
 
 
+def test_a_locked_build_is_what_was_sealed_or_fails(small, tmp_path):
+    other = small.copy(tmp_path)
+    text = other.lock.read_text().replace(sealed(small)["manifest"], "sha256:" + "0" * 64)
+    other.lock.write_text(text)
+    done = other.run("build", "small", "--locked", "--offline", "--no-smoke", code=5)
+    assert "is sealed as sha256:000" in done.stderr
+    assert f"this build gave {sealed(small)['manifest']}" in done.stderr
+    assert other.lock.read_text() == text
+
+
 def test_the_image_runs_what_the_lock_says(small):
     """The layout is read by a stranger: umoci unpacks it, and the config is as asked."""
     inspected = subprocess.run(
