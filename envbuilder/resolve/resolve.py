@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Callable, Collection
+from difflib import get_close_matches
 from pathlib import Path
 
-from envbuilder.errors import ResolutionError
+from packaging.utils import canonicalize_name
+
+from envbuilder.errors import ResolutionError, UsageError
 from envbuilder.image import Layer
 from envbuilder.layers.store import Store
 from envbuilder.lock import DebianBase, GitSource, ImageBase, Lock, Wheel
@@ -62,6 +65,26 @@ def resolve(
         sources=built,
         builder=resolve_builder(spec, held, progress=progress),
     )
+
+
+def releasable(names: Collection[str], spec: Spec, previous: Lock | None) -> frozenset[str]:
+    """Give the canonical ``names`` for ``release``.
+
+    Raises UsageError for a name that neither ``spec`` nor ``previous`` has: letting go of it would
+    do nothing.
+    """
+    known = spec.requested | {SYSTEM, EVERYTHING}
+    if previous is not None:
+        known |= {wheel.name for wheel in previous.wheels}
+        known |= {source.name for source in previous.sources}
+    asked = frozenset(canonicalize_name(name) for name in names)
+    for name in sorted(asked - known):
+        near = get_close_matches(name, sorted(known), n=3)
+        raise UsageError(
+            f"{spec.name} has no package {name}",
+            hint=f"did you mean {' or '.join(near)}?" if near else f"or is it part of {SYSTEM}?",
+        )
+    return asked
 
 
 def python_target(spec: Spec, base: DebianBase | ImageBase) -> PythonTarget:

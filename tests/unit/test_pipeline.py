@@ -4,9 +4,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from envbuilder.engines.reuse import Held
-from envbuilder.errors import LockError, NetworkError
+from envbuilder.errors import LockError, NetworkError, UsageError
 from envbuilder.image import OCI_MANIFEST
 from envbuilder.layers.store import Store
 from envbuilder.lock import ImageBase, Lock, Wheel
@@ -14,7 +15,7 @@ from envbuilder.lock_file import lock_path, read_lock, write_lock
 from envbuilder.pipeline import Options, Outcome, build_environment, fetch, lock_environment
 from envbuilder.progress import Silent
 from envbuilder.reference import Digest
-from envbuilder.resolve.resolve import EVERYTHING
+from envbuilder.resolve.resolve import EVERYTHING, resolve_base
 from envbuilder.spec_file import load
 from tests.servers.samples import image_of, layer_of
 from tests.servers.scripted import Call, Seen, scripted
@@ -132,3 +133,17 @@ def test_a_damaged_lock_is_made_anew_only_when_every_pin_is_let_go(desk, monkeyp
     assert "envbuilder lock NAME --upgrade" in caught.value.hint
     lock_environment(desk.spec, store=desk.store, progress=Silent(), release=(EVERYTHING,))
     assert read_lock(desk.path) == desk.lock
+
+
+def test_an_image_stays_for_its_own_platform_only(desk):
+    kept = resolve_base(desk.lock.spec, desk.lock, store=desk.store, progress=Silent())
+    assert kept == desk.lock.base
+    other = structs.replace(desk.lock.spec, platform="linux/arm64")
+    with pytest.raises(NetworkError, match="linux/amd64, not for linux/arm64"):
+        resolve_base(other, desk.lock, store=desk.store, progress=Silent())
+
+
+def test_a_package_to_let_go_of_must_be_there(desk):
+    with pytest.raises(UsageError, match="no package frist") as caught:
+        lock_environment(desk.spec, store=desk.store, progress=Silent(), release=("frist",))
+    assert "did you mean first?" in caught.value.hint
