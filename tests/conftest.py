@@ -5,11 +5,14 @@ import signal
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from envbuilder.resolve import download, logins, releases
 
-settings.register_profile("house", deadline=None)  # a busy machine is no failure
+# A busy machine is no failure, and what fails fails again.
+settings.register_profile(
+    "house", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("house")
 
 # A shell that starts CI in the background ignores Ctrl-C for it, and all its children would too.

@@ -64,7 +64,7 @@ unpack() {
   fi
   [ -n "$mirror" ] || fail "apt knows no source for $VERSION_CODENAME/main; add one"
   suite=$VERSION_CODENAME
-  if [ "$VERSION_ID" -lt 13 ]; then suite=trixie; fi
+  if [ "${VERSION_ID:-99}" -lt 13 ]; then suite=trixie; fi # testing has no number
 
   mkdir -p "$dir/debs"
   cd "$dir/debs"
@@ -103,7 +103,10 @@ start() {
   install_needed
   mkdir -p "$dir/config/cli-plugins"
   ln -sf "$root/usr/libexec/docker/cli-plugins/docker-buildx" "$dir/config/cli-plugins/"
-  echo '{"features": {"containerd-snapshotter": true}}' >"$dir/daemon.json"
+  # Else a disk that is nearly full makes BuildKit forget what tests expect it to remember.
+  gc='{"enabled": true, "policy": [{"keepStorage": "64GB", "all": true}]}'
+  echo "{\"features\": {\"containerd-snapshotter\": true}, \"builder\": {\"gc\": $gc}}" \
+    >"$dir/daemon.json"
   # No bridge and no firewall rules: the host's network stays as it is; builds use the host's.
   setsid dockerd --config-file "$dir/daemon.json" --host "unix://$socket" \
     --data-root "$dir/data" --exec-root "$dir/exec" --pidfile "$pidfile" \
@@ -118,6 +121,7 @@ start() {
     kill -0 $! 2>/dev/null || break
     sleep 0.5
   done
+  kill $! 2>/dev/null || true
   tail -n 20 "$dir/dockerd.log" >&2
   fail "dockerd did not come up; its whole log is $dir/dockerd.log"
 }

@@ -13,10 +13,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.servers.distribution import free_port
+PLUGINS = ("/local/lib", "/local/libexec", "/lib", "/libexec")
+"""Where docker looks for everybody's plugins, below /usr."""
 
-DEBIAN_ROOT = Path(shutil.which("docker") or "/nonexistent").parents[2]
-"""Where the engine's programs lie, and sshd's (``tests/engine.sh``)."""
+
+def _root() -> Path:
+    """Say where the engine's programs lie, and sshd's (``tests/engine.sh``)."""
+    found = shutil.which("docker")
+    assert found, "docker is not on PATH: make engine"
+    return Path(found).parents[2]
 
 
 @contextmanager
@@ -37,7 +42,7 @@ def small_engine(folder: Path, *, disk: str, containerd_store: bool = True) -> I
         f"--exec-root {folder}/exec --pidfile {folder}/pid --iptables=false --ip6tables=false "
         "--exec-opt native.cgroupdriver=cgroupfs"
     )
-    path = f"{DEBIAN_ROOT}/usr/sbin:{DEBIAN_ROOT}/usr/bin:{os.environ['PATH']}"
+    path = f"{_root()}/usr/sbin:{_root()}/usr/bin:{os.environ['PATH']}"
     command = ["unshare", "--mount", "--net", "sh", "-c", script]
     with _running(command, folder / "log", PATH=path):
         _wait(lambda: _ends_well("docker", "--host", url, "version"), folder / "log")
@@ -50,14 +55,14 @@ def ssh_to_engine(folder: Path) -> Iterator[str]:
 
     ``folder/bin``, which must be first on PATH, has an ssh that knows key and host.
     """
+    root = _root()
     (folder / "bin").mkdir(parents=True)
     for name in ("key", "host"):
         subprocess.run(["ssh-keygen", "-qt", "ed25519", "-N", "", "-f", folder / name], check=True)
-    port = free_port()
     (folder / "sshd_config").write_text(
-        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nPidFile none\n"
+        f"HostKey {folder}/host\nPidFile none\n"
         f"AuthorizedKeysFile {folder}/key.pub\nStrictModes no\nPasswordAuthentication no\n"
-        f"SetEnv DOCKER_HOST={os.environ['DOCKER_HOST']} PATH={DEBIAN_ROOT}/usr/bin:/usr/bin:/bin\n"
+        f"SetEnv DOCKER_HOST={os.environ['DOCKER_HOST']} PATH={root}/usr/bin:/usr/bin:/bin\n"
     )
     (folder / "bin" / "ssh").write_text(
         f"#!/bin/sh\nexec /usr/bin/ssh -F none -i {folder}/key -o StrictHostKeyChecking=no "
@@ -67,14 +72,21 @@ def ssh_to_engine(folder: Path) -> Iterator[str]:
     # sshd wants a user and a folder of its own: it sees them, this machine does not get them.
     accounts = Path("/etc/passwd").read_text() + "sshd:x:65533:65534::/:/usr/sbin/nologin\n"
     (folder / "passwd").write_text(accounts)
-    libraries = DEBIAN_ROOT / "usr/lib" / f"{os.uname().machine}-linux-gnu"
+    libraries = root / "usr/lib" / f"{os.uname().machine}-linux-gnu"
     script = (
         f"mount --bind {folder}/passwd /etc/passwd && mount -t tmpfs none /run && "
         f"mkdir -m 755 /run/sshd && LD_LIBRARY_PATH={libraries} "
-        f"exec {DEBIAN_ROOT}/usr/sbin/sshd -D -e -f {folder}/sshd_config"
+        f"exec {root}/usr/sbin/sshd -i -e -f {folder}/sshd_config"
     )
-    with _running(["unshare", "--mount", "sh", "-c", script], folder / "log"):
-        _wait(lambda: _listens(port), folder / "log")
+
+    class Session(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with (folder / "log").open("ab") as log:
+                command = ["unshare", "--mount", "sh", "-c", script]
+                both = self.request
+                subprocess.run(command, stdin=both, stdout=both, stderr=log, check=False)
+
+    with _serving(Session) as port:
         yield f"ssh://root@127.0.0.1:{port}"
 
 
@@ -89,7 +101,9 @@ def buildkit_port(engine: str) -> Iterator[str]:
                 inside.sendall(
                     b"POST /grpc HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
                 )
-                while not (head := inside.recv(1 << 12, socket.MSG_PEEK)).partition(b"\r\n\r\n")[1]:
+                while b"\r\n\r\n" not in (head := inside.recv(1 << 12, socket.MSG_PEEK)):
+                    if not head:  # the engine has hung up
+                        return
                     time.sleep(0.01)
                 inside.recv(head.index(b"\r\n\r\n") + 4)
                 back = threading.Thread(target=_pump, args=(inside, self.request))
@@ -97,11 +111,20 @@ def buildkit_port(engine: str) -> Iterator[str]:
                 _pump(self.request, inside)
                 back.join()
 
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Forward) as server:
+    with _serving(Forward) as port:
+        yield f"tcp://127.0.0.1:{port}"
+
+
+@contextmanager
+def _serving(handler: type[socketserver.BaseRequestHandler]) -> Iterator[int]:
+    """Serve a port of loopback, each connection in a thread of its own; yield the port."""
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler) as server:
         server.daemon_threads = True
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"tcp://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
 
 
 def _pump(source: socket.socket, target: socket.socket) -> None:
@@ -148,15 +171,23 @@ def _ends_well(*command: str) -> bool:
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
 def docker(*arguments: str) -> None:
     """Run a docker command that must succeed."""
     done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def docker_without_plugins(folder: Path) -> Path:
+    """Make a folder for PATH whose docker does not see the plugins that all users share."""
+    places = " ".join(f"/usr{each}/docker/cli-plugins" for each in PLUGINS)
+    hide = f'for each in {places}; do [ ! -d "$each" ] || mount -t tmpfs none "$each"; done'
+    script = f'{hide}; exec {shutil.which("docker")} "$@"'
+    (folder / "bin").mkdir()
+    (folder / "bin" / "docker").write_text(
+        f"#!/bin/sh\nexec unshare --mount sh -c '{script}' docker \"$@\"\n"
+    )
+    (folder / "bin" / "docker").chmod(0o755)
+    return folder / "bin"
 
 
 def prune_full_disk() -> None:

@@ -1,9 +1,11 @@
 """Rendered Dockerfiles in a real BuildKit (`make engine`): values, secrets, failures."""
 
 import gzip
+import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -11,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from envbuilder.buildkit import find_builder
@@ -22,6 +24,8 @@ from envbuilder.errors import (
     ResolutionError,
     UsageError,
 )
+from envbuilder.open_image import open_image
+from envbuilder.render import render, write
 from tests.integration.docker_light import Light, Recording, make_light
 from tests.servers.distribution import registry
 from tests.unit import locks
@@ -31,6 +35,8 @@ pytestmark = [pytest.mark.integration, pytest.mark.docker]
 
 ROOT = Path(__file__).parents[2]
 SECRET = "hunter2-5f2d9c1e"
+IN_NETRC = "correct-horse-9a1f"
+IN_UV = "battery-staple-77c0"
 lines = (
     st.lists(st.sampled_from(NASTY) | st.text(max_size=3), min_size=1, max_size=6)
     .map("".join)
@@ -48,7 +54,7 @@ def no_wheels(**spec):
     return locks.lock({}, **spec)
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=12)
 @given(value=lines, other=lines, name=lines.filter(lambda text: not set("=\t") & set(text)))
 def test_docker_takes_values_for_what_they_are(light, value, other, name):
     lock = no_wheels(
@@ -91,6 +97,7 @@ def test_secrets_reach_steps_and_nothing_else(light, monkeypatch, tmp_path):
     monkeypatch.setenv("HTTPS_PROXY", f"http://me:{SECRET}@proxy.example.org:3128")
     bundle = tmp_path / "ca.pem"
     bundle.write_text(f"{SECRET}-authority\n")
+    tell_logins(tmp_path, monkeypatch)
     lock = no_wheels(
         build={"secrets": {"token": {"env": "TOKEN"}}, "ca": str(bundle)},
         steps={
@@ -98,22 +105,64 @@ def test_secrets_reach_steps_and_nothing_else(light, monkeypatch, tmp_path):
                 'test "$(cat /run/secrets/token)" = "hunter2"-5f2d9c1e\n'
                 'test "$SSL_CERT_FILE" = /run/secrets/ca\n'
                 "grep -q authority /run/secrets/ca\n"
-                'test -n "$UV_DEFAULT_INDEX" && echo "$UV_DEFAULT_INDEX" && cat /run/secrets/token'
+                'test -n "$UV_DEFAULT_INDEX" && echo "$UV_DEFAULT_INDEX"\n'
+                'cat /run/secrets/token; echo said; cat "$NETRC" "$UV_CONFIG_FILE"'
             ]
         },
     )
     watched = Recording()
-    light.build(lock, "secret", progress=watched, fresh=True)
-    assert SECRET.encode() not in everything(light.folder / "secret")
-    assert SECRET.encode() not in everything(light.folder / "secret-context")
-    assert not [title for title in watched.titles if SECRET in title]
+    log = tmp_path / "log"
+    light.build(lock, "secret", progress=watched, fresh=True, log=log)
+    assert "said\nmachine a login me password ***\n" in log.read_text()
+    found = [everything(light.folder / name) for name in ("secret", "secret-context")]
+    found += [log.read_bytes(), "\n".join(watched.titles).encode()]
+    for secret in (SECRET, IN_NETRC, IN_UV):
+        assert not [place for place in found if secret.encode() in place]
 
 
-def test_a_failing_step_that_prints_its_secret(light, monkeypatch):
+def test_bake_builds_the_rendered_file(light, monkeypatch, tmp_path):
     monkeypatch.setenv("TOKEN", SECRET)
+    monkeypatch.setenv("SSH_AUTH_SOCK", f"{tmp_path}/agent")
+    (tmp_path / "key,1").write_text(IN_NETRC)
+    secrets = {"token": {"env": "TOKEN"}, "key": {"file": f"{tmp_path}/key,1"}}
+    step = f'test "$(cat /run/secrets/token /run/secrets/key)" = {SECRET}{IN_NETRC}; echo >/x'
+    lock = no_wheels(build={"secrets": secrets, "ssh": True}, steps={"before_python": [step]})
+    folder = tmp_path / "docker"
+    write(render(lock), folder)
+    ours = {"contexts": dict(light.contexts), "network": "host"}  # the test's, beside the spec's
+    (folder / "docker-bake.override.json").write_text(json.dumps({"target": {"runtime": ours}}))
+    bake = ["docker", "buildx", "bake"]
+    with socket.socket(socket.AF_UNIX) as agent:
+        agent.bind(f"{tmp_path}/agent")
+        agent.listen()
+        done = subprocess.run(
+            [*bake, "--print", "system", "wheels", "runtime"],
+            cwd=folder, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        for target in json.loads(done.stdout)["target"].values():
+            assert target["secret"] == [f'id=key,"src={tmp_path}/key,1"', "id=token,env=TOKEN"]
+            assert target["ssh"] == ["default"]
+        subprocess.run(bake, cwd=folder, capture_output=True, text=True, check=True)
+        with open_image(f"{folder}/x.tar", "linux/amd64") as baked:
+            assert baked.image.digest == light.build(lock, "like-baked").digest
+
+
+def tell_logins(folder, monkeypatch):
+    """Let this machine have logins in netrc and in uv's file."""
+    (folder / "netrc").write_text(f"machine a login me password {IN_NETRC}\n")
+    url = f"https://me:{IN_UV}@index.example.org/simple"
+    (folder / "uv.toml").write_text(f'[[index]]\nurl = "{url}"\n')
+    monkeypatch.setenv("NETRC", f"{folder}/netrc")
+    monkeypatch.setenv("UV_CONFIG_FILE", f"{folder}/uv.toml")
+
+
+def test_a_failing_step_that_prints_its_secret(light, monkeypatch, tmp_path):
+    monkeypatch.setenv("TOKEN", SECRET)
+    tell_logins(tmp_path, monkeypatch)
+    said = "cat /run/secrets/token /run/secrets/netrc /run/secrets/uv"
     lock = no_wheels(
         build={"secrets": {"token": {"env": "TOKEN"}}},
-        steps={"before_python": ["echo before\ncat /run/secrets/token\necho last words\nexit 3"]},
+        steps={"before_python": [f"echo before\n{said}\necho last words\nexit 3"]},
     )
     with pytest.raises(BuildError) as caught:
         light.build(lock, "failing")
@@ -121,7 +170,7 @@ def test_a_failing_step_that_prints_its_secret(light, monkeypatch):
     assert "Dockerfile line " in message
     assert "last words" in message
     assert "exit code: 3" in message
-    assert SECRET not in message
+    assert not [secret for secret in (SECRET, IN_NETRC, IN_UV) if secret in message]
     assert leftovers(light.folder, "failing") == []
 
 
@@ -159,7 +208,7 @@ def test_no_such_builder():
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_a_killed_build_leaves_nothing(light, number):
-    step = f"sleep 60.{number}"
+    step = f"sleep 600.{number}"
     code = (
         "from pathlib import Path\n"
         "from tests.integration.docker_light import Light\n"

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-from pathlib import Path
 
 import pytest
 
@@ -12,6 +11,7 @@ from tests.integration.docker_light import Light, Recording, make_light
 from tests.integration.other_engines import (
     buildkit_port,
     docker,
+    docker_without_plugins,
     prune_full_disk,
     small_engine,
     ssh_to_engine,
@@ -78,7 +78,7 @@ def test_a_buildkit_behind_a_port(light, small, tmp_path, monkeypatch):
 def test_a_full_disk_in_the_engine(light, small, tmp_path, monkeypatch):
     monkeypatch.setenv("DOCKER_HOST", small)
     there = elsewhere(light, None, tmp_path)
-    with pytest.raises(BuildError, match="No space left on device") as caught:
+    with pytest.raises(BuildError, match=r"(?i)no space left on device") as caught:
         there.build(lock("head -c 200000000 /dev/zero >/big"), "full")
     assert "docker buildx prune" in caught.value.hint
     assert caught.value.exit_code == 7
@@ -95,8 +95,7 @@ def test_an_engine_with_the_older_store(tmp_path, monkeypatch):
 
 
 def test_a_docker_without_buildx(tmp_path, monkeypatch):
-    everybodys = Path("/usr/libexec/docker/cli-plugins/docker-buildx")
-    assert not everybodys.exists(), "this test wants a machine whose Docker has no plugins"
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    monkeypatch.setenv("PATH", f"{docker_without_plugins(tmp_path)}:{os.environ['PATH']}")
     with pytest.raises(MissingToolError, match="no buildx plugin"):
         find_builder()
