@@ -13,6 +13,7 @@ from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from envbuilder.errors import BuildError
 from envbuilder.git_address import Address
 from envbuilder.layers.complement import has_wheel
+from envbuilder.layers.temporary import translated
 from envbuilder.layers.wheelfile import WheelFile
 from envbuilder.lock import GitSource, Lock, Wheel
 from envbuilder.resolve.resolve import python_target
@@ -163,7 +164,11 @@ def _take(job: Job, filename: str, context: Context) -> Built:
     if not is_plain_file(job.output, filename):
         raise BuildError(f"its build says it made {filename!r}, which is not there")
     _check_metadata(source, job.output / filename)
-    with tempfile.TemporaryFile(dir=job.output) as normal, context.store.writer() as blob:
+    with (
+        translated(job.output),
+        tempfile.TemporaryFile(dir=job.output) as normal,
+        context.store.writer() as blob,
+    ):
         contents = normalise(job.output / filename, filename, normal)
         normal.seek(0)
         while piece := normal.read(_CHUNK):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from envbuilder.errors import BuildError
+from envbuilder.layers.temporary import translated
 from envbuilder.spec import GitPackage
 
 from .context import Context
@@ -38,7 +39,8 @@ class Checkout:
                 hint="correct `subdirectory` in the spec",
             )
         if self.described is not None:
-            write_archival(folder, commit=self.commit.commit, described=self.described)
+            with translated(folder):
+                write_archival(folder, commit=self.commit.commit, described=self.described)
 
     def variables(self, requires: Iterable[str]) -> dict[str, str]:
         """Give the build's variables: the commit's time, its version, and what the spec sets.

@@ -6,6 +6,7 @@ asked once, and not at all while nobody pushes.
 
 from __future__ import annotations
 
+import posixpath
 from dataclasses import asdict
 from typing import Any
 
@@ -20,11 +21,11 @@ from envbuilder.resolve.mirror import Mirror
 from envbuilder.spec import GitPackage
 
 from .project import read_project
-from .scm import describe, needs_history
+from .scm import describe, names_history, needs_history
 from .tree import Commit
 
 _REVISION, _DESCRIBE = "git-revision", "git-describe"
-_FORMAT = 1
+_FORMAT = 2
 
 
 def find_revision(
@@ -60,9 +61,12 @@ def commit_of(revision: Revision, mirror: Mirror) -> Commit:
 
 
 def _describe(pin: GitPackage, revision: Revision, mirror: Mirror) -> str | None:
-    project = read_project(commit_of(revision, mirror), subdirectory=pin.subdirectory)
+    commit = commit_of(revision, mirror)
+    project = read_project(commit, subdirectory=pin.subdirectory)
     requires = [*project.requires, *map(Requirement, pin.build.requires)]
-    if not needs_history(requires):
+    places = [posixpath.join(pin.subdirectory or "", name) for name in ("setup.py", "setup.cfg")]
+    scripts = (commit.read(place) or b"" for place in places)
+    if not needs_history(requires) and not any(map(names_history, scripts)):
         return None
     return describe(mirror.history, revision.commit, project.table)
 

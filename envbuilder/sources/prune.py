@@ -1,4 +1,4 @@
-"""Forget repositories that nobody asks for any more: our copies, and what compilers kept of them."""
+"""Forget repositories that nobody asks for any more: our copies, and the caches of compilers."""
 
 from __future__ import annotations
 

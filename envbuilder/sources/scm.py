@@ -31,6 +31,8 @@ _VARIABLES = {
     "pbr": "PBR_VERSION",
     "poetry-dynamic-versioning": "POETRY_DYNAMIC_VERSIONING_BYPASS",
 }
+_NAMES = "|".join(sorted(_READERS | set(_VARIABLES))).replace("-", "[-_]")
+_NAMED = re.compile(rf"\b({_NAMES})\b".encode())
 _DESCRIBE = re.compile(r"(?P<tag>.+)-(?P<distance>\d+)-g(?P<commit>[0-9a-f]+)")
 _VERSION_IN_TAG = re.compile(r"(?:.*?[-_/]?)v?(?P<version>\d.*)", re.IGNORECASE)
 
@@ -38,6 +40,11 @@ _VERSION_IN_TAG = re.compile(r"(?:.*?[-_/]?)v?(?P<version>\d.*)", re.IGNORECASE)
 def needs_history(requires: Iterable[Requirement]) -> bool:
     """Tell whether one of the build requirements makes versions of tags."""
     return bool(_names(requires) & (_READERS | set(_VARIABLES)))
+
+
+def names_history(script: bytes) -> bool:
+    """Tell whether a setup.py or setup.cfg names such a tool: it may ask for it only when run."""
+    return _NAMED.search(script) is not None
 
 
 def describe(history: Repository, commit: str, pyproject: Mapping[str, Any]) -> str:

@@ -323,7 +323,9 @@ def test_one_may_go_ahead_with_the_last_answer_and_learns_whether_it_still_holds
     outdated = mirror_of(url, store, ahead=True)
     assert outdated.refs.heads == {"main": first}
     assert not outdated.confirmed()
-    assert mirror_of(url, store, ahead=True).refs.heads == {"main": second}
+    right = mirror_of(url, store, ahead=True)
+    assert right.refs.heads == {"main": second}
+    assert right.confirmed()
     server.login = ("nobody", "may")
     refused = mirror_of(url, store, ahead=True)
     assert refused.refs.heads == {"main": second}

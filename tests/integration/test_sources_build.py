@@ -129,6 +129,13 @@ def test_the_version_of_setuptools_scm_comes_from_tags_and_brings_tracked_files(
     assert "scmy/data.txt" in members(built, context.store)
 
 
+def test_a_setup_py_that_asks_for_setuptools_scm_when_it_is_run(tmp_path, context):
+    setup = "setup(name='oldy', use_scm_version=True, setup_requires=['setuptools_scm'])"
+    origin = origin_of(tmp_path, {"setup.py": f"from setuptools import setup\n{setup}\n"})
+    origin.tag("v1.4.2")
+    assert source_of("oldy", origin, context).version == "1.4.2"
+
+
 def test_submodules_are_part_of_the_files(tmp_path, context, sandbox):
     inner = origin_of(tmp_path, {"inner.txt": "inside"}, "inner")
     origin = origin_of(tmp_path, git_projects.SCM)

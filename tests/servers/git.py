@@ -8,9 +8,9 @@ from __future__ import annotations
 import base64
 import os
 import socket
+import socketserver
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -30,7 +30,6 @@ class GitHttp:
     protocol_2: bool = True
     break_after: int | None = None
     stall_after: int | None = None
-    stalled: threading.Event = field(default_factory=threading.Event)
     go_on: threading.Event = field(default_factory=threading.Event)
     sent: int = 0
     requests: list[str] = field(default_factory=list)
@@ -46,16 +45,12 @@ def git_http(root: Path) -> Iterator[GitHttp]:
     class Handler(_Handler):
         server_state = state
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    state.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield state
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with running(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as port:
+        state.url = f"http://127.0.0.1:{port}"
+        try:
+            yield state
+        finally:
+            state.go_on.set()
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -110,8 +105,7 @@ class _Handler(BaseHTTPRequestHandler):
         stall = self.server_state.stall_after
         if stall is not None and len(content) > stall:
             self.wfile.write(content[:stall])
-            self.server_state.stalled.set()
-            self.server_state.go_on.wait(30)
+            self.server_state.go_on.wait()
             return
         self.server_state.sent += len(content)
         self.wfile.write(content)
@@ -142,23 +136,26 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def git_daemon(root: Path) -> Iterator[str]:
-    """Serve ``root`` by ``git daemon``; yields its ``git://`` URL."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    process = subprocess.Popen(
-        ["git", "daemon", "--listen=127.0.0.1", f"--port={port}", "--export-all", "--reuseaddr",
-         f"--base-path={root}", str(root)],
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )  # fmt: skip
-    try:
-        for _ in range(100):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.05)
+    """Serve ``root`` by ``git daemon``, one per connection; yields its ``git://`` URL."""
+    command = ["git", "daemon", "--inetd", "--log-destination=none", "--export-all",
+               f"--base-path={root}", str(root)]  # fmt: skip
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            subprocess.run(command, stdin=self.request, stdout=self.request, check=False)
+
+    with running(socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)) as port:
         yield f"git://127.0.0.1:{port}"
+
+
+@contextmanager
+def running(server: socketserver.TCPServer) -> Iterator[int]:
+    """Run a server in a thread; yields its port."""
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield server.server_address[1]
     finally:
-        os.killpg(process.pid, 15)
-        process.wait(10)
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -67,13 +67,24 @@ requires = ["setuptools>=77"]
 build-backend = "setuptools.build_meta"
 """,
     "setup.py": """\
+import os
 from setuptools import Extension, setup
-setup(name="natty", version="0.1", ext_modules=[Extension("natty", ["natty.c"])])
+setup(
+    name="natty", version="0.1",
+    ext_modules=[Extension(name, [name + ".c"]) for name in ("natty", "other")],
+    options={"build_ext": {"parallel": int(os.environ.get("MAX_JOBS", "4"))}},
+)
 """,
     "natty.c": """\
 #include <Python.h>
-static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "natty", __FILE__, -1, NULL};
+static char about[] = __FILE__ ", compiled on " __DATE__ " at " __TIME__;
+static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "natty", about, -1, NULL};
 PyMODINIT_FUNC PyInit_natty(void) { return PyModule_Create(&module); }
+""",
+    "other.c": """\
+#include <Python.h>
+static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "other", __FILE__, -1, NULL};
+PyMODINIT_FUNC PyInit_other(void) { return PyModule_Create(&module); }
 """,
 }
 

@@ -4,7 +4,13 @@ from packaging.requirements import Requirement
 from envbuilder.errors import ResolutionError
 from envbuilder.git_address import Address
 from envbuilder.resolve.repository import Repository
-from envbuilder.sources.scm import describe, needs_history, plain_version, variables
+from envbuilder.sources.scm import (
+    describe,
+    names_history,
+    needs_history,
+    plain_version,
+    variables,
+)
 
 
 @pytest.mark.parametrize(
@@ -54,3 +60,17 @@ def test_only_tools_that_cannot_read_the_archival_file_get_a_variable():
 )
 def test_history_is_only_needed_for_versions_from_tags(line, needed):
     assert needs_history([Requirement(line)]) is needed
+
+
+@pytest.mark.parametrize(
+    ("script", "named"),
+    [
+        (b'setup(use_scm_version=True, setup_requires=["setuptools_scm"])', True),
+        (b"[options]\nsetup_requires = setuptools-scm\n", True),
+        (b'setup(setup_requires=["pbr>=2"], pbr=True)', True),
+        (b'setup(name="xpbr")', False),
+        (b"", False),
+    ],
+)
+def test_scripts_name_their_tools_themselves(script, named):
+    assert names_history(script) is named
