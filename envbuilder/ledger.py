@@ -142,6 +142,11 @@ def good_now(entries: Sequence[Entry], lock: Digest | None) -> Entry | None:
     return last_good([entry for entry in entries if entry.lock == lock]) or last_good(entries)
 
 
+def built_on(entries: Sequence[Entry], image: Digest) -> str | None:
+    """Give the moment (RFC 3339) of the first build of ``image``; None where it has none here."""
+    return next((e.time for e in entries if e.event == "build" and e.image == image), None)
+
+
 def dump_entry(entry: Entry) -> bytes:
     """Give the entry's line, newline included."""
     plain = {name: str(v) if isinstance(v, Digest) else v for name, v in _fields(entry).items()}

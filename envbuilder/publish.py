@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .engines.reuse import held_in, reusable
 from .errors import LockError, UsageError
-from .evidence.attach import attach, attach_bundles, attestation_tag, sign
+from .evidence.attach import attach, attach_bundles, sign
 from .evidence.keys import PrivateKey, read_private
-from .evidence.statements import Statement, provenance, test_result
+from .evidence.read import Evidence, is_signed, read_bundled, read_tagged
+from .evidence.statements import NAMES, TEST_RESULT, Statement, provenance, test_result
 from .image import Image, parse_image
 from .keep import recall_report
 from .layers.store import Store
@@ -21,6 +23,8 @@ from .registry.client import Client
 from .registry.manifests import Manifest
 from .registry.repository import Repository
 from .registry.transfer import push
+
+_NAMES = {predicate_type: name for name, predicate_type in NAMES.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +47,14 @@ def signing_with(key: str | None, *, bundles: bool = False) -> Signing | None:
     return None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """What a push left: the image by ``digest``, and the names of the evidence by our key."""
+
+    digest: Digest
+    evidence: tuple[str, ...] = ()
+
+
 def publish(
     client: Client,
     lock: Lock,
@@ -51,12 +63,14 @@ def publish(
     store: Store,
     progress: Progress,
     signing: Signing | None = None,
-) -> Digest:
+    built: str | None = None,
+) -> Published:
     """Push the image of a sealed ``lock`` to ``ref``, evidence first and the tag last.
 
-    An image that is there already costs one request, and a second one to see that its evidence is
-    there. With an empty store, only layers that the registry lacks are made. Raises LockError for
-    a lock that was never built or builds to something else, NetworkError.
+    An image that is there already costs one request, and a few more to see that its evidence is
+    there. With an empty store, only layers that the registry lacks are made. ``built`` is when the
+    ledger says that it was (RFC 3339). Raises LockError for a lock that was never built or builds
+    to something else, NetworkError.
     """
     seal = lock.seal
     if seal is None:
@@ -66,19 +80,17 @@ def publish(
         )
     repository = client.repository(ref)
     image = sealed_image(lock, seal, repository, store=store, progress=progress)
-    done = False
+    named: tuple[str, ...] = ()
 
     def attach_evidence(repository: Repository) -> None:
-        nonlocal done
-        done = True
-        if signing is not None:
-            statements = evidence(lock, seal, store=store, progress=progress)
-            _attach(repository, image, statements, signing)
+        nonlocal named
+        if signing is not None and not named:
+            statements = evidence(lock, seal, store=store, progress=progress, built=built)
+            named = _attach(repository, image, statements, signing)
 
     push(client, image, store, ref, progress, sources=_sources(lock), before_tag=attach_evidence)
-    if signing is not None and not done and not _has_evidence(repository, image, signing):
-        attach_evidence(repository)
-    return image.digest
+    attach_evidence(repository)  # where the image was there already
+    return Published(digest=image.digest, evidence=named)
 
 
 def sealed_image(
@@ -101,17 +113,22 @@ def sealed_image(
     return image
 
 
-def evidence(lock: Lock, seal: Seal, *, store: Store, progress: Progress) -> list[Statement]:
-    """Make the statements on the sealed image; the smoke report's only where there is one."""
+def evidence(
+    lock: Lock, seal: Seal, *, store: Store, progress: Progress, built: str | None = None
+) -> list[Statement]:
+    """Make the statements on the sealed image; the smoke report's only where there is one.
+
+    They are dated with when the image was ``built`` or smoked, or else with now.
+    """
     from .evidence.sbom import sbom  # noqa: PLC0415 (the library takes 0.1 s to load)
 
-    moment = now()
     image = seal.manifest
+    kept = recall_report(store, image)
+    moment = built or (kept[1] if kept is not None else now())
     statements = [
         provenance(lock, image, engine=seal.engine, finished=moment),
         sbom(lock, image, finished=moment),
     ]
-    kept = recall_report(store, image)
     if kept is None:
         progress.note("warning: this image was not smoked here, so there is no test result to sign")
     else:
@@ -121,19 +138,36 @@ def evidence(lock: Lock, seal: Seal, *, store: Store, progress: Progress) -> lis
 
 
 def _attach(
-    repository: Repository, image: Image, statements: list[Statement], signing: Signing
-) -> None:
+    repository: Repository, image: Image, statements: Sequence[Statement], signing: Signing
+) -> tuple[str, ...]:
+    """Attach what our key has not stated yet; name all that it states now."""
+    key = signing.key.public_key()
+    names = tuple(_NAMES[each.predicate_type] for each in statements)
     if signing.bundles:
+        held = read_bundled(repository, image.digest, key)
         manifest = Manifest(body=image.manifest, media_type=image.media_type)
-        attach_bundles(repository, manifest, statements, signing.key)
-    else:
-        attach(repository, image.digest, statements, signing.key)
+        attach_bundles(repository, manifest, _unheld(statements, held), signing.key)
+        return names
+    held = read_tagged(repository, image.digest, key, NAMES.values())
+    if missing := _unheld(statements, held):
+        attach(repository, image.digest, missing, signing.key)
+    if not is_signed(repository, image.digest, key):
         sign(repository, image.digest, signing.key)
+    return (*names, "signature")
 
 
-def _has_evidence(repository: Repository, image: Image, signing: Signing) -> bool:
-    """Look for evidence, whoever's; bundles are told apart only by reading them, so never again."""
-    return signing.bundles or repository.find(attestation_tag(image.digest)) is not None
+def _unheld(statements: Sequence[Statement], held: Evidence) -> list[Statement]:
+    """Give those of ``statements`` that are news: what an image is made of never is again.
+
+    Another smoke test is, since it may have come to another end.
+    """
+    known = {each.predicate_type for each in held.statements} - {TEST_RESULT}
+    results = {each.payload("") for each in held.by_type(TEST_RESULT)}
+    return [
+        each
+        for each in statements
+        if each.predicate_type not in known and each.payload("") not in results
+    ]
 
 
 def _sources(lock: Lock) -> tuple[ImageRef, ...]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from envbuilder.errors import LockError, UsageError
 from envbuilder.layers.store import Store
-from envbuilder.ledger import Entry, append, good_now, ledger_path, now, read
+from envbuilder.ledger import Entry, append, built_on, good_now, ledger_path, now, read
 from envbuilder.lock import Lock
 from envbuilder.lock_file import parse_lock
 from envbuilder.progress import Progress
@@ -44,7 +44,8 @@ def promote(
             hint=f"envbuilder build {spec_path.stem}",
         )
     lock = _sealed_lock(spec_path, entry, store)
-    publish(client, lock, target, store=store, progress=progress, signing=signing)
+    built = built_on(entries, entry.image)
+    publish(client, lock, target, store=store, progress=progress, signing=signing, built=built)
     append(path, replace(entry, time=now(), event="promote", note=f"as {target}"))
     return entry
 

@@ -30,6 +30,7 @@ def command(
     materials and smoke result (with --key), and the tag last.
     """
     from envbuilder.layers.store import Store
+    from envbuilder.ledger import built_on, ledger_path, read
     from envbuilder.lock_file import read_lock
     from envbuilder.publish import publish, signing_with
     from envbuilder.reference import ImageRef
@@ -37,16 +38,22 @@ def command(
 
     from .console import open_progress
 
-    lock = read_lock(options.named_lock(name))
+    options.refuse_word(ref)
+    path = options.named_lock(name)
+    lock = read_lock(path)
     target = ImageRef.parse(ref)
     signing = signing_with(key, bundles=bundles)
+    entries, _ = read(ledger_path(path.with_name(f"{lock.spec.name}.yaml")))
+    built = built_on(entries, lock.seal.manifest) if lock.seal is not None else None
     with open_progress(progress_mode) as progress, Client.from_environment() as client:
-        digest = publish(
-            client, lock, target, store=Store.default(), progress=progress, signing=signing
-        )
+        pushed = publish(
+            client, lock, target, store=Store.default(), progress=progress, signing=signing,
+            built=built,
+        )  # fmt: skip
     if output == "json":
-        options.print_json({"reference": str(target), "digest": str(digest), "signed": bool(key)})
+        body = {"reference": str(target), "digest": str(pushed.digest)}
+        options.print_json({**body, "evidence": list(pushed.evidence)})
     else:
-        click.echo(f"pushed  {target.at(digest)}")
-        if key is not None:
-            click.echo("        with signed evidence")
+        click.echo(f"pushed  {target.at(pushed.digest)}")
+        if pushed.evidence:
+            click.echo(f"        with signed evidence: {', '.join(pushed.evidence)}")

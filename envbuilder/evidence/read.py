@@ -7,14 +7,15 @@ speaks of another image, is counted and left alone: it can neither help nor harm
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from envbuilder.errors import NetworkError
 from envbuilder.image import canonical_json
 from envbuilder.reference import Digest
 from envbuilder.registry.blobs import read_blob
-from envbuilder.registry.manifests import Descriptor, Manifest
+from envbuilder.registry.manifests import Descriptor
+from envbuilder.registry.messages import MissingError
 from envbuilder.registry.referrers import list_referrers
 from envbuilder.registry.repository import Repository
 
@@ -52,11 +53,42 @@ def read_evidence(
 ) -> Evidence:
     """Read the statements on ``image`` of the ``wanted`` predicate types that ``key`` has signed.
 
-    Bundles are looked at only for types that the tags do not give. Raises NetworkError.
+    Bundles are looked at only where the tags do not give all types. Raises NetworkError.
     """
+    tagged = read_tagged(repository, image, key, wanted)
+    if set(wanted) <= {statement.predicate_type for statement in tagged.statements}:
+        return tagged
+    bundled = read_bundled(repository, image, key)
+    return Evidence(
+        statements=(*tagged.statements, *bundled.statements),
+        by_others=tagged.by_others + bundled.by_others,
+        about_others=tagged.about_others + bundled.about_others,
+    )
+
+
+def read_tagged(
+    repository: Repository, image: Digest, key: PublicKey, wanted: Collection[str]
+) -> Evidence:
+    """Read what stands under the attestation tag; as :func:`read_evidence`."""
+    layers = tagged_layers(repository, attestation_tag(image))[:_MOST]
+    fitting = (layer for layer in layers if layer.annotations.get(PREDICATE_NOTE) in wanted)
+    return _opened((_document(repository, layer) for layer in fitting), image, key)
+
+
+def read_bundled(repository: Repository, image: Digest, key: PublicKey) -> Evidence:
+    """Read what stands in bundles that refer to ``image``, of every type. Raises NetworkError."""
+    referrers = list_referrers(repository, image)[:_MOST]
+    bundles = (each for referrer in referrers for each in _bundles(repository, referrer, image))
+    return _opened(map(_unwrapped, bundles), image, key)
+
+
+def _opened(envelopes: Iterable[bytes | None], image: Digest, key: PublicKey) -> Evidence:
+    """Sort envelopes by whose they are and what they are about; None is a stranger's junk."""
     found: list[Statement] = []
     by_others = about_others = 0
-    for envelope in _envelopes(repository, image, wanted, found):
+    for envelope in envelopes:
+        if envelope is None:
+            continue
         payload = dsse.opened(envelope, key)
         statement = None if payload is None else parse_statement(payload, image)
         if statement is not None:
@@ -71,40 +103,44 @@ def read_evidence(
 def is_signed(repository: Repository, image: Digest, key: PublicKey) -> bool:
     """Tell whether ``key`` has signed ``image`` as ``cosign sign`` does."""
     for layer in tagged_layers(repository, signature_tag(image))[:_MOST]:
-        payload = read_blob(repository, layer, limit=DOCUMENT_LIMIT)
+        payload = _document(repository, layer)
         signature = layer.annotations.get(SIGNATURE_NOTE, "")
-        if dsse.is_signed(payload, signature, key) and _names(payload, image):
+        if (
+            payload is not None
+            and dsse.is_signed(payload, signature, key)
+            and _names(payload, image)
+        ):
             return True
     return False
 
 
-def _envelopes(
-    repository: Repository, image: Digest, wanted: Collection[str], found: list[Statement]
-) -> Iterator[bytes]:
-    for layer in tagged_layers(repository, attestation_tag(image))[:_MOST]:
-        if layer.annotations.get(PREDICATE_NOTE) in wanted and layer.size <= DOCUMENT_LIMIT:
-            yield read_blob(repository, layer, limit=DOCUMENT_LIMIT)
-    if set(wanted) <= {statement.predicate_type for statement in found}:
+def _document(repository: Repository, layer: Descriptor) -> bytes | None:
+    """Fetch a document, if it is there and not longer than any of ours can be."""
+    if layer.size > DOCUMENT_LIMIT:
+        return None
+    try:
+        return read_blob(repository, layer, limit=DOCUMENT_LIMIT)
+    except MissingError:  # listed still, but deleted: as good as never attached
+        return None
+
+
+def _bundles(repository: Repository, referrer: Descriptor, image: Digest) -> Iterator[bytes | None]:
+    """Fetch the bundles in a referrer of ``image``; the listing's own words are not trusted."""
+    try:
+        manifest = repository.manifest(referrer.digest)
+    except MissingError:  # as above
         return
-    for referrer in list_referrers(repository, image)[:_MOST]:
-        for layer in _bundles(repository.manifest(referrer.digest), image):
-            envelope = _unwrapped(read_blob(repository, layer, limit=DOCUMENT_LIMIT))
-            if envelope is not None:
-                yield envelope
-
-
-def _bundles(manifest: Manifest, image: Digest) -> tuple[Descriptor, ...]:
-    """List the bundles in a referrer of ``image``; the listing's own words are not trusted."""
     subject = manifest.content.get("subject")
     named = subject.get("digest") if isinstance(subject, dict) else None
-    if named != str(image) or manifest.content.get("artifactType") != BUNDLE_TYPE:
-        return ()
-    fitting = (layer for layer in manifest.layers if layer.media_type == BUNDLE_TYPE)
-    return tuple(layer for layer in fitting if layer.size <= DOCUMENT_LIMIT)
+    if named == str(image) and manifest.content.get("artifactType") == BUNDLE_TYPE:
+        fitting = (layer for layer in manifest.layers if layer.media_type == BUNDLE_TYPE)
+        yield from (_document(repository, layer) for layer in fitting)
 
 
-def _unwrapped(bundle: bytes) -> bytes | None:
+def _unwrapped(bundle: bytes | None) -> bytes | None:
     """Give the envelope in a Sigstore bundle; None in a stranger's document that is none."""
+    if bundle is None:
+        return None
     try:
         return canonical_json(json.loads(bundle)["dsseEnvelope"])
     except (ValueError, KeyError, TypeError, RecursionError):

@@ -6,11 +6,18 @@ docker-registry has no such API, so the list stands in an index under the tag ``
 
 from __future__ import annotations
 
+import re
+
+from envbuilder.errors import NetworkError
 from envbuilder.image import OCI_INDEX
 from envbuilder.reference import Digest
 
 from .manifests import MANIFEST_LIMIT, Descriptor, Manifest, index_of, parse_manifest
+from .messages import join_url
 from .repository import Repository
+
+_NEXT = re.compile(r'<([^<>]*)>\s*;\s*rel="?next"?')  # RFC 8288
+_MOST_PAGES = 64
 
 
 def fallback_tag(subject: Digest) -> str:
@@ -42,14 +49,22 @@ def attach_referrer(repository: Repository, subject: Digest, manifest: Manifest)
 
 
 def _by_api(repository: Repository, subject: Digest) -> tuple[Descriptor, ...] | None:
-    """Ask the API; None where the registry has none, of which some send a page of HTML."""
-    with repository.send("GET", f"referrers/{subject}", headers={"Accept": OCI_INDEX}) as answer:
-        index = answer.headers.get("Content-Type", "").startswith(OCI_INDEX)
-        if answer.status in {400, 404, 405} or (answer.status == 200 and not index):
-            return None
-        what = f"the referrers of {repository}@{subject}"
-        repository.expect(answer, {200}, f"listing {what}")
-        return parse_manifest(answer.read(MANIFEST_LIMIT), OCI_INDEX, what).children
+    """Ask the API, page by page; None where the registry has none: some send a page of HTML."""
+    what = f"the referrers of {repository}@{subject}"
+    found: list[Descriptor] = []
+    path = f"referrers/{subject}"
+    for _ in range(_MOST_PAGES):
+        with repository.send("GET", path, headers={"Accept": OCI_INDEX}) as answer:
+            index = answer.headers.get("Content-Type", "").startswith(OCI_INDEX)
+            if answer.status in {400, 404, 405} or (answer.status == 200 and not index):
+                return None
+            repository.expect(answer, {200}, f"listing {what}")
+            found += parse_manifest(answer.read(MANIFEST_LIMIT), OCI_INDEX, what).children
+            following = _NEXT.search(answer.headers.get("Link", ""))
+            if following is None:
+                return tuple(found)
+            path = join_url(answer.url, following[1])
+    raise NetworkError(f"{what} are listed on more than {_MOST_PAGES} pages")
 
 
 def _by_tag(repository: Repository, subject: Digest) -> tuple[Descriptor, ...]:

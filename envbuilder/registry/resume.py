@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from .messages import Answer, BrokenConnectionError
 
 _HEADWAY = 8 << 20  # bytes between two breaks that make the first one forgotten
-_CONTENT_RANGE = re.compile(r"bytes ([0-9]+)-[0-9]+/(?:[0-9]+|\*)")
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-[0-9]+/(?:[0-9]+|\*)")
 
 
 def mended(

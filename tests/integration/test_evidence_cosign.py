@@ -202,6 +202,20 @@ def test_a_statement_about_another_image_does_not_count(pushed, key, tmp_path):
     assert (found.statements, found.about_others) == ((), 3)
 
 
+@pytest.mark.parametrize("gone", ["the referrer", "its bundle"])
+def test_what_is_listed_but_gone_harms_nothing(pushed, key, server, gone):
+    repository, image = pushed
+    manifest = Manifest(body=image.manifest, media_type=image.media_type)
+    attach_bundles(repository, manifest, statements(image), private(key))
+    first = repository.manifest(list_referrers(repository, image.digest)[0].digest)
+    if gone == "the referrer":
+        with repository.send("DELETE", f"manifests/{first.digest}") as answer:
+            repository.expect(answer, {202}, "deleting")
+    else:
+        server.blob_path(first.layers[0].digest.hex).unlink()
+    assert len(read(pushed, key).statements) == 2
+
+
 def test_the_newest_statement_replaces_the_one_before(pushed, key):
     repository, image = pushed
     failed = replace(REPORT, verdict=Status.FAIL)

@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from envbuilder.errors import NetworkError
 from envbuilder.image import OCI_INDEX, OCI_MANIFEST
 from envbuilder.reference import Digest, ImageRef
 from envbuilder.registry.client import Client
@@ -69,6 +70,34 @@ def test_with_an_api_no_tag_is_written(open_memory):
     attach_referrer(repository, SUBJECT, referrer("one"))
     assert list_referrers(repository, SUBJECT) == (entry,)
     assert fallback_tag(SUBJECT) not in memory.manifests
+
+
+def test_a_list_of_several_pages_is_read_to_its_end(open_memory):
+    entries = [
+        Descriptor(media_type=OCI_MANIFEST, digest=Digest.of(name), size=1)
+        for name in (b"one", b"two")
+    ]
+
+    def api(_memory, call, request) -> bool:
+        if "/referrers/" not in request.path:
+            return False
+        later = "?last=1" in request.path
+        following = {} if later else {"Link": f'<{request.path}?last=1>; rel="next"'}
+        body = index_of([entries[1] if later else entries[0]]).body
+        call.answer(200, body, Content_Type=OCI_INDEX, **following)
+        return True
+
+    assert list_referrers(open_memory(Memory(fault=api)), SUBJECT) == tuple(entries)
+
+
+def test_a_list_without_an_end_is_refused(open_memory):
+    def api(_memory, call, request) -> bool:
+        call.answer(200, index_of([]).body, Content_Type=OCI_INDEX,
+                    Link=f"<{request.path}>; rel=next")  # fmt: skip
+        return True
+
+    with pytest.raises(NetworkError, match="more than 64 pages"):
+        list_referrers(open_memory(Memory(fault=api)), SUBJECT)
 
 
 def test_a_page_of_html_is_no_api(open_memory):

@@ -127,9 +127,9 @@ def test_a_bump_needs_only_the_wheel_that_changed(full, bare, client, ref, tmp_p
 def test_a_sealed_lock_is_pushed_from_an_empty_store(full, bare, client, ref):
     push(client, full.image, full.store, ref, Silent())
     target = replace(ref, tag="again")
-    digest = publish(client, full.lock, target, store=bare, progress=Silent())
-    assert digest == full.image.digest
-    assert client.repository(ref).find("again") == digest
+    pushed = publish(client, full.lock, target, store=bare, progress=Silent())
+    assert (pushed.digest, pushed.evidence) == (full.image.digest, ())
+    assert client.repository(ref).find("again") == pushed.digest
 
 
 def test_what_is_nowhere_is_named(full, bare):
