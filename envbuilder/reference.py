@@ -23,6 +23,8 @@ _HOST = re.compile(
 _REPOSITORY = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 
+_MOST_PORT = 65535
+
 DEFAULT_REGISTRY = "docker.io"
 
 
@@ -84,6 +86,9 @@ class ImageRef:
         if registry == DEFAULT_REGISTRY and "/" not in repository:
             repository = f"library/{repository}"
         _expect(_HOST, registry, text, "registry host")
+        port = registry.rpartition(":")[2]
+        if port.isdecimal() and int(port) > _MOST_PORT:
+            raise UsageError(f"{text!r} is not an image reference: {port} is not a port")
         _expect(_REPOSITORY, repository, text, "repository (lower case, a-z 0-9 . _ - /)")
         if colon:
             _expect(_TAG, tag, text, "tag")

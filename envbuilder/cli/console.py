@@ -31,6 +31,13 @@ def stdout() -> Console:
     return Console(highlight=False)
 
 
+def printable(text: str) -> str:
+    """Give ``text`` in one line that moves no cursor: what others wrote may hold escape codes."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )
+
+
 @contextmanager
 def _silence() -> Iterator[ProgressProtocol]:
     yield Silent()
@@ -47,7 +54,7 @@ def _bars() -> Iterator[ProgressProtocol]:
     columns = (
         SpinnerColumn(),
         TextColumn("{task.fields[phase]:<8}", style="cyan"),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
         TextColumn("{task.fields[amount]}"),
         TimeElapsedColumn(),
@@ -66,16 +73,16 @@ class _Bars:
     def step(
         self, phase: str, title: str, *, total: int | None = None, unit: str = "bytes"
     ) -> Iterator[Step]:
-        task = self._bars.add_task(title, total=total, phase=phase, amount="")
+        task = self._bars.add_task(printable(title), total=total, phase=phase, amount="")
         running = _BarStep(self._bars, task, unit)
         try:
             yield running
         finally:
             self._bars.remove_task(task)
-        self._bars.console.print(Text(_summary(phase, title, running, unit)))
+        self._bars.console.print(Text(printable(_summary(phase, title, running, unit))))
 
     def note(self, text: str) -> None:
-        self._bars.console.print(Text(text, style="yellow"))
+        self._bars.console.print(Text(printable(text), style="yellow"))
 
 
 class _Counting:
@@ -140,7 +147,7 @@ class _PlainStep(_Counting):
 
 
 def _print(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    print(printable(line), file=sys.stderr, flush=True)
 
 
 def _summary(phase: str, title: str, step: _Counting, unit: str) -> str:

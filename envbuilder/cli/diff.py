@@ -48,8 +48,9 @@ def _side(text: str, platform: str, progress: Progress, *, files: bool) -> Side:
     from envbuilder.open_image import open_image
 
     path = options.named_lock(text)
-    if text.endswith(".toml") or path.is_file():
+    if text.endswith(".toml") or path.is_file() or (options.FOLDER / f"{text}.yaml").is_file():
         return side_of_lock(text, read_lock(path))
+    options.refuse_word(text)
     with open_image(text, platform) as opened:
         return side_of_image(opened, progress, files=files)
 
@@ -63,7 +64,7 @@ def _plain(change: Change) -> dict[str, str | None]:
 def _print(changes: tuple[Change, ...]) -> None:
     from rich.text import Text
 
-    from .console import stdout
+    from .console import printable, stdout
 
     console = stdout()
     last = None
@@ -71,12 +72,13 @@ def _print(changes: tuple[Change, ...]) -> None:
         if change.kind is not last:
             console.print(Text(f"{change.kind}s", style="bold"))
             last = change.kind
+        name, old, new = (printable(text or "") for text in (change.name, change.old, change.new))
         if change.old is None:
-            line = Text(f"  + {change.name} {change.new}", style="green")
+            line = Text(f"  + {name} {new}", style="green")
         elif change.new is None:
-            line = Text(f"  - {change.name} {change.old}", style="red")
+            line = Text(f"  - {name} {old}", style="red")
         else:
-            line = Text(f"  ~ {change.name} {change.old} -> {change.new}")
+            line = Text(f"  ~ {name} {old} -> {new}")
         console.print(line, soft_wrap=True)
     if not changes:
         console.print("no difference")

@@ -32,6 +32,7 @@ def command(
 
     from .console import open_progress
 
+    options.refuse_word(image)
     with open_progress(progress_mode) as progress, open_image(image, platform) as opened:
         found = inspect(opened, progress)
     if output == "json":
@@ -80,7 +81,7 @@ def _print(found: Inspection, *, packages: bool) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from .console import size_text, stdout
+    from .console import printable, size_text, stdout
 
     console = stdout()
     table = Table(box=None, pad_edge=False, expand=True)
@@ -96,14 +97,17 @@ def _print(found: Inspection, *, packages: bool) -> None:
     for each in found.layers:
         if packages and each.packages:
             listed = ", ".join(f"{one.name} {one.version}" for one in each.packages)
-            console.print(Text(f"{_title(each)}: {listed}"))
+            console.print(Text(f"{_title(each)}: {printable(listed)}"))
         for cache in each.leftovers:
             below = ", hidden by a later layer but still stored" if cache.hidden else ""
             text = f"{cache.tool} cache in {_title(each)}: {size_text(cache.size)} in "
-            console.print(Text(f"{text}{cache.files} files{below} ({cache.example})", style="red"))
+            example = printable(cache.example)
+            console.print(Text(f"{text}{cache.files} files{below} ({example})", style="red"))
     waste = size_text(found.waste) if found.waste else "none in any layer"
     console.print(Text(f"caches: {waste}", style="red" if found.waste else "green"))
 
 
 def _title(each: LayerReport) -> str:
-    return " ".join(each.layer.title.split()) or str(each.layer.digest)
+    from .console import printable
+
+    return printable(" ".join(each.layer.title.split())) or str(each.layer.digest)

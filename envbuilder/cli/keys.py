@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from envbuilder.errors import UsageError
+
 
 @click.group("keys")
 def command() -> None:
@@ -21,11 +23,16 @@ def new(path: Path, password: bool) -> None:
     The password may also stand in ENVBUILDER_KEY_PASSWORD. cosign verifies with PATH.pub.
     """
     import os
+    import sys
 
     from envbuilder.evidence.keys import PASSWORD_VARIABLE, new_key
 
     secret = os.environ.get(PASSWORD_VARIABLE, "")
     if password and not secret:
+        if not sys.stdin.isatty():
+            raise UsageError(
+                "there is no terminal to ask for the password", hint=f"set {PASSWORD_VARIABLE}"
+            )
         secret = click.prompt("password", hide_input=True, confirmation_prompt=True, err=True)
     private, public = new_key(path, secret)
     protection = "encrypted" if secret else "not encrypted"

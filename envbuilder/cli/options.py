@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -78,6 +79,22 @@ def _known(folder: Path) -> str:
     return f"{folder}/ holds: {', '.join(names)}"
 
 
+def refuse_word(text: str) -> None:
+    """Refuse a bare word where an image is expected: Docker would ask its Hub for it.
+
+    It is rather a slip in the name of an environment. Raises UsageError with what there is.
+    """
+    if set(text) & set("/:@") or text.endswith(".tar"):
+        return
+    names = [path.stem for path in FOLDER.glob("*.yaml") if path.stem != text]
+    near = get_close_matches(text, names, n=1)
+    raise UsageError(
+        f"{text!r} is no image: expected one such as HOST/NAME:TAG",
+        hint=(f"did you mean {near[0]}? " if near else "") + _known(FOLDER),
+    )
+
+
 def print_json(value: Any) -> None:  # noqa: ANN401 - any JSON value
     """Write ``value`` to stdout as indented JSON."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    click.echo(text.encode(errors="backslashreplace"))  # half a surrogate pair stays an escape

@@ -14,9 +14,9 @@ from . import options
 if TYPE_CHECKING:
     from envbuilder.lock import Lock
     from envbuilder.reference import ImageRef
-    from envbuilder.registry.client import Client
     from envbuilder.smoke import Report
     from envbuilder.verify.findings import Verdict
+    from envbuilder.verify.remote import Seen
 
 _STYLES = {"ok": "green", "note": "yellow", "mismatch": "bold red", "unknown": "bold yellow"}
 
@@ -56,24 +56,36 @@ def command(
     Exits with 9 where something does not match, and with 10 where it could not look.
     """
     from envbuilder.evidence.keys import read_public
+    from envbuilder.layers.store import Store
+    from envbuilder.lock_file import read_lock
     from envbuilder.reference import ImageRef
     from envbuilder.registry.client import Client
     from envbuilder.verify.findings import Level
     from envbuilder.verify.policy import read_policy
-    from envbuilder.verify.remote import verify
+    from envbuilder.verify.remote import look, verify
 
     from .console import open_progress
 
+    if level is not None and level < Level.EVIDENCE and (key or policy):
+        raise UsageError(
+            f"--level {level} looks at no evidence, which --key and --policy are for",
+            hint="leave --level out, or ask for --level 2",
+        )
+    options.refuse_word(ref)
     rules = None if policy is None else read_policy(policy)
     named = key or (rules.key if rules is not None else "")
     public = read_public(named) if named else None
     depth = level if level is not None else (2 if public is not None or rules is not None else 1)
     target = ImageRef.parse(ref)
     with open_progress(progress_mode) as progress, Client.from_environment() as client:
-        lock = _lock(client, target, lock_name)
+        seen = None
+        if lock_name is None:
+            seen = look(client, target)
+            lock_name = _lock_name(seen, target)
+        lock = read_lock(options.named_lock(lock_name))
         verdict = verify(
-            client, target, lock,
-            level=Level(depth), progress=progress, policy=rules, key=public,
+            client, target, lock, level=Level(depth), progress=progress, policy=rules, key=public,
+            seen=seen, store=Store.default(),
         )  # fmt: skip
     report = None
     if smoke and verdict.ok and verdict.digest is not None:
@@ -82,30 +94,20 @@ def command(
         body = verdict.to_dict()
         options.print_json(body | ({} if report is None else {"smoke": report.to_dict()}))
     else:
-        _print(verdict, report)
+        _print(verdict, report, smoke=smoke)
     if verdict.exit_code or (report is not None and not report.ok):
         raise SystemExit(verdict.exit_code or 8)
 
 
-def _lock(client: Client, ref: ImageRef, name: str | None) -> Lock:
-    """Read the lock that is named, or the one in lockfiles/ that the image's label names."""
-    from envbuilder.lock_file import read_lock
+def _lock_name(seen: Seen, ref: ImageRef) -> str:
+    """Give the name of the lock that an image's label names: one of those in lockfiles/."""
+    import re
 
-    return read_lock(options.named_lock(name or _labelled(client, ref)))
-
-
-def _labelled(client: Client, ref: ImageRef) -> str:
-    from envbuilder.registry.images import find_manifest, read_image
-    from envbuilder.registry.manifests import Platform
     from envbuilder.settings import LABEL
+    from envbuilder.verify.content import flat
 
-    repository = client.repository(ref)
-    here = Platform(os="linux", architecture="amd64")
-    image = read_image(
-        repository, find_manifest(repository, ref.digest or ref.tag or "latest", here)
-    )
-    name = (image.settings.get("Labels") or {}).get(f"{LABEL}.name")
-    if not isinstance(name, str) or "/" in name:
+    name = flat(seen.image.settings).get(f"label {LABEL}.name")
+    if name is None or not re.fullmatch("[a-z0-9-]+", name):
         raise UsageError(
             f"{ref} does not say which lock it was built from",
             hint="name it with --lock NAME, or see what differs: envbuilder diff NAME REF",
@@ -133,23 +135,25 @@ def _smoke(ref: ImageRef, lock: Lock, runtime: str, progress_mode: str) -> Repor
         )
 
 
-def _print(verdict: Verdict, report: Report | None) -> None:
+def _print(verdict: Verdict, report: Report | None, *, smoke: bool) -> None:
     from rich.text import Text
 
-    from .console import stdout
+    from .console import printable, stdout
     from .report import print_report
 
     console = stdout()
     for finding in verdict.findings:
         line = Text(f"{finding.status:<9}", style=_STYLES[str(finding.status)])
-        line.append(f" {finding.subject}", style="bold")
-        line.append(f"  {finding.explanation}")
+        line.append(f" {printable(finding.subject)}", style="bold")
+        line.append(f"  {printable(finding.explanation)}")
         console.print(line, soft_wrap=True)
         if finding.expected != finding.actual:
-            console.print(Text(f"          expected {finding.expected}"), soft_wrap=True)
-            console.print(Text(f"          found    {finding.actual}"), soft_wrap=True)
+            for word, text in (("expected", finding.expected), ("found   ", finding.actual)):
+                console.print(Text(f"          {word} {printable(text)}"), soft_wrap=True)
     if report is not None:
         print_report(report)
+    elif smoke:
+        console.print("not smoked: only an image that is what the lock says is run")
     named = f"{verdict.reference} ({verdict.digest})" if verdict.digest else verdict.reference
     words = {0: "is what the lock says", 9: "is NOT what the lock says"}
     ending = words.get(verdict.exit_code, "could not be verified")

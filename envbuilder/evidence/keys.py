@@ -28,6 +28,8 @@ def new_key(prefix: Path, password: str = "") -> tuple[Path, Path]:
 
     Raises UsageError where one of them exists: a key that signed something is not to be lost.
     """
+    if not prefix.name:
+        raise UsageError(f"{prefix} names no file", hint="name the new key, such as ci")
     private, public = prefix.with_name(f"{prefix.name}.key"), prefix.with_name(f"{prefix.name}.pub")
     key = ec.generate_private_key(ec.SECP256R1())
     encryption: serialization.KeySerializationEncryption = serialization.NoEncryption()
@@ -49,7 +51,7 @@ def read_private(source: str, environ: Mapping[str, str] = os.environ) -> Privat
     Raises UsageError where there is none, or it cannot be opened; never shows its content.
     """
     password = environ.get(PASSWORD_VARIABLE) or None
-    pem = _pem(source, environ)
+    pem = _pem(source, environ, hint="envbuilder keys new makes one")
     if b"ENCRYPTED SIGSTORE" in pem or b"ENCRYPTED COSIGN" in pem:
         raise UsageError(
             f"{source} is in cosign's own encrypted form, which only cosign reads",
@@ -74,15 +76,14 @@ def read_private(source: str, environ: Mapping[str, str] = os.environ) -> Privat
 
 def read_public(source: str, environ: Mapping[str, str] = os.environ) -> PublicKey:
     """Read a public key from a file or ``env://NAME``; raise UsageError where it is none."""
-    pem = _pem(source, environ)
+    hint = "expected the .pub file of the signing key"
+    pem = _pem(source, environ, hint=hint)
     try:
         key = serialization.load_pem_public_key(pem)
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise UsageError(
-            f"{source} is no public key in PEM", hint="expected the .pub file of the signing key"
-        ) from error
+        raise UsageError(f"{source} is no public key in PEM", hint=hint) from error
     if not isinstance(key, PublicKey) or not isinstance(key.curve, ec.SECP256R1):
-        raise UsageError(f"{source} is no P-256 key")
+        raise UsageError(f"{source} is no P-256 key", hint=hint)
     return key
 
 
@@ -98,7 +99,7 @@ def public_der(key: PublicKey) -> bytes:
     return key.public_bytes(serialization.Encoding.DER, form)
 
 
-def _pem(source: str, environ: Mapping[str, str]) -> bytes:
+def _pem(source: str, environ: Mapping[str, str], *, hint: str) -> bytes:
     if source.startswith(_ENVIRONMENT):
         name = source.removeprefix(_ENVIRONMENT)
         if not environ.get(name):
@@ -107,9 +108,7 @@ def _pem(source: str, environ: Mapping[str, str]) -> bytes:
     try:
         return Path(source).read_bytes()
     except OSError as error:
-        raise UsageError(
-            f"cannot read the key {source}: {error.strerror}", hint="envbuilder keys new makes one"
-        ) from error
+        raise UsageError(f"cannot read the key {source}: {error.strerror}", hint=hint) from error
 
 
 def _write_new(path: Path, content: bytes, *, mode: int) -> None:

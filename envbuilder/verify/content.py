@@ -7,9 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
 from typing import Any
 
-from envbuilder.image import Image, Layer, canonical_json
+from envbuilder.errors import NetworkError
+from envbuilder.image import Image, Layer, compose
 from envbuilder.lock import DebianBase, Lock, Seal
 from envbuilder.lock_file import lock_checksum
+from envbuilder.registry.messages import parse_json
 from envbuilder.settings import LABEL, image_settings
 
 from .findings import Finding, Level, Status
@@ -89,7 +91,7 @@ def _config(lock: Lock, seal: Seal, image: Image) -> Iterator[Finding]:
     yield from changes
     if changes:
         return
-    if derivable:
+    if derivable and _is_composed(lock, image):
         yield Finding(
             level=Level.CONTENT,
             subject="config",
@@ -125,8 +127,23 @@ def flat(settings: Mapping[str, Any]) -> dict[str, str]:
         elif key == "Labels" and isinstance(value, dict):
             found |= {f"label {name}": str(text) for name, text in value.items()}
         elif value not in (None, "", [], {}, False):
-            found[key] = value if isinstance(value, str) else canonical_json(value).decode()
+            found[key] = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
     return found
+
+
+def _is_composed(lock: Lock, image: Image) -> bool:
+    """Tell whether the config is what the lock gives, dates and history aside, to the letter.
+
+    What reads like it may run as something else: of two variables with one name a program sees the
+    first, and Go's parsers, which overlook case, take ``Config`` for ``config``.
+    """
+    try:
+        found = parse_json(image.config, "the config")
+    except NetworkError:
+        return False
+    plain = {key: value for key, value in found.items() if key not in {"created", "history"}}
+    made = compose(image.layers, platform=lock.spec.platform, settings=image_settings(lock, {}))
+    return bool(plain == json.loads(made.config))
 
 
 def _is_derivable(lock: Lock, seal: Seal) -> bool:

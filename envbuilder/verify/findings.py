@@ -20,7 +20,7 @@ class Level(enum.IntEnum):
     EVIDENCE = 2
     """Signed statements satisfy the policy: some 3 KB more."""
     PACKAGES = 3
-    """Layers that the seal does not prove are streamed, and their packages compared."""
+    """Layers that the seal does not prove are read, and their packages compared."""
 
 
 class Status(enum.StrEnum):
@@ -28,7 +28,7 @@ class Status(enum.StrEnum):
 
     OK = "ok"
     NOTE = "note"
-    """Not as sealed, but without effect on what runs."""
+    """Not as sealed, but without effect on what runs; or not asked."""
     MISMATCH = "mismatch"
     UNKNOWN = "unknown"
     """We could not look."""

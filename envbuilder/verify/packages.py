@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from envbuilder.image import Image
 from envbuilder.layers.contents import Contents, Distribution
-from envbuilder.lock import DebianBase, Lock
+from envbuilder.lock import DebianBase, ImageBase, Lock
 
 from .findings import Finding, Level, Status
 
@@ -26,6 +27,14 @@ def compare_packages(lock: Lock, contents: Contents) -> Iterator[Finding]:
     for tool, size in sorted(contents.caches().items()):
         explanation = f"the cache of {tool} was left inside"
         yield _finding(f"cache {tool}", Status.MISMATCH, "0 bytes", f"{size} bytes", explanation)
+
+
+def compare_base(base: ImageBase, image: Image) -> Finding:
+    """Say whether ``image`` stands on the locked base, by the digests of its layers' tars."""
+    locked = [layer.diff_id for layer in base.layers]
+    if [layer.diff_id for layer in image.layers[: len(locked)]] == locked:
+        return _finding("base", Status.OK, explanation=f"stands on {base.reference}, as locked")
+    return _finding("base", Status.MISMATCH, base.reference, "(another)", "other lowest layers")
 
 
 def locked_python(lock: Lock) -> tuple[Distribution, ...]:

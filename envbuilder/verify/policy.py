@@ -19,6 +19,7 @@ from envbuilder.evidence.statements import NAMES
 
 SIGNATURE = "signature"
 KINDS = (*NAMES, SIGNATURE)
+_STARTER = "a policy says, for one: required: [test-result, provenance]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +34,7 @@ class Policy:
 
 def read_policy(path: Path) -> Policy:
     """Read a policy; raise SpecError with file, line and column where it does not fit."""
-    document = read_document(path)
+    document = read_document(path, starter=_STARTER)
     values: dict[str, Any] = dict(document.value)
     known = [field.name for field in fields(Policy)]
     for name in values:
@@ -55,7 +56,20 @@ def read_policy(path: Path) -> Policy:
         raise document.error(("key",), f"expected a file or env://NAME, not {key!r}")
     if key and not key.startswith("env://"):
         values["key"] = str(path.parent / key)
-    return Policy(**values)
+    policy = Policy(**values)
+    _check(document, policy)
+    return policy
+
+
+def _check(document: Document, policy: Policy) -> None:
+    """Refuse rules that no required evidence could break: such a policy would hold nothing."""
+    if not policy.required:
+        raise document.error(("required",), f"expected one of {', '.join(KINDS)} at least")
+    if policy.checks and "test-result" not in policy.required:
+        raise document.error(("checks",), "only a test-result tells of checks: require it too")
+    if policy.max_age_days is not None and set(policy.required) == {SIGNATURE}:
+        what = f"a signature has no date: require one of {', '.join(NAMES)} too"
+        raise document.error(("max_age_days",), what)
 
 
 def _names(document: Document, name: str, value: object) -> tuple[str, ...]:

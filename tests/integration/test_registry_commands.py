@@ -4,20 +4,28 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
-from envbuilder.image import Image
+from envbuilder.image import Image, parse_image
 from envbuilder.keep import keep_report
 from envbuilder.layers.store import Store
-from envbuilder.lock_file import dump_lock, write_lock
-from envbuilder.settings import image_settings
+from envbuilder.ledger import Entry, append
+from envbuilder.lock import spec_checksum
+from envbuilder.lock_file import dump_lock, lock_checksum, write_lock
+from envbuilder.progress import Silent
+from envbuilder.reference import ImageRef
+from envbuilder.registry.client import Client
+from envbuilder.registry.settings import Settings
+from envbuilder.registry.transfer import push
+from envbuilder.settings import LABEL, image_settings
 from envbuilder.smoke.report import Report, Status
+from tests.servers.counting import counted
 from tests.servers.distribution import registry
 from tests.servers.locks import sealed, small_lock
-from tests.servers.samples import image_of, layer_of
+from tests.servers.samples import image_of, layer_of, manifest_of
 
 pytestmark = pytest.mark.integration
 
@@ -103,6 +111,10 @@ def test_a_policy_is_held(desk):
         ("required: sbom\n", "policy.yaml:1:1: expected a list"),
         ("max_age_days: 0\n", "policy.yaml:1:1: expected a number of days"),
         ("key: 7\n", "policy.yaml:1:1: expected a file"),
+        ("required: []\n", "policy.yaml:1:1: expected one of"),
+        ("required: [sbom]\nchecks: [tokens]\n", "policy.yaml:2:1: only a test-result tells"),
+        ("required: [signature]\nmax_age_days: 1\n", "policy.yaml:2:1: a signature has no date"),
+        ("", "hint: a policy says"),
     ],
 )
 def test_a_policy_that_does_not_fit_is_refused(desk, text, where):
@@ -117,6 +129,53 @@ def test_evidence_is_attached_to_an_image_that_is_there_already(desk):
     desk.run("verify", desk.ref, "--policy", "policy.yaml", status=9)
     desk.run("push", "small", desk.ref, "--key", "ci.key")
     desk.run("verify", desk.ref, "--policy", "policy.yaml")
+
+
+def evidence_of(desk: Desk, *options: str) -> str:
+    pushed = desk.run("push", "small", desk.ref, *options)
+    return pushed.partition("evidence: ")[2].strip()
+
+
+@pytest.mark.parametrize("bundles", [(), ("--bundles",)])
+def test_a_push_says_what_evidence_its_key_has_there(desk, bundles):
+    """Whoever else's is there: a push without a key, one of another key, one without a smoke."""
+    desk.run("keys", "new", "one")
+    desk.run("keys", "new", "two")
+    policy = desk.folder / "policy.yaml"
+    signature = "" if bundles else ", signature"
+    assert evidence_of(desk) == ""
+    for key in ("one", "two"):
+        policy.write_text(f"key: {key}.pub\nrequired: [provenance, sbom{signature}]\n")
+        assert evidence_of(desk, "--key", f"{key}.key", *bundles) == f"provenance, sbom{signature}"
+        desk.run("verify", desk.ref, "--policy", "policy.yaml")
+    policy.write_text("key: one.pub\nrequired: [test-result]\n")
+    desk.run("verify", desk.ref, "--policy", "policy.yaml", status=9)
+    keep_report(Store(desk.folder / "store"), desk.image.digest, REPORT.to_dict())
+    assert "test-result" in evidence_of(desk, "--key", "one.key", *bundles)
+    desk.run("verify", desk.ref, "--policy", "policy.yaml")
+
+
+def test_evidence_that_is_there_is_not_sent_again(desk, server):
+    keep_report(Store(desk.folder / "store"), desk.image.digest, REPORT.to_dict())
+    desk.run("keys", "new", "ci")
+    desk.run("push", "small", desk.ref, "--key", "ci.key")
+    with counted(server.host) as relay:
+        there = desk.ref.replace(server.host, relay.host)
+        desk.run("push", "small", there, "--key", "ci.key")
+    assert {line.split()[0] for line in relay.requests} == {"HEAD", "GET"}
+
+
+def test_provenance_has_the_date_of_the_build(desk):
+    entry = Entry(
+        time="2026-01-02T03:04:05Z", spec=spec_checksum(LOCK.spec), lock=lock_checksum(LOCK),
+        image=desk.image.digest, engine="embedded", good=True,
+    )  # fmt: skip
+    append(desk.folder / "lockfiles" / "small.ledger.jsonl", entry)
+    desk.run("keys", "new", "ci")
+    desk.run("push", "small", desk.ref, "--key", "ci.key")
+    (desk.folder / "policy.yaml").write_text("key: ci.pub\nrequired: [provenance, sbom]\n")
+    found = desk.run("verify", desk.ref, "--policy", "policy.yaml")
+    assert found.count("of 2026-01-02T03:04:05") == 2
 
 
 def test_another_image_under_the_tag_is_found_and_shown_as_json(desk):
@@ -154,6 +213,84 @@ def test_a_registry_that_is_not_there_is_exit_10(desk):
     found = desk.run("verify", "127.0.0.1:1/x:y", "--lock", "small", status=10)
     assert "Connection refused" in found
     assert "could not be verified" in found
+
+
+@pytest.mark.parametrize("level", ["0", "1"])
+def test_a_level_without_evidence_takes_no_key(desk, level):
+    desk.run("keys", "new", "ci")
+    found = desk.run("verify", desk.ref, "--level", level, "--key", "ci.pub", status=2)
+    assert "looks at no evidence" in found
+
+
+def test_an_image_that_does_not_match_is_not_smoked(desk):
+    desk.run("push", "small", desk.ref)
+    lock = sealed(LOCK, image_of(desk.image.layers[:1], settings=image_settings(LOCK, {})))
+    write_lock(desk.folder / "lockfiles" / "pylock.small.toml", lock)
+    assert "not smoked" in desk.run("verify", desk.ref, "--smoke", status=9)
+
+
+def test_a_verification_without_a_lock_s_name_is_few_requests(desk, server):
+    desk.run("push", "small", desk.ref)
+    with counted(server.host) as relay:
+        desk.run("verify", desk.ref.replace(server.host, relay.host))
+    assert len(relay.requests) == 2
+
+
+def test_what_others_wrote_moves_no_cursor(desk):
+    """Escape codes and line breaks in an image reach a terminal as text."""
+    layers = [replace(layer, title="\x1b[2Jlayer\nok") for layer in desk.image.layers]
+    settings = image_settings(LOCK, {})
+    settings["Env"] = [*settings["Env"], "EVIL=\x1b]0;title\x07\nok  digest", "HALF=HALF"]
+    config = image_of(layers, settings=settings).config.replace(b"HALF", rb"\ud800")
+    evil = parse_image(manifest_of(config, layers), config)
+    with Client(Settings(), docker_config=desk.folder / "none.json") as client:
+        store = Store(desk.folder / "store")
+        push(client, evil, store, ImageRef.parse(desk.ref), Silent())
+    for command in (("verify", desk.ref), ("inspect", desk.ref), ("diff", "small", desk.ref)):
+        for options in ((), ("-o", "json"), ("--progress", "tty")):
+            shown = desk.run(*command, *options, status=9 if command[0] == "verify" else 0)
+            assert "\x1b]" not in shown
+            assert "\x1b[2J" not in shown
+            assert "\nok  digest" not in shown
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"), [(["x"], "does not say"), ({f"{LABEL}.name": "\0"}, "does not say")]
+)
+def test_labels_that_name_no_lock(desk, labels, said):
+    odd = image_of(desk.image.layers, settings={"Labels": labels})
+    with Client(Settings(), docker_config=desk.folder / "none.json") as client:
+        push(client, odd, Store(desk.folder / "store"), ImageRef.parse(desk.ref), Silent())
+    assert said in desk.run("verify", desk.ref, status=2)
+
+
+@pytest.mark.parametrize(
+    "command", [("verify", "smal"), ("inspect", "smal"), ("diff", "small", "smal"),
+                ("smoke", "smal"), ("push", "small", "smal")],
+)  # fmt: skip
+def test_a_bare_word_is_asked_of_no_hub(desk, command):
+    (desk.folder / "lockfiles" / "small.yaml").write_text("version: 1\n")
+    found = desk.run(*command, status=2)
+    assert "'smal' is no image" in found
+    assert "did you mean small? lockfiles/ holds: small" in found
+
+
+def test_keys_that_cannot_be_made_or_read(desk):
+    assert "names no file" in desk.run("keys", "new", ".", status=2)
+    found = desk.run("verify", desk.ref, "--key", "none.pub", status=2)
+    assert "hint: expected the .pub file" in found
+    assert "hint: a policy says" in desk.run("verify", desk.ref, "--policy", "none", status=3)
+
+
+def test_a_password_needs_a_terminal(desk, monkeypatch):
+    monkeypatch.setenv("ENVBUILDER_KEY_PASSWORD", "")
+    command = [sys.executable, "-m", "envbuilder", "keys", "new", "ci", "--password"]
+    environ = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(
+        command, cwd=desk.folder, env=environ, stdin=subprocess.DEVNULL, capture_output=True,
+        text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, "set ENVBUILDER_KEY_PASSWORD" in done.stderr) == (2, True)
 
 
 def test_the_lock_is_found_by_the_image_s_label_or_named(desk):

@@ -4,6 +4,7 @@ import gzip
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 import zstandard
@@ -16,6 +17,7 @@ from envbuilder.evidence.statements import provenance
 from envbuilder.evidence.statements import test_result as smoke_result
 from envbuilder.image import OCI_LAYER_ZSTD, Image, canonical_json, parse_image
 from envbuilder.layers.store import Store
+from envbuilder.lock import ImageBase
 from envbuilder.progress import Silent
 from envbuilder.reference import Digest, ImageRef
 from envbuilder.registry.client import Client
@@ -26,7 +28,8 @@ from envbuilder.settings import image_settings
 from envbuilder.smoke.report import Check, Report, Status
 from envbuilder.verify.findings import Level
 from envbuilder.verify.policy import Policy
-from envbuilder.verify.remote import verify
+from envbuilder.verify.remote import look, verify
+from tests.servers.counting import counted
 from tests.servers.distribution import registry
 from tests.servers.locks import sealed, small_lock
 from tests.servers.samples import config_json, image_of, layer_of, manifest_of
@@ -34,6 +37,7 @@ from tests.servers.samples import config_json, image_of, layer_of, manifest_of
 pytestmark = pytest.mark.integration
 
 LOCK = small_lock()
+NOWHERE = Path("/nowhere/config.json")
 FULL = Policy(required=("test-result", "provenance", "sbom", "signature"))
 
 
@@ -197,6 +201,38 @@ def test_the_environment_changed(world):
     assert "(none) -> /opt/evil.so: added" in story(world.verify())["Env LD_PRELOAD"]
 
 
+def test_a_variable_set_twice(world):
+    """A program sees the first of two; Python's dictionaries the last."""
+    world.put_config(lambda config: config["config"]["Env"].insert(0, "PATH=/evil/bin"))
+    assert "is not the sealed one" in story(world.verify())["config"]
+
+
+def test_settings_under_another_case(world):
+    """Go's parsers take ``Config`` for ``config``."""
+    world.put_config(lambda config: config.update(Config={"Entrypoint": ["/evil"]}))
+    assert "is not the sealed one" in story(world.verify())["config"]
+
+
+def test_settings_that_stand_twice(world):
+    body = world.image.config
+    body = b'{"config":{"Entrypoint":["/evil"]},' + body.removeprefix(b"{")
+    world.put(parse_image(manifest_of(body, world.layers), body))
+    assert "is not the sealed one" in story(world.verify())["config"]
+
+
+def test_a_manifest_that_names_two_configs(world):
+    body = config_json(world.image)
+    body["config"]["Entrypoint"] = ["/evil"]
+    evil = world.put_config(lambda config: config.update(body))
+    content = json.loads(world.image.manifest)
+    content["Config"] = json.loads(evil.manifest)["config"]
+    manifest = Manifest(body=json.dumps(content).encode(), media_type=world.image.media_type)
+    world.repository.put_manifest(manifest, "v1")
+    verdict = world.verify()
+    assert "a key stands twice" in story(verdict)["content"]
+    assert not verdict.ok
+
+
 def test_the_entry_point_changed(world):
     world.put_config(lambda config: config["config"].update(Entrypoint=["/opt/evil"]))
     assert '["/opt/evil"]' in story(world.verify())["Entrypoint"]
@@ -328,6 +364,63 @@ def test_a_lock_without_a_seal_is_no_measure(world):
 def test_evidence_without_a_key_is_no_question(world):
     with pytest.raises(UsageError, match="none is named"):
         verify(world.client, world.ref, world.lock, level=Level.EVIDENCE, progress=Silent())
+
+
+def test_packages_without_a_key_say_that_no_evidence_was_looked_at(world):
+    verdict = verify(world.client, world.ref, world.lock, level=Level.PACKAGES, progress=Silent())
+    notes = [each.subject for each in verdict.findings if str(each.status) == "note"]
+    assert (notes, verdict.ok) == (["evidence"], True)
+
+
+def test_what_was_seen_is_not_asked_for_again(world):
+    _put_index(world, (world.image, "linux/amd64"))
+    with counted(world.host) as relay, Client(Settings(), docker_config=NOWHERE) as client:
+        ref = ImageRef.parse(f"{relay.host}/{world.ref.repository}:v1")
+        seen = look(client, ref)
+        before = len(relay.requests)
+        verdict = verify(client, ref, world.lock, level=Level.CONTENT, progress=Silent(), seen=seen)
+    assert verdict.ok, story(verdict)
+    assert (before, len(relay.requests)) == (3, 3)
+
+
+def test_any_platform_shows_which_lock_it_is_of(world):
+    arm = image_of(world.layers[:1], architecture="arm64")
+    _put_index(world, (arm, "linux/arm64"))
+    seen = look(world.client, world.ref)
+    assert seen.image.digest == arm.digest
+    verdict = verify(
+        world.client, world.ref, world.lock, level=Level.CONTENT, progress=Silent(), seen=seen
+    )
+    assert "0 images for linux/amd64" in story(verdict)["index"]
+
+
+def test_layers_that_the_store_holds_are_read_there(server, world):
+    evil = layer_of(world.store, {"opt/evil": b"evil"}, "evil")
+    world.put_layers([*world.layers, evil])
+    world.store.discard(evil.digest)
+    server.blob_path(world.layers[0].digest.hex).write_bytes(b"")
+    found = story(
+        verify(
+            world.client, world.ref, world.lock, level=Level.PACKAGES, progress=Silent(),
+            store=world.store,
+        )
+    )  # fmt: skip
+    assert "layers" not in found
+    assert "python tqdm" in found, "the packages were compared"
+
+
+def test_the_base_is_compared(world):
+    base = ImageBase(
+        reference="r.test/base:1",
+        digest=Digest.of(b"m"),
+        config=Digest.of(b"c"),
+        layers=tuple(world.layers[:2]),
+    )
+    lock = replace(world.lock, base=base)
+    for layers, same in ((world.layers[:3], True), (world.layers[1:], False)):
+        world.put_layers(layers)
+        verdict = verify(world.client, world.ref, lock, level=Level.PACKAGES, progress=Silent())
+        assert ("base" not in story(verdict)) is same
 
 
 # -- images that we did not build ---------------------------------------------------------------

@@ -39,10 +39,16 @@ def _accept(listener: socket.socket, target: tuple[str, int], counter: Counter) 
     with contextlib.suppress(OSError):
         while True:
             client, _ = listener.accept()
-            server = socket.create_connection(target)
-            for source, sink, ours in ((client, server, True), (server, client, False)):
-                arguments = (source, sink, counter, ours)
-                threading.Thread(target=_relay, args=arguments, daemon=True).start()
+            arguments = (client, target, counter)
+            threading.Thread(target=_connect, args=arguments, daemon=True).start()
+
+
+def _connect(client: socket.socket, target: tuple[str, int], counter: Counter) -> None:
+    with client, socket.create_connection(target) as server:
+        back = threading.Thread(target=_relay, args=(server, client, counter, False), daemon=True)
+        back.start()
+        _relay(client, server, counter, True)
+        back.join()
 
 
 def _relay(source: socket.socket, sink: socket.socket, counter: Counter, ours: bool) -> None:

@@ -27,7 +27,22 @@ def test_reference_is_spelled_out(text, full):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "UPPER", "a b", "a:", "a:b:c", "-a", "a/../b", "a@sha256:zz", "x.y/", "a\n", "a:\n"],
+    [
+        "",
+        "UPPER",
+        "a b",
+        "a:",
+        "a:b:c",
+        "-a",
+        "a/../b",
+        "a@sha256:zz",
+        "x.y/",
+        "a\n",
+        "a:\n",
+        "localhost:65536/a",
+        "localhost:99999/a",
+        "[::1]:65536/a",
+    ],
 )
 def test_bad_reference_is_refused(text):
     with pytest.raises(UsageError, match=r"expected|not a"):
