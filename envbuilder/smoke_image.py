@@ -18,6 +18,7 @@ from .runtime import Runtime
 from .sample_files import own_samples
 from .smoke import Expected, Model, OwnSample, Report, SmokePlan, smoke
 from .smoke.answers import answers_path, answers_to_record, read_answers, write_answers
+from .smoke.plan import Gpu
 
 FOLDER = Path("lockfiles")
 """Where specs lie, seen from a project's root."""
@@ -53,9 +54,6 @@ def smoke_plan(lock: Lock, *, folder: Path = FOLDER) -> SmokePlan:
     """Say what the smoke shall find in the image of ``lock``, whose spec lies in ``folder``."""
     spec = lock.spec
     model = spec.smoke.model
-    gpu = spec.smoke.gpu
-    if gpu == "auto" and not _DRIVER.exists():
-        gpu = "never"
     return SmokePlan(
         expected=expected(lock),
         prefix=PREFIX,
@@ -74,10 +72,15 @@ def smoke_plan(lock: Lock, *, folder: Path = FOLDER) -> SmokePlan:
             for path, modality in own_samples(spec)
         ),
         answers=read_answers(answers_path(folder, spec.name)),
-        gpu=gpu,
+        gpu=gpu_here(spec.smoke.gpu),
         timeout=float(spec.smoke.timeout),
         memory=spec.smoke.memory << 20,
     )
+
+
+def gpu_here(asked: Gpu) -> Gpu:
+    """Return ``asked``, but "never" for "auto" on a host without a driver."""
+    return "never" if asked == "auto" and not _DRIVER.exists() else asked
 
 
 def expected(lock: Lock) -> tuple[Expected, ...]:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from envbuilder.smoke import LayerSize, Report, TokenRow
 
 _FORMATS = {".html", ".json", ".xml"}
+WIDE = 200
+"""Columns of the table in a file or a pipe, where nothing needs to be wrapped."""
 _STYLES = {"pass": "green", "fail": "bold red", "error": "bold red", "skip": "dim"}
 
 
@@ -52,6 +54,8 @@ def print_report(report: Report) -> None:
     from .console import stdout
 
     console = stdout()
+    if not console.is_terminal:
+        console.width = WIDE
     if report.tokens:
         table = Table(box=None, pad_edge=False, header_style="bold")
         for title in ("sample", "formula", "placeholders", "embeddings", "engine", "stated", ""):
@@ -66,6 +70,8 @@ def print_report(report: Report) -> None:
         line = Text(f"{check.status:<5}", style=style)
         line.append(f" {check.name}  {check.explanation}", style="" if style != "dim" else "dim")
         console.print(line, soft_wrap=True)
+        if len(check.details.get("findings", ())) > 1:
+            console.print("      all of them: --report FILE.html", soft_wrap=True)
         if check.cause is not None:
             console.print(
                 f"      cause: {check.cause.title}: {check.cause.cause}",

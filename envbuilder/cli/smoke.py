@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,10 +13,10 @@ from envbuilder.errors import UsageError
 from . import options, smoke_server
 
 if TYPE_CHECKING:
+    from envbuilder.lock import Lock
     from envbuilder.progress import Progress
     from envbuilder.smoke import LayerSize, Report, SmokePlan
-
-_MODALITIES = ("audio", "image", "video")
+    from envbuilder.smoke.plan import Gpu
 
 
 class _RunByDefault(click.Group):
@@ -56,14 +57,25 @@ command.add_command(smoke_server.command)
     help="Without a lock: what the engine reserves per item, like image=16384. Repeatable.",
 )  # fmt: skip
 @click.option(
-    "--python", default="python3", show_default=True,
-    help="Without a lock: the interpreter inside the image.",
+    "--gpu", type=click.Choice(["auto", "required", "never"]), show_default="auto",
+    help="Without a lock: whether to compute on this machine's GPU.",
 )  # fmt: skip
 @click.option(
-    "--runtime", type=click.Choice(["auto", "docker", "oci"]), default="auto", show_default=True,
+    "--timeout", type=click.IntRange(min=1), metavar="SECONDS", show_default="600",
+    help="Without a lock: for the whole run.",
+)  # fmt: skip
+@click.option(
+    "--memory", type=click.IntRange(min=1), metavar="MIB", show_default="all",
+    help="Without a lock: what the checks may take.",
+)  # fmt: skip
+@click.option(
+    "--python", show_default="python3", help="Without a lock: the interpreter inside the image."
+)
+@click.option(
+    "--runtime", type=click.Choice(["auto", "docker", "oci"]), show_default="auto",
     help="What runs the container.",
 )  # fmt: skip
-@click.option("--platform", default="linux/amd64", show_default=True, help="Of the image.")
+@click.option("--platform", show_default="linux/amd64", help="Of the image.")
 @click.option(
     "--report", type=click.Path(path_type=Path), multiple=True,
     help="Write the report: *.html, *.json or *.xml (JUnit). Repeatable.",
@@ -77,9 +89,12 @@ def run(
     family: str | None,
     model: str | None,
     tokens: tuple[str, ...],
-    python: str,
-    runtime: str,
-    platform: str,
+    gpu: Gpu | None,
+    timeout: int | None,
+    memory: int | None,
+    python: str | None,
+    runtime: str | None,
+    platform: str | None,
     report: tuple[Path, ...],
     output: str,
     progress_mode: str,
@@ -95,16 +110,25 @@ def run(
     check_targets(report)
     if (target is None) == (local is None):
         raise UsageError("expected either a TARGET or --local PYTHON", hint="envbuilder smoke NAME")
-    named = None if target is None else Path(options.FOLDER, f"{target}.yaml")
+    stated = {
+        "family": family, "model": model, "tokens": tokens, "gpu": gpu, "timeout": timeout,
+        "memory": memory, "python": python,
+    }  # fmt: skip
+    spec = Path(options.FOLDER, f"{target}.yaml")
     with open_progress(progress_mode) as progress:
-        if named is not None and named.is_file():
-            found, layers = _environment(named, runtime, progress)
+        if target is not None and spec.is_file():
+            _refuse(f"{spec} says how", {"lock": lock_name, "platform": platform, **stated})
+            found, layers = _environment(spec, runtime or "auto", progress)
+        elif local is not None:
+            _refuse(
+                "no container runs", {"runtime": runtime, "platform": platform, "python": python}
+            )
+            plan, _ = _planned(lock_name, stated)
+            found, layers = _local(local, plan), ()
         else:
-            plan = _plan(lock_name, family, model, tokens, python)
-            if local is not None:
-                found, layers = _local(local, plan), ()
-            else:
-                found, layers = _image(str(target), plan, runtime, platform, progress)
+            plan, lock = _planned(lock_name, stated)
+            opened = (str(target), platform or "linux/amd64")
+            found, layers = _image(*opened, plan, lock, runtime or "auto", progress)
     write_reports(found, report, layers=layers)
     if output == "json":
         options.print_json(found.to_dict())
@@ -150,29 +174,54 @@ def _environment(
     return report, layer_sizes(image.layers, lock)
 
 
+def _refuse(why: str, given: Mapping[str, object]) -> None:
+    """Refuse the options of ``given`` that have a value, all at once."""
+    named = [f"--{option}" for option, value in given.items() if value]
+    if named:
+        raise UsageError(f"{', '.join(named)} would change nothing: {why}")
+
+
+def _planned(lock_name: str | None, stated: Mapping[str, Any]) -> tuple[SmokePlan, Lock | None]:
+    """Plan by the lock that ``--lock`` means, else by the options that were ``stated``."""
+    from envbuilder.lock_file import read_lock
+    from envbuilder.smoke_image import smoke_plan
+
+    if lock_name is None:
+        return _plan(**stated), None
+    _refuse(f"the lock of {lock_name} says how", stated)
+    path = options.named_lock(lock_name)
+    lock = read_lock(path)
+    return smoke_plan(lock, folder=path.parent), lock
+
+
 def _plan(
-    lock_name: str | None,
     family: str | None,
     model: str | None,
     tokens: tuple[str, ...],
-    python: str,
+    gpu: Gpu | None,
+    timeout: int | None,
+    memory: int | None,
+    python: str | None,
 ) -> SmokePlan:
-    from envbuilder.lock_file import read_lock
+    """Plan by the options alone."""
     from envbuilder.smoke import Model, SmokePlan
-    from envbuilder.smoke_image import smoke_plan
+    from envbuilder.smoke_image import gpu_here
 
-    if lock_name is not None:
-        if family or model or tokens:
-            raise UsageError("--lock says already what --family, --model and --tokens would")
-        return smoke_plan(read_lock(options.named_lock(lock_name)))
-    asked = None if not (family or model) else Model(family=family, path=model)
-    counts = dict(_count(each) for each in tokens)
-    return SmokePlan(model=asked, tokens=counts, gpu="never", python=python)
+    return SmokePlan(
+        model=Model(family=family, path=model) if family or model else None,
+        tokens=dict(_count(each) for each in tokens),
+        gpu=gpu_here(gpu or "auto"),
+        timeout=float(timeout or 600),
+        memory=memory << 20 if memory else None,
+        python=python or "python3",
+    )
 
 
 def _count(text: str) -> tuple[str, int]:
+    from envbuilder.smoke import MODALITIES
+
     modality, _, number = text.partition("=")
-    if modality not in _MODALITIES or not number.isdecimal():
+    if modality not in MODALITIES or not number.isdecimal():
         raise UsageError(f"--tokens {text!r}: expected MODALITY=N", hint="--tokens image=16384")
     return modality, int(number)
 
@@ -187,7 +236,12 @@ def _local(python: str, plan: SmokePlan) -> Report:
 
 
 def _image(
-    where: str, plan: SmokePlan, runtime: str, platform: str, progress: Progress
+    where: str,
+    platform: str,
+    plan: SmokePlan,
+    lock: Lock | None,
+    runtime: str,
+    progress: Progress,
 ) -> tuple[Report, tuple[LayerSize, ...]]:
     from envbuilder.layers.store import Store
     from envbuilder.open_image import open_image
@@ -195,6 +249,7 @@ def _image(
     from envbuilder.smoke import smoke
     from envbuilder.smoke.layer_sizes import layer_sizes
 
+    options.refuse_word(where)
     store = Store.default()
     chosen = choose(runtime, store)
     with open_image(where, platform) as opened:
@@ -204,4 +259,4 @@ def _image(
             progress.step("smoke", f"in a container ({chosen.name})", unit="items"),
         ):
             report = smoke(ready.run, plan, subject=opened.name)
-            return report, layer_sizes(opened.image.layers)
+            return report, layer_sizes(opened.image.layers, lock)

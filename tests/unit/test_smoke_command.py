@@ -1,0 +1,65 @@
+"""``smoke``: options that would change nothing are refused; without a lock they are the plan."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from envbuilder.cli.app import cli
+from envbuilder.errors import UsageError
+from envbuilder.runtime import Command, Completed
+from envbuilder.smoke import LocalPython
+
+
+def _smoke(*words: str) -> Any:
+    return CliRunner().invoke(cli, ["smoke", *words, "--progress", "quiet"])
+
+
+@pytest.fixture(autouse=True)
+def named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stand in a project with the environment ``small``, which nobody comes to read."""
+    (tmp_path / "lockfiles").mkdir()
+    (tmp_path / "lockfiles" / "small.yaml").write_text("")
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("words", "refused", "why"),
+    [
+        (["small", "--family", "llava"], "--family", "lockfiles/small.yaml says how"),
+        (["small", "--lock", "small", "--python", "p"], "--lock, --python", "lockfiles/small.yaml"),
+        (["small", "--tokens", "image=1", "--gpu", "never"], "--tokens, --gpu", "small.yaml"),
+        (["small", "--platform", "linux/amd64"], "--platform", "small.yaml"),
+        (["oci:x", "--lock", "small", "--python", "p"], "--python", "the lock of small says how"),
+        (["oci:x", "--lock", "small", "--timeout", "9"], "--timeout", "the lock of small says how"),
+        (["--local", "python3", "--runtime", "oci"], "--runtime", "no container runs"),
+        (["--local", "python3", "--platform", "a/b"], "--platform", "no container runs"),
+    ],
+)
+def test_an_option_that_would_change_nothing_is_refused(
+    words: list[str], refused: str, why: str
+) -> None:
+    error = _smoke(*words).exception
+    assert isinstance(error, UsageError)
+    assert error.message.startswith(f"{refused} would change nothing: ")
+    assert why in error.message
+
+
+def test_without_a_lock_the_options_are_the_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Command] = []
+
+    def run(_self: LocalPython, command: Command) -> Completed:
+        asked.append(command)
+        return Completed(exit_code=1, stdout=b"", stderr=b"", seconds=0.0, peak_memory=None)
+
+    monkeypatch.setattr(LocalPython, "run", run)
+    counts = ["--family", "llava", "--tokens", "image=576"]
+    done = _smoke("--local", "p", *counts, "--gpu", "never", "--timeout", "5", "--memory", "100")
+    assert "--local takes a Python" in done.exception.hint
+    (command,) = asked
+    request = json.loads(command.stdin)
+    assert request["model"]["family"] == "llava"
+    assert "gpu" not in request["checks"]
+    assert (request["timeout"], command.memory, command.gpus) == (5.0, 100 << 20, False)
