@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import shutil
 from pathlib import Path
@@ -15,21 +14,20 @@ from . import options
 if TYPE_CHECKING:
     from envbuilder.reference import Digest
 
-_FICLONE = 0x40049409  # Linux, on Btrfs, XFS and others: a copy that shares its bytes until a write
-
 
 @click.command("fetch")
 @options.environment
 @click.option(
     "--wheels/--no-wheels", default=True, show_default=True,
-    help="Also write the wheels beside the lock, where pip and uv look for them.",
+    help="Also copy the wheels beside the lock, where uv and pip look for them.",
 )  # fmt: skip
 @options.progress
 def command(name: str | None, file: Path | None, wheels: bool, progress_mode: str) -> None:
     """Bring every artifact of NAME's lock into the store, hashed.
 
     Afterwards `envbuilder build --offline NAME` needs no network. The wheels are also copied to
-    wheels/ beside the lock, from where `uv pip sync` of the lock takes them.
+    wheels/ beside the lock, where they take their size once more: `uv pip sync` of the lock takes
+    them from there.
     """
     from envbuilder.layers.complement import wheel_file
     from envbuilder.layers.store import Store
@@ -71,7 +69,4 @@ def _copy(source: Path, target: Path) -> None:
     from envbuilder.whole_file import replacing
 
     with source.open("rb") as data, replacing(target) as file:
-        try:
-            fcntl.ioctl(file, _FICLONE, data.fileno())
-        except OSError:  # another file system, or one that cannot share bytes
-            shutil.copyfileobj(data, file, 1 << 20)
+        shutil.copyfileobj(data, file, 1 << 20)

@@ -11,7 +11,7 @@ from . import options
 
 @click.command("lock")
 @options.environment
-@click.option("--check", is_flag=True, help="Only tell whether the lock is as old as its spec.")
+@click.option("--check", is_flag=True, help="Only tell whether the lock is of this spec.")
 @click.option("--upgrade", is_flag=True, help="Let go of every pin that the spec does not hold.")
 @click.option(
     "--upgrade-package", "release", multiple=True, metavar="PACKAGE",

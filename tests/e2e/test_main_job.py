@@ -51,6 +51,15 @@ def test_a_second_build_changes_nothing(small):
     assert small.lock.read_bytes() == before
 
 
+def test_lock_says_whether_anything_changed(small, tmp_path):
+    other = small.copy(tmp_path / "relocked")
+    before = other.lock.read_bytes()
+    assert other.run("lock", "small").stdout.endswith(" MB; as before\n")
+    assert other.lock.read_bytes() == before
+    other.lock.unlink()
+    assert other.run("lock", "small").stdout.endswith(" MB; new\n")
+
+
 def test_a_locked_build_is_what_was_sealed_or_fails(small, tmp_path):
     other = small.copy(tmp_path)
     text = other.lock.read_text().replace(sealed(small)["manifest"], "sha256:" + "0" * 64)
