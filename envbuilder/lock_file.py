@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 HEADER = "# Written by `envbuilder lock`; do not edit. The spec beside it says what is wanted.\n"
-_MACHINE = {"linux/amd64": "x86_64", "linux/arm64": "aarch64"}
 
 
 def lock_path(spec_path: Path) -> Path:
@@ -78,7 +77,7 @@ def write_lock(path: Path, lock: Lock) -> None:
 def dump_lock(lock: Lock) -> str:
     """Give the lock's text."""
     spec = lock.spec
-    machine = _MACHINE[spec.platform]
+    machine = specs.MACHINES[spec.platform]
     document = {
         "lock-version": "1.0",
         "environments": [f"platform_machine == '{machine}' and sys_platform == 'linux'"],

@@ -11,6 +11,7 @@ import tempfile
 import tomllib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -24,13 +25,12 @@ from packaging.utils import canonicalize_name, parse_wheel_filename
 from envbuilder.errors import ResolutionError
 from envbuilder.lock import Wheel
 from envbuilder.reference import Digest
-from envbuilder.spec import Index
+from envbuilder.spec import MACHINES, Index
 
 from .download import size_of
 from .indexes import index_flags, uv_environment, visible_until
 from .uv import run_uv
 
-_MACHINES = {"linux/amd64": "x86_64", "linux/arm64": "aarch64"}
 _UV_GLIBC = (40, 39, 38, 37, 36, 35, 34, 33, 32, 31, 28, 17)  # what uv has platform names for
 _LEGACY = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
 
@@ -46,7 +46,7 @@ class PythonTarget:
     @property
     def machine(self) -> str:
         """The machine as Python names it (x86_64, aarch64)."""
-        return _MACHINES[self.platform]
+        return MACHINES[self.platform]
 
     @property
     def uv_platform(self) -> str:
@@ -54,21 +54,9 @@ class PythonTarget:
         glibc = next((minor for minor in _UV_GLIBC if minor <= self.glibc), 17)
         return f"{self.machine}-manylinux_2_{glibc}"
 
-    def tags(self) -> dict[Tag, int]:
+    def tags(self) -> Mapping[Tag, int]:
         """Rank the wheel tags that fit, best (0) first; PEP 425, PEP 600."""
-        version = tuple(int(part) for part in self.python.split("."))
-        platforms = []
-        for minor in range(self.glibc, 4, -1):
-            platforms.append(f"manylinux_2_{minor}_{self.machine}")
-            if minor in _LEGACY:
-                platforms.append(f"{_LEGACY[minor]}_{self.machine}")
-        platforms.append(f"linux_{self.machine}")
-        interpreter = f"cp{version[0]}{version[1]}"
-        ordered = [
-            *cpython_tags(version, platforms=platforms),
-            *compatible_tags(version, interpreter, platforms),
-        ]
-        return {tag: rank for rank, tag in reversed(list(enumerate(ordered)))}
+        return _tags(self)
 
     def markers(self) -> dict[str, str]:
         """Give the environment in which PEP 508 markers are evaluated."""
@@ -85,6 +73,23 @@ class PythonTarget:
             "python_version": self.python,
             "sys_platform": "linux",
         }
+
+
+@cache
+def _tags(target: PythonTarget) -> Mapping[Tag, int]:
+    version = tuple(int(part) for part in target.python.split("."))
+    platforms = []
+    for minor in range(target.glibc, 4, -1):
+        platforms.append(f"manylinux_2_{minor}_{target.machine}")
+        if minor in _LEGACY:
+            platforms.append(f"{_LEGACY[minor]}_{target.machine}")
+    platforms.append(f"linux_{target.machine}")
+    interpreter = f"cp{version[0]}{version[1]}"
+    ordered = [
+        *cpython_tags(version, platforms=platforms),
+        *compatible_tags(version, interpreter, platforms),
+    ]
+    return {tag: rank for rank, tag in reversed(list(enumerate(ordered)))}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
