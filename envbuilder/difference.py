@@ -177,8 +177,10 @@ def _packages(old: Lock, new: Lock, known: Known | None) -> Iterator[Change]:
             yield from _pin_alone(name, old, new)
             continue
         texts = [_shown(each) if each is not None else None for each in (was, now)]
-        if texts[0] == texts[1]:  # the same version as another file
-            texts = [_file(each) for each in (was, now)]
+        if isinstance(was, GitSource) and isinstance(now, GitSource):
+            texts = [_with_tools(was, now), _with_tools(now, was)]
+        elif isinstance(was, Wheel) and isinstance(now, Wheel) and was.version == now.version:
+            texts = [f"{each.filename} ({each.sha256.hex[:12]})" for each in (was, now)]
         change = Change(kind=Kind.PACKAGE, name=name, old=texts[0], new=texts[1])
         yield _explained(change, old, new, known)
 
@@ -202,10 +204,11 @@ def _shown(artifact: Wheel | GitSource) -> str:
     return artifact.version
 
 
-def _file(artifact: Wheel | GitSource | None) -> str | None:
-    if isinstance(artifact, Wheel):
-        return f"{artifact.filename} ({artifact.sha256.hex[:12]})"
-    return f"{_shown(artifact)} (other build requirements)" if artifact is not None else None
+def _with_tools(source: GitSource, other: GitSource) -> str:
+    """Show a source, and what it is built with that the other is not."""
+    own = sorted({*source.requires} - {*other.requires})
+    tools = ", ".join(f"{wheel.name} {wheel.version}" for wheel in own)
+    return f"{_shown(source)} (built with {tools})" if tools else _shown(source)
 
 
 def _explained(change: Change, old: Lock, new: Lock, known: Known | None) -> Change:

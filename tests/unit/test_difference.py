@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from envbuilder.difference import Change, Kind, Known, Why, compare, new_layers, package_versions
 from envbuilder.image import Layer
-from envbuilder.lock import ImageBase, Seal
+from envbuilder.lock import ImageBase, Lock, Seal
 from envbuilder.reference import Digest
 from tests.unit.locks import lock, needs, source, wheel
 
@@ -85,6 +85,19 @@ def test_git_sources_differ_by_commit_and_not_by_being_built() -> None:
     assert compare(old, replace(old, sources=(built,))) == ()
     (change,) = compare(old, lock({}, pins=pin, sources=(source("vllm", "b" * 40),)))
     assert (change.old, change.new) == ("1.0@aaaaaaaaaaaa", "1.0@bbbbbbbbbbbb")
+
+
+def test_git_sources_that_are_built_with_other_tools() -> None:
+    def built_with(**tools: str) -> Lock:
+        requires = tuple(wheel(name, version) for name, version in tools.items())
+        vllm = replace(source("vllm", "a" * 40), requires=requires)
+        pin = {"git": vllm.repository, "branch": "main"}
+        return lock({}, pins={"vllm": pin}, sources=(vllm,))
+
+    old, new = built_with(cmake="3.31", ninja="1", six="1"), built_with(cmake="4.0", ninja="1")
+    (change,) = compare(old, new)
+    assert change.old == "1.0@aaaaaaaaaaaa (built with cmake 3.31, six 1)"
+    assert change.new == "1.0@aaaaaaaaaaaa (built with cmake 4.0)"
 
 
 def test_system_packages() -> None:
