@@ -8,12 +8,15 @@ import base64
 import fcntl
 import json
 import os
+import select
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+PATIENCE = 60
+"""Seconds after which a silent browser has hung up."""
 FLAGS = (
     "--headless",
     "--no-sandbox",  # CI runs as root; the page is our own
@@ -38,6 +41,7 @@ def open_browser(profile: Path) -> Iterator["Browser"]:
 
     process = subprocess.Popen(
         ["chromium", *FLAGS, f"--user-data-dir={profile}"],
+        env={**os.environ, "TMPDIR": str(profile)},  # it leaves folders there
         pass_fds=[3, 4],
         preexec_fn=place,  # noqa: PLW1509 - makes two system calls, takes no lock
         stdout=subprocess.DEVNULL,
@@ -45,7 +49,7 @@ def open_browser(profile: Path) -> Iterator["Browser"]:
     )
     os.close(to_read)
     os.close(to_write)
-    with os.fdopen(ours_out, "wb") as out, os.fdopen(ours_in, "rb") as answers:
+    with os.fdopen(ours_out, "wb") as out, os.fdopen(ours_in, "rb", buffering=0) as answers:
         try:
             yield Browser(out, answers)
         finally:
@@ -59,6 +63,7 @@ class Browser:
     def __init__(self, out: Any, answers: Any) -> None:
         self._out = out
         self._answers = answers
+        self._read = b""
         self._number = 0
         self._session: str | None = None
         self.seen: list[tuple[str, dict[str, Any]]] = []
@@ -109,9 +114,12 @@ class Browser:
         target.write_bytes(base64.b64decode(self.send("Page.printToPDF", **paper)["data"]))
 
     def _receive(self) -> dict[str, Any]:
-        text = bytearray()
-        while (byte := self._answers.read(1)) != b"\0":
-            assert byte, "the browser ended"
-            text += byte
+        while b"\0" not in self._read:
+            ready, _, _ = select.select([self._answers], [], [], PATIENCE)
+            assert ready, f"the browser said nothing for {PATIENCE} s"
+            part = self._answers.read(1 << 16)
+            assert part, "the browser ended"
+            self._read += part
+        text, _, self._read = self._read.partition(b"\0")
         message: dict[str, Any] = json.loads(text)
         return message

@@ -74,7 +74,7 @@ class Fault:
     cause: str | None = None
     side: int = ABOVE_THE_CAP
     video: int = 729
-    timeout: float = 90
+    timeout: float = 300
 
     @property
     def checks(self) -> tuple[str, ...]:
@@ -425,10 +425,3 @@ def test_a_real_fault_is_red_and_explained(
 
 def test_at_least_twenty_faults_are_planted_for_real() -> None:
     assert len({fault.name for fault in FAULTS}) >= 20
-
-
-def test_the_container_leaves_nothing_behind(workshop: Workshop) -> None:
-    listing = "import os; print(os.listdir('/tmp'))"
-    done = workshop.ready.run(Command(args=(workshop.plan.python, "-c", listing)))
-    assert done.exit_code == 0
-    assert done.stdout.strip() == b"[]"

@@ -1,10 +1,7 @@
 """No false alarm: released versions that work together stay green (`make pairs` runs them all)."""
 
-import functools
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -23,20 +20,21 @@ RELEASES = {  # one of each generation of interfaces, with the families that it 
 PAIRS = [(release, family) for release, families in RELEASES.items() for family in families]
 
 
-@functools.cache
-def reports(release: str) -> Mapping[str, Report]:
-    """Build ``release`` and smoke all its families with it, two at a time."""
-    families = RELEASES[release]
-    with TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        with environment(release, folder) as (ready, plan), ThreadPoolExecutor(2) as pool:
-            found = pool.map(lambda one: pair(ready.run, plan, one, quick=True), families)
-            return dict(zip(families, found, strict=True))
+@pytest.fixture(scope="module")
+def reports(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Mapping[str, Report]:
+    """Build a release and smoke all its families with it, two at a time."""
+    release: str = request.param
+    families, folder = RELEASES[release], tmp_path_factory.mktemp("pairs")
+    with environment(release, folder) as (ready, plan), ThreadPoolExecutor(2) as pool:
+        found = pool.map(lambda one: pair(ready.run, plan, one, quick=True), families)
+        return dict(zip(families, found, strict=True))
 
 
-@pytest.mark.parametrize(("release", "family"), PAIRS)
-def test_versions_that_work_together_are_green(release: str, family: str) -> None:
-    report = reports(release)[family]
+@pytest.mark.parametrize(("reports", "family"), PAIRS, indirect=["reports"])
+def test_versions_that_work_together_are_green(reports: Mapping[str, Report], family: str) -> None:
+    report = reports[family]
     conform(report)
     assert report.verdict is Status.PASS, report.summary
     (check,) = report.checks

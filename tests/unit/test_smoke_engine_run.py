@@ -118,7 +118,7 @@ def died(tmp_path: Path) -> Callable[[str], Check]:
         start = f"emit(facts={{'version': '9'}}, doing='starting the engine')\n    {body}"
         text = f"import os, time\ndef run(request, emit):\n    {start}\n"
         (probe / "serving.py").write_text(text)
-        request = {**PLAN.request(), "timeout": 3}
+        request = {**PLAN.request(), "timeout": 3 if "sleep" in body else 60}
         done = subprocess.run(
             [sys.executable, "-I", "-B", str(probe)],
             input=json.dumps(request).encode(), capture_output=True, check=True,

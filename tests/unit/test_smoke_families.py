@@ -148,6 +148,23 @@ def test_a_family_has_a_small_and_a_maximum_sample(name: str) -> None:
         assert len({sample.label for sample in chosen}) == len(chosen)
 
 
+ALWAYS = {"image": "1323x49", "audio": "2.74 s"}
+"""What docs/how-to/add-a-family.md asks of every family; of videos an odd and a single frame."""
+LEAST_FRAMES = {"qwen3_vl": 4}  # its processor takes no fewer
+
+
+@pytest.mark.parametrize("name", families.names())
+def test_a_family_has_the_sizes_where_counts_go_wrong(name: str) -> None:
+    family = families.load(name)
+    for modality, label in ALWAYS.items():
+        if modality in family.modalities:
+            assert label in [sample.label for sample in family.samples(modality)]
+    if "video" in family.modalities:
+        frames = {sample.shape[0] for sample in family.samples("video")}
+        assert min(frames) == LEAST_FRAMES.get(name, 1)
+        assert any(count % 2 for count in frames if count > 1)
+
+
 def test_a_sounding_video_is_counted_as_two_modalities() -> None:
     for sample in families.load("qwen2_5_omni").sounding:
         clip, sound = sample.parts

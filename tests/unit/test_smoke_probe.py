@@ -70,7 +70,7 @@ def sabotaged(tmp_path: Path) -> Any:
     ],
 )
 def test_whatever_a_job_does_is_a_verdict(sabotaged: Any, body: str, words: str) -> None:
-    plan = SmokePlan(checks=("caches",), timeout=3)
+    plan = SmokePlan(checks=("caches",), timeout=3 if "sleep" in body else 60)
     report = judge(plan, _ask(sabotaged(body), plan), subject="it")
     (check,) = report.checks
     assert check.status is Status.ERROR
@@ -155,8 +155,9 @@ def test_an_interpreter_that_is_none_is_a_smoke_error(
     fake = tmp_path / "python"
     fake.write_text(f"#!/bin/sh\n{script}\n")
     fake.chmod(0o755)
-    monkeypatch.setattr(smoke_run, "GRACE", 0.3)
-    plan = SmokePlan(checks=("caches",), timeout=0.3)
+    hangs = "sleep" in script
+    monkeypatch.setattr(smoke_run, "GRACE", 0.3 if hangs else 60)
+    plan = SmokePlan(checks=("caches",), timeout=0.3 if hangs else 60)
     with pytest.raises(SmokeError, match=re.escape(words)):
         smoke(LocalPython(python=str(fake)).run, plan)
 
