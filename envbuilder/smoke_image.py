@@ -20,8 +20,6 @@ from .smoke import Expected, Model, OwnSample, Report, SmokePlan, smoke
 from .smoke.answers import answers_path, answers_to_record, read_answers, write_answers
 from .smoke.plan import Gpu
 
-FOLDER = Path("lockfiles")
-"""Where specs lie, seen from a project's root."""
 _DRIVER = Path("/proc/driver/nvidia/version")
 
 
@@ -33,7 +31,7 @@ def smoke_image(
     runtime: Runtime,
     progress: Progress,
     offline: bool,
-    folder: Path = FOLDER,
+    folder: Path,
 ) -> Report:
     """Run the smoke checks of the lock's spec inside ``image``; a later push signs the report.
 
@@ -50,7 +48,7 @@ def smoke_image(
     return report
 
 
-def smoke_plan(lock: Lock, *, folder: Path = FOLDER) -> SmokePlan:
+def smoke_plan(lock: Lock, *, folder: Path) -> SmokePlan:
     """Say what the smoke shall find in the image of ``lock``, whose spec lies in ``folder``."""
     spec = lock.spec
     model = spec.smoke.model

@@ -55,7 +55,7 @@ def environment(release: str, folder: Path) -> Iterator[tuple[Prepared, SmokePla
     lock = lock_environment(spec, store=store, progress=silent)
     image = make_image(lock, store=store, progress=silent, options=Options())
     with choose("auto", store).prepared(image, progress=silent) as ready:
-        yield ready, smoke_plan(lock)
+        yield ready, smoke_plan(lock, folder=spec.parent)
 
 
 def pair(run: Run, plan: SmokePlan, family: str, *, quick: bool) -> Report:

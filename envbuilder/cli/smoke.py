@@ -170,7 +170,15 @@ def _environment(
     how = Options()
     lock = current_lock(spec_path, store=store, progress=progress, options=how)
     image = make_image(lock, store=store, progress=progress, options=how)
-    report = smoke_image(lock, image, store=store, runtime=chosen, progress=progress, offline=False)
+    report = smoke_image(
+        lock,
+        image,
+        store=store,
+        runtime=chosen,
+        progress=progress,
+        offline=False,
+        folder=spec_path.parent,
+    )
     return report, layer_sizes(image.layers, lock)
 
 

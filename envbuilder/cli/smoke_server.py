@@ -115,7 +115,7 @@ def _counted_in(spec_path: Path, runtime: str, progress: Progress) -> Counts:
     store = Store.default()
     chosen = choose(runtime, store)
     lock = current_lock(spec_path, store=store, progress=progress, options=Options())
-    plan: SmokePlan = smoke_plan(lock)
+    plan: SmokePlan = smoke_plan(lock, folder=spec_path.parent)
     image = make_image(lock, store=store, progress=progress, options=Options())
     with chosen.prepared(image, progress=progress) as ready:
         return expectation(ready.run, plan)

@@ -82,14 +82,15 @@ def command(
         if lock_name is None:
             seen = look(client, target)
             lock_name = _lock_name(seen, target)
-        lock = read_lock(options.named_lock(lock_name))
+        path = options.named_lock(lock_name)
+        lock = read_lock(path)
         verdict = verify(
             client, target, lock, level=Level(depth), progress=progress, policy=rules, key=public,
             seen=seen, store=Store.default(),
         )  # fmt: skip
     report = None
     if smoke and verdict.ok and verdict.digest is not None:
-        report = _smoke(target.at(verdict.digest), lock, runtime, progress_mode)
+        report = _smoke(target.at(verdict.digest), lock, path.parent, runtime, progress_mode)
     if output == "json":
         body = verdict.to_dict()
         options.print_json(body | ({} if report is None else {"smoke": report.to_dict()}))
@@ -115,7 +116,7 @@ def _lock_name(seen: Seen, ref: ImageRef) -> str:
     return name
 
 
-def _smoke(ref: ImageRef, lock: Lock, runtime: str, progress_mode: str) -> Report:
+def _smoke(ref: ImageRef, lock: Lock, folder: Path, runtime: str, progress_mode: str) -> Report:
     from envbuilder.layers.store import Store
     from envbuilder.registry.client import Client
     from envbuilder.registry.manifests import Platform
@@ -131,7 +132,13 @@ def _smoke(ref: ImageRef, lock: Lock, runtime: str, progress_mode: str) -> Repor
         with Client.from_environment() as client:
             image = pull(client, ref, Platform.parse(lock.spec.platform), store, progress)
         return smoke_image(
-            lock, image, store=store, runtime=chosen, progress=progress, offline=False
+            lock,
+            image,
+            store=store,
+            runtime=chosen,
+            progress=progress,
+            offline=False,
+            folder=folder,
         )
 
 

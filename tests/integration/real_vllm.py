@@ -94,7 +94,9 @@ def smoked(folder: Path) -> Callable[[str], Report]:
             patch.setenv("UV_FIND_LINKS", links)
             lock = lock_environment(spec, store=store, progress=silent)
             image = make_image(lock, store=store, progress=silent, options=Options())
-        plan = dataclasses.replace(smoke_plan(lock), checks=("engine",), timeout=1800.0)
+        plan = dataclasses.replace(
+            smoke_plan(lock, folder=spec.parent), checks=("engine",), timeout=1800.0
+        )
         with choose("auto", store).prepared(image, progress=silent) as ready:
             return smoke(ready.run, plan, subject=version)
 

@@ -90,7 +90,7 @@ def _smoke(folder: Path, version: str, monkeypatch: pytest.MonkeyPatch) -> Repor
     store, silent = Store.default(), Silent()
     lock = lock_environment(lockfiles / "omni-cpu.yaml", store=store, progress=silent)
     image = make_image(lock, store=store, progress=silent, options=Options())
-    plan = dataclasses.replace(smoke_plan(lock), checks=("engine",))
+    plan = dataclasses.replace(smoke_plan(lock, folder=lockfiles), checks=("engine",))
     with choose("auto", store).prepared(image, progress=silent) as ready:
         return smoke(ready.run, plan, subject=version)
 
