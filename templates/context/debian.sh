@@ -5,14 +5,18 @@
 . /run/build/step.sh
 suite=$1 architecture=$2
 
-apt-get -qq update
+apt-get -qq -o APT::Update::Error-Mode=any update
 apt-get -qq install --yes --no-install-recommends mmdebstrap >/dev/null
 mkdir /tmp/debs
 cd /tmp/debs
 while read -r sha256 name version; do
-  apt-get -qq download "$name:$architecture=$version" 2>/dev/null \
-    || apt-get -qq download "$name:all=$version" || {
+  apt-cache madison "$name" | grep -qF " $version |" || {
     echo "the archive has no $name $version any more: lock anew" >&2
+    exit 1
+  }
+  apt-get -qq download "$name:$architecture=$version" 2>/tmp/said \
+    || apt-get -qq download "$name:all=$version" || {
+    cat /tmp/said >&2
     exit 1
   }
   echo "$sha256  $(echo "$name"_*.deb)" | sha256sum --check --quiet
