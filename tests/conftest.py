@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 from pathlib import Path
 
 import pytest
@@ -51,3 +52,12 @@ def told_nothing(monkeypatch, tmp_path):
     yield
     for each in remembered:
         each.cache_clear()
+
+
+@pytest.fixture
+def closed(monkeypatch):
+    """Give an address at which nobody listens, and which no proxy answers for."""
+    monkeypatch.setenv("no_proxy", "*")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        host, port = listener.getsockname()
+    return f"http://{host}:{port}"

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from envbuilder.layers.store import Store
+from envbuilder.lock_file import read_lock
+
 SPEC = """\
 version: 1
 name: small
@@ -65,6 +68,17 @@ class Checkout:
         for path in (self.spec, self.lock):
             (target / path.name).write_bytes(path.read_bytes())
         return Checkout(folder, {**self.env, **env})
+
+    def elsewhere(self, folder):
+        """Give a second checkout with a store of its own, which holds nothing but the .deb files.
+
+        No mirror need send those again for every test.
+        """
+        other = self.copy(folder, ENVBUILDER_CACHE=str(folder / "store"))
+        mine, theirs = (Store(Path(each.env["ENVBUILDER_CACHE"])) for each in (self, other))
+        for deb in read_lock(self.lock).base.packages:
+            theirs.adopt(mine.path(deb.sha256), deb.sha256)
+        return other
 
 
 @pytest.fixture(scope="session")

@@ -63,12 +63,12 @@ def test_pins_that_conflict_say_who_wants_what(small, tmp_path):
     assert "markupsafe" in done.stderr.lower()
 
 
-def test_no_network(small, tmp_path):
+def test_no_network(small, tmp_path, closed):
     other = small.copy(tmp_path / "offline", ENVBUILDER_CACHE=str(tmp_path / "empty"))
     done = other.run("build", "small", "--offline", "--no-smoke", code=10)
     assert "the store lacks" in done.stderr
     assert "envbuilder fetch small" in done.stderr
-    unreachable = {"UV_DEFAULT_INDEX": "http://127.0.0.1:9/simple", "UV_CACHE_DIR": str(tmp_path)}
+    unreachable = {"UV_DEFAULT_INDEX": f"{closed}/simple", "UV_CACHE_DIR": str(tmp_path)}
     done = other.run("lock", "small", code=10, **unreachable)
     assert "cannot ask the package index" in done.stderr
 
@@ -79,7 +79,7 @@ def test_no_container_runtime(small):
 
 
 def test_a_wheel_that_is_not_the_locked_one(small, tmp_path):
-    other = small.copy(tmp_path / "tampered", ENVBUILDER_CACHE=str(tmp_path / "store"))
+    other = small.elsewhere(tmp_path / "tampered")
     text = other.lock.read_text()
     start = text.index("sha256", text.index('name = "tqdm"'))
     digest = text[start:].split('"')[1]
@@ -91,7 +91,7 @@ def test_a_wheel_that_is_not_the_locked_one(small, tmp_path):
 
 def test_killed_at_any_moment_the_next_run_succeeds(small, tmp_path):
     """kill -9 after growing delays; what is left never stops or spoils the next run."""
-    other = small.copy(tmp_path / "killed", ENVBUILDER_CACHE=str(tmp_path / "store"))
+    other = small.elsewhere(tmp_path / "killed")
     command = [sys.executable, "-m", "envbuilder", "build", "small", "--no-smoke", "--locked"]
     for delay in (0.7, 1.5, 3, 6, 10):
         process = subprocess.Popen(
@@ -107,7 +107,7 @@ def test_killed_at_any_moment_the_next_run_succeeds(small, tmp_path):
 
 
 def test_two_builds_at_once_on_one_store(small, tmp_path):
-    other = small.copy(tmp_path / "twice", ENVBUILDER_CACHE=str(tmp_path / "store"))
+    other = small.elsewhere(tmp_path / "twice")
     command = [sys.executable, "-m", "envbuilder", "build", "small", "--no-smoke", "--locked"]
     both = [
         subprocess.Popen(
@@ -122,7 +122,7 @@ def test_two_builds_at_once_on_one_store(small, tmp_path):
 
 
 def test_ctrl_c_says_so_and_leaves_nothing(small, tmp_path):
-    other = small.copy(tmp_path / "stopped", ENVBUILDER_CACHE=str(tmp_path / "store"))
+    other = small.elsewhere(tmp_path / "stopped")
     process = subprocess.Popen(
         [sys.executable, "-m", "envbuilder", "build", "small", "--no-smoke"],
         cwd=other.folder, env={**os.environ, **other.env},
@@ -133,4 +133,4 @@ def test_ctrl_c_says_so_and_leaves_nothing(small, tmp_path):
     _, stderr = process.communicate(timeout=120)
     assert process.returncode == 130, stderr
     assert stderr.endswith("error: interrupted\n")
-    assert not list((tmp_path / "store" / "tmp").glob("*"))
+    assert not list((other.folder / "store" / "tmp").glob("*"))

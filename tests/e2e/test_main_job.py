@@ -149,7 +149,7 @@ def docker(*arguments):
 
 def test_other_machine_same_bytes(small, tmp_path):
     """Another store, umask, time zone, language, hash seed, home and path: one digest."""
-    other = small.copy(tmp_path / "ein anderer Pfad", ENVBUILDER_CACHE=str(tmp_path / "store"))
+    other = small.elsewhere(tmp_path / "ein anderer Pfad")
     home = tmp_path / "home"
     home.mkdir()
     old = os.umask(0o077)

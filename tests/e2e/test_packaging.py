@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 from uv import find_uv_bin
 
+from envbuilder.resolve.indexes import uv_environment
+from envbuilder.spec import Index
+
 pytestmark = pytest.mark.integration
 
 ROOT = Path(__file__).parents[2]
@@ -18,14 +21,16 @@ def installed(tmp_path_factory):
     """Install the built wheel, and return the folder of its programs."""
     folder = tmp_path_factory.mktemp("wheel")
     uv = find_uv_bin()
-    subprocess.run([uv, "build", "-q", "--wheel", "-o", folder, ROOT], check=True)
+    known = uv_environment(Index())  # pip's configuration included
+    subprocess.run([uv, "build", "-q", "--wheel", "-o", folder, ROOT], check=True, env=known)
     (wheel,) = folder.glob("gpu_envbuilder-*.whl")
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     assert "envbuilder/templates/spec.yaml" in names
     assert not [name for name in names if name.startswith(("tests/", "lockfiles/"))]
     subprocess.run([uv, "venv", "-q", folder / "venv"], check=True)
-    subprocess.run([uv, "pip", "install", "-q", "--python", folder / "venv", wheel], check=True)
+    install = [uv, "pip", "install", "-q", "--python", folder / "venv", wheel]
+    subprocess.run(install, check=True, env=known)
     return folder / "venv" / "bin"
 
 

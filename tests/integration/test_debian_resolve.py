@@ -1,7 +1,6 @@
 """apt in its private root, against a signed archive on loopback that changes and breaks."""
 
 import shutil
-import socket
 from dataclasses import replace
 
 import pytest
@@ -169,15 +168,6 @@ def test_a_page_that_wants_a_login_is_the_networks(solve, mirror):
     (mirror.root / "dists/trixie/InRelease").write_text("<html>Welcome to the hotel</html>")
     with pytest.raises(NetworkError, match="cannot read the package lists"):
         solve("tool")
-
-
-@pytest.fixture
-def closed(monkeypatch):
-    """An address at which nobody listens, and which no proxy answers for."""
-    monkeypatch.setenv("no_proxy", "*")
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        host, port = listener.getsockname()
-    return f"http://{host}:{port}"
 
 
 def test_no_mirror_that_answers_is_a_network_error(solve, mirror, closed):
