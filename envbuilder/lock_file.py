@@ -20,7 +20,7 @@ from . import spec as specs
 from .errors import EnvbuilderError, LockError
 from .lock import DebianBase, GitSource, ImageBase, Lock, Seal, Wheel, spec_checksum
 from .reference import Digest
-from .whole_file import write_text as write_text  # noqa: PLC0414 - others import it from here
+from .whole_file import write_text
 
 if TYPE_CHECKING:
     from .spec import Spec

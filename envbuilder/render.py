@@ -22,7 +22,7 @@ from .layers.install import Target
 from .layers.rootfs import SLIM
 from .layers.tar import MTIME
 from .lock import DebianBase, GitSource, ImageBase, Lock, Wheel
-from .lock_file import dump_lock, write_text
+from .lock_file import dump_lock
 from .plan import (
     PREFIX,
     WheelLayer,
@@ -38,6 +38,7 @@ from .settings import environment, image_settings
 from .shipped import TEMPLATES
 from .sources.scm import variables
 from .spec import Secret
+from .whole_file import write_text
 
 OWN_SECRETS = ("env", "uv", "netrc", "ca")
 """What every step may mount: variables, uv's configuration, credentials by host, a CA bundle."""

@@ -34,8 +34,8 @@ def write_reports(
 
     The page also shows the image's ``layers``.
     """
-    from envbuilder.lock_file import write_text
     from envbuilder.smoke import to_html, to_json, to_junit
+    from envbuilder.whole_file import write_text
 
     writers = {
         ".html": lambda: to_html(report, layers=layers),

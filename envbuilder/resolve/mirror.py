@@ -26,8 +26,8 @@ from threading import Thread
 from typing import TYPE_CHECKING
 
 from envbuilder.errors import NetworkError, ResolutionError
-from envbuilder.lock_file import write_text
 from envbuilder.reference import Digest
+from envbuilder.whole_file import write_text
 
 from .repository import Repository
 

@@ -16,7 +16,7 @@ from envbuilder.layers.complement import has_wheel, wheel_file
 from envbuilder.layers.store import Store
 from envbuilder.layers.temporary import translated
 from envbuilder.lock import Lock, Wheel
-from envbuilder.lock_file import write_text
+from envbuilder.whole_file import write_text
 
 from .recipe import Built, Recipe, from_plain, remember, remembered, to_plain
 
