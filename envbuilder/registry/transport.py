@@ -121,9 +121,9 @@ class Transport:
         if parts.hostname and (parts.scheme == "https" or plain):
             return
         raise NetworkError(
-            f"the registry sent us on to {place(url)}, which is not HTTPS",
-            hint="let the proxy before the registry set X-Forwarded-Proto, or name the registry "
-            "in ENVBUILDER_PLAIN_HTTP",
+            f"we were sent on to {place(url)}, which is not HTTPS",
+            hint="let the proxy before that server set X-Forwarded-Proto, or name its host in "
+            "ENVBUILDER_PLAIN_HTTP",
         )
 
     def _once(self, request: Request) -> Answer:
