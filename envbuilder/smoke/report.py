@@ -70,7 +70,10 @@ class TokenRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """Everything that a smoke run found; ``seconds`` is wall time, ``peak_memory`` is in bytes."""
+    """Everything that a smoke run found.
+
+    ``seconds`` is wall time, ``peak_memory`` (bytes) that of the largest process.
+    """
 
     subject: str
     verdict: Status

@@ -8,9 +8,11 @@ import pytest
 from click.testing import CliRunner
 
 from envbuilder.cli.app import cli
+from envbuilder.cli.report import print_report
 from envbuilder.errors import UsageError
 from envbuilder.runtime import Command, Completed
 from envbuilder.smoke import LocalPython
+from tests.unit.smoke_documents import Document
 
 
 def _smoke(*words: str) -> Any:
@@ -45,6 +47,21 @@ def test_an_option_that_would_change_nothing_is_refused(
     assert isinstance(error, UsageError)
     assert error.message.startswith(f"{refused} would change nothing: ")
     assert why in error.message
+
+
+def test_in_a_pipe_a_row_is_a_line_and_the_rest_of_the_findings_is_pointed_at(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    document = Document()
+    for label in ("1 s", "2.74 s"):
+        document.item("tokens.audio", label)["placeholders"] += 1
+    print_report(document.report())
+    lines = capsys.readouterr().out.splitlines()
+    (row,) = [line.split() for line in lines if "8 frames 640x360" in line]
+    assert row == ["video", "8", "frames", "640x360", *["1196"] * 4]
+    told = next(at for at, line in enumerate(lines) if "(and 1 more finding)" in line)
+    assert lines[told + 1].strip() == "all of them: --report FILE.html"
 
 
 def test_without_a_lock_the_options_are_the_plan(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 
+from envbuilder.smoke.probe import engine
 from envbuilder.smoke.probe.facts import Absent
+from envbuilder.smoke.probe.samples import Sample
 from envbuilder.smoke.probe.vllm import Vllm, context, require_vllm
 
 LIMITS = {"audio": 1, "video": 1}
@@ -213,6 +215,19 @@ def test_the_generation_of_0_32_takes_one_value_and_token_ids(install: Any) -> N
     assert engine.counts("V", {"video": [3, 4]}, IDS) == {
         "video": {"embeds": 7, "ranges": 2, "tokens": 7}
     }
+
+
+def test_an_item_that_the_engine_does_not_mark_is_told_as_it_is() -> None:
+    family = types.SimpleNamespace(
+        modalities=["video"],
+        token_id=lambda *_: 9,
+        prompt=lambda _: "V",
+        engine_item=lambda _: None,
+    )
+    silent = types.SimpleNamespace(counts=lambda *_: {"image": {"embeds": 1}})
+    subject = types.SimpleNamespace(family=family, processor=None)
+    item = engine._count(silent, subject, Sample("video", "small", (2, 56, 56)))  # type: ignore[arg-type]
+    assert item["error"] == "ValueError: vLLM marks no video in the prompt, only ['image']"
 
 
 def test_without_vllm_the_reason_is_absence() -> None:

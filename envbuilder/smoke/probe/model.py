@@ -38,7 +38,10 @@ class Subject:
         import torch
 
         kind = next(self.model.parameters()).dtype
-        return inputs if kind == torch.float32 else inputs.to(kind)
+        for name, value in inputs.items():
+            if isinstance(value, torch.Tensor) and value.is_floating_point():
+                inputs[name] = value.to(kind)
+        return inputs
 
     def identity(self) -> str:
         """Say which weights these are: the family's random ones, or a digest of what is on disk.
