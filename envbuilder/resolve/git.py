@@ -72,7 +72,7 @@ def _commit(name: str, pin: GitPackage, *, mirror: Mirror, before: GitSource | N
         raise ResolutionError(
             f"{name}: branch {branch} was rewritten: {before.commit} was locked and is no longer "
             f"on it; its tip is now {tip}",
-            hint=f"envbuilder lock --upgrade-package {name} takes the new tip",
+            hint=f"envbuilder lock NAME --upgrade-package {name} takes the new tip",
         )
     return before.commit
 
@@ -83,7 +83,7 @@ def _tagged(name: str, pin: GitPackage, tag: str, mirror: Mirror, before: GitSou
         raise ResolutionError(
             f"{name}: tag {tag} of {mirror.address} moved: {before.commit} was locked, it names "
             f"{commit} now",
-            hint=f"envbuilder lock --upgrade-package {name} takes the new one",
+            hint=f"envbuilder lock NAME --upgrade-package {name} takes the new one",
         )
     if pin.commit is not None and not commit.startswith(pin.commit):
         raise ResolutionError(

@@ -1,0 +1,33 @@
+"""A program for tests: build the git sources of a lock, in a process that can be killed.
+
+Arguments: lock, store. Prints the wheels' digests, or the error's class, message and hint.
+"""
+
+import sys
+from pathlib import Path
+
+from envbuilder.errors import EnvbuilderError
+from envbuilder.layers.store import Store
+from envbuilder.lock_file import read_lock
+from envbuilder.progress import Silent
+from envbuilder.runtime import choose
+from envbuilder.sources.build import build_sources
+from envbuilder.sources.contained import contained
+from envbuilder.sources.context import Context
+from envbuilder.sources.sandbox import host_sandbox
+
+
+def main() -> None:
+    lock, store = read_lock(Path(sys.argv[1])), Store(Path(sys.argv[2]))
+    context = Context(store=store, runtime=lambda: choose("oci", store), progress=Silent())
+    make = contained(lambda: host_sandbox(lock.spec.python, store=store), context)
+    try:
+        built = build_sources(lock, make=make, context=context)
+    except EnvbuilderError as error:
+        print(type(error).__name__, error.message, error.hint)
+    else:
+        print(*(source.wheel and source.wheel.sha256 for source in built.sources))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""Builds that are killed or starved of disk."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from envbuilder.layers.store import Store
+from envbuilder.lock import DebianBase, Lock
+from envbuilder.lock_file import write_lock
+from envbuilder.progress import Silent
+from envbuilder.resolve.resolve import python_target
+from envbuilder.runtime import choose
+from envbuilder.sources.context import Context
+from envbuilder.sources.locking import lock_sources
+from envbuilder.spec import Base, GitPackage, Spec
+from tests.servers.git_repositories import Origin
+
+pytestmark = pytest.mark.integration
+
+ROOT = Path(__file__).parents[2]
+BUILD = [sys.executable, "-m", "tests.integration.build_lock"]
+PYPROJECT = '[build-system]\nrequires = []\nbuild-backend = "b"\nbackend-path = ["."]\n'
+# Its first build waits to be killed; the compilers' cache tells that there was one.
+BACKEND = """\
+import os, pathlib, time, zipfile
+
+METADATA = "Name: big\\nVersion: 1\\n"
+
+def prepare_metadata_for_build_wheel(output, *_):
+    os.mkdir(output + "/big-1.dist-info")
+    pathlib.Path(output, "big-1.dist-info/METADATA").write_text(METADATA)
+    return "big-1.dist-info"
+
+def build_wheel(output, *_):
+    begun = pathlib.Path("/build/cache/begun")
+    if pathlib.Path("wait").exists() and not begun.exists():
+        begun.touch()
+        print("compiling")
+        time.sleep(3600)
+    with zipfile.ZipFile(output + "/big-1-py3-none-any.whl", "w") as wheel:
+        wheel.write("big.bin")
+        wheel.writestr("big-1.dist-info/METADATA", METADATA)
+        wheel.writestr("big-1.dist-info/RECORD", "")
+    return "big-1-py3-none-any.whl"
+"""
+
+
+def locked(tmp_path: Path, **files: str | bytes) -> Lock:
+    """Lock a project that is one big file into the store, and write the lock beside it."""
+    origin = Origin.create(tmp_path / "big")
+    origin.commit({"b.py": BACKEND, "pyproject.toml": PYPROJECT, **files})
+    pin = GitPackage(git=str(origin.path), branch="main")
+    base = DebianBase(suite="trixie", packages=())
+    spec = Spec(
+        version=1, name="x", python="3.11", base=Base(debian="trixie"), packages={"big": pin}
+    )
+    store = Store(tmp_path / "store")
+    context = Context(store=store, runtime=lambda: choose("oci", store), progress=Silent())
+    sources = lock_sources(spec, target=python_target(spec, base), context=context)
+    lock = Lock(spec=spec, base=base, wheels=(), sources=sources)
+    write_lock(tmp_path / "pylock.x.toml", lock)
+    return lock
+
+
+def build(tmp_path: Path, *before: str) -> str:
+    command = [*before, *BUILD, str(tmp_path / "pylock.x.toml"), str(tmp_path / "store")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_build_that_is_killed_leaves_its_log_and_the_next_run_does_it_again(tmp_path):
+    lock = locked(tmp_path, **{"big.bin": b"x", "wait": ""})
+    command = [*BUILD, str(tmp_path / "pylock.x.toml"), str(tmp_path / "store")]
+    process = subprocess.Popen(command, cwd=ROOT, start_new_session=True)
+    log = tmp_path / "store" / "logs" / f"big-{lock.sources[0].commit}.log"
+    while not log.exists() or log.read_text() != "compiling\n":
+        assert process.poll() is None, "it ended before it began to build"
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert log.read_text() == "compiling\n"
+    assert build(tmp_path).startswith("sha256:")
+    assert list((tmp_path / "store" / "tmp").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("size", "what"),
+    [(2, "while the commit is written out"), (5, "in the build"), (8, "while the wheel is taken")],
+)
+def test_a_full_disk_is_said_in_words(tmp_path, size, what):
+    locked(tmp_path, **{"big.bin": os.urandom(3_000_000)})
+    place = tmp_path / "store" / "tmp"
+    script = f'mount -t tmpfs -o size={size}m none {place} && exec "$@"'
+    private = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--user", "--map-root-user"])]
+    said = build(tmp_path, *private, "sh", "-c", script, "sh")
+    if what == "in the build":
+        assert said.startswith("BuildError big: the build failed")
+        assert "No space left on device" in said
+    else:
+        assert "is full" in said
+        assert "envbuilder cache prune" in said
+    assert build(tmp_path).startswith("sha256:")
