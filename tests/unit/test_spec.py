@@ -1,7 +1,11 @@
 import json
+import re
+from functools import reduce
+from operator import getitem
 
 import jsonschema
 import pytest
+import yaml
 
 from envbuilder.document import MAX_BYTES
 from envbuilder.errors import SpecError
@@ -129,6 +133,27 @@ def test_bad_specs_say_what_where_and_what_next(  # noqa: PLR0917 - one row of t
     assert len(caught.value.message) < 400
     assert hint in caught.value.hint
     assert bool(hint) == bool(caught.value.hint)
+
+
+def paths(value, at=()):
+    """Yield the place of every value inside ``value``."""
+    pairs = enumerate(value) if isinstance(value, list) else getattr(value, "items", tuple)()
+    for key, inner in pairs:
+        yield (*at, key)
+        yield from paths(inner, (*at, key))
+
+
+@pytest.mark.parametrize("wrong", [None, 1, 1.5, True, "`x`", [], [None], {}, {"a": None}, b"x"])
+def test_whatever_stands_anywhere_an_error_has_its_line_and_column(tmp_path, wrong):
+    path = tmp_path / "omni-cpu.yaml"
+    for *folders, last in paths(yaml.safe_load(GOOD)):
+        value = yaml.safe_load(GOOD)
+        reduce(getitem, folders, value)[last] = wrong
+        path.write_text(yaml.safe_dump(value))
+        try:
+            load(path)
+        except SpecError as error:
+            assert re.match(rf"{path}:[0-9]+:[0-9]+: ", error.message)  # noqa: PT017
 
 
 def test_all_semantic_problems_come_at_once(tmp_path):
