@@ -10,7 +10,6 @@ it and build.
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from envbuilder.errors import SmokeError
+from envbuilder.whole_file import write_text
 
 from .report import Report
 
@@ -105,10 +105,4 @@ def answers_to_record(report: Report, recorded: Answers | None) -> Answers | Non
 def write_answers(path: Path, answers: Answers) -> None:
     """Write ``answers``, whole or not at all; one list to a line, so that git shows what moved."""
     text = json.dumps(answers.to_dict(), indent=1, sort_keys=True) + "\n"
-    text = _LIST.sub(lambda found: f"[{' '.join(found[1].split())}]", text)
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    with scratch.open("w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    scratch.replace(path)
+    write_text(path, _LIST.sub(lambda found: f"[{' '.join(found[1].split())}]", text))
