@@ -296,15 +296,3 @@ def test_tokens_are_fetched_with_password_or_identity_token(store, tmp_path, ent
     assert fetched.digest == image.digest
     assert tokens.server is not None
     assert len(tokens.server.seen) <= 6, "one token per set of scopes, not per request"
-
-
-def test_a_token_that_ends_on_the_way_is_renewed(store, tmp_path):
-    image = small_image(store, layers=12)
-    with (
-        token_server(seconds=1) as tokens,
-        registry(tmp_path / "r", token_realm=tokens.realm, token_root=tokens.root) as server,
-    ):
-        config = docker_config(tmp_path, server.host, auth=basic(PASSWORD))
-        with Client(quick(), docker_config=config) as client:
-            push(client, image, store, ref(server, "app:v1"), Silent())
-            assert fetch_image(client, ref(server, "app:v1"), AMD64).digest == image.digest

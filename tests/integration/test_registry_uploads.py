@@ -1,6 +1,7 @@
 """Uploads that break: they go on where the registry stands, or start over, and end whole."""
 
 import io
+import json
 import socket
 
 import pytest
@@ -10,7 +11,7 @@ from envbuilder.reference import Digest, ImageRef
 from envbuilder.registry import uploads
 from envbuilder.registry.client import Client
 from envbuilder.registry.settings import Settings
-from envbuilder.registry.uploads import Source, upload
+from envbuilder.registry.uploads import Source, put_bytes, upload
 from tests.servers.memory import Memory
 from tests.servers.samples import noise
 from tests.servers.scripted import scripted
@@ -162,6 +163,38 @@ def test_a_refusal_is_final(tmp_path):
 
     with pytest.raises(NetworkError, match="400: DIGEST_INVALID"):
         send(Memory(fault=fault), tmp_path)
+
+
+def test_a_token_that_ends_on_the_way_is_renewed(tmp_path):
+    """Each token serves three requests, fewer than the uploads take."""
+    memory = Memory()
+    uses: dict[str | None, int] = {}
+
+    def respond(call, request):
+        if request.path.startswith("/token"):
+            token = f"token-{len(uses)}"
+            uses[f"Bearer {token}"] = 0
+            call.answer(200, json.dumps({"token": token}).encode())
+            return
+        login = request.headers.get("Authorization")
+        if uses.get(login, 3) == 3:
+            realm = f"http://{request.headers['Host']}/token"
+            call.answer(401, WWW_Authenticate=f'Bearer realm="{realm}"')
+            return
+        uses[login] += 1
+        memory.respond(call, request)
+
+    settings = Settings(backoff=0.01)
+    with (
+        scripted(respond) as server,
+        Client(settings, docker_config=tmp_path / "none.json") as client,
+    ):
+        repository = client.repository(ImageRef.parse(f"{server.host}/app"))
+        blobs = [noise(100_000, seed) for seed in range(6)]
+        for data in blobs:
+            put_bytes(repository, data, "application/octet-stream")
+    assert sorted(memory.blobs.values()) == sorted(blobs)
+    assert list(uses.values()) == [3] * 6, "two to look, four to upload"
 
 
 def test_an_upload_without_a_location_is_refused(tmp_path):

@@ -2,8 +2,8 @@
 
 import contextlib
 import json
+import re
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -13,6 +13,7 @@ from pathlib import Path
 from .certificates import Pair, authority, server_certificate
 
 PROGRAM = "docker-registry"
+_LISTENING = re.compile(r"listening on 127\.0\.0\.1:([0-9]+)")
 USER, PASSWORD = "tester", "correct horse"
 # bcrypt of PASSWORD: the only scheme that docker-registry reads, and Python has none built in.
 _HTPASSWD = f"{USER}:$2b$04$8kmKxRjR4ZAymFJN7.JfkOkJwsjtICqG3yYjzjXOliFZ.cnTzByTy\n"
@@ -45,8 +46,7 @@ def registry(
     if shutil.which(PROGRAM) is None:
         raise RuntimeError(f"{PROGRAM} is not installed: apt-get install {PROGRAM}")
     folder.mkdir(parents=True, exist_ok=True)
-    port = free_port()
-    config = _config(folder, port)
+    config = _config(folder)
     ca = None
     if passwords:
         (folder / "htpasswd").write_text(_HTPASSWD)
@@ -68,51 +68,49 @@ def registry(
         config["http"]["tls"] = {"certificate": str(certificate), "key": str(key)}
     # JSON is YAML, and spares the tests a second way of quoting.
     (folder / "config.yml").write_text(json.dumps(config))
-    with _process(folder, port):
+    with _process(folder) as port:
         yield Server(
             host=f"localhost:{port}" if tls else f"127.0.0.1:{port}", storage=folder / "data", ca=ca
         )
 
 
-def free_port() -> int:
-    """Find a port of 127.0.0.1 that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _config(folder: Path, port: int) -> dict:
+def _config(folder: Path) -> dict:
     return {
         "version": "0.1",
-        "log": {"level": "warn", "accesslog": {"disabled": True}},
+        "log": {"level": "info", "accesslog": {"disabled": True}},
         "storage": {
             "filesystem": {"rootdirectory": str(folder / "data")},
             "delete": {"enabled": True},
         },
-        "http": {"addr": f"127.0.0.1:{port}", "secret": "tests"},
+        "http": {"addr": "127.0.0.1:0", "secret": "tests"},
     }
 
 
 @contextlib.contextmanager
-def _process(folder: Path, port: int) -> Iterator[None]:
+def _process(folder: Path) -> Iterator[int]:
     log = folder / "log"
     with log.open("wb") as output:
         process = subprocess.Popen(
             [PROGRAM, "serve", str(folder / "config.yml")], stdout=output, stderr=output
         )
     try:
-        _wait(port, process, log)
-        yield
+        yield _port(process, log)
     finally:
         process.terminate()
-        process.wait(timeout=10)
+        try:
+            process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
-def _wait(port: int, process: subprocess.Popen, log: Path) -> None:
+def _port(process: subprocess.Popen, log: Path) -> int:
+    """Wait until the registry says which free port it was given."""
     for _ in range(200):
+        match = _LISTENING.search(log.read_text())
+        if match is not None:
+            return int(match[1])
         if process.poll() is not None:
-            raise RuntimeError(f"{PROGRAM} ended at once: {log.read_text()[-2000:]}")
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            return
+            break
         time.sleep(0.05)
     raise RuntimeError(f"{PROGRAM} does not listen: {log.read_text()[-2000:]}")
