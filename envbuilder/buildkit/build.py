@@ -16,7 +16,7 @@ from pathlib import Path
 from threading import Event
 from typing import TextIO
 
-from envbuilder.errors import BuildError
+from envbuilder.errors import BuildError, DiskFullError, EnvbuilderError
 from envbuilder.layers.tar import MTIME
 from envbuilder.progress import Progress
 from envbuilder.quoting import csv_row
@@ -112,7 +112,7 @@ def _run(
     if stop.is_set():
         raise BuildError("docker buildx build was stopped")
     if code:
-        raise watch.failure()
+        raise _ours(watch.failure(), made)
     if not made.exists():
         raise BuildError("docker buildx build succeeded, but wrote nothing")
 
@@ -160,6 +160,15 @@ def _running(command: list[str], environ: Mapping[str, str]) -> Iterator[subproc
                 process.communicate(timeout=_GRACE)
             process.kill()
             raise
+
+
+def _ours(failure: EnvbuilderError, made: Path) -> EnvbuilderError:
+    """Tell our own disk, on which ``made`` lies, from the builder's, of which BuildKit thinks."""
+    if isinstance(failure, DiskFullError) and str(made) in failure.message:
+        return DiskFullError(
+            failure.message, hint="free some space, or set ENVBUILDER_CACHE to another disk"
+        )
+    return failure
 
 
 def _heed(stop: Event, process: subprocess.Popen[str]) -> None:

@@ -2,6 +2,9 @@
 
 import os
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -85,6 +88,28 @@ def test_a_full_disk_in_the_engine(light, small, tmp_path, monkeypatch):
     assert not [*tmp_path.glob(".full.*"), *tmp_path.glob("full")]
     prune_full_disk()
     assert there.build(lock("echo >/small"), "small").layers
+
+
+def test_a_full_disk_here(light, tmp_path):
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    code = (
+        "from pathlib import Path\n"
+        "from envbuilder.errors import DiskFullError\n"
+        "from tests.integration.docker_light import Light\n"
+        "from tests.unit import locks\n"
+        f"light = Light(folder=Path({str(folder)!r}), contexts={light.contexts!r})\n"
+        "try:\n"
+        "    light.build(locks.lock({}), 'full')\n"
+        "except DiskFullError as error:\n"
+        "    print(error.hint)\n"
+    )
+    script = f'mount -t tmpfs -o size=2m none {folder} && exec "$0" -c "$1"'
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script, sys.executable, code],
+        cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "set ENVBUILDER_CACHE" in done.stdout, done.stderr
 
 
 def test_an_engine_with_the_older_store(tmp_path, monkeypatch):

@@ -79,12 +79,16 @@ def store(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def base(store, tmp_path_factory):
-    """Build the base, a user's, and push it to a registry that stays for the module."""
+    """Build the base, and push it to a registry that stays for the module.
+
+    It belongs to a user, and tells uv what would change the tree.
+    """
     folder = tmp_path_factory.mktemp("base")
     (folder / "rpm-base.yaml").write_text(BASE)
     lock = lock_environment(folder / "rpm-base.yaml", store=store, progress=Silent())
     built = build_target(lock, "system", store=store, progress=Silent())
-    settings = {**built.settings, "User": "1000"}
+    told = ["UV_COMPILE_BYTECODE=1", "UV_SYSTEM_PYTHON=1", "PIP_TARGET=/elsewhere"]
+    settings = {**built.settings, "Env": [*built.settings["Env"], *told], "User": "1000"}
     image = compose(built.layers, platform="linux/amd64", settings=settings)
     for part in (image.config, image.manifest):
         store.add(part)
@@ -109,15 +113,23 @@ def test_dnf_pins_and_installs_exactly_that(base, store, tmp_path):
     image = build_with_docker(lock, store=store, progress=Silent())
     assert image.settings["User"] == "1000"
     (system,) = (layer for layer in image.layers if layer.title == "system packages")
-    with untar(store.path(system.digest), system.media_type, system.diff_id) as tar:
-        found = {entry.info.name: b"".join(tar.content()) for entry in tar.entries()}
+    found = files_of(system, store)
     assert found["usr/share/greet/words"] == b"hello 1.1\n"
     files = {path for path in found if "." in path or path.startswith("usr/bin/")}
     assert files == {"usr/bin/greet", "var/lib/rpm/rpmdb.sqlite", "var/lib/rpm/rpmdb.sqlite-wal"}
 
+    (six,) = (layer for layer in image.layers if layer.title == "six 1.17.0")
+    assert "opt/venv/lib/python3.13/site-packages/six.py" in files_of(six, store)
+    assert not [path for path in files_of(six, store) if path.endswith(".pyc")]
+
     light = Light(folder=tmp_path, contexts={})
     again = light.build(lock, target="system", fresh=True)
     assert system.digest == again.layers[-1].digest  # rpm 4.20 takes the day from the epoch
+
+
+def files_of(layer, store):
+    with untar(store.path(layer.digest), layer.media_type, layer.diff_id) as tar:
+        return {entry.info.name: b"".join(tar.content()) for entry in tar.entries()}
 
 
 def test_dnf_does_not_have_it(base, store, tmp_path):
