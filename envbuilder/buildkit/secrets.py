@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from envbuilder.errors import UsageError
+from envbuilder.errors import UsageError, without_login
 from envbuilder.loopback import HOST
 from envbuilder.quoting import csv_row
 from envbuilder.resolve.indexes import uv_environment
@@ -30,8 +30,7 @@ _INDEX_VARIABLE = re.compile(
 )
 _CA_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PIP_CERT", "CURL_CA_BUNDLE")
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "ALL_PROXY", "NO_PROXY")
-_PASSWORD = re.compile(r"://[^/:@\s]*:([^/@\s]+)@|\bpassword\s+\"?([^\s\"]+)")  # of a URL, in netrc
-_IN_URL = re.compile(r"(?<=://)[^/@\s]+@")
+_PASSWORD = re.compile(r"://[^/:@\s]*:([^/\s]+)@|\bpassword\s+\"?([^\s\"]+)")  # of a URL, in netrc
 _SAID_TO_PIP = {"UV_DEFAULT_INDEX": "PIP_INDEX_URL", "UV_INDEX": "PIP_EXTRA_INDEX_URL"}
 _INDEXES = "ENVBUILDER_INDEXES"
 _SHORTEST = 6  # a shorter "secret" would blot out half of every line
@@ -73,7 +72,7 @@ class Secrets:
         """Take every secret out of ``text``, and credentials out of its URLs."""
         for value in sorted(self.values, key=len, reverse=True):
             text = text.replace(value, "***")
-        return _IN_URL.sub("***@", text)
+        return without_login(text)
 
 
 def gather(spec: Spec, environ: Mapping[str, str] = os.environ) -> Secrets:
