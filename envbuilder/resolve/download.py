@@ -49,7 +49,10 @@ def read_page(url: str, *, accept: str, limit: int) -> tuple[str, bytes] | None:
     """
     if (path := _local(url)) is not None:
         page = path / "index.html"
-        return ("text/html", page.read_bytes()) if page.is_file() else None
+        if not page.is_file():
+            return None
+        with _open(page) as stream:
+            return "text/html", stream.read(limit)
     with _transport(_host(url)).send(_request("GET", url, Accept=accept)) as answer:
         if answer.status in {404, 410}:
             return None
