@@ -160,7 +160,7 @@ def test_an_engine_that_cannot_reach_us_gets_an_archive(
     runtime: DockerRuntime, image: Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The engine looks for us at a port where nobody is, as one on another host would.
-    monkeypatch.setattr("envbuilder.runtime.offer._HOST", "127.0.0.99")
+    monkeypatch.setattr("envbuilder.runtime.offer.HOST", "127.0.0.99")
     assert _run(runtime, image, "echo $COLOUR").stdout == b"red\n"
 
 
