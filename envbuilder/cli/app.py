@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import signal
 import sys
@@ -53,10 +54,12 @@ class LazyGroup(click.Group):
         """List the commands in the order in which a newcomer needs them."""
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """Import the command's module when it is called."""
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
+        """Import the command's module when it is called; raise UsageError where there is none."""
         if cmd_name not in COMMANDS:
-            return None
+            near = difflib.get_close_matches(cmd_name, COMMANDS, n=1)
+            meant = f"; did you mean {near[0]}?" if near else ""
+            raise click.UsageError(f"there is no command {cmd_name!r}{meant}", ctx)
         command: click.Command = import_module(f"envbuilder.cli.{cmd_name}").command
         return command
 
@@ -92,15 +95,12 @@ def main() -> NoReturn:
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
+        context = error.ctx if isinstance(error, click.UsageError) else None
+        hint = f"{context.command_path} --help" if context else ""
+        _fail(error.format_message(), hint=hint, code=error.exit_code)
     except EnvbuilderError as error:
         _show_where()
         _fail(error.message, hint=error.hint, code=error.exit_code)
-    except BrokenPipeError:
-        # Whoever read our output has gone; Python would complain once more while it exits.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
     except OSError as error:  # a file of the user's: the store's and the network's have words
         _show_where()
         place = f"cannot use {error.filename}: " if error.filename else ""

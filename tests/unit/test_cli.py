@@ -82,6 +82,26 @@ def test_init_refuses_what_no_spec_can_be_called(project, name):
     assert not project.spec.parent.exists()
 
 
+@pytest.mark.parametrize(
+    ("line", "message", "hint"),
+    [
+        ("biuld x", "there is no command 'biuld'; did you mean build?", "envbuilder --help"),
+        ("zzz", "there is no command 'zzz'", "envbuilder --help"),
+        ("build --nope", "No such option '--nope'", "envbuilder build --help"),
+        ("cache prune", "there are no locks in lockfiles", "--lockfiles"),
+        ("build x --key k", "--key signs what --push sends", "envbuilder build --help"),
+        ("build x --no-smoke --report r.html", "--report tells of the smoke", "--help"),
+        ("build x --output-image x.tgz", "'x.tgz' is no image target", "oci:DIR"),
+    ],
+)
+def test_a_wrong_command_line_says_what_to_do(project, line, message, hint):
+    said = project.run(*line.split(), code=2).splitlines()
+    assert said[0].startswith(f"error: {message}")
+    assert said[1].startswith("hint: ")
+    assert hint in said[1]
+    assert len(said) == 2
+
+
 def test_what_the_system_refuses_is_one_clear_error(project):
     folder = project.spec.parent
     folder.write_text("in the way")
