@@ -83,11 +83,13 @@ def run_hook(
             f"the base cannot run Python for a build: {error.message}",
             hint="it needs the spec's Python: system: {packages: [python3]}",
         ) from error
-    with log.open("ab") as file:  # a Python that did not come as far as the log
-        file.write(done.stdout + done.stderr)
+    # What a Python says that did not come as far as the log; and where the disk is full, the build
+    # may have failed without a word: so does this line, then.
+    with translated(log), log.open("ab") as file:
+        file.write(done.stdout + done.stderr + b"exit code %d\n" % done.exit_code)
     result = _result(read_output(output, "result.json"))
     if done.exit_code or result is None:
-        raise _failed(log, done.exit_code, timed_out=done.timed_out)
+        raise _failed(log, timed_out=done.timed_out)
     return result
 
 
@@ -190,10 +192,10 @@ def _image(sandbox: Sandbox, wheels: list[Wheel], context: Context) -> Image:
     return image
 
 
-def _failed(log: Path, exit_code: int, *, timed_out: bool) -> BuildError:
+def _failed(log: Path, *, timed_out: bool) -> BuildError:
     with log.open("rb") as file:
         file.seek(max(0, log.stat().st_size - _TAIL))
         lines = file.read().decode(errors="replace").splitlines()
-    why = "took more than six hours" if timed_out else f"failed (exit code {exit_code})"
+    why = "took more than six hours" if timed_out else "failed"
     end = "\n".join(f"  {line}" for line in lines[-_SHOWN:])
     return BuildError(f"the build {why}; it said last:\n{end}", hint=f"the whole log: {log}")
