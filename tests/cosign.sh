@@ -34,12 +34,13 @@ private_apt() {
     -o Acquire::Languages=none "$@"
 }
 
+# $1 is the suite, $2 the version that the tests are about: another one is an error, not a surprise.
 bring() {
   rm -rf "$dir/debs"
   mkdir -p "$dir/debs" "$dir/$1"
   cd "$dir/debs"
   private_apt "$1" update
-  private_apt "$1" download cosign
+  private_apt "$1" download "cosign=$2" || fail "the archive has no cosign $2 in $1"
   dpkg -x ./cosign_*.deb root
   mv root/usr/bin/cosign "$dir/$1/cosign"
   cd "$dir"
@@ -53,6 +54,5 @@ if [ -z "$mirror" ]; then
   mirror=$(archive)
 fi
 [ -n "$mirror" ] || fail "apt knows no Debian archive; add one to its sources"
-for suite in trixie sid; do
-  [ -x "$dir/$suite/cosign" ] || bring "$suite"
-done
+[ -x "$dir/trixie/cosign" ] || bring trixie '2.*'
+[ -x "$dir/sid/cosign" ] || bring sid '3.*'
