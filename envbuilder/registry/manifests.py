@@ -132,7 +132,7 @@ def parse_manifest(body: bytes, media_type: str, source: str) -> Manifest:
     content = parse_json(body, source)
     if not isinstance(content, dict) or content.get("schemaVersion") != 2:
         raise NetworkError(f"{source} is not a manifest of schema version 2")
-    named = content.get("mediaType") or media_type.partition(";")[0].strip()
+    named = str(content.get("mediaType") or media_type.partition(";")[0].strip())
     if named not in {OCI_MANIFEST, DOCKER_MANIFEST, *INDEX_TYPES}:
         named = OCI_INDEX if "manifests" in content else OCI_MANIFEST
     if "layers" in content and "manifests" in content:

@@ -67,6 +67,8 @@ def test_what_there_is_is_named_but_for_attestations():
         (f"{DOCKER_MANIFEST}; charset=utf-8", b'{"schemaVersion": 2}', DOCKER_MANIFEST),
         ("text/plain", b'{"schemaVersion": 2, "manifests": []}', OCI_INDEX),
         ("", b'{"schemaVersion": 2, "layers": []}', OCI_MANIFEST),
+        ("", b'{"schemaVersion": 2, "mediaType": [], "layers": []}', OCI_MANIFEST),
+        ("", b'{"schemaVersion": 2, "mediaType": ["x"], "layers": []}', OCI_MANIFEST),
         (
             OCI_MANIFEST,
             b'{"schemaVersion": 2, "mediaType": "%s"}' % DOCKER_INDEX.encode(),
