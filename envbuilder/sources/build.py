@@ -150,11 +150,11 @@ def _build(
             fresh=fresh,
         )
         job.output.mkdir()
-        checkout.write(job.files, context)
         try:
+            checkout.write(job.files, context)
             return _take(job, make(job), context)
-        except BuildError as error:
-            raise BuildError(f"{source.name}: {error.message}", hint=error.hint) from error
+        except BuildError as error:  # a full disk is one, and stays one
+            raise type(error)(f"{source.name}: {error.message}", hint=error.hint) from error
 
 
 def _take(job: Job, filename: str, context: Context) -> Built:

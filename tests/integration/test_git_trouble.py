@@ -75,7 +75,7 @@ def test_a_full_disk_is_said_in_words(origin, server, tmp_path):
          str(small / "store")],
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert done.stdout.startswith("BuildError the disk filled up while fetching"), done
+    assert done.stdout.startswith("DiskFullError the disk filled up while fetching"), done
     assert "envbuilder cache prune" in done.stdout
 
 
