@@ -116,8 +116,7 @@ def _show_where() -> None:
 def _fail(message: str, *, code: int, hint: str = "") -> NoReturn:
     from .console import printable
 
-    # Messages quote what servers sent; their own line breaks are kept.
-    message, hint = ("\n".join(map(printable, text.split("\n"))) for text in (message, hint))
+    message, hint = (printable(text, keep="\n") for text in (message, hint))
     click.echo(f"{click.style('error:', fg='red', bold=True)} {message}", err=True)
     if hint:
         click.echo(f"{click.style('hint:', fg='cyan')} {hint}", err=True)

@@ -31,10 +31,14 @@ def stdout() -> Console:
     return Console(highlight=False)
 
 
-def printable(text: str) -> str:
-    """Give ``text`` in one line that moves no cursor: what others wrote may hold escape codes."""
+def printable(text: str, *, keep: str = "") -> str:
+    """Give ``text`` in one line that moves no cursor: what others wrote may hold escape codes.
+
+    Characters in ``keep`` stay, such as the line breaks of a message that may have some.
+    """
     return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+        char if char.isprintable() or char in keep else char.encode("unicode_escape").decode()
+        for char in text
     )
 
 

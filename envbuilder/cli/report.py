@@ -51,7 +51,7 @@ def print_report(report: Report) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from .console import stdout
+    from .console import printable, stdout
 
     console = stdout()
     if not console.is_terminal:
@@ -62,13 +62,15 @@ def print_report(report: Report) -> None:
             justify = "left" if title in {"sample", ""} else "right"
             table.add_column(title, justify=justify)  # type: ignore[arg-type] # a literal
         for row in report.tokens:
-            table.add_row(*_cells(row), style="" if row.agree else "bold red")
+            cells = [Text(printable(cell)) for cell in _cells(row)]
+            table.add_row(*cells, style="" if row.agree else "bold red")
         console.print(table)
         console.print()
     for check in report.checks:
         style = _STYLES[str(check.status)]
         line = Text(f"{check.status:<5}", style=style)
-        line.append(f" {check.name}  {check.explanation}", style="" if style != "dim" else "dim")
+        said = printable(f" {check.name}  {check.explanation}", keep="\n")
+        line.append(said, style="" if style != "dim" else "dim")
         console.print(line, soft_wrap=True)
         if len(check.details.get("findings", ())) > 1:
             console.print("      all of them: --report FILE.html", soft_wrap=True)
@@ -79,7 +81,9 @@ def print_report(report: Report) -> None:
                 soft_wrap=True,
             )
             console.print(f"      cure: {check.cause.cure}", markup=False, soft_wrap=True)
-    console.print(Text(report.summary, style=_STYLES[str(report.verdict)]), soft_wrap=True)
+    console.print(
+        Text(printable(report.summary), style=_STYLES[str(report.verdict)]), soft_wrap=True
+    )
 
 
 def _cells(row: TokenRow) -> list[str]:

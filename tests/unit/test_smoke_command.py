@@ -11,7 +11,7 @@ from envbuilder.cli.app import cli
 from envbuilder.cli.report import print_report
 from envbuilder.errors import UsageError
 from envbuilder.runtime import Command, Completed
-from envbuilder.smoke import LocalPython
+from envbuilder.smoke import Check, LocalPython, Report, Status, TokenRow
 from tests.unit.smoke_documents import Document
 
 
@@ -62,6 +62,20 @@ def test_in_a_pipe_a_row_is_a_line_and_the_rest_of_the_findings_is_pointed_at(
     assert row == ["video", "8", "frames", "640x360", *["1196"] * 4]
     told = next(at for at, line in enumerate(lines) if "(and 1 more finding)" in line)
     assert lines[told + 1].strip() == "all of them: --report FILE.html"
+
+
+def test_what_the_container_wrote_moves_no_cursor(capsys: pytest.CaptureFixture[str]) -> None:
+    row = TokenRow(
+        modality="audio", sample="\x1b[2J[/]", role="x", formula=1, placeholders=1, embeddings=1
+    )
+    check = Check(name="tokens", status=Status.FAIL, explanation="\x1b]0;x\x07two\nlines")
+    print_report(
+        Report(subject="s", verdict=Status.FAIL, summary="\x1b[1m", checks=(check,), tokens=(row,))
+    )
+    shown = capsys.readouterr().out
+    assert "\x1b" not in shown
+    assert r"\x1b[2J[/]" in shown
+    assert "two\nlines" in shown
 
 
 def test_without_a_lock_the_options_are_the_plan(monkeypatch: pytest.MonkeyPatch) -> None:
