@@ -13,11 +13,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .errors import BuildError
+from .errors import BuildError, LockError
 from .ledger import now
+from .lock_file import lock_path
 from .reference import Digest
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from .layers.store import Store
     from .ledger import Entry
 
@@ -33,6 +36,14 @@ class Kept:
 
     spec: bytes
     lock: bytes
+
+
+def present(spec_path: Path) -> Kept:
+    """Read the texts as they are on disk, a missing one as empty.
+
+    Raises LockError where one cannot be read.
+    """
+    return Kept(spec=_bytes(spec_path), lock=_bytes(lock_path(spec_path)))
 
 
 def keep(store: Store, lock: Digest, kept: Kept) -> None:
@@ -85,3 +96,12 @@ def kept_blobs(store: Store, entries: Iterable[Entry]) -> set[Digest]:
     """Name the blobs that hold these entries' texts: what a prune of the store must leave."""
     plains = (store.record(_KIND, str(entry.lock)) for entry in entries)
     return {Digest.parse(text) for plain in plains if plain for text in plain.values()}
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        raise LockError(f"cannot read {path}: {error.strerror}") from error

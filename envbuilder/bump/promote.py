@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from envbuilder.errors import LockError, UsageError
+from envbuilder.keep import present
 from envbuilder.layers.store import Store
 from envbuilder.ledger import Entry, append, built_on, good_now, ledger_path, now, read
 from envbuilder.lock import Lock
@@ -15,7 +16,7 @@ from envbuilder.publish import Signing, publish
 from envbuilder.reference import ImageRef
 from envbuilder.registry.client import Client
 
-from .texts import checksum_of, present, texts_of
+from .texts import checksum_of, texts_of
 
 
 def promote(

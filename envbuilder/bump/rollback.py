@@ -12,11 +12,11 @@ from itertools import chain
 from pathlib import Path
 
 from envbuilder.errors import UsageError
-from envbuilder.keep import Kept, recall
+from envbuilder.keep import Kept, present, recall
 from envbuilder.layers.store import Store
 from envbuilder.ledger import Entry, last_good, ledger_path, now, read
 
-from .texts import checksum_of, committed, present, texts_of
+from .texts import checksum_of, committed, texts_of
 from .transaction import transaction
 
 

@@ -18,7 +18,7 @@ from envbuilder.difference import Change, Known, compare, new_layers
 from envbuilder.document import Document, read_document
 from envbuilder.errors import BuildError, LockError, NetworkError, ResolutionError
 from envbuilder.image import Layer
-from envbuilder.keep import Kept, keep
+from envbuilder.keep import Kept, keep, present
 from envbuilder.layers.store import Store
 from envbuilder.ledger import ledger_path, now, read
 from envbuilder.lock import Lock
@@ -33,7 +33,6 @@ from .apply import Request, apply_pins
 from .edit import set_scalar
 from .pins import Pin
 from .stages import Stages
-from .texts import present
 from .transaction import transaction
 
 _NEAREST = 3

@@ -13,7 +13,7 @@ import git
 
 from envbuilder.document import parse_document
 from envbuilder.errors import EnvbuilderError, LockError
-from envbuilder.keep import Kept, recall
+from envbuilder.keep import Kept, present, recall
 from envbuilder.layers.store import Store
 from envbuilder.ledger import Entry
 from envbuilder.lock import spec_checksum
@@ -38,14 +38,6 @@ def texts_of(spec_path: Path, entry: Entry, *, store: Store) -> Kept:
         f"neither the store nor git has the lock {entry.lock} of {entry.time}",
         hint="it was never committed, and the store that built it is another one or was pruned",
     )
-
-
-def present(spec_path: Path) -> Kept:
-    """Read the texts as they are on disk, a missing one as empty.
-
-    Raises LockError where one cannot be read.
-    """
-    return Kept(spec=_bytes(spec_path), lock=_bytes(lock_path(spec_path)))
 
 
 def checksum_of(texts: Kept) -> Digest | None:
@@ -76,15 +68,6 @@ def committed(spec_path: Path) -> Iterator[Kept]:
             except KeyError:
                 continue  # one of the two was not there yet
             yield Kept(spec=spec.data_stream.read(), lock=lock.data_stream.read())
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        return b""
-    except OSError as error:
-        raise LockError(f"cannot read {path}: {error.strerror}") from error
 
 
 def _elsewhere(spec_path: Path) -> Iterator[Kept]:

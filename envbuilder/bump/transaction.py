@@ -17,13 +17,11 @@ from pathlib import Path
 
 from envbuilder.errors import BuildError, DiskFullError, LockError, UsageError
 from envbuilder.image import canonical_json
-from envbuilder.keep import Kept
+from envbuilder.keep import Kept, present
 from envbuilder.ledger import Entry, append, dump_entry, ledger_path, parse_entry
 from envbuilder.lock_file import lock_path
 from envbuilder.reference import Digest
 from envbuilder.whole_file import write_text
-
-from .texts import present
 
 _BEGUN = "the next command finishes what was begun"
 

@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 
 from envbuilder import ledger
-from envbuilder.bump.texts import present
 from envbuilder.bump.transaction import finish, transaction
 from envbuilder.errors import BuildError, LockError, UsageError
-from envbuilder.keep import Kept
+from envbuilder.keep import Kept, present
 from envbuilder.ledger import Entry
 from envbuilder.reference import Digest
 
