@@ -1,7 +1,9 @@
 """Builders that are not Docker's own, and engines that fail (`make engine`)."""
 
+import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +12,8 @@ import pytest
 
 from envbuilder.buildkit import find_builder
 from envbuilder.errors import BuildError, MissingToolError
+from envbuilder.open_image import open_image
+from envbuilder.render import render, write
 from tests.integration.docker_light import Light, Recording, make_light
 from tests.integration.other_engines import (
     buildkit_port,
@@ -76,6 +80,37 @@ def test_a_buildkit_behind_a_port(light, small, tmp_path, monkeypatch):
         assert there.digest == here.digest
         monkeypatch.setenv("BUILDX_BUILDER", "away")  # the way of buildx itself
         assert find_builder().driver == "remote"
+
+
+def test_bake_builds_the_rendered_file(light, small, monkeypatch, tmp_path):
+    monkeypatch.setenv("DOCKER_HOST", small)  # its builds need no network of the host's
+    monkeypatch.setenv("TOKEN", "from the environment")
+    monkeypatch.setenv("SSH_AUTH_SOCK", f"{tmp_path}/agent")
+    (tmp_path / "key,1").write_text("from a file")
+    secrets = {"token": {"env": "TOKEN"}, "key": {"file": f"{tmp_path}/key,1"}}
+    step = 'test "$(cat /run/secrets/token /run/secrets/key)" = "from the environmentfrom a file"'
+    wanted = locks.lock(
+        {}, build={"secrets": secrets, "ssh": True}, steps={"before_python": [step]}
+    )
+    folder = tmp_path / "docker"
+    write(render(wanted), folder)
+    ours = {"contexts": dict(light.contexts)}  # the test's, beside the spec's
+    (folder / "docker-bake.override.json").write_text(json.dumps({"target": {"runtime": ours}}))
+    bake = ["docker", "buildx", "bake"]
+    with socket.socket(socket.AF_UNIX) as agent:
+        agent.bind(f"{tmp_path}/agent")
+        agent.listen()
+        done = subprocess.run(
+            [*bake, "--print", "system", "wheels", "runtime"],
+            cwd=folder, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        for target in json.loads(done.stdout)["target"].values():
+            assert target["secret"] == [f'id=key,"src={tmp_path}/key,1"', "id=token,env=TOKEN"]
+            assert target["ssh"] == ["default"]
+        done = subprocess.run(bake, cwd=folder, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        with open_image(f"{folder}/x.tar", "linux/amd64") as baked:
+            assert baked.image.digest == elsewhere(light, None, tmp_path).build(wanted).digest
 
 
 def test_a_full_disk_in_the_engine(light, small, tmp_path, monkeypatch):
