@@ -95,9 +95,11 @@ class Family:
         import torch
 
         kind = self.find_class(self.model_class)
-        if weights:
-            # in the type that they are saved in: 32 bits would double what a real model takes
-            return kind.from_pretrained(directory, local_files_only=True, torch_dtype="auto").eval()
+        if weights:  # in the type that they are saved in: 32 bits would double what they take
+            stated = read_json(directory, "config.json")
+            name = stated.get("dtype") or stated.get("torch_dtype")  # as 5 and as 4 call it
+            dtype = getattr(torch, name) if name else "auto"
+            return kind.from_pretrained(directory, local_files_only=True, torch_dtype=dtype).eval()
         torch.manual_seed(0)
         return kind(self.load_config(directory)).eval()
 
