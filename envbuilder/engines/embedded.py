@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from threading import Event
 from typing import Any
@@ -44,8 +44,8 @@ def assemble(
 
     ``foundation`` makes or finds the base's layers, ``bring`` puts one wheel into the store; both
     run beside the layering and give up when their event is set. Layers that are ``held`` are
-    taken over unseen. Every source's wheel must be known. Raises what these two raise, and
-    BuildError.
+    taken over unseen. Every source's wheel must be known. Raises what these two raise, whichever
+    fails first, and BuildError.
     """
     planned = plan(lock)
     target = Target(python=planned.python, prefix=PREFIX)
@@ -67,17 +67,26 @@ def assemble(
 
         made = [layerings.submit(layer, group) for group in planned.layers]
         try:
-            wheels = tuple(future.result() for future in made)
-            below = base.result()
+            _await([base, *brought.values(), *made])
         except BaseException:
             stop.set()
             for pool in (downloads, layerings, beside):
                 pool.shutdown(wait=False, cancel_futures=True)
             raise
+        wheels = tuple(future.result() for future in made)
+        below = base.result()
     if not held.wheels:  # who sealed those layers was warned, and not all wheels are here
         _warn_of_conflicts(lock, planned, target=target, store=store, progress=progress)
     top = _environment_layer(lock, planned, target=target, store=store)
     return _image(lock, (*below.layers, *wheels, top), below.settings, store)
+
+
+def _await(futures: Sequence[Future[Any]]) -> None:
+    """Wait for all; raise the first failure at once, of several the one that is named first."""
+    done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+    for future in futures:
+        if future in done:
+            future.result()
 
 
 def _held_base(held: Held) -> Callable[[Event], Foundation]:
