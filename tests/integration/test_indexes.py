@@ -1,6 +1,7 @@
 """Packages out of indexes that want a login, tell no dates, break off, or send other bytes."""
 
 import ssl
+import time
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
@@ -321,24 +322,24 @@ def test_all_wheels_come_and_none_twice(tmp_path):
 
 
 def test_the_first_failure_stops_the_others(tmp_path):
-    """The first wheel comes for as long as anybody wants it: only a failure ends that."""
-    files, wheels = many(2)
-    endless, wrong = wheels
-    huge = replace(endless, size=1 << 50)
+    """The first wheel would come for ten seconds more, and be wrong as well."""
+    files, (slow, wrong) = many(2)
+    slow = replace(slow, size=1 << 20)
     files[wrong.filename] = b"of another hash"
 
     def send(call, request, data):
         if request.path.endswith(wrong.filename):
             call.answer(200, data)
             return
-        call.raw(f"HTTP/1.1 200 OK\r\nContent-Length: {huge.size}\r\n\r\n".encode())
-        while True:
-            call.wfile.write(bytes(1 << 16))
+        call.raw(f"HTTP/1.1 200 OK\r\nContent-Length: {slow.size}\r\n\r\n".encode())
+        for _ in range(1 << 10):
+            call.wfile.write(bytes(1 << 10))
+            time.sleep(0.01)
 
     with scripted(Packages(wheels=files, send=send).respond) as server:
-        bringing = supply(tmp_path, [huge, wrong], server.host)
+        bringing = supply(tmp_path, [slow, wrong], server.host)
         with pytest.raises(NetworkError, match=f"{wrong.filename} is not the locked file"):
-            bringing.bring_all([huge, wrong])
+            bringing.bring_all([slow, wrong])
     assert not list((bringing.store.root / "tmp").iterdir())
 
 
