@@ -148,14 +148,18 @@ def docker(*arguments):
 
 
 def test_other_machine_same_bytes(small, tmp_path):
-    """Another store, umask, time zone, language, hash seed, home and path: one digest."""
+    """Another store, umask, time zone, language, hash seed, home and path: one digest.
+
+    The other machine has no network after its fetch.
+    """
     other = small.elsewhere(tmp_path / "ein anderer Pfad")
+    other.run("fetch", "small", "--no-wheels")
     home = tmp_path / "home"
     home.mkdir()
     old = os.umask(0o077)
     try:
         built = other.json(
-            "build", "small", "--no-smoke", "--locked",
+            "build", "small", "--no-smoke", "--locked", "--offline",
             TZ="Pacific/Kiritimati", LANG="tr_TR.UTF-8", LC_ALL="C", PYTHONHASHSEED="7",
             HOME=str(home),
         )  # fmt: skip
