@@ -25,18 +25,22 @@ def directory() -> None:
 @command.command("ls")
 @options.output
 def ls(output: str) -> None:
-    """List the blobs with their sizes."""
+    """List the blobs with their sizes, and what the layers take that are unpacked to be run."""
     from envbuilder.layers.store import Store
+    from envbuilder.runtime.trees import list_trees
 
     from .console import size_text
 
-    blobs = Store.default().ls()
+    store = Store.default()
+    blobs = store.ls()
     if output == "json":
         options.print_json([{"digest": str(b.digest), "size": b.size} for b in blobs])
         return
     for blob in blobs:
         click.echo(f"{blob.digest}  {size_text(blob.size):>10}")
     click.echo(f"{len(blobs)} blobs, {size_text(sum(blob.size for blob in blobs))}")
+    if trees := list_trees(store):
+        click.echo(f"{len(trees)} layers unpacked, {size_text(sum(trees.values()))}")
 
 
 @command.command("verify")

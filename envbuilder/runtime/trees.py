@@ -56,6 +56,20 @@ def prune_trees(store: Store) -> int:
     return len(gone)
 
 
+def list_trees(store: Store) -> dict[Digest, int]:
+    """Return which layers are unpacked, and the bytes of disk that each takes."""
+    folder = _folder(store)
+    trees = sorted(folder.iterdir()) if folder.exists() else ()
+    return {Digest(tree.name): _disk(tree) for tree in trees}
+
+
+def _disk(tree: Path) -> int:
+    blocks = 0
+    for place, folders, files in os.walk(tree):
+        blocks += sum(Path(place, name).lstat().st_blocks for name in (*folders, *files))
+    return blocks * 512  # stat(2): whatever the file system's own blocks are
+
+
 def read_text(trees: Iterable[Path], path: str) -> str:
     """Return the text of ``path`` in the topmost of ``trees`` that has it, else nothing."""
     for tree in reversed(tuple(trees)):

@@ -12,7 +12,7 @@ from envbuilder.layers.store import Store
 from envbuilder.progress import Silent
 from envbuilder.reference import Digest
 from envbuilder.runtime.cage import start_error
-from envbuilder.runtime.trees import mark_deletions, prune_trees, read_text, unpacked
+from envbuilder.runtime.trees import list_trees, mark_deletions, prune_trees, read_text, unpacked
 
 
 def test_whiteouts_become_overlay_marks(tmp_path: Path) -> None:
@@ -65,6 +65,9 @@ def test_trees_go_with_their_layers(tmp_path: Path) -> None:
         (tmp_path / "trees" / name / "usr/lib").chmod(0)
         (tmp_path / "trees" / name / "outside").symlink_to(outside)
         (tmp_path / "trees" / name).chmod(0o555)
+    (tmp_path / "trees" / kept.hex / "file").write_bytes(b"x" * 10_000)
+    assert list_trees(store).keys() == {kept, Digest("0" * 64)}
+    assert list_trees(store)[kept] > 10_000
     assert prune_trees(store) == 1
     assert [tree.name for tree in (tmp_path / "trees").iterdir()] == [kept.hex]
     assert prune_trees(store) == 0
