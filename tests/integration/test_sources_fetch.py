@@ -35,6 +35,7 @@ def fetch(light: Light, lock: Lock) -> Path:
 def test_it_fetches_the_locked_commit_and_no_other_tree(tmp_path):
     light = make_light(tmp_path)
     origin = Origin.create(tmp_path / "served" / "flitty")
+    (origin.path / ".git_archival.txt").symlink_to("/run/elsewhere")  # which is not followed
     commit = origin.commit(FLIT)
     tree = origin.git("rev-parse", "HEAD^{tree}")
     origin.commit({"later.txt": "x"})
