@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -146,6 +147,14 @@ def test_a_failing_step_that_prints_its_secret(light, monkeypatch, tmp_path):
 def test_steps_stop_at_the_first_error(light):
     with pytest.raises(BuildError, match="exit code: 1"):
         light.build(no_wheels(steps={"before_python": ["false\necho on"]}), "stopping")
+
+
+def test_a_base_with_an_environment_of_its_own(light, tmp_path):
+    (tmp_path / "opt" / "uv").mkdir(parents=True)
+    there = replace(light, contexts={**light.contexts, "tools": str(tmp_path)})
+    lock = locks.lock({"six": "1.17.0"}, steps={"before_python": ["mkdir -p /opt/venv"]})
+    with pytest.raises(BuildError, match="has an /opt/venv, which is the environment's place"):
+        there.build(lock, "taken")
 
 
 def test_a_secret_that_is_not_there(light):
