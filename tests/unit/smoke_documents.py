@@ -24,14 +24,14 @@ PLAN = SmokePlan(
         Expected(
             name=entry["name"],
             version=entry["version"],
-            requested=entry["name"] == "transformers",
+            requested=entry["name"] in {"pillow", "transformers"},
         )
         for job in RECORDED["jobs"]
         if job["name"] == "environment"
         for entry in job["facts"]["distributions"]
         if entry["owned"]
     ),
-    prefix="/opt/env",
+    prefix="/opt/venv",
     model=Model(family="qwen2_5_omni"),
     tokens={"audio": 750, "image": 16384, "video": 729},
 )

@@ -100,26 +100,13 @@ def test_long_audio_may_exceed_the_maximum() -> None:
     assert row.agree
 
 
-def _sounding(document: Document, **sound: int) -> None:
-    """Let the video job count a clip with sound inside, as the probe does; ``sound`` spoils it."""
-    both = {"role": "edge", "strays": {}, "prompt": 400, "seconds": 0.1, "grid": None}
-    clip = {"modality": "video", "label": "4 frames 56x56 with 2 s of sound"}
-    inner = {"modality": "audio", "label": "2 s in 4 frames 56x56"}
-    document.job("tokens.video")["items"] += [
-        {**both, **clip, "formula": 288, "placeholders": 288, "embeddings": 288},
-        {**both, **inner, "formula": 50, "placeholders": 50, "embeddings": 50, **sound},
-    ]
-
-
 def test_sound_inside_a_video_is_judged_for_both_modalities() -> None:
     document = Document()
-    _sounding(document)
     rows = document.report().tokens
     assert [row.modality for row in rows] == sorted(row.modality for row in rows)
     assert {row.modality for row in rows if "2 s" in row.sample} == {"audio", "video"}
     assert document.check("tokens.video").status is Status.PASS
-    document = Document()
-    _sounding(document, placeholders=0)
+    document.item("tokens.video", "2 s in 4 frames 56x56")["placeholders"] = 0
     check = document.check("tokens.video")
     assert check.status is Status.FAIL
     assert "audio 2 s in 4 frames 56x56" in check.explanation
@@ -147,7 +134,7 @@ def _stop(job: str, outcome: str, message: str = "", **more: object) -> Plant:
 
 def _damage(document: Document) -> None:
     files = document.job("environment")["facts"]["files"]
-    bad = {"path": "/opt/env/x.py", "owner": "x 1", "problem": "changed since it was installed"}
+    bad = {"path": "/opt/venv/x.py", "owner": "x 1", "problem": "changed since it was installed"}
     files.update(damaged=[bad], damaged_count=1)
 
 
@@ -358,7 +345,7 @@ FAULTS: list[tuple[str, Plant, str, Status, str, str | None]] = [
         _damage,
         "environment.files",
         Status.FAIL,
-        "/opt/env/x.py (of x 1): changed since it was installed",
+        "/opt/venv/x.py (of x 1): changed since it was installed",
         None,
     ),
     (
@@ -408,10 +395,10 @@ FAULTS: list[tuple[str, Plant, str, Status, str, str | None]] = [
     ),
     (
         "bytecode of another source is left",
-        _fact("caches", stale_bytecode=["/opt/env/a.pyc"]),
+        _fact("caches", stale_bytecode=["/opt/venv/a.pyc"]),
         "caches",
         Status.FAIL,
-        "/opt/env/a.pyc was compiled from another source",
+        "/opt/venv/a.pyc was compiled from another source",
         None,
     ),
     (
