@@ -1,12 +1,14 @@
 """Families: formulas against counts that were measured, and model files that are complete."""
 
+import contextlib
 import json
+import types
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from envbuilder.smoke.probe import families, samples, tokenizer
+from envbuilder.smoke.probe import families, samples, sent, tokenizer
 from envbuilder.smoke.probe.facts import Absent, Inapplicable
 from envbuilder.smoke.probe.families import (
     _anyres,
@@ -184,6 +186,41 @@ class Gemma:
         assert not tokenize
         parts = [part.get("text", "<start_of_image>") for part in messages[0]["content"]]
         return f"{messages[0]['role']}: {''.join(parts)}"
+
+
+class Ids(list[int]):
+    """As much of a tensor as counting asks for."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return 1, len(self)
+
+    def __eq__(self, other: object) -> Any:
+        return types.SimpleNamespace(sum=lambda: self.count(other))  # type: ignore[arg-type]
+
+
+def test_what_a_server_is_sent_is_counted_whole_and_with_the_text_beside_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    emitted: list[dict[str, Any]] = []
+
+    def call(_processor: object, _items: object, **options: object) -> dict[str, Ids]:
+        return {"input_ids": Ids([1, 7, 9, 7, 9, 2] if options else [1, 9, 2])}
+
+    family = types.SimpleNamespace(
+        modalities=["video"], whole={"do_sample_frames": False}, call=call,
+        prompt=lambda _: "Describe.", token_id=lambda *_: 9,
+    )  # fmt: skip
+    processor = types.SimpleNamespace(tokenizer=lambda _: {"input_ids": [1, 2]})
+    subject = types.SimpleNamespace(family=family, processor=processor, weights=True)
+    monkeypatch.setattr(sent, "opened", lambda _: contextlib.nullcontext(subject))
+    monkeypatch.setattr(samples.Sample, "make", lambda _: None)
+    request = {"sent": [("video", "2 frames", (2, 56, 56)), ("audio", "1 s", (16000,))]}
+    sent.run(request, lambda **line: emitted.append(line))  # type: ignore[arg-type]
+    (item,) = [line["item"] for line in emitted if "item" in line]
+    assert item == {"modality": "video", "label": "2 frames", "placeholders": 2, "added": 4}
 
 
 def test_an_unknown_models_prompt_is_written_by_its_chat_template() -> None:

@@ -54,6 +54,8 @@ class Family:
     """Side (px) of the square that becomes one token, where ``max_pixels`` limits an item."""
     several = True
     """Whether a prompt may hold several items."""
+    whole: Facts = {}
+    """Options for a processor that chooses among a video's frames, by which it takes them all."""
     sounding: Sequence[Sounding] = ()
     """Videos to count with their sound inside, where the family interleaves the two."""
 

@@ -33,6 +33,7 @@ class Qwen3VL(Qwen2VL):
     source = "transformers, Qwen3VLProcessor and smart_resize"
     model_class = "Qwen3VLForConditionalGeneration"
     processor_class = "Qwen3VLProcessor"
+    whole = {"do_sample_frames": False}
     pixels_per_side = None  # max_pixels is not an argument of its processor; size is
     settings = limits({**PATCHES, "min_pixels": LEAST, "max_pixels": MOST})
 
