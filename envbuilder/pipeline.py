@@ -157,6 +157,24 @@ def with_source_wheels(lock: Lock, *, store: Store, progress: Progress, options:
     )
 
 
+def engine_of(lock: Lock) -> str:
+    """Name the engine that builds an environment: the one that it had so far, or needs."""
+    return engine_needed(lock.spec) if lock.seal is None else lock.seal.engine
+
+
+def engine_needed(spec: Spec) -> str:
+    """Name the engine that can build ``spec``: only Docker runs steps on top of the packages."""
+    return "docker" if spec.steps.after_python else "embedded"
+
+
+def make_all(
+    lock: Lock, *, store: Store, progress: Progress, options: Options
+) -> tuple[Lock, Image]:
+    """Build the wheels of git sources, then the image; give the lock with those wheels, too."""
+    lock = with_source_wheels(lock, store=store, progress=progress, options=options)
+    return lock, make_image(lock, store=store, progress=progress, options=options)
+
+
 def make_image(
     lock: Lock,
     *,

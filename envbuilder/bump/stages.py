@@ -18,7 +18,6 @@ from envbuilder.engines.foundation import base_config, fetch_base
 from envbuilder.engines.system_pins import pin_packages
 from envbuilder.errors import MissingToolError
 from envbuilder.git_address import Address
-from envbuilder.image import Image
 from envbuilder.layers.store import Store
 from envbuilder.ledger import Entry
 from envbuilder.lock import GitSource, ImageBase, Lock
@@ -26,9 +25,8 @@ from envbuilder.pipeline import (
     Options,
     Outcome,
     ledger_entry,
-    make_image,
+    make_all,
     resolve_spec,
-    with_source_wheels,
 )
 from envbuilder.progress import Progress
 from envbuilder.resolve.commits import commits_between, moment_of
@@ -69,16 +67,6 @@ class Stages:
     created: Callable[[Lock, ImageBase], str]
 
 
-def engine_of(lock: Lock) -> str:
-    """Name the engine that builds an environment: the one that it had so far, or needs."""
-    return engine_needed(lock.spec) if lock.seal is None else lock.seal.engine
-
-
-def engine_needed(spec: Spec) -> str:
-    """Name the engine that can build ``spec``: only Docker runs steps on top of the packages."""
-    return "docker" if spec.steps.after_python else "embedded"
-
-
 def real_stages(
     *,
     folder: Path,
@@ -97,12 +85,8 @@ def real_stages(
     def ready() -> Runtime:
         return runtime or choose("auto", store)
 
-    def make(lock: Lock) -> tuple[Lock, Image]:
-        lock = with_source_wheels(lock, store=store, progress=progress, options=chosen)
-        return lock, make_image(lock, store=store, progress=progress, options=chosen)
-
     def run(lock: Lock, args: tuple[str, ...]) -> Completed:
-        lock, image = make(lock)
+        lock, image = make_all(lock, store=store, progress=progress, options=chosen)
         if isinstance(lock.base, ImageBase):  # its layers come through only now, to be run
             fetch_base(lock, store=store, offline=chosen.offline, progress=progress)
         smoke = lock.spec.smoke
@@ -111,7 +95,7 @@ def real_stages(
             return prepared.run(command)
 
     def build(lock: Lock) -> Outcome:
-        lock, image = make(lock)
+        lock, image = make_all(lock, store=store, progress=progress, options=chosen)
         report = smoke_image(
             lock,
             image,

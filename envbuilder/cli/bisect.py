@@ -57,11 +57,11 @@ def command(
     from envbuilder.bisect.mix import span
     from envbuilder.bisect.narrow import between
     from envbuilder.bisect.run import bisect
-    from envbuilder.bump.stages import engine_of, real_stages
+    from envbuilder.bump.stages import real_stages
     from envbuilder.errors import UsageError
     from envbuilder.layers.store import Store
     from envbuilder.lock_file import lock_path, read_lock
-    from envbuilder.pipeline import Options
+    from envbuilder.pipeline import Options, engine_of
     from envbuilder.runtime import choose
 
     from .console import open_progress

@@ -91,8 +91,8 @@ def command(
 
 
 def _engine(path: Path) -> str:
-    from envbuilder.bump.stages import engine_of
     from envbuilder.lock_file import lock_path, read_lock
+    from envbuilder.pipeline import engine_of
 
     return engine_of(read_lock(lock_path(path)))
 

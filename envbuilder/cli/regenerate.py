@@ -87,9 +87,9 @@ def _paths(names: tuple[str, ...], files: tuple[Path, ...], *, everything: bool)
 def _make(pins: tuple[str, ...], *, store: Store, progress: Progress, runtime: Runtime) -> Make:
     from envbuilder.bump.pins import parse_pin
     from envbuilder.bump.run import bump
-    from envbuilder.bump.stages import engine_needed, engine_of, real_stages
+    from envbuilder.bump.stages import real_stages
     from envbuilder.lock_file import lock_path, read_lock
-    from envbuilder.pipeline import Options, build_environment
+    from envbuilder.pipeline import Options, build_environment, engine_needed, engine_of
     from envbuilder.spec_file import load
 
     wishes = [parse_pin(pin) for pin in pins]

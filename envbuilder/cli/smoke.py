@@ -160,16 +160,16 @@ def _environment(
 ) -> tuple[Report, tuple[LayerSize, ...]]:
     """Smoke the image of an environment of ours; nothing is sealed or recorded."""
     from envbuilder.layers.store import Store
-    from envbuilder.pipeline import Options, current_lock, make_image
+    from envbuilder.pipeline import Options, current_lock, engine_of, make_all
     from envbuilder.runtime import choose
     from envbuilder.smoke.layer_sizes import layer_sizes
     from envbuilder.smoke_image import smoke_image
 
     store = Store.default()
     chosen = choose(runtime, store)
-    how = Options()
-    lock = current_lock(spec_path, store=store, progress=progress, options=how)
-    image = make_image(lock, store=store, progress=progress, options=how)
+    lock = current_lock(spec_path, store=store, progress=progress, options=Options())
+    how = Options(engine=engine_of(lock))
+    lock, image = make_all(lock, store=store, progress=progress, options=how)
     report = smoke_image(
         lock,
         image,

@@ -107,7 +107,7 @@ def _counted_here(python: str, family: str | None, model: str | None) -> Counts:
 def _counted_in(spec_path: Path, runtime: str, progress: Progress) -> Counts:
     """Count in the image of an environment of ours, which is built where it is not."""
     from envbuilder.layers.store import Store
-    from envbuilder.pipeline import Options, current_lock, make_image
+    from envbuilder.pipeline import Options, current_lock, engine_of, make_all
     from envbuilder.runtime import choose
     from envbuilder.smoke.server import expectation
     from envbuilder.smoke_image import smoke_plan
@@ -116,6 +116,7 @@ def _counted_in(spec_path: Path, runtime: str, progress: Progress) -> Counts:
     chosen = choose(runtime, store)
     lock = current_lock(spec_path, store=store, progress=progress, options=Options())
     plan: SmokePlan = smoke_plan(lock, folder=spec_path.parent)
-    image = make_image(lock, store=store, progress=progress, options=Options())
+    how = Options(engine=engine_of(lock))
+    _, image = make_all(lock, store=store, progress=progress, options=how)
     with chosen.prepared(image, progress=progress) as ready:
         return expectation(ready.run, plan)

@@ -80,6 +80,8 @@ def test_the_main_job_with_packages_from_git(checkout, origins, server, tmp_path
     lock = read_lock(checkout.folder / "lockfiles" / "pylock.fromgit.toml")
     assert lock.sources[0].commit != flitty.commit
     assert lock.sources[1] == scmy
+    assert lock.sources[0].wheel is None
+    checkout.run("smoke", "fromgit")  # builds it first
 
 
 def test_a_build_that_fails_exits_with_7_and_names_its_log(checkout, origins):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from envbuilder import ledger
 from envbuilder.bump.pins import parse_pin
 from envbuilder.bump.run import Bumped, bump, propose
-from envbuilder.bump.stages import Stages, engine_of
+from envbuilder.bump.stages import Stages
 from envbuilder.bump.transaction import transaction
 from envbuilder.difference import Why
 from envbuilder.errors import (
@@ -25,7 +25,7 @@ from envbuilder.keep import recall
 from envbuilder.layers.store import Store
 from envbuilder.lock import Lock
 from envbuilder.lock_file import lock_path, read_lock, write_lock
-from envbuilder.pipeline import Outcome
+from envbuilder.pipeline import Outcome, engine_of
 from envbuilder.progress import Silent
 from envbuilder.resolve.releases import Release
 from envbuilder.smoke.answers import answers_path, parse_answers, read_answers
