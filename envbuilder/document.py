@@ -159,7 +159,9 @@ def _syntax_error(path: Path, text: str, error: yaml.YAMLError) -> SpecError:
     mark = getattr(error, "problem_mark", None)
     problem = getattr(error, "problem", None) or str(error)
     place = _place(path, mark) if mark is not None else str(path)
-    hint = "indent with spaces, YAML allows no tabs there" if "'\\t'" in problem else ""
+    hint = "look there and one line above for a missing quote, bracket or indentation"
+    if "'\\t'" in problem:
+        hint = "indent with spaces, YAML allows no tabs there"
     return SpecError(f"{place}: not valid YAML: {problem}", hint=hint)
 
 

@@ -39,7 +39,9 @@ def read_lock(path: Path) -> Lock:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        raise LockError(f"there is no lock {path}", hint="envbuilder lock NAME makes it") from error
+        name = path.name.removeprefix("pylock.").removesuffix(".toml")
+        hint = f"envbuilder lock {name} makes it"
+        raise LockError(f"there is no lock {path}", hint=hint) from error
     except (OSError, UnicodeDecodeError) as error:
         raise LockError(f"cannot read {path}: {error}") from error
     return parse_lock(text, name=str(path))
@@ -60,7 +62,9 @@ def parse_lock(text: str, *, name: str = "lock") -> Lock:
             raise LockError(f"{name}: the embedded spec was edited by hand", hint=hint)
     except tomllib.TOMLDecodeError as error:
         raise LockError(f"{name} is not TOML: {error}", hint=hint) from error
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except KeyError as error:
+        raise LockError(f"{name} is not a lock of ours: it lacks {error}", hint=hint) from error
+    except (TypeError, ValueError, AttributeError) as error:
         raise LockError(f"{name} is not a lock of ours: {error!r}", hint=hint) from error
     except LockError:
         raise

@@ -94,6 +94,7 @@ def test_a_good_spec(spec):
         ("version: 1\n", "", "1:1", "'version' is missing", ""),
         ("{family: qwen2_5_omni}", "{family: a, path: b}", "21:3", "exactly one of family", "{"),
         ("2025-06-29T00:00:00Z", "someday", "19:3", "not an RFC 3339 moment", "2025"),
+        ('"*"', '"*", six', "10:14", "not valid YAML", "a missing quote"),
         ("system:\n", "\tsystem:\n", "5:1", "not valid YAML", "no tabs"),
         ("omni-cpu", "Omni_CPU", "2:1", "lower-case words", ""),
         ("omni-cpu", "x" * 65, "2:1", "a string of length <= 64", ""),
