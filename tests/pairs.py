@@ -16,13 +16,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import envbuilder
-from envbuilder.layers.store import Store
-from envbuilder.pipeline import Options, lock_environment, make_image
-from envbuilder.progress import Silent
+from envbuilder.model.progress import Silent
 from envbuilder.runtime import Prepared, choose
 from envbuilder.smoke import Model, Report, Run, SmokePlan, Status, smoke
 from envbuilder.smoke.probe import families
-from envbuilder.smoke_image import smoke_plan
+from envbuilder.storage.store import Store
+from envbuilder.workflow.build import Options, lock_environment, make_image
+from envbuilder.workflow.smoke import smoke_plan
 
 LOCKFILES = Path(envbuilder.__file__).parents[1] / "lockfiles"
 # Not 5.19.0: it asks torch for an accelerator on import, which Debian's torch 2.6 refuses on a CPU.

@@ -14,8 +14,8 @@ from urllib.request import urlopen
 
 from uv import find_uv_bin
 
-from envbuilder.resolve.indexes import uv_environment
-from envbuilder.spec import Index
+from envbuilder.model.spec import Index
+from envbuilder.resolve.python.indexes import uv_environment
 
 
 def source_of(name: str, version: str) -> dict[str, bytes]:

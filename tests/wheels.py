@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from envbuilder.layers.wheel import WheelInput
-from envbuilder.reference import Digest
+from envbuilder.model.reference import Digest
 
 _MOMENT = (2020, 1, 1, 0, 0, 0)
 

@@ -13,7 +13,7 @@ from typing import NoReturn
 import click
 
 from envbuilder import __version__
-from envbuilder.errors import BuildError, EnvbuilderError
+from envbuilder.model.errors import BuildError, EnvbuilderError
 
 COMMANDS = {
     # The main job and its parts.

@@ -11,12 +11,12 @@ import click
 from . import options
 
 if TYPE_CHECKING:
-    from envbuilder.bisect.judge import Judge
-    from envbuilder.bisect.run import Found
-    from envbuilder.bump.stages import Stages
-    from envbuilder.layers.store import Store
-    from envbuilder.lock import Lock
+    from envbuilder.model.lock import Lock
     from envbuilder.runtime import Completed
+    from envbuilder.storage.store import Store
+    from envbuilder.workflow.bisect.bisect import Found
+    from envbuilder.workflow.bisect.oracle import Judge
+    from envbuilder.workflow.bump.stages import Stages
 
 
 @click.command("bisect")
@@ -52,17 +52,17 @@ def command(
     A and B are locks (paths), entries of `envbuilder history`, or git revisions. Both ends are
     tested first. A bisection that was killed goes on where it was when it is called again.
     """
-    from envbuilder.bisect.diary import Diary
-    from envbuilder.bisect.ends import find_end, good_end
-    from envbuilder.bisect.mix import span
-    from envbuilder.bisect.narrow import between
-    from envbuilder.bisect.run import bisect
-    from envbuilder.bump.stages import real_stages
-    from envbuilder.errors import UsageError
-    from envbuilder.layers.store import Store
-    from envbuilder.lock_file import lock_path, read_lock
-    from envbuilder.pipeline import Options, engine_of
+    from envbuilder.model.errors import UsageError
+    from envbuilder.model.pylock import lock_path, read_lock
     from envbuilder.runtime import choose
+    from envbuilder.storage.store import Store
+    from envbuilder.workflow.bisect.bisect import bisect
+    from envbuilder.workflow.bisect.endpoints import find_end, good_end
+    from envbuilder.workflow.bisect.intermediate_lock import span
+    from envbuilder.workflow.bisect.journal import Diary
+    from envbuilder.workflow.bisect.narrow import between
+    from envbuilder.workflow.build import Options, engine_of
+    from envbuilder.workflow.bump.stages import real_stages
 
     from .console import open_progress
 
@@ -98,7 +98,7 @@ def command(
 
 
 def _judge(stages: Stages, check: str | None, shell_command: str | None) -> Judge:
-    from envbuilder.bisect.judge import by_command, by_smoke
+    from envbuilder.workflow.bisect.oracle import by_command, by_smoke
 
     if shell_command is None:
         return by_smoke(stages.build, check=check)
@@ -109,9 +109,9 @@ def _judge(stages: Stages, check: str | None, shell_command: str | None) -> Judg
 
 def _diary_path(store: Store, old: Lock, new: Lock, *question: str | None) -> Path:
     """Name the diary by what is asked: the two ends and the question."""
-    from envbuilder.image import canonical_json
-    from envbuilder.lock_file import lock_checksum
-    from envbuilder.reference import Digest
+    from envbuilder.model.image import canonical_json
+    from envbuilder.model.pylock import lock_checksum
+    from envbuilder.model.reference import Digest
 
     asked = [str(lock_checksum(old)), str(lock_checksum(new)), *question]
     key = Digest.of(canonical_json(asked)).hex[:16]
@@ -119,7 +119,7 @@ def _diary_path(store: Store, old: Lock, new: Lock, *question: str | None) -> Pa
 
 
 def _print(found: Found) -> None:
-    from envbuilder.bisect.mix import BASE
+    from envbuilder.workflow.bisect.intermediate_lock import BASE
 
     seconds = sum(step.seconds for step in found.steps)
     click.echo(

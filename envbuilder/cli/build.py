@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from envbuilder.engines.reuse import Held
-    from envbuilder.lock import Lock
-    from envbuilder.pipeline import Outcome
-    from envbuilder.reference import ImageRef
+    from envbuilder.model.lock import Lock
+    from envbuilder.model.reference import ImageRef
     from envbuilder.registry.client import Client
+    from envbuilder.workflow.build import Outcome
 
 
 @click.command("build")
@@ -76,14 +76,14 @@ def command(
     Exits with 8 when the smoke test fails: the image stays, but is not marked good.
     """
     from envbuilder.engines import source_wheels
-    from envbuilder.layers.store import Store
-    from envbuilder.layout import export
-    from envbuilder.pipeline import Options, build_environment
-    from envbuilder.publish import publish, signing_with
-    from envbuilder.reference import ImageRef
+    from envbuilder.model.reference import ImageRef
     from envbuilder.registry.client import Client
+    from envbuilder.registry.layout import export
     from envbuilder.runtime import choose
     from envbuilder.smoke.layer_sizes import layer_sizes
+    from envbuilder.storage.store import Store
+    from envbuilder.workflow.build import Options, build_environment
+    from envbuilder.workflow.publish import publish, signing_with
 
     from .console import open_progress
     from .report import print_report, write_reports
@@ -139,7 +139,7 @@ def command(
 
 def _check_targets(reports: tuple[Path, ...], output_image: str | None) -> None:
     """Refuse at once what would otherwise be refused after the build."""
-    from envbuilder.layout import check_target
+    from envbuilder.registry.layout import check_target
 
     from .report import check_targets
 
@@ -151,7 +151,7 @@ def _check_targets(reports: tuple[Path, ...], output_image: str | None) -> None:
 def _reuse(path: Path, client: Client, target: ImageRef | None) -> Callable[[Lock], Held]:
     """Name the layers that the last sealed lock asks for too, and that are at ``target``."""
     from envbuilder.engines.reuse import Held, held_in, reusable
-    from envbuilder.lock_file import lock_path, read_lock
+    from envbuilder.model.pylock import lock_path, read_lock
 
     known = lock_path(path)
     if target is None or not known.exists():

@@ -11,10 +11,10 @@ import click
 from . import options
 
 if TYPE_CHECKING:
-    from envbuilder.bump.pins import Pin
-    from envbuilder.bump.run import Bumped, Proposal
-    from envbuilder.image import Layer
-    from envbuilder.progress import Progress
+    from envbuilder.model.image import Layer
+    from envbuilder.model.progress import Progress
+    from envbuilder.workflow.bump.bump import Bumped, Proposal
+    from envbuilder.workflow.bump.pins import Pin
 
 
 @click.command("bump")
@@ -57,11 +57,11 @@ def command(
     When the smoke test fails, all files stay as they were, the report is kept, and the exit code
     is 8.
     """  # noqa: D301 - click's mark for lines that stay as they are
-    from envbuilder.bump.run import bump, propose
-    from envbuilder.bump.stages import real_stages
-    from envbuilder.layers.store import Store
-    from envbuilder.pipeline import Options
     from envbuilder.runtime import choose
+    from envbuilder.storage.store import Store
+    from envbuilder.workflow.build import Options
+    from envbuilder.workflow.bump.bump import bump, propose
+    from envbuilder.workflow.bump.stages import real_stages
 
     from .console import open_progress
 
@@ -91,8 +91,8 @@ def command(
 
 
 def _engine(path: Path) -> str:
-    from envbuilder.lock_file import lock_path, read_lock
-    from envbuilder.pipeline import engine_of
+    from envbuilder.model.pylock import lock_path, read_lock
+    from envbuilder.workflow.build import engine_of
 
     return engine_of(read_lock(lock_path(path)))
 
@@ -105,11 +105,11 @@ def _wishes(
     security: Path | None,
     progress: Progress,
 ) -> list[Pin]:
-    from envbuilder.bump.advisories import insecure
-    from envbuilder.bump.pins import all_pins, parse_pin
-    from envbuilder.errors import UsageError
-    from envbuilder.lock_file import lock_path, read_lock
-    from envbuilder.spec_file import load
+    from envbuilder.model.errors import UsageError
+    from envbuilder.model.pylock import lock_path, read_lock
+    from envbuilder.model.spec_file import load
+    from envbuilder.workflow.bump.advisories import insecure
+    from envbuilder.workflow.bump.pins import all_pins, parse_pin
 
     wishes = [parse_pin(text) for text in texts]
     if everything:

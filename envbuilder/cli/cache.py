@@ -17,7 +17,7 @@ def command() -> None:
 @command.command("dir")
 def directory() -> None:
     """Print where the store lies."""
-    from envbuilder.layers.store import Store
+    from envbuilder.storage.store import Store
 
     click.echo(Store.default().root)
 
@@ -26,8 +26,8 @@ def directory() -> None:
 @options.output
 def ls(output: str) -> None:
     """List the blobs with their sizes, and what the layers take that are unpacked to be run."""
-    from envbuilder.layers.store import Store
     from envbuilder.runtime.trees import list_trees
+    from envbuilder.storage.store import Store
 
     from .console import size_text
 
@@ -46,8 +46,8 @@ def ls(output: str) -> None:
 @command.command("verify")
 def verify() -> None:
     """Hash every blob and remove those that are damaged; exits with 7 if there were any."""
-    from envbuilder.errors import BuildError
-    from envbuilder.layers.store import Store
+    from envbuilder.model.errors import BuildError
+    from envbuilder.storage.store import Store
 
     store = Store.default()
     damaged = store.verify()
@@ -80,14 +80,14 @@ def prune(lockfiles: Path, reports: int, sources: int, everything: bool) -> None
     All checkouts share one store, and the locks of others are not known here: what those need is
     fetched or made again. What was used in the last hour always stays.
     """
-    from envbuilder.errors import UsageError
-    from envbuilder.keep import forget, kept_blobs
-    from envbuilder.layers.complement import makers
-    from envbuilder.layers.store import Store
-    from envbuilder.ledger import read
-    from envbuilder.lock_file import needed_blobs, read_lock
+    from envbuilder.layers.wheel_reconstruction import makers
+    from envbuilder.model.errors import UsageError
+    from envbuilder.model.pylock import needed_blobs, read_lock
+    from envbuilder.resolve.git.prune import prune_sources
     from envbuilder.runtime.trees import prune_trees
-    from envbuilder.sources.prune import prune_sources
+    from envbuilder.storage.build_records import forget, kept_blobs
+    from envbuilder.storage.ledger import read
+    from envbuilder.storage.store import Store
 
     from .console import size_text
 

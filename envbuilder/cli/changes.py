@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from envbuilder.difference import Change
+    from envbuilder.model.lock_diff import Change
 
 _STYLES = {"asked": "bold", "forced": "yellow", "drifted": "magenta", "": ""}
 

@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from envbuilder.progress import Progress as ProgressProtocol
-from envbuilder.progress import Silent, Step
+from envbuilder.model.progress import Progress as ProgressProtocol
+from envbuilder.model.progress import Silent, Step
 
 _SILENCE = 30  # seconds after which a log is told that something still runs
 

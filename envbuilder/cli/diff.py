@@ -9,9 +9,9 @@ import click
 from . import options
 
 if TYPE_CHECKING:
-    from envbuilder.diff import Side
-    from envbuilder.difference import Change
-    from envbuilder.progress import Progress
+    from envbuilder.model.lock_diff import Change
+    from envbuilder.model.progress import Progress
+    from envbuilder.workflow.diff import Side
 
 
 @click.command("diff")
@@ -29,7 +29,7 @@ def command(
     Each of the two is a NAME, the path of a lock, oci:DIR, PATH.tar, docker:IMAGE, or an image in
     a registry (HOST/NAME:TAG).
     """
-    from envbuilder.diff import compare_sides
+    from envbuilder.workflow.diff import compare_sides
 
     from .console import open_progress
 
@@ -43,9 +43,9 @@ def command(
 
 
 def _side(text: str, platform: str, progress: Progress, *, files: bool) -> Side:
-    from envbuilder.diff import side_of_image, side_of_lock
-    from envbuilder.lock_file import read_lock
-    from envbuilder.open_image import open_image
+    from envbuilder.model.pylock import read_lock
+    from envbuilder.registry.open_image import open_image
+    from envbuilder.workflow.diff import side_of_image, side_of_lock
 
     path = options.named_lock(text)
     if text.endswith(".toml") or path.is_file() or (options.FOLDER / f"{text}.yaml").is_file():

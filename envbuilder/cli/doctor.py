@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from envbuilder.errors import SpecError, UsageError
-from envbuilder.reference import ImageRef
+from envbuilder.model.errors import SpecError, UsageError
+from envbuilder.model.reference import ImageRef
 
 from . import options
 
 if TYPE_CHECKING:
-    from envbuilder.doctor import Finding
+    from envbuilder.workflow.doctor import Finding
 
 _STYLES = {"ok": "green", "warn": "yellow", "missing": "red"}
 
@@ -57,8 +57,8 @@ def command(
     """
     from dataclasses import asdict
 
-    from envbuilder.doctor import examine
-    from envbuilder.layers.store import Store
+    from envbuilder.storage.store import Store
+    from envbuilder.workflow.doctor import examine
 
     if name is not None:
         findings = _preflight(name, driver, devices, progress_mode)
@@ -84,10 +84,10 @@ def command(
 def _preflight(
     name: str, driver: str | None, devices: tuple[str, ...], progress_mode: str
 ) -> tuple[Finding, ...]:
-    from envbuilder.gpu.needs import needs
-    from envbuilder.gpu.preflight import Host, preflight, this_host
-    from envbuilder.layers.store import Store
-    from envbuilder.lock_file import read_lock
+    from envbuilder.model.pylock import read_lock
+    from envbuilder.storage.store import Store
+    from envbuilder.workflow.gpu.needs import needs
+    from envbuilder.workflow.gpu.preflight import Host, preflight, this_host
 
     from .console import open_progress
 
@@ -104,7 +104,7 @@ def _preflight(
 
 
 def _base_images(folder: Path) -> list[ImageRef]:
-    from envbuilder.spec_file import load
+    from envbuilder.model.spec_file import load
 
     images = set()
     for path in sorted(folder.glob("*.yaml")):

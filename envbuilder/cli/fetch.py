@@ -12,7 +12,7 @@ import click
 from . import options
 
 if TYPE_CHECKING:
-    from envbuilder.reference import Digest
+    from envbuilder.model.reference import Digest
 
 
 @click.command("fetch")
@@ -29,11 +29,11 @@ def command(name: str | None, file: Path | None, wheels: bool, progress_mode: st
     wheels/ beside the lock, where they take their size once more: `uv pip sync` of the lock takes
     them from there.
     """
-    from envbuilder.layers.complement import wheel_file
-    from envbuilder.layers.store import Store
-    from envbuilder.lock_file import check_fresh, lock_path, read_lock
-    from envbuilder.pipeline import Options, fetch
-    from envbuilder.spec_file import load
+    from envbuilder.layers.wheel_reconstruction import wheel_file
+    from envbuilder.model.pylock import check_fresh, lock_path, read_lock
+    from envbuilder.model.spec_file import load
+    from envbuilder.storage.store import Store
+    from envbuilder.workflow.build import Options, fetch
 
     from .console import open_progress
 
@@ -66,7 +66,7 @@ def _holds(path: Path, digest: Digest) -> bool:
 
 def _copy(source: Path, target: Path) -> None:
     """Copy a file; never a link to the store, which a later write to the copy would reach."""
-    from envbuilder.whole_file import replacing
+    from envbuilder.model.atomic import replacing
 
     with source.open("rb") as data, replacing(target) as file:
         shutil.copyfileobj(data, file, 1 << 20)

@@ -10,7 +10,7 @@ import click
 from . import options
 
 if TYPE_CHECKING:
-    from envbuilder.ledger import Entry
+    from envbuilder.storage.ledger import Entry
 
 
 @click.command("history")
@@ -20,7 +20,7 @@ def command(name: str | None, file: Path | None, output: str) -> None:
     """Show every build of NAME, oldest first: what was good, where, and what became of it."""
     import json
 
-    from envbuilder.ledger import dump_entry, ledger_path, read
+    from envbuilder.storage.ledger import dump_entry, ledger_path, read
 
     path = ledger_path(options.spec_path(name, file))
     entries, torn = read(path)

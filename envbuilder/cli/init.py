@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from envbuilder.errors import UsageError
+from envbuilder.model.errors import UsageError
 
 from . import options
 
@@ -23,9 +23,9 @@ def command(name: str, file: Path | None) -> None:
     """Write a commented starter spec for NAME to lockfiles/NAME.yaml."""
     import msgspec
 
-    from envbuilder.shipped import template
-    from envbuilder.spec import IN_WORDS, NAME, Name
-    from envbuilder.whole_file import write_text
+    from envbuilder.model.atomic import write_text
+    from envbuilder.model.resources import template
+    from envbuilder.model.spec import IN_WORDS, NAME, Name
 
     try:
         msgspec.convert(name, Name)

@@ -9,7 +9,7 @@ import click
 from . import options
 
 if TYPE_CHECKING:
-    from envbuilder.inspect import Inspection, LayerReport
+    from envbuilder.workflow.inspect import Inspection, LayerReport
 
 
 @click.command("inspect")
@@ -27,8 +27,8 @@ def command(
     IMAGE is oci:DIR, PATH.tar, docker:NAME, or an image in a registry (HOST/NAME:TAG). Caches
     count wherever they lie, also below a later layer that removes them.
     """
-    from envbuilder.inspect import inspect
-    from envbuilder.open_image import open_image
+    from envbuilder.registry.open_image import open_image
+    from envbuilder.workflow.inspect import inspect
 
     from .console import open_progress
 

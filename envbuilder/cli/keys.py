@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from envbuilder.errors import UsageError
+from envbuilder.model.errors import UsageError
 
 
 @click.group("keys")

@@ -35,12 +35,12 @@ def command(
     Pins that nothing forces to change stay as they were. --check asks no index: it compares the
     spec with the one in the lock, and exits with 5 where they differ.
     """
-    from envbuilder.errors import UsageError
-    from envbuilder.layers.store import Store
-    from envbuilder.lock_file import check_fresh, lock_path, read_lock
-    from envbuilder.pipeline import lock_environment
+    from envbuilder.model.errors import UsageError
+    from envbuilder.model.pylock import check_fresh, lock_path, read_lock
+    from envbuilder.model.spec_file import load
     from envbuilder.resolve.resolve import EVERYTHING
-    from envbuilder.spec_file import load
+    from envbuilder.storage.store import Store
+    from envbuilder.workflow.build import lock_environment
 
     from .console import open_progress
 

@@ -33,13 +33,13 @@ def command(
 
     `envbuilder regenerate` builds them.
     """  # noqa: D301, D400 - click's layout
-    from envbuilder.bump.matrix import expand
-    from envbuilder.bump.stages import real_stages
-    from envbuilder.document import read_document
-    from envbuilder.errors import UsageError
-    from envbuilder.layers.store import Store
-    from envbuilder.progress import Silent
-    from envbuilder.whole_file import write_text
+    from envbuilder.model.atomic import write_text
+    from envbuilder.model.errors import UsageError
+    from envbuilder.model.progress import Silent
+    from envbuilder.model.yaml_document import read_document
+    from envbuilder.storage.store import Store
+    from envbuilder.workflow.bump.matrix import expand
+    from envbuilder.workflow.bump.stages import real_stages
 
     path = options.spec_path(name, file)
     stages = real_stages(folder=path.parent, store=Store.default(), progress=Silent())

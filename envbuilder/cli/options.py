@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
-from envbuilder.errors import UsageError
+from envbuilder.model.errors import UsageError
 
 FOLDER = Path("lockfiles")
 
@@ -66,7 +66,7 @@ def named_lock(text: str) -> Path:
 
 def _finish(path: Path) -> None:
     """Finish a bump or rollback that was killed while it wrote, before anybody reads its files."""
-    from envbuilder.bump.transaction import finish
+    from envbuilder.workflow.bump.transaction import finish
 
     if finish(path):
         click.echo(f"note: finished a change of {path.stem} that was cut off", err=True)

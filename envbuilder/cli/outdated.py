@@ -10,7 +10,7 @@ import click
 from . import options
 
 if TYPE_CHECKING:
-    from envbuilder.bump.outdated import Newer
+    from envbuilder.workflow.bump.outdated import Newer
 
 
 @click.command("outdated")
@@ -36,10 +36,10 @@ def command(
     """
     from datetime import UTC, datetime, timedelta
 
-    from envbuilder.bump.outdated import outdated
-    from envbuilder.bump.stages import real_stages
-    from envbuilder.layers.store import Store
-    from envbuilder.lock_file import lock_path, read_lock
+    from envbuilder.model.pylock import lock_path, read_lock
+    from envbuilder.storage.store import Store
+    from envbuilder.workflow.bump.outdated import outdated
+    from envbuilder.workflow.bump.stages import real_stages
 
     from .console import open_progress
 

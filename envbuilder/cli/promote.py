@@ -34,13 +34,13 @@ def command(
     the registry has already is not sent again. With --key, signed provenance, bill of materials
     and smoke result lie beside the image before the tag moves.
     """
-    from envbuilder.bump.promote import promote
-    from envbuilder.errors import UsageError
-    from envbuilder.layers.store import Store
-    from envbuilder.ledger import choose, ledger_path, read
-    from envbuilder.publish import signing_with
-    from envbuilder.reference import ImageRef
+    from envbuilder.model.errors import UsageError
+    from envbuilder.model.reference import ImageRef
     from envbuilder.registry.client import Client
+    from envbuilder.storage.ledger import choose, ledger_path, read
+    from envbuilder.storage.store import Store
+    from envbuilder.workflow.bump.promote import promote
+    from envbuilder.workflow.publish import signing_with
 
     from .console import open_progress
 

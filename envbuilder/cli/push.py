@@ -29,12 +29,12 @@ def command(
     Only what the registry lacks travels: by digest first, then signed provenance, bill of
     materials and smoke result (with --key), and the tag last.
     """
-    from envbuilder.layers.store import Store
-    from envbuilder.ledger import built_on, ledger_path, read
-    from envbuilder.lock_file import read_lock
-    from envbuilder.publish import publish, signing_with
-    from envbuilder.reference import ImageRef
+    from envbuilder.model.pylock import read_lock
+    from envbuilder.model.reference import ImageRef
     from envbuilder.registry.client import Client
+    from envbuilder.storage.ledger import built_on, ledger_path, read
+    from envbuilder.storage.store import Store
+    from envbuilder.workflow.publish import publish, signing_with
 
     from .console import open_progress
 

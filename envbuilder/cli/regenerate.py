@@ -10,10 +10,10 @@ import click
 from . import options
 
 if TYPE_CHECKING:
-    from envbuilder.bump.regenerate import Make, Result
-    from envbuilder.layers.store import Store
-    from envbuilder.progress import Progress
+    from envbuilder.model.progress import Progress
     from envbuilder.runtime import Runtime
+    from envbuilder.storage.store import Store
+    from envbuilder.workflow.bump.regenerate import Make, Result
 
 
 @click.command("regenerate")
@@ -45,9 +45,9 @@ def command(
 
     A failure does not stop the others; the exit code is that of the worst.
     """
-    from envbuilder.bump.regenerate import jobs_for, regenerate, worst
-    from envbuilder.layers.store import Store
     from envbuilder.runtime import choose
+    from envbuilder.storage.store import Store
+    from envbuilder.workflow.bump.regenerate import jobs_for, regenerate, worst
 
     from .console import open_progress
 
@@ -70,7 +70,7 @@ def command(
 
 
 def _paths(names: tuple[str, ...], files: tuple[Path, ...], *, everything: bool) -> list[Path]:
-    from envbuilder.errors import UsageError
+    from envbuilder.model.errors import UsageError
 
     if bool(names or files) == everything:
         raise UsageError("expected NAMEs or --file PATH, or --all")
@@ -85,12 +85,12 @@ def _paths(names: tuple[str, ...], files: tuple[Path, ...], *, everything: bool)
 
 
 def _make(pins: tuple[str, ...], *, store: Store, progress: Progress, runtime: Runtime) -> Make:
-    from envbuilder.bump.pins import parse_pin
-    from envbuilder.bump.run import bump
-    from envbuilder.bump.stages import real_stages
-    from envbuilder.lock_file import lock_path, read_lock
-    from envbuilder.pipeline import Options, build_environment, engine_needed, engine_of
-    from envbuilder.spec_file import load
+    from envbuilder.model.pylock import lock_path, read_lock
+    from envbuilder.model.spec_file import load
+    from envbuilder.workflow.build import Options, build_environment, engine_needed, engine_of
+    from envbuilder.workflow.bump.bump import bump
+    from envbuilder.workflow.bump.pins import parse_pin
+    from envbuilder.workflow.bump.stages import real_stages
 
     wishes = [parse_pin(pin) for pin in pins]
 

@@ -21,9 +21,9 @@ def command(name: str | None, file: Path | None, folder: Path | None) -> None:
     The folder is new, empty, or rendered before: then its files are replaced, and yours beside
     them stay.
     """
-    from envbuilder.lock_file import check_fresh, lock_path, read_lock
-    from envbuilder.render import render, write
-    from envbuilder.spec_file import load
+    from envbuilder.engines.render import render, write
+    from envbuilder.model.pylock import check_fresh, lock_path, read_lock
+    from envbuilder.model.spec_file import load
 
     path = options.spec_path(name, file)
     lock = read_lock(lock_path(path))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from envbuilder.errors import UsageError
+from envbuilder.model.errors import UsageError
 
 if TYPE_CHECKING:
     from envbuilder.smoke import LayerSize, Report, TokenRow
@@ -34,8 +34,8 @@ def write_reports(
 
     The page also shows the image's ``layers``.
     """
+    from envbuilder.model.atomic import write_text
     from envbuilder.smoke import to_html, to_json, to_junit
-    from envbuilder.whole_file import write_text
 
     writers = {
         ".html": lambda: to_html(report, layers=layers),

@@ -23,9 +23,9 @@ def command(
     ENTRY is a number of `envbuilder history`, or the start of an image's or a lock's checksum.
     Nothing else in the tree is touched; nothing is committed.
     """
-    from envbuilder.bump.rollback import rollback
-    from envbuilder.layers.store import Store
-    from envbuilder.ledger import choose, ledger_path, read
+    from envbuilder.storage.ledger import choose, ledger_path, read
+    from envbuilder.storage.store import Store
+    from envbuilder.workflow.bump.rollback import rollback
 
     if file is not None and name is not None:
         entry, name = name, None

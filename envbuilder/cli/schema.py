@@ -10,6 +10,6 @@ from .options import print_json
 @click.command("schema")
 def command() -> None:
     """Print the JSON schema of a spec, for editors and validators."""
-    from envbuilder.spec import schema
+    from envbuilder.model.spec import schema
 
     print_json(schema())

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from envbuilder.errors import UsageError
+from envbuilder.model.errors import UsageError
 
 from . import options, smoke_server
 
 if TYPE_CHECKING:
-    from envbuilder.lock import Lock
-    from envbuilder.progress import Progress
+    from envbuilder.model.lock import Lock
+    from envbuilder.model.progress import Progress
     from envbuilder.smoke import LayerSize, Report, SmokePlan
     from envbuilder.smoke.plan import Gpu
 
@@ -159,11 +159,11 @@ def _environment(
     spec_path: Path, runtime: str, progress: Progress
 ) -> tuple[Report, tuple[LayerSize, ...]]:
     """Smoke the image of an environment of ours; nothing is sealed or recorded."""
-    from envbuilder.layers.store import Store
-    from envbuilder.pipeline import Options, current_lock, engine_of, make_all
     from envbuilder.runtime import choose
     from envbuilder.smoke.layer_sizes import layer_sizes
-    from envbuilder.smoke_image import smoke_image
+    from envbuilder.storage.store import Store
+    from envbuilder.workflow.build import Options, current_lock, engine_of, make_all
+    from envbuilder.workflow.smoke import smoke_image
 
     store = Store.default()
     chosen = choose(runtime, store)
@@ -191,8 +191,8 @@ def _refuse(why: str, given: Mapping[str, object]) -> None:
 
 def _planned(lock_name: str | None, stated: Mapping[str, Any]) -> tuple[SmokePlan, Lock | None]:
     """Plan by the lock that ``--lock`` means, else by the options that were ``stated``."""
-    from envbuilder.lock_file import read_lock
-    from envbuilder.smoke_image import smoke_plan
+    from envbuilder.model.pylock import read_lock
+    from envbuilder.workflow.smoke import smoke_plan
 
     if lock_name is None:
         return _plan(**stated), None
@@ -213,7 +213,7 @@ def _plan(
 ) -> SmokePlan:
     """Plan by the options alone."""
     from envbuilder.smoke import Model, SmokePlan
-    from envbuilder.smoke_image import gpu_here
+    from envbuilder.workflow.smoke import gpu_here
 
     return SmokePlan(
         model=Model(family=family, path=model) if family or model else None,
@@ -251,11 +251,11 @@ def _image(
     runtime: str,
     progress: Progress,
 ) -> tuple[Report, tuple[LayerSize, ...]]:
-    from envbuilder.layers.store import Store
-    from envbuilder.open_image import open_image
+    from envbuilder.registry.open_image import open_image
     from envbuilder.runtime import choose
     from envbuilder.smoke import smoke
     from envbuilder.smoke.layer_sizes import layer_sizes
+    from envbuilder.storage.store import Store
 
     options.refuse_word(where)
     store = Store.default()

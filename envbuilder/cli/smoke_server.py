@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from envbuilder.errors import UsageError
+from envbuilder.model.errors import UsageError
 
 from . import options
 
 if TYPE_CHECKING:
-    from envbuilder.progress import Progress
+    from envbuilder.model.progress import Progress
     from envbuilder.smoke import SmokePlan
     from envbuilder.smoke.server import Counts
 
@@ -106,11 +106,11 @@ def _counted_here(python: str, family: str | None, model: str | None) -> Counts:
 
 def _counted_in(spec_path: Path, runtime: str, progress: Progress) -> Counts:
     """Count in the image of an environment of ours, which is built where it is not."""
-    from envbuilder.layers.store import Store
-    from envbuilder.pipeline import Options, current_lock, engine_of, make_all
     from envbuilder.runtime import choose
     from envbuilder.smoke.server import expectation
-    from envbuilder.smoke_image import smoke_plan
+    from envbuilder.storage.store import Store
+    from envbuilder.workflow.build import Options, current_lock, engine_of, make_all
+    from envbuilder.workflow.smoke import smoke_plan
 
     store = Store.default()
     chosen = choose(runtime, store)

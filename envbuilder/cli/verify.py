@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from envbuilder.errors import UsageError
+from envbuilder.model.errors import UsageError
 
 from . import options
 
 if TYPE_CHECKING:
-    from envbuilder.lock import Lock
-    from envbuilder.reference import ImageRef
+    from envbuilder.evidence.verify.findings import Verdict
+    from envbuilder.evidence.verify.remote import Seen
+    from envbuilder.model.lock import Lock
+    from envbuilder.model.reference import ImageRef
     from envbuilder.smoke import Report
-    from envbuilder.verify.findings import Verdict
-    from envbuilder.verify.remote import Seen
 
 _STYLES = {"ok": "green", "note": "yellow", "mismatch": "bold red", "unknown": "bold yellow"}
 
@@ -56,13 +56,13 @@ def command(
     Exits with 9 where something does not match, and with 10 where it could not look.
     """
     from envbuilder.evidence.keys import read_public
-    from envbuilder.layers.store import Store
-    from envbuilder.lock_file import read_lock
-    from envbuilder.reference import ImageRef
+    from envbuilder.evidence.verify.findings import Level
+    from envbuilder.evidence.verify.policy import read_policy
+    from envbuilder.evidence.verify.remote import look, verify
+    from envbuilder.model.pylock import read_lock
+    from envbuilder.model.reference import ImageRef
     from envbuilder.registry.client import Client
-    from envbuilder.verify.findings import Level
-    from envbuilder.verify.policy import read_policy
-    from envbuilder.verify.remote import look, verify
+    from envbuilder.storage.store import Store
 
     from .console import open_progress
 
@@ -104,8 +104,8 @@ def _lock_name(seen: Seen, ref: ImageRef) -> str:
     """Give the name of the lock that an image's label names: one of those in lockfiles/."""
     import re
 
-    from envbuilder.settings import LABEL
-    from envbuilder.verify.content import flat
+    from envbuilder.evidence.verify.content import flat
+    from envbuilder.model.image_config import LABEL
 
     name = flat(seen.image.settings).get(f"label {LABEL}.name")
     if name is None or not re.fullmatch("[a-z0-9-]+", name):
@@ -117,12 +117,12 @@ def _lock_name(seen: Seen, ref: ImageRef) -> str:
 
 
 def _smoke(ref: ImageRef, lock: Lock, folder: Path, runtime: str, progress_mode: str) -> Report:
-    from envbuilder.layers.store import Store
     from envbuilder.registry.client import Client
     from envbuilder.registry.manifests import Platform
     from envbuilder.registry.transfer import pull
     from envbuilder.runtime import choose
-    from envbuilder.smoke_image import smoke_image
+    from envbuilder.storage.store import Store
+    from envbuilder.workflow.smoke import smoke_image
 
     from .console import open_progress
 

@@ -33,8 +33,8 @@ def build(
 ) -> None:
     """Build the wheels of NAME's git sources, and note their hashes in its lock."""
     from envbuilder.engines.source_wheels import with_wheels
-    from envbuilder.layers.store import Store
-    from envbuilder.lock_file import lock_path, read_lock, write_lock
+    from envbuilder.model.pylock import lock_path, read_lock, write_lock
+    from envbuilder.storage.store import Store
 
     from .console import open_progress
 
@@ -61,9 +61,9 @@ def build(
 @options.environment
 def export(folder: Path, name: str | None, file: Path | None) -> None:
     """Write the wheels built for NAME, each with its recipe, to DIR."""
-    from envbuilder.layers.store import Store
-    from envbuilder.lock_file import lock_path, read_lock
-    from envbuilder.sources.transfer import export_wheels
+    from envbuilder.model.pylock import lock_path, read_lock
+    from envbuilder.resolve.git.transfer import export_wheels
+    from envbuilder.storage.store import Store
 
     lock = read_lock(lock_path(options.spec_path(name, file)))
     for path in export_wheels(lock, folder, store=Store.default()):
@@ -74,8 +74,8 @@ def export(folder: Path, name: str | None, file: Path | None) -> None:
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 def import_(folder: Path) -> None:
     """Take the wheels that `wheels export` wrote to DIR into the store."""
-    from envbuilder.layers.store import Store
-    from envbuilder.sources.transfer import import_wheels
+    from envbuilder.resolve.git.transfer import import_wheels
+    from envbuilder.storage.store import Store
 
     for wheel in import_wheels(folder, store=Store.default()):
         click.echo(f"{wheel.sha256}  {wheel.filename}")

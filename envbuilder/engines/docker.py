@@ -8,27 +8,20 @@ from dataclasses import replace
 from pathlib import Path
 from threading import Event
 
-from envbuilder.buildkit import Build, build, find_builder, gather
-from envbuilder.errors import BuildError, NetworkError
-from envbuilder.image import Image, Layer, compose
-from envbuilder.layers.complement import has_wheel, wheel_file
-from envbuilder.layers.store import Store
-from envbuilder.layout import export, load
-from envbuilder.lock import DebianBase, ImageBase, Lock, Wheel
-from envbuilder.progress import Progress
-from envbuilder.render import (
-    files_stage,
-    index_layers,
-    render,
-    system_packages,
-    wheel_stage,
-    write,
-)
-from envbuilder.resolve.uv import find_uv
-from envbuilder.sources.build import Job
-from envbuilder.spec import Steps
+from envbuilder.layers.wheel_reconstruction import has_wheel, wheel_file
+from envbuilder.model.errors import BuildError, NetworkError
+from envbuilder.model.image import Image, Layer, compose
+from envbuilder.model.lock import DebianBase, ImageBase, Lock, Wheel
+from envbuilder.model.progress import Progress
+from envbuilder.model.spec import Steps
+from envbuilder.registry.layout import export, load
+from envbuilder.resolve.git.wheel_build import Job
+from envbuilder.resolve.python.uv import find_uv
+from envbuilder.storage.store import Store
 
+from .buildkit import Build, build, find_builder, gather
 from .foundation import lay_foundation
+from .render import files_stage, index_layers, render, system_packages, wheel_stage, write
 
 _UV = "opt/uv/bin"
 """Where the rendered Dockerfile takes uv from, in its stage ``tools``."""

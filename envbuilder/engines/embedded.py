@@ -8,16 +8,25 @@ from dataclasses import replace
 from threading import Event
 from typing import Any
 
-from envbuilder.image import Image, Layer, compose
 from envbuilder.layers.files import Content, Files, files_layer, venv_skeleton
 from envbuilder.layers.install import Target
-from envbuilder.layers.store import Store
-from envbuilder.layers.wheel import LAYOUT_VERSION, WheelInput, wheel_layer, written_paths
-from envbuilder.lock import Lock, Seal, Wheel
-from envbuilder.lock_file import dump_lock, lock_checksum
-from envbuilder.plan import PREFIX, Plan, WheelLayer, direct_url, is_requested, plan, source_for
-from envbuilder.progress import Progress
-from envbuilder.settings import image_settings
+from envbuilder.layers.wheel import WheelInput, wheel_layer, written_paths
+from envbuilder.model.image import Image, Layer, compose
+from envbuilder.model.image_config import image_settings
+from envbuilder.model.lock import Lock, Seal, Wheel
+from envbuilder.model.plan import (
+    LAYOUT_VERSION,
+    PREFIX,
+    Plan,
+    WheelLayer,
+    direct_url,
+    is_requested,
+    plan,
+    source_for,
+)
+from envbuilder.model.progress import Progress
+from envbuilder.model.pylock import dump_lock, lock_checksum
+from envbuilder.storage.store import Store
 
 from .foundation import Foundation
 from .reuse import Held

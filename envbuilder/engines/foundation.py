@@ -8,19 +8,19 @@ from dataclasses import dataclass, field
 from threading import Event
 from typing import Any
 
-from envbuilder.errors import NetworkError
-from envbuilder.image import Layer
-from envbuilder.layers.store import Store
-from envbuilder.layers.system import stored_system_layer, system_layer
-from envbuilder.lock import DebianBase, ImageBase, Lock
-from envbuilder.progress import Progress
-from envbuilder.reference import ImageRef
+from envbuilder.model.errors import NetworkError
+from envbuilder.model.image import Layer
+from envbuilder.model.lock import DebianBase, ImageBase, Lock
+from envbuilder.model.progress import Progress
+from envbuilder.model.reference import ImageRef
 from envbuilder.registry.client import Client
 from envbuilder.registry.images import fetch_image
 from envbuilder.registry.manifests import Platform
 from envbuilder.registry.transfer import pull_layers
-from envbuilder.resolve.archives import debian_archives
-from envbuilder.resolve.debs import fetch_debs
+from envbuilder.resolve.debian.archives import debian_archives
+from envbuilder.resolve.debian.debs import fetch_debs
+from envbuilder.resolve.debian.system_layer import stored_system_layer, system_layer
+from envbuilder.storage.store import Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

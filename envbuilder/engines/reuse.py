@@ -10,10 +10,17 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
-from envbuilder.image import Layer
-from envbuilder.layers.wheel import LAYOUT_VERSION
-from envbuilder.lock import DebianBase, Lock
-from envbuilder.plan import Plan, WheelLayer, direct_url, is_requested, plan, source_for
+from envbuilder.model.image import Layer
+from envbuilder.model.lock import DebianBase, Lock
+from envbuilder.model.plan import (
+    LAYOUT_VERSION,
+    Plan,
+    WheelLayer,
+    direct_url,
+    is_requested,
+    plan,
+    source_for,
+)
 from envbuilder.registry.blobs import has_blob
 from envbuilder.registry.repository import Repository
 

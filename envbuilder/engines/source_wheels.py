@@ -7,18 +7,18 @@ from dataclasses import replace
 from functools import cache
 from threading import Event
 
-from envbuilder.layers.complement import has_wheel
-from envbuilder.layers.store import Store
-from envbuilder.lock import ImageBase, Lock
-from envbuilder.plan import interpreter
-from envbuilder.progress import Progress
+from envbuilder.layers.wheel_reconstruction import has_wheel
+from envbuilder.model.lock import ImageBase, Lock
+from envbuilder.model.plan import interpreter
+from envbuilder.model.progress import Progress
+from envbuilder.resolve.git import wheel_build
+from envbuilder.resolve.git.contained import contained
+from envbuilder.resolve.git.context import Context
+from envbuilder.resolve.git.sandbox import Sandbox
+from envbuilder.resolve.git.wheel_build import Job, Make
 from envbuilder.resolve.resolve import python_target
 from envbuilder.runtime import choose
-from envbuilder.sources import build
-from envbuilder.sources.build import Job, Make
-from envbuilder.sources.contained import contained
-from envbuilder.sources.context import Context
-from envbuilder.sources.sandbox import Sandbox
+from envbuilder.storage.store import Store
 
 from .docker import build_wheel
 from .foundation import fetch_base, lay_foundation
@@ -42,7 +42,7 @@ def with_wheels(
     """
     context = _context(store, progress, offline=offline)
     make = _make(lock, context, engine=engine, builder=builder)
-    return build.build_sources(lock, make=make, context=context)
+    return wheel_build.build_sources(lock, make=make, context=context)
 
 
 def check_reproducible(
@@ -57,12 +57,12 @@ def check_reproducible(
     """Build every git source of ``lock`` once more; raise BuildError that lists what differs."""
     context = _context(store, progress, offline=offline)
     make = _make(lock, context, engine=engine, builder=builder)
-    build.check_reproducible(lock, make=make, context=context)
+    wheel_build.check_reproducible(lock, make=make, context=context)
 
 
 def fetch_sources(lock: Lock, *, store: Store, progress: Progress, offline: bool) -> None:
     """Bring what building the git sources needs: commits, build environments, the builder image."""
-    build.fetch_sources(lock, _context(store, progress, offline=offline))
+    wheel_build.fetch_sources(lock, _context(store, progress, offline=offline))
     wheels = [source.wheel for source in lock.sources]
     built = all(wheel is not None and has_wheel(store, wheel.sha256) for wheel in wheels)
     if lock.builder is not None and not built:

@@ -10,16 +10,16 @@ from dataclasses import replace
 from threading import Event
 from typing import Any
 
-from envbuilder.errors import NetworkError, UsageError
-from envbuilder.image import Layer, canonical_json
-from envbuilder.layers.store import Store
-from envbuilder.lock import Lock
-from envbuilder.progress import Progress
-from envbuilder.reference import Digest
-from envbuilder.render import system_packages
+from envbuilder.model.errors import NetworkError, UsageError
+from envbuilder.model.image import Layer, canonical_json
+from envbuilder.model.lock import Lock
+from envbuilder.model.progress import Progress
+from envbuilder.model.reference import Digest
+from envbuilder.storage.store import Store
 
 from .docker import build_target, named_layers
 from .foundation import Foundation, lay_foundation
+from .render import system_packages
 
 _LAYOUT = 2  # raise it whenever the same packages and steps give other layers by our own doing
 _KIND = "borrowed-system"

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from envbuilder.buildkit import Build, build, find_builder, gather
-from envbuilder.errors import BuildError, ResolutionError
-from envbuilder.layers.store import Store
-from envbuilder.lock import ImageBase, Lock
-from envbuilder.progress import Progress
-from envbuilder.render import render_question, write
+from envbuilder.model.errors import BuildError, ResolutionError
+from envbuilder.model.lock import ImageBase, Lock
+from envbuilder.model.progress import Progress
+from envbuilder.storage.store import Store
+
+from .buildkit import Build, build, find_builder, gather
+from .render import render_question, write
 
 
 def pin_packages(

@@ -11,9 +11,9 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 
-from envbuilder.errors import NetworkError
-from envbuilder.image import OCI_CONFIG, OCI_MANIFEST, canonical_json
-from envbuilder.reference import Digest
+from envbuilder.model.errors import NetworkError
+from envbuilder.model.image import OCI_CONFIG, OCI_MANIFEST, canonical_json
+from envbuilder.model.reference import Digest
 from envbuilder.registry.blobs import read_blob
 from envbuilder.registry.manifests import EMPTY, EMPTY_TYPE, Descriptor, Manifest
 from envbuilder.registry.referrers import attach_referrer

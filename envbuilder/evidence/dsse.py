@@ -14,7 +14,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from envbuilder.image import canonical_json
+from envbuilder.model.image import canonical_json
 
 from .keys import PrivateKey, PublicKey
 

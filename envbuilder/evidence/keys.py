@@ -14,7 +14,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from envbuilder.errors import UsageError
+from envbuilder.model.errors import UsageError
 
 PASSWORD_VARIABLE = "ENVBUILDER_KEY_PASSWORD"  # noqa: S105 (the variable's name)
 _ENVIRONMENT = "env://"

@@ -10,12 +10,12 @@ import json
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
-from envbuilder.errors import NetworkError
-from envbuilder.image import canonical_json
-from envbuilder.reference import Digest
+from envbuilder.model.errors import NetworkError
+from envbuilder.model.image import canonical_json
+from envbuilder.model.reference import Digest
+from envbuilder.net.messages import MissingError
 from envbuilder.registry.blobs import read_blob
 from envbuilder.registry.manifests import Descriptor
-from envbuilder.registry.messages import MissingError
 from envbuilder.registry.referrers import list_referrers
 from envbuilder.registry.repository import Repository
 

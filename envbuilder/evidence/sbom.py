@@ -21,8 +21,8 @@ from cyclonedx.output.json import JsonV1Dot6
 from packageurl import PackageURL
 
 from envbuilder import __version__
-from envbuilder.lock import DebianBase, GitSource, Lock, Wheel
-from envbuilder.reference import Digest
+from envbuilder.model.lock import DebianBase, GitSource, Lock, Wheel
+from envbuilder.model.reference import Digest
 
 from .statements import SBOM, Statement, package_url, public_address
 

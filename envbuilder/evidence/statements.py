@@ -13,10 +13,10 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from envbuilder import __version__
-from envbuilder.image import canonical_json
-from envbuilder.lock import DebianBase, GitSource, Lock, Wheel, spec_checksum
-from envbuilder.lock_file import lock_checksum
-from envbuilder.reference import Digest
+from envbuilder.model.image import canonical_json
+from envbuilder.model.lock import DebianBase, GitSource, Lock, Wheel, spec_checksum
+from envbuilder.model.pylock import lock_checksum
+from envbuilder.model.reference import Digest
 
 STATEMENT = "https://in-toto.io/Statement/v1"
 PROVENANCE = "https://slsa.dev/provenance/v1"

@@ -16,7 +16,7 @@ from tarfile import TarInfo
 
 from packaging.utils import canonicalize_name
 
-from envbuilder.reference import Digest
+from envbuilder.model.reference import Digest
 
 from .untar import Untar
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from envbuilder.errors import UsageError
-from envbuilder.image import Layer
+from envbuilder.model.errors import UsageError
+from envbuilder.model.image import Layer
+from envbuilder.storage.store import Store
 
 from .install import Target
-from .store import Store
 from .tar import parents
 from .writer import layer_writer
 

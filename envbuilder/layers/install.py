@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
-from envbuilder.errors import BuildError, UsageError
+from envbuilder.model.errors import BuildError, UsageError
 
 from .wheelfile import Member, WheelFile, unfit
 

@@ -18,10 +18,10 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from envbuilder.errors import BuildError
-from envbuilder.reference import Digest
+from envbuilder.model.errors import BuildError
+from envbuilder.model.reference import Digest
+from envbuilder.storage.temporary import translated
 
-from .temporary import translated
 from .untar import Entry, Untar, untar
 
 _XATTR = "SCHILY.xattr."

@@ -19,9 +19,9 @@ from typing import BinaryIO, cast
 from isal import igzip
 from isal.isal_zlib import IsalError
 
-from envbuilder.errors import BuildError
-from envbuilder.image import DOCKER_LAYER_GZIP, OCI_LAYER_GZIP, OCI_LAYER_TAR, OCI_LAYER_ZSTD
-from envbuilder.reference import Digest
+from envbuilder.model.errors import BuildError
+from envbuilder.model.image import DOCKER_LAYER_GZIP, OCI_LAYER_GZIP, OCI_LAYER_TAR, OCI_LAYER_ZSTD
+from envbuilder.model.reference import Digest
 
 from .tar import BLOCK
 

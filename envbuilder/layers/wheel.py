@@ -16,20 +16,18 @@ from pathlib import Path
 
 from isal import isal_zlib
 
-from envbuilder.errors import BuildError
-from envbuilder.image import Layer, canonical_json
-from envbuilder.progress import Progress, Silent, Step
-from envbuilder.reference import Digest
+from envbuilder.model.errors import BuildError
+from envbuilder.model.image import Layer, canonical_json
+from envbuilder.model.plan import LAYOUT_VERSION
+from envbuilder.model.progress import Progress, Silent, Step
+from envbuilder.model.reference import Digest
+from envbuilder.storage.store import Store
 
-from . import complement
+from . import wheel_reconstruction
 from .install import File, Target, install
-from .store import Store
 from .tar import parents
 from .wheelfile import Member, WheelFile
 from .writer import LayerWriter, layer_writer
-
-LAYOUT_VERSION = 1
-"""Part of every key and of the image's label; raise it whenever a layer's bytes change."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +72,7 @@ def wheel_layer(
             found = {"digest": layer.digest.hex, "size": layer.size, "diff_id": layer.diff_id.hex}
             store.put_record("layer", key, found, blobs=[layer.digest])
     for wheel in wheels:
-        complement.release(store, wheel.sha256)
+        wheel_reconstruction.release(store, wheel.sha256)
     digest, diff_id = Digest(found["digest"]), Digest(found["diff_id"])
     return Layer(digest=digest, size=found["size"], diff_id=diff_id, title=title)
 
@@ -101,7 +99,7 @@ class _Source:
     wheel: WheelInput
     zip: WheelFile
     files: list[File]
-    copies: list[complement.Copy] = field(default_factory=list)
+    copies: list[wheel_reconstruction.Copy] = field(default_factory=list)
 
     @property
     def packed(self) -> int:
@@ -142,7 +140,7 @@ def _path(store: Store, wheel: WheelInput) -> Iterator[Path]:
             raise BuildError(f"{wheel.path} is not a file", hint="build or fetch that wheel again")
         yield wheel.path
     else:
-        with complement.wheel_file(store, wheel.sha256) as path:
+        with wheel_reconstruction.wheel_file(store, wheel.sha256) as path:
             yield path
 
 
@@ -225,7 +223,7 @@ def _write_file(out: LayerWriter, source: _Source, file: File, step: Step) -> No
 def _remember(store: Store, source: _Source, target: Target, layer: Digest) -> None:
     tree = {file.path: _size_and_crc(file.source) for file in source.files}
     store.put_record("tree", _key(target, **source.wheel.facts()), tree)
-    complement.keep(
+    wheel_reconstruction.keep(
         store, wheel=source.wheel.sha256, fd=source.zip.fd, layer=layer, copies=source.copies
     )
 

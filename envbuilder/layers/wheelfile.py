@@ -18,7 +18,7 @@ from typing import NoReturn
 
 from isal import isal_zlib
 
-from envbuilder.errors import BuildError
+from envbuilder.model.errors import BuildError
 
 from .deflate import DeflateError, inflate, read_at
 

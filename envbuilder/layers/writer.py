@@ -6,14 +6,14 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from envbuilder.image import Layer
-from envbuilder.reference import Digest
+from envbuilder.model.image import Layer
+from envbuilder.model.reference import Digest
+from envbuilder.storage.store import Store
+from envbuilder.storage.stream import Writer
 
 from . import tar
 from .deflate import HEADER, STORED_BLOCK, stored, stored_block, trailer
-from .lane import Lane
-from .store import Store
-from .stream import Writer
+from .worker import Lane
 
 
 class LayerWriter:

@@ -14,11 +14,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlencode
 
-from envbuilder.errors import NetworkError
+from envbuilder.model.errors import NetworkError
+from envbuilder.net.messages import Body, Request, parse_json, place, split_url
+from envbuilder.net.transport import Transport
 
 from .credentials import Credential, is_token
-from .messages import Body, Request, parse_json, place, split_url
-from .transport import Transport
 
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105  (RFC 9110's name for a word)
 _PARAMETER = re.compile(rf'({_TOKEN})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|({_TOKEN}))\s*(?:,|$)')

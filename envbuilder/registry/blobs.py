@@ -9,13 +9,13 @@ import hashlib
 from collections.abc import Generator, Iterator
 from functools import partial
 
-from envbuilder.errors import NetworkError
-from envbuilder.reference import Digest
+from envbuilder.model.errors import NetworkError
+from envbuilder.model.reference import Digest
+from envbuilder.net.messages import BrokenConnectionError
+from envbuilder.net.resume import body_from, mended
 
 from .manifests import Descriptor
-from .messages import BrokenConnectionError
 from .repository import Repository
-from .resume import body_from, mended
 
 
 def has_blob(repository: Repository, digest: Digest) -> bool:

@@ -9,13 +9,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from envbuilder.reference import ImageRef
+from envbuilder.model.reference import ImageRef
+from envbuilder.net.config import Settings
+from envbuilder.net.transport import Transport
 
 from .auth import Authorizer
 from .credentials import config_path, find_credential
 from .repository import Repository
-from .settings import Settings
-from .transport import Transport
 
 
 class Client:

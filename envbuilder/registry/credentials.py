@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from envbuilder.errors import MissingToolError, NetworkError
+from envbuilder.model.errors import MissingToolError, NetworkError
 
 _DOCKER_HUB = "https://index.docker.io/v1/"
 _HELPER = re.compile(r"[A-Za-z0-9_.-]+")

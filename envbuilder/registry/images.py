@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 
-from envbuilder.errors import EnvbuilderError, NetworkError
-from envbuilder.image import Image, Layer, parse_image
-from envbuilder.reference import Digest, ImageRef
+from envbuilder.model.errors import EnvbuilderError, NetworkError
+from envbuilder.model.image import Image, Layer, parse_image
+from envbuilder.model.reference import Digest, ImageRef
 
 from .blobs import read_blob
 from .client import Client

@@ -11,17 +11,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from envbuilder.errors import NetworkError, UsageError
-from envbuilder.image import (
+from envbuilder.model.errors import NetworkError, UsageError
+from envbuilder.model.image import (
     DOCKER_INDEX,
     DOCKER_MANIFEST,
     OCI_INDEX,
     OCI_MANIFEST,
     canonical_json,
 )
-from envbuilder.reference import Digest
-
-from .messages import parse_json
+from envbuilder.model.reference import Digest
+from envbuilder.net.messages import parse_json
 
 MANIFEST_LIMIT = 4 << 20  # bytes; what registries accept
 INDEX_TYPES = frozenset({OCI_INDEX, DOCKER_INDEX})

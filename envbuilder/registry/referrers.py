@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 
-from envbuilder.errors import NetworkError
-from envbuilder.image import OCI_INDEX
-from envbuilder.reference import Digest
+from envbuilder.model.errors import NetworkError
+from envbuilder.model.image import OCI_INDEX
+from envbuilder.model.reference import Digest
+from envbuilder.net.messages import join_url
 
 from .manifests import MANIFEST_LIMIT, Descriptor, Manifest, index_of, parse_manifest
-from .messages import join_url
 from .repository import Repository
 
 _NEXT = re.compile(r'<([^<>]*)>\s*;\s*rel="?next"?')  # RFC 8288

@@ -11,14 +11,22 @@ from collections.abc import Collection, Mapping
 from typing import NoReturn
 from urllib.parse import quote
 
-from envbuilder.errors import NetworkError, UsageError
-from envbuilder.image import DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
-from envbuilder.reference import Digest
+from envbuilder.model.errors import NetworkError, UsageError
+from envbuilder.model.image import DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
+from envbuilder.model.reference import Digest
+from envbuilder.net.messages import (
+    Answer,
+    Body,
+    MissingError,
+    Request,
+    join_url,
+    origin,
+    parse_json,
+)
+from envbuilder.net.transport import Transport
 
 from .auth import Authorizer
 from .manifests import MANIFEST_LIMIT, Manifest, parse_manifest
-from .messages import Answer, Body, MissingError, Request, join_url, origin, parse_json
-from .transport import Transport
 
 # docker-registry answers 404 to whoever does not name the exact type.
 _ACCEPT = ", ".join((OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_INDEX))

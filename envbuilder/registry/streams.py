@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import BinaryIO, cast
 
-from envbuilder.errors import BuildError, MismatchError
-from envbuilder.image import Layer
 from envbuilder.layers.contents import Contents, scan
 from envbuilder.layers.untar import untar_stream
+from envbuilder.model.errors import BuildError, MismatchError
+from envbuilder.model.image import Layer
 
 from .blobs import stream_blob
 from .images import layer_descriptor

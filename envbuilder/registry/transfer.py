@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import BinaryIO, TypeVar
 
-from envbuilder.errors import EnvbuilderError, LockError, UsageError
-from envbuilder.image import OCI_CONFIG, Image, Layer
-from envbuilder.layers.store import Store
-from envbuilder.progress import Progress, Step
-from envbuilder.reference import Digest, ImageRef
+from envbuilder.model.errors import EnvbuilderError, LockError, UsageError
+from envbuilder.model.image import OCI_CONFIG, Image, Layer
+from envbuilder.model.progress import Progress, Step
+from envbuilder.model.reference import Digest, ImageRef
+from envbuilder.storage.store import Store
 
 from .blobs import has_blob, stream_blob
 from .client import Client

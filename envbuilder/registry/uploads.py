@@ -13,13 +13,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from envbuilder.errors import NetworkError
-from envbuilder.progress import Silent, Step
-from envbuilder.reference import Digest
+from envbuilder.model.errors import NetworkError
+from envbuilder.model.progress import Silent, Step
+from envbuilder.model.reference import Digest
+from envbuilder.net.messages import TRANSIENT, Answer, Body, BrokenConnectionError
 
 from .blobs import has_blob
 from .manifests import Descriptor
-from .messages import TRANSIENT, Answer, Body, BrokenConnectionError
 from .repository import Repository, with_query
 
 RESUMABLE = 64 << 20  # bytes; smaller blobs go up in one PUT, and again from the start if it fails

@@ -10,20 +10,20 @@ from pathlib import Path
 
 from packaging.utils import canonicalize_name
 
-from envbuilder.errors import ResolutionError, UsageError
-from envbuilder.image import Layer
-from envbuilder.layers.store import Store
-from envbuilder.lock import DebianBase, GitSource, ImageBase, Lock, Wheel
-from envbuilder.progress import Progress
-from envbuilder.reference import ImageRef
+from envbuilder.model.errors import ResolutionError, UsageError
+from envbuilder.model.image import Layer
+from envbuilder.model.lock import DebianBase, GitSource, ImageBase, Lock, Wheel
+from envbuilder.model.progress import Progress
+from envbuilder.model.reference import ImageRef
+from envbuilder.model.spec import Spec
 from envbuilder.registry.client import Client
 from envbuilder.registry.images import fetch_image
 from envbuilder.registry.manifests import Platform
-from envbuilder.spec import Spec
+from envbuilder.storage.store import Store
 
-from .debian import lock_base
-from .python import PythonTarget, resolve_python
-from .stand_in import stand_ins
+from .debian.packages import lock_base
+from .python.metadata_wheel import stand_ins
+from .python.requirements import PythonTarget, resolve_python
 
 EVERYTHING = "*"
 SYSTEM = "system"

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from envbuilder.errors import MissingToolError
+from envbuilder.model.errors import MissingToolError
 
 Edits = Mapping[str, Any]
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from envbuilder.errors import MissingToolError, UsageError
-from envbuilder.layers.store import Store
+from envbuilder.model.errors import MissingToolError, UsageError
+from envbuilder.storage.store import Store
 
 from .command import Runtime
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Literal, Protocol
 
-from envbuilder.errors import UsageError
-from envbuilder.image import Image
-from envbuilder.progress import Progress
+from envbuilder.model.errors import UsageError
+from envbuilder.model.image import Image
+from envbuilder.model.progress import Progress
 
 OUTPUT_LIMIT = 64 << 20
 """Bytes kept of each output stream; a command that floods is drained, not stopped."""

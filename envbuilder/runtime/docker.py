@@ -21,10 +21,10 @@ from docker.types import DeviceRequest, LogConfig
 from docker.types import Mount as DockerMount
 from docker.utils import socket as frames
 
-from envbuilder.errors import EnvbuilderError, MissingToolError, SmokeError
-from envbuilder.image import Image
-from envbuilder.layers.store import Store
-from envbuilder.progress import Progress
+from envbuilder.model.errors import EnvbuilderError, MissingToolError, SmokeError
+from envbuilder.model.image import Image
+from envbuilder.model.progress import Progress
+from envbuilder.storage.store import Store
 
 from .command import OUTPUT_LIMIT, Command, Completed, check_sources
 from .loading import answering, loaded, new_mark, remove_abandoned

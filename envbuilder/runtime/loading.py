@@ -15,13 +15,13 @@ import docker
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from urllib3.exceptions import HTTPError
 
-from envbuilder.errors import MissingToolError
-from envbuilder.image import Image
-from envbuilder.layers.store import Store
-from envbuilder.layout import export
-from envbuilder.progress import Progress
+from envbuilder.model.errors import MissingToolError
+from envbuilder.model.image import Image
+from envbuilder.model.progress import Progress
+from envbuilder.registry.layout import export
+from envbuilder.storage.store import Store
 
-from .offer import Offer, offer
+from .local_registry import Offer, offer
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _PROCESSES = Path("/proc/self/ns/pid")

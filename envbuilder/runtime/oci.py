@@ -19,15 +19,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from envbuilder.errors import MissingToolError, SmokeError
-from envbuilder.image import Image
-from envbuilder.layers.store import Store
-from envbuilder.progress import Progress
+from envbuilder.model.errors import MissingToolError, SmokeError
+from envbuilder.model.image import Image
+from envbuilder.model.progress import Progress
+from envbuilder.storage.store import Store
 
 from . import cdi
 from .cgroup import MemoryCgroup, memory_cgroup
 from .command import KILLED, OUTPUT_LIMIT, Command, Completed, check_sources
-from .config import oci_config
+from .oci_config import oci_config
 from .pump import Outcome, pump
 from .trees import read_text, unpacked
 from .user import find_user

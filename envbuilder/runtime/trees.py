@@ -13,12 +13,12 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from envbuilder.errors import BuildError
-from envbuilder.image import Image, Layer
-from envbuilder.layers.store import Store
 from envbuilder.layers.unpack import unpack
-from envbuilder.progress import Progress, Step
-from envbuilder.reference import Digest
+from envbuilder.model.errors import BuildError
+from envbuilder.model.image import Image, Layer
+from envbuilder.model.progress import Progress, Step
+from envbuilder.model.reference import Digest
+from envbuilder.storage.store import Store
 
 _FOLDER = "trees"
 _WHITEOUT = ".wh."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from envbuilder.errors import SmokeError
+from envbuilder.model.errors import SmokeError
 
 _HINT = "set `user:` in the spec to a user that the image has, or to a number"
 

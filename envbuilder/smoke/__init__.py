@@ -9,7 +9,7 @@ from .page import LayerSize, to_html
 from .plan import CHECKS, Expected, Model, OwnSample, SmokePlan
 from .probe.samples import MODALITIES
 from .report import Cause, Check, Report, Status, TokenRow
-from .run import Run, smoke
+from .run_probe import Run, smoke
 
 __all__ = [
     "CHECKS",

@@ -16,8 +16,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from envbuilder.errors import SmokeError
-from envbuilder.whole_file import write_text
+from envbuilder.model.atomic import write_text
+from envbuilder.model.errors import SmokeError
 
 from .report import Report
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from envbuilder.image import Layer
-from envbuilder.lock import DebianBase, DebPackage, Lock, Wheel
-from envbuilder.plan import plan
+from envbuilder.model.image import Layer
+from envbuilder.model.lock import DebianBase, DebPackage, Lock, Wheel
+from envbuilder.model.plan import plan
 
 from .page import LayerSize
 

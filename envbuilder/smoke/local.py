@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from envbuilder.errors import MissingToolError
+from envbuilder.model.errors import MissingToolError
 from envbuilder.runtime import Command, Completed
 
 from .probe.supervise import SEEN

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from envbuilder.errors import SmokeError
+from envbuilder.model.errors import SmokeError
 
 from .plan import Model
 

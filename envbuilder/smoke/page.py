@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from envbuilder.shipped import TEMPLATES
+from envbuilder.model.resources import TEMPLATES
 
 from .probe.samples import MODALITIES
 from .report import Report, Status, TokenRow

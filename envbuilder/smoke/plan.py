@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from envbuilder.errors import UsageError
+from envbuilder.model.errors import UsageError
 
 from .answers import Answers
 from .probe.samples import MODALITIES

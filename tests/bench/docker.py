@@ -32,14 +32,14 @@ from pathlib import Path
 
 from envbuilder.engines.docker import made_here
 from envbuilder.engines.foundation import lay_foundation
-from envbuilder.layers.complement import wheel_file
-from envbuilder.layers.store import Store
-from envbuilder.layout import export
-from envbuilder.lock import DebianBase, Lock
-from envbuilder.lock_file import read_lock
-from envbuilder.pipeline import Options, make_image
-from envbuilder.progress import Silent
-from envbuilder.render import render, write
+from envbuilder.engines.render import render, write
+from envbuilder.layers.wheel_reconstruction import wheel_file
+from envbuilder.model.lock import DebianBase, Lock
+from envbuilder.model.progress import Silent
+from envbuilder.model.pylock import read_lock
+from envbuilder.registry.layout import export
+from envbuilder.storage.store import Store
+from envbuilder.workflow.build import Options, make_image
 from tests.bench.layering import timed, with_changed_wheel
 
 NAIVE = """\

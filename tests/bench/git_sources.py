@@ -19,13 +19,13 @@ from pathlib import Path
 
 from uv import find_uv_bin
 
-from envbuilder.layers.store import Store
-from envbuilder.lock import DebianBase, Lock
-from envbuilder.lock_file import lock_path, write_lock
-from envbuilder.progress import Silent
-from envbuilder.resolve.indexes import uv_environment
-from envbuilder.sources.locking import lock_spec
-from envbuilder.spec import Base, GitPackage, Index, Spec, to_builtins
+from envbuilder.model.lock import DebianBase, Lock
+from envbuilder.model.progress import Silent
+from envbuilder.model.pylock import lock_path, write_lock
+from envbuilder.model.spec import Base, GitPackage, Index, Spec, to_builtins
+from envbuilder.resolve.git.locking import lock_spec
+from envbuilder.resolve.python.indexes import uv_environment
+from envbuilder.storage.store import Store
 from tests.servers.git import GitHttp, git_http
 from tests.servers.git_large import make_repository
 

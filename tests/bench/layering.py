@@ -24,17 +24,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from envbuilder.image import Layer
-from envbuilder.layers.complement import wheel_file
 from envbuilder.layers.install import Target
-from envbuilder.layers.store import Store
 from envbuilder.layers.wheel import WheelInput, wheel_layer
-from envbuilder.lock import Lock, Wheel
-from envbuilder.lock_file import read_lock
-from envbuilder.pipeline import Options, make_image
-from envbuilder.plan import WheelLayer, plan
-from envbuilder.progress import Silent
-from envbuilder.reference import Digest
+from envbuilder.layers.wheel_reconstruction import wheel_file
+from envbuilder.model.image import Layer
+from envbuilder.model.lock import Lock, Wheel
+from envbuilder.model.plan import WheelLayer, plan
+from envbuilder.model.progress import Silent
+from envbuilder.model.pylock import read_lock
+from envbuilder.model.reference import Digest
+from envbuilder.storage.store import Store
+from envbuilder.workflow.build import Options, make_image
 
 T = TypeVar("T")
 R = TypeVar("R")

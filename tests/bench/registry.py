@@ -24,19 +24,19 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from envbuilder.evidence.attach import attach
 from envbuilder.evidence.statements import provenance
 from envbuilder.evidence.statements import test_result as smoke_result
-from envbuilder.image import Image, parse_image
-from envbuilder.layers.store import Store
-from envbuilder.layout import export
-from envbuilder.lock import Lock
-from envbuilder.lock_file import read_lock
-from envbuilder.progress import Silent
-from envbuilder.reference import ImageRef
+from envbuilder.evidence.verify.findings import Level
+from envbuilder.evidence.verify.policy import Policy
+from envbuilder.evidence.verify.remote import verify
+from envbuilder.model.image import Image, parse_image
+from envbuilder.model.lock import Lock
+from envbuilder.model.progress import Silent
+from envbuilder.model.pylock import read_lock
+from envbuilder.model.reference import ImageRef
+from envbuilder.net.config import Settings
 from envbuilder.registry.client import Client
-from envbuilder.registry.settings import Settings
+from envbuilder.registry.layout import export
 from envbuilder.registry.transfer import push
-from envbuilder.verify.findings import Level
-from envbuilder.verify.policy import Policy
-from envbuilder.verify.remote import verify
+from envbuilder.storage.store import Store
 from tests.servers.counting import counted
 from tests.servers.distribution import Server, registry
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from envbuilder.layers.store import Store
-from envbuilder.lock_file import read_lock
+from envbuilder.model.pylock import read_lock
+from envbuilder.storage.store import Store
 
 SPEC = """\
 version: 1

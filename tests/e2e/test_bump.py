@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from envbuilder.bump.transaction import transaction
-from envbuilder.image import canonical_json
-from envbuilder.reference import Digest
+from envbuilder.model.image import canonical_json
+from envbuilder.model.reference import Digest
+from envbuilder.workflow.bump.transaction import transaction
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from envbuilder.image import Image, compose
-from envbuilder.layers.store import Store
-from envbuilder.lock_file import read_lock
-from envbuilder.progress import Silent
-from envbuilder.reference import ImageRef
+from envbuilder.model.image import Image, compose
+from envbuilder.model.progress import Silent
+from envbuilder.model.pylock import read_lock
+from envbuilder.model.reference import ImageRef
 from envbuilder.registry.client import Client
 from envbuilder.registry.transfer import push
+from envbuilder.storage.store import Store
 from tests.e2e.conftest import Checkout
 from tests.servers.debian import Deb, Mirror, debian_mirror
 from tests.servers.distribution import registry

@@ -2,7 +2,7 @@
 
 import pytest
 
-from envbuilder.lock_file import read_lock
+from envbuilder.model.pylock import read_lock
 from tests.servers import git_projects
 from tests.servers.git import git_http
 from tests.servers.git_repositories import Origin

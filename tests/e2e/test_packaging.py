@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from uv import find_uv_bin
 
-from envbuilder.resolve.indexes import uv_environment
-from envbuilder.spec import Index
+from envbuilder.model.spec import Index
+from envbuilder.resolve.python.indexes import uv_environment
 
 pytestmark = pytest.mark.integration
 

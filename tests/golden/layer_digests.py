@@ -5,11 +5,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-from envbuilder.image import Layer
 from envbuilder.layers.files import Content, Link, files_layer, venv_skeleton
 from envbuilder.layers.install import Target
-from envbuilder.layers.store import Store
-from envbuilder.layers.wheel import LAYOUT_VERSION, wheel_layer
+from envbuilder.layers.wheel import wheel_layer
+from envbuilder.model.image import Layer
+from envbuilder.model.plan import LAYOUT_VERSION
+from envbuilder.storage.store import Store
 from tests.wheels import as_wheel
 
 FOLDER = Path(__file__).with_name("layers")

@@ -7,10 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from envbuilder.lock import GitSource, ImageBase, Lock, Wheel
-from envbuilder.reference import Digest
-from envbuilder.render import render
-from envbuilder.spec_file import load
+from envbuilder.engines.render import render
+from envbuilder.model.lock import GitSource, ImageBase, Lock, Wheel
+from envbuilder.model.reference import Digest
+from envbuilder.model.spec_file import load
 
 HERE = Path(__file__).parent
 SPEC = HERE.parents[1] / "lockfiles" / "qwen2-5-omni.yaml"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from envbuilder.render import render
+from envbuilder.engines.render import render
 from tests.unit.rendered import CASES
 
 FOLDER = Path(__file__).parent / "render"

@@ -6,15 +6,15 @@ Arguments: lock, store. Prints the wheels' digests, or the error's class, messag
 import sys
 from pathlib import Path
 
-from envbuilder.errors import EnvbuilderError
-from envbuilder.layers.store import Store
-from envbuilder.lock_file import read_lock
-from envbuilder.progress import Silent
+from envbuilder.model.errors import EnvbuilderError
+from envbuilder.model.progress import Silent
+from envbuilder.model.pylock import read_lock
+from envbuilder.resolve.git.contained import contained
+from envbuilder.resolve.git.context import Context
+from envbuilder.resolve.git.sandbox import host_sandbox
+from envbuilder.resolve.git.wheel_build import build_sources
 from envbuilder.runtime import choose
-from envbuilder.sources.build import build_sources
-from envbuilder.sources.contained import contained
-from envbuilder.sources.context import Context
-from envbuilder.sources.sandbox import host_sandbox
+from envbuilder.storage.store import Store
 
 
 def main() -> None:

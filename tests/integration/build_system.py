@@ -10,9 +10,9 @@ import pickle
 import sys
 from pathlib import Path
 
-from envbuilder.layers.store import Store
-from envbuilder.layers.system import system_layer
-from envbuilder.progress import Silent
+from envbuilder.model.progress import Silent
+from envbuilder.resolve.debian.system_layer import system_layer
+from envbuilder.storage.store import Store
 
 
 def main() -> None:

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 import envbuilder
-from envbuilder.layers.store import Store
-from envbuilder.pipeline import Options, current_lock, make_image
-from envbuilder.progress import Silent
+from envbuilder.model.progress import Silent
 from envbuilder.runtime import Prepared, choose
 from envbuilder.smoke import SmokePlan
-from envbuilder.smoke_image import smoke_plan
+from envbuilder.storage.store import Store
+from envbuilder.workflow.build import Options, current_lock, make_image
+from envbuilder.workflow.smoke import smoke_plan
 
 ROOT = Path(envbuilder.__file__).parents[1]
 

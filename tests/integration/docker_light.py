@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from envbuilder.buildkit import Build, build, find_builder, gather
-from envbuilder.image import Image
-from envbuilder.layers.store import Store
-from envbuilder.layout import export, load
-from envbuilder.lock import Lock
-from envbuilder.progress import Progress, Silent
-from envbuilder.render import render, write
+from envbuilder.engines.buildkit import Build, build, find_builder, gather
+from envbuilder.engines.render import render, write
+from envbuilder.model.image import Image
+from envbuilder.model.lock import Lock
+from envbuilder.model.progress import Progress, Silent
+from envbuilder.registry.layout import export, load
+from envbuilder.storage.store import Store
 from tests.integration.tiny_image import tiny_image
 
 MORE = ("git", "find", "ln", "rm", "grep", "echo", "printf", "chmod", "sed")

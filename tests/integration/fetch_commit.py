@@ -6,11 +6,11 @@ Arguments: URL, commit, store. Prints "done", or the error's class and message.
 import sys
 from pathlib import Path
 
-from envbuilder.errors import EnvbuilderError
-from envbuilder.git_address import Address
-from envbuilder.layers.store import Store
-from envbuilder.progress import Silent
-from envbuilder.resolve.mirror import Mirror
+from envbuilder.model.errors import EnvbuilderError
+from envbuilder.model.git_url import Address
+from envbuilder.model.progress import Silent
+from envbuilder.resolve.git.mirror import Mirror
+from envbuilder.storage.store import Store
 
 
 def main() -> None:

@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from envbuilder.layers.store import Store
-from envbuilder.pipeline import Options, lock_environment, make_image
-from envbuilder.progress import Silent
-from envbuilder.resolve.indexes import uv_environment
+from envbuilder.model.progress import Silent
+from envbuilder.model.spec import Index
+from envbuilder.resolve.python.indexes import uv_environment
 from envbuilder.runtime import choose
 from envbuilder.smoke import Report, Status, smoke
-from envbuilder.smoke_image import smoke_plan
-from envbuilder.spec import Index
+from envbuilder.storage.store import Store
+from envbuilder.workflow.build import Options, lock_environment, make_image
+from envbuilder.workflow.smoke import smoke_plan
 from tests.published import wheel_of
 from tests.wheels import Recipe, write_wheel
 

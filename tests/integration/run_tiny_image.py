@@ -10,10 +10,10 @@ import os
 import sys
 from pathlib import Path
 
-from envbuilder.layers.store import Store
-from envbuilder.progress import Silent
+from envbuilder.model.progress import Silent
 from envbuilder.runtime import Command, Runtime, choose
 from envbuilder.runtime.oci import OciRuntime, find_program
+from envbuilder.storage.store import Store
 from tests.integration.tiny_image import tiny_image
 
 

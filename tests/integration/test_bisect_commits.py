@@ -5,18 +5,18 @@ from math import ceil, log2
 
 import pytest
 
-from envbuilder.bisect.diary import Diary
-from envbuilder.bisect.judge import Verdict
-from envbuilder.bisect.mix import span
-from envbuilder.bisect.narrow import between
-from envbuilder.bisect.run import bisect
-from envbuilder.bisect.search import Outcome
-from envbuilder.bump.stages import real_stages
-from envbuilder.errors import UsageError
-from envbuilder.layers.store import Store
-from envbuilder.lock import Lock
-from envbuilder.progress import Silent
-from envbuilder.spec import from_builtins, to_builtins
+from envbuilder.model.errors import UsageError
+from envbuilder.model.lock import Lock
+from envbuilder.model.progress import Silent
+from envbuilder.model.spec import from_builtins, to_builtins
+from envbuilder.storage.store import Store
+from envbuilder.workflow.bisect.bisect import bisect
+from envbuilder.workflow.bisect.intermediate_lock import span
+from envbuilder.workflow.bisect.journal import Diary
+from envbuilder.workflow.bisect.narrow import between
+from envbuilder.workflow.bisect.oracle import Verdict
+from envbuilder.workflow.bisect.search import Outcome
+from envbuilder.workflow.bump.stages import real_stages
 from tests.servers.git import git_http
 from tests.servers.git_repositories import Origin
 from tests.unit.locks import lock, source

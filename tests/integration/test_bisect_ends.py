@@ -6,15 +6,15 @@ from pathlib import Path
 import git
 import pytest
 
-from envbuilder import ledger
-from envbuilder.bisect.ends import find_end, good_end
-from envbuilder.errors import LockError, UsageError
-from envbuilder.keep import Kept, keep
-from envbuilder.layers.store import Store
-from envbuilder.ledger import Entry
-from envbuilder.lock import Lock, spec_checksum
-from envbuilder.lock_file import dump_lock, lock_checksum, lock_path, write_lock
-from envbuilder.progress import Silent
+from envbuilder.model.errors import LockError, UsageError
+from envbuilder.model.lock import Lock, spec_checksum
+from envbuilder.model.progress import Silent
+from envbuilder.model.pylock import dump_lock, lock_checksum, lock_path, write_lock
+from envbuilder.storage import ledger
+from envbuilder.storage.build_records import Kept, keep
+from envbuilder.storage.ledger import Entry
+from envbuilder.storage.store import Store
+from envbuilder.workflow.bisect.endpoints import find_end, good_end
 from tests.unit.locks import lock
 
 pytestmark = pytest.mark.integration

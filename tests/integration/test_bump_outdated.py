@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 
 import pytest
 
-from envbuilder.bump.outdated import What, outdated
-from envbuilder.bump.stages import real_stages
-from envbuilder.layers.store import Store
-from envbuilder.progress import Silent
-from envbuilder.reference import ImageRef
+from envbuilder.model.progress import Silent
+from envbuilder.model.reference import ImageRef
 from envbuilder.registry.client import Client
 from envbuilder.registry.transfer import push
+from envbuilder.storage.store import Store
+from envbuilder.workflow.bump.outdated import What, outdated
+from envbuilder.workflow.bump.stages import real_stages
 from tests.servers.distribution import registry
 from tests.servers.git import git_http
 from tests.servers.git_repositories import BORN, Origin

@@ -5,23 +5,23 @@ from pathlib import Path
 
 import pytest
 
-from envbuilder import ledger
-from envbuilder.bump.promote import promote
-from envbuilder.bump.rollback import rollback
-from envbuilder.errors import LockError, UsageError
 from envbuilder.evidence.attach import PREDICATE_NOTE, attestation_tag, tagged_layers
 from envbuilder.evidence.keys import new_key
 from envbuilder.evidence.statements import TEST_RESULT
-from envbuilder.keep import Kept, keep, keep_report, recall
-from envbuilder.layers.store import Store
-from envbuilder.ledger import Entry
-from envbuilder.lock import spec_checksum
-from envbuilder.lock_file import dump_lock, lock_checksum, lock_path
-from envbuilder.progress import Silent
-from envbuilder.publish import Signing, signing_with
-from envbuilder.reference import Digest, ImageRef
+from envbuilder.model.errors import LockError, UsageError
+from envbuilder.model.lock import spec_checksum
+from envbuilder.model.progress import Silent
+from envbuilder.model.pylock import dump_lock, lock_checksum, lock_path
+from envbuilder.model.reference import Digest, ImageRef
 from envbuilder.registry.client import Client
 from envbuilder.smoke.report import Report, Status
+from envbuilder.storage import ledger
+from envbuilder.storage.build_records import Kept, keep, keep_report, recall
+from envbuilder.storage.ledger import Entry
+from envbuilder.storage.store import Store
+from envbuilder.workflow.bump.promote import promote
+from envbuilder.workflow.bump.rollback import rollback
+from envbuilder.workflow.publish import Signing, signing_with
 from tests.servers.distribution import registry
 from tests.servers.locks import sealed, small_lock
 from tests.servers.samples import image_of, layer_of

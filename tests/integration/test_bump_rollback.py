@@ -6,16 +6,16 @@ from pathlib import Path
 import git
 import pytest
 
-from envbuilder import ledger
-from envbuilder.bump.rollback import rollback
-from envbuilder.bump.texts import texts_of
-from envbuilder.bump.transaction import transaction
-from envbuilder.errors import BuildError, LockError, UsageError
-from envbuilder.keep import Kept, keep
-from envbuilder.layers.store import Store
-from envbuilder.lock_file import lock_path, write_lock
-from envbuilder.reference import Digest
-from envbuilder.spec_file import load
+from envbuilder.model.errors import BuildError, LockError, UsageError
+from envbuilder.model.pylock import lock_path, write_lock
+from envbuilder.model.reference import Digest
+from envbuilder.model.spec_file import load
+from envbuilder.storage import ledger
+from envbuilder.storage.build_records import Kept, keep
+from envbuilder.storage.store import Store
+from envbuilder.workflow.bump.rollback import rollback
+from envbuilder.workflow.bump.texts import texts_of
+from envbuilder.workflow.bump.transaction import transaction
 from tests.unit.locks import lock
 from tests.unit.oracle import World
 
@@ -162,7 +162,7 @@ def test_an_edit_while_it_looks_is_not_lost(place: Place, monkeypatch: pytest.Mo
         place.spec.write_text("edited meanwhile\n")
         return texts_of(spec_path, entry, store=store)
 
-    monkeypatch.setattr("envbuilder.bump.rollback.texts_of", look)
+    monkeypatch.setattr("envbuilder.workflow.bump.rollback.texts_of", look)
     with pytest.raises(LockError, match="changed meanwhile"):
         place.rollback(force=True)
     assert place.spec.read_text() == "edited meanwhile\n"

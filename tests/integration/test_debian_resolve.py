@@ -5,14 +5,14 @@ from dataclasses import replace
 
 import pytest
 
-from envbuilder.errors import MissingToolError, NetworkError, ResolutionError
-from envbuilder.layers.store import Store
-from envbuilder.progress import Silent
-from envbuilder.reference import Digest
-from envbuilder.resolve.apt import PrivateApt, run_apt
-from envbuilder.resolve.debian import resolve_debs
-from envbuilder.resolve.debs import fetch_debs
-from envbuilder.resolve.system_python import find_distributions
+from envbuilder.model.errors import MissingToolError, NetworkError, ResolutionError
+from envbuilder.model.progress import Silent
+from envbuilder.model.reference import Digest
+from envbuilder.resolve.debian.apt import PrivateApt, run_apt
+from envbuilder.resolve.debian.debs import fetch_debs
+from envbuilder.resolve.debian.packages import resolve_debs
+from envbuilder.resolve.debian.system_python import find_distributions
+from envbuilder.storage.store import Store
 from tests.servers.debian import METADATA, Deb, Signer, debian_mirror
 
 pytestmark = pytest.mark.integration

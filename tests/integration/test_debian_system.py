@@ -21,12 +21,12 @@ from threading import Event, Thread
 
 import pytest
 
-from envbuilder.errors import BuildError, MissingToolError
-from envbuilder.layers import mmdebstrap
-from envbuilder.layers.store import Store
-from envbuilder.layers.system import stored_system_layer, system_layer
-from envbuilder.progress import Silent
-from envbuilder.resolve.debian import lock_base
+from envbuilder.model.errors import BuildError, MissingToolError
+from envbuilder.model.progress import Silent
+from envbuilder.resolve.debian import mmdebstrap
+from envbuilder.resolve.debian.packages import lock_base
+from envbuilder.resolve.debian.system_layer import stored_system_layer, system_layer
+from envbuilder.storage.store import Store
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 

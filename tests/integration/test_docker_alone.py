@@ -6,11 +6,11 @@
 import pytest
 
 from envbuilder.engines.docker import build_target
-from envbuilder.layers.store import Store
-from envbuilder.layout import export, load
-from envbuilder.pipeline import Options, lock_environment, make_image
-from envbuilder.progress import Silent
-from envbuilder.resolve.archives import debian_archives
+from envbuilder.model.progress import Silent
+from envbuilder.registry.layout import export, load
+from envbuilder.resolve.debian.archives import debian_archives
+from envbuilder.storage.store import Store
+from envbuilder.workflow.build import Options, lock_environment, make_image
 from tests.integration.docker_light import Light
 from tests.integration.test_docker_same_tree import comparable, tree
 

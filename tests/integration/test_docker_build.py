@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from envbuilder.buildkit import find_builder
-from envbuilder.errors import (
+from envbuilder.engines.buildkit import find_builder
+from envbuilder.model.errors import (
     BuildError,
     MissingToolError,
     NetworkError,

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from envbuilder.buildkit import find_builder
-from envbuilder.errors import BuildError, MissingToolError
-from envbuilder.open_image import open_image
-from envbuilder.render import render, write
+from envbuilder.engines.buildkit import find_builder
+from envbuilder.engines.render import render, write
+from envbuilder.model.errors import BuildError, MissingToolError
+from envbuilder.registry.open_image import open_image
 from tests.integration.docker_light import Light, Recording, make_light
 from tests.integration.other_engines import (
     buildkit_port,
@@ -130,7 +130,7 @@ def test_a_full_disk_here(light, tmp_path):
     folder.mkdir()
     code = (
         "from pathlib import Path\n"
-        "from envbuilder.errors import DiskFullError\n"
+        "from envbuilder.model.errors import DiskFullError\n"
         "from tests.integration.docker_light import Light\n"
         "from tests.unit import locks\n"
         f"light = Light(folder=Path({str(folder)!r}), contexts={light.contexts!r})\n"

@@ -7,15 +7,15 @@ and a repository of packages that rpmbuild made there.
 import pytest
 
 from envbuilder.engines.docker import build_target, build_with_docker
-from envbuilder.errors import ResolutionError
-from envbuilder.image import compose
-from envbuilder.layers.store import Store
 from envbuilder.layers.untar import untar
-from envbuilder.pipeline import lock_environment
-from envbuilder.progress import Silent
-from envbuilder.reference import ImageRef
+from envbuilder.model.errors import ResolutionError
+from envbuilder.model.image import compose
+from envbuilder.model.progress import Silent
+from envbuilder.model.reference import ImageRef
 from envbuilder.registry.client import Client
 from envbuilder.registry.transfer import push
+from envbuilder.storage.store import Store
+from envbuilder.workflow.build import lock_environment
 from tests.integration.docker_light import Light
 from tests.servers.distribution import registry
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from envbuilder.engines.docker import build_with_docker
-from envbuilder.image import Image
-from envbuilder.layers.complement import wheel_file
-from envbuilder.layers.store import Store
 from envbuilder.layers.untar import untar
-from envbuilder.pipeline import Options, fetch, lock_environment, make_image
-from envbuilder.progress import Silent
+from envbuilder.layers.wheel_reconstruction import wheel_file
+from envbuilder.model.image import Image
+from envbuilder.model.progress import Silent
+from envbuilder.storage.store import Store
+from envbuilder.workflow.build import Options, fetch, lock_environment, make_image
 from tests.integration.docker_light import Recording
 
 pytestmark = [pytest.mark.integration, pytest.mark.docker, pytest.mark.slow]

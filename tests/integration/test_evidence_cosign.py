@@ -14,15 +14,15 @@ from envbuilder.evidence.read import is_signed, read_evidence
 from envbuilder.evidence.sbom import sbom
 from envbuilder.evidence.statements import NAMES, PROVENANCE, SBOM, TEST_RESULT, provenance
 from envbuilder.evidence.statements import test_result as smoke_result
-from envbuilder.layers.store import Store
-from envbuilder.progress import Silent
-from envbuilder.reference import ImageRef
+from envbuilder.model.progress import Silent
+from envbuilder.model.reference import ImageRef
+from envbuilder.net.config import Settings
 from envbuilder.registry.client import Client
 from envbuilder.registry.manifests import Manifest
 from envbuilder.registry.referrers import list_referrers
-from envbuilder.registry.settings import Settings
 from envbuilder.registry.transfer import push
 from envbuilder.smoke.report import Report, Status
+from envbuilder.storage.store import Store
 from tests.servers.distribution import registry
 from tests.servers.locks import small_lock
 from tests.servers.samples import small_image

@@ -4,13 +4,13 @@ import subprocess
 
 import pytest
 
-from envbuilder.git_address import Address
-from envbuilder.layers.store import Store
-from envbuilder.progress import Silent
-from envbuilder.resolve.git import resolve_git
-from envbuilder.resolve.mirror import Mirror
-from envbuilder.sources.scm import describe
-from envbuilder.spec import GitPackage
+from envbuilder.model.git_url import Address
+from envbuilder.model.progress import Silent
+from envbuilder.model.spec import GitPackage
+from envbuilder.resolve.git.mirror import Mirror
+from envbuilder.resolve.git.refs import resolve_git
+from envbuilder.resolve.git.scm_version import describe
+from envbuilder.storage.store import Store
 from tests.servers.git import GitHttp, git_http
 from tests.servers.git_large import make_repository
 

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from envbuilder.errors import NetworkError, ResolutionError
-from envbuilder.git_address import Address
-from envbuilder.layers.store import Store
-from envbuilder.lock import GitSource
-from envbuilder.progress import Silent
-from envbuilder.resolve import git_silence
-from envbuilder.resolve.git import Revision, resolve_git
-from envbuilder.resolve.mirror import Mirror
-from envbuilder.spec import GitPackage
+from envbuilder.model.errors import NetworkError, ResolutionError
+from envbuilder.model.git_url import Address
+from envbuilder.model.lock import GitSource
+from envbuilder.model.progress import Silent
+from envbuilder.model.spec import GitPackage
+from envbuilder.resolve.git import stall_timeout
+from envbuilder.resolve.git.mirror import Mirror
+from envbuilder.resolve.git.refs import Revision, resolve_git
+from envbuilder.storage.store import Store
 from tests.servers.git import GitHttp, git_daemon, git_http
 from tests.servers.git_repositories import BORN, Origin
 
@@ -390,7 +390,7 @@ def test_ssh_goes_by_the_users_own_ssh(origin, store, tmp_path, monkeypatch, add
 
 @pytest.mark.parametrize("address", ["git://127.0.0.1:{port}/x", "ssh://git@127.0.0.1:{port}/x"])
 def test_a_server_that_never_says_a_word(store, monkeypatch, address):
-    monkeypatch.setattr(git_silence, "LONGEST", 0.5)
+    monkeypatch.setattr(stall_timeout, "LONGEST", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = address.format(port=silent.getsockname()[1])
         with pytest.raises(NetworkError, match=r"cannot reach .*: not a word from it"):

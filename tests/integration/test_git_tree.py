@@ -10,17 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from envbuilder.errors import BuildError, EnvbuilderError, ResolutionError
-from envbuilder.git_address import Address
-from envbuilder.layers.store import Store
-from envbuilder.progress import Silent
-from envbuilder.resolve.mirror import Mirror
+from envbuilder.model.errors import BuildError, EnvbuilderError, ResolutionError
+from envbuilder.model.git_url import Address
+from envbuilder.model.progress import Silent
+from envbuilder.model.spec import GitPackage
+from envbuilder.resolve.git.checkout import Checkout
+from envbuilder.resolve.git.context import Context
+from envbuilder.resolve.git.mirror import Mirror
+from envbuilder.resolve.git.project import read_project
+from envbuilder.resolve.git.tree import Commit, export
 from envbuilder.runtime import choose
-from envbuilder.sources.checkout import Checkout
-from envbuilder.sources.context import Context
-from envbuilder.sources.project import read_project
-from envbuilder.sources.tree import Commit, export
-from envbuilder.spec import GitPackage
+from envbuilder.storage.store import Store
 from tests.servers.git import git_http
 from tests.servers.git_repositories import BORN, Origin
 

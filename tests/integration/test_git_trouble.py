@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from envbuilder.git_address import Address
-from envbuilder.layers.store import Store
-from envbuilder.progress import Silent
-from envbuilder.resolve.mirror import Mirror
+from envbuilder.model.git_url import Address
+from envbuilder.model.progress import Silent
+from envbuilder.resolve.git.mirror import Mirror
+from envbuilder.storage.store import Store
 from tests.servers.git import GitHttp, git_http
 from tests.servers.git_repositories import Origin
 

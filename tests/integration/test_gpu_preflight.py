@@ -7,10 +7,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from envbuilder.cli.app import cli
-from envbuilder.layers.store import Store
-from envbuilder.lock_file import read_lock
-from envbuilder.progress import Silent
-from envbuilder.resolve.wheels import supply
+from envbuilder.model.progress import Silent
+from envbuilder.model.pylock import read_lock
+from envbuilder.resolve.python.wheels import supply
+from envbuilder.storage.store import Store
 
 pytestmark = pytest.mark.integration
 

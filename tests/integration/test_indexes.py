@@ -8,16 +8,16 @@ from threading import Event
 
 import pytest
 
-from envbuilder.errors import NetworkError, ResolutionError
-from envbuilder.layers.store import Store
-from envbuilder.lock import Wheel
-from envbuilder.progress import Silent
-from envbuilder.reference import Digest
-from envbuilder.registry.settings import Settings
-from envbuilder.resolve import download
-from envbuilder.resolve.python import PythonTarget, locate_wheels, resolve_python
-from envbuilder.resolve.wheels import WheelSupply
-from envbuilder.spec import Index
+from envbuilder.model.errors import NetworkError, ResolutionError
+from envbuilder.model.lock import Wheel
+from envbuilder.model.progress import Silent
+from envbuilder.model.reference import Digest
+from envbuilder.model.spec import Index
+from envbuilder.net.config import Settings
+from envbuilder.resolve.python import download
+from envbuilder.resolve.python.requirements import PythonTarget, locate_wheels, resolve_python
+from envbuilder.resolve.python.wheels import WheelSupply
+from envbuilder.storage.store import Store
 from tests.servers.certificates import authority, server_certificate
 from tests.servers.packages import Packages
 from tests.servers.samples import noise

@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from envbuilder.layers.store import Store
-from envbuilder.layout import export
-from envbuilder.progress import Silent
+from envbuilder.model.progress import Silent
+from envbuilder.registry.layout import export
+from envbuilder.storage.store import Store
 from tests.integration.other_engines import docker
 from tests.integration.tiny_image import tiny_image
 

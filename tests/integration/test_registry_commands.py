@@ -9,19 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from envbuilder.image import Image, parse_image
-from envbuilder.keep import keep_report
-from envbuilder.layers.store import Store
-from envbuilder.ledger import Entry, append
-from envbuilder.lock import spec_checksum
-from envbuilder.lock_file import dump_lock, lock_checksum, write_lock
-from envbuilder.progress import Silent
-from envbuilder.reference import ImageRef
+from envbuilder.model.image import Image, parse_image
+from envbuilder.model.image_config import LABEL, image_settings
+from envbuilder.model.lock import spec_checksum
+from envbuilder.model.progress import Silent
+from envbuilder.model.pylock import dump_lock, lock_checksum, write_lock
+from envbuilder.model.reference import ImageRef
+from envbuilder.net.config import Settings
 from envbuilder.registry.client import Client
-from envbuilder.registry.settings import Settings
 from envbuilder.registry.transfer import push
-from envbuilder.settings import LABEL, image_settings
 from envbuilder.smoke.report import Report, Status
+from envbuilder.storage.build_records import keep_report
+from envbuilder.storage.ledger import Entry, append
+from envbuilder.storage.store import Store
 from tests.servers.counting import counted
 from tests.servers.distribution import registry
 from tests.servers.locks import sealed, small_lock

@@ -8,23 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from envbuilder.errors import NetworkError
-from envbuilder.layers.store import Store
-from envbuilder.progress import Silent
-from envbuilder.reference import ImageRef
+from envbuilder.model.errors import NetworkError
+from envbuilder.model.progress import Silent
+from envbuilder.model.reference import ImageRef
+from envbuilder.net.config import Settings
 from envbuilder.registry import uploads
 from envbuilder.registry.blobs import has_blob, stream_blob
 from envbuilder.registry.client import Client
 from envbuilder.registry.images import fetch_image, layer_descriptor
-from envbuilder.registry.manifests import (
-    DOCKER_MANIFEST,
-    Descriptor,
-    Manifest,
-    Platform,
-    index_of,
-)
-from envbuilder.registry.settings import Settings
+from envbuilder.registry.manifests import DOCKER_MANIFEST, Descriptor, Manifest, Platform, index_of
 from envbuilder.registry.transfer import pull, push
+from envbuilder.storage.store import Store
 from tests.servers.distribution import PASSWORD, USER, Server, registry
 from tests.servers.samples import image_of, layer_of, noise, small_image
 from tests.servers.tokens import IDENTITY, token_server

@@ -11,17 +11,17 @@ import traceback
 
 import pytest
 
-from envbuilder.errors import NetworkError
-from envbuilder.image import OCI_INDEX, OCI_MANIFEST
-from envbuilder.layers.store import Store
-from envbuilder.progress import Silent
-from envbuilder.reference import Digest, ImageRef
+from envbuilder.model.errors import NetworkError
+from envbuilder.model.image import OCI_INDEX, OCI_MANIFEST
+from envbuilder.model.progress import Silent
+from envbuilder.model.reference import Digest, ImageRef
+from envbuilder.net.config import Settings
 from envbuilder.registry.blobs import read_blob, stream_blob
 from envbuilder.registry.client import Client
 from envbuilder.registry.images import fetch_image
 from envbuilder.registry.manifests import Descriptor, Platform
-from envbuilder.registry.settings import Settings
 from envbuilder.registry.transfer import pull
+from envbuilder.storage.store import Store
 from tests.servers.samples import manifest_of, noise, small_image
 from tests.servers.scripted import scripted
 
@@ -553,7 +553,7 @@ def test_a_head_that_drips_in_is_given_up(talk):
 
 
 def test_a_body_that_drips_in_is_given_up(talk, monkeypatch):
-    monkeypatch.setattr("envbuilder.registry.messages.SPELL", 0.3)
+    monkeypatch.setattr("envbuilder.net.messages.SPELL", 0.3)
 
     def respond(call, _):
         _drip(call, b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from envbuilder.layers.store import Store
-from envbuilder.progress import Silent
-from envbuilder.reference import Digest, ImageRef
+from envbuilder.model.progress import Silent
+from envbuilder.model.reference import Digest, ImageRef
+from envbuilder.net.config import Settings
 from envbuilder.registry.client import Client
 from envbuilder.registry.manifests import Platform
-from envbuilder.registry.settings import Settings
 from envbuilder.registry.transfer import pull, push
+from envbuilder.storage.store import Store
 from tests.servers.memory import Memory
 from tests.servers.samples import small_image
 from tests.servers.scripted import scripted

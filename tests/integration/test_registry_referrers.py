@@ -5,13 +5,13 @@ import json
 
 import pytest
 
-from envbuilder.errors import NetworkError
-from envbuilder.image import OCI_INDEX, OCI_MANIFEST
-from envbuilder.reference import Digest, ImageRef
+from envbuilder.model.errors import NetworkError
+from envbuilder.model.image import OCI_INDEX, OCI_MANIFEST
+from envbuilder.model.reference import Digest, ImageRef
+from envbuilder.net.config import Settings
 from envbuilder.registry.client import Client
 from envbuilder.registry.manifests import Descriptor, Manifest, index_of
 from envbuilder.registry.referrers import attach_referrer, fallback_tag, list_referrers
-from envbuilder.registry.settings import Settings
 from tests.servers.memory import Memory
 from tests.servers.scripted import scripted
 

@@ -7,19 +7,19 @@ import pytest
 
 from envbuilder.engines.embedded import Foundation, assemble, seal
 from envbuilder.engines.reuse import held_in, reusable
-from envbuilder.errors import LockError
-from envbuilder.layers.store import Store
-from envbuilder.lock import DebianBase, Lock, Wheel
-from envbuilder.pipeline import Options, make_image
-from envbuilder.progress import Silent
-from envbuilder.publish import publish
-from envbuilder.reference import Digest, ImageRef
+from envbuilder.evidence.verify.findings import Level
+from envbuilder.evidence.verify.remote import verify
+from envbuilder.model.errors import LockError
+from envbuilder.model.lock import DebianBase, Lock, Wheel
+from envbuilder.model.progress import Silent
+from envbuilder.model.reference import Digest, ImageRef
+from envbuilder.model.spec import from_builtins
+from envbuilder.net.config import Settings
 from envbuilder.registry.client import Client
-from envbuilder.registry.settings import Settings
 from envbuilder.registry.transfer import push
-from envbuilder.spec import from_builtins
-from envbuilder.verify.findings import Level
-from envbuilder.verify.remote import verify
+from envbuilder.storage.store import Store
+from envbuilder.workflow.build import Options, make_image
+from envbuilder.workflow.publish import publish
 from tests.servers.distribution import registry
 from tests.servers.samples import layer_of
 from tests.wheels import Recipe, write_wheel

@@ -6,11 +6,11 @@ import socket
 
 import pytest
 
-from envbuilder.errors import NetworkError
-from envbuilder.reference import Digest, ImageRef
+from envbuilder.model.errors import NetworkError
+from envbuilder.model.reference import Digest, ImageRef
+from envbuilder.net.config import Settings
 from envbuilder.registry import uploads
 from envbuilder.registry.client import Client
-from envbuilder.registry.settings import Settings
 from envbuilder.registry.uploads import Source, put_bytes, upload
 from tests.servers.memory import Memory
 from tests.servers.samples import noise

@@ -14,14 +14,14 @@ from typing import Any
 
 import pytest
 
-from envbuilder.errors import MissingToolError, SmokeError
-from envbuilder.image import Image
-from envbuilder.layers.store import Store
-from envbuilder.progress import Silent
+from envbuilder.model.errors import MissingToolError, SmokeError
+from envbuilder.model.image import Image
+from envbuilder.model.progress import Silent
 from envbuilder.runtime import OUTPUT_LIMIT, Command, Completed, Mount, choose
 from envbuilder.runtime.docker import DockerRuntime, connect
 from envbuilder.runtime.loading import remove_abandoned
-from envbuilder.runtime.offer import offer
+from envbuilder.runtime.local_registry import offer
+from envbuilder.storage.store import Store
 from tests.integration.tiny_image import tiny_image
 
 pytestmark = [pytest.mark.integration, pytest.mark.docker]
@@ -160,7 +160,7 @@ def test_an_engine_that_cannot_reach_us_gets_an_archive(
     runtime: DockerRuntime, image: Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The engine looks for us at a port where nobody is, as one on another host would.
-    monkeypatch.setattr("envbuilder.runtime.offer.HOST", "127.0.0.99")
+    monkeypatch.setattr("envbuilder.runtime.local_registry.HOST", "127.0.0.99")
     assert _run(runtime, image, "echo $COLOUR").stdout == b"red\n"
 
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from envbuilder import doctor
-from envbuilder.layers.store import Store
-from envbuilder.reference import ImageRef
+from envbuilder.model.reference import ImageRef
+from envbuilder.storage.store import Store
+from envbuilder.workflow import doctor
 
 pytestmark = pytest.mark.integration
 

@@ -15,12 +15,12 @@ from typing import Any
 
 import pytest
 
-from envbuilder.errors import MissingToolError, SmokeError, UsageError
-from envbuilder.image import Image
-from envbuilder.layers.store import Store
-from envbuilder.progress import Silent
+from envbuilder.model.errors import MissingToolError, SmokeError, UsageError
+from envbuilder.model.image import Image
+from envbuilder.model.progress import Silent
 from envbuilder.runtime import OUTPUT_LIMIT, Command, Completed, Mount, cdi, choose, oci
 from envbuilder.runtime.oci import OciRuntime, find_program
+from envbuilder.storage.store import Store
 from tests.integration.tiny_image import tiny_image
 
 pytestmark = pytest.mark.integration

@@ -14,7 +14,7 @@ import pytest
 
 from envbuilder.runtime import Prepared
 from envbuilder.smoke import OwnSample, Report, SmokePlan, Status, smoke
-from envbuilder.smoke import run as smoke_run
+from envbuilder.smoke import run_probe as smoke_run
 from envbuilder.smoke.answers import Answers, parse_answers
 from envbuilder.smoke.judge import judge
 

@@ -12,7 +12,7 @@ import pytest
 
 from envbuilder.runtime import Command, Mount, Prepared
 from envbuilder.smoke import Model, Report, SmokePlan, Status, smoke
-from envbuilder.smoke import run as smoke_run
+from envbuilder.smoke import run_probe as smoke_run
 from envbuilder.smoke.answers import parse_answers
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]

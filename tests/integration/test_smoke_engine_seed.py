@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 import envbuilder
-from envbuilder.layers.store import Store
-from envbuilder.pipeline import Options, lock_environment, make_image
-from envbuilder.progress import Silent
+from envbuilder.model.progress import Silent
 from envbuilder.runtime import choose
 from envbuilder.smoke import Report, Status, smoke
-from envbuilder.smoke_image import smoke_plan
+from envbuilder.storage.store import Store
+from envbuilder.workflow.build import Options, lock_environment, make_image
+from envbuilder.workflow.smoke import smoke_plan
 from tests.published import source_of
 from tests.wheels import Recipe, write_wheel
 

@@ -16,7 +16,7 @@ import pytest
 
 from envbuilder.runtime import Command, Completed, Mount, Prepared
 from envbuilder.smoke import Check, Model, Report, SmokePlan, Status, smoke
-from envbuilder.smoke.run import PROBE, PROBE_MOUNT
+from envbuilder.smoke.run_probe import PROBE, PROBE_MOUNT
 from tests.unit.smoke_documents import conform
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]

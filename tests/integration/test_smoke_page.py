@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from envbuilder.lock_file import read_lock
+from envbuilder.model.pylock import read_lock
 from envbuilder.smoke import LayerSize, Report, to_html
 from envbuilder.smoke.layer_sizes import layer_sizes
 from tests.browser import Browser, open_browser

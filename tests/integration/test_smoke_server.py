@@ -18,7 +18,7 @@ import pytest
 from click.testing import CliRunner
 
 from envbuilder.cli.app import cli
-from envbuilder.errors import EnvbuilderError, NetworkError, SmokeError, UsageError
+from envbuilder.model.errors import EnvbuilderError, NetworkError, SmokeError, UsageError
 from envbuilder.runtime import Completed
 from envbuilder.smoke import LocalPython, Report, SmokePlan, Status
 from envbuilder.smoke import Model as AnyModel

@@ -11,25 +11,25 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from envbuilder.errors import BuildError, NetworkError, ResolutionError
-from envbuilder.git_address import Address
-from envbuilder.layers.complement import wheel_file
-from envbuilder.layers.store import Store
-from envbuilder.lock import DebianBase, GitSource, Lock, Wheel
-from envbuilder.progress import Silent
-from envbuilder.reference import Digest
-from envbuilder.resolve.mirror import Mirror
-from envbuilder.resolve.python import resolve_python
+from envbuilder.layers.wheel_reconstruction import wheel_file
+from envbuilder.model.errors import BuildError, NetworkError, ResolutionError
+from envbuilder.model.git_url import Address
+from envbuilder.model.lock import DebianBase, GitSource, Lock, Wheel
+from envbuilder.model.progress import Silent
+from envbuilder.model.reference import Digest
+from envbuilder.model.spec import Base, GitPackage, Index, SourceBuild, Spec, Steps
+from envbuilder.resolve.git.contained import contained
+from envbuilder.resolve.git.context import Context
+from envbuilder.resolve.git.locking import lock_sources, lock_spec
+from envbuilder.resolve.git.mirror import Mirror
+from envbuilder.resolve.git.sandbox import Sandbox, host_sandbox
+from envbuilder.resolve.git.transfer import export_wheels, import_wheels
+from envbuilder.resolve.git.wheel_build import build_sources, check_reproducible
+from envbuilder.resolve.python.metadata_wheel import stand_ins
+from envbuilder.resolve.python.requirements import resolve_python
 from envbuilder.resolve.resolve import python_target
-from envbuilder.resolve.stand_in import stand_ins
 from envbuilder.runtime import choose
-from envbuilder.sources.build import build_sources, check_reproducible
-from envbuilder.sources.contained import contained
-from envbuilder.sources.context import Context
-from envbuilder.sources.locking import lock_sources, lock_spec
-from envbuilder.sources.sandbox import Sandbox, host_sandbox
-from envbuilder.sources.transfer import export_wheels, import_wheels
-from envbuilder.spec import Base, GitPackage, Index, SourceBuild, Spec, Steps
+from envbuilder.storage.store import Store
 from tests.servers import git_projects
 from tests.servers.git_repositories import Origin
 

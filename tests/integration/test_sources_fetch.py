@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from envbuilder.buildkit import Build, build, find_builder, gather
-from envbuilder.errors import BuildError
-from envbuilder.lock import GitSource, Lock
-from envbuilder.progress import Silent
-from envbuilder.render import files_stage, render, write
+from envbuilder.engines.buildkit import Build, build, find_builder, gather
+from envbuilder.engines.render import files_stage, render, write
+from envbuilder.model.errors import BuildError
+from envbuilder.model.lock import GitSource, Lock
+from envbuilder.model.progress import Silent
 from tests.integration.docker_light import Light, make_light
 from tests.servers.git import git_daemon
 from tests.servers.git_projects import FLIT

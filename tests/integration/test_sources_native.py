@@ -17,17 +17,17 @@ import pytest
 
 from envbuilder.engines.foundation import lay_foundation
 from envbuilder.engines.source_wheels import check_reproducible, with_wheels
-from envbuilder.errors import BuildError, NetworkError
-from envbuilder.image import compose
-from envbuilder.layers.complement import wheel_file
-from envbuilder.layers.store import Store
-from envbuilder.lock import Lock, Wheel
-from envbuilder.lock_file import read_lock, write_lock
-from envbuilder.pipeline import Options, lock_environment, make_image
-from envbuilder.progress import Silent
-from envbuilder.reference import Digest, ImageRef
+from envbuilder.layers.wheel_reconstruction import wheel_file
+from envbuilder.model.errors import BuildError, NetworkError
+from envbuilder.model.image import compose
+from envbuilder.model.lock import Lock, Wheel
+from envbuilder.model.progress import Silent
+from envbuilder.model.pylock import read_lock, write_lock
+from envbuilder.model.reference import Digest, ImageRef
 from envbuilder.registry.client import Client
 from envbuilder.registry.transfer import push
+from envbuilder.storage.store import Store
+from envbuilder.workflow.build import Options, lock_environment, make_image
 from tests.integration.docker_light import Recording
 from tests.integration.test_docker_same_tree import tree
 from tests.servers.distribution import registry

@@ -4,13 +4,13 @@ import os
 
 import pytest
 
-from envbuilder.git_address import Address
-from envbuilder.layers.store import Store
-from envbuilder.lock import DebianBase, GitSource, Lock
-from envbuilder.progress import Silent
-from envbuilder.resolve.mirror import Mirror
-from envbuilder.sources.prune import prune_sources
-from envbuilder.spec import Base, Spec
+from envbuilder.model.git_url import Address
+from envbuilder.model.lock import DebianBase, GitSource, Lock
+from envbuilder.model.progress import Silent
+from envbuilder.model.spec import Base, Spec
+from envbuilder.resolve.git.mirror import Mirror
+from envbuilder.resolve.git.prune import prune_sources
+from envbuilder.storage.store import Store
 from tests.servers.git_repositories import Origin
 
 pytestmark = pytest.mark.integration

@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from envbuilder.layers.store import Store
-from envbuilder.lock import DebianBase, Lock
-from envbuilder.lock_file import write_lock
-from envbuilder.progress import Silent
+from envbuilder.model.lock import DebianBase, Lock
+from envbuilder.model.progress import Silent
+from envbuilder.model.pylock import write_lock
+from envbuilder.model.spec import Base, GitPackage, Spec
+from envbuilder.resolve.git.context import Context
+from envbuilder.resolve.git.locking import lock_sources
 from envbuilder.resolve.resolve import python_target
 from envbuilder.runtime import choose
-from envbuilder.sources.context import Context
-from envbuilder.sources.locking import lock_sources
-from envbuilder.spec import Base, GitPackage, Spec
+from envbuilder.storage.store import Store
 from tests.servers.git_repositories import Origin
 
 pytestmark = pytest.mark.integration

@@ -10,14 +10,14 @@ from itertools import count
 
 import pytest
 
-from envbuilder.errors import BuildError
-from envbuilder.layers.store import Store
-from envbuilder.lock import DebianBase, GitSource, Lock
-from envbuilder.progress import Silent
-from envbuilder.sources.build import Job, Make, build_sources
-from envbuilder.sources.context import Context
-from envbuilder.sources.transfer import export_wheels, import_wheels
-from envbuilder.spec import Base, GitPackage, Spec
+from envbuilder.model.errors import BuildError
+from envbuilder.model.lock import DebianBase, GitSource, Lock
+from envbuilder.model.progress import Silent
+from envbuilder.model.spec import Base, GitPackage, Spec
+from envbuilder.resolve.git.context import Context
+from envbuilder.resolve.git.transfer import export_wheels, import_wheels
+from envbuilder.resolve.git.wheel_build import Job, Make, build_sources
+from envbuilder.storage.store import Store
 from tests.servers.git_repositories import Origin
 
 pytestmark = pytest.mark.integration

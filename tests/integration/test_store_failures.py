@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from envbuilder.layers.complement import wheel_file
 from envbuilder.layers.install import Target
-from envbuilder.layers.store import Store
 from envbuilder.layers.wheel import WheelInput, wheel_layer
-from envbuilder.reference import Digest
+from envbuilder.layers.wheel_reconstruction import wheel_file
+from envbuilder.model.reference import Digest
+from envbuilder.storage.store import Store
 from tests.wheels import Recipe, write_wheel
 
 pytestmark = pytest.mark.integration

@@ -9,26 +9,26 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from envbuilder.errors import LockError, UsageError
 from envbuilder.evidence.attach import attach, sign
 from envbuilder.evidence.keys import new_key, read_private, read_public
 from envbuilder.evidence.sbom import sbom
 from envbuilder.evidence.statements import provenance
 from envbuilder.evidence.statements import test_result as smoke_result
-from envbuilder.image import OCI_LAYER_ZSTD, Image, canonical_json, parse_image
-from envbuilder.layers.store import Store
-from envbuilder.lock import ImageBase
-from envbuilder.progress import Silent
-from envbuilder.reference import Digest, ImageRef
+from envbuilder.evidence.verify.findings import Level
+from envbuilder.evidence.verify.policy import Policy
+from envbuilder.evidence.verify.remote import look, verify
+from envbuilder.model.errors import LockError, UsageError
+from envbuilder.model.image import OCI_LAYER_ZSTD, Image, canonical_json, parse_image
+from envbuilder.model.image_config import image_settings
+from envbuilder.model.lock import ImageBase
+from envbuilder.model.progress import Silent
+from envbuilder.model.reference import Digest, ImageRef
+from envbuilder.net.config import Settings
 from envbuilder.registry.client import Client
 from envbuilder.registry.manifests import Descriptor, Manifest, Platform, index_of
-from envbuilder.registry.settings import Settings
 from envbuilder.registry.transfer import push
-from envbuilder.settings import image_settings
 from envbuilder.smoke.report import Check, Report, Status
-from envbuilder.verify.findings import Level
-from envbuilder.verify.policy import Policy
-from envbuilder.verify.remote import look, verify
+from envbuilder.storage.store import Store
 from tests.servers.counting import counted
 from tests.servers.distribution import registry
 from tests.servers.locks import sealed, small_lock

@@ -20,9 +20,9 @@ from pathlib import Path
 import pytest
 
 from envbuilder.layers.install import Target
-from envbuilder.layers.store import Store
 from envbuilder.layers.unpack import unpack
 from envbuilder.layers.wheel import wheel_layer
+from envbuilder.storage.store import Store
 from tests.wheels import Recipe, as_wheel, member, write_wheel
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]

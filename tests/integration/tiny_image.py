@@ -12,9 +12,9 @@ import tarfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from envbuilder.image import OCI_CONFIG, OCI_MANIFEST, Image, Layer, canonical_json
-from envbuilder.layers.store import Store
-from envbuilder.reference import Digest
+from envbuilder.model.image import OCI_CONFIG, OCI_MANIFEST, Image, Layer, canonical_json
+from envbuilder.model.reference import Digest
+from envbuilder.storage.store import Store
 
 PROGRAMS = ("sh", "cat", "env", "head", "id", "ls", "mkdir", "sleep", "tail", "touch", "wc")
 PASSWD = "root:x:0:0:root:/root:/bin/sh\nbuilder:x:1000:1000::/home/builder:/bin/sh\n"

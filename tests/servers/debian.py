@@ -12,7 +12,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
-from envbuilder.resolve.archives import Archive
+from envbuilder.resolve.debian.archives import Archive
 
 METADATA = "Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
 

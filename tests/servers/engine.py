@@ -7,7 +7,7 @@ from functools import partial
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
-from envbuilder.loopback import serving
+from envbuilder.net.http_server import serving
 
 ANSWERS = {
     "/version": {"ApiVersion": "1.45"},

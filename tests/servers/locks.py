@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-from envbuilder.image import Image
-from envbuilder.lock import DebianBase, DebPackage, GitSource, Lock, Seal, Wheel
-from envbuilder.reference import Digest
-from envbuilder.spec import from_builtins
+from envbuilder.model.image import Image
+from envbuilder.model.lock import DebianBase, DebPackage, GitSource, Lock, Seal, Wheel
+from envbuilder.model.reference import Digest
+from envbuilder.model.spec import from_builtins
 
 
 def _wheel(name: str, version: str) -> Wheel:

@@ -7,9 +7,16 @@ import random
 import tarfile
 from collections.abc import Mapping, Sequence
 
-from envbuilder.image import OCI_CONFIG, OCI_LAYER_GZIP, Image, Layer, canonical_json, parse_image
-from envbuilder.layers.store import Store
-from envbuilder.reference import Digest
+from envbuilder.model.image import (
+    OCI_CONFIG,
+    OCI_LAYER_GZIP,
+    Image,
+    Layer,
+    canonical_json,
+    parse_image,
+)
+from envbuilder.model.reference import Digest
+from envbuilder.storage.store import Store
 
 
 def noise(size: int, seed: int = 0) -> bytes:

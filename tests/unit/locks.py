@@ -4,9 +4,9 @@ from typing import Any
 
 from packaging.requirements import Requirement
 
-from envbuilder.lock import DebianBase, DebPackage, GitSource, Lock, Wheel
-from envbuilder.reference import Digest
-from envbuilder.spec import from_builtins
+from envbuilder.model.lock import DebianBase, DebPackage, GitSource, Lock, Wheel
+from envbuilder.model.reference import Digest
+from envbuilder.model.spec import from_builtins
 
 
 def wheel(name: str, version: str, *, size: int = 1000, tag: str = "py3-none-any") -> Wheel:

@@ -7,21 +7,21 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from envbuilder.bump.stages import Stages
 from envbuilder.engines.embedded import seal
-from envbuilder.errors import ResolutionError
-from envbuilder.image import Image, Layer, canonical_json
-from envbuilder.ledger import Entry, now
-from envbuilder.lock import Lock, spec_checksum
-from envbuilder.lock_file import lock_checksum
-from envbuilder.pipeline import Outcome
-from envbuilder.reference import Digest
-from envbuilder.resolve.mirror import Refs
-from envbuilder.resolve.releases import Release
+from envbuilder.model.errors import ResolutionError
+from envbuilder.model.image import Image, Layer, canonical_json
+from envbuilder.model.lock import Lock, spec_checksum
+from envbuilder.model.pylock import lock_checksum
+from envbuilder.model.reference import Digest
+from envbuilder.model.spec import Spec
+from envbuilder.resolve.git.mirror import Refs
+from envbuilder.resolve.python.releases import Release
 from envbuilder.runtime import Completed
 from envbuilder.smoke import Report
 from envbuilder.smoke.report import Check, Status
-from envbuilder.spec import Spec
+from envbuilder.storage.ledger import Entry, now
+from envbuilder.workflow.build import Outcome
+from envbuilder.workflow.bump.stages import Stages
 from tests.unit.locks import source, wheel
 
 

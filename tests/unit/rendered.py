@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from envbuilder.lock import GitSource, ImageBase, Lock
-from envbuilder.reference import Digest
-from envbuilder.spec import Spec, from_builtins, to_builtins
+from envbuilder.model.lock import GitSource, ImageBase, Lock
+from envbuilder.model.reference import Digest
+from envbuilder.model.spec import Spec, from_builtins, to_builtins
 
 from . import locks
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from envbuilder.bisect.search import Outcome, first_bad, smallest_guilty
+from envbuilder.workflow.bisect.search import Outcome, first_bad, smallest_guilty
 
 GOOD, BAD, SKIP = Outcome.GOOD, Outcome.BAD, Outcome.SKIP
 

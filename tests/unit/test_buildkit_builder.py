@@ -2,8 +2,8 @@
 
 import pytest
 
-from envbuilder.buildkit import find_builder
-from envbuilder.errors import MissingToolError
+from envbuilder.engines.buildkit import find_builder
+from envbuilder.model.errors import MissingToolError
 
 ANSWERS = """\
 #!/bin/sh
@@ -83,7 +83,7 @@ def test_the_engine_in_use_is_asked_and_no_other(docker, name):
 
 
 def test_an_engine_that_does_not_answer(docker, monkeypatch):
-    monkeypatch.setattr("envbuilder.buildkit.builder._WAKING", 0.2)
+    monkeypatch.setattr("envbuilder.engines.buildkit.builder._WAKING", 0.2)
     docker(inspect="'; exec sleep 60; printf '")
     with pytest.raises(MissingToolError, match="`docker buildx inspect --bootstrap` has not ended"):
         find_builder()

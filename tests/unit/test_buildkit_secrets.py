@@ -6,10 +6,10 @@ from urllib.request import ProxyHandler, build_opener
 
 import pytest
 
-from envbuilder.buildkit import gather
-from envbuilder.buildkit.folders import lent
-from envbuilder.buildkit.secrets import csv_row
-from envbuilder.errors import UsageError
+from envbuilder.engines.buildkit import gather
+from envbuilder.engines.buildkit.folders import lent
+from envbuilder.engines.buildkit.secrets import csv_row
+from envbuilder.model.errors import UsageError
 
 from . import locks
 

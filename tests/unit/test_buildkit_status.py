@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from envbuilder.buildkit.status import Watch, step_title
-from envbuilder.errors import BuildError, NetworkError, ResolutionError
+from envbuilder.engines.buildkit.status import Watch, step_title
+from envbuilder.model.errors import BuildError, NetworkError, ResolutionError
 
 STARTED = {"digest": "sha256:a", "name": "[system 1/2] RUN --mount=type=bind,source=x  ls /y"}
 NOW = "2026-01-01T00:00:00Z"

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from envbuilder.bump.advisories import insecure
-from envbuilder.bump.pins import Pin
-from envbuilder.errors import UsageError
+from envbuilder.model.errors import UsageError
+from envbuilder.workflow.bump.advisories import insecure
+from envbuilder.workflow.bump.pins import Pin
 from tests.unit.locks import lock
 
 LOCK = lock(

@@ -5,15 +5,15 @@ from datetime import UTC, datetime
 
 import pytest
 
-from envbuilder.bump.outdated import Newer, What, outdated
-from envbuilder.bump.stages import Stages
-from envbuilder.errors import ResolutionError
-from envbuilder.image import Layer
-from envbuilder.lock import ImageBase, Lock
-from envbuilder.progress import Silent
-from envbuilder.reference import Digest
-from envbuilder.resolve.mirror import Refs
-from envbuilder.resolve.releases import Release
+from envbuilder.model.errors import ResolutionError
+from envbuilder.model.image import Layer
+from envbuilder.model.lock import ImageBase, Lock
+from envbuilder.model.progress import Silent
+from envbuilder.model.reference import Digest
+from envbuilder.resolve.git.mirror import Refs
+from envbuilder.resolve.python.releases import Release
+from envbuilder.workflow.bump.outdated import Newer, What, outdated
+from envbuilder.workflow.bump.stages import Stages
 from tests.unit.locks import deb, lock, source
 from tests.unit.oracle import World
 

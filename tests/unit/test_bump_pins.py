@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from envbuilder.bump.apply import Request, apply_pins
-from envbuilder.bump.pins import HINT, Pin, all_pins, parse_pin
-from envbuilder.document import parse_document
-from envbuilder.errors import EnvbuilderError, ResolutionError, UsageError
-from envbuilder.resolve.mirror import Refs
-from envbuilder.spec import GitPackage
-from envbuilder.spec_file import parse
+from envbuilder.model.errors import EnvbuilderError, ResolutionError, UsageError
+from envbuilder.model.spec import GitPackage
+from envbuilder.model.spec_file import parse
+from envbuilder.model.yaml_document import parse_document
+from envbuilder.resolve.git.mirror import Refs
+from envbuilder.workflow.bump.apply import Request, apply_pins
+from envbuilder.workflow.bump.pins import HINT, Pin, all_pins, parse_pin
 from tests.unit.locks import lock
 
 NEW, TIP = "c0ffee0" + "0" * 33, "1234567" + "0" * 33

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from envbuilder.bump.matrix import expand
-from envbuilder.bump.regenerate import Result, jobs_for, regenerate, worst
-from envbuilder.document import parse_document
-from envbuilder.errors import BuildError, UsageError
-from envbuilder.resolve.mirror import Refs
-from envbuilder.spec_file import parse
+from envbuilder.model.errors import BuildError, UsageError
+from envbuilder.model.spec_file import parse
+from envbuilder.model.yaml_document import parse_document
+from envbuilder.resolve.git.mirror import Refs
+from envbuilder.workflow.bump.matrix import expand
+from envbuilder.workflow.bump.regenerate import Result, jobs_for, regenerate, worst
 
 SPEC = """\
 version: 1

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from envbuilder import ledger
-from envbuilder.bump.transaction import finish, transaction
-from envbuilder.errors import BuildError, LockError, UsageError
-from envbuilder.keep import Kept, present
-from envbuilder.ledger import Entry
-from envbuilder.reference import Digest
+from envbuilder.model.errors import BuildError, LockError, UsageError
+from envbuilder.model.reference import Digest
+from envbuilder.storage import ledger
+from envbuilder.storage.build_records import Kept, present
+from envbuilder.storage.ledger import Entry
+from envbuilder.workflow.bump.transaction import finish, transaction
 
 SOME = Digest.of(b"some")
 CLEAN = multiprocessing.get_context("forkserver")  # a fork of ourselves would share our threads

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from envbuilder.cli.app import main
-from envbuilder.layers.store import Store
-from envbuilder.lock import DebianBase, Lock, Wheel
-from envbuilder.lock_file import lock_path, write_lock
-from envbuilder.reference import Digest
-from envbuilder.spec_file import load
+from envbuilder.model.lock import DebianBase, Lock, Wheel
+from envbuilder.model.pylock import lock_path, write_lock
+from envbuilder.model.reference import Digest
+from envbuilder.model.spec_file import load
+from envbuilder.storage.store import Store
 from tests.wheels import Recipe, write_wheel
 
 

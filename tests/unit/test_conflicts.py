@@ -5,10 +5,10 @@ from pathlib import Path
 
 from envbuilder.engines.embedded import assemble
 from envbuilder.engines.foundation import Foundation
-from envbuilder.layers.store import Store
-from envbuilder.lock import Lock, Wheel
-from envbuilder.progress import Silent
-from envbuilder.reference import Digest
+from envbuilder.model.lock import Lock, Wheel
+from envbuilder.model.progress import Silent
+from envbuilder.model.reference import Digest
+from envbuilder.storage.store import Store
 from tests.unit.locks import lock
 from tests.wheels import Recipe, write_wheel
 

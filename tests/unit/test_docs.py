@@ -8,8 +8,8 @@ import click
 import pytest
 
 from envbuilder.cli.app import cli
-from envbuilder.errors import EnvbuilderError
-from envbuilder.spec_file import load
+from envbuilder.model.errors import EnvbuilderError
+from envbuilder.model.spec_file import load
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

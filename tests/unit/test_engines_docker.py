@@ -3,9 +3,9 @@
 import pytest
 
 from envbuilder.engines.docker import build_with_docker
-from envbuilder.errors import MissingToolError, NetworkError
-from envbuilder.layers.store import Store
-from envbuilder.progress import Silent
+from envbuilder.model.errors import MissingToolError, NetworkError
+from envbuilder.model.progress import Silent
+from envbuilder.storage.store import Store
 
 from . import locks
 from .rendered import image

@@ -6,10 +6,10 @@ import pytest
 
 from envbuilder.engines.embedded import assemble
 from envbuilder.engines.foundation import Foundation
-from envbuilder.errors import MissingToolError, NetworkError
-from envbuilder.layers.store import Store
-from envbuilder.lock import Wheel
-from envbuilder.progress import Silent
+from envbuilder.model.errors import MissingToolError, NetworkError
+from envbuilder.model.lock import Wheel
+from envbuilder.model.progress import Silent
+from envbuilder.storage.store import Store
 from tests.unit.locks import lock
 
 

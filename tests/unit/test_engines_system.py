@@ -7,13 +7,13 @@ from dataclasses import replace
 import pytest
 
 from envbuilder.engines.system import lay_system
-from envbuilder.errors import BuildError
-from envbuilder.image import Layer, compose
-from envbuilder.layers.store import Store
-from envbuilder.layout import export
-from envbuilder.lock import ImageBase
-from envbuilder.progress import Silent
-from envbuilder.reference import Digest
+from envbuilder.model.errors import BuildError
+from envbuilder.model.image import Layer, compose
+from envbuilder.model.lock import ImageBase
+from envbuilder.model.progress import Silent
+from envbuilder.model.reference import Digest
+from envbuilder.registry.layout import export
+from envbuilder.storage.store import Store
 
 from . import locks
 

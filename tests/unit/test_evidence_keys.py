@@ -7,7 +7,6 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
-from envbuilder.errors import UsageError
 from envbuilder.evidence.keys import (
     PASSWORD_VARIABLE,
     new_key,
@@ -15,6 +14,7 @@ from envbuilder.evidence.keys import (
     read_private,
     read_public,
 )
+from envbuilder.model.errors import UsageError
 
 
 def test_a_new_pair_belongs_together(tmp_path):

@@ -17,11 +17,9 @@ from envbuilder.evidence.statements import (
     parse_statement,
     provenance,
 )
-from envbuilder.evidence.statements import (
-    test_result as smoke_result,
-)
-from envbuilder.lock_file import lock_checksum
-from envbuilder.reference import Digest
+from envbuilder.evidence.statements import test_result as smoke_result
+from envbuilder.model.pylock import lock_checksum
+from envbuilder.model.reference import Digest
 from envbuilder.smoke.report import Check, Report, Status
 from tests.servers.locks import small_lock
 

@@ -3,8 +3,8 @@
 import io
 from contextlib import contextmanager
 
-from envbuilder.progress import Silent
-from envbuilder.resolve.git_progress import watch
+from envbuilder.model.progress import Silent
+from envbuilder.resolve.git.git_progress import watch
 
 SAID = b"""\
 remote: Enumerating objects: 20, done.\r

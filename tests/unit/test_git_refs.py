@@ -1,9 +1,9 @@
 import pytest
 
-from envbuilder.errors import DiskFullError, NetworkError, ResolutionError
-from envbuilder.git_address import Address
-from envbuilder.resolve.git_errors import explain
-from envbuilder.resolve.mirror import Refs
+from envbuilder.model.errors import DiskFullError, NetworkError, ResolutionError
+from envbuilder.model.git_url import Address
+from envbuilder.resolve.git.git_errors import explain
+from envbuilder.resolve.git.mirror import Refs
 
 ONE, TWO, THREE = "1" * 40, "2" * 40, "3" * 40
 

@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from envbuilder.gpu.code import MAGIC, architectures
-from envbuilder.gpu.cuda import drivers, fit
-from envbuilder.gpu.needs import Code, Cuda, Needs, arch_list, needs
-from envbuilder.gpu.preflight import Host, preflight, this_host
-from envbuilder.layers.store import Store
-from envbuilder.lock import ImageBase, Lock
-from envbuilder.progress import Silent
-from envbuilder.reference import Digest
+from envbuilder.model.lock import ImageBase, Lock
+from envbuilder.model.progress import Silent
+from envbuilder.model.reference import Digest
 from envbuilder.smoke.probe.gpu import driver_version
+from envbuilder.storage.store import Store
+from envbuilder.workflow.gpu.code import MAGIC, architectures
+from envbuilder.workflow.gpu.cuda import drivers, fit
+from envbuilder.workflow.gpu.needs import Code, Cuda, Needs, arch_list, needs
+from envbuilder.workflow.gpu.preflight import Host, preflight, this_host
 from tests.unit.locks import lock, source
 from tests.wheels import Recipe, as_wheel, write_wheel
 

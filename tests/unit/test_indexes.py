@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from envbuilder.resolve import indexes
-from envbuilder.resolve.indexes import index_flags, known_indexes, uv_environment
-from envbuilder.resolve.logins import find_login
-from envbuilder.spec import Index
+from envbuilder.model.spec import Index
+from envbuilder.resolve.python import indexes
+from envbuilder.resolve.python.credentials import find_login
+from envbuilder.resolve.python.indexes import index_flags, known_indexes, uv_environment
 
 HERE = "https://pkg.example.org/simple"
 THERE = "https://more.example.org/simple"

@@ -7,7 +7,7 @@ import pytest
 
 from envbuilder.layers.contents import Contents, Distribution, cache_of, scan, stacked
 from envbuilder.layers.untar import untar_stream
-from envbuilder.reference import Digest
+from envbuilder.model.reference import Digest
 from tests.servers.samples import tar_of
 
 PLAIN = "application/vnd.oci.image.layer.v1.tar"

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from envbuilder.errors import UsageError
 from envbuilder.layers.files import Content, Link, files_layer, venv_skeleton
 from envbuilder.layers.install import Target
-from envbuilder.layers.store import Store
+from envbuilder.model.errors import UsageError
+from envbuilder.storage.store import Store
 
 
 def test_files_links_and_parents(tmp_path: Path) -> None:

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from envbuilder.errors import BuildError, EnvbuilderError
 from envbuilder.layers.install import Target
-from envbuilder.layers.store import Store
 from envbuilder.layers.wheel import WheelInput, wheel_layer
-from envbuilder.reference import Digest
+from envbuilder.model.errors import BuildError, EnvbuilderError
+from envbuilder.model.reference import Digest
+from envbuilder.storage.store import Store
 from tests.wheels import Recipe, as_wheel, member, write_wheel
 
 TARGET = Target(python="3.11")

@@ -13,16 +13,11 @@ import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from envbuilder.errors import BuildError, EnvbuilderError
-from envbuilder.image import (
-    DOCKER_LAYER_GZIP,
-    OCI_LAYER_GZIP,
-    OCI_LAYER_TAR,
-    OCI_LAYER_ZSTD,
-)
 from envbuilder.layers.deflate import stored
 from envbuilder.layers.unpack import unpack
-from envbuilder.reference import Digest
+from envbuilder.model.errors import BuildError, EnvbuilderError
+from envbuilder.model.image import DOCKER_LAYER_GZIP, OCI_LAYER_GZIP, OCI_LAYER_TAR, OCI_LAYER_ZSTD
+from envbuilder.model.reference import Digest
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="owners and devices need root")
 

@@ -14,13 +14,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from envbuilder.errors import BuildError, UsageError
-from envbuilder.image import Layer
-from envbuilder.layers.complement import has_wheel, makers, wheel_file
 from envbuilder.layers.install import Target
-from envbuilder.layers.store import Store
 from envbuilder.layers.wheel import WheelInput, wheel_layer, written_paths
-from envbuilder.reference import Digest
+from envbuilder.layers.wheel_reconstruction import has_wheel, makers, wheel_file
+from envbuilder.model.errors import BuildError, UsageError
+from envbuilder.model.image import Layer
+from envbuilder.model.reference import Digest
+from envbuilder.storage.store import Store
 from tests.wheels import Recipe, as_wheel, hash_of, member, write_wheel
 
 TARGET = Target(python="3.11")

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from envbuilder.errors import LockError, UsageError
-from envbuilder.ledger import (
+from envbuilder.model.errors import LockError, UsageError
+from envbuilder.model.reference import Digest
+from envbuilder.storage.ledger import (
     Entry,
     Host,
     append,
@@ -21,7 +22,6 @@ from envbuilder.ledger import (
     parse_entry,
     read,
 )
-from envbuilder.reference import Digest
 
 
 def entry(number: int = 0, **changes: object) -> Entry:

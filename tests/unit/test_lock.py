@@ -6,9 +6,9 @@ import msgspec
 import pytest
 from packaging.pylock import Pylock
 
-from envbuilder.errors import LockError
-from envbuilder.image import Layer
-from envbuilder.lock import (
+from envbuilder.model.errors import LockError
+from envbuilder.model.image import Layer
+from envbuilder.model.lock import (
     DebianBase,
     DebPackage,
     GitSource,
@@ -18,7 +18,7 @@ from envbuilder.lock import (
     SystemPython,
     Wheel,
 )
-from envbuilder.lock_file import (
+from envbuilder.model.pylock import (
     check_fresh,
     dump_lock,
     lock_checksum,
@@ -27,8 +27,8 @@ from envbuilder.lock_file import (
     read_lock,
     write_lock,
 )
-from envbuilder.reference import Digest
-from envbuilder.spec import from_builtins
+from envbuilder.model.reference import Digest
+from envbuilder.model.spec import from_builtins
 
 LOCKFILES = Path(__file__).parents[2] / "lockfiles"
 SPEC = from_builtins(

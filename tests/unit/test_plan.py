@@ -3,11 +3,11 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from envbuilder.image import Layer
-from envbuilder.lock import DebianBase, ImageBase, Lock, Wheel
-from envbuilder.plan import BUCKETS, HEAVY, MOST_LAYERS, is_cuda, plan
-from envbuilder.reference import Digest
-from envbuilder.spec import from_builtins
+from envbuilder.model.image import Layer
+from envbuilder.model.lock import DebianBase, ImageBase, Lock, Wheel
+from envbuilder.model.plan import BUCKETS, HEAVY, MOST_LAYERS, is_cuda, plan
+from envbuilder.model.reference import Digest
+from envbuilder.model.spec import from_builtins
 
 
 def wheel(name, size=1000, version="1.0"):

@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from envbuilder.errors import UsageError
-from envbuilder.reference import Digest, ImageRef
+from envbuilder.model.errors import UsageError
+from envbuilder.model.reference import Digest, ImageRef
 
 HEX = "a" * 64
 

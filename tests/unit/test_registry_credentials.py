@@ -8,13 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from envbuilder.errors import MissingToolError, NetworkError
-from envbuilder.registry.credentials import (
-    ANONYMOUS,
-    Credential,
-    config_path,
-    find_credential,
-)
+from envbuilder.model.errors import MissingToolError, NetworkError
+from envbuilder.registry.credentials import ANONYMOUS, Credential, config_path, find_credential
 
 LOGIN = base64.b64encode(b"user:pass:word").decode()
 

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from envbuilder.errors import NetworkError, UsageError
-from envbuilder.image import DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
-from envbuilder.reference import Digest
+from envbuilder.model.errors import NetworkError, UsageError
+from envbuilder.model.image import DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
+from envbuilder.model.reference import Digest
 from envbuilder.registry.manifests import (
     Descriptor,
     Platform,

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from envbuilder.errors import NetworkError, ResolutionError
-from envbuilder.resolve.python import PythonTarget
-from envbuilder.resolve.releases import Release, releases
-from envbuilder.spec import Index
+from envbuilder.model.errors import NetworkError, ResolutionError
+from envbuilder.model.spec import Index
+from envbuilder.resolve.python.releases import Release, releases
+from envbuilder.resolve.python.requirements import PythonTarget
 
 TARGET = PythonTarget(python="3.12", platform="linux/amd64")
 HTML = """\
@@ -51,7 +51,7 @@ def test_an_unknown_package_is_said_to_be_unknown(index: Index) -> None:
 
 
 def page(url: str, kind: str, body: bytes) -> list[str]:
-    from envbuilder.resolve.releases import _files
+    from envbuilder.resolve.python.releases import _files
 
     return [str(each["filename"]) for each in _files(url, kind, body)]
 
@@ -72,8 +72,8 @@ def test_a_broken_page_is_named(body: bytes) -> None:
     ],
 )
 def test_moments_cut_where_uv_cuts(moment: str, versions: list[str]) -> None:
-    from envbuilder.resolve.indexes import visible_until
-    from envbuilder.resolve.releases import _by_version, _files, _is_before
+    from envbuilder.resolve.python.indexes import visible_until
+    from envbuilder.resolve.python.releases import _by_version, _files, _is_before
 
     dates = {
         "1.0": "2025-06-28T00:00:00Z",

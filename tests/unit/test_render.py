@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from envbuilder.errors import SpecError, UsageError
-from envbuilder.render import render, render_question, write
+from envbuilder.engines.render import render, render_question, write
+from envbuilder.model.errors import SpecError, UsageError
 
 from . import locks
 from .dockerfiles import NASTY, heredocs, instructions, sh_words
@@ -126,7 +126,7 @@ def test_a_bump_changes_one_stage():
 
 
 def test_same_bytes_under_any_hash_seed():
-    code = "from tests.unit.rendered import image; from envbuilder.render import render; "
+    code = "from tests.unit.rendered import image; from envbuilder.engines.render import render; "
     code += "import hashlib; print(hashlib.sha256(repr(render(image())).encode()).hexdigest())"
     found = {
         subprocess.run(

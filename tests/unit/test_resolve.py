@@ -3,8 +3,8 @@
 import pytest
 from packaging.tags import Tag
 
-from envbuilder.errors import UsageError, without_login
-from envbuilder.resolve.python import PythonTarget, _fits, _rank
+from envbuilder.model.errors import UsageError, without_login
+from envbuilder.resolve.python.requirements import PythonTarget, _fits, _rank
 from envbuilder.resolve.resolve import EVERYTHING, SYSTEM, releasable
 from tests.unit.locks import lock, source
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import yaml
 
-from envbuilder.errors import MissingToolError
+from envbuilder.model.errors import MissingToolError
 from envbuilder.runtime.cdi import device_edits, nvidia_devices, with_devices
 from envbuilder.runtime.command import Command
-from envbuilder.runtime.config import oci_config
+from envbuilder.runtime.oci_config import oci_config
 from envbuilder.runtime.user import User
 
 SPEC = """\

@@ -13,16 +13,16 @@ from pathlib import Path
 import pytest
 from docker.errors import APIError
 
-from envbuilder.errors import EnvbuilderError, MissingToolError, SmokeError
-from envbuilder.image import OCI_CONFIG, OCI_MANIFEST, Image, Layer, canonical_json
-from envbuilder.layers.store import Store
-from envbuilder.progress import Silent
-from envbuilder.reference import Digest
+from envbuilder.model.errors import EnvbuilderError, MissingToolError, SmokeError
+from envbuilder.model.image import OCI_CONFIG, OCI_MANIFEST, Image, Layer, canonical_json
+from envbuilder.model.progress import Silent
+from envbuilder.model.reference import Digest
 from envbuilder.runtime import loading
 from envbuilder.runtime.command import Command, Mount
 from envbuilder.runtime.docker import connect, container_options, refused
 from envbuilder.runtime.loading import is_abandoned, new_mark
-from envbuilder.runtime.offer import offer
+from envbuilder.runtime.local_registry import offer
+from envbuilder.storage.store import Store
 from tests.servers.engine import ANSWERS, engine
 
 _open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from envbuilder.errors import BuildError
-from envbuilder.image import Image, Layer
-from envbuilder.layers.store import Store
-from envbuilder.progress import Silent
-from envbuilder.reference import Digest
+from envbuilder.model.errors import BuildError
+from envbuilder.model.image import Image, Layer
+from envbuilder.model.progress import Silent
+from envbuilder.model.reference import Digest
 from envbuilder.runtime.cage import start_error
 from envbuilder.runtime.trees import list_trees, mark_deletions, prune_trees, read_text, unpacked
+from envbuilder.storage.store import Store
 
 
 def test_whiteouts_become_overlay_marks(tmp_path: Path) -> None:

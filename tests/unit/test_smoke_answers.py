@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from envbuilder.errors import SmokeError
+from envbuilder.model.errors import SmokeError
 from envbuilder.smoke import SmokePlan, Status
 from envbuilder.smoke.answers import (
     Answers,

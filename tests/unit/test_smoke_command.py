@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from envbuilder.cli.app import cli
 from envbuilder.cli.report import print_report
-from envbuilder.errors import UsageError
+from envbuilder.model.errors import UsageError
 from envbuilder.runtime import Command, Completed
 from envbuilder.smoke import Check, LocalPython, Report, Status, TokenRow
 from tests.unit.smoke_documents import Document

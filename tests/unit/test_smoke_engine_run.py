@@ -12,7 +12,7 @@ import pytest
 
 from envbuilder.smoke import Check, Model, SmokePlan, Status
 from envbuilder.smoke.judge import serving
-from envbuilder.smoke.run import PROBE
+from envbuilder.smoke.run_probe import PROBE
 
 PLAN = SmokePlan(checks=("engine",), model=Model(family="qwen2_5_omni"), gpu="never", timeout=60)
 

@@ -11,7 +11,7 @@ from xml.etree import ElementTree as ET
 import pytest
 from jsonschema import Draft202012Validator, ValidationError
 
-from envbuilder.errors import UsageError
+from envbuilder.model.errors import UsageError
 from envbuilder.smoke import Check, LayerSize, Report, Status, TokenRow, causes, to_html, to_junit
 from envbuilder.smoke.causes import book, explain, likely_cause
 from envbuilder.smoke.page import odd, picture

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from envbuilder.errors import SmokeError, UsageError
+from envbuilder.model.errors import SmokeError, UsageError
 from envbuilder.smoke import Model
 from envbuilder.smoke.local_model import hub_cache, locate
-from envbuilder.smoke_image import smoke_plan
+from envbuilder.workflow.smoke import smoke_plan
 from tests.unit.locks import lock
 
 

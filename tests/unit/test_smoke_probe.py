@@ -15,12 +15,12 @@ import pytest
 from click.testing import CliRunner
 
 from envbuilder.cli.app import cli
-from envbuilder.errors import MissingToolError, SmokeError
+from envbuilder.model.errors import MissingToolError, SmokeError
 from envbuilder.runtime import Command, Completed
 from envbuilder.smoke import Expected, LocalPython, Model, SmokePlan, Status, smoke
-from envbuilder.smoke import run as smoke_run
+from envbuilder.smoke import run_probe as smoke_run
 from envbuilder.smoke.judge import judge
-from envbuilder.smoke.run import PROBE
+from envbuilder.smoke.run_probe import PROBE
 from tests.unit.smoke_documents import PLAN as RECORDED_PLAN
 from tests.unit.smoke_documents import Document, conform
 

@@ -7,10 +7,10 @@ import jsonschema
 import pytest
 import yaml
 
-from envbuilder.document import MAX_BYTES
-from envbuilder.errors import SpecError
-from envbuilder.spec import Spec, from_builtins, schema, to_builtins
-from envbuilder.spec_file import load
+from envbuilder.model.errors import SpecError
+from envbuilder.model.spec import Spec, from_builtins, schema, to_builtins
+from envbuilder.model.spec_file import load
+from envbuilder.model.yaml_document import MAX_BYTES
 
 from . import locks
 

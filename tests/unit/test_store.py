@@ -10,9 +10,9 @@ from textwrap import indent
 
 import pytest
 
-from envbuilder.errors import BuildError, UsageError
-from envbuilder.layers.store import Store
-from envbuilder.reference import Digest
+from envbuilder.model.errors import BuildError, UsageError
+from envbuilder.model.reference import Digest
+from envbuilder.storage.store import Store
 
 ROOT = Path(__file__).parents[2]
 
@@ -33,7 +33,7 @@ def damage(store: Store, digest: Digest) -> None:
 
 def python(code: str, store: Store) -> subprocess.Popen[str]:
     """Run ``code`` in another process with ``store`` open."""
-    start = f"from envbuilder.layers.store import Store; store = Store(Path({str(store.root)!r}))"
+    start = f"from envbuilder.storage.store import Store; store = Store(Path({str(store.root)!r}))"
     return subprocess.Popen(
         [sys.executable, "-c", f"from pathlib import Path\nimport sys, time\n{start}\n{code}"],
         cwd=ROOT,

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 
+from envbuilder.engines.render import render, render_question, system_packages
 from envbuilder.engines.system_pins import pin_packages
-from envbuilder.errors import MissingToolError
-from envbuilder.layers.store import Store
-from envbuilder.progress import Silent
-from envbuilder.reference import Digest
-from envbuilder.render import render, render_question, system_packages
+from envbuilder.model.errors import MissingToolError
+from envbuilder.model.progress import Silent
+from envbuilder.model.reference import Digest
+from envbuilder.storage.store import Store
 
 from . import locks
 from .dockerfiles import instructions

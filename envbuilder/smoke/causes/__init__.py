@@ -17,7 +17,7 @@ from typing import Any
 from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
-from envbuilder.errors import UsageError
+from envbuilder.model.errors import UsageError
 from envbuilder.smoke.report import Cause
 
 

@@ -12,7 +12,7 @@ from urllib.error import URLError
 from urllib.parse import urlsplit
 from urllib.request import HTTPErrorProcessor, ProxyHandler, Request, build_opener
 
-from envbuilder.errors import NetworkError, UsageError
+from envbuilder.model.errors import NetworkError, UsageError
 
 LARGEST = 4 << 20
 """Bytes of an answer that are read; a chat completion of one token has a few hundred."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from envbuilder.errors import SmokeError
+from envbuilder.model.errors import SmokeError
 from envbuilder.smoke.judge import jobs
 from envbuilder.smoke.judge.server import Counted, Counts
 from envbuilder.smoke.plan import SmokePlan
-from envbuilder.smoke.run import Run, ask
+from envbuilder.smoke.run_probe import Run, ask
 
 from .media import ITEMS
 

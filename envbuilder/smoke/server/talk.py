@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from envbuilder.errors import NetworkError, SmokeError
+from envbuilder.model.errors import NetworkError, SmokeError
 from envbuilder.smoke.judge import judge_server
 from envbuilder.smoke.judge.server import Counts
 from envbuilder.smoke.probe.samples import MODALITIES

@@ -1,0 +1,350 @@
+"""Lock -> Dockerfile and build context: text that anyone can read, commit and build with Docker.
+
+The text is a pure function of the lock. Every value that the templates print goes through
+``quoting.quote``, whether they ask for it or not: Jinja's ``finalize`` sees them all.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from envbuilder.layers.files import Content, Link, venv_skeleton
+from envbuilder.layers.install import Target
+from envbuilder.layers.tar import MTIME
+from envbuilder.model.atomic import write_text
+from envbuilder.model.errors import SpecError, UsageError
+from envbuilder.model.image_config import environment, image_settings
+from envbuilder.model.lock import DebianBase, GitSource, ImageBase, Lock, Wheel
+from envbuilder.model.plan import (
+    PREFIX,
+    WheelLayer,
+    direct_url,
+    interpreter,
+    is_requested,
+    plan,
+    source_for,
+)
+from envbuilder.model.pylock import dump_lock
+from envbuilder.model.reference import Digest, ImageRef
+from envbuilder.model.resources import TEMPLATES
+from envbuilder.model.spec import Secret
+from envbuilder.resolve.debian import unchecked_pyc
+from envbuilder.resolve.debian.rootfs import SLIM
+from envbuilder.resolve.git.scm_version import variables
+
+from .dockerfile_quoting import Quoted, csv_row, document, exec_form, quote, script
+
+OWN_SECRETS = ("env", "uv", "netrc", "ca")
+"""What every step may mount: variables, uv's configuration, credentials by host, a CA bundle."""
+
+_MARK = "# Rendered by `envbuilder render "
+"""How the Dockerfile of every rendering begins."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stage:
+    """One layer of wheels as a stage: its name, its requirements file and their text."""
+
+    stage: str
+    file: str
+    requirements: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Source:
+    """A package from git: its stages, from fetching to installing, their files and input.
+
+    ``commit`` is what to fetch, ``env`` the build's variables, ``cache`` whose compilers share one.
+    """
+
+    name: str
+    file: str
+    origin: str
+    cache: str
+    commit: Mapping[str, str]
+    env: Mapping[str, str]
+    time: int
+    subdirectory: str
+
+    @property
+    def fetched(self) -> str:
+        return f"fetched-{self.name}"
+
+    @property
+    def files(self) -> str:
+        return files_stage(self.name)
+
+    @property
+    def stage(self) -> str:
+        return f"source-{self.name}"
+
+    @property
+    def wheel(self) -> str:
+        return wheel_stage(self.name)
+
+    @property
+    def installed(self) -> str:
+        return f"package-{self.name}"
+
+
+def files_stage(name: str) -> str:
+    """Name the stage that is the files of the git source ``name``, ready to be built."""
+    return f"files-{name}"
+
+
+def wheel_stage(name: str) -> str:
+    """Name the stage, and target, that is the wheel of the git source ``name``."""
+    return f"wheel-{name}"
+
+
+def render(lock: Lock) -> dict[str, str]:
+    """Render ``lock``: the folder's files, by relative path.
+
+    The same lock always gives the same bytes. Raises SpecError for values that a Dockerfile cannot
+    hold.
+    """
+    stages = [_stage(lock, layer) for layer in index_layers(lock)]
+    sources = [_source(lock, source) for source in lock.sources]
+    values = _values(lock, stages, sources)
+    files = {
+        "Dockerfile": _template("Dockerfile.j2", values),
+        ".dockerignore": _template("dockerignore.j2", values),
+        "docker-bake.json": _bake(lock),
+        values["lock_file"]: dump_lock(lock.unsealed()),
+    }
+    files |= {stage.file: stage.requirements for stage in stages}
+    for source, locked in zip(sources, lock.sources, strict=True):
+        files[source.file] = "".join(_requirement(lock, wheel) for wheel in locked.requires)
+        files[source.origin] = direct_url(locked).decode()
+    files |= {f"build/{path.name}": path.read_text("utf-8") for path in _static()}
+    if isinstance(lock.base, DebianBase):
+        files |= _debian(lock.base)
+    return dict(sorted(files.items()))
+
+
+def write(files: Mapping[str, str], folder: Path) -> None:
+    """Write rendered ``files`` into ``folder``, in place of an earlier rendering.
+
+    What that one's Dockerfile reads of ``requirements`` goes; all else in ``folder`` stays. Raises
+    UsageError, with nothing written, where ``folder`` holds files and no rendering of ours.
+    """
+    dockerfile = folder / "Dockerfile"
+    old = dockerfile.read_text("utf-8", "replace") if dockerfile.is_file() else ""
+    if not old.startswith(_MARK) and folder.is_dir() and any(folder.iterdir()):
+        raise UsageError(
+            f"{folder} holds files, and no Dockerfile that envbuilder rendered",
+            hint="--output names a new folder, or one that was rendered before",
+        )
+    for name in re.findall(r"source=(requirements/[\w.-]+)", old):
+        if name not in files:
+            (folder / name).unlink(missing_ok=True)
+    for name in sorted(files, key=lambda name: name != "Dockerfile"):  # a half is known as ours
+        write_text(folder / name, files[name])
+
+
+def render_question(lock: Lock) -> dict[str, str]:
+    """Render what asks an image base for exact packages: target ``pins`` (see ``pins.sh``)."""
+    values = {
+        "base": _base(lock),
+        "interpreter": interpreter(lock),
+        "packages": lock.spec.system.packages,
+    }
+    files = {f"build/{path.name}": path.read_text("utf-8") for path in _static()}
+    return {"Dockerfile": _template("Dockerfile.pins.j2", values)} | files
+
+
+def system_packages(lock: Lock) -> tuple[str, ...]:
+    """Say what is installed on an image base: as locked, or as the spec has it."""
+    if not isinstance(lock.base, ImageBase):
+        return ()
+    return lock.spec.system.packages if lock.base.packages is None else lock.base.packages
+
+
+def index_layers(lock: Lock) -> list[WheelLayer]:
+    """Give the plan's layers without what is built from git, which has stages of its own."""
+    layers = (
+        replace(layer, wheels=tuple(wheel for wheel in layer.wheels if not source_for(lock, wheel)))
+        for layer in plan(lock).layers
+    )
+    return [layer for layer in layers if layer.wheels]
+
+
+def _values(lock: Lock, stages: list[_Stage], sources: list[_Source]) -> dict[str, Any]:
+    spec = lock.spec
+    return {
+        "name": spec.name,
+        "epoch": MTIME,
+        "prefix": PREFIX,
+        "base": _base(lock),
+        "packages": system_packages(lock),
+        "steps": spec.steps,
+        "secrets": _secrets(lock),
+        "ssh": spec.build.ssh,
+        "builder": None if lock.builder is None else _image(lock.builder),
+        "compilers": "system" if lock.builder is None else "builder",
+        "interpreter": interpreter(lock),
+        "layers": stages,
+        "skeleton": _skeleton(lock),
+        "sources": sources,
+        "lock_file": f"pylock.{spec.name}.toml",
+        "settings": _settings(lock),
+    }
+
+
+def _base(lock: Lock) -> dict[str, Any]:
+    base = lock.base
+    if isinstance(base, ImageBase):
+        return {"kind": "image", "manager": base.manager} | _image(base)
+    return {
+        "kind": "debian",
+        "suite": base.suite,
+        "architecture": lock.spec.platform.partition("/")[2],
+    }
+
+
+def _image(base: ImageBase) -> dict[str, Any]:
+    pinned = ImageRef.parse(base.reference).at(base.digest)
+    return {"reference": base.reference, "pinned": pinned, "user": base.user}
+
+
+def _debian(base: DebianBase) -> dict[str, str]:
+    """Give what the stage ``rootfs`` reads: the files, and what the embedded engine does too."""
+    lines = (f"{deb.sha256.hex} {deb.name} {deb.version}\n" for deb in base.packages)
+    return {
+        "debs.txt": "".join(lines),
+        "build/slim.cfg": SLIM,
+        "build/unchecked_pyc.py": Path(unchecked_pyc.__file__).read_text("utf-8"),
+    }
+
+
+def _secrets(lock: Lock) -> list[str]:
+    names = sorted(lock.spec.build.secrets)
+    if taken := sorted(set(names) & set(OWN_SECRETS)):
+        raise SpecError(
+            f"build.secrets: {taken[0]!r} is the name of a secret that every build may have",
+            hint=f"call it my-{taken[0]}",
+        )
+    return names
+
+
+def _stage(lock: Lock, layer: WheelLayer) -> _Stage:
+    """Name a layer's stage after what stays when versions change: its package, or its bucket."""
+    bucket = re.fullmatch(r"packages (\d+)/\d+", layer.title)
+    name = f"packages-{bucket[1]}" if bucket else f"package-{layer.wheels[0].name}"
+    return _Stage(
+        stage=name,
+        file=f"requirements/{name}.txt",
+        requirements="".join(_requirement(lock, wheel) for wheel in layer.wheels),
+    )
+
+
+def _requirement(lock: Lock, wheel: Wheel) -> str:
+    mark = "  # requested" if is_requested(lock, wheel) else ""
+    return f"{wheel.name}=={wheel.version} --hash={wheel.sha256}{mark}\n"
+
+
+def _source(lock: Lock, source: GitSource) -> _Source:
+    told = {}
+    if source.describe is not None:
+        told = variables((wheel.name for wheel in source.requires), source.describe)
+    return _Source(
+        name=source.name,
+        file=f"requirements/source-{source.name}.txt",
+        origin=f"requirements/source-{source.name}.json",
+        cache=f"compiled-{Digest.of(source.repository.encode()).hex[:16]}",
+        commit={
+            "REPOSITORY": source.repository,
+            "COMMIT": source.commit,
+            "TREE": source.tree,
+            "SUBMODULES": "yes" if source.submodules else "",
+            "DESCRIBE": source.describe or "",
+        },
+        env=dict(sorted((told | lock.spec.sources[source.name].build.env).items())),
+        time=source.time,
+        subdirectory=source.subdirectory or "",
+    )
+
+
+def _skeleton(lock: Lock) -> dict[str, Any]:
+    """Sort the environment's own files into folders, links and files to write."""
+    planned = plan(lock)
+    files = venv_skeleton(
+        Target(python=planned.python, prefix=PREFIX),
+        interpreter=planned.interpreter,
+        system_site_packages=lock.spec.system.site_packages,
+    )
+    return {
+        "folders": sorted({path.rpartition("/")[0] for path in files}),
+        "links": [(path, file.target) for path, file in files.items() if isinstance(file, Link)],
+        "files": [
+            (path, file.data.decode()) for path, file in files.items() if isinstance(file, Content)
+        ],
+    }
+
+
+def _settings(lock: Lock) -> dict[str, Any]:
+    """Give what the runtime stage states; what an image base states itself, Docker inherits."""
+    below = {"User": lock.base.user} if isinstance(lock.base, ImageBase) else {}
+    stated = image_settings(lock, below)
+    env = environment(lock, {})
+    if isinstance(lock.base, ImageBase):
+        if "PATH" not in lock.spec.env:
+            env["PATH"] = Quoted(f"{PREFIX}/bin:$PATH")
+        if not lock.spec.cmd:
+            stated.pop("Cmd", None)
+    return stated | {"Env": env}
+
+
+def _bake(lock: Lock) -> str:
+    """Write the same build for ``docker buildx bake``: reproducible, into OCI archives."""
+    spec = lock.spec
+    common: dict[str, Any] = {
+        "context": ".",
+        "platforms": [spec.platform],
+        "args": {"SOURCE_DATE_EPOCH": str(MTIME)},
+        "attest": ["type=provenance,disabled=true"],
+    }
+    if spec.build.secrets:
+        named = sorted(spec.build.secrets.items())
+        common["secret"] = [_bake_secret(name, secret) for name, secret in named]
+    if spec.build.ssh:
+        common["ssh"] = ["default"]
+    options = "rewrite-timestamp=true,oci-mediatypes=true"
+    outputs = {
+        "system": f"type=oci,dest={spec.name}-system.tar,{options}",
+        "wheels": "type=local,dest=wheels",
+        "runtime": f"type=oci,dest={spec.name}.tar,{options}",
+    }
+    targets = {name: common | {"target": name, "output": [to]} for name, to in outputs.items()}
+    document = {"group": {"default": {"targets": ["runtime"]}}, "target": targets}
+    return json.dumps(document, indent=2, sort_keys=True) + "\n"
+
+
+def _bake_secret(name: str, secret: Secret) -> str:
+    place = f"src={secret.file}" if secret.env is None else f"env={secret.env}"
+    return csv_row(f"id={name}", place)
+
+
+def _template(name: str, values: Mapping[str, Any]) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        undefined=jinja2.StrictUndefined,
+        finalize=quote,
+        autoescape=False,  # noqa: S701 - no HTML; quote() escapes for Dockerfiles
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"exec_form": exec_form, "script": script, "document": document}
+    return environment.get_template(name).render(values)
+
+
+def _static() -> list[Path]:
+    return sorted((TEMPLATES / "context").iterdir())

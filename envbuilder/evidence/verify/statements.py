@@ -1,0 +1,112 @@
+"""Hold signed statements against a policy and the lock: whose, about what, how old, how good."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+from envbuilder.evidence.read import Evidence
+from envbuilder.evidence.statements import NAMES, PROVENANCE, TEST_RESULT, Statement, finished_on
+from envbuilder.model.lock import Lock
+from envbuilder.model.pylock import lock_checksum
+
+from .findings import Finding, Level, Status
+from .policy import Policy
+
+_CLOCKS = timedelta(minutes=5)  # by which two machines may disagree
+
+
+def judge_evidence(
+    evidence: Evidence, policy: Policy, lock: Lock, now: datetime
+) -> Iterator[Finding]:
+    """Say for each required predicate whether a statement satisfies the policy.
+
+    Of several by the same key any one that does is enough; what is missing fails.
+    """
+    for name in policy.required:
+        if name not in NAMES:
+            continue
+        statements = evidence.by_type(NAMES[name])
+        faults = [_fault(statement, policy, lock, now) for statement in statements]
+        if not statements:
+            yield _finding(name, Status.MISMATCH, _missing(evidence))
+        elif all(faults):
+            yield _finding(name, Status.MISMATCH, faults[-1])
+        else:
+            when = finished_on(statements[faults.index("")])
+            yield _finding(name, Status.OK, f"signed, about this image, of {when}")
+
+
+def _missing(evidence: Evidence) -> str:
+    there = []
+    if evidence.by_others:
+        there.append(f"{evidence.by_others} signed by another key")
+    if evidence.about_others:
+        there.append(f"{evidence.about_others} about another image")
+    return "none by this key about this image" + (f"; there is {', '.join(there)}" if there else "")
+
+
+def _fault(statement: Statement, policy: Policy, lock: Lock, now: datetime) -> str:
+    """Say why a statement does not count, or nothing."""
+    return (
+        _age_fault(statement, policy, now)
+        or _lock_fault(statement, str(lock_checksum(lock)))
+        or _result_fault(statement, policy)
+    )
+
+
+def _age_fault(statement: Statement, policy: Policy, now: datetime) -> str:
+    text = finished_on(statement)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return f"has no date that we can read: {text[:40]!r}"
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    if moment > now + _CLOCKS:
+        return f"is from the future: {text}"
+    if policy.max_age_days is not None and now - moment > timedelta(days=policy.max_age_days):
+        return f"is of {text}, older than {policy.max_age_days} days"
+    return ""
+
+
+def _lock_fault(statement: Statement, expected: str) -> str:
+    """Check that the statement was made of this very lock; a bill of materials names none."""
+    predicate = statement.predicate
+    try:
+        if statement.predicate_type == PROVENANCE:
+            found = {predicate["buildDefinition"]["externalParameters"]["lock"]}
+        elif statement.predicate_type == TEST_RESULT:
+            found = {f"sha256:{item['digest']['sha256']}" for item in predicate["configuration"]}
+        else:
+            return ""
+    except (KeyError, TypeError):
+        return "names no lock"
+    return "" if expected in found else "is about another lock"
+
+
+def _result_fault(statement: Statement, policy: Policy) -> str:
+    if statement.predicate_type != TEST_RESULT:
+        return ""
+    result = statement.predicate.get("result")
+    if result != "PASSED":
+        return (
+            f"says {result!r}: {', '.join(_tests(statement, 'failedTests')) or 'no reason given'}"
+        )
+    passed = _tests(statement, "passedTests")
+    missing = [check for check in policy.checks if not _covers(passed, check)]
+    return f"does not say that these passed: {', '.join(missing)}" if missing else ""
+
+
+def _tests(statement: Statement, member: str) -> list[str]:
+    names = statement.predicate.get(member)
+    return [str(name) for name in names] if isinstance(names, list) else []
+
+
+def _covers(passed: list[str], check: str) -> bool:
+    """Tell whether ``check`` passed: a whole name, or a group (``tokens`` of ``tokens.image``)."""
+    return any(name == check or name.startswith(f"{check}.") for name in passed)
+
+
+def _finding(name: str, status: Status, explanation: str) -> Finding:
+    return Finding(level=Level.EVIDENCE, subject=name, status=status, explanation=explanation)

@@ -1,0 +1,83 @@
+"""What an image's config says of how it runs: environment, user, entry point, labels.
+
+Pure: a lock, and the settings of the base image where there is one, give one dictionary in the
+terms of the OCI image configuration (image-spec 1.1, "config").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from envbuilder.model.plan import LAYOUT_VERSION
+
+from .lock import ImageBase, Lock, spec_checksum
+from .plan import PREFIX, is_cuda
+from .pylock import lock_checksum
+
+LABEL = "dev.gpu-envbuilder"
+"""Prefix of our own labels: .name, .spec and .lock (checksums), .layout (version)."""
+
+_SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def image_settings(lock: Lock, base: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge the base's settings, the environment's own, and the spec's, each over those before."""
+    spec = lock.spec
+    settings: dict[str, Any] = {
+        "Env": [f"{name}={value}" for name, value in environment(lock, base).items()],
+        "Labels": labels(lock, base),
+    }
+    given = {
+        "User": spec.user,
+        "WorkingDir": spec.workdir,
+        "Entrypoint": list(spec.entrypoint),
+        "Cmd": list(spec.cmd),
+    }
+    for key, value in given.items():
+        if chosen := value or base.get(key):
+            settings[key] = chosen
+    if spec.entrypoint and not spec.cmd:
+        settings.pop("Cmd", None)  # as Docker does: a new entry point drops the base's arguments
+    if "Entrypoint" not in settings and "Cmd" not in settings:
+        settings["Cmd"] = ["python3"]
+    ports: dict[str, Any] = {f"{port}/tcp": {} for port in spec.expose} | dict(
+        base.get("ExposedPorts") or {}
+    )
+    if ports:
+        settings["ExposedPorts"] = ports
+    for key in ("Volumes", "StopSignal", "Healthcheck", "Shell"):
+        if base.get(key):
+            settings[key] = base[key]
+    return settings
+
+
+def environment(lock: Lock, base: Mapping[str, Any]) -> dict[str, str]:
+    """Give the image's environment variables in the order in which they are written."""
+    inherited = dict(entry.partition("=")[::2] for entry in base.get("Env") or ())
+    path = inherited.get("PATH") or _SYSTEM_PATH
+    own = {"PATH": f"{PREFIX}/bin:{path}", "VIRTUAL_ENV": PREFIX, "LANG": "C.UTF-8"}
+    if is_cuda(lock):
+        # Without these the NVIDIA runtime mounts no driver into the container.
+        own |= {
+            "NVIDIA_VISIBLE_DEVICES": "all",
+            "NVIDIA_DRIVER_CAPABILITIES": "compute,utility",
+        }
+    return inherited | own | dict(sorted(lock.spec.env.items()))
+
+
+def labels(lock: Lock, base: Mapping[str, Any]) -> dict[str, str]:
+    """Give the image's labels; ours cannot be overridden, they are what ``verify`` reads."""
+    standard = {"org.opencontainers.image.title": lock.spec.name}
+    if isinstance(lock.base, ImageBase):
+        standard |= {
+            "org.opencontainers.image.base.name": lock.base.reference,
+            "org.opencontainers.image.base.digest": str(lock.base.digest),
+        }
+    own = {
+        f"{LABEL}.name": lock.spec.name,
+        f"{LABEL}.spec": str(spec_checksum(lock.spec)),
+        f"{LABEL}.lock": str(lock_checksum(lock)),
+        f"{LABEL}.layout": str(LAYOUT_VERSION),
+    }
+    return dict(base.get("Labels") or {}) | standard | lock.spec.labels | own

@@ -1,0 +1,135 @@
+"""Which wheels share a layer, and in which order the layers lie: a pure function of the lock.
+
+Runtimes mount about 125 layers at most, and a change in a low layer makes them unpack all above
+it again. So the parts that change least lie lowest: base and system, then heavy wheels, each its
+own layer, then the small ones in a fixed number of buckets by name (one bump touches one bucket),
+then what the spec names itself, then what is built from git, and last one small layer with the
+environment's own files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+from packaging.utils import canonicalize_name
+
+from .image import canonical_json
+from .lock import DebianBase, GitSource, ImageBase, Lock, Wheel
+
+LAYOUT_VERSION = 1
+"""Part of every layer's key and of the image's label; raise it whenever a layer's bytes change."""
+
+HEAVY = 8 << 20
+"""A wheel of this many bytes gets a layer of its own."""
+BUCKETS = 8
+MOST_LAYERS = 110
+PREFIX = "/opt/venv"
+"""Where the Python environment lies in every image."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WheelLayer:
+    """Wheels that become one layer, sorted by name; ``title`` is for people."""
+
+    title: str
+    wheels: tuple[Wheel, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """The Python layers of an image, lowest first, and the interpreter that they are for."""
+
+    python: str
+    interpreter: str
+    layers: tuple[WheelLayer, ...]
+
+
+def plan(lock: Lock) -> Plan:
+    """Plan the layers of ``lock``; the same lock always gives the same plan.
+
+    A git source takes part once its wheel is known (``GitSource.wheel``).
+    """
+    requested = lock.spec.requested
+    ordinary = [wheel for wheel in lock.wheels if wheel.name not in requested]
+    named = [wheel for wheel in lock.wheels if wheel.name in requested]
+    built = [source.wheel for source in lock.sources if source.wheel is not None]
+    below = _base_layers(lock.base) + len(lock.spec.steps.before_python)
+    room = MOST_LAYERS - below - BUCKETS - 2
+    alone = _alone(ordinary, named, built, room)
+    small = [wheel for wheel in (*ordinary, *named, *built) if wheel not in alone]
+    return Plan(
+        python=lock.spec.python,
+        interpreter=interpreter(lock),
+        layers=(
+            *(_single(wheel) for wheel in sorted(ordinary) if wheel in alone),
+            *_buckets(small),
+            *(_single(wheel) for wheel in sorted(named) if wheel in alone),
+            *(_single(wheel) for wheel in sorted(built) if wheel in alone),
+        ),
+    )
+
+
+def interpreter(lock: Lock) -> str:
+    """Name the interpreter in the base that the environment stands on, as an absolute path."""
+    return lock.spec.base.python or f"/usr/bin/python{lock.spec.python}"
+
+
+def is_cuda(lock: Lock) -> bool:
+    """Tell whether the environment holds CUDA wheels, and so wants the GPU's driver mounted."""
+    return any(wheel.name.startswith("nvidia-cu") for wheel in lock.wheels)
+
+
+def source_for(lock: Lock, wheel: Wheel) -> GitSource | None:
+    """Find the git source that ``wheel`` was built from, if it was."""
+    return next((source for source in lock.sources if source.wheel == wheel), None)
+
+
+def is_requested(lock: Lock, wheel: Wheel) -> bool:
+    """Tell whether the spec itself names the wheel's distribution."""
+    return canonicalize_name(wheel.name) in lock.spec.requested
+
+
+def direct_url(source: GitSource) -> bytes:
+    """Give the ``direct_url.json`` of a git source (PEP 610)."""
+    url: dict[str, Any] = {
+        "url": source.repository,
+        "vcs_info": {
+            "vcs": "git",
+            "commit_id": source.commit,
+            "requested_revision": source.requested,
+        },
+    }
+    if source.subdirectory is not None:
+        url["subdirectory"] = source.subdirectory
+    return canonical_json(url)
+
+
+def _alone(
+    ordinary: list[Wheel], named: list[Wheel], built: list[Wheel], room: int
+) -> frozenset[Wheel]:
+    """Choose who gets a layer: git sources and named wheels first, then the heaviest."""
+    heavy = sorted(
+        (wheel for wheel in ordinary if wheel.size >= HEAVY), key=lambda each: (-each.size, each)
+    )
+    return frozenset([*sorted(built), *sorted(named), *heavy][: max(0, room)])
+
+
+def _buckets(small: list[Wheel]) -> list[WheelLayer]:
+    buckets: list[list[Wheel]] = [[] for _ in range(BUCKETS)]
+    for wheel in sorted(small):
+        buckets[hashlib.sha256(wheel.name.encode()).digest()[0] % BUCKETS].append(wheel)
+    return [
+        WheelLayer(title=f"packages {number + 1}/{BUCKETS}", wheels=tuple(wheels))
+        for number, wheels in enumerate(buckets)
+        if wheels
+    ]
+
+
+def _single(wheel: Wheel) -> WheelLayer:
+    return WheelLayer(title=f"{wheel.name} {wheel.version}", wheels=(wheel,))
+
+
+def _base_layers(base: DebianBase | ImageBase) -> int:
+    return len(base.layers) + 1 if isinstance(base, ImageBase) else 1

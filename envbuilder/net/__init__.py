@@ -1,0 +1,1 @@
+"""HTTP for everyone: sessions, retries, proxies, authorities, and a server on loopback."""

@@ -1,0 +1,201 @@
+"""OCI image layouts: a folder or one tar archive that any tool can take an image from.
+
+Source: OCI image-spec 1.1, "Image Layout". Archives also carry Docker's older ``manifest.json``,
+so that ``docker load`` of any age reads them. Blobs are hard links into the store where the file
+system allows it: exporting ten gigabytes to the same disk costs nothing.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import os
+import shutil
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from envbuilder.model.errors import BuildError, DiskFullError, UsageError
+from envbuilder.model.image import OCI_INDEX, Image, canonical_json, parse_image
+from envbuilder.model.progress import Progress, Step
+from envbuilder.model.reference import Digest, ImageRef
+from envbuilder.storage.store import Store
+
+_EPOCH = 946684800  # 2000-01-01, as in every layer
+
+
+def export(image: Image, store: Store, target: str, *, name: str, progress: Progress) -> Path:
+    """Write ``image`` to ``target`` (``oci:DIR`` or ``PATH.tar``), whole or not at all.
+
+    ``name`` becomes the reference in the index ("omni-cpu:latest"). Raises UsageError for another
+    kind of target or one that exists with other content, BuildError where writing fails.
+    """
+    path = check_target(target)
+    total = sum(layer.size for layer in image.layers)
+    write = _write_folder if target.startswith("oci:") else _write_archive
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with progress.step("export", str(path), total=total) as step, _beside(path) as temporary:
+            write(image, store, temporary, name, step)
+            if path.is_dir():
+                shutil.rmtree(path)
+            temporary.replace(path)
+    except OSError as error:
+        message = f"cannot write {error.filename or path}: {error.strerror}"
+        failure = DiskFullError if error.errno == errno.ENOSPC else BuildError
+        raise failure(message, hint="free some space, or write elsewhere") from error
+    return path
+
+
+def check_target(target: str) -> Path:
+    """Return the path of an image ``target``; raise UsageError where no image may go there."""
+    path = Path(target.removeprefix("oci:"))
+    if target.startswith("oci:"):
+        if path.exists() and not _replaceable(path):
+            raise UsageError(
+                f"{path} exists and is no OCI layout of one image", hint="name an empty folder"
+            )
+    elif not target.endswith(".tar"):
+        raise UsageError(f"{target!r} is no image target", hint="use oci:DIR or PATH.tar")
+    elif path.is_dir():
+        raise UsageError(f"{path} is a folder", hint=f"say oci:{path}, or name a file")
+    return path
+
+
+def _replaceable(path: Path) -> bool:
+    """Say whether nothing is lost where a new layout takes the place of ``path``."""
+    if not path.is_dir():
+        return False
+    names = {entry.name for entry in path.iterdir()}
+    if not names:
+        return True
+    try:
+        images = json.loads((path / "index.json").read_bytes())["manifests"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return names == {"oci-layout", "index.json", "blobs"} and len(images) == 1
+
+
+def load(path: Path, platform: str) -> tuple[Image, Path]:
+    """Read the image in the layout folder ``path`` and where its blobs lie.
+
+    An index with several images is searched for ``platform`` ("linux/amd64"). Every document that
+    is read is checked against its digest. Raises UsageError where ``path`` holds no such image.
+    """
+    try:
+        index = json.loads((path / "index.json").read_bytes())
+        blobs = path / "blobs" / "sha256"
+        entry = _choose(index, blobs, platform)
+        manifest = _read(blobs, entry["digest"])
+        config = _read(blobs, json.loads(manifest)["config"]["digest"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{path} is not an OCI image layout: {error}") from error
+    return parse_image(manifest, config), blobs
+
+
+def _choose(index: dict[str, object], blobs: Path, platform: str, depth: int = 0) -> dict[str, str]:
+    entries = index["manifests"]
+    if not isinstance(entries, list) or not entries or depth > 3:
+        raise ValueError("its index lists no image")
+    os_name, _, architecture = platform.partition("/")
+    fits = [
+        entry
+        for entry in entries
+        if not isinstance(found := entry.get("platform"), dict)
+        or (found.get("os") == os_name and found.get("architecture") == architecture)
+    ]
+    if not fits:
+        raise ValueError(f"its index has no image for {platform}")
+    chosen: dict[str, str] = fits[0]
+    if chosen["mediaType"].endswith(("index.v1+json", "manifest.list.v2+json")):
+        nested = json.loads(_read(blobs, chosen["digest"]))
+        return _choose(nested, blobs, platform, depth + 1)
+    return chosen
+
+
+def _read(blobs: Path, digest: str) -> bytes:
+    expected = Digest.parse(digest)
+    data = (blobs / expected.hex).read_bytes()
+    if Digest.of(data) != expected:
+        raise ValueError(f"blob {expected} holds other bytes")
+    return data
+
+
+def _index(image: Image, name: str) -> bytes:
+    entry = {
+        "mediaType": image.media_type,
+        "digest": str(image.digest),
+        "size": len(image.manifest),
+        "annotations": {
+            "io.containerd.image.name": str(ImageRef.parse(name)),  # as Docker looks it up
+            "org.opencontainers.image.ref.name": name,
+        },
+    }
+    return canonical_json({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [entry]})
+
+
+def _documents(image: Image, name: str) -> dict[str, bytes]:
+    return {
+        f"blobs/sha256/{image.config_digest.hex}": image.config,
+        f"blobs/sha256/{image.digest.hex}": image.manifest,
+        "index.json": _index(image, name),
+        "oci-layout": b'{"imageLayoutVersion":"1.0.0"}',
+    }
+
+
+def _write_folder(image: Image, store: Store, folder: Path, name: str, step: Step) -> None:
+    (folder / "blobs" / "sha256").mkdir(parents=True)
+    for digest, layer in {layer.digest: layer for layer in image.layers}.items():
+        _link(store.path(digest), folder / "blobs" / "sha256" / digest.hex)
+        step.advance(layer.size)
+    for relative, content in _documents(image, name).items():
+        (folder / relative).write_bytes(content)
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another file system, or one without hard links
+        shutil.copyfile(source, target)
+
+
+def _write_archive(image: Image, store: Store, path: Path, name: str, step: Step) -> None:
+    documents = _documents(image, name)
+    documents["manifest.json"] = canonical_json(
+        [
+            {
+                "Config": f"blobs/sha256/{image.config_digest.hex}",
+                "RepoTags": [name],
+                "Layers": [f"blobs/sha256/{layer.digest.hex}" for layer in image.layers],
+            }
+        ]
+    )
+    blobs = {f"blobs/sha256/{layer.digest.hex}": layer for layer in image.layers}
+    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as archive:
+        for relative in sorted({*documents, *blobs}):
+            if relative in documents:
+                content = documents[relative]
+                archive.addfile(_member(relative, len(content)), io.BytesIO(content))
+            else:
+                layer = blobs[relative]
+                with store.open(layer.digest) as stream:
+                    archive.addfile(_member(relative, layer.size), stream)
+                    stream.read(1)  # the end, where a damaged blob shows
+                step.advance(layer.size)
+
+
+def _member(name: str, size: int) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.size = size
+    info.mtime = _EPOCH
+    return info
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[Path]:
+    """Give a temporary name beside ``path``; what is left there afterwards is removed."""
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+        yield Path(folder) / "image"

@@ -1,0 +1,179 @@
+"""Open an image wherever it is: a layout folder, an archive, Docker, or a registry.
+
+Only manifest and config are read at once; layers are read when they are asked for.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import tarfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from envbuilder.layers.contents import Contents, scan, stacked
+from envbuilder.layers.untar import untar
+from envbuilder.model.errors import MissingToolError, UsageError
+from envbuilder.model.image import Image, Layer
+from envbuilder.model.progress import Progress
+from envbuilder.model.reference import ImageRef
+from envbuilder.storage.store import Store
+from envbuilder.storage.temporary import translated
+
+from .client import Client
+from .images import fetch_image
+from .layout import load
+from .manifests import Platform
+from .repository import Repository
+from .streams import scan_layer
+from .transfer import pull_layers
+
+_DOCKER = "docker:"
+_LAYOUT_FILE = re.compile(r"index\.json|blobs/sha256/[0-9a-f]{64}")
+_LAYOUT = "oci:"
+_CHUNK = 1 << 20  # bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenedImage:
+    """An image, and how to look into its layers; ``name`` is what the user called it.
+
+    ``bring_layers`` puts those into a store that it lacks, so that a runtime can run the image.
+    """
+
+    name: str
+    image: Image
+    scan_layer: Callable[[Layer, bool], Contents]
+    bring_layers: Callable[[Store, Progress], None]
+
+    def contents(self, progress: Progress, *, hashed: bool = False) -> Contents:
+        """Read all layers, and say what the whole shows; ``hashed`` as in ``contents.scan``."""
+        return stacked(self.read_layers(progress, hashed=hashed))
+
+    def read_layers(self, progress: Progress, *, hashed: bool = False) -> list[Contents]:
+        """Read each layer, the lowest first."""
+        layers = []
+        for layer in self.image.layers:
+            title = layer.title or str(layer.digest)
+            with progress.step("read", title, total=layer.size) as step:
+                layers.append(self.scan_layer(layer, hashed))
+                step.advance(layer.size)
+        return layers
+
+
+@contextmanager
+def open_image(where: str, platform: str) -> Iterator[OpenedImage]:
+    """Open ``oci:DIR``, ``PATH.tar``, ``docker:NAME`` or a registry's ``HOST/NAME:TAG``.
+
+    Raises UsageError where there is no such image, NetworkError, MissingToolError.
+    """
+    if where.startswith(_LAYOUT):
+        yield _in_layout(where, Path(where.removeprefix(_LAYOUT)), platform)
+    elif where.startswith(_DOCKER):
+        with Store.default().scratch() as folder:
+            _save(where.removeprefix(_DOCKER), folder)
+            yield _in_layout(where, folder, platform)
+    elif where.endswith(".tar"):
+        with Store.default().scratch() as folder:
+            _unpack_file(Path(where), folder)
+            yield _in_layout(where, folder, platform)
+    else:
+        ref = ImageRef.parse(where)
+        with Client.from_environment() as client:
+            image = fetch_image(client, ref, Platform.parse(platform))
+            yield in_registry(client.repository(ref), image)
+
+
+def in_registry(repository: Repository, image: Image) -> OpenedImage:
+    """Open an image in a registry; its layers are streamed, and stored nowhere."""
+    return OpenedImage(
+        name=f"{repository}@{image.digest}",
+        image=image,
+        scan_layer=lambda layer, hashed: scan_layer(repository, layer, hashed=hashed),
+        bring_layers=lambda store, progress: pull_layers(repository, image.layers, store, progress),
+    )
+
+
+def _in_layout(name: str, folder: Path, platform: str) -> OpenedImage:
+    image, blobs = load(folder, platform)
+
+    def blob(layer: Layer) -> Path:
+        path = blobs / layer.digest.hex
+        if not path.is_file():
+            raise UsageError(f"{name} lacks the blob of layer {layer.digest}")
+        return path
+
+    def look(layer: Layer, hashed: bool) -> Contents:  # noqa: FBT001 (a Callable has no names)
+        with untar(blob(layer), layer.media_type, layer.diff_id) as tar:
+            return scan(tar, hashed=hashed)
+
+    def bring(store: Store, progress: Progress) -> None:
+        for layer in image.layers:
+            with progress.step("copy", layer.title or str(layer.digest), total=layer.size) as step:
+                store.adopt(blob(layer), layer.digest)
+                step.advance(layer.size)
+
+    return OpenedImage(name=name, image=image, scan_layer=look, bring_layers=bring)
+
+
+def _unpack_file(archive: Path, folder: Path) -> None:
+    try:
+        stream = archive.open("rb")
+    except OSError as error:
+        raise UsageError(f"cannot read the image archive {archive}: {error.strerror}") from error
+    with stream:
+        _unpack(stream, folder, str(archive))
+
+
+def _save(name: str, folder: Path) -> None:
+    """Unpack the archive that Docker makes of its image ``name``, while it makes it."""
+    command = ["docker", "image", "save", name]
+    pipe = subprocess.PIPE
+    try:
+        docker = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe)
+    except FileNotFoundError as error:
+        raise MissingToolError(
+            "docker is not installed", hint="name an image layout (oci:DIR) or an archive instead"
+        ) from error
+    broken = None
+    with docker:
+        try:
+            _unpack(cast("BinaryIO", docker.stdout), folder, name)
+        except UsageError as error:
+            broken = error
+        said = docker.communicate()[1].decode(errors="replace").strip()
+    if docker.returncode:
+        raise UsageError(
+            f"Docker does not give the image {name}: {said[-300:]}",
+            hint="docker image ls shows what there is",
+        ) from broken
+    if broken is not None:
+        raise broken
+
+
+def _unpack(stream: BinaryIO, folder: Path, name: str) -> None:
+    """Unpack an archive of a layout: its index and its blobs, and nothing that may lie beside.
+
+    Raises UsageError where it is none, DiskFullError.
+    """
+    try:
+        with tarfile.open(fileobj=stream, mode="r|*") as tar:
+            for member in tar:
+                name_inside = member.name.removeprefix("./")
+                content = tar.extractfile(member) if member.isreg() else None
+                if content is not None and _LAYOUT_FILE.fullmatch(name_inside):
+                    path = folder / name_inside
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    with translated(folder), path.open("wb") as file:
+                        shutil.copyfileobj(content, file, _CHUNK)
+    except tarfile.TarError as error:
+        raise UsageError(f"cannot read the image archive {name}: {error}") from error
+    if not (folder / "index.json").is_file():
+        raise UsageError(
+            f"{name} is no OCI archive: it has no index.json",
+            hint="Docker 25 and later write one; older ones only their own format",
+        )

@@ -1,0 +1,71 @@
+"""A local apt repository of exactly the locked .deb files: apt has nothing to choose from."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from email.utils import formatdate
+from pathlib import Path
+
+from envbuilder.layers.tar import MTIME
+from envbuilder.model.errors import BuildError, MissingToolError
+from envbuilder.model.lock import DebPackage
+from envbuilder.storage.store import Store
+
+
+def write_repository(
+    folder: Path, debs: Sequence[DebPackage], *, suite: str, architecture: str, store: Store
+) -> None:
+    """Fill ``folder`` with ``debs`` from the store and the index that apt needs.
+
+    The index states the lock's hashes, so apt refuses a damaged file. Everything is readable for
+    all users: apt's own one reads it, or, without root, one of the user's subordinate ids.
+    Raises BuildError where a file is missing or no .deb, MissingToolError without dpkg.
+    """
+    if shutil.which("dpkg-deb") is None:
+        raise MissingToolError(
+            "dpkg-deb is not installed; it reads the packages of a Debian base",
+            hint="install the package dpkg",
+        )
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        stanzas = list(pool.map(lambda deb: _take(folder, deb, store), debs))
+    packages = "\n".join(stanzas).encode()
+    (folder / "Packages").write_bytes(packages)
+    (folder / "Release").write_text(
+        f"Codename: {suite}\n"
+        f"Suite: {suite}\n"
+        f"Architectures: {architecture}\n"
+        f"Date: {formatdate(MTIME, usegmt=True)}\n"
+        f"SHA256:\n {hashlib.sha256(packages).hexdigest()} {len(packages)} Packages\n"
+    )
+    for index in ("Packages", "Release"):
+        (folder / index).chmod(0o644)
+
+
+def _take(folder: Path, deb: DebPackage, store: Store) -> str:
+    """Place one file and describe it as the Packages index does."""
+    source = store.path(deb.sha256)
+    name = f"{deb.sha256.hex}.deb"
+    if not source.exists():
+        raise BuildError(
+            f"{deb.name} {deb.version} is not in the store", hint="run `envbuilder fetch` first"
+        )
+    _place(source, folder / name)
+    done = subprocess.run(["dpkg-deb", "--field", source], capture_output=True, check=False)
+    if done.returncode:
+        raise BuildError(f"{deb.name} {deb.version} is no .deb file: {done.stderr.decode()}")
+    fields = done.stdout.decode().rstrip("\n")
+    return f"{fields}\nFilename: ./{name}\nSize: {deb.size}\nSHA256: {deb.sha256.hex}\n"
+
+
+def _place(source: Path, target: Path) -> None:
+    """Link where one file system holds both, else copy."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+        target.chmod(0o644)

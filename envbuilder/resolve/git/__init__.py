@@ -1,0 +1,1 @@
+"""Git sources: a pin -> a commit -> a wheel, built without network from locked requirements."""

@@ -1,0 +1,51 @@
+"""A commit with the spec's words on it: its project, its files ready to build, its variables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from envbuilder.model.errors import BuildError
+from envbuilder.model.spec import GitPackage
+from envbuilder.storage.temporary import translated
+
+from .context import Context
+from .project import Project, read_project
+from .scm_version import variables, write_archival
+from .tree import Commit, export
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkout:
+    """A commit that is built as ``pin`` says; ``described`` is its locked ``git describe``."""
+
+    commit: Commit
+    pin: GitPackage
+    described: str | None
+
+    @property
+    def project(self) -> Project:
+        """The project in the folder that the spec names."""
+        return read_project(self.commit, subdirectory=self.pin.subdirectory)
+
+    def write(self, folder: Path, context: Context) -> None:
+        """Make ``folder`` and write the commit's files into it, ready to be built."""
+        export(self.commit, folder, open_mirror=context.mirror, submodules=self.pin.submodules)
+        project = folder / (self.pin.subdirectory or "")
+        if not project.is_dir() or not project.resolve().is_relative_to(folder.resolve()):
+            raise BuildError(
+                f"the commit has no folder {self.pin.subdirectory!r}",
+                hint="correct `subdirectory` in the spec",
+            )
+        if self.described is not None:
+            with translated(folder):
+                write_archival(folder, commit=self.commit.commit, described=self.described)
+
+    def variables(self, requires: Iterable[str]) -> dict[str, str]:
+        """Give the build's variables: the commit's time, its version, and what the spec sets.
+
+        ``requires`` names what is in the build environment.
+        """
+        told = {} if self.described is None else variables(requires, self.described)
+        return {"SOURCE_DATE_EPOCH": str(self.commit.time), **told, **self.pin.build.env}

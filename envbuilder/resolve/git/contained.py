@@ -1,0 +1,69 @@
+"""Build wheels in containers of our own: no network, no home, nothing of this machine but a cache.
+
+The cache is the compilers': where the builder has ccache or sccache, a new commit compiles only
+what it touched. Each repository has its own, so that none can slip another one false objects, and
+no byte of a wheel depends on it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from envbuilder.model.git_url import Address
+from envbuilder.resolve.resolve import python_target
+from envbuilder.runtime import Mount
+
+from .context import Context
+from .hooks import Hook, run_hook
+from .sandbox import Sandbox
+from .wheel_build import Job, Make
+
+COMPILED = "compiled"
+"""The folder of the store that holds the compilers' caches, one per repository, by its name."""
+_CACHE = "/build/cache"
+_COMPILERS = {
+    "CCACHE_DIR": f"{_CACHE}/ccache",
+    "SCCACHE_DIR": f"{_CACHE}/sccache",
+    "CCACHE_COMPILERCHECK": "content",  # every file of ours is as old as any other
+}
+
+
+def contained(sandbox: Callable[[], Sandbox], context: Context) -> Make:
+    """Build in what ``sandbox`` makes, which is asked for only when there is something to do."""
+
+    def make(job: Job) -> str:
+        inside, source, spec = sandbox(), job.source, job.lock.spec
+        target = python_target(spec, job.lock.base)
+        context.bring(source.requires, target=target, index=spec.index)
+        told = job.checkout.variables(wheel.name for wheel in source.requires)
+        hook = Hook(
+            name="wheel",
+            project=job.checkout.project,
+            source=job.files,
+            subdirectory=source.subdirectory,
+            env=_COMPILERS | told,
+            mounts=(_cache(job, context),),
+        )
+        answer = run_hook(
+            inside,
+            hook,
+            requires=source.requires,
+            output=job.output,
+            log=job.log,
+            context=context,
+        )
+        return str(answer.get("made"))
+
+    return make
+
+
+def _cache(job: Job, context: Context) -> Mount:
+    """Lend the repository's cache; an empty one to a build that shall find nothing."""
+    name = context.mirror(Address.parse(job.source.repository)).path.name
+    folder = context.store.root / COMPILED / name
+    if job.fresh:
+        folder = job.output.with_name("cache")
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # a build may leave anything in it
+    os.utime(folder)  # it counts as used now
+    return Mount(source=folder, target=_CACHE, read_only=False)

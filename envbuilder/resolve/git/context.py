@@ -1,0 +1,62 @@
+"""What every step of a source's way works with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from envbuilder.layers.wheel_reconstruction import has_wheel
+from envbuilder.model.errors import NetworkError
+from envbuilder.model.git_url import Address
+from envbuilder.model.lock import Wheel
+from envbuilder.model.progress import Progress
+from envbuilder.model.spec import Index
+from envbuilder.resolve.python.requirements import PythonTarget, locate_wheels
+from envbuilder.resolve.python.wheels import WheelSupply
+from envbuilder.runtime import Runtime
+from envbuilder.storage.store import Store
+
+from .mirror import Mirror
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """The store, the runtime that contains builds, who watches, and whether there is a network.
+
+    ``runtime`` is asked for when there is something to run: most often there is not. ``ahead``:
+    what servers said last counts, until it is :meth:`confirmed`.
+    """
+
+    store: Store
+    runtime: Callable[[], Runtime]
+    progress: Progress
+    offline: bool = False
+    ahead: bool = False
+    opened: dict[str, Mirror] = field(default_factory=dict)
+
+    def mirror(self, address: Address) -> Mirror:
+        """Open our copy of the repository at ``address``; a server is asked once."""
+        if address.text not in self.opened:
+            self.opened[address.text] = Mirror(
+                address,
+                store=self.store,
+                progress=self.progress,
+                offline=self.offline,
+                ahead=self.ahead,
+            )
+        return self.opened[address.text]
+
+    def confirmed(self) -> bool:
+        """Wait for the servers; tell whether all of them still say what they said."""
+        return all(mirror.confirmed() for mirror in list(self.opened.values()))
+
+    def bring(self, wheels: Iterable[Wheel], *, target: PythonTarget, index: Index) -> None:
+        """Put ``wheels`` into the store; raise NetworkError where that needs a network."""
+        missing = [wheel for wheel in wheels if not has_wheel(self.store, wheel.sha256)]
+        if not missing:
+            return
+        if self.offline:
+            names = ", ".join(wheel.filename for wheel in missing[:5])
+            raise NetworkError(f"--offline, and the store lacks {names}", hint="fetch them first")
+        urls = locate_wheels(missing, target=target, index=index)
+        WheelSupply(store=self.store, progress=self.progress, urls=urls).bring_all(missing)

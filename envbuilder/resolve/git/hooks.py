@@ -1,0 +1,201 @@
+"""Run a source's PEP 517 hooks in a sandbox, with exactly the locked build environment.
+
+The environment lies on the sandbox as layers, as in every image of ours: wheels that another
+source, or another run, needed as well are there already.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from envbuilder.layers.files import files_layer, venv_skeleton
+from envbuilder.layers.install import Target
+from envbuilder.layers.wheel import WheelInput, wheel_layer
+from envbuilder.model.errors import BuildError, SmokeError
+from envbuilder.model.image import Image, compose
+from envbuilder.model.lock import Wheel
+from envbuilder.model.plan import HEAVY
+from envbuilder.runtime import Command, Mount
+from envbuilder.storage.temporary import translated
+
+from .context import Context
+from .project import Project
+from .sandbox import Sandbox
+
+PREFIX = "/opt/build"
+_SOURCE, _OUTPUT = "/build/source", "/build/output"
+_HOOK, _LOG = "/build/hook.py", "/build/log"
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_CCACHE = "/usr/lib/ccache:/usr/lib64/ccache"  # compilers that go through it, where it is installed
+_HOME = "/tmp/home"  # noqa: S108 - the container's own, made anew for every run
+_TIMEOUT = 6 * 3600.0  # seconds; vLLM's kernels take two hours on a small machine
+_SHOWN = 40  # lines of a log, which lie in its last _TAIL bytes
+_TAIL = 1 << 16
+_READ = 16 << 20  # bytes; answers and metadata have a few thousand
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hook:
+    """A call of a PEP 517 hook (see ``hook_program.py``) on the files in ``source``.
+
+    ``mounts`` are what it sees beside them; ``known`` are the requirement lines that its
+    environment was made for.
+    """
+
+    name: str
+    project: Project
+    source: Path
+    subdirectory: str | None
+    env: Mapping[str, str]
+    mounts: tuple[Mount, ...] = ()
+    known: tuple[str, ...] = ()
+
+
+def run_hook(
+    sandbox: Sandbox,
+    hook: Hook,
+    *,
+    requires: Iterable[Wheel],
+    output: Path,
+    log: Path,
+    context: Context,
+) -> Mapping[str, Any]:
+    """Run ``hook`` with exactly the wheels ``requires`` (in the store) and return its result.
+
+    ``output`` is an empty folder for what it makes; all that it prints goes to ``log`` at once, so
+    that a build that is killed leaves it, too. Raises BuildError with the end of the log,
+    MissingToolError where nothing can run it.
+    """
+    image = _image(sandbox, sorted(requires), context)
+    command = _command(sandbox, hook, output, log)
+    with translated(log):
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_bytes(b"")
+    try:
+        done = context.runtime().run(image, command, progress=context.progress)
+    except SmokeError as error:
+        raise BuildError(
+            f"the base cannot run Python for a build: {error.message}",
+            hint="it needs the spec's Python: system: {packages: [python3]}",
+        ) from error
+    # What a Python says that did not come as far as the log; and where the disk is full, the build
+    # may have failed without a word: so does this line, then.
+    with translated(log), log.open("ab") as file:
+        file.write(done.stdout + done.stderr + b"exit code %d\n" % done.exit_code)
+    result = _result(read_output(output, "result.json"))
+    if done.exit_code or result is None:
+        raise _failed(log, timed_out=done.timed_out)
+    return result
+
+
+def is_plain_file(output: Path, name: str) -> bool:
+    """Tell whether a build left a plain file ``name`` below real folders of ``output``.
+
+    A hostile build may leave links to this machine's files in the place of its results.
+    """
+    place = output
+    for part in name.split("/"):
+        place = place / part
+        if part in {"", ".", ".."} or place.is_symlink():
+            return False
+    return place.is_file()
+
+
+def read_output(output: Path, name: str) -> bytes | None:
+    """Read a plain file that a build left; None where there is none, or one of senseless length."""
+    if not is_plain_file(output, name) or (output / name).stat().st_size > _READ:
+        return None
+    return (output / name).read_bytes()
+
+
+def _result(content: bytes | None) -> dict[str, Any] | None:
+    """Read what the hook answered; a hostile build may have written anything there."""
+    try:
+        found = json.loads(content or b"null")
+    except (ValueError, RecursionError):
+        return None
+    sound = isinstance(found, dict) and isinstance(found.get("requires", []), list)
+    return found if sound else None
+
+
+def _command(sandbox: Sandbox, hook: Hook, output: Path, log: Path) -> Command:
+    source = f"{_SOURCE}/{hook.subdirectory}" if hook.subdirectory else _SOURCE
+    job = {
+        "hook": hook.name,
+        "backend": hook.project.backend,
+        "backend_path": hook.project.backend_path,
+        "source": source,
+        "output": _OUTPUT,
+        "known": hook.known,
+        "log": _LOG,
+    }
+    settings = dict(entry.partition("=")[::2] for entry in sandbox.settings.get("Env") or ())
+    path = settings.get("PATH", _PATH)
+    env = {
+        "PATH": f"{PREFIX}/bin:{_CCACHE}:{path}",
+        "VIRTUAL_ENV": PREFIX,
+        "HOME": _HOME,
+        "LC_ALL": "C.UTF-8",
+        "TZ": "UTC",
+        "PYTHONHASHSEED": "0",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PIP_NO_INDEX": "1",
+        **hook.env,
+    }
+    return Command(
+        args=(f"{PREFIX}/bin/python", "-u", _HOOK, json.dumps(job)),
+        env=env,
+        mounts=(
+            *sandbox.mounts,
+            *hook.mounts,
+            Mount(source=hook.source, target=_SOURCE, read_only=False),
+            Mount(source=output, target=_OUTPUT, read_only=False),
+            Mount(source=log, target=_LOG, read_only=False),
+            Mount(source=Path(__file__).with_name("hook_program.py"), target=_HOOK),
+        ),
+        timeout=_TIMEOUT,
+        user=f"{os.geteuid()}:{os.getegid()}",
+        workdir="/",
+    )
+
+
+def _image(sandbox: Sandbox, wheels: list[Wheel], context: Context) -> Image:
+    """Lay the build environment on the sandbox: heavy wheels alone, as they are shared most."""
+    target = Target(python=sandbox.target.python, prefix=PREFIX)
+    heavy = [[wheel] for wheel in wheels if wheel.size >= HEAVY]
+    light = [wheel for wheel in wheels if wheel.size < HEAVY]
+    environment = [
+        wheel_layer(
+            context.store,
+            [WheelInput(filename=wheel.filename, sha256=wheel.sha256) for wheel in group],
+            target=target,
+            title="build environment",
+            progress=context.progress,
+        )
+        for group in [*heavy, light]
+        if group
+    ]
+    skeleton = venv_skeleton(target, interpreter=sandbox.interpreter)
+    top = files_layer(context.store, skeleton, title="build environment")
+    image = compose(
+        (*sandbox.layers, *environment, top),
+        platform=sandbox.target.platform,
+        settings={"Env": list(sandbox.settings.get("Env") or ())},
+    )
+    context.store.add(image.config)
+    context.store.add(image.manifest)
+    return image
+
+
+def _failed(log: Path, *, timed_out: bool) -> BuildError:
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - _TAIL))
+        lines = file.read().decode(errors="replace").splitlines()
+    why = "took more than six hours" if timed_out else "failed"
+    end = "\n".join(f"  {line}" for line in lines[-_SHOWN:])
+    return BuildError(f"the build {why}; it said last:\n{end}", hint=f"the whole log: {log}")

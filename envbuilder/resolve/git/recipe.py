@@ -1,0 +1,109 @@
+"""The wheels that were built, by recipe: nobody compiles the same commit twice.
+
+A recipe is everything that a build may depend on. Under its key the store remembers the wheel, and
+what the wheel held, so that another outcome of the same recipe is noticed and told file by file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from envbuilder.model.image import canonical_json
+from envbuilder.model.lock import GitSource, ImageBase, Lock, Wheel
+from envbuilder.model.reference import Digest
+from envbuilder.storage.store import Store
+
+from .normal_wheel import Contents
+
+LAYOUT = 1
+"""Raise it whenever the same recipe gives other bytes by our own doing."""
+_KIND = "built-wheel"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """What a wheel is made from; equal keys are expected to give equal bytes."""
+
+    source: GitSource
+    env: Mapping[str, str]
+    builder: Digest
+    python: str
+    platform: str
+
+    @classmethod
+    def of(cls, lock: Lock, source: GitSource) -> Recipe:
+        """Give the recipe of a source in ``lock``, which is built in the lock's base."""
+        return cls(
+            source=source,
+            env=lock.spec.sources[source.name].build.env,
+            builder=_identity(lock),
+            python=lock.spec.python,
+            platform=lock.spec.platform,
+        )
+
+    @property
+    def key(self) -> str:
+        """Name the recipe."""
+        source = self.source
+        facts = {
+            "layout": LAYOUT,
+            "repository": source.repository,
+            "commit": source.commit,
+            "subdirectory": source.subdirectory,
+            "submodules": source.submodules,
+            "describe": source.describe,
+            "requires": sorted(str(wheel.sha256) for wheel in source.requires),
+            "env": dict(self.env),
+            "builder": str(self.builder),
+            "python": self.python,
+            "platform": self.platform,
+        }
+        return canonical_json(facts).decode()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """A wheel that a recipe gave, and its contents."""
+
+    wheel: Wheel
+    contents: Contents
+
+
+def remembered(store: Store, recipe: Recipe) -> Built | None:
+    """Find what ``recipe`` gave before, on this machine or on one that it was imported from.
+
+    The wheel itself may be gone from the store; see ``complement.has_wheel``.
+    """
+    found = store.record(_KIND, recipe.key)
+    return None if found is None else from_plain(found)
+
+
+def remember(store: Store, key: str, built: Built) -> None:
+    """Record what the recipe ``key`` gave."""
+    store.put_record(_KIND, key, to_plain(built))
+
+
+def to_plain(built: Built) -> dict[str, Any]:
+    """Turn it into JSON's types."""
+    wheel = asdict(built.wheel) | {"sha256": str(built.wheel.sha256)}
+    return {"wheel": wheel, "contents": dict(built.contents)}
+
+
+def from_plain(plain: Mapping[str, Any]) -> Built:
+    """Read what :func:`to_plain` made; raises KeyError and the like for anything else."""
+    wheel = {**plain["wheel"], "sha256": Digest.parse(plain["wheel"]["sha256"])}
+    return Built(wheel=Wheel(**wheel), contents=dict(plain["contents"]))
+
+
+def _identity(lock: Lock) -> Digest:
+    """Name what wheels are built in by content, without building or pulling it."""
+    if lock.builder is not None:
+        return lock.builder.digest
+    base, spec = lock.base, lock.spec
+    if isinstance(base, ImageBase):
+        below: list[object] = [str(base.digest), spec.system.packages, base.packages]
+    else:
+        below = [sorted(str(deb.sha256) for deb in base.packages)]
+    return Digest.of(canonical_json([*below, spec.steps.before_python]))

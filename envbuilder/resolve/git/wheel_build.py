@@ -1,0 +1,220 @@
+"""A locked source -> its wheel, kept by recipe: nobody compiles the same commit twice."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+
+from envbuilder.layers.wheel_reconstruction import has_wheel
+from envbuilder.layers.wheelfile import WheelFile
+from envbuilder.model.errors import BuildError
+from envbuilder.model.git_url import Address
+from envbuilder.model.lock import GitSource, Lock, Wheel
+from envbuilder.resolve.resolve import python_target
+from envbuilder.storage.temporary import translated
+
+from .checkout import Checkout
+from .context import Context
+from .examine import metadata_in
+from .hooks import is_plain_file
+from .normal_wheel import differences, normalise
+from .recipe import Built, Recipe, remember, remembered
+from .tree import Commit
+
+_SHOWN = 20
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One build: the files of ``checkout`` lie in ``files``, the wheel goes into ``output``.
+
+    Both folders are the job's own. All that the build prints goes to ``log``. ``fresh``: nothing
+    that was compiled before may serve.
+    """
+
+    lock: Lock
+    source: GitSource
+    checkout: Checkout
+    files: Path
+    output: Path
+    log: Path
+    fresh: bool
+
+
+Make = Callable[[Job], str]
+"""Does a job and gives the wheel's file name; raises BuildError with the end of the log."""
+
+
+def build_sources(lock: Lock, *, make: Make, context: Context) -> Lock:
+    """Give ``lock`` with a wheel for every source, each in the store.
+
+    A wheel that the store has under the source's recipe is taken; otherwise ``make`` builds it.
+    Raises BuildError where a build fails or gives other bytes than the lock holds. Where the lock
+    holds none, a note tells that the bytes are not those of an earlier build.
+    """
+    made = tuple(_with_wheel(lock, source, make, context) for source in lock.sources)
+    return lock if made == lock.sources else replace(lock, sources=made)
+
+
+def check_reproducible(lock: Lock, *, make: Make, context: Context) -> None:
+    """Build every source of ``lock`` once more and compare.
+
+    Raises BuildError that lists the files that differ from the wheel that is there.
+    """
+    complete = build_sources(lock, make=make, context=context)
+    for source in complete.sources:
+        again = _build(complete, source, make, context, fresh=True)
+        _check_same(source, again, lock, context)
+
+
+def fetch_sources(lock: Lock, context: Context) -> None:
+    """Bring every source's commit and build environment to this machine."""
+    target = python_target(lock.spec, lock.base)
+    for source in lock.sources:
+        context.bring(source.requires, target=target, index=lock.spec.index)
+        context.mirror(Address.parse(source.repository)).content(source.commit)
+
+
+def _with_wheel(lock: Lock, source: GitSource, make: Make, context: Context) -> GitSource:
+    if source.wheel is not None and has_wheel(context.store, source.wheel.sha256):
+        return source
+    recipe = Recipe.of(lock, source)
+    with context.store.lock(f"build-{source.name}-{source.commit[:12]}"):
+        built = remembered(context.store, recipe)
+        if built is None or not has_wheel(context.store, built.wheel.sha256):
+            again = _build(lock, source, make, context)
+            if source.wheel is not None:
+                _check_same(source, again, lock, context)
+            elif built is not None and built.wheel != again.wheel:
+                context.progress.note(_difference(source, built, again))
+            remember(context.store, recipe.key, again)
+            built = again
+    if source.wheel is not None:
+        _check_same(source, built, lock, context)
+    return replace(source, wheel=built.wheel)
+
+
+def _check_same(source: GitSource, again: Built, lock: Lock, context: Context) -> None:
+    """Compare with the wheel that the lock holds; what was in it, the store may still know."""
+    assert source.wheel is not None  # noqa: S101 - callers have it
+    if source.wheel.sha256 == again.wheel.sha256:
+        return
+    known = remembered(context.store, Recipe.of(lock, source))
+    if known is None or known.wheel.sha256 != source.wheel.sha256:
+        known = Built(wheel=source.wheel, contents={})
+    raise BuildError(
+        _difference(source, known, again),
+        hint=f"envbuilder wheels import DIR brings the locked wheel; envbuilder lock "
+        f"{lock.spec.name} --upgrade-package {source.name} accepts a new one",
+    )
+
+
+def _difference(source: GitSource, before: Built, again: Built) -> str:
+    lines = differences(before.contents, again.contents) if before.contents else []
+    shown = "\n".join(f"  {line}" for line in lines[:_SHOWN])
+    if not before.contents:
+        shown = "  (what was in the earlier wheel is not known here)"
+    elif not lines:
+        shown = "  (equal contents: only the compression differs, by another zlib)"
+    more = f"\n  and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else ""
+    return (
+        f"{source.name}: building {source.commit[:12]} again gave another wheel "
+        f"({again.wheel.sha256}, not {before.wheel.sha256}); these files differ:\n{shown}{more}"
+    )
+
+
+def _build(
+    lock: Lock, source: GitSource, make: Make, context: Context, *, fresh: bool = False
+) -> Built:
+    repository = context.mirror(Address.parse(source.repository)).content(source.commit)
+    checkout = Checkout(
+        commit=Commit(repository=repository, commit=source.commit, time=source.time),
+        pin=lock.spec.sources[source.name],
+        described=source.describe,
+    )
+    title = f"{source.name} {source.version} from {source.commit[:12]}"
+    with context.store.scratch() as scratch, context.progress.step("build", title, unit="items"):
+        job = Job(
+            lock=lock,
+            source=source,
+            checkout=checkout,
+            files=scratch / "source",
+            output=scratch / "output",
+            log=context.store.root / "logs" / f"{source.name}-{source.commit}.log",
+            fresh=fresh,
+        )
+        job.output.mkdir()
+        try:
+            checkout.write(job.files, context)
+            return _take(job, make(job), context)
+        except BuildError as error:  # a full disk is one, and stays one
+            raise type(error)(f"{source.name}: {error.message}", hint=error.hint) from error
+
+
+def _take(job: Job, filename: str, context: Context) -> Built:
+    """Check the wheel that a build made and put it, in its normal form, into the store."""
+    source = job.source
+    _check_name(job.lock, source, filename)
+    if not is_plain_file(job.output, filename):
+        raise BuildError(f"its build says it made {filename!r}, which is not there")
+    _check_metadata(source, job.output / filename)
+    with (
+        translated(job.output),
+        tempfile.TemporaryFile(dir=job.output) as normal,
+        context.store.writer() as blob,
+    ):
+        contents = normalise(job.output / filename, filename, normal)
+        normal.seek(0)
+        while piece := normal.read(_CHUNK):
+            blob.write(piece)
+        digest, size = blob.commit(), blob.size
+    wheel = Wheel(
+        name=source.name, version=source.version, filename=filename, size=size, sha256=digest
+    )
+    return Built(wheel=wheel, contents=contents)
+
+
+def _check_name(lock: Lock, source: GitSource, filename: str) -> None:
+    try:
+        name, version, _, tags = parse_wheel_filename(filename)
+    except InvalidWheelFilename as error:
+        raise BuildError(f"its build made no wheel: {error}") from error
+    if (name, str(version)) != (source.name, source.version):
+        raise BuildError(
+            f"its build made {filename}, but {source.name} {source.version} is locked",
+            hint=f"envbuilder lock {lock.spec.name} --upgrade-package {source.name}",
+        )
+    target = python_target(lock.spec, lock.base)
+    if tags.isdisjoint(target.tags()):
+        raise BuildError(
+            f"its build made {filename}, which does not fit Python {target.python} on "
+            f"{target.platform}"
+        )
+
+
+def _check_metadata(source: GitSource, wheel: Path) -> None:
+    """Refuse a wheel that needs other packages than those that the lock resolved for it."""
+    with WheelFile.open(wheel, wheel.name) as opened:
+        needs = _normal(metadata_in(opened).get("requires_dist", ()))
+    locked = _normal(source.requires_dist)
+    if needs == locked:
+        return
+    changes = [*(f"- {each}" for each in sorted(locked - needs))]
+    changes += [f"+ {each}" for each in sorted(needs - locked)]
+    shown = "\n".join(f"  {line}" for line in changes[:_SHOWN])
+    raise BuildError(
+        f"built, it needs other packages than it said when it was locked (- locked, + built):"
+        f"\n{shown}",
+        hint="its metadata depends on the Python that runs it; lock where the spec's Python is "
+        "installed (uv python install)",
+    )
+
+
+def _normal(lines: Iterable[str]) -> set[str]:
+    return {str(Requirement(line)) for line in lines}

@@ -1,0 +1,119 @@
+"""What the packages of a lock require of each other, read from their own metadata.
+
+A wheel's METADATA is read out of the store where the store has the wheel, else with a few small
+range requests out of the index's file; either way only once, and remembered by the wheel's hash.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from email.parser import BytesHeaderParser
+from typing import BinaryIO
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+from envbuilder.layers.seekable import seekable
+from envbuilder.layers.wheel_reconstruction import has_wheel, open_wheel
+from envbuilder.model.errors import BuildError
+from envbuilder.model.lock import Lock, Wheel
+from envbuilder.resolve.resolve import python_target
+from envbuilder.storage.store import Store
+
+from .download import read_range
+from .requirements import locate_wheels
+
+_KIND = "requires"
+_AT_ONCE = 8
+
+
+def read_needs(lock: Lock, *, store: Store) -> dict[str, tuple[Requirement, ...]]:
+    """Give for each package of ``lock`` its requirements that apply there, extras included.
+
+    Raises NetworkError and ResolutionError where a wheel's metadata is not in the store and the
+    index does not help.
+    """
+    lines = {each.name: _known(store, each) for each in lock.wheels}
+    missing = [each for each in lock.wheels if lines[each.name] is None]
+    lines |= _read_all(lock, missing, store=store)
+    lines |= {source.name: source.requires_dist for source in lock.sources}
+    requirements = {name: _parse(each or ()) for name, each in lines.items()}
+    return _applying(lock, requirements)
+
+
+def _known(store: Store, wheel: Wheel) -> tuple[str, ...] | None:
+    if (remembered := store.record(_KIND, str(wheel.sha256))) is not None:
+        return tuple(remembered)
+    if not has_wheel(store, wheel.sha256):
+        return None
+    with open_wheel(store, wheel.sha256) as file:
+        return _remember(store, wheel, file)
+
+
+def _read_all(lock: Lock, wheels: list[Wheel], *, store: Store) -> dict[str, tuple[str, ...]]:
+    """Read what the store does not have from the index, a few wheels at a time."""
+    target = python_target(lock.spec, lock.base)
+    urls = locate_wheels(wheels, target=target, index=lock.spec.index)
+
+    def read(wheel: Wheel) -> tuple[str, ...]:
+        with seekable(wheel.size, lambda at, size: read_range(urls[wheel], at, size)) as file:
+            return _remember(store, wheel, file)
+
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        return dict(zip((wheel.name for wheel in wheels), pool.map(read, wheels), strict=True))
+
+
+def _remember(store: Store, wheel: Wheel, file: BinaryIO) -> tuple[str, ...]:
+    """Read the Requires-Dist lines of a wheel (core metadata, PEP 566)."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            name = next(
+                each
+                for each in archive.namelist()
+                if each.endswith(".dist-info/METADATA") and each.count("/") == 1
+            )
+            headers = BytesHeaderParser().parsebytes(archive.read(name))
+    except (zipfile.BadZipFile, StopIteration) as error:
+        raise BuildError(f"{wheel.filename} is not a wheel: {error or 'no METADATA'}") from error
+    found = tuple(str(line) for line in headers.get_all("Requires-Dist") or ())
+    store.put_record(_KIND, str(wheel.sha256), found)
+    return found
+
+
+def _parse(lines: Iterable[str]) -> list[Requirement]:
+    """Parse requirements; what an old release wrote in no standard's form tells us nothing."""
+    parsed = []
+    for line in lines:
+        try:
+            parsed.append(Requirement(line))
+        except InvalidRequirement:
+            continue
+    return parsed
+
+
+def _applying(
+    lock: Lock, requirements: Mapping[str, list[Requirement]]
+) -> dict[str, tuple[Requirement, ...]]:
+    """Keep the requirements whose markers hold, for the extras that somebody asks for."""
+    markers = python_target(lock.spec, lock.base).markers()
+    applying: dict[str, dict[str, Requirement]] = {name: {} for name in requirements}
+    open_ends = [(name, "") for name in requirements]
+    open_ends += [_end for key in lock.spec.packages for _end in _ends(Requirement(key))]
+    seen: set[tuple[str, str]] = set()
+    while open_ends:
+        end = open_ends.pop()
+        if end in seen:
+            continue
+        seen.add(end)
+        name, extra = end
+        for each in requirements.get(name, ()):
+            if each.marker is None or each.marker.evaluate(markers | {"extra": extra}):
+                applying[name][str(each)] = each
+                open_ends += _ends(each)
+    return {name: tuple(each.values()) for name, each in applying.items()}
+
+
+def _ends(requirement: Requirement) -> list[tuple[str, str]]:
+    return [(canonicalize_name(requirement.name), extra) for extra in requirement.extras]

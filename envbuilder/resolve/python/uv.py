@@ -1,0 +1,81 @@
+"""Run uv, the resolver, and translate what it says."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from uv import find_uv_bin
+
+from envbuilder.model.errors import (
+    EnvbuilderError,
+    MissingToolError,
+    NetworkError,
+    ResolutionError,
+    without_login,
+)
+
+from .credentials import LOG_IN
+
+_NETWORK = re.compile(
+    r"Failed to fetch|error sending request|dns error|Could not connect|tcp connect|timed out|"
+    r"needs to be downloaded from a registry|network was disabled",
+    re.IGNORECASE,
+)
+_FINDING = threading.Lock()
+_HINTS = (  # what uv says, and what helps; the first that fits
+    ("401 Unauthorized|403 Forbidden", LOG_IN),
+    (_NETWORK, "check the network, the proxy and the index settings (UV_* or PIP_* variables)"),
+    ("no usable wheels|no wheels with",
+     "only wheels are locked; name a version with wheels, or build it with `git:`"),
+    ("was not found in the (package registry|provided package locations)",
+     "check the name, and the index settings (UV_* or PIP_* variables)"),
+    ("no version of", "check the version; `index: {exclude_newer: …}` may hide newer ones"),
+    ("", "loosen one of the pins named above"),
+)  # fmt: skip
+
+
+def find_uv() -> str:
+    """Find uv's program; raises MissingToolError where the package holds none.
+
+    One thread at a time: until it has been asked once, Python 3.11's sysconfig answers None to a
+    second thread that asks meanwhile.
+    """
+    with _FINDING:
+        try:
+            return find_uv_bin()
+        except FileNotFoundError as error:
+            raise MissingToolError("uv is missing", hint="pip install uv") from error
+
+
+def run_uv(arguments: Sequence[str], *, environment: Mapping[str, str], cwd: Path) -> str:
+    """Run uv quietly in ``cwd`` and return its standard output.
+
+    Raises NetworkError where an index could not be reached, ResolutionError with uv's own
+    explanation otherwise. Credentials inside URLs are blotted out.
+    """
+    done = subprocess.run(
+        [find_uv(), *arguments, "--quiet", "--color", "never"],
+        env=dict(environment),
+        cwd=cwd,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+    if done.returncode:
+        raise _explain(without_login(done.stderr))
+    return done.stdout
+
+
+def _explain(stderr: str) -> EnvbuilderError:
+    text = re.sub(r"^error: ", "", stderr.strip(), flags=re.MULTILINE)
+    text = re.sub(r"^\s*(cause|hint): ", "  ", text, flags=re.MULTILINE)
+    hint = next(hint for said, hint in _HINTS if re.search(said, text))
+    if _NETWORK.search(text):
+        return NetworkError(f"cannot ask the package index: {text}", hint=hint)
+    return ResolutionError(text, hint=hint)

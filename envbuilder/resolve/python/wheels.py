@@ -1,0 +1,91 @@
+"""Bring locked wheels into the store, from whatever index offers the locked hash."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from threading import Event
+
+from envbuilder.layers.wheel_reconstruction import has_wheel
+from envbuilder.model.errors import NetworkError
+from envbuilder.model.lock import Lock, Wheel
+from envbuilder.model.progress import Progress
+from envbuilder.resolve.resolve import python_target
+from envbuilder.storage.store import Store
+
+from .download import download
+from .requirements import locate_wheels
+
+DOWNLOADS = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WheelSupply:
+    """Where the wheels that a store lacks are to be had: wheel -> URL."""
+
+    store: Store
+    progress: Progress
+    urls: Mapping[Wheel, str]
+
+    def bring(self, wheel: Wheel, stop: Event) -> None:
+        """Put ``wheel`` into the store if it is not there; safe to call from several threads.
+
+        Raises NetworkError where the file is not to be had, is not the locked one, or ``stop`` was
+        set meanwhile.
+        """
+        if has_wheel(self.store, wheel.sha256):
+            return
+        if (url := self.urls.get(wheel)) is None:
+            raise NetworkError(
+                f"{wheel.filename} was in the store, and is gone: another process pruned it",
+                hint="run the same command again",
+            )
+        with (
+            self.progress.step("fetch", wheel.filename, total=wheel.size) as step,
+            self.store.writer() as target,
+        ):
+
+            def write(data: bytes) -> None:
+                if stop.is_set():
+                    raise NetworkError(f"gave up fetching {wheel.filename}: something else failed")
+                target.write(data)
+
+            download(url, write, sha256=wheel.sha256, size=wheel.size, step=step)
+            target.commit(wheel.sha256)
+
+    def bring_all(self, wheels: Iterable[Wheel]) -> None:
+        """Bring ``wheels``, several at a time; the first failure stops the others."""
+        stop = Event()
+        with ThreadPoolExecutor(max_workers=DOWNLOADS) as pool:
+            brought = [pool.submit(self.bring, wheel, stop) for wheel in wheels]
+            try:
+                for each in as_completed(brought):
+                    each.result()
+            except BaseException:
+                stop.set()
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+
+def supply(
+    lock: Lock, wheels: Iterable[Wheel], *, store: Store, offline: bool, progress: Progress
+) -> WheelSupply:
+    """Find out where those of ``wheels`` lie that ``store`` lacks.
+
+    Raises NetworkError that names them when ``offline`` forbids to ask.
+    """
+    missing = [wheel for wheel in wheels if not has_wheel(store, wheel.sha256)]
+    if missing and offline:
+        names = ", ".join(wheel.filename for wheel in missing[:5])
+        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+        raise NetworkError(
+            f"--offline, and the store lacks {names}{more}",
+            hint=f"run envbuilder fetch {lock.spec.name} while there is a network",
+        )
+    if not missing:
+        return WheelSupply(store=store, progress=progress, urls={})
+    with progress.step("locate", f"{len(missing)} wheels", unit="items"):
+        target = python_target(lock.spec, lock.base)
+        urls = locate_wheels(missing, target=target, index=lock.spec.index)
+    return WheelSupply(store=store, progress=progress, urls=urls)

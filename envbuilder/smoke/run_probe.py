@@ -1,0 +1,93 @@
+"""Run the probe where the environment is, and judge what it says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from envbuilder.model.errors import SmokeError
+from envbuilder.runtime import Command, Completed, Mount
+
+from .judge import judge
+from .local_model import locate
+from .plan import MODEL_MOUNT, SmokePlan
+from .report import Report
+
+PROBE = Path(__file__).parent / "probe"
+PROBE_MOUNT = "/run/envbuilder/probe"
+KEYS = {"jobs", "seconds", "peak_memory", "python", "machine", "libc", "cores"}
+"""What every document of the probe holds beside its version."""
+GRACE = 30.0
+"""Seconds beyond the plan's time limit in which the probe may still hand in what it has."""
+
+Run = Callable[[Command], Completed]
+"""Runs one command in the environment; ``Prepared.run`` of a runtime, or ``LocalPython.run``."""
+
+
+def smoke(run: Run, plan: SmokePlan, *, subject: str = "image") -> Report:
+    """Run every check of ``plan`` in one command and return the verdict.
+
+    Whatever goes wrong inside the container is part of the report. Raises SmokeError where the
+    probe left no result at all: no such Python, killed as a whole, or output that is not JSON.
+    """
+    document = ask(run, plan)
+    return judge(plan, document, subject=subject)
+
+
+def ask(run: Run, plan: SmokePlan) -> Mapping[str, Any]:
+    """Run the probe and return its document of facts."""
+    mounts = [Mount(source=PROBE, target=PROBE_MOUNT)]
+    mounts += _samples(plan)
+    request = plan.request()
+    if plan.model is not None and plan.model.family is None:
+        source, inside = locate(plan.model)
+        mounts.append(Mount(source=source, target=MODEL_MOUNT))
+        request["model"]["path"] = f"{MODEL_MOUNT}/{inside}".rstrip("/")
+    completed = run(
+        Command(
+            args=(plan.python, "-I", "-B", PROBE_MOUNT),
+            mounts=tuple(mounts),
+            stdin=json.dumps(request).encode(),
+            timeout=plan.timeout + GRACE,
+            memory=plan.memory,
+            gpus=plan.gpu != "never",
+        )
+    )
+    try:
+        document = json.loads(completed.stdout, parse_constant=_no_number)
+    except ValueError as error:
+        where = f"the image must run {plan.python} (3.9 or newer); envbuilder inspect shows it"
+        raise SmokeError(
+            f"the probe left no result: {_why(completed)}",
+            hint="--local takes a Python, 3.9 or newer" if plan.shared else where,
+        ) from error
+    if not isinstance(document, dict) or document.get("version") != 1 or not set(document) >= KEYS:
+        raise SmokeError("the probe answered in a format that this envbuilder does not know")
+    return document
+
+
+def _no_number(_: str) -> None:
+    """Read NaN and infinity, which Python writes and JSON does not know, as null."""
+
+
+def _samples(plan: SmokePlan) -> list[Mount]:
+    """Mount the user's own files, one by one; raise SmokeError for one that is gone."""
+    for item in plan.samples:
+        if not item.path.is_file():
+            raise SmokeError(
+                f"there is no sample {item.path}",
+                hint="smoke.samples of the spec names it, from the folder of the spec",
+            )
+    return [Mount(source=item.path, target=target) for target, item in plan.sample_mounts()]
+
+
+def _why(completed: Completed) -> str:
+    if completed.timed_out:
+        return f"killed after {completed.seconds:.0f} s, the time limit"
+    if completed.out_of_memory:
+        return "killed for lack of memory"
+    lines = completed.stderr.decode("utf-8", "replace").strip().splitlines()
+    last = f": {lines[-1]}" if lines else ""
+    return f"exit code {completed.exit_code}{last}"

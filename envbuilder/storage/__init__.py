@@ -1,0 +1,1 @@
+"""What stays on disk between commands: the content store, the ledger, the texts of builds."""

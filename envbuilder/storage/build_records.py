@@ -1,0 +1,108 @@
+"""Keep the spec and lock texts of builds in the store, so that rollback and bisect need no git.
+
+Red builds too: the bad end of a bisection is one. The ledger's lock checksum is the key; the texts
+are blobs that the key's record stands on. Smoke reports are kept by image, so that a later push can
+sign what was found.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from envbuilder.model.errors import BuildError, LockError
+from envbuilder.model.pylock import lock_path
+from envbuilder.model.reference import Digest
+
+from .ledger import now
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .ledger import Entry
+    from .store import Store
+
+_KIND = "built"
+_REPORT = "smoke-report"
+_LEFT = ("failed", "bisect", "logs")
+"""Folders of the store: the reports of red bumps, what bisections wrote down, logs of builds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """The exact bytes of a spec's YAML file and of its sealed lock."""
+
+    spec: bytes
+    lock: bytes
+
+
+def present(spec_path: Path) -> Kept:
+    """Read the texts as they are on disk, a missing one as empty.
+
+    Raises LockError where one cannot be read.
+    """
+    return Kept(spec=_bytes(spec_path), lock=_bytes(lock_path(spec_path)))
+
+
+def keep(store: Store, lock: Digest, kept: Kept) -> None:
+    """Store the texts that belong to the lock with checksum ``lock``."""
+    texts = {"spec": store.add(kept.spec), "lock": store.add(kept.lock)}
+    plain = {name: str(digest) for name, digest in texts.items()}
+    store.put_record(_KIND, str(lock), plain, blobs=texts.values())
+
+
+def recall(store: Store, lock: Digest) -> Kept | None:
+    """Give the texts back, or None where this store never had them, or lost or damaged them."""
+    plain = store.record(_KIND, str(lock))
+    if plain is None:
+        return None
+    try:
+        return Kept(**{name: store.read(Digest.parse(text)) for name, text in plain.items()})
+    except BuildError:  # damaged, so git is to be asked as if the store had never had them
+        return None
+
+
+def keep_report(store: Store, image: Digest, report: dict[str, Any]) -> None:
+    """Remember the smoke report (JSON form) of ``image``, and that it was made now."""
+    store.put_record(_REPORT, str(image), {"report": report, "finished": now()}, blobs=[image])
+
+
+def recall_report(store: Store, image: Digest) -> tuple[dict[str, Any], str] | None:
+    """Give the smoke report of ``image`` and its moment (RFC 3339), or None without one."""
+    kept = store.record(_REPORT, str(image))
+    return None if kept is None else (kept["report"], kept["finished"])
+
+
+def forget(store: Store, *, days: float) -> int:
+    """Remove reports and logs (see _LEFT) that are that many days old; say how many."""
+    before = time.time() - days * 86400
+    old = [
+        path
+        for name in _LEFT
+        for path in (store.root / name).glob("*")
+        if path.stat().st_mtime <= before
+    ]
+    for path in old:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    return len(old)
+
+
+def kept_blobs(store: Store, entries: Iterable[Entry]) -> set[Digest]:
+    """Name the blobs that hold these entries' texts: what a prune of the store must leave."""
+    plains = (store.record(_KIND, str(entry.lock)) for entry in entries)
+    return {Digest.parse(text) for plain in plains if plain for text in plain.values()}
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        raise LockError(f"cannot read {path}: {error.strerror}") from error

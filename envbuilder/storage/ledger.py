@@ -1,0 +1,194 @@
+"""The ledger of one environment: every build ever made of it, one JSON line each, append-only.
+
+``NAME.ledger.jsonl`` lies beside the spec and belongs into git: it says which lock was known to be
+good, on which host, and under which image digest.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from envbuilder.model.errors import LockError, UsageError
+from envbuilder.model.image import canonical_json
+from envbuilder.model.reference import Digest
+
+EVENTS = ("build", "promote", "rollback")
+_NUMBER_DIGITS = 5  # "12345" is an entry's number; six digits and more start a checksum
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """Where a build was smoked; empty texts where the host has no such thing."""
+
+    kernel: str = ""
+    runtime: str = ""
+    gpu: str = ""
+    driver: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One build: ``time`` is RFC 3339 in UTC, ``smoke`` the report's summary in one line.
+
+    ``spec`` and ``lock`` are ``lock.spec_checksum`` and ``lock_file.lock_checksum``; ``image`` is
+    the manifest's digest. ``event`` is one of EVENTS; ``note`` says more, for example the tag that
+    a promotion moved.
+    """
+
+    time: str
+    spec: Digest
+    lock: Digest
+    image: Digest
+    engine: str
+    good: bool
+    smoke: str = ""
+    host: Host = Host()
+    event: str = "build"
+    note: str = ""
+
+
+def ledger_path(spec_path: Path) -> Path:
+    """Name the ledger that belongs to a spec: ``NAME.ledger.jsonl`` beside ``NAME.yaml``."""
+    return spec_path.with_name(f"{spec_path.stem}.ledger.jsonl")
+
+
+def now() -> str:
+    """Give this moment as the ledger writes it, to the second."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def append(path: Path, entry: Entry) -> None:
+    """Add ``entry`` and return once it is on disk; several processes may append at once.
+
+    What a killed writer left of a line is cut off first: it never counted.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    with os.fdopen(handle, "r+b", buffering=0) as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        data = file.readall()
+        whole, tail = _split(data)
+        line = dump_entry(entry)
+        if tail and _is_entry(tail):  # an editor took the last newline away
+            line = b"\n" + line
+        elif tail:
+            file.truncate(len(whole))
+        _write_all(file.fileno(), line)
+        os.fsync(file.fileno())
+
+
+def read(path: Path) -> tuple[tuple[Entry, ...], bool]:
+    """Read all entries, oldest first, and whether the last line was torn by a killed writer.
+
+    No ledger is an empty one. Raises LockError where a whole line is no entry.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return (), False
+    except OSError as error:
+        raise LockError(f"cannot read {path}: {error.strerror}") from error
+    whole, tail = _split(data)
+    entries = [
+        parse_entry(line, name=f"{path}:{number}")
+        for number, line in enumerate(whole.splitlines(), start=1)
+        if line.strip()
+    ]
+    torn = bool(tail.strip()) and not _is_entry(tail)
+    if tail.strip() and not torn:
+        entries.append(parse_entry(tail))
+    return tuple(entries), torn
+
+
+def choose(entries: Sequence[Entry], text: str) -> Entry:
+    """Find the one entry that ``text`` means: its number (1 is the oldest) or a checksum's start.
+
+    The checksum may be the image's or the lock's, with or without ``sha256:``; of several entries
+    with it the latest counts. Raises UsageError.
+    """
+    hint = "envbuilder history NAME lists the entries"
+    if text.isascii() and text.isdigit() and len(text) <= _NUMBER_DIGITS:
+        if not 1 <= int(text) <= len(entries):
+            raise UsageError(f"there is no entry {text}: the ledger has {len(entries)}", hint=hint)
+        return entries[int(text) - 1]
+    start = text.removeprefix("sha256:")
+    found = [
+        entry
+        for entry in entries
+        if start and (entry.image.hex.startswith(start) or entry.lock.hex.startswith(start))
+    ]
+    if not found:
+        raise UsageError(f"no entry of the ledger has an image or lock {text!r}", hint=hint)
+    if len({(e.image, e.lock) for e in found}) > 1:
+        raise UsageError(f"{text!r} is the start of several checksums in the ledger", hint=hint)
+    return found[-1]
+
+
+def last_good(entries: Sequence[Entry]) -> Entry | None:
+    """Give the latest build whose smoke was green, or the one that was gone back to since then."""
+    stood = (entry for entry in reversed(entries) if entry.event != "promote")
+    return next((entry for entry in stood if entry.good), None)
+
+
+def good_now(entries: Sequence[Entry], lock: Digest | None) -> Entry | None:
+    """Give the latest good entry of ``lock``, the present one; without one :func:`last_good`."""
+    return last_good([entry for entry in entries if entry.lock == lock]) or last_good(entries)
+
+
+def built_on(entries: Sequence[Entry], image: Digest) -> str | None:
+    """Give the moment (RFC 3339) of the first build of ``image``; None where it has none here."""
+    return next((e.time for e in entries if e.event == "build" and e.image == image), None)
+
+
+def dump_entry(entry: Entry) -> bytes:
+    """Give the entry's line, newline included."""
+    plain = {name: str(v) if isinstance(v, Digest) else v for name, v in _fields(entry).items()}
+    return canonical_json(plain) + b"\n"
+
+
+def parse_entry(line: bytes, *, name: str = "entry") -> Entry:
+    """Parse one line; ``name`` is how errors call it. Raises LockError."""
+    try:
+        plain: dict[str, Any] = json.loads(line)
+        for key in ("spec", "lock", "image"):
+            plain[key] = Digest.parse(plain[key])
+        entry = Entry(**plain | {"host": Host(**plain.get("host", {}))})
+    except (ValueError, KeyError, TypeError, AttributeError, UsageError) as error:
+        raise LockError(
+            f"{name} is not a ledger entry: {error}",
+            hint="restore the file from git; the ledger is only ever appended to",
+        ) from error
+    if not isinstance(entry.good, bool) or entry.event not in EVENTS:
+        raise LockError(f"{name} is not a ledger entry: good or event has an unknown value")
+    return entry
+
+
+def _fields(entry: Entry) -> dict[str, Any]:
+    plain = {field.name: getattr(entry, field.name) for field in fields(entry)}
+    return plain | {"host": asdict(entry.host)}
+
+
+def _split(data: bytes) -> tuple[bytes, bytes]:
+    """Part whole lines from what stands after the last newline."""
+    end = data.rfind(b"\n") + 1
+    return data[:end], data[end:]
+
+
+def _is_entry(line: bytes) -> bool:
+    try:
+        parse_entry(line)
+    except LockError:
+        return False
+    return True
+
+
+def _write_all(handle: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(handle, data) :]

@@ -1,0 +1,130 @@
+"""Temporary files and directories that never outlive their process, kill -9 included.
+
+Whoever makes one holds an flock on it, which the kernel drops when the process ends; an unlocked
+one is therefore abandoned and may be removed. Process ids would not do: containers that share a
+store do not share process ids.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from envbuilder.model.errors import BuildError, DiskFullError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+@dataclass(slots=True, kw_only=True)
+class Temporary:
+    """A locked temporary file or directory at ``path``; ``keep_as`` makes it permanent."""
+
+    path: Path
+    _fd: int
+    _kept: bool = False
+
+    @classmethod
+    @contextmanager
+    def create(cls, folder: Path, kind: str, *, directory: bool) -> Iterator[Self]:
+        """Make one in ``folder``, named after ``kind``; remove it at the end unless it was kept."""
+        with translated(folder):
+            made = cls._locked(folder, kind, directory=directory)
+        try:
+            yield made
+        finally:
+            try:
+                if not made._kept:
+                    _remove(made.path)
+            finally:
+                os.close(made._fd)
+
+    @classmethod
+    def _locked(cls, folder: Path, kind: str, *, directory: bool) -> Self:
+        while True:
+            path = folder / f"{kind}-{secrets.token_hex(8)}"
+            if directory:
+                path.mkdir(mode=0o700)
+            with suppress(FileNotFoundError):  # another process took it for abandoned: once more
+                flags = os.O_RDONLY | os.O_DIRECTORY if directory else os.O_RDWR | os.O_CREAT
+                fd = os.open(path, flags, 0o600)
+                fcntl.flock(fd, fcntl.LOCK_EX)
+                if _same(fd, path):
+                    return cls(path=path, _fd=fd)
+                os.close(fd)
+
+    def keep_as(self, target: Path) -> None:
+        """Sync the file and give it its lasting name, read-only; replaces what stood there."""
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.fsync(self._fd)
+        os.fchmod(self._fd, 0o444)
+        self.path.replace(target)
+        self._kept = True
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove what dead processes left in ``folder``."""
+    for path in list(folder.iterdir()):
+        try:
+            fd = os.open(path, os.O_RDONLY)
+        except (FileNotFoundError, PermissionError):
+            continue  # its owner was faster, or is another user
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            continue  # its owner lives
+        else:
+            if _same(fd, path):  # an owner may have given it its lasting name meanwhile
+                _remove(path)
+        finally:
+            os.close(fd)
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove a folder with all in it, read-only folders included, which only root could empty."""
+    folder.chmod(0o700)
+    for place, folders, _ in os.walk(folder):
+        for name in folders:
+            inner = Path(place, name)
+            if not inner.is_symlink():
+                inner.chmod(0o700)
+    shutil.rmtree(folder)
+
+
+@contextmanager
+def translated(place: Path) -> Iterator[None]:
+    """Turn the operating system's refusals to write at ``place`` into BuildError with a hint."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise DiskFullError(
+                f"the disk that holds {place} is full",
+                hint="free some space, run `envbuilder cache prune`, or set ENVBUILDER_CACHE "
+                "elsewhere",
+            ) from error
+        raise BuildError(
+            f"cannot write at {error.filename or place}: {error.strerror}",
+            hint="check its permissions, or set ENVBUILDER_CACHE to a folder you may write to",
+        ) from error
+
+
+def _same(fd: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(fd), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        remove_tree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,128 @@
+"""Every step of a bisection on disk, one line each, so that a killed one resumes where it was.
+
+A step's key is what was tested (the lock's checksum) under the question that was asked; asked
+again, it is answered from the diary. What could not be made is a skip in this run only: the next
+one tries it again, since the reason may be gone by then.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from envbuilder.model.errors import (
+    BuildError,
+    DiskFullError,
+    ResolutionError,
+    SmokeError,
+    UsageError,
+)
+from envbuilder.model.image import canonical_json
+from envbuilder.model.lock import Lock
+from envbuilder.model.progress import Progress
+from envbuilder.model.pylock import lock_checksum
+
+from .oracle import Judge, Verdict
+from .search import Outcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One test: what was tried, what came of it, and how long it took (seconds)."""
+
+    tried: str
+    outcome: Outcome
+    detail: str
+    seconds: float
+
+
+class Diary:
+    """The steps so far, by key; made by :meth:`open`, which also keeps rivals out."""
+
+    def __init__(self, handle: int, progress: Progress) -> None:
+        self._handle = handle
+        self._progress = progress
+        self._steps: dict[str, Step] = {}
+        self.asked: dict[str, Step] = {}
+        """The steps that this run needed, remembered ones included, in order."""
+
+    @classmethod
+    def open(cls, path: Path, progress: Progress, *, fresh: bool = False) -> Diary:
+        """Open the diary at ``path``, or a ``fresh`` one in its place.
+
+        Raises UsageError where another bisection writes it.
+        """
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(handle)
+            raise UsageError(
+                "this very bisection is under way already", hint="wait for it, or end it"
+            ) from error
+        if fresh:
+            os.ftruncate(handle, 0)
+        diary = cls(handle, progress)
+        diary._read()
+        return diary
+
+    def close(self) -> None:
+        """Let the file go."""
+        os.close(self._handle)
+
+    def ask(self, tried: str, lock: Lock, judge: Judge) -> Step:
+        """Answer from memory, or judge ``lock`` and write the answer down."""
+        key = str(lock_checksum(lock))
+        return self.remember(tried, key, lambda: judge(lock))
+
+    def remember(self, tried: str, key: str, answer: Callable[[], Verdict]) -> Step:
+        """Answer what ``key`` stands for from memory, or write ``answer`` down.
+
+        What cannot be resolved, built or started is a skip. A full disk ends it all, as other
+        failures do: nothing that follows could be judged.
+        """
+        if key not in self._steps:
+            started = time.monotonic()
+            try:
+                verdict, lasts = answer(), True
+            except DiskFullError:
+                raise
+            except (ResolutionError, BuildError, SmokeError) as error:
+                verdict, lasts = Verdict(outcome=Outcome.SKIP, detail=error.brief), False
+                if error.message != error.brief:
+                    self._progress.note(error.message)
+            step = Step(
+                tried=tried,
+                outcome=verdict.outcome,
+                detail=verdict.detail,
+                seconds=round(time.monotonic() - started, 2),
+            )
+            self._steps[key] = step
+            if lasts:
+                self._write(key, step)
+        step = self._steps[key]
+        if key not in self.asked:
+            self.asked[key] = step
+            self._progress.note(f"{step.outcome:<5} {step.tried}  ({step.detail})")
+        return step
+
+    def _read(self) -> None:
+        data = os.pread(self._handle, os.fstat(self._handle).st_size, 0)
+        whole = data[: data.rfind(b"\n") + 1]
+        os.ftruncate(self._handle, len(whole))  # what was killed in mid-line never counted
+        for line in whole.splitlines():
+            entry: dict[str, Any] = json.loads(line)
+            key, outcome = entry.pop("key"), Outcome(entry.pop("outcome"))
+            self._steps[key] = Step(outcome=outcome, **entry)
+
+    def _write(self, key: str, step: Step) -> None:
+        line = canonical_json({"key": key, **asdict(step), "outcome": str(step.outcome)}) + b"\n"
+        os.write(self._handle, line)
+        os.fsync(self._handle)

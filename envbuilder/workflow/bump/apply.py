@@ -1,0 +1,132 @@
+"""Write pins into a spec's document, and tell which locked versions to let go for them."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from packaging.specifiers import SpecifierSet
+
+from envbuilder.model.errors import UsageError
+from envbuilder.model.lock import Lock
+from envbuilder.model.spec import Spec
+from envbuilder.model.yaml_document import Document
+from envbuilder.model.yaml_edit import rename_key, set_scalar
+
+from .git_pins import AskRefs, set_git
+from .pins import BASE, HINT, SETTINGS, SYSTEM, Pin
+
+_SUITE = re.compile(r"[a-z]+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """A document with the wishes written in.
+
+    ``release`` are the names to let go when locking; ``repin`` gives by name the keys in
+    ``packages`` whose exact pin is to become ``==`` what the resolution finds without it.
+    """
+
+    document: Document
+    release: frozenset[str] = frozenset()
+    repin: Mapping[str, str] = field(default_factory=dict)
+
+
+def apply_pins(
+    document: Document, spec: Spec, pins: Sequence[Pin], *, lock: Lock | None, refs: AskRefs
+) -> Request:
+    """Write ``pins`` into ``document``, whose spec is ``spec``.
+
+    A pin with a version counts more than the bare name beside it, as ``--all`` adds them. ``lock``,
+    where there is one, tells which packages come along with those that the spec names.
+    Raises UsageError for a name that neither the spec nor the lock knows, or that a pin of this
+    kind does not fit; ResolutionError for a git ref that the server does not have.
+    """
+    request = Request(document=document)
+    pinned = {pin.name for pin in pins if pin.specifier is not None}
+    for pin in pins:
+        if pin == Pin(name=pin.name) and pin.name in pinned:
+            continue
+        if pin.name == SYSTEM:
+            _only_name(pin)
+            request = _release(request, SYSTEM)
+        elif pin.name == BASE:
+            request = _base(request, spec, pin)
+        elif pin.name in SETTINGS and pin.value is not None:
+            edited = set_scalar(request.document, SETTINGS[pin.name], pin.value)
+            request = replace(request, document=edited)
+        elif pin.name in spec.sources:
+            request = _git(request, spec, pin, refs)
+        else:
+            request = _package(request, spec, pin, lock)
+    return request
+
+
+def _only_name(pin: Pin) -> None:
+    if pin.specifier is not None or pin.ref is not None:
+        raise UsageError(f"{pin.name} stands alone, without a version", hint=HINT)
+
+
+def _release(request: Request, name: str) -> Request:
+    return replace(request, release=request.release | {name})
+
+
+def _base(request: Request, spec: Spec, pin: Pin) -> Request:
+    """Refresh the base, or set it: a suite stays a suite, anything else is an image."""
+    if pin.value is None:
+        _only_name(pin)
+        return _release(request, SYSTEM)
+    had = "debian" if spec.base.debian is not None else "image"
+    wants = "debian" if had == "debian" and _SUITE.fullmatch(pin.value) else "image"
+    document = request.document
+    if wants != had:
+        document = rename_key(document, ("base", had), wants)
+    return replace(request, document=set_scalar(document, ("base", wants), pin.value))
+
+
+def _package(request: Request, spec: Spec, pin: Pin, lock: Lock | None) -> Request:
+    key = spec.key_of(pin.name)
+    if pin.ref is not None:
+        known = "an index" if key is not None else "neither git nor the spec"
+        raise UsageError(f"{pin.name} comes from {known}, so @ does not fit", hint=HINT)
+    if key is None:
+        return _dependency(request, spec, pin, lock)
+    path = ("packages", key)
+    if pin.specifier is not None:
+        edited = set_scalar(request.document, path, pin.specifier)
+        return _release(replace(request, document=edited), pin.name)
+    current = spec.packages[key]
+    if isinstance(current, str) and _is_exact(current):
+        request = replace(request, repin={**request.repin, pin.name: key})
+    return _release(request, pin.name)
+
+
+def _dependency(request: Request, spec: Spec, pin: Pin, lock: Lock | None) -> Request:
+    """Let go of a package that only comes along: it moves as far as its users allow."""
+    locked = {wheel.name for wheel in lock.wheels} if lock is not None else set()
+    if pin.name not in locked:
+        known = sorted({*spec.requested, *locked})
+        near = difflib.get_close_matches(pin.name, known, n=3)
+        hint = f"did you mean {' or '.join(near)}?" if near else "it is written under packages:"
+        raise UsageError(f"{spec.name} has no package {pin.name}", hint=hint)
+    if pin.specifier is not None:
+        raise UsageError(
+            f"{pin.name} is not named in the spec of {spec.name}, it comes along with others",
+            hint=f'write {pin.name}: "{pin.specifier}" under packages, or bump {pin.name} alone',
+        )
+    return _release(request, pin.name)
+
+
+def _is_exact(specifier: str) -> bool:
+    only = [*SpecifierSet(specifier)] if specifier != "*" else []
+    return len(only) == 1 and only[0].operator in {"==", "==="} and "*" not in only[0].version
+
+
+def _git(request: Request, spec: Spec, pin: Pin, ask: AskRefs) -> Request:
+    if pin.specifier is not None:
+        raise UsageError(f"{pin.name} comes from git", hint=f"{pin.name}@COMMIT, @TAG or @BRANCH")
+    path = ("packages", spec.key_of(pin.name) or pin.name)
+    edited = set_git(request.document, path, spec.sources[pin.name], pin, ask)
+    return _release(replace(request, document=edited), pin.name)

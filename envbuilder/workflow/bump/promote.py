@@ -1,0 +1,62 @@
+"""Move a registry's tag to a known-good image, and write that into the ledger."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from envbuilder.model.errors import LockError, UsageError
+from envbuilder.model.lock import Lock
+from envbuilder.model.progress import Progress
+from envbuilder.model.pylock import parse_lock
+from envbuilder.model.reference import ImageRef
+from envbuilder.registry.client import Client
+from envbuilder.storage.build_records import present
+from envbuilder.storage.ledger import Entry, append, built_on, good_now, ledger_path, now, read
+from envbuilder.storage.store import Store
+from envbuilder.workflow.publish import Signing, publish
+
+from .texts import checksum_of, texts_of
+
+
+def promote(
+    spec_path: Path,
+    wanted: Entry | None,
+    target: ImageRef,
+    *,
+    client: Client,
+    store: Store,
+    progress: Progress,
+    signing: Signing | None = None,
+) -> Entry:
+    """Let ``target`` (with a tag) name the image of ``wanted``, and return whose it is.
+
+    Without ``wanted`` it is the present lock's where that is known to be good, else the last good
+    one. Where the registry has the image already, only the tag moves; with ``signing``, what says
+    that the image is good lies beside it before that. Raises UsageError where the build is not
+    known to be good, LockError where its lock is lost, and what ``publish`` raises.
+    """
+    path = ledger_path(spec_path)
+    entries, _ = read(path)
+    entry = wanted or good_now(entries, checksum_of(present(spec_path)))
+    if entry is None or not entry.good:
+        raise UsageError(
+            f"{spec_path.stem} has no such build that is known to be good",
+            hint=f"envbuilder build {spec_path.stem}",
+        )
+    lock = _sealed_lock(spec_path, entry, store)
+    built = built_on(entries, entry.image)
+    publish(client, lock, target, store=store, progress=progress, signing=signing, built=built)
+    append(path, replace(entry, time=now(), event="promote", note=f"as {target}"))
+    return entry
+
+
+def _sealed_lock(spec_path: Path, entry: Entry, store: Store) -> Lock:
+    text = texts_of(spec_path, entry, store=store).lock.decode()
+    lock = parse_lock(text, name=f"the lock of {entry.time}")
+    if lock.seal is None or lock.seal.manifest != entry.image:
+        raise LockError(
+            f"the lock of {entry.time} was sealed anew since, with another image than its own",
+            hint=f"envbuilder history {spec_path.stem} lists the builds",
+        )
+    return lock

@@ -1,0 +1,77 @@
+"""Build many environments, several at a time, past failures, with one summary."""
+
+from __future__ import annotations
+
+import os
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from envbuilder.model.errors import EnvbuilderError
+from envbuilder.model.spec_file import load
+
+_INTERNAL = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What came of one environment: ``code`` is the exit code that it alone would have given.
+
+    ``message`` is one line; ``error`` is all that is to be said of a failure, empty without one.
+    """
+
+    name: str
+    code: int
+    message: str
+    seconds: float
+    error: str = ""
+
+
+Make = Callable[[Path], tuple[int, str]]
+"""Makes the environment of one spec: exit code (0, or 8 for a red smoke) and one line to show."""
+
+
+def regenerate(spec_paths: Sequence[Path], make: Make, *, jobs: int) -> tuple[Result, ...]:
+    """Make every environment, ``jobs`` at a time, and give the results in the given order."""
+    with ThreadPoolExecutor(max_workers=jobs, thread_name_prefix="regenerate") as pool:
+        return tuple(pool.map(lambda path: _result(path, make), spec_paths))
+
+
+def worst(results: Sequence[Result]) -> int:
+    """Give the exit code of the worst failure: an internal error, else the largest code."""
+    codes = {result.code for result in results}
+    return _INTERNAL if _INTERNAL in codes else max(codes, default=0)
+
+
+def jobs_for(spec_paths: Sequence[Path]) -> int:
+    """Say how many can run at once: by half the processors, and by what their smoke tests need."""
+    processors = max(1, len(os.sched_getaffinity(0)) // 2)
+    needed = max((_memory(path) for path in spec_paths), default=1)
+    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return max(1, min(processors, len(spec_paths), free // needed))
+
+
+def _memory(path: Path) -> int:
+    """Give what one smoke test may use (bytes); a spec that cannot be read fails later."""
+    try:
+        return load(path).smoke.memory << 20
+    except EnvbuilderError:
+        return 1
+
+
+def _result(path: Path, make: Make) -> Result:
+    started = time.monotonic()
+    said = ""
+    try:
+        code, message = make(path)
+    except EnvbuilderError as error:
+        code, message, said = error.exit_code, error.brief, error.message
+        if error.hint:
+            message, said = f"{message} (hint: {error.hint})", f"{said}\nhint: {error.hint}"
+    except Exception as error:  # the others must not fall with it; the summary names it
+        code, message, said = _INTERNAL, f"internal error: {error!r}", traceback.format_exc()
+    seconds = round(time.monotonic() - started, 1)
+    return Result(name=path.stem, code=code, message=message, seconds=seconds, error=said)

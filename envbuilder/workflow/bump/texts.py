@@ -1,0 +1,82 @@
+"""Where the spec and lock of an earlier build are to be had, as they were, byte for byte.
+
+The store keeps the texts of every build; where it lost them, or another machine built it, the git
+history may have them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import git
+
+from envbuilder.model.errors import EnvbuilderError, LockError
+from envbuilder.model.lock import spec_checksum
+from envbuilder.model.pylock import lock_checksum, lock_path, parse_lock
+from envbuilder.model.reference import Digest
+from envbuilder.model.spec_file import parse
+from envbuilder.model.yaml_document import parse_document
+from envbuilder.storage.build_records import Kept, present, recall
+from envbuilder.storage.ledger import Entry
+from envbuilder.storage.store import Store
+
+
+def texts_of(spec_path: Path, entry: Entry, *, store: Store) -> Kept:
+    """Find the texts of ``entry``: in the store, on disk now, or in the git history.
+
+    Raises LockError where nobody has them any more.
+    """
+    kept = recall(store, entry.lock)
+    if kept is not None:
+        return kept
+    for texts in _elsewhere(spec_path):
+        found = checksum_of(texts), _spec_checksum(spec_path, texts)
+        if found == (entry.lock, entry.spec):
+            return texts
+    raise LockError(
+        f"neither the store nor git has the lock {entry.lock} of {entry.time}",
+        hint="it was never committed, and the store that built it is another one or was pruned",
+    )
+
+
+def checksum_of(texts: Kept) -> Digest | None:
+    """Give the checksum of a lock's text, or None where it cannot be read as a lock."""
+    try:
+        return lock_checksum(parse_lock(texts.lock.decode()))
+    except (EnvbuilderError, UnicodeDecodeError):
+        return None
+
+
+def committed(spec_path: Path) -> Iterator[Kept]:
+    """Yield spec and lock of each commit that changed one of them, newest first, if any."""
+    try:
+        repository = git.Repo(spec_path.resolve().parent, search_parent_directories=True)
+    except (git.InvalidGitRepositoryError, git.NoSuchPathError):
+        return
+    with repository:
+        if not repository.head.is_valid() or repository.working_tree_dir is None:
+            return
+        root = Path(repository.working_tree_dir).resolve()
+        paths = [
+            path.resolve().relative_to(root).as_posix()
+            for path in (spec_path, lock_path(spec_path))
+        ]
+        for commit in repository.iter_commits(paths=paths):
+            try:
+                spec, lock = (commit.tree / path for path in paths)
+            except KeyError:
+                continue  # one of the two was not there yet
+            yield Kept(spec=spec.data_stream.read(), lock=lock.data_stream.read())
+
+
+def _elsewhere(spec_path: Path) -> Iterator[Kept]:
+    yield present(spec_path)
+    yield from committed(spec_path)
+
+
+def _spec_checksum(spec_path: Path, texts: Kept) -> Digest | None:
+    try:
+        return spec_checksum(parse(parse_document(spec_path, texts.spec.decode())))
+    except (EnvbuilderError, UnicodeDecodeError):
+        return None

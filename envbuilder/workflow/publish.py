@@ -1,0 +1,178 @@
+"""Sealed lock and store -> an image in a registry, with evidence beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from envbuilder.engines.reuse import held_in, reusable
+from envbuilder.evidence.attach import attach, attach_bundles, sign
+from envbuilder.evidence.keys import PrivateKey, read_private
+from envbuilder.evidence.read import Evidence, is_signed, read_bundled, read_tagged
+from envbuilder.evidence.statements import NAMES, TEST_RESULT, Statement, provenance, test_result
+from envbuilder.model.errors import LockError, UsageError
+from envbuilder.model.image import Image, parse_image
+from envbuilder.model.lock import ImageBase, Lock, Seal
+from envbuilder.model.progress import Progress
+from envbuilder.model.reference import Digest, ImageRef
+from envbuilder.registry.client import Client
+from envbuilder.registry.manifests import Manifest
+from envbuilder.registry.repository import Repository
+from envbuilder.registry.transfer import push
+from envbuilder.storage.build_records import recall_report
+from envbuilder.storage.ledger import now
+from envbuilder.storage.store import Store
+
+from .build import Options, make_image
+
+_NAMES = {predicate_type: name for name, predicate_type in NAMES.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signing:
+    """With which key evidence is signed; ``bundles`` for Sigstore bundles instead of tags."""
+
+    key: PrivateKey
+    bundles: bool = False
+
+
+def signing_with(key: str | None, *, bundles: bool = False) -> Signing | None:
+    """Read the private key that ``key`` names; None means that nothing is to be signed.
+
+    Raises UsageError for a key that cannot be read, or for ``bundles`` without one.
+    """
+    if key is not None:
+        return Signing(key=read_private(key), bundles=bundles)
+    if bundles:
+        raise UsageError("bundles are signed evidence", hint="add --key KEY to sign it")
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """What a push left: the image by ``digest``, and the names of the evidence by our key."""
+
+    digest: Digest
+    evidence: tuple[str, ...] = ()
+
+
+def publish(
+    client: Client,
+    lock: Lock,
+    ref: ImageRef,
+    *,
+    store: Store,
+    progress: Progress,
+    signing: Signing | None = None,
+    built: str | None = None,
+) -> Published:
+    """Push the image of a sealed ``lock`` to ``ref``, evidence first and the tag last.
+
+    An image that is there already costs one request, and a few more to see that its evidence is
+    there. With an empty store, only layers that the registry lacks are made. ``built`` is when the
+    ledger says that it was (RFC 3339). Raises LockError for a lock that was never built or builds
+    to something else, NetworkError.
+    """
+    seal = lock.seal
+    if seal is None:
+        raise LockError(
+            f"the lock of {lock.spec.name} has no seal: it was never built",
+            hint=f"envbuilder build {lock.spec.name}",
+        )
+    repository = client.repository(ref)
+    image = sealed_image(lock, seal, repository, store=store, progress=progress)
+    named: tuple[str, ...] = ()
+
+    def attach_evidence(repository: Repository) -> None:
+        nonlocal named
+        if signing is not None and not named:
+            statements = evidence(lock, seal, store=store, progress=progress, built=built)
+            named = _attach(repository, image, statements, signing)
+
+    push(client, image, store, ref, progress, sources=_sources(lock), before_tag=attach_evidence)
+    attach_evidence(repository)  # where the image was there already
+    return Published(digest=image.digest, evidence=named)
+
+
+def sealed_image(
+    lock: Lock, seal: Seal, repository: Repository, *, store: Store, progress: Progress
+) -> Image:
+    """Take the sealed image from the store, or make what neither store nor ``repository`` has.
+
+    Raises LockError where what was made is not the sealed image, and what building raises.
+    """
+    if store.has(seal.manifest) and store.has(seal.config):
+        return parse_image(store.read(seal.manifest), store.read(seal.config))
+    held = held_in(repository, reusable(lock, lock))
+    options = Options(locked=True)
+    image = make_image(lock, store=store, progress=progress, options=options, held=held)
+    if image.digest != seal.manifest:
+        raise LockError(
+            f"building {lock.spec.name} gave {image.digest}, not the sealed {seal.manifest}",
+            hint=f"envbuilder build {lock.spec.name} says what differs",
+        )
+    return image
+
+
+def evidence(
+    lock: Lock, seal: Seal, *, store: Store, progress: Progress, built: str | None = None
+) -> list[Statement]:
+    """Make the statements on the sealed image; the smoke report's only where there is one.
+
+    They are dated with when the image was ``built`` or smoked, or else with now.
+    """
+    from envbuilder.evidence.sbom import sbom  # noqa: PLC0415 (the library takes 0.1 s to load)
+
+    image = seal.manifest
+    kept = recall_report(store, image)
+    moment = built or (kept[1] if kept is not None else now())
+    statements = [
+        provenance(lock, image, engine=seal.engine, finished=moment),
+        sbom(lock, image, finished=moment),
+    ]
+    if kept is None:
+        progress.note("warning: this image was not smoked here, so there is no test result to sign")
+    else:
+        report, finished = kept
+        statements.append(test_result(lock, image, report, finished=finished))
+    return statements
+
+
+def _attach(
+    repository: Repository, image: Image, statements: Sequence[Statement], signing: Signing
+) -> tuple[str, ...]:
+    """Attach what our key has not stated yet; name all that it states now."""
+    key = signing.key.public_key()
+    names = tuple(_NAMES[each.predicate_type] for each in statements)
+    if signing.bundles:
+        held = read_bundled(repository, image.digest, key)
+        manifest = Manifest(body=image.manifest, media_type=image.media_type)
+        attach_bundles(repository, manifest, _unheld(statements, held), signing.key)
+        return names
+    held = read_tagged(repository, image.digest, key, NAMES.values())
+    if missing := _unheld(statements, held):
+        attach(repository, image.digest, missing, signing.key)
+    if not is_signed(repository, image.digest, key):
+        sign(repository, image.digest, signing.key)
+    return (*names, "signature")
+
+
+def _unheld(statements: Sequence[Statement], held: Evidence) -> list[Statement]:
+    """Give those of ``statements`` that are news: what an image is made of never is again.
+
+    Another smoke test is, since it may have come to another end.
+    """
+    known = {each.predicate_type for each in held.statements} - {TEST_RESULT}
+    results = {each.payload("") for each in held.by_type(TEST_RESULT)}
+    return [
+        each
+        for each in statements
+        if each.predicate_type not in known and each.payload("") not in results
+    ]
+
+
+def _sources(lock: Lock) -> tuple[ImageRef, ...]:
+    """Name where the base's layers are, which the store may lack."""
+    if not isinstance(lock.base, ImageBase):
+        return ()
+    return (ImageRef.parse(lock.base.reference).at(lock.base.digest),)

@@ -1,0 +1,103 @@
+"""The smoke of a lock's image: what it shall find there, and the run.
+
+A pipeline's stage; ``smoke/`` itself knows neither locks nor stores.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from envbuilder.engines.foundation import fetch_base
+from envbuilder.model.image import Image
+from envbuilder.model.lock import ImageBase, Lock
+from envbuilder.model.plan import PREFIX
+from envbuilder.model.progress import Progress
+from envbuilder.model.samples import own_samples
+from envbuilder.runtime import Runtime
+from envbuilder.smoke import Expected, Model, OwnSample, Report, SmokePlan, smoke
+from envbuilder.smoke.answers import answers_path, answers_to_record, read_answers, write_answers
+from envbuilder.smoke.plan import Gpu
+from envbuilder.storage import build_records
+from envbuilder.storage.store import Store
+
+_DRIVER = Path("/proc/driver/nvidia/version")
+
+
+def smoke_image(
+    lock: Lock,
+    image: Image,
+    *,
+    store: Store,
+    runtime: Runtime,
+    progress: Progress,
+    offline: bool,
+    folder: Path,
+) -> Report:
+    """Run the smoke checks of the lock's spec inside ``image``; a later push signs the report.
+
+    ``folder`` is where the spec lies, with the user's samples and the recorded answers.
+    """
+    if isinstance(lock.base, ImageBase):  # its layers come through only now, to be run
+        fetch_base(lock, store=store, offline=offline, progress=progress)
+    with (
+        runtime.prepared(image, progress=progress) as ready,
+        progress.step("smoke", f"in a container ({runtime.name})", unit="items"),
+    ):
+        report = smoke(ready.run, smoke_plan(lock, folder=folder), subject=lock.spec.name)
+    build_records.keep_report(store, image.digest, report.to_dict())
+    return report
+
+
+def smoke_plan(lock: Lock, *, folder: Path) -> SmokePlan:
+    """Say what the smoke shall find in the image of ``lock``, whose spec lies in ``folder``."""
+    spec = lock.spec
+    model = spec.smoke.model
+    return SmokePlan(
+        expected=expected(lock),
+        prefix=PREFIX,
+        python=f"{PREFIX}/bin/python",
+        model=None
+        if model is None
+        else Model(
+            family=model.family,
+            path=model.path and str(folder.resolve() / Path(model.path).expanduser()),
+            hub=model.hub,
+            revision=model.revision,
+        ),
+        tokens={str(name): count for name, count in spec.smoke.tokens.items()},
+        samples=tuple(
+            OwnSample(path=folder.resolve() / path, modality=modality, label=path)
+            for path, modality in own_samples(spec)
+        ),
+        answers=read_answers(answers_path(folder, spec.name)),
+        gpu=gpu_here(spec.smoke.gpu),
+        timeout=float(spec.smoke.timeout),
+        memory=spec.smoke.memory << 20,
+    )
+
+
+def gpu_here(asked: Gpu) -> Gpu:
+    """Return ``asked``, but "never" for "auto" on a host without a driver."""
+    return "never" if asked == "auto" and not _DRIVER.exists() else asked
+
+
+def expected(lock: Lock) -> tuple[Expected, ...]:
+    """List the distributions that the lock promises."""
+    requested = lock.spec.requested
+    wheels = (
+        Expected(name=wheel.name, version=wheel.version, requested=wheel.name in requested)
+        for wheel in lock.wheels
+    )
+    sources = (
+        Expected(name=source.name, version=source.version, commit=source.commit, requested=True)
+        for source in lock.sources
+    )
+    return tuple(sorted([*wheels, *sources], key=lambda each: each.name))
+
+
+def record_answers(report: Report, *, name: str, folder: Path) -> None:
+    """Write the answers of a green ``report`` beside the spec of ``name``, where they are new."""
+    path = answers_path(folder, name)
+    answers = answers_to_record(report, read_answers(path))
+    if answers is not None:
+        write_answers(path, answers)

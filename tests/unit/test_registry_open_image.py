@@ -1,0 +1,145 @@
+"""Images in folders, archives and Docker, here a program that stands in for it, and `inspect`."""
+
+import errno
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+
+import pytest
+
+from envbuilder.model.errors import DiskFullError, MissingToolError, UsageError
+from envbuilder.model.progress import Silent
+from envbuilder.registry.layout import export
+from envbuilder.registry.open_image import open_image
+from envbuilder.storage.store import Store
+from tests.integration.tiny_image import image_of
+from tests.servers.samples import tar_of
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    monkeypatch.setenv("ENVBUILDER_CACHE", str(tmp_path / "store"))
+    return Store.default()
+
+
+@pytest.fixture
+def image(store):
+    """An image whose second layer removes a cache of its first."""
+    layers = [{"app/.cache/pip/http/a": b"wheel", "app/main": b"1"}, {"app/.wh..cache": b""}]
+    return image_of(store, [tar_of(files) for files in layers], config={})
+
+
+@pytest.fixture
+def layout(image, store, tmp_path):
+    return export(image, store, f"oci:{tmp_path}/layout", name="x", progress=Silent())
+
+
+@pytest.fixture
+def archive(image, store, tmp_path):
+    return export(image, store, f"{tmp_path}/image.tar", name="x", progress=Silent())
+
+
+@pytest.fixture
+def docker(tmp_path, monkeypatch):
+    """Put a docker on PATH that does what the shell says."""
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:/usr/bin:/bin")
+    (tmp_path / "bin").mkdir()
+
+    def answer(script):
+        program = tmp_path / "bin" / "docker"
+        program.write_text(f'#!/bin/sh\n[ "$*" = "image save x:1" ] || exit 99\n{script}\n')
+        program.chmod(0o755)
+
+    return answer
+
+
+def inspect(*arguments, code=0):
+    command = [sys.executable, "-m", "envbuilder", "inspect", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stderr
+    return done
+
+
+@pytest.mark.parametrize("kind", ["layout", "archive", "docker"])
+def test_inspect_finds_a_cache_wherever_the_image_is(kind, layout, archive, docker):
+    docker(f"cat {archive}")
+    where = {"layout": f"oci:{layout}", "archive": str(archive), "docker": "docker:x:1"}[kind]
+    found = json.loads(inspect(where, "--no-waste", "-o", "json", code=8).stdout)
+    assert found["waste"] == 5
+    lower, upper = found["layers"]
+    [cache] = lower["caches"]
+    assert (cache["tool"], cache["bytes"], cache["hidden"]) == ("pip", 5, True)
+    assert upper["caches"] == []
+    assert "hidden by a later layer but still stored" in " ".join(inspect(where).stdout.split())
+
+
+def test_an_image_without_waste_passes(store, tmp_path):
+    clean = image_of(store, [tar_of({"app/main": b"1"})], config={})
+    layout = export(clean, store, f"oci:{tmp_path}/clean", name="x", progress=Silent())
+    assert "none in any layer" in inspect(f"oci:{layout}", "--no-waste").stdout
+
+
+def test_nothing_is_left_of_an_archive(archive, store):
+    with open_image(str(archive), "linux/amd64") as opened:
+        assert len(opened.image.layers) == 2
+        assert list((store.root / "tmp").iterdir())
+    assert not list((store.root / "tmp").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("script", "match"),
+    [
+        ("echo 'No such image: x:1' >&2; exit 1", "does not give the image x:1: No such image"),
+        ("head -c 3000 {archive}; echo 'daemon died' >&2; exit 1", "daemon died"),
+        ("echo no archive", "cannot read the image archive x:1"),
+        ("tar -c -C / etc/hostname", "no OCI archive: it has no index.json"),
+    ],
+)
+def test_what_docker_does_not_give(docker, archive, store, script, match):
+    docker(script.format(archive=archive))
+    with pytest.raises(UsageError, match=match), open_image("docker:x:1", "linux/amd64"):
+        pass
+    assert not list((store.root / "tmp").iterdir())
+
+
+@pytest.mark.usefixtures("store")
+def test_docker_is_not_installed(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(MissingToolError), open_image("docker:x:1", "linux/amd64"):
+        pass
+
+
+@pytest.mark.usefixtures("store")
+def test_an_archive_that_is_none(tmp_path):
+    (tmp_path / "text.tar").write_text("no archive")
+    for name in ("text.tar", "missing.tar"):
+        with (
+            pytest.raises(UsageError, match=f"cannot read the image archive .*{name}"),
+            open_image(str(tmp_path / name), "linux/amd64"),
+        ):
+            pass
+
+
+def test_only_the_layout_is_unpacked(archive, store, tmp_path):
+    with tarfile.open(archive, "a") as tar:
+        for name in ("../../escaped", "blobs/sha256/../../../escaped"):
+            tar.addfile(tarfile.TarInfo(name))
+        link = tarfile.TarInfo("blobs/sha256/" + "0" * 64)
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        tar.addfile(link)
+    with open_image(str(archive), "linux/amd64"):
+        names = {path.name for path in store.root.rglob("*")}
+        assert not {"escaped", "0" * 64} & names
+    assert not list(tmp_path.rglob("escaped"))
+
+
+def test_a_full_disk_is_no_fault_of_the_archive(archive, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(shutil, "copyfileobj", full)
+    with pytest.raises(DiskFullError, match="full"), open_image(str(archive), "linux/amd64"):
+        pass

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from envbuilder.model.errors import SmokeError, UsageError
+from envbuilder.runtime.command import Command, Mount
+from envbuilder.runtime.oci_config import environment, oci_config
+from envbuilder.runtime.user import User, find_user
+
+PASSWD = "root:x:0:0:root:/root:/bin/bash\nada:x:1000:1001::/home/ada:/bin/sh\nbroken line\n"
+GROUP = "root:x:0:\nvideo:x:44:ada\n"
+
+
+def test_the_command_wins_over_the_image_and_the_image_over_the_defaults() -> None:
+    settings = {"Env": ["PATH=/opt/bin", "COLOUR=red", "EMPTY=", "EQUATION=a=b"]}
+    command = Command(args=("true",), env={"COLOUR": "blue"})
+    found = environment(settings, command, user=User(uid=5, gid=5, home="/home/ada"))
+    assert found == ["PATH=/opt/bin", "HOME=/home/ada", "COLOUR=blue", "EMPTY=", "EQUATION=a=b"]
+
+
+def test_working_directory_is_the_commands_or_the_images_or_the_root() -> None:
+    def cwd(settings: dict[str, str], workdir: str | None) -> object:
+        command = Command(args=("true",), workdir=workdir)
+        return oci_config(settings, command, user=User())["process"]["cwd"]
+
+    assert cwd({"WorkingDir": "/srv"}, "/opt") == "/opt"
+    assert cwd({"WorkingDir": "/srv"}, None) == "/srv"
+    assert cwd({"WorkingDir": ""}, None) == "/"
+
+
+def test_a_command_gets_no_capability_no_network_and_nothing_to_write_to() -> None:
+    config = oci_config({}, Command(args=("true",)), user=User())
+    assert not any(config["process"]["capabilities"].values())
+    assert config["process"]["noNewPrivileges"] is True
+    assert config["root"] == {"path": "rootfs", "readonly": True}
+    assert "/proc/kcore" in config["linux"]["maskedPaths"]
+    writable = {
+        mount["destination"]
+        for mount in config["mounts"]
+        if mount["type"] == "tmpfs" and mount["destination"] != "/dev"
+    }
+    assert writable == {"/tmp", "/dev/shm"}
+    json.dumps(config)
+
+
+def test_only_a_user_that_the_cage_lacks_gets_a_namespace_of_its_own() -> None:
+    def kinds(uid: int, *, mapped: bool) -> set[str]:
+        config = oci_config({}, Command(args=("x",)), user=User(uid=uid, gid=7), mapped=mapped)
+        return {entry["type"] for entry in config["linux"]["namespaces"]}
+
+    plain = {"pid", "mount", "ipc", "uts"}
+    assert kinds(0, mapped=False) == kinds(0, mapped=True) == kinds(5, mapped=False) == plain
+    assert kinds(5, mapped=True) == plain | {"user"}
+
+
+def test_the_data_limit_becomes_an_rlimit() -> None:
+    limits = oci_config({}, Command(args=("x",)), user=User(), data_limit=9)["process"]["rlimits"]
+    assert {"type": "RLIMIT_DATA", "soft": 9, "hard": 9} in limits
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", User(uid=0, gid=0, home="/root")),
+        ("root", User(uid=0, gid=0, home="/root")),
+        ("ada", User(uid=1000, gid=1001, home="/home/ada")),
+        ("1000", User(uid=1000, gid=1001, home="/home/ada")),
+        ("ada:video", User(uid=1000, gid=44, home="/home/ada")),
+        ("ada:", User(uid=1000, gid=1001, home="/home/ada")),
+        ("4242", User(uid=4242, gid=0, home="/")),
+        ("4242:4243", User(uid=4242, gid=4243, home="/")),
+        (":video", User(uid=0, gid=44, home="/root")),
+    ],
+)
+def test_users_are_looked_up_in_the_image(text: str, expected: User) -> None:
+    assert find_user(text, passwd=PASSWD, group=GROUP) == expected
+
+
+def test_root_needs_no_passwd_file() -> None:
+    assert find_user("", passwd="", group="") == User(uid=0, gid=0, home="/root")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [("eve", "no user 'eve'"), ("ada:eve", "no group 'eve'")]
+)
+def test_unknown_names_are_refused(text: str, message: str) -> None:
+    with pytest.raises(SmokeError, match=message):
+        find_user(text, passwd=PASSWD, group=GROUP)
+
+
+@pytest.mark.parametrize("path", ["", "results", "../etc", "/a/../../etc", "/a\0b"])
+def test_targets_must_be_absolute_and_plain(path: str, tmp_path: object) -> None:
+    with pytest.raises(UsageError, match="expected an absolute path"):
+        Mount(source=tmp_path, target=path)
+    with pytest.raises(UsageError, match="expected an absolute path"):
+        Command(args=("true",), tmpfs=(path,))
+
+
+def test_a_command_without_a_program_is_refused() -> None:
+    with pytest.raises(UsageError, match="needs at least the program"):
+        Command(args=())

@@ -1,0 +1,149 @@
+"""The main job on a small image base, no container in it: what is read, fetched and written."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from msgspec import structs
+
+from envbuilder.engines.reuse import Held
+from envbuilder.model.errors import LockError, NetworkError, UsageError
+from envbuilder.model.image import OCI_MANIFEST
+from envbuilder.model.lock import ImageBase, Lock, Wheel
+from envbuilder.model.progress import Silent
+from envbuilder.model.pylock import lock_path, read_lock, write_lock
+from envbuilder.model.reference import Digest
+from envbuilder.model.spec_file import load
+from envbuilder.resolve.resolve import EVERYTHING, resolve_base
+from envbuilder.storage.store import Store
+from envbuilder.workflow.build import Options, Outcome, build_environment, fetch, lock_environment
+from tests.servers.samples import image_of, layer_of
+from tests.servers.scripted import Call, Seen, scripted
+from tests.wheels import Recipe, write_wheel
+
+SPEC = """\
+version: 1
+name: onimage
+python: "3.13"
+base: {image: "HOST/app:1"}
+packages: {first: "==1.0"}
+"""
+OFFLINE = Options(offline=True)
+
+
+class Desk:
+    """A locked spec, its base in a registry, and a store that has nothing but the wheel."""
+
+    def __init__(self, folder: Path) -> None:
+        elsewhere = Store(folder / "elsewhere")
+        self.base = image_of([layer_of(elsewhere, {"etc/os-release": b"ID=x"}, "base")])
+        elsewhere.add(self.base.config)
+        self.held = {str(blob.digest): elsewhere.read(blob.digest) for blob in elsewhere.ls()}
+        self.store = Store(folder / "store")
+        path = write_wheel(folder, Recipe(name="first", files={"first.py": b"#\n"}))
+        digest = self.store.adopt(path, Digest.of(path.read_bytes()))
+        size = path.stat().st_size
+        self.wheel = Wheel(
+            name="first", version="1.0", filename=path.name, size=size, sha256=digest
+        )
+        self.spec = folder / "lockfiles" / "onimage.yaml"
+        self.path = lock_path(self.spec)
+
+    def write(self, host: str) -> None:
+        """Write the spec on the base as the registry at ``host`` has it, and its lock."""
+        self.spec.parent.mkdir()
+        self.spec.write_text(SPEC.replace("HOST", host))
+        base = ImageBase(
+            reference=f"{host}/app:1",
+            digest=self.base.digest,
+            config=self.base.config_digest,
+            layers=self.base.layers,
+        )
+        self.lock = Lock(spec=load(self.spec), base=base, wheels=(self.wheel,))
+        write_lock(self.path, self.lock)
+
+    def answer(self, call: Call, request: Seen) -> None:
+        """Answer as a registry does that holds the base."""
+        if "/manifests/" in request.path:
+            call.answer(200, self.base.manifest, Content_Type=OCI_MANIFEST)
+        elif (found := self.held.get(request.path.rpartition("/")[2])) is not None:
+            call.answer(200, found)
+        else:
+            call.answer(404)
+
+    def build(self, meanwhile=lambda: None) -> Outcome:
+        """Build without a network or a smoke; ``meanwhile`` is called in the midst of it."""
+
+        def reuse(_: Lock) -> Held:
+            meanwhile()
+            return Held()
+
+        return build_environment(
+            self.spec, store=self.store, progress=Silent(), options=OFFLINE, runtime=None,
+            reuse=reuse,
+        )  # fmt: skip
+
+
+@pytest.fixture
+def desk(tmp_path):
+    made = Desk(tmp_path)
+    with scripted(made.answer) as server:
+        made.write(server.host)
+        yield made
+
+
+@pytest.fixture
+def fetched(desk):
+    fetch(desk.lock, store=desk.store, progress=Silent(), options=Options())
+    return desk
+
+
+def test_what_was_fetched_is_built_without_a_network(fetched):
+    fetched.build()
+    assert read_lock(fetched.path).seal is not None
+
+
+def test_a_fetch_brings_the_config_where_the_layers_are_there_already(desk):
+    for layer in desk.base.layers:
+        desk.store.add(desk.held[str(layer.digest)])
+    with pytest.raises(NetworkError, match="lacks the config") as caught:
+        desk.build()
+    assert caught.value.hint.startswith("run envbuilder fetch onimage")
+    fetch(desk.lock, store=desk.store, progress=Silent(), options=Options())
+    desk.build()
+
+
+def test_a_lock_that_changed_during_a_build_stays(fetched):
+    other = replace(fetched.lock, wheels=())
+    with pytest.raises(LockError, match="changed while it was built"):
+        fetched.build(lambda: write_lock(fetched.path, other))
+    assert read_lock(fetched.path) == other
+
+
+def test_two_builds_that_seal_alike_do_not_disturb_each_other(fetched):
+    fetched.build(fetched.build)
+    assert read_lock(fetched.path).seal is not None
+
+
+def test_a_damaged_lock_is_made_anew_only_when_every_pin_is_let_go(desk, monkeypatch):
+    desk.path.write_text("<<<<<<< HEAD\n")
+    monkeypatch.setattr("envbuilder.workflow.build.resolve_spec", lambda *_, **__: desk.lock)
+    with pytest.raises(LockError, match="is not TOML") as caught:
+        lock_environment(desk.spec, store=desk.store, progress=Silent())
+    assert "envbuilder lock NAME --upgrade" in caught.value.hint
+    lock_environment(desk.spec, store=desk.store, progress=Silent(), release=(EVERYTHING,))
+    assert read_lock(desk.path) == desk.lock
+
+
+def test_an_image_stays_for_its_own_platform_only(desk):
+    kept = resolve_base(desk.lock.spec, desk.lock, store=desk.store, progress=Silent())
+    assert kept == desk.lock.base
+    other = structs.replace(desk.lock.spec, platform="linux/arm64")
+    with pytest.raises(NetworkError, match="linux/amd64, not for linux/arm64"):
+        resolve_base(other, desk.lock, store=desk.store, progress=Silent())
+
+
+def test_a_package_to_let_go_of_must_be_there(desk):
+    with pytest.raises(UsageError, match="no package frist") as caught:
+        lock_environment(desk.spec, store=desk.store, progress=Silent(), release=("frist",))
+    assert "did you mean first?" in caught.value.hint
