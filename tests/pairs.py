@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 import envbuilder
 from envbuilder.model.progress import Silent
 from envbuilder.runtime import Prepared, choose
-from envbuilder.smoke import Model, Report, Run, SmokePlan, Status, smoke
+from envbuilder.smoke import CheckStatus, ProbedModel, Report, Run, SmokePlan, smoke
 from envbuilder.smoke.probe import families
 from envbuilder.storage.store import Store
 from envbuilder.workflow.build import Options, lock_environment, make_image
@@ -65,7 +65,7 @@ def pair(run: Run, plan: SmokePlan, family: str, *, quick: bool) -> Report:
     """
     asked = dataclasses.replace(
         plan,
-        model=Model(family=family),
+        model=ProbedModel(family=family),
         tokens={},
         checks=("tokens",),
         jobs=("tokens.mixed",) if quick else (),
@@ -77,7 +77,7 @@ def verdict(report: Report) -> str:
     """Return "green", "-" where the release is older than the family, or else the cause."""
     if report.ok:
         return "green"
-    bad = [check for check in report.checks if check.status is not Status.PASS]
+    bad = [check for check in report.checks if check.status is not CheckStatus.PASS]
     older = r"has no \w+$|does not recognize this architecture"
     if all(re.search(older, check.explanation) for check in bad):
         return "-"

@@ -55,7 +55,7 @@ class LazyGroup(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
-        """Import the command's module when it is called; raise UsageError where there is none."""
+        """Import the command's module when it is called; raise UsageError if there is none."""
         if cmd_name not in COMMANDS:
             near = difflib.get_close_matches(cmd_name, COMMANDS, n=1)
             meant = f"; did you mean {near[0]}?" if near else ""

@@ -13,11 +13,11 @@ from . import options
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from envbuilder.engines.reuse import Held
+    from envbuilder.engines.reuse import ReusableLayers
     from envbuilder.model.lock import Lock
     from envbuilder.model.reference import ImageRef
     from envbuilder.registry.client import Client
-    from envbuilder.workflow.build import Outcome
+    from envbuilder.workflow.build import BuildResult
 
 
 @click.command("build")
@@ -148,20 +148,20 @@ def _check_targets(reports: tuple[Path, ...], output_image: str | None) -> None:
         check_target(output_image)
 
 
-def _reuse(path: Path, client: Client, target: ImageRef | None) -> Callable[[Lock], Held]:
+def _reuse(path: Path, client: Client, target: ImageRef | None) -> Callable[[Lock], ReusableLayers]:
     """Name the layers that the last sealed lock asks for too, and that are at ``target``."""
-    from envbuilder.engines.reuse import Held, held_in, reusable
+    from envbuilder.engines.reuse import ReusableLayers, held_in, reusable
     from envbuilder.model.pylock import lock_path, read_lock
 
     known = lock_path(path)
     if target is None or not known.exists():
-        return lambda _: Held()
+        return lambda _: ReusableLayers()
     old = read_lock(known)
     repository = client.repository(target)
     return lambda new: held_in(repository, reusable(old, new))
 
 
-def _summary(outcome: Outcome) -> dict[str, object]:
+def _summary(outcome: BuildResult) -> dict[str, object]:
     return {
         "name": outcome.lock.spec.name,
         "image": str(outcome.image.digest),
@@ -175,7 +175,7 @@ def _summary(outcome: Outcome) -> dict[str, object]:
     }
 
 
-def _print_image(outcome: Outcome, *, seconds: float) -> None:
+def _print_image(outcome: BuildResult, *, seconds: float) -> None:
     from .console import size_text
 
     layers = outcome.image.layers

@@ -30,7 +30,7 @@ def print_changes(changes: Sequence[Change]) -> None:
 
 
 def plain_change(change: Change) -> dict[str, Any]:
-    """Give a change as JSON values."""
+    """Return a change as JSON values."""
     return {
         "kind": str(change.kind),
         "name": change.name,

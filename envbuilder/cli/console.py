@@ -27,12 +27,12 @@ def open_progress(mode: str) -> AbstractContextManager[ProgressProtocol]:
 
 
 def stdout() -> Console:
-    """Give the console for results; plain where stdout is no terminal or NO_COLOR is set."""
+    """Return the console for results; plain where stdout is no terminal or NO_COLOR is set."""
     return Console(highlight=False)
 
 
 def printable(text: str, *, keep: str = "") -> str:
-    """Give ``text`` in one line that moves no cursor: what others wrote may hold escape codes.
+    """Return ``text`` in one line that moves no cursor: what others wrote may hold escape codes.
 
     Characters in ``keep`` stay, such as the line breaks of a message that may have some.
     """

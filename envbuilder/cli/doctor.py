@@ -14,7 +14,7 @@ from envbuilder.model.reference import ImageRef
 from . import options
 
 if TYPE_CHECKING:
-    from envbuilder.workflow.doctor import Finding
+    from envbuilder.workflow.doctor import Diagnosis
 
 _STYLES = {"ok": "green", "warn": "yellow", "missing": "red"}
 
@@ -83,11 +83,11 @@ def command(
 
 def _preflight(
     name: str, driver: str | None, devices: tuple[str, ...], progress_mode: str
-) -> tuple[Finding, ...]:
+) -> tuple[Diagnosis, ...]:
     from envbuilder.model.pylock import read_lock
     from envbuilder.storage.store import Store
     from envbuilder.workflow.gpu.needs import needs
-    from envbuilder.workflow.gpu.preflight import Host, preflight, this_host
+    from envbuilder.workflow.gpu.preflight import GpuHost, preflight, this_host
 
     from .console import open_progress
 
@@ -96,8 +96,8 @@ def _preflight(
     for option, text in given:
         if re.fullmatch(r"\d+(\.\d+){1,2}", text) is None:
             raise UsageError(f"{option}: {text!r} is no version", hint=_EXAMPLES[option])
-    described = Host(driver=driver, devices=devices)
-    host = this_host() if described == Host() else described
+    described = GpuHost(driver=driver, devices=devices)
+    host = this_host() if described == GpuHost() else described
     lock = read_lock(options.named_lock(name))
     with open_progress(progress_mode) as progress:
         return preflight(needs(lock, store=Store.default(), progress=progress), host)

@@ -10,7 +10,7 @@ import click
 from . import options
 
 if TYPE_CHECKING:
-    from envbuilder.storage.ledger import Entry
+    from envbuilder.storage.ledger import LedgerEntry
 
 
 @click.command("history")
@@ -38,7 +38,7 @@ def command(name: str | None, file: Path | None, output: str) -> None:
         _print(entries)
 
 
-def _print(entries: tuple[Entry, ...]) -> None:
+def _print(entries: tuple[LedgerEntry, ...]) -> None:
     from rich.table import Table
     from rich.text import Text
 

@@ -29,7 +29,7 @@ def command(
 ) -> None:
     """Let REF (HOST/NAME:TAG) name the image of NAME, or that of ENTRY.
 
-    It is the present lock's where that is known to be good, else the last good one. ENTRY is a
+    It is the present lock's if that is known to be good, else the last good one. ENTRY is a
     number of `envbuilder history`, or the start of an image's or a lock's checksum. An image that
     the registry has already is not sent again. With --key, signed provenance, bill of materials
     and smoke result lie beside the image before the tag moves.

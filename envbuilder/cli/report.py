@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 _FORMATS = {".html", ".json", ".xml"}
 WIDE = 200
-"""Columns of the table in a file or a pipe, where nothing needs to be wrapped."""
+"""Columns of the table in a file or a pipe, if nothing needs to be wrapped."""
 _STYLES = {"pass": "green", "fail": "bold red", "error": "bold red", "skip": "dim"}
 
 

@@ -101,7 +101,7 @@ def run(
 ) -> None:
     """Smoke TARGET: the NAME of an environment, oci:DIR, PATH.tar, docker:IMAGE or a REF.
 
-    A NAME is built first where it is not. For an image that was not built here, --lock says what
+    A NAME is built first if it is not. For an image that was not built here, --lock says what
     must be in it. Exits with 8 where a check fails.
     """
     from .console import open_progress
@@ -212,11 +212,11 @@ def _plan(
     python: str | None,
 ) -> SmokePlan:
     """Plan by the options alone."""
-    from envbuilder.smoke import Model, SmokePlan
+    from envbuilder.smoke import ProbedModel, SmokePlan
     from envbuilder.workflow.smoke import gpu_here
 
     return SmokePlan(
-        model=Model(family=family, path=model) if family or model else None,
+        model=ProbedModel(family=family, path=model) if family or model else None,
         tokens=dict(_count(each) for each in tokens),
         gpu=gpu_here(gpu or "auto"),
         timeout=float(timeout or 600),

@@ -97,15 +97,15 @@ def _check(name: str | None, local: str | None, family: str | None, model: str |
 
 
 def _counted_here(python: str, family: str | None, model: str | None) -> Counts:
-    from envbuilder.smoke import LocalPython, Model, SmokePlan
+    from envbuilder.smoke import LocalPython, ProbedModel, SmokePlan
     from envbuilder.smoke.server import expectation
 
-    plan = SmokePlan(model=Model(family=family, path=model), gpu="never", shared=True)
+    plan = SmokePlan(model=ProbedModel(family=family, path=model), gpu="never", shared=True)
     return expectation(LocalPython(python=python).run, plan)
 
 
 def _counted_in(spec_path: Path, runtime: str, progress: Progress) -> Counts:
-    """Count in the image of an environment of ours, which is built where it is not."""
+    """Count in the image of an environment of ours, which is built if it is not."""
     from envbuilder.runtime import choose
     from envbuilder.smoke.server import expectation
     from envbuilder.storage.store import Store

@@ -101,7 +101,7 @@ def command(
 
 
 def _lock_name(seen: Seen, ref: ImageRef) -> str:
-    """Give the name of the lock that an image's label names: one of those in lockfiles/."""
+    """Return the name of the lock that an image's label names: one of those in lockfiles/."""
     import re
 
     from envbuilder.evidence.verify.content import flat

@@ -19,8 +19,8 @@ from envbuilder.resolve.git.wheel_build import Job
 from envbuilder.resolve.python.uv import find_uv
 from envbuilder.storage.store import Store
 
-from .buildkit import Build, build, find_builder, gather
-from .foundation import lay_foundation
+from .buildkit import BuildxRun, build, find_builder, gather
+from .foundation import foundation_layers
 from .render import files_stage, index_layers, render, system_packages, wheel_stage, write
 
 _UV = "opt/uv/bin"
@@ -70,7 +70,7 @@ def build_target(
     with store.scratch() as work:
         folder = work / "context"
         write(render(lock), folder)
-        wanted = Build(
+        wanted = BuildxRun(
             folder=folder,
             target=target,
             platform=lock.spec.platform,
@@ -96,7 +96,7 @@ def build_wheel(
         folder = work / "context"
         write(render(job.lock), folder)
         given = _base(job.lock, work, store=store, offline=offline, progress=progress)
-        wanted = Build(
+        wanted = BuildxRun(
             folder=folder,
             target=wheel_stage(job.source.name),
             platform=job.lock.spec.platform,
@@ -156,7 +156,9 @@ def _base(
 ) -> dict[str, str]:
     if isinstance(lock.base, ImageBase):
         return {}
-    foundation = lay_foundation(lock, store=store, offline=offline, progress=progress, stop=Event())
+    foundation = foundation_layers(
+        lock, store=store, offline=offline, progress=progress, stop=Event()
+    )
     base = compose(foundation.layers, platform=lock.spec.platform)
     layout = export(base, store, f"oci:{work / 'base'}", name="base", progress=progress)
     tools = work / "tools"

@@ -30,7 +30,7 @@ class Quoted(str):
 
 
 def quote(value: object) -> Quoted:
-    r"""Write ``value`` as one word; bare where that is safe.
+    r"""Write ``value`` as one word; bare if that is safe.
 
     It stands in double quotes, in which both languages take ``\\``, ``\"`` and ``\$`` for what they
     say; backticks, which only sh would escape there, stand in single quotes. Raises SpecError for

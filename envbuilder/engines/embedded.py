@@ -29,13 +29,13 @@ from envbuilder.model.pylock import dump_lock, lock_checksum
 from envbuilder.storage.store import Store
 
 from .foundation import Foundation
-from .reuse import Held
+from .reuse import ReusableLayers
 
 METADATA = "/usr/share/envbuilder"
 """Where every image carries its own lock."""
 CREATED = "2000-01-01T00:00:00Z"
 """The moment in every config: a clock would make two builds differ."""
-NOTHING_HELD = Held()
+NO_REUSE = ReusableLayers()
 _DOWNLOADS = 4
 _LAYERINGS = 2
 
@@ -47,7 +47,7 @@ def assemble(
     foundation: Callable[[Event], Foundation],
     bring: Callable[[Wheel, Event], None],
     progress: Progress,
-    held: Held = NOTHING_HELD,
+    held: ReusableLayers = NO_REUSE,
 ) -> Image:
     """Build the image of ``lock``; its layers, config and manifest are in ``store`` afterwards.
 
@@ -98,7 +98,7 @@ def _await(futures: Sequence[Future[Any]]) -> None:
             future.result()
 
 
-def _held_base(held: Held) -> Callable[[Event], Foundation]:
+def _held_base(held: ReusableLayers) -> Callable[[Event], Foundation]:
     return lambda _: Foundation(layers=held.base)
 
 

@@ -31,7 +31,7 @@ class Foundation:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
-def lay_foundation(
+def foundation_layers(
     lock: Lock, *, store: Store, offline: bool, progress: Progress, stop: Event
 ) -> Foundation:
     """Make the system layer of a Debian base, or look up an image base without pulling it.
@@ -86,7 +86,7 @@ def _pull_base(
 
 
 def base_config(lock: Lock, base: ImageBase, *, store: Store, offline: bool) -> bytes:
-    """Give the config of an image base, as its registry has it; the store keeps it."""
+    """Return the config of an image base, as its registry has it; the store keeps it."""
     if store.has(base.config):
         return store.read(base.config)
     if offline:

@@ -168,7 +168,7 @@ def system_packages(lock: Lock) -> tuple[str, ...]:
 
 
 def index_layers(lock: Lock) -> list[WheelLayer]:
-    """Give the plan's layers without what is built from git, which has stages of its own."""
+    """Return the plan's layers without what is built from git, which has stages of its own."""
     layers = (
         replace(layer, wheels=tuple(wheel for wheel in layer.wheels if not source_for(lock, wheel)))
         for layer in plan(lock).layers
@@ -215,7 +215,7 @@ def _image(base: ImageBase) -> dict[str, Any]:
 
 
 def _debian(base: DebianBase) -> dict[str, str]:
-    """Give what the stage ``rootfs`` reads: the files, and what the embedded engine does too."""
+    """Return what the stage ``rootfs`` reads: the files, and what the embedded engine does too."""
     lines = (f"{deb.sha256.hex} {deb.name} {deb.version}\n" for deb in base.packages)
     return {
         "debs.txt": "".join(lines),
@@ -290,7 +290,7 @@ def _skeleton(lock: Lock) -> dict[str, Any]:
 
 
 def _settings(lock: Lock) -> dict[str, Any]:
-    """Give what the runtime stage states; what an image base states itself, Docker inherits."""
+    """Return what the runtime stage states; what an image base states itself, Docker inherits."""
     below = {"User": lock.base.user} if isinstance(lock.base, ImageBase) else {}
     stated = image_settings(lock, below)
     env = environment(lock, {})

@@ -28,21 +28,21 @@ _WORKERS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
+class ReusableLayers:
     """Layers that are to be had without making them: of the base, and by group of wheels."""
 
     base: tuple[Layer, ...] = ()
     wheels: Mapping[WheelLayer, Layer] = field(default_factory=dict)
 
 
-def reusable(old: Lock, new: Lock) -> Held:
+def reusable(old: Lock, new: Lock) -> ReusableLayers:
     """Name the layers of ``old``'s seal that building ``new`` would make again, byte for byte."""
     seal = old.seal
     if seal is None or (seal.engine, seal.layout) != ("embedded", LAYOUT_VERSION):
-        return Held()
+        return ReusableLayers()
     before, after = plan(old), plan(new)
     if not seal.layers or len(seal.layers) <= len(before.layers):
-        return Held()
+        return ReusableLayers()
     first = len(seal.layers) - 1 - len(before.layers)  # the last layer is the environment's own
     made = {
         _identity(old, before, group): layer
@@ -50,13 +50,13 @@ def reusable(old: Lock, new: Lock) -> Held:
     }
     known = ((group, made.get(_identity(new, after, group))) for group in after.layers)
     same_base = isinstance(old.base, DebianBase) and old.base == new.base
-    return Held(
+    return ReusableLayers(
         base=seal.layers[:first] if same_base else (),
         wheels={group: layer for group, layer in known if layer is not None},
     )
 
 
-def held_in(repository: Repository, held: Held) -> Held:
+def held_in(repository: Repository, held: ReusableLayers) -> ReusableLayers:
     """Keep those of ``held`` that ``repository`` has: one small request for each."""
     layers = {*held.base, *held.wheels.values()}
     with ThreadPoolExecutor(_WORKERS) as pool:

@@ -21,8 +21,8 @@ from envbuilder.runtime import choose
 from envbuilder.storage.store import Store
 
 from .docker import build_wheel
-from .foundation import fetch_base, lay_foundation
-from .system import lay_system
+from .foundation import fetch_base, foundation_layers
+from .system import system_layers
 
 
 def with_wheels(
@@ -34,10 +34,10 @@ def with_wheels(
     engine: str = "embedded",
     builder: str | None = None,
 ) -> Lock:
-    """Give ``lock`` with the wheel of every git source, each in ``store``; built where need be.
+    """Return ``lock`` with the wheel of every git source, each in ``store``; built where need be.
 
     ``engine`` "embedded" builds in containers of our own, "docker" in BuildKit (on the buildx
-    builder ``builder``). Raises BuildError where a build fails or gives other bytes than the lock
+    builder ``builder``). Raises BuildError if a build fails or gives other bytes than the lock
     holds, and what fetching and running bring along.
     """
     context = _context(store, progress, offline=offline)
@@ -100,12 +100,12 @@ def _sandbox(lock: Lock, context: Context, builder: str | None) -> Callable[[], 
         store, offline, progress = context.store, context.offline, context.progress
         if lock.builder is not None:
             inside = replace(lock, base=lock.builder)
-            below = lay_foundation(
+            below = foundation_layers(
                 inside, store=store, offline=offline, progress=progress, stop=Event()
             )
         else:
             inside = lock
-            below = lay_system(
+            below = system_layers(
                 lock,
                 store=store,
                 offline=offline,

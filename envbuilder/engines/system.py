@@ -18,14 +18,14 @@ from envbuilder.model.reference import Digest
 from envbuilder.storage.store import Store
 
 from .docker import build_target, named_layers
-from .foundation import Foundation, lay_foundation
+from .foundation import Foundation, foundation_layers
 from .render import system_packages
 
 _LAYOUT = 2  # raise it whenever the same packages and steps give other layers by our own doing
 _KIND = "borrowed-system"
 
 
-def lay_system(
+def system_layers(
     lock: Lock,
     *,
     store: Store,
@@ -46,7 +46,7 @@ def lay_system(
             "steps.after_python run on top of the whole environment, which only Docker can do",
             hint="add --engine docker",
         )
-    below = lay_foundation(lock, store=store, offline=offline, progress=progress, stop=stop)
+    below = foundation_layers(lock, store=store, offline=offline, progress=progress, stop=stop)
     if not system_packages(lock) and not lock.spec.steps.before_python:
         return below
     key = _key(lock, below)

@@ -12,7 +12,7 @@ from envbuilder.model.lock import ImageBase, Lock
 from envbuilder.model.progress import Progress
 from envbuilder.storage.store import Store
 
-from .buildkit import Build, build, find_builder, gather
+from .buildkit import BuildxRun, build, find_builder, gather
 from .render import render_question, write
 
 
@@ -24,10 +24,10 @@ def pin_packages(
     previous: Lock | None = None,
     builder: str | None = None,
 ) -> Lock:
-    """Give ``lock`` with the exact packages of its image base; as it is where it needs none.
+    """Return ``lock`` with the exact packages of its image base; as it is where it needs none.
 
     What ``previous`` pinned for the same base and the same packages stays. Raises ResolutionError
-    with what the package manager said, MissingToolError where nothing can run it.
+    with what the package manager said, MissingToolError if nothing can run it.
     """
     if not isinstance(lock.base, ImageBase) or not lock.spec.system.packages:
         return lock
@@ -37,7 +37,7 @@ def pin_packages(
     secrets = gather(lock.spec)
     with store.scratch() as work:
         write(render_question(lock), work / "context")
-        wanted = Build(  # an answer from BuildKit's cache would be that of another day
+        wanted = BuildxRun(  # an answer from BuildKit's cache would be that of another day
             folder=work / "context", target="pins", platform=lock.spec.platform, fresh=True
         )
         try:

@@ -33,7 +33,7 @@ def sign(payload: bytes, key: PrivateKey) -> bytes:
 
 
 def opened(envelope: bytes, key: PublicKey) -> bytes | None:
-    """Give the payload if any one signature is by ``key``, and None otherwise.
+    """Return the payload if any one signature is by ``key``, and None otherwise.
 
     Strangers may attach what they like to an image, so what is no envelope is no error.
     """
@@ -53,7 +53,7 @@ def sign_bytes(data: bytes, key: PrivateKey) -> str:
 
 
 def is_signed(data: bytes, signature: str, key: PublicKey) -> bool:
-    """Tell whether ``signature`` (DER in base64) is that of ``data`` by ``key``."""
+    """Return whether ``signature`` (DER in base64) is that of ``data`` by ``key``."""
     try:
         key.verify(base64.b64decode(signature, validate=True), data, ec.ECDSA(hashes.SHA256()))
     except (InvalidSignature, binascii.Error, ValueError):
@@ -66,6 +66,6 @@ def _any_signed(data: bytes, signatures: Iterable[str], key: PublicKey) -> bool:
 
 
 def _encoded(payload: bytes) -> bytes:
-    """Give what is signed: the pre-authentication encoding, PAE(type, payload)."""
+    """Return what is signed: the pre-authentication encoding, PAE(type, payload)."""
     kind = PAYLOAD_TYPE.encode()
     return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)

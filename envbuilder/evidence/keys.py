@@ -26,7 +26,7 @@ PublicKey = ec.EllipticCurvePublicKey
 def new_key(prefix: Path, password: str = "") -> tuple[Path, Path]:
     """Make a pair and write PREFIX.key (mode 0600) and PREFIX.pub; give both paths.
 
-    Raises UsageError where one of them exists: a key that signed something is not to be lost.
+    Raises UsageError if one of them exists: a key that signed something is not to be lost.
     """
     if not prefix.name:
         raise UsageError(f"{prefix} names no file", hint="name the new key, such as ci")
@@ -48,7 +48,7 @@ def new_key(prefix: Path, password: str = "") -> tuple[Path, Path]:
 def read_private(source: str, environ: Mapping[str, str] = os.environ) -> PrivateKey:
     """Read a private key from a file or ``env://NAME``; its password from the environment.
 
-    Raises UsageError where there is none, or it cannot be opened; never shows its content.
+    Raises UsageError if there is none, or it cannot be opened; never shows its content.
     """
     password = environ.get(PASSWORD_VARIABLE) or None
     pem = _pem(source, environ, hint="envbuilder keys new makes one")
@@ -75,7 +75,7 @@ def read_private(source: str, environ: Mapping[str, str] = os.environ) -> Privat
 
 
 def read_public(source: str, environ: Mapping[str, str] = os.environ) -> PublicKey:
-    """Read a public key from a file or ``env://NAME``; raise UsageError where it is none."""
+    """Read a public key from a file or ``env://NAME``; raise UsageError if it is none."""
     hint = "expected the .pub file of the signing key"
     pem = _pem(source, environ, hint=hint)
     try:

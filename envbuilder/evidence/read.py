@@ -44,7 +44,7 @@ class Evidence:
     about_others: int = 0
 
     def by_type(self, predicate_type: str) -> tuple[Statement, ...]:
-        """Give the statements of one predicate type, the newest last."""
+        """Return the statements of one predicate type, the newest last."""
         return tuple(each for each in self.statements if each.predicate_type == predicate_type)
 
 
@@ -101,7 +101,7 @@ def _opened(envelopes: Iterable[bytes | None], image: Digest, key: PublicKey) ->
 
 
 def is_signed(repository: Repository, image: Digest, key: PublicKey) -> bool:
-    """Tell whether ``key`` has signed ``image`` as ``cosign sign`` does."""
+    """Return whether ``key`` has signed ``image`` as ``cosign sign`` does."""
     for layer in tagged_layers(repository, signature_tag(image))[:_MOST]:
         payload = _document(repository, layer)
         signature = layer.annotations.get(SIGNATURE_NOTE, "")
@@ -138,7 +138,7 @@ def _bundles(repository: Repository, referrer: Descriptor, image: Digest) -> Ite
 
 
 def _unwrapped(bundle: bytes | None) -> bytes | None:
-    """Give the envelope in a Sigstore bundle; None in a stranger's document that is none."""
+    """Return the envelope in a Sigstore bundle; None in a stranger's document that is none."""
     if bundle is None:
         return None
     try:

@@ -37,7 +37,7 @@ class Statement:
     predicate: Mapping[str, Any]
 
     def payload(self, name: str) -> bytes:
-        """Give the bytes to sign; ``name`` is how the image is called there."""
+        """Return the bytes to sign; ``name`` is how the image is called there."""
         return canonical_json(
             {
                 "_type": STATEMENT,
@@ -49,7 +49,7 @@ class Statement:
 
 
 def parse_statement(payload: bytes, subject: Digest) -> Statement | None:
-    """Read a payload as a statement about ``subject``; None where it is about something else."""
+    """Read a payload as a statement about ``subject``; None if it is about something else."""
     try:
         content = json.loads(payload)
         subjects = [entry["digest"].get("sha256") for entry in content["subject"]]
@@ -117,7 +117,7 @@ def _tests(report: Mapping[str, Any], status: str) -> list[str]:
 
 
 def finished_on(statement: Statement) -> str:
-    """Give the moment (RFC 3339) that a statement names as its own, or nothing."""
+    """Return the moment (RFC 3339) that a statement names as its own, or nothing."""
     details = statement.predicate.get("runDetails", statement.predicate)
     details = details.get("metadata", details) if isinstance(details, dict) else {}
     moment = details.get("finishedOn") or details.get("timestamp", "")
@@ -130,7 +130,7 @@ def package_url(kind: str, name: str, version: str) -> str:
 
 
 def public_address(repository: str) -> str:
-    """Give a git address without a user or password."""
+    """Return a git address without a user or password."""
     parts = urlsplit(repository)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 

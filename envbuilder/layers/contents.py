@@ -51,8 +51,8 @@ _CACHES = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class File:
-    """One path: tar's type letter, mode, size in bytes; ``target`` of links; hash where asked.
+class LayerFile:
+    """One path: tar's type letter, mode, size in bytes; ``target`` of links; hash if asked.
 
     ``source_size`` is what bytecode that trusts its source's time says of it (PEP 552).
     """
@@ -83,13 +83,13 @@ class Cover:
     emptied: frozenset[str] = frozenset()
 
     def hides(self, path: str) -> bool:
-        """Say whether ``path``, of the layer below, is not seen from above."""
+        """Return whether ``path``, of the layer below, is not seen from above."""
         if path in self.gone or "" in self.emptied:
             return True
         return any(parent in self.gone or parent in self.emptied for parent in _parents(path))
 
     def under(self, layer: Contents) -> Cover:
-        """Give the cover of what lies below ``layer``, which lies below this one."""
+        """Return the cover of what lies below ``layer``, which lies below this one."""
         written = {path for path, file in layer.files.items() if file.kind != "dir"}
         return Cover(gone=self.gone | layer.removed | written, emptied=self.emptied | layer.emptied)
 
@@ -98,7 +98,7 @@ class Cover:
 class Contents:
     """What one layer adds and removes, or what a stack of them shows."""
 
-    files: dict[str, File] = field(default_factory=dict)
+    files: dict[str, LayerFile] = field(default_factory=dict)
     documents: dict[str, bytes] = field(default_factory=dict)
     removed: frozenset[str] = frozenset()
     emptied: frozenset[str] = frozenset()
@@ -108,7 +108,7 @@ class Contents:
         return tuple(sorted(set(_distributions(self.documents)), key=_order))
 
     def lock_text(self) -> bytes | None:
-        """Give the lock that an image of ours carries, in its last layer; None elsewhere."""
+        """Return the lock that an image of ours carries, in its last layer; None elsewhere."""
         return next((text for path, text in self.documents.items() if _LOCK.fullmatch(path)), None)
 
     def caches(self) -> dict[str, int]:
@@ -123,7 +123,7 @@ class Contents:
 
 def scan(tar: Untar, *, hashed: bool = False) -> Contents:
     """Read one layer to its end; with ``hashed`` every file's content is hashed as well."""
-    files: dict[str, File] = {}
+    files: dict[str, LayerFile] = {}
     documents: dict[str, bytes] = {}
     removed, emptied = set(), set()
     for entry in tar.entries():
@@ -147,7 +147,7 @@ def scan(tar: Untar, *, hashed: bool = False) -> Contents:
 
 def stacked(layers: Iterable[Contents]) -> Contents:
     """Lay contents over each other, the lowest first, as an overlay mount shows them."""
-    files: dict[str, File] = {}
+    files: dict[str, LayerFile] = {}
     documents: dict[str, bytes] = {}
     folders: set[str] = set()
     for layer in layers:
@@ -167,8 +167,8 @@ def stacked(layers: Iterable[Contents]) -> Contents:
     return Contents(files=files, documents=documents)
 
 
-def is_stale(path: str, file: File, shown: Mapping[str, File]) -> bool:
-    """Say whether ``path`` is bytecode that Python ignores in an image that shows ``shown``.
+def is_stale(path: str, file: LayerFile, shown: Mapping[str, LayerFile]) -> bool:
+    """Return whether ``path`` is bytecode that Python ignores in an image that shows ``shown``.
 
     Its source is gone, or has another size than when it was compiled. What lies outside of
     ``__pycache__`` is a module by itself.
@@ -210,14 +210,14 @@ def _source_size(pyc: bytes) -> int | None:
     return int.from_bytes(pyc[12:16], "little") if by_time and len(pyc) >= 16 else None
 
 
-def _file(info: TarInfo, digest: Digest | None, source_size: int | None) -> File:
+def _file(info: TarInfo, digest: Digest | None, source_size: int | None) -> LayerFile:
     kind = (
         "file" if info.isreg() else "dir" if info.isdir() else "link" if info.issym() else "other"
     )
     if info.islnk():
         kind = "hardlink"
     size = info.size if info.isreg() else 0
-    return File(
+    return LayerFile(
         kind=kind,
         mode=info.mode & 0o7777,
         size=size,
@@ -252,7 +252,7 @@ def _distributions(documents: dict[str, bytes]) -> Iterator[Distribution]:
 
 
 def _commit(origin: bytes) -> str:
-    """Read the commit of a package from git (PEP 610); nothing where it is from elsewhere."""
+    """Read the commit of a package from git (PEP 610); nothing if it is from elsewhere."""
     try:
         return str(json.loads(origin)["vcs_info"]["commit_id"])
     except (ValueError, KeyError, TypeError):

@@ -69,7 +69,7 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class File:
+class InstalledFile:
     """A file (or a directory, whose path ends with ``/``) to be, relative to the image's root."""
 
     path: str
@@ -79,11 +79,11 @@ class File:
 
 def install(
     wheel: WheelFile, *, target: Target, requested: bool = False, direct_url: bytes | None = None
-) -> list[File]:
+) -> list[InstalledFile]:
     """Say which files installing ``wheel`` into ``target`` makes, sorted by path.
 
     ``requested`` adds REQUESTED; ``direct_url`` is the content of ``direct_url.json`` (PEP 610).
-    Raises BuildError where the wheel breaks the format.
+    Raises BuildError if the wheel breaks the format.
     """
     extra = {"INSTALLER": INSTALLER}
     if requested:
@@ -105,7 +105,7 @@ class _Installation:
         self._made: dict[str, tuple[int, Member | bytes]] = {}
         self._rows: dict[str, tuple[str, str]] = {}
 
-    def files(self, extra: dict[str, bytes]) -> list[File]:
+    def files(self, extra: dict[str, bytes]) -> list[InstalledFile]:
         self._check_format()
         recorded = self._recorded()
         for member in self._wheel.members.values():
@@ -116,7 +116,7 @@ class _Installation:
             self._generate(self._in_info(name), 0o644, content)
         self._made[self._in_info("RECORD")] = (0o644, self._record())
         files = [
-            File(path=self._image_path(path), mode=mode, source=source)
+            InstalledFile(path=self._image_path(path), mode=mode, source=source)
             for path, (mode, source) in self._made.items()
         ]
         return sorted(files, key=lambda file: file.path)
@@ -140,7 +140,7 @@ class _Installation:
             self._rows[path] = recorded.get(member.name, ("", str(member.size)))
 
     def _destination(self, name: str) -> tuple[str | None, bool]:
-        """Map a member to its path; None where it is not installed. The flag marks scripts."""
+        """Map a member to its path; None if it is not installed. The flag marks scripts."""
         root, _, rest = name.partition("/")
         if root != f"{self._stem}.data":
             return f"{self._target.site_packages}/{name}", False

@@ -36,7 +36,7 @@ class _Pieces(io.RawIOBase):
 
 
 def seekable(size: int, read_at: Callable[[int, int], bytes]) -> BinaryIO:
-    """Give a file of ``size`` bytes that calls ``read_at(offset, size)`` for what is read of it.
+    """Return a file of ``size`` bytes that calls ``read_at(offset, size)`` for what is read of it.
 
     It asks for 64 KiB and more at a time; ``read_at`` may give less than was asked for.
     """

@@ -22,7 +22,7 @@ from envbuilder.model.errors import BuildError
 from envbuilder.model.reference import Digest
 from envbuilder.storage.temporary import translated
 
-from .untar import Entry, Untar, untar
+from .untar import TarEntry, Untar, untar
 
 _XATTR = "SCHILY.xattr."
 _LINKS = 40  # as many symbolic links as Linux follows
@@ -45,7 +45,7 @@ class _Tree:
         self._root = os.fspath(root.absolute())
         self._is_root = os.geteuid() == 0
         self._parents: dict[str, str] = {}
-        self._directories: dict[str, Entry] = {}
+        self._directories: dict[str, TarEntry] = {}
 
     def fill(self, entries: Untar) -> None:
         for entry in entries.entries():
@@ -60,7 +60,7 @@ class _Tree:
         for path, entry in sorted(self._directories.items(), reverse=True):
             self._finish(path, entry)
 
-    def _write(self, path: str, entry: Entry, entries: Untar) -> None:
+    def _write(self, path: str, entry: TarEntry, entries: Untar) -> None:
         info = entry.info
         if info.isdir():
             self._make_directory(path)
@@ -118,7 +118,7 @@ class _Tree:
         except FileNotFoundError as error:
             raise BuildError(f"{path!r} is a hard link to {name!r}, which is not there") from error
 
-    def _finish(self, path: str, entry: Entry) -> None:
+    def _finish(self, path: str, entry: TarEntry) -> None:
         """Set owner, attributes, mode and time; in this order, for chown clears set-uid bits."""
         info = entry.info
         if self._is_root:
@@ -189,7 +189,7 @@ def _split(path: str) -> Iterator[str]:
 
 
 def _mode(path: str) -> int:
-    """Return the mode of ``path`` itself, 0 where there is nothing."""
+    """Return the mode of ``path`` itself, 0 if there is nothing."""
     try:
         return os.lstat(path).st_mode
     except FileNotFoundError:

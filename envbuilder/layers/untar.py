@@ -41,7 +41,7 @@ _DAMAGES: tuple[type[Exception], ...] = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class TarEntry:
     """A tar entry as its headers state it; ``pax`` holds its extended records."""
 
     info: tarfile.TarInfo
@@ -55,7 +55,7 @@ class Untar:
         self._stream = stream
         self._left = 0
 
-    def entries(self) -> Iterator[Entry]:
+    def entries(self) -> Iterator[TarEntry]:
         """Yield each entry; its content may be taken (:meth:`content`) until the next one."""
         pax: dict[str, bytes] = {}
         while (info := self._header()) is not None:
@@ -78,7 +78,7 @@ class Untar:
             self._left -= len(piece)
             yield piece
 
-    def _entry(self, info: tarfile.TarInfo, pax: dict[str, bytes]) -> Entry:
+    def _entry(self, info: tarfile.TarInfo, pax: dict[str, bytes]) -> TarEntry:
         if info.type == tarfile.GNUTYPE_SPARSE or any(k.startswith("GNU.sparse") for k in pax):
             raise BuildError(f"{info.name!r} is a sparse file, which a layer may not hold")
         info.name = pax.get("path", b"").decode("utf-8", "surrogateescape") or info.name
@@ -91,7 +91,7 @@ class Untar:
         has_content = info.type in (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE)
         self._left = info.size if has_content else 0
         self._padding = -self._left % BLOCK
-        return Entry(info=info, pax=pax)
+        return TarEntry(info=info, pax=pax)
 
     def _skip(self) -> None:
         for _ in self.content():

@@ -24,7 +24,7 @@ from envbuilder.model.reference import Digest
 from envbuilder.storage.store import Store
 
 from . import wheel_reconstruction
-from .install import File, Target, install
+from .install import InstalledFile, Target, install
 from .tar import parents
 from .wheelfile import Member, WheelFile
 from .writer import LayerWriter, layer_writer
@@ -34,7 +34,7 @@ from .writer import LayerWriter, layer_writer
 class WheelInput:
     """A wheel to install, by file name and hash.
 
-    It is read from ``path``, which stays untouched, or from the store where that is None.
+    It is read from ``path``, which stays untouched, or from the store if that is None.
     ``requested`` and ``direct_url`` (the JSON of PEP 610) add the files of these names.
     """
 
@@ -80,7 +80,7 @@ def wheel_layer(
 def written_paths(store: Store, wheel: WheelInput, *, target: Target) -> dict[str, tuple[int, int]]:
     """Return the files that a wheel in some layer writes, each with size (bytes) and CRC-32.
 
-    Raises BuildError where :func:`wheel_layer` has not seen the wheel yet.
+    Raises BuildError if :func:`wheel_layer` has not seen the wheel yet.
     """
     found = store.record("tree", _key(target, **wheel.facts()))
     if found is None:
@@ -98,7 +98,7 @@ class _Source:
 
     wheel: WheelInput
     zip: WheelFile
-    files: list[File]
+    files: list[InstalledFile]
     copies: list[wheel_reconstruction.Copy] = field(default_factory=list)
 
     @property
@@ -202,7 +202,7 @@ def _write(out: LayerWriter, sources: Sequence[_Source], step: Step) -> None:
                 _write_file(out, source, file, step)
 
 
-def _write_file(out: LayerWriter, source: _Source, file: File, step: Step) -> None:
+def _write_file(out: LayerWriter, source: _Source, file: InstalledFile, step: Step) -> None:
     member = file.source
     if isinstance(member, bytes):
         out.entry(file.path, mode=file.mode, content=member)

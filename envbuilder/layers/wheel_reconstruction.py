@@ -63,7 +63,7 @@ def release(store: Store, wheel: Digest) -> None:
 
 
 def has_wheel(store: Store, wheel: Digest) -> bool:
-    """Say whether the store can give out the wheel: as a blob, or out of a layer."""
+    """Return whether the store can give out the wheel: as a blob, or out of a layer."""
     return store.has(wheel) or _source(store, wheel) is not None
 
 
@@ -77,7 +77,7 @@ def makers(store: Store, wheels: Iterable[Digest]) -> set[Digest]:
 def wheel_file(store: Store, wheel: Digest) -> Iterator[Path]:
     """Lend the exact wheel as a file, made again from its layer where need be.
 
-    Raises BuildError where the store does not have it.
+    Raises BuildError if the store does not have it.
     """
     with store.scratch() as scratch:
         path = scratch / "wheel"
@@ -92,7 +92,7 @@ def wheel_file(store: Store, wheel: Digest) -> Iterator[Path]:
 def open_wheel(store: Store, wheel: Digest) -> Iterator[BinaryIO]:
     """Open the exact wheel for looking into it, without making it again on disk.
 
-    Raises BuildError where the store does not have it.
+    Raises BuildError if the store does not have it.
     """
     try:
         file = store.path(wheel).open("rb")
@@ -149,7 +149,7 @@ def _make_again(store: Store, wheel: Digest, path: Path) -> None:
 
 
 def _segments(store: Store, wheel: Digest) -> tuple[list[tuple[int, int, bytes | int]], Path]:
-    """Give the wheel's pieces in order: offset, size, bytes or offset in the layer; and the layer.
+    """Return the wheel's pieces in order (offset, size, bytes or layer offset), and the layer.
 
     Pieces are never empty.
     """

@@ -42,7 +42,7 @@ class Member:
 
     @property
     def is_directory(self) -> bool:
-        """Say whether the member only names a directory."""
+        """Return whether the member only names a directory."""
         return self.name.endswith("/")
 
 
@@ -90,7 +90,7 @@ class WheelFile:
             raise unfit(self.filename, f"member {member.name!r} does not match its CRC-32")
 
     def read(self, name: str) -> bytes:
-        """Return the whole content of a (small) member; raise BuildError where there is none."""
+        """Return the whole content of a (small) member; raise BuildError if there is none."""
         member = self.members.get(name)
         if member is None:
             raise unfit(self.filename, f"not a wheel, for it has no {name}")
@@ -99,7 +99,7 @@ class WheelFile:
         return b"".join(content for _, content in self.pieces(member))
 
     def starts_with(self, member: Member, prefix: bytes) -> bool:
-        """Say whether a member's content starts with ``prefix``."""
+        """Return whether a member's content starts with ``prefix``."""
         head = b""
         for _, content in self.pieces(member):
             head += content

@@ -109,7 +109,7 @@ def compose(
 def parse_image(manifest: bytes, config: bytes) -> Image:
     """Read a manifest and its config (exact bytes) into an :class:`Image`.
 
-    Raises EnvbuilderError where the two do not belong together or are not what they claim.
+    Raises EnvbuilderError if the two do not belong together or are not what they claim.
     """
     try:
         head = json.loads(manifest)

@@ -1,6 +1,6 @@
 """What an image's config says of how it runs: environment, user, entry point, labels.
 
-Pure: a lock, and the settings of the base image where there is one, give one dictionary in the
+Pure: a lock, and the settings of the base image if there is one, give one dictionary in the
 terms of the OCI image configuration (image-spec 1.1, "config").
 """
 
@@ -53,7 +53,7 @@ def image_settings(lock: Lock, base: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def environment(lock: Lock, base: Mapping[str, Any]) -> dict[str, str]:
-    """Give the image's environment variables in the order in which they are written."""
+    """Return the image's environment variables in the order in which they are written."""
     inherited = dict(entry.partition("=")[::2] for entry in base.get("Env") or ())
     path = inherited.get("PATH") or _SYSTEM_PATH
     own = {"PATH": f"{PREFIX}/bin:{path}", "VIRTUAL_ENV": PREFIX, "LANG": "C.UTF-8"}
@@ -67,7 +67,7 @@ def environment(lock: Lock, base: Mapping[str, Any]) -> dict[str, str]:
 
 
 def labels(lock: Lock, base: Mapping[str, Any]) -> dict[str, str]:
-    """Give the image's labels; ours cannot be overridden, they are what ``verify`` reads."""
+    """Return the image's labels; ours cannot be overridden, they are what ``verify`` reads."""
     standard = {"org.opencontainers.image.title": lock.spec.name}
     if isinstance(lock.base, ImageBase):
         standard |= {

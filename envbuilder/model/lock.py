@@ -1,4 +1,4 @@
-"""The lock: every artifact of an environment by name, size and SHA-256, and where none lies.
+"""The lock: every artifact of an environment by name, size and SHA-256, and no host.
 
 A lock is a valid PEP 751 file; what that standard does not know stands under ``[tool.envbuilder]``.
 It names no host: the same lock serves behind any mirror and in an air gap. ``lock_file`` reads
@@ -120,7 +120,7 @@ class Seal:
 class Lock:
     """A resolved spec; ``spec`` is embedded whole, so a lock is enough to build from.
 
-    ``builder`` is the image that git sources are built in, where that is not the base.
+    ``builder`` is the image that git sources are built in, if that is not the base.
     """
 
     spec: Spec
@@ -131,7 +131,7 @@ class Lock:
     seal: Seal | None = None
 
     def unsealed(self) -> Lock:
-        """Give the lock as it was before it was built: what the image itself carries."""
+        """Return the lock as it was before it was built: what the image itself carries."""
         return replace(self, seal=None)
 
 

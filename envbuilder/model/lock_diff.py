@@ -52,7 +52,7 @@ class Why(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """One thing that moved; ``old`` or ``new`` is None where it came or went.
+    """One thing that moved; ``old`` or ``new`` is None if it came or went.
 
     ``by`` names the packages that forced it.
     """
@@ -96,12 +96,12 @@ def new_layers(old: Seal | None, new: Seal) -> tuple[Layer, ...]:
 
 
 def package_versions(lock: Lock) -> dict[str, str]:
-    """Give each Python package's version by name; those from git with the commit's start."""
+    """Return each Python package's version by name; those from git with the commit's start."""
     return {name: _shown(artifact) for name, artifact in artifacts(lock).items()}
 
 
 def artifacts(lock: Lock) -> dict[str, Wheel | GitSource]:
-    """Give each Python package's wheel or git source by canonical name."""
+    """Return each Python package's wheel or git source by canonical name."""
     found: dict[str, Wheel | GitSource] = {wheel.name: wheel for wheel in lock.wheels}
     return found | {source.name: source for source in lock.sources}
 
@@ -232,7 +232,7 @@ def _explained(change: Change, old: Lock, new: Lock, known: Known | None) -> Cha
 
 
 def _pin(lock: Lock, name: str) -> str | None:
-    """Give what the spec says about a package, in one line; its key may carry extras."""
+    """Return what the spec says about a package, in one line; its key may carry extras."""
     key = lock.spec.key_of(name)
     if key is None:
         return None

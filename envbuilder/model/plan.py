@@ -77,7 +77,7 @@ def interpreter(lock: Lock) -> str:
 
 
 def is_cuda(lock: Lock) -> bool:
-    """Tell whether the environment holds CUDA wheels, and so wants the GPU's driver mounted."""
+    """Return whether the environment holds CUDA wheels, and so wants the GPU's driver mounted."""
     return any(wheel.name.startswith("nvidia-cu") for wheel in lock.wheels)
 
 
@@ -87,12 +87,12 @@ def source_for(lock: Lock, wheel: Wheel) -> GitSource | None:
 
 
 def is_requested(lock: Lock, wheel: Wheel) -> bool:
-    """Tell whether the spec itself names the wheel's distribution."""
+    """Return whether the spec itself names the wheel's distribution."""
     return canonicalize_name(wheel.name) in lock.spec.requested
 
 
 def direct_url(source: GitSource) -> bytes:
-    """Give the ``direct_url.json`` of a git source (PEP 610)."""
+    """Return the ``direct_url.json`` of a git source (PEP 610)."""
     url: dict[str, Any] = {
         "url": source.repository,
         "vcs_info": {

@@ -22,7 +22,7 @@ class Progress(Protocol):
     def step(
         self, phase: str, title: str, *, total: int | None = None, unit: str = "bytes"
     ) -> AbstractContextManager[Step]:
-        """Open a step of ``phase`` ("fetch", "layer", "smoke", …), ``total`` where it is known."""
+        """Open a step of ``phase`` ("fetch", "layer", "smoke", …), ``total`` if it is known."""
 
     def note(self, text: str) -> None:
         """Say one line that stays, for example a warning."""

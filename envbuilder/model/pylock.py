@@ -35,7 +35,7 @@ def lock_path(spec_path: Path) -> Path:
 
 
 def read_lock(path: Path) -> Lock:
-    """Read a lock; raise LockError where it is missing, no TOML, or not of our format."""
+    """Read a lock; raise LockError if it is missing, no TOML, or not of our format."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
@@ -79,7 +79,7 @@ def write_lock(path: Path, lock: Lock) -> None:
 
 
 def dump_lock(lock: Lock) -> str:
-    """Give the lock's text."""
+    """Return the lock's text."""
     spec = lock.spec
     machine = specs.MACHINES[spec.platform]
     document = {

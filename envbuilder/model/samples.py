@@ -45,7 +45,7 @@ def sample_problems(spec: Spec, folder: Path) -> Iterator[tuple[int, str, str]]:
 
 
 def modality_of(item: SampleFile) -> Modality | None:
-    """Return what ``item`` is, by its own word or by its name; None where neither says it."""
+    """Return what ``item`` is, by its own word or by its name; None if neither says it."""
     suffix = PurePosixPath(item.path).suffix.lower()
     named = next((kind for kind, known in SUFFIXES.items() if suffix in known), None)
     return item.modality or named
@@ -56,7 +56,7 @@ def _as_file(item: str | SampleFile) -> SampleFile:
 
 
 def _unusable(path: Path) -> str | None:
-    """Say why ``path`` cannot be a sample, or None where it can."""
+    """Say why ``path`` cannot be a sample, or None if it can."""
     try:
         with path.open("rb") as stream:
             size = stream.seek(0, 2)

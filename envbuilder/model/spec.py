@@ -66,7 +66,7 @@ class _Frozen(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tru
 class Base(_Frozen):
     """What the environment stands on: a Debian suite, or an image in a registry.
 
-    ``python`` is the interpreter's path in the base, where it is not ``/usr/bin/pythonX.Y``.
+    ``python`` is the interpreter's path in the base, if it is not ``/usr/bin/pythonX.Y``.
     """
 
     debian: Annotated[str, Meta(pattern=_SUITE)] | None = None
@@ -115,7 +115,7 @@ class Secret(_Frozen):
     file: Line | None = None
 
 
-class Build(_Frozen):
+class BuildSettings(_Frozen):
     """What builds get to work with: secrets, SSH agent, CA bundle, an image to compile in.
 
     ``image`` is where git sources become wheels, if not in the base; its Python lies where the
@@ -176,7 +176,7 @@ class Spec(_Frozen):
     platform: Platform = "linux/amd64"
     system: System = System()
     index: Index = Index()
-    build: Build = Build()
+    build: BuildSettings = BuildSettings()
     steps: Steps = Steps()
     env: dict[EnvName, Line] = {}
     labels: dict[LabelName, Line] = {}
@@ -228,13 +228,13 @@ def from_builtins(value: object) -> Spec:
 
 
 def to_builtins(spec: Spec) -> dict[str, Any]:
-    """Give the normal form: plain values, defaults left out, tuples as lists."""
+    """Return the normal form: plain values, defaults left out, tuples as lists."""
     plain: dict[str, Any] = msgspec.to_builtins(spec)
     return plain
 
 
 def schema() -> dict[str, Any]:
-    """Give the JSON schema (draft 2020-12) of a spec file, for editors."""
+    """Return the JSON schema (draft 2020-12) of a spec file, for editors."""
     found = msgspec.json.schema(Spec)
     found["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     found["title"] = "envbuilder spec"

@@ -158,7 +158,7 @@ def _check_git(at: KeyPath, pin: GitPackage) -> Iterator[Problem]:
 
 
 def _is_named_requirement(line: str) -> bool:
-    """Tell whether ``line`` asks an index for a package; an address would float."""
+    """Return whether ``line`` asks an index for a package; an address would float."""
     try:
         return Requirement(line).url is None
     except InvalidRequirement:
@@ -311,7 +311,7 @@ def _fits(value: Any, kind: Any) -> bool:  # noqa: ANN401 - YAML holds anything
 
 
 def _members(kind: Any) -> dict[str, Any]:  # noqa: ANN401 - any type of a spec's
-    """List the keys that ``kind`` knows with their types, where it is a struct or may be one."""
+    """List the keys that ``kind`` knows with their types, if it is a struct or may be one."""
     structs = [
         each for each in _options(kind) if inspect.isclass(each) and issubclass(each, Struct)
     ]

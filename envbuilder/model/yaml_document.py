@@ -57,7 +57,7 @@ def excerpt(text: str) -> str:
 
 
 def read_document(path: Path, *, starter: str = STARTER) -> Document:
-    """Read one YAML mapping from ``path``; ``starter`` is the hint where there is nothing yet.
+    """Read one YAML mapping from ``path``; ``starter`` is the hint if there is nothing yet.
 
     Raises SpecError with file, line and column for: a file that is missing, larger than 1 MB, not
     UTF-8, empty, not YAML, not a mapping, with a duplicate key, a key that is no string, or

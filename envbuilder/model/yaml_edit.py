@@ -25,7 +25,7 @@ def set_scalar(document: Document, path: KeyPath, value: str) -> Document:
     """Change the scalar at ``path`` to the string ``value``, in its own style where that can hold.
 
     An anchor stays on the scalar, so its aliases change with it; an alias is replaced by the value.
-    Raises SpecError where there is no scalar at ``path``, UsageError where YAML cannot hold
+    Raises SpecError if there is no scalar at ``path``, UsageError where YAML cannot hold
     ``value``.
     """
     token = _value_token(document, path)
@@ -41,7 +41,7 @@ def set_scalar(document: Document, path: KeyPath, value: str) -> Document:
 def rename_key(document: Document, path: KeyPath, key: str) -> Document:
     """Change the key at ``path`` (``tag`` to ``commit``); its value stays.
 
-    Raises SpecError where there is no such key or the new one exists already.
+    Raises SpecError if there is no such key or the new one exists already.
     """
     node = document.keys.get(path)
     if node is None:
@@ -59,7 +59,7 @@ def rename_key(document: Document, path: KeyPath, key: str) -> Document:
 def insert_key(document: Document, before: KeyPath, key: str, value: str) -> Document:
     """Write a new entry ``key: value`` in front of the entry at ``before``, in its layout.
 
-    Raises SpecError where there is no such entry or the new key exists already.
+    Raises SpecError if there is no such entry or the new key exists already.
     """
     node = document.keys.get(before)
     if node is None:
@@ -131,7 +131,7 @@ def _double_quoted(value: str) -> str:
 
 
 def _first_that_means(document: Document, wanted: Any, texts: Iterator[str]) -> Document:  # noqa: ANN401 - YAML holds anything
-    """Give the first of ``texts`` that reads back as ``wanted``."""
+    """Return the first of ``texts`` that reads back as ``wanted``."""
     for text in texts:
         try:
             edited = parse_document(document.path, text)

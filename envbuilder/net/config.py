@@ -48,7 +48,7 @@ class Settings:
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
         """Read proxies, the CA file and ENVBUILDER_PLAIN_HTTP (registries, comma-separated).
 
-        Raises UsageError where the CA file does not exist.
+        Raises UsageError if the CA file does not exist.
         """
         lower = {key.lower(): value for key, value in environ.items() if value}
         proxies = {
@@ -70,11 +70,11 @@ class Settings:
         )
 
     def allows_plain(self, host: str) -> bool:
-        """Tell whether ``host`` (HOST or HOST:PORT) may be spoken to without TLS."""
+        """Return whether ``host`` (HOST or HOST:PORT) may be spoken to without TLS."""
         return host in self.plain_http or is_loopback(host)
 
     def proxy_for(self, url: str) -> dict[str, str]:
-        """Give the proxy for ``url`` as requests wants it; none for loopback and NO_PROXY."""
+        """Return the proxy for ``url`` as requests wants it; none for loopback and NO_PROXY."""
         parts = urlsplit(url)
         proxy = self.proxies.get(parts.scheme)
         if proxy is None or is_loopback(parts.netloc):
@@ -100,7 +100,7 @@ class Settings:
         return context
 
     def base_url(self, registry: str) -> str:
-        """Give ``https://HOST`` or, where that is allowed and nothing else answers, ``http://``."""
+        """Return ``https://HOST`` or, if that is allowed and nothing else answers, ``http://``."""
         host = "registry-1.docker.io" if registry == "docker.io" else registry
         if registry in self.plain_http:
             return f"http://{host}"
@@ -120,7 +120,7 @@ def _named(file: Path) -> Iterator[None]:
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether ``host`` (HOST or HOST:PORT) is this machine by its very name."""
+    """Return whether ``host`` (HOST or HOST:PORT) is this machine by its very name."""
     name = urlsplit(f"//{host}").hostname or ""
     if name == "localhost":
         return True

@@ -59,7 +59,7 @@ class _TLSPool(HTTPSConnectionPool):
 
 @contextlib.contextmanager
 def _deadline(connection: HTTPConnection) -> Iterator[None]:
-    """Give an answer's head a deadline as a whole: socket time-outs count each byte anew."""
+    """Return an answer's head a deadline as a whole: socket time-outs count each byte anew."""
     seconds = connection.timeout or 0.0  # urllib3 puts the read time-out here before it reads
     late = threading.Event()
 

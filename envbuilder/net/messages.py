@@ -43,7 +43,7 @@ class Readable(Protocol):
     """What a body is read from."""
 
     def read(self, amount: int, /) -> bytes:
-        """Give at most ``amount`` bytes, none at the end."""
+        """Return at most ``amount`` bytes, none at the end."""
 
     def close(self) -> None:
         """Let go of it."""
@@ -58,7 +58,7 @@ class Body:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class HttpRequest:
     """One request; ``once`` for those that are not the same when they are sent again."""
 
     method: str
@@ -90,7 +90,7 @@ class Answer:
         return self._response.url
 
     def chunks(self) -> Iterator[bytes]:
-        """Give the body as it comes, undecoded; raise NetworkError when it stalls or breaks."""
+        """Return the body as it comes, undecoded; raise NetworkError when it stalls or breaks."""
         start, received = time.monotonic(), 0
         while True:
             try:
@@ -122,7 +122,7 @@ class Answer:
         return bytes(body)
 
     def close(self) -> None:
-        """Give the connection back, where little is left to read, or else drop it."""
+        """Return the connection back, where little is left to read, or else drop it."""
         if _LITTLE.fullmatch(self.headers.get("Content-Length", "")):
             # A connection that breaks now is one that we no longer need.
             with contextlib.suppress(urllib3.exceptions.HTTPError, OSError):
@@ -131,7 +131,7 @@ class Answer:
 
 
 def origin(url: str) -> tuple[str, str, int]:
-    """Give scheme, host and port: what must be equal for credentials to travel along."""
+    """Return scheme, host and port: what must be equal for credentials to travel along."""
     parts = split_url(url)
     port = parts.port or (443 if parts.scheme == "https" else 80)
     return parts.scheme, parts.hostname or "", port
@@ -145,17 +145,17 @@ def place(url: str) -> str:
 
 
 def split_url(url: str) -> SplitResult:
-    """Split an address that a server may have made up; raise NetworkError where it is none."""
+    """Split an address that a server may have made up; raise NetworkError if it is none."""
     try:
         parts = urlsplit(url)
-        _ = parts.port  # raises where it is no port
+        _ = parts.port  # raises if it is no port
     except ValueError:
         raise NetworkError("the registry sent us to an address that is none") from None
     return parts
 
 
 def join_url(base: str, target: str) -> str:
-    """Give the address that ``target`` means at ``base``; raise NetworkError where it is none."""
+    """Return the address that ``target`` means at ``base``; raise NetworkError if it is none."""
     split_url(target)
     return urljoin(base, target)
 

@@ -17,7 +17,7 @@ def mended(
     attempts: int,
     pause: Callable[[int], object],
 ) -> Iterator[bytes]:
-    """Give a body piece by piece, asking ``chunks_from(offset)`` again after each break.
+    """Return a body piece by piece, asking ``chunks_from(offset)`` again after each break.
 
     ``pause`` waits before the next of ``attempts`` in a row; the last raises
     BrokenConnectionError.
@@ -39,7 +39,7 @@ def mended(
 
 
 def body_from(answer: Answer, offset: int) -> Iterator[bytes]:
-    """Give the body from ``offset`` on, wherever the answer to a Range request starts."""
+    """Return the body from ``offset`` on, wherever the answer to a Range request starts."""
     skip = offset - _first_byte(answer)
     for chunk in answer.chunks():
         if skip < len(chunk):

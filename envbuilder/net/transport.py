@@ -1,7 +1,7 @@
 """HTTP as a hostile network needs it: bounded, retried, redirected without our credentials.
 
 A :class:`Transport` speaks for one registry. It knows nothing of image formats or logins; it sends
-one :class:`Request` and gives an :class:`Answer`, or raises NetworkError.
+one :class:`HttpRequest` and gives an :class:`Answer`, or raises NetworkError.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .messages import (
     Answer,
     Body,
     BrokenConnectionError,
-    Request,
+    HttpRequest,
     join_url,
     origin,
     place,
@@ -59,10 +59,10 @@ class Transport:
         """Close all connections."""
         self._session.close()
 
-    def send(self, request: Request) -> Answer:
+    def send(self, request: HttpRequest) -> Answer:
         """Send ``request``, waiting and trying again while the failure may pass.
 
-        Gives whatever final answer came, also 4xx and 5xx. Raises NetworkError where none came;
+        Returns whatever final answer came, also 4xx and 5xx. Raises NetworkError if none came;
         a request that is sent only ``once`` raises BrokenConnectionError, and its caller decides.
         """
         if request.once:
@@ -82,7 +82,7 @@ class Transport:
     def pause(self, attempt: int, answer: Answer | None = None) -> None:
         """Wait before the next attempt, as long as ``answer`` asks for, and close it.
 
-        Raises NetworkError where that is longer than the settings allow.
+        Raises NetworkError if that is longer than the settings allow.
         """
         asked = None
         if answer is not None:
@@ -95,7 +95,7 @@ class Transport:
                 )
         time.sleep(self.settings.backoff * 2 ** (attempt - 1) if asked is None else asked)
 
-    def _follow(self, request: Request) -> Answer:
+    def _follow(self, request: HttpRequest) -> Answer:
         for _ in range(_MOST_REDIRECTS):
             answer = self._once(request)
             location = answer.headers.get("Location")
@@ -107,7 +107,7 @@ class Transport:
             request = self._redirected(request, join_url(request.url, location))
         raise NetworkError(f"{place(request.url)}: more than {_MOST_REDIRECTS} redirects")
 
-    def _redirected(self, request: Request, target: str) -> Request:
+    def _redirected(self, request: HttpRequest, target: str) -> HttpRequest:
         self.check_address(target)
         headers = dict(request.headers)
         if origin(target) != origin(request.url):
@@ -115,7 +115,7 @@ class Transport:
         return replace(request, url=target, headers=headers)
 
     def check_address(self, url: str) -> None:
-        """Raise NetworkError for an address that is not HTTP, or lacks TLS where it is due."""
+        """Raise NetworkError for an address that is not HTTP, or lacks TLS if it is due."""
         parts = split_url(url)
         plain = parts.scheme == "http" and self.settings.allows_plain(parts.netloc)
         if parts.hostname and (parts.scheme == "https" or plain):
@@ -126,7 +126,7 @@ class Transport:
             "ENVBUILDER_PLAIN_HTTP",
         )
 
-    def _once(self, request: Request) -> Answer:
+    def _once(self, request: HttpRequest) -> Answer:
         data = None if request.body is None else _Reader(request.body)
         try:
             response = self._session.request(
@@ -181,7 +181,7 @@ class _Reader:
 
 
 def _retry_after(text: str) -> float | None:
-    """Read Retry-After (RFC 9110, 10.2.3): seconds or a date; None where it is neither."""
+    """Read Retry-After (RFC 9110, 10.2.3): seconds or a date; None if it is neither."""
     if text.strip().isdecimal():
         return float(text)
     try:

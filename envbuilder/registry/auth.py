@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlencode
 
 from envbuilder.model.errors import NetworkError
-from envbuilder.net.messages import Body, Request, parse_json, place, split_url
+from envbuilder.net.messages import Body, HttpRequest, parse_json, place, split_url
 from envbuilder.net.transport import Transport
 
 from .credentials import Credential, is_token
@@ -61,7 +61,7 @@ class _Ticket:
 
 
 class Authorizer:
-    """Give the Authorization header for a set of scopes, fetching tokens when asked for them."""
+    """Return the Authorization header for a set of scopes, fetching tokens when asked for them."""
 
     def __init__(self, transport: Transport, registry: str, credential: Credential) -> None:
         self._transport = transport
@@ -71,7 +71,7 @@ class Authorizer:
         self._lock = threading.Lock()
 
     def header(self, scopes: frozenset[str]) -> str | None:
-        """Give the header that last worked for ``scopes``, or None: go and get challenged."""
+        """Return the header that last worked for ``scopes``, or None: go and get challenged."""
         if self._credential.registry_token:
             return f"Bearer {self._credential.registry_token}"
         ticket = self._tickets.get(scopes)
@@ -80,7 +80,7 @@ class Authorizer:
     def renew(self, scopes: frozenset[str], refused: str | None, challenge: str) -> str:
         """Answer ``challenge`` (WWW-Authenticate) after ``refused`` was not enough.
 
-        Raises NetworkError where we have nothing better to offer.
+        Raises NetworkError if we have nothing better to offer.
         """
         with self._lock:
             current = self.header(scopes)
@@ -137,7 +137,7 @@ class Authorizer:
         # A tenth is kept in hand: a token that ends on its way is refused.
         return _Ticket(header=f"Bearer {token}", expires=time.monotonic() + 0.9 * seconds)
 
-    def _token_request(self, realm: str, scopes: list[str], service: str) -> Request:
+    def _token_request(self, realm: str, scopes: list[str], service: str) -> HttpRequest:
         credential = self._credential
         if credential.identity_token:
             form = {
@@ -148,7 +148,7 @@ class Authorizer:
                 "refresh_token": credential.identity_token,
             }
             body = urlencode(form).encode()
-            return Request(
+            return HttpRequest(
                 method="POST",
                 url=realm,
                 headers={"Content-Type": "application/x-www-form-urlencoded"},
@@ -160,4 +160,4 @@ class Authorizer:
             query.append(("service", service))
         url = parts._replace(query=urlencode(query)).geturl()
         headers = {"Authorization": credential.basic} if credential.username else {}
-        return Request(method="GET", url=url, headers=headers)
+        return HttpRequest(method="GET", url=url, headers=headers)

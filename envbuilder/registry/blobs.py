@@ -37,7 +37,7 @@ def read_blob(repository: Repository, blob: Descriptor, *, limit: int) -> bytes:
 
 
 def stream_blob(repository: Repository, blob: Descriptor) -> Generator[bytes, None, None]:
-    """Give a blob piece by piece, going on where a broken connection left off.
+    """Return a blob piece by piece, going on where a broken connection left off.
 
     Only a caller that has read to the end knows that the bytes are right: there, or as soon as
     there are too many, NetworkError is raised where size or hash differ from ``blob``.

@@ -56,18 +56,18 @@ ANONYMOUS = Credential()
 
 
 def is_token(text: object) -> bool:
-    """Tell whether ``text`` can be sent as a token: printable ASCII, without a space."""
+    """Return whether ``text`` can be sent as a token: printable ASCII, without a space."""
     return isinstance(text, str) and _TOKEN.fullmatch(text) is not None
 
 
 def config_path(environ: Mapping[str, str] = os.environ) -> Path:
-    """Give the place of Docker's ``config.json``: $DOCKER_CONFIG, else ``~/.docker``."""
+    """Return the place of Docker's ``config.json``: $DOCKER_CONFIG, else ``~/.docker``."""
     folder = environ.get("DOCKER_CONFIG")
     return (Path(folder) if folder else Path.home() / ".docker") / "config.json"
 
 
 def find_credential(registry: str, config: Path) -> Credential:
-    """Find the login for ``registry`` (HOST[:PORT]); ANONYMOUS where there is none.
+    """Find the login for ``registry`` (HOST[:PORT]); ANONYMOUS if there is none.
 
     A helper named for the registry comes before the general one, and that before the file.
     Raises NetworkError for a config that cannot be read, MissingToolError for a helper that

@@ -20,7 +20,7 @@ _DEEPEST = 3  # indexes within indexes
 def fetch_image(client: Client, ref: ImageRef, platform: Platform) -> Image:
     """Fetch manifest and config of the image that ``ref`` names, for ``platform``; no layer.
 
-    An index is followed to its manifest. Raises NetworkError where there is no such image, where
+    An index is followed to its manifest. Raises NetworkError if there is no such image, where
     it is for another platform, or where what came is not what was asked for.
     """
     repository = client.repository(ref)
@@ -31,7 +31,7 @@ def fetch_image(client: Client, ref: ImageRef, platform: Platform) -> Image:
 
 
 def find_manifest(repository: Repository, reference: str | Digest, platform: Platform) -> Manifest:
-    """Fetch the manifest for ``platform`` at ``reference``, through indexes where there are any."""
+    """Fetch the manifest for ``platform`` at ``reference``, through indexes if there are any."""
     manifest = repository.manifest(reference)
     for _ in range(_DEEPEST):
         if not manifest.is_index:

@@ -66,7 +66,7 @@ def check_target(target: str) -> Path:
 
 
 def _replaceable(path: Path) -> bool:
-    """Say whether nothing is lost where a new layout takes the place of ``path``."""
+    """Return whether nothing is lost where a new layout takes the place of ``path``."""
     if not path.is_dir():
         return False
     names = {entry.name for entry in path.iterdir()}
@@ -83,7 +83,7 @@ def load(path: Path, platform: str) -> tuple[Image, Path]:
     """Read the image in the layout folder ``path`` and where its blobs lie.
 
     An index with several images is searched for ``platform`` ("linux/amd64"). Every document that
-    is read is checked against its digest. Raises UsageError where ``path`` holds no such image.
+    is read is checked against its digest. Raises UsageError if ``path`` holds no such image.
     """
     try:
         index = json.loads((path / "index.json").read_bytes())
@@ -196,6 +196,6 @@ def _member(name: str, size: int) -> tarfile.TarInfo:
 
 @contextmanager
 def _beside(path: Path) -> Iterator[Path]:
-    """Give a temporary name beside ``path``; what is left there afterwards is removed."""
+    """Return a temporary name beside ``path``; what is left there afterwards is removed."""
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
         yield Path(folder) / "image"

@@ -30,7 +30,7 @@ EMPTY = b"{}"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Platform:
-    """Where an image runs; ``variant`` matters only where both sides name one."""
+    """Where an image runs; ``variant`` matters only if both sides name one."""
 
     os: str
     architecture: str
@@ -48,7 +48,7 @@ class Platform:
         return cls(os=parts[0], architecture=parts[1], variant="".join(parts[2:]))
 
     def accepts(self, other: Platform) -> bool:
-        """Tell whether ``other`` is this platform."""
+        """Return whether ``other`` is this platform."""
         same = (self.os, self.architecture) == (other.os, other.architecture)
         return same and (not self.variant or not other.variant or self.variant == other.variant)
 
@@ -65,7 +65,7 @@ class Descriptor:
     annotations: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """Give the descriptor as OCI writes it."""
+        """Return the descriptor as OCI writes it."""
         value: dict[str, Any] = {
             "mediaType": self.media_type,
             "digest": str(self.digest),
@@ -98,7 +98,7 @@ class Manifest:
 
     @property
     def is_index(self) -> bool:
-        """Tell whether this lists manifests, and is none itself."""
+        """Return whether this lists manifests, and is none itself."""
         return self.media_type in INDEX_TYPES
 
     @property
@@ -109,7 +109,7 @@ class Manifest:
 
     @property
     def config(self) -> Descriptor:
-        """The descriptor of the config; raises NetworkError where there is none."""
+        """The descriptor of the config; raises NetworkError if there is none."""
         return parse_descriptor(self.content.get("config"), f"the config of {self.digest}")
 
     @property
@@ -124,7 +124,7 @@ class Manifest:
 
 
 def parse_manifest(body: bytes, media_type: str, source: str) -> Manifest:
-    """Take the bytes that ``source`` gave as a manifest; raise NetworkError where they are none.
+    """Take the bytes that ``source`` gave as a manifest; raise NetworkError if they are none.
 
     The document's own ``mediaType`` wins over the header, which may be a proxy's guess.
     """
@@ -161,7 +161,7 @@ def select(children: Iterable[Descriptor], platform: Platform, source: str) -> D
 
 
 def parse_descriptor(value: object, what: str) -> Descriptor:
-    """Read one descriptor; raise NetworkError that names ``what`` where it is none."""
+    """Read one descriptor; raise NetworkError that names ``what`` if it is none."""
     try:
         if not isinstance(value, dict):
             raise TypeError("expected an object")

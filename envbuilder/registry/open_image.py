@@ -69,7 +69,7 @@ class OpenedImage:
 def open_image(where: str, platform: str) -> Iterator[OpenedImage]:
     """Open ``oci:DIR``, ``PATH.tar``, ``docker:NAME`` or a registry's ``HOST/NAME:TAG``.
 
-    Raises UsageError where there is no such image, NetworkError, MissingToolError.
+    Raises UsageError if there is no such image, NetworkError, MissingToolError.
     """
     if where.startswith(_LAYOUT):
         yield _in_layout(where, Path(where.removeprefix(_LAYOUT)), platform)
@@ -158,7 +158,7 @@ def _save(name: str, folder: Path) -> None:
 def _unpack(stream: BinaryIO, folder: Path, name: str) -> None:
     """Unpack an archive of a layout: its index and its blobs, and nothing that may lie beside.
 
-    Raises UsageError where it is none, DiskFullError.
+    Raises UsageError if it is none, DiskFullError.
     """
     try:
         with tarfile.open(fileobj=stream, mode="r|*") as tar:

@@ -49,7 +49,7 @@ def attach_referrer(repository: Repository, subject: Digest, manifest: Manifest)
 
 
 def _by_api(repository: Repository, subject: Digest) -> tuple[Descriptor, ...] | None:
-    """Ask the API, page by page; None where the registry has none: some send a page of HTML."""
+    """Ask the API, page by page; None if the registry has none: some send a page of HTML."""
     what = f"the referrers of {repository}@{subject}"
     found: list[Descriptor] = []
     path = f"referrers/{subject}"

@@ -17,8 +17,8 @@ from envbuilder.model.reference import Digest
 from envbuilder.net.messages import (
     Answer,
     Body,
+    HttpRequest,
     MissingError,
-    Request,
     join_url,
     origin,
     parse_json,
@@ -66,7 +66,7 @@ class Repository:
     # -- manifests --------------------------------------------------------------------------
 
     def find(self, reference: str | Digest) -> Digest | None:
-        """Give the digest that a tag or digest names here, or None: one HEAD, no body."""
+        """Return the digest that a tag or digest names here, or None: one HEAD, no body."""
         headers = {"Accept": _ACCEPT}
         with self.send("HEAD", f"manifests/{reference}", headers=headers) as answer:
             if answer.status == 404:
@@ -82,7 +82,7 @@ class Repository:
     def manifest(self, reference: str | Digest) -> Manifest:
         """Fetch a manifest or index of at most 4 MiB.
 
-        Raises MissingError where it is not there, NetworkError where it is too long, no manifest,
+        Raises MissingError if it is not there, NetworkError if it is too long, no manifest,
         or not what was asked for.
         """
         named = self._named(reference)
@@ -134,8 +134,8 @@ class Repository:
         """Send one request to ``path`` (relative to this repository, or a Location).
 
         Logs in when challenged, for writing where ``push`` is set; ``also`` are other repositories
-        that the login must let us read; ``once`` as in :class:`Request`.
-        Gives any answer but 401; raises NetworkError where none came.
+        that the login must let us read; ``once`` as in :class:`HttpRequest`.
+        Returns any answer but 401; raises NetworkError if none came.
         """
         url = join_url(self._base, path)
         self._transport.check_address(url)
@@ -145,7 +145,7 @@ class Repository:
         authorization = self._login.header(scopes)
         for _ in range(_MOST_LOGINS + 1):
             given = {"Authorization": authorization} if authorization and ours else {}
-            request = Request(
+            request = HttpRequest(
                 method=method,
                 url=url,
                 headers={**(headers or {}), **given},
@@ -169,7 +169,7 @@ class Repository:
             self._fail(answer, doing)
 
     def location(self, answer: Answer) -> str:
-        """Give the address that an upload goes on at, verbatim but absolute."""
+        """Return the address that an upload goes on at, verbatim but absolute."""
         location = answer.headers.get("Location")
         if not location:
             raise NetworkError(f"{self}: the registry gave no Location to upload to")

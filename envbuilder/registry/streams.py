@@ -22,7 +22,7 @@ _PIECE = 1 << 20
 def scan_layer(repository: Repository, layer: Layer, *, hashed: bool = False) -> Contents:
     """Read a layer from ``repository`` to its end, and say what is in it.
 
-    Raises NetworkError where it does not come, MismatchError where its tar is not its diff_id.
+    Raises NetworkError if it does not come, MismatchError where its tar is not its diff_id.
     """
     with closing(stream_blob(repository, layer_descriptor(layer))) as chunks:
         blob = cast("BinaryIO", io.BufferedReader(_Chunks(chunks), _PIECE))

@@ -18,7 +18,7 @@ from .client import Client
 from .images import fetch_image, layer_descriptor
 from .manifests import Manifest, Platform
 from .repository import Repository
-from .uploads import Source, put_bytes, upload
+from .uploads import BlobSource, put_bytes, upload
 
 WORKERS = 4
 Item = TypeVar("Item")
@@ -121,7 +121,7 @@ class _Push:
             if has_blob(self._repository, layer.digest):
                 step.advance(layer.size)
                 return
-            source = Source(
+            source = BlobSource(
                 digest=layer.digest,
                 size=layer.size,
                 open=lambda: self._open(layer),

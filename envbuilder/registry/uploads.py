@@ -27,7 +27,7 @@ _RANGE = re.compile(r"(?:bytes[= ])?0-([0-9]{1,18})")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
+class BlobSource:
     """A blob that we have: ``open`` gives it from its first byte, as often as needed."""
 
     digest: Digest
@@ -44,11 +44,11 @@ class _LostUploadError(NetworkError):
 
 
 def upload(
-    repository: Repository, source: Source, *, step: Step, mount: tuple[str, ...] = ()
+    repository: Repository, source: BlobSource, *, step: Step, mount: tuple[str, ...] = ()
 ) -> None:
     """Bring a blob into ``repository``, by mounting it from a sibling in ``mount`` if that works.
 
-    The registry checks the hash. Raises NetworkError where it refuses or cannot be reached.
+    The registry checks the hash. Raises NetworkError if it refuses or cannot be reached.
     """
     meter = _Meter(step)
     for name in mount:
@@ -75,8 +75,8 @@ def put_bytes(
     media_type: str,
     annotations: Mapping[str, str] | None = None,
 ) -> Descriptor:
-    """Bring a small document into ``repository``, where it is not there yet, and describe it."""
-    source = Source(digest=Digest.of(data), size=len(data), open=lambda: io.BytesIO(data))
+    """Bring a small document into ``repository``, if it is not there yet, and describe it."""
+    source = BlobSource(digest=Digest.of(data), size=len(data), open=lambda: io.BytesIO(data))
     if not has_blob(repository, source.digest):
         with Silent().step("push", media_type) as step:
             upload(repository, source, step=step)
@@ -99,7 +99,7 @@ def _mounted(repository: Repository, digest: Digest, name: str) -> bool:
         return True
 
 
-def _upload(repository: Repository, source: Source, meter: _Meter) -> None:
+def _upload(repository: Repository, source: BlobSource, meter: _Meter) -> None:
     doing = f"uploading blob {source.digest} to {repository}"
     with repository.send("POST", "blobs/uploads/", push=True) as answer:
         repository.expect(answer, {202}, doing)
@@ -118,7 +118,7 @@ def _upload(repository: Repository, source: Source, meter: _Meter) -> None:
         repository.expect(done, {201, 204}, doing)
 
 
-def _send_large(repository: Repository, source: Source, location: str, meter: _Meter) -> str:
+def _send_large(repository: Repository, source: BlobSource, location: str, meter: _Meter) -> str:
     """Send all bytes by PATCH, asking after each break how far it came; give the next Location."""
     doing = f"uploading blob {source.digest} to {repository}"
     offset = 0
@@ -136,7 +136,7 @@ def _send_large(repository: Repository, source: Source, location: str, meter: _M
 def _send_once(
     repository: Repository, method: str, location: str, body: Body, offset: int = 0
 ) -> Answer | None:
-    """Send part of a blob; None where the connection broke and nobody knows what arrived."""
+    """Send part of a blob; None if the connection broke and nobody knows what arrived."""
     headers = {"Content-Type": "application/octet-stream"}
     if offset:
         headers["Content-Range"] = f"{offset}-{offset + body.size - 1}"
@@ -148,7 +148,7 @@ def _send_once(
 
 
 def _may_pass(answer: Answer) -> bool:
-    """Tell whether an upload might succeed if it went on, or started over."""
+    """Return whether an upload might succeed if it went on, or started over."""
     return answer.status in {404, 416, *TRANSIENT}
 
 
@@ -173,7 +173,7 @@ class _Meter:
         self._step.advance(position - self._shown)
         self._shown = position
 
-    def body(self, source: Source, offset: int) -> Body:
+    def body(self, source: BlobSource, offset: int) -> Body:
         """Make the body of ``source`` from ``offset`` on, counted as it is read."""
 
         def opened() -> _Counted:

@@ -68,7 +68,7 @@ def resolve(
 
 
 def releasable(names: Collection[str], spec: Spec, previous: Lock | None) -> frozenset[str]:
-    """Give the canonical ``names`` for ``release``.
+    """Return the canonical ``names`` for ``release``.
 
     Raises UsageError for a name that neither ``spec`` nor ``previous`` has: letting go of it would
     do nothing.

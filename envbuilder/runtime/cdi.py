@@ -29,7 +29,7 @@ _HINT = (
 def nvidia_devices(directories: Iterable[Path] = _DIRECTORIES) -> tuple[Edits, ...]:
     """Return what this host's CDI files want done for all NVIDIA GPUs.
 
-    Raises MissingToolError where no file describes any, or one cannot be read.
+    Raises MissingToolError if no file describes any, or one cannot be read.
     """
     for file in _newest_first(directories):
         spec = _read(file)
@@ -41,7 +41,7 @@ def nvidia_devices(directories: Iterable[Path] = _DIRECTORIES) -> tuple[Edits, .
 def device_edits(spec: Mapping[str, Any]) -> tuple[Edits, ...]:
     """Return the edits common to all devices of ``spec``, then those of the devices asked for.
 
-    That is the device "all" where there is one, else every device.
+    That is the device "all" if there is one, else every device.
     """
     devices = {device["name"]: device.get("containerEdits", {}) for device in spec["devices"]}
     chosen = [devices["all"]] if "all" in devices else list(devices.values())

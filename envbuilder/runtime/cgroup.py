@@ -32,7 +32,7 @@ class MemoryCgroup:
         return self.path / "cgroup.procs"
 
     def out_of_memory(self) -> bool:
-        """Say whether the kernel killed a process in it for lack of memory."""
+        """Return whether the kernel killed a process in it for lack of memory."""
         for name in ("memory.events", "memory.oom_control"):
             with suppress(FileNotFoundError):
                 facts = dict(line.split() for line in (self.path / name).read_text().splitlines())
@@ -42,7 +42,7 @@ class MemoryCgroup:
 
 @contextmanager
 def memory_cgroup(limit: int) -> Iterator[MemoryCgroup | None]:
-    """Lend a cgroup limited to ``limit`` bytes, swap included; None where the host allows none.
+    """Lend a cgroup limited to ``limit`` bytes, swap included; None if the host allows none.
 
     It is removed at the end, together with those that runs killed with -9 have left.
     """
@@ -96,7 +96,7 @@ def _serves_v1(parent: Path) -> bool:
 
 
 def _serves_v2(parent: Path) -> bool:
-    """Say whether children get a memory controller: one with processes of its own gives none."""
+    """Return whether children get a memory controller: one with processes of its own gives none."""
     switch = parent / "cgroup.subtree_control"
     return switch.exists() and "memory" in switch.read_text().split()
 

@@ -13,7 +13,7 @@ NAMES = ("auto", "docker", "oci")
 def choose(name: str, store: Store) -> Runtime:
     """Return the runtime ``name``: "oci" (crun or runc), "docker", or "auto".
 
-    Raises MissingToolError where it is not to be had or not allowed, UsageError for another name.
+    Raises MissingToolError if it is not to be had or not allowed, UsageError for another name.
     """
     if name not in NAMES:
         raise UsageError(f"{name!r} is no runtime: expected one of {', '.join(NAMES)}")

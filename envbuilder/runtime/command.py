@@ -66,7 +66,7 @@ class Completed:
     """What came of a command: bytes as written, wall time in seconds, memory in bytes.
 
     ``exit_code`` is 128 + N where signal N ended the command. ``peak_memory`` is the resident size
-    of its largest process, None where that was not to be learnt. ``memory_limit`` says what held
+    of its largest process, None if that was not to be learnt. ``memory_limit`` says what held
     the memory limit: "cgroup" bounds all processes together and tells ``out_of_memory``; "rlimit"
     bounds the writable data of each process, which then sees failing allocations; "none" where no
     limit was asked for. ``truncated``: an output was longer than OUTPUT_LIMIT; its beginning is
@@ -85,7 +85,7 @@ class Completed:
 
 
 def check_sources(command: Command) -> None:
-    """Raise UsageError where something to mount does not exist on this host."""
+    """Raise UsageError if something to mount does not exist on this host."""
     for mount in command.mounts:
         if not mount.source.exists():
             raise UsageError(f"cannot mount {mount.source} at {mount.target}: it does not exist")

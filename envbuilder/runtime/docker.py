@@ -55,9 +55,9 @@ class DockerRuntime:
                 yield PreparedImage(client=self.client, name=name)
 
     def facts(self) -> Mapping[str, Any]:
-        """Give what the engine says of itself (``GET /info`` of its API).
+        """Return what the engine says of itself (``GET /info`` of its API).
 
-        Raises MissingToolError where it does not say.
+        Raises MissingToolError if it does not say.
         """
         try:
             with closing(self.client), answering():
@@ -90,7 +90,7 @@ class PreparedImage:
 def connect(store: Store) -> DockerRuntime:
     """Return a runtime on the engine of ``DOCKER_HOST``, else of the docker context in use.
 
-    Raises MissingToolError where none answers.
+    Raises MissingToolError if none answers.
     """
     try:
         client = docker.from_env(timeout=_PATIENCE)  # asks it for its version

@@ -48,7 +48,7 @@ def new_mark() -> str:
 
 @contextmanager
 def answering() -> Iterator[None]:
-    """Raise MissingToolError where the engine dies, or falls silent, in the middle of a call."""
+    """Raise MissingToolError if the engine dies, or falls silent, in the middle of a call."""
     try:
         yield
     except APIError:  # an answer, if not the one that was wished for
@@ -67,7 +67,7 @@ def loaded(
     """Lend ``image`` to the engine and yield its name there; it is untagged at the end.
 
     The engine pulls it from us, which sends only the layers that it lacks. Where it cannot reach
-    us (another host, a VM), it gets the whole image as an archive. Raises MissingToolError where
+    us (another host, a VM), it gets the whole image as an archive. Raises MissingToolError if
     it takes neither.
     """
     mark = new_mark()
@@ -104,7 +104,7 @@ def remove_abandoned(client: docker.DockerClient) -> None:
 
 
 def is_abandoned(mark: str) -> bool:
-    """Say whether a process of this host made ``mark`` and is gone."""
+    """Return whether a process of this host made ``mark`` and is gone."""
     ours = re.fullmatch(rf"{_OURS}-(\d+)-\d+", mark)
     return ours is not None and not _lives(int(ours[1]))
 
@@ -120,7 +120,7 @@ def _lives(pid: int) -> bool:
 
 
 def _pull(client: docker.DockerClient, source: Offer, mark: str) -> bool:
-    """Pull from ``source``; False where the engine cannot reach it."""
+    """Pull from ``source``; False if the engine cannot reach it."""
     try:
         with answering():
             _follow(client.api.pull(source.repository, tag=mark, stream=True, decode=True))

@@ -28,7 +28,7 @@ from . import cdi
 from .cgroup import MemoryCgroup, memory_cgroup
 from .command import KILLED, OUTPUT_LIMIT, Command, Completed, check_sources
 from .oci_config import oci_config
-from .pump import Outcome, pump
+from .pump import ProgramResult, pump
 from .trees import read_text, unpacked
 from .user import find_user
 
@@ -136,7 +136,7 @@ class PreparedTrees:
 def find_runtime(store: Store) -> OciRuntime:
     """Return a runtime on crun, else runc; its cage has been tried.
 
-    Raises MissingToolError where neither is installed, or where the host forbids what a cage takes.
+    Raises MissingToolError if neither is installed, or where the host forbids what a cage takes.
     """
     for name in ("crun", "runc"):
         if program := find_program(name):
@@ -161,8 +161,8 @@ def find_program(program: str) -> Path | None:
     return Path(found).absolute() if found else None
 
 
-def _caged(job: dict[str, Any], command: Command) -> tuple[dict[str, Any], Outcome]:
-    """Run ``job`` in a cage; return its report (empty where it was killed) and its output."""
+def _caged(job: dict[str, Any], command: Command) -> tuple[dict[str, Any], ProgramResult]:
+    """Run ``job`` in a cage; return its report (empty if it was killed) and its output."""
     with _memory_file() as job_fd, _memory_file() as report_fd:
         os.pwrite(job_fd, json.dumps(job).encode(), 0)
         arguments = [sys.executable, "-I", "-S", str(_CAGE), str(job_fd), str(report_fd)]

@@ -17,7 +17,7 @@ _CHUNK = 1 << 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class ProgramResult:
     """What a program wrote, and whether it was killed for still running at its deadline."""
 
     stdout: bytes
@@ -33,7 +33,7 @@ def pump(
     timeout: float,
     limit: int,
     pass_fds: Iterable[int] = (),
-) -> Outcome:
+) -> ProgramResult:
     """Run a program to its end, for at most ``timeout`` seconds, in a session of its own.
 
     Keeps the first ``limit`` bytes of each output and drops the rest, so that a flood neither
@@ -94,7 +94,7 @@ class _Pipes:
         self._stderr = _Kept(process.stderr, limit)
 
     def serve(self, deadline: float) -> bool:
-        """Move bytes until every pipe is done; False where the deadline came first."""
+        """Move bytes until every pipe is done; False if the deadline came first."""
         with selectors.DefaultSelector() as selector:
             selector.register(self._feed.stream, selectors.EVENT_WRITE, self._feed.move)
             for kept in (self._stdout, self._stderr):
@@ -114,8 +114,8 @@ class _Pipes:
             while not kept.move():
                 pass
 
-    def outcome(self, *, timed_out: bool) -> Outcome:
-        return Outcome(
+    def outcome(self, *, timed_out: bool) -> ProgramResult:
+        return ProgramResult(
             stdout=bytes(self._stdout.data),
             stderr=bytes(self._stderr.data),
             truncated=self._stdout.truncated or self._stderr.truncated,

@@ -28,7 +28,7 @@ _OPAQUE = ".wh..wh..opq"
 def unpacked(image: Image, *, store: Store, progress: Progress) -> tuple[Path, ...]:
     """Return one directory per layer of ``image``, lowest first, unpacking those not yet there.
 
-    Raises BuildError where a blob is missing from the store, or is not what its diff_id says.
+    Raises BuildError if a blob is missing from the store, or is not what its diff_id says.
     """
     trees = {layer: _folder(store) / layer.digest.hex for layer in image.layers}
     if any(not tree.exists() for tree in trees.values()):

@@ -6,9 +6,9 @@
 from .formats import to_json, to_junit
 from .local import LocalPython
 from .page import LayerSize, to_html
-from .plan import CHECKS, Expected, Model, OwnSample, SmokePlan
+from .plan import CHECKS, Expected, OwnSample, ProbedModel, SmokePlan
 from .probe.samples import MODALITIES
-from .report import Cause, Check, Report, Status, TokenRow
+from .report import Cause, Check, CheckStatus, Report, TokenRow
 from .run_probe import Run, smoke
 
 __all__ = [
@@ -16,15 +16,15 @@ __all__ = [
     "MODALITIES",
     "Cause",
     "Check",
+    "CheckStatus",
     "Expected",
     "LayerSize",
     "LocalPython",
-    "Model",
     "OwnSample",
+    "ProbedModel",
     "Report",
     "Run",
     "SmokePlan",
-    "Status",
     "TokenRow",
     "smoke",
     "to_html",

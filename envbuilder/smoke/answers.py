@@ -49,7 +49,7 @@ class Answers:
     prompts: Mapping[str, Answer]
 
     def to_dict(self) -> dict[str, Any]:
-        """Give plain JSON values."""
+        """Return plain JSON values."""
         return {"version": VERSION, **asdict(self)}
 
 
@@ -59,7 +59,7 @@ def answers_path(folder: Path, name: str) -> Path:
 
 
 def read_answers(path: Path) -> Answers | None:
-    """Read recorded answers; None where there are none yet. Raises SmokeError."""
+    """Read recorded answers; None if there are none yet. Raises SmokeError."""
     try:
         plain = json.loads(path.read_text("utf-8"))
         return parse_answers(plain)

@@ -6,7 +6,7 @@ import json
 import re
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from .report import Check, Report, Status
+from .report import Check, CheckStatus, Report
 
 _NOT_XML = re.compile(r"[^\t\n\r\x20-\uD7FF\uE000-\uFFFD\U00010000-\U0010FFFF]")
 
@@ -23,9 +23,9 @@ def to_junit(report: Report) -> str:
         "testsuite",
         name=f"envbuilder smoke: {_clean(report.subject)}",
         tests=str(len(checks)),
-        failures=str(_count(report, Status.FAIL)),
-        errors=str(_count(report, Status.ERROR)),
-        skipped=str(_count(report, Status.SKIP)),
+        failures=str(_count(report, CheckStatus.FAIL)),
+        errors=str(_count(report, CheckStatus.ERROR)),
+        skipped=str(_count(report, CheckStatus.SKIP)),
         time=f"{report.seconds:.3f}",
     )
     for check in checks:
@@ -43,7 +43,7 @@ def _case(suite: Element, check: Check) -> None:
         name=check.name,
         time=f"{check.seconds:.3f}",
     )
-    kind = {Status.FAIL: "failure", Status.ERROR: "error", Status.SKIP: "skipped"}
+    kind = {CheckStatus.FAIL: "failure", CheckStatus.ERROR: "error", CheckStatus.SKIP: "skipped"}
     if check.status in kind:
         message = _clean(check.explanation)
         SubElement(case, kind[check.status], message=message).text = _clean(_story(check))
@@ -61,7 +61,7 @@ def _story(check: Check) -> str:
     return "\n".join(lines)
 
 
-def _count(report: Report, status: Status) -> int:
+def _count(report: Report, status: CheckStatus) -> int:
     return sum(check.status is status for check in report.checks)
 
 

@@ -7,14 +7,14 @@ from pathlib import Path
 
 from envbuilder.model.errors import SmokeError
 
-from .plan import Model
+from .plan import ProbedModel
 
 
-def locate(model: Model) -> tuple[Path, str]:
+def locate(model: ProbedModel) -> tuple[Path, str]:
     """Return the directory to mount, and where the model lies inside it.
 
     A snapshot of the hub's cache is links into ``blobs`` beside it, so the whole repository is
-    mounted. Raises SmokeError where there is no model; nothing is ever downloaded.
+    mounted. Raises SmokeError if there is no model; nothing is ever downloaded.
     """
     if model.path is not None:
         directory = Path(model.path).expanduser().resolve()

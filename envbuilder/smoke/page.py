@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from envbuilder.model.resources import TEMPLATES
 
 from .probe.samples import MODALITIES
-from .report import Report, Status, TokenRow
+from .report import CheckStatus, Report, TokenRow
 
 COUNTS = ("formula", "placeholders", "embeddings", "engine", "stated")
 """The columns of the token table, in the order in which a token comes to be."""
@@ -56,7 +56,7 @@ class Picture:
 
 
 def to_html(report: Report, *, layers: Sequence[LayerSize] = ()) -> str:
-    """Render ``report``, with the sizes of the image's ``layers`` where there is an image."""
+    """Render ``report``, with the sizes of the image's ``layers`` if there is an image."""
     import jinja2  # noqa: PLC0415 - 60 ms that the other formats need not wait for
 
     environment = jinja2.Environment(
@@ -128,18 +128,18 @@ def waves(row: TokenRow, longest: int) -> list[tuple[float, float]]:
 
 
 def _tally(report: Report) -> list[tuple[str, int]]:
-    """Count the checks by status; those that are not green only where there are any."""
+    """Count the checks by status; those that are not green only if there are any."""
     words = {
-        Status.PASS: "passed",
-        Status.FAIL: "failed",
-        Status.ERROR: "without verdict",
-        Status.SKIP: "skipped",
+        CheckStatus.PASS: "passed",
+        CheckStatus.FAIL: "failed",
+        CheckStatus.ERROR: "without verdict",
+        CheckStatus.SKIP: "skipped",
     }
     found = Counter(check.status for check in report.checks)
     return [
         (word, found[status])
         for status, word in words.items()
-        if found[status] or status is Status.PASS
+        if found[status] or status is CheckStatus.PASS
     ]
 
 
@@ -153,11 +153,11 @@ def _filled(report: Report, column: str) -> bool:
 
 def _misstated(report: Report, modality: str) -> bool:
     name = f"tokens.{modality}.reserved"
-    return any(check.name == name and check.status is Status.FAIL for check in report.checks)
+    return any(check.name == name and check.status is CheckStatus.FAIL for check in report.checks)
 
 
 def _notes(report: Report) -> dict[str, int]:
-    """Give each distinct note of the table its number, from 1."""
+    """Return each distinct note of the table its number, from 1."""
     distinct = dict.fromkeys(row.note for row in report.tokens if row.note)
     return {note: number for number, note in enumerate(distinct, start=1)}
 
@@ -168,7 +168,7 @@ def _packages(environment: Mapping[str, object]) -> list[tuple[str, str]]:
 
 
 def _megabytes(size: float) -> str:
-    """Say ``size`` (bytes) in MB, with a decimal where it is small."""
+    """Say ``size`` (bytes) in MB, with a decimal if it is small."""
     return f"{size / 1e6:,.0f} MB" if size >= 10e6 else f"{size / 1e6:.1f} MB"
 
 

@@ -34,7 +34,7 @@ class Expected:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Model:
+class ProbedModel:
     """The model to count with: exactly one of a known family, a local directory, or a hub name.
 
     ``family`` builds a tiny model with random weights inside the container, from the family's real
@@ -85,7 +85,7 @@ class SmokePlan:
     prefix: str | None = None
     shared: bool = False
     python: str = "python3"
-    model: Model | None = None
+    model: ProbedModel | None = None
     tokens: Mapping[str, int] = field(default_factory=dict)
     samples: tuple[OwnSample, ...] = ()
     answers: Answers | None = None

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
-class Status(enum.StrEnum):
+class CheckStatus(enum.StrEnum):
     """How a check ended."""
 
     PASS = "pass"  # noqa: S105
@@ -39,7 +39,7 @@ class Check:
     """One finding; ``expected`` and ``actual`` are short texts that stand side by side."""
 
     name: str
-    status: Status
+    status: CheckStatus
     expected: str = ""
     actual: str = ""
     explanation: str = ""
@@ -76,7 +76,7 @@ class Report:
     """
 
     subject: str
-    verdict: Status
+    verdict: CheckStatus
     summary: str
     checks: tuple[Check, ...]
     tokens: tuple[TokenRow, ...] = ()
@@ -87,7 +87,7 @@ class Report:
     @property
     def ok(self) -> bool:
         """Whether the image may be called known-good."""
-        return self.verdict is Status.PASS
+        return self.verdict is CheckStatus.PASS
 
     def to_dict(self) -> dict[str, Any]:
         """Render the report as plain JSON values (schema version 1)."""

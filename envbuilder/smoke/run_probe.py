@@ -29,7 +29,7 @@ Run = Callable[[Command], Completed]
 def smoke(run: Run, plan: SmokePlan, *, subject: str = "image") -> Report:
     """Run every check of ``plan`` in one command and return the verdict.
 
-    Whatever goes wrong inside the container is part of the report. Raises SmokeError where the
+    Whatever goes wrong inside the container is part of the report. Raises SmokeError if the
     probe left no result at all: no such Python, killed as a whole, or output that is not JSON.
     """
     document = ask(run, plan)

@@ -22,7 +22,7 @@ from .ledger import now
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .ledger import Entry
+    from .ledger import LedgerEntry
     from .store import Store
 
 _KIND = "built"
@@ -32,35 +32,35 @@ _LEFT = ("failed", "bisect", "logs")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
+class BuildTexts:
     """The exact bytes of a spec's YAML file and of its sealed lock."""
 
     spec: bytes
     lock: bytes
 
 
-def present(spec_path: Path) -> Kept:
+def present(spec_path: Path) -> BuildTexts:
     """Read the texts as they are on disk, a missing one as empty.
 
-    Raises LockError where one cannot be read.
+    Raises LockError if one cannot be read.
     """
-    return Kept(spec=_bytes(spec_path), lock=_bytes(lock_path(spec_path)))
+    return BuildTexts(spec=_bytes(spec_path), lock=_bytes(lock_path(spec_path)))
 
 
-def keep(store: Store, lock: Digest, kept: Kept) -> None:
+def keep(store: Store, lock: Digest, kept: BuildTexts) -> None:
     """Store the texts that belong to the lock with checksum ``lock``."""
     texts = {"spec": store.add(kept.spec), "lock": store.add(kept.lock)}
     plain = {name: str(digest) for name, digest in texts.items()}
     store.put_record(_KIND, str(lock), plain, blobs=texts.values())
 
 
-def recall(store: Store, lock: Digest) -> Kept | None:
-    """Give the texts back, or None where this store never had them, or lost or damaged them."""
+def recall(store: Store, lock: Digest) -> BuildTexts | None:
+    """Return the texts back, or None if this store never had them, or lost or damaged them."""
     plain = store.record(_KIND, str(lock))
     if plain is None:
         return None
     try:
-        return Kept(**{name: store.read(Digest.parse(text)) for name, text in plain.items()})
+        return BuildTexts(**{name: store.read(Digest.parse(text)) for name, text in plain.items()})
     except BuildError:  # damaged, so git is to be asked as if the store had never had them
         return None
 
@@ -71,7 +71,7 @@ def keep_report(store: Store, image: Digest, report: dict[str, Any]) -> None:
 
 
 def recall_report(store: Store, image: Digest) -> tuple[dict[str, Any], str] | None:
-    """Give the smoke report of ``image`` and its moment (RFC 3339), or None without one."""
+    """Return the smoke report of ``image`` and its moment (RFC 3339), or None without one."""
     kept = store.record(_REPORT, str(image))
     return None if kept is None else (kept["report"], kept["finished"])
 
@@ -93,7 +93,7 @@ def forget(store: Store, *, days: float) -> int:
     return len(old)
 
 
-def kept_blobs(store: Store, entries: Iterable[Entry]) -> set[Digest]:
+def kept_blobs(store: Store, entries: Iterable[LedgerEntry]) -> set[Digest]:
     """Name the blobs that hold these entries' texts: what a prune of the store must leave."""
     plains = (store.record(_KIND, str(entry.lock)) for entry in entries)
     return {Digest.parse(text) for plain in plains if plain for text in plain.values()}

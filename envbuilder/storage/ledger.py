@@ -24,7 +24,7 @@ _NUMBER_DIGITS = 5  # "12345" is an entry's number; six digits and more start a 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Host:
+class BuildHost:
     """Where a build was smoked; empty texts where the host has no such thing."""
 
     kernel: str = ""
@@ -34,7 +34,7 @@ class Host:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class LedgerEntry:
     """One build: ``time`` is RFC 3339 in UTC, ``smoke`` the report's summary in one line.
 
     ``spec`` and ``lock`` are ``lock.spec_checksum`` and ``lock_file.lock_checksum``; ``image`` is
@@ -49,7 +49,7 @@ class Entry:
     engine: str
     good: bool
     smoke: str = ""
-    host: Host = Host()
+    host: BuildHost = BuildHost()
     event: str = "build"
     note: str = ""
 
@@ -60,11 +60,11 @@ def ledger_path(spec_path: Path) -> Path:
 
 
 def now() -> str:
-    """Give this moment as the ledger writes it, to the second."""
+    """Return this moment as the ledger writes it, to the second."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def append(path: Path, entry: Entry) -> None:
+def append(path: Path, entry: LedgerEntry) -> None:
     """Add ``entry`` and return once it is on disk; several processes may append at once.
 
     What a killed writer left of a line is cut off first: it never counted.
@@ -84,10 +84,10 @@ def append(path: Path, entry: Entry) -> None:
         os.fsync(file.fileno())
 
 
-def read(path: Path) -> tuple[tuple[Entry, ...], bool]:
+def read(path: Path) -> tuple[tuple[LedgerEntry, ...], bool]:
     """Read all entries, oldest first, and whether the last line was torn by a killed writer.
 
-    No ledger is an empty one. Raises LockError where a whole line is no entry.
+    No ledger is an empty one. Raises LockError if a whole line is no entry.
     """
     try:
         data = path.read_bytes()
@@ -107,7 +107,7 @@ def read(path: Path) -> tuple[tuple[Entry, ...], bool]:
     return tuple(entries), torn
 
 
-def choose(entries: Sequence[Entry], text: str) -> Entry:
+def choose(entries: Sequence[LedgerEntry], text: str) -> LedgerEntry:
     """Find the one entry that ``text`` means: its number (1 is the oldest) or a checksum's start.
 
     The checksum may be the image's or the lock's, with or without ``sha256:``; of several entries
@@ -131,35 +131,35 @@ def choose(entries: Sequence[Entry], text: str) -> Entry:
     return found[-1]
 
 
-def last_good(entries: Sequence[Entry]) -> Entry | None:
-    """Give the latest build whose smoke was green, or the one that was gone back to since then."""
+def last_good(entries: Sequence[LedgerEntry]) -> LedgerEntry | None:
+    """Return the latest build whose smoke was green, or the one gone back to since then."""
     stood = (entry for entry in reversed(entries) if entry.event != "promote")
     return next((entry for entry in stood if entry.good), None)
 
 
-def good_now(entries: Sequence[Entry], lock: Digest | None) -> Entry | None:
-    """Give the latest good entry of ``lock``, the present one; without one :func:`last_good`."""
+def good_now(entries: Sequence[LedgerEntry], lock: Digest | None) -> LedgerEntry | None:
+    """Return the latest good entry of ``lock``, the present one; without one :func:`last_good`."""
     return last_good([entry for entry in entries if entry.lock == lock]) or last_good(entries)
 
 
-def built_on(entries: Sequence[Entry], image: Digest) -> str | None:
-    """Give the moment (RFC 3339) of the first build of ``image``; None where it has none here."""
+def built_on(entries: Sequence[LedgerEntry], image: Digest) -> str | None:
+    """Return the moment (RFC 3339) of the first build of ``image``; None if it has none here."""
     return next((e.time for e in entries if e.event == "build" and e.image == image), None)
 
 
-def dump_entry(entry: Entry) -> bytes:
-    """Give the entry's line, newline included."""
+def dump_entry(entry: LedgerEntry) -> bytes:
+    """Return the entry's line, newline included."""
     plain = {name: str(v) if isinstance(v, Digest) else v for name, v in _fields(entry).items()}
     return canonical_json(plain) + b"\n"
 
 
-def parse_entry(line: bytes, *, name: str = "entry") -> Entry:
+def parse_entry(line: bytes, *, name: str = "entry") -> LedgerEntry:
     """Parse one line; ``name`` is how errors call it. Raises LockError."""
     try:
         plain: dict[str, Any] = json.loads(line)
         for key in ("spec", "lock", "image"):
             plain[key] = Digest.parse(plain[key])
-        entry = Entry(**plain | {"host": Host(**plain.get("host", {}))})
+        entry = LedgerEntry(**plain | {"host": BuildHost(**plain.get("host", {}))})
     except (ValueError, KeyError, TypeError, AttributeError, UsageError) as error:
         raise LockError(
             f"{name} is not a ledger entry: {error}",
@@ -170,7 +170,7 @@ def parse_entry(line: bytes, *, name: str = "entry") -> Entry:
     return entry
 
 
-def _fields(entry: Entry) -> dict[str, Any]:
+def _fields(entry: LedgerEntry) -> dict[str, Any]:
     plain = {field.name: getattr(entry, field.name) for field in fields(entry)}
     return plain | {"host": asdict(entry.host)}
 

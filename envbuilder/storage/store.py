@@ -79,11 +79,11 @@ class Store:
         return self._blobs / digest.hex
 
     def has(self, digest: Digest) -> bool:
-        """Say whether a blob is in the store."""
+        """Return whether a blob is in the store."""
         return self.path(digest).exists()
 
     def read(self, digest: Digest) -> bytes:
-        """Return a whole blob; raise BuildError where it is missing or damaged."""
+        """Return a whole blob; raise BuildError if it is missing or damaged."""
         with self.open(digest) as blob:
             return blob.read()
 
@@ -112,7 +112,7 @@ class Store:
     def writer(self) -> Iterator[Writer]:
         """Write a blob piece by piece; what is not committed inside the block leaves nothing.
 
-        Raises BuildError where the disk is full.
+        Raises BuildError if the disk is full.
         """
         with self._made("blob", directory=False) as temporary, temporary.path.open("wb") as file:
             yield Writer(temporary, file, self.path)
@@ -130,7 +130,7 @@ class Store:
         return digest
 
     def discard(self, digest: Digest) -> None:
-        """Remove a blob, where it is there."""
+        """Remove a blob, if it is there."""
         self.path(digest).unlink(missing_ok=True)
 
     @contextmanager
@@ -142,7 +142,7 @@ class Store:
     # -- records ----------------------------------------------------------------------------
 
     def record(self, kind: str, key: str) -> Any:  # noqa: ANN401 (JSON is any)
-        """Return the JSON value recorded for ``key``, or None where there is none.
+        """Return the JSON value recorded for ``key``, or None if there is none.
 
         None as well where a blob that the record stands on is gone. The blobs count as used now.
         """

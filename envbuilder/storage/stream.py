@@ -51,7 +51,7 @@ class Writer:
     def commit(self, expected: Digest | None = None) -> Digest:
         """Make the blob permanent and return its digest.
 
-        Raises BuildError where the content is not ``expected``; nothing is kept then.
+        Raises BuildError if the content is not ``expected``; nothing is kept then.
         """
         digest = Digest(self._hash.hexdigest())
         if expected not in (None, digest):

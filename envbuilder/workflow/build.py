@@ -1,7 +1,7 @@
 """The main job, stage by stage: spec -> lock -> image -> smoke -> seal -> ledger.
 
 Commands, ``bump`` and ``bisect`` all go through here; what differs is what they do with the
-:class:`Outcome`.
+:class:`BuildResult`.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from envbuilder.engines.docker import build_with_docker
-from envbuilder.engines.embedded import NOTHING_HELD, assemble, seal
+from envbuilder.engines.embedded import NO_REUSE, assemble, seal
 from envbuilder.engines.foundation import fetch_base
-from envbuilder.engines.reuse import Held
+from envbuilder.engines.reuse import ReusableLayers
 from envbuilder.engines.source_wheels import fetch_sources, with_wheels
-from envbuilder.engines.system import lay_system
+from envbuilder.engines.system import system_layers
 from envbuilder.engines.system_pins import pin_packages
 from envbuilder.model.errors import LockError, NetworkError
 from envbuilder.model.image import Image
@@ -61,8 +61,8 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """What a build gave; ``report`` is None where the smoke was left out."""
+class BuildResult:
+    """What a build gave; ``report`` is None if the smoke was left out."""
 
     lock: Lock
     image: Image
@@ -130,9 +130,9 @@ def lock_environment(
 
 
 def current_lock(spec_path: Path, *, store: Store, progress: Progress, options: Options) -> Lock:
-    """Read the lock of ``spec_path``; make it where there is none and that is allowed.
+    """Read the lock of ``spec_path``; make it if there is none and that is allowed.
 
-    Raises LockError where it is older than its spec: locking anew is a decision, not a side
+    Raises LockError if it is older than its spec: locking anew is a decision, not a side
     effect.
     """
     path = lock_path(spec_path)
@@ -154,7 +154,7 @@ def fetch(lock: Lock, *, store: Store, progress: Progress, options: Options) -> 
 
 
 def with_source_wheels(lock: Lock, *, store: Store, progress: Progress, options: Options) -> Lock:
-    """Give ``lock`` with the wheels of its git sources, built by the engine of ``options``."""
+    """Return ``lock`` with the wheels of its git sources, built by the engine of ``options``."""
     return with_wheels(
         lock,
         store=store,
@@ -189,7 +189,7 @@ def make_image(
     store: Store,
     progress: Progress,
     options: Options,
-    held: Held = NOTHING_HELD,
+    held: ReusableLayers = NO_REUSE,
 ) -> Image:
     """Build the image of ``lock`` with the engine of ``options``.
 
@@ -210,7 +210,7 @@ def make_image(
     return assemble(
         lock,
         store=store,
-        foundation=lambda stop: lay_system(
+        foundation=lambda stop: system_layers(
             lock,
             store=store,
             progress=progress,
@@ -231,8 +231,8 @@ def build_environment(
     progress: Progress,
     options: Options,
     runtime: Runtime | None,
-    reuse: Callable[[Lock], Held] = lambda _: NOTHING_HELD,
-) -> Outcome:
+    reuse: Callable[[Lock], ReusableLayers] = lambda _: NO_REUSE,
+) -> BuildResult:
     """Do the main job for the spec at ``spec_path``; ``runtime`` None leaves the smoke out.
 
     ``reuse`` names layers that need not be made, as a push does; such an image cannot be smoked.
@@ -257,7 +257,7 @@ def build_environment(
             offline=options.offline,
             folder=spec_path.parent,
         )
-    outcome = Outcome(lock=sealed, image=image, report=report)
+    outcome = BuildResult(lock=sealed, image=image, report=report)
     if report is not None and runtime is not None:
         _record(spec_path, spec_text, outcome, store=store, runtime=runtime.name)
     return outcome
@@ -305,20 +305,20 @@ def _check_seal(old: Seal, new: Lock, image: Image, *, name: str) -> None:
 
 
 def _record(
-    spec_path: Path, spec_text: str, outcome: Outcome, *, store: Store, runtime: str
+    spec_path: Path, spec_text: str, outcome: BuildResult, *, store: Store, runtime: str
 ) -> None:
     entry = ledger_entry(outcome, runtime=runtime)
-    texts = build_records.Kept(spec=spec_text.encode(), lock=dump_lock(outcome.lock).encode())
+    texts = build_records.BuildTexts(spec=spec_text.encode(), lock=dump_lock(outcome.lock).encode())
     build_records.keep(store, entry.lock, texts)
     ledger.append(ledger.ledger_path(spec_path), entry)
     if outcome.report is not None:
         record_answers(outcome.report, name=outcome.lock.spec.name, folder=spec_path.parent)
 
 
-def ledger_entry(outcome: Outcome, *, runtime: str) -> ledger.Entry:
-    """Give the ledger's line for a smoked ``outcome``, as of now."""
+def ledger_entry(outcome: BuildResult, *, runtime: str) -> ledger.LedgerEntry:
+    """Return the ledger's line for a smoked ``outcome``, as of now."""
     assert outcome.report is not None  # noqa: S101 - nothing is said of what was not smoked
-    return ledger.Entry(
+    return ledger.LedgerEntry(
         time=ledger.now(),
         spec=spec_checksum(outcome.lock.spec),
         lock=lock_checksum(outcome.lock),
@@ -330,9 +330,9 @@ def ledger_entry(outcome: Outcome, *, runtime: str) -> ledger.Entry:
     )
 
 
-def _host(report: Report, runtime: str) -> ledger.Host:
+def _host(report: Report, runtime: str) -> ledger.BuildHost:
     gpu = report.environment.get("gpu") or {}
-    return ledger.Host(
+    return ledger.BuildHost(
         kernel=platform.release(),
         runtime=runtime,
         gpu=str(gpu.get("name", "")),

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from envbuilder.evidence.verify.content import flat, image_facts
 from envbuilder.evidence.verify.packages import locked_debs, locked_python
-from envbuilder.layers.contents import Contents, Distribution, File
+from envbuilder.layers.contents import Contents, Distribution, LayerFile
 from envbuilder.model.image import Image, Layer
 from envbuilder.model.image_config import LABEL, image_settings
 from envbuilder.model.lock import Lock
@@ -26,13 +26,13 @@ _OURS = frozenset({f"label {LABEL}.spec", f"label {LABEL}.lock"})  # they differ
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Side:
-    """One of two things that are compared; ``files`` is None where nobody asked for them."""
+    """One of two things that are compared; ``files`` is None if nobody asked for them."""
 
     name: str
     packages: tuple[Distribution, ...]
     settings: Mapping[str, str]
     layers: tuple[Layer, ...]
-    files: Mapping[str, File] | None = None
+    files: Mapping[str, LayerFile] | None = None
 
 
 def side_of_lock(name: str, lock: Lock) -> Side:
@@ -82,7 +82,7 @@ def carried_lock(opened: OpenedImage) -> Lock | None:
 
 
 def compare_sides(old: Side, new: Side) -> tuple[Change, ...]:
-    """List what differs, packages first; files where both sides have them."""
+    """List what differs, packages first; files if both sides have them."""
     return (
         *_packages(old, new),
         *_mapped(Kind.SETTING, old.settings, new.settings),
@@ -138,7 +138,7 @@ def _mapped(kind: Kind, before: Mapping[str, str], after: Mapping[str, str]) -> 
             yield Change(kind=kind, name=name, old=before.get(name), new=after.get(name))
 
 
-def _shown(file: File) -> str:
+def _shown(file: LayerFile) -> str:
     what = file.target or f"{file.size} bytes"
     digest = f" {file.sha256.hex[:12]}" if file.sha256 else ""
     return f"{file.kind} {file.mode:04o} {what}{digest}"

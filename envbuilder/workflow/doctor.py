@@ -50,7 +50,7 @@ _NO_USER_NAMESPACES = {  # what to write where this file holds that
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class Diagnosis:
     """One thing that was looked at.
 
     "missing" stops some command, "warn" makes one slower, weaker or unavailable in part; both come
@@ -63,12 +63,12 @@ class Finding:
     advice: str = ""
 
 
-def examine(store: Store, *, images: Iterable[ImageRef] = ()) -> tuple[Finding, ...]:
+def examine(store: Store, *, images: Iterable[ImageRef] = ()) -> tuple[Diagnosis, ...]:
     """Look at this machine and return what was found, in a fixed order.
 
     ``images`` are references whose registries must answer, such as the bases of the specs.
     """
-    checks: list[Callable[[], Finding]] = [
+    checks: list[Callable[[], Diagnosis]] = [
         lambda: oci_runtime(store),
         memory_limits,
         user_namespaces,
@@ -91,8 +91,8 @@ def examine(store: Store, *, images: Iterable[ImageRef] = ()) -> tuple[Finding, 
         return tuple(pool.map(lambda check: check(), checks))
 
 
-def oci_runtime(store: Store) -> Finding:
-    """Start a container of nothing: only its program is missing where all else is well."""
+def oci_runtime(store: Store) -> Diagnosis:
+    """Start a container of nothing: only its program is missing if all else is well."""
     name = "container runtime"
     try:
         runtime = find_runtime(store)
@@ -102,10 +102,10 @@ def oci_runtime(store: Store) -> Finding:
             bare.run(Command(args=("/nothing",), timeout=60))
     except SmokeError:
         who = "as root" if os.geteuid() == 0 else "without root"
-        return Finding(name=name, status="ok", detail=f"{runtime.name} works here {who}")
+        return Diagnosis(name=name, status="ok", detail=f"{runtime.name} works here {who}")
     except EnvbuilderError as error:
         return _problem(name, error)
-    return Finding(
+    return Diagnosis(
         name=name,
         status="missing",
         detail=f"{runtime.name} started a program that is not there",
@@ -113,12 +113,14 @@ def oci_runtime(store: Store) -> Finding:
     )
 
 
-def memory_limits() -> Finding:
+def memory_limits() -> Diagnosis:
     """Make a memory cgroup and remove it."""
     with memory_cgroup(1 << 30) as cgroup:
         if cgroup is not None:
-            return Finding(name="memory limits", status="ok", detail="by cgroup, for all processes")
-    return Finding(
+            return Diagnosis(
+                name="memory limits", status="ok", detail="by cgroup, for all processes"
+            )
+    return Diagnosis(
         name="memory limits",
         status="warn",
         detail="no cgroup may be made here: limits hold for each process by itself",
@@ -126,17 +128,17 @@ def memory_limits() -> Finding:
     )
 
 
-def user_namespaces() -> Finding:
+def user_namespaces() -> Diagnosis:
     """Read whether the kernel lets users who are not root run containers."""
     for file, (bad, advice) in _NO_USER_NAMESPACES.items():
         if file.exists() and file.read_text().strip() == bad:
-            return Finding(
+            return Diagnosis(
                 name="rootless containers", status="warn", detail=f"{file} is {bad}", advice=advice
             )
-    return Finding(name="rootless containers", status="ok", detail="user namespaces are allowed")
+    return Diagnosis(name="rootless containers", status="ok", detail="user namespaces are allowed")
 
 
-def docker_engine(store: Store) -> Finding:
+def docker_engine(store: Store) -> Diagnosis:
     """Ask the engine what it is; only ``--runtime docker`` and ``--engine docker`` need one."""
     name = "Docker Engine"
     try:
@@ -151,35 +153,35 @@ def docker_engine(store: Store) -> Finding:
             free = shutil.disk_usage(facts["DockerRootDir"]).free
             detail += f", {free / 1e9:.0f} GB free for images in {facts['DockerRootDir']}"
     if free < _ROOM:
-        return Finding(name=name, status="warn", detail=detail, advice="docker system prune")
-    return Finding(name=name, status="ok", detail=detail)
+        return Diagnosis(name=name, status="warn", detail=detail, advice="docker system prune")
+    return Diagnosis(name=name, status="ok", detail=detail)
 
 
-def builder() -> Finding:
+def builder() -> Diagnosis:
     """Ask for the builder in use, which must be fit as a build will want it."""
     name = "BuildKit"
     try:
         found = find_builder()
     except EnvbuilderError as error:
         return _problem(name, error, status="warn")
-    return Finding(name=name, status="ok", detail=f"{found.version}, driver {found.driver}")
+    return Diagnosis(name=name, status="ok", detail=f"{found.version}, driver {found.driver}")
 
 
-def nvidia_driver() -> Finding:
+def nvidia_driver() -> Diagnosis:
     """Read the version of the loaded NVIDIA driver."""
     if not _DRIVER.exists():
-        return Finding(
+        return Diagnosis(
             name="NVIDIA driver",
             status="warn",
             detail="none is loaded: smoke checks run on the CPU",
             advice="install the driver where this machine has a GPU",
         )
-    return Finding(
+    return Diagnosis(
         name="NVIDIA driver", status="ok", detail=_DRIVER.read_text().splitlines()[0].strip()
     )
 
 
-def gpu_devices(store: Store) -> Finding:
+def gpu_devices(store: Store) -> Diagnosis:
     """Look for the CDI files that describe the GPUs to containers, else for Docker's own way."""
     name = "GPUs in containers"
     try:
@@ -188,43 +190,43 @@ def gpu_devices(store: Store) -> Finding:
         with suppress(EnvbuilderError):  # what ails the engine is another check's
             if "nvidia" in (connect(store).facts()["Runtimes"] or ()):
                 detail = "by Docker's runtime nvidia, with --runtime docker alone"
-                return Finding(name=name, status="warn", detail=detail, advice=error.hint)
+                return Diagnosis(name=name, status="warn", detail=detail, advice=error.hint)
         return _problem(name, error, status="missing" if _DRIVER.exists() else "warn")
     nodes = sum(len(edit.get("deviceNodes") or ()) for edit in edits)
-    return Finding(name=name, status="ok", detail=f"{nodes} device nodes by CDI")
+    return Diagnosis(name=name, status="ok", detail=f"{nodes} device nodes by CDI")
 
 
-def disk(store: Store) -> Finding:
+def disk(store: Store) -> Diagnosis:
     """Compare the free space around the store with what a GPU environment takes."""
     place = next(path for path in (store.root, *store.root.absolute().parents) if path.exists())
     free = shutil.disk_usage(place).free
     detail = f"{free / 1e9:.0f} GB free for the store {store.root}"
     if free < _ROOM:
         advice = "`envbuilder cache prune`, or set ENVBUILDER_CACHE to a larger disk"
-        return Finding(name="disk", status="warn", detail=detail, advice=advice)
-    return Finding(name="disk", status="ok", detail=detail)
+        return Diagnosis(name="disk", status="warn", detail=detail, advice=advice)
+    return Diagnosis(name="disk", status="ok", detail=detail)
 
 
-def program(name: str, *, needed_for: str, advice: str) -> Finding:
+def program(name: str, *, needed_for: str, advice: str) -> Diagnosis:
     """Ask a program for its version."""
     found = _output(str(find_program(name) or name), "--version")
     if found is None:
         detail = f"not installed; {needed_for} need it"
-        return Finding(name=name, status="missing", detail=detail, advice=advice)
-    return Finding(name=name, status="ok", detail=found)
+        return Diagnosis(name=name, status="missing", detail=detail, advice=advice)
+    return Diagnosis(name=name, status="ok", detail=found)
 
 
-def package_index() -> Finding:
+def package_index() -> Diagnosis:
     """Ask the configured package indexes for something that every index has."""
     target = PythonTarget(python=platform.python_version()[:4], platform="linux/amd64")
     try:
         newest = releases("pip", target=target, index=Index())[-1].version
     except EnvbuilderError as error:
         return _problem("Python package index", error)
-    return Finding(name="Python package index", status="ok", detail=f"answers; pip {newest}")
+    return Diagnosis(name="Python package index", status="ok", detail=f"answers; pip {newest}")
 
 
-def registry(image: ImageRef) -> Finding:
+def registry(image: ImageRef) -> Diagnosis:
     """Ask a registry for an image, by one HEAD request."""
     name = f"registry {image.registry}"
     try:
@@ -233,21 +235,21 @@ def registry(image: ImageRef) -> Finding:
     except EnvbuilderError as error:
         return _problem(name, error)
     if digest is None:
-        return Finding(
+        return Diagnosis(
             name=name,
             status="missing",
             detail=f"answers, but does not have {image}",
             advice="check the name, or log in with `docker login`",
         )
-    return Finding(name=name, status="ok", detail=f"has {image}")
+    return Diagnosis(name=name, status="ok", detail=f"has {image}")
 
 
-def _problem(name: str, error: EnvbuilderError, *, status: Status = "missing") -> Finding:
-    return Finding(name=name, status=status, detail=error.message, advice=error.hint)
+def _problem(name: str, error: EnvbuilderError, *, status: Status = "missing") -> Diagnosis:
+    return Diagnosis(name=name, status=status, detail=error.message, advice=error.hint)
 
 
 def _output(*command: str) -> str | None:
-    """Return the first line that a program prints, None where it is missing or fails."""
+    """Return the first line that a program prints, None if it is missing or fails."""
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, errors="replace", timeout=_PATIENCE, check=True

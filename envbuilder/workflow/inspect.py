@@ -13,7 +13,7 @@ from envbuilder.layers.contents import (
     Contents,
     Cover,
     Distribution,
-    File,
+    LayerFile,
     cache_of,
     is_stale,
     stacked,
@@ -100,7 +100,7 @@ def report(layers: Sequence[Layer], contents: Sequence[Contents]) -> tuple[Layer
 
 
 def _covers(contents: Sequence[Contents]) -> list[Cover]:
-    """Give each layer's cover: that of the layer above it, and that layer itself."""
+    """Return each layer's cover: that of the layer above it, and that layer itself."""
     covers = [Cover()]
     for layer in reversed(contents[1:]):
         covers.append(covers[-1].under(layer))
@@ -108,7 +108,7 @@ def _covers(contents: Sequence[Contents]) -> list[Cover]:
 
 
 def _leftovers(
-    files: Mapping[str, File], cover: Cover, shown: Mapping[str, File]
+    files: Mapping[str, LayerFile], cover: Cover, shown: Mapping[str, LayerFile]
 ) -> Iterator[Leftover]:
     groups: dict[tuple[str, bool], list[str]] = {}
     for path, file in files.items():

@@ -99,7 +99,7 @@ def sealed_image(
 ) -> Image:
     """Take the sealed image from the store, or make what neither store nor ``repository`` has.
 
-    Raises LockError where what was made is not the sealed image, and what building raises.
+    Raises LockError if what was made is not the sealed image, and what building raises.
     """
     if store.has(seal.manifest) and store.has(seal.config):
         return parse_image(store.read(seal.manifest), store.read(seal.config))
@@ -117,7 +117,7 @@ def sealed_image(
 def evidence(
     lock: Lock, seal: Seal, *, store: Store, progress: Progress, built: str | None = None
 ) -> list[Statement]:
-    """Make the statements on the sealed image; the smoke report's only where there is one.
+    """Make the statements on the sealed image; the smoke report's only if there is one.
 
     They are dated with when the image was ``built`` or smoked, or else with now.
     """
@@ -158,7 +158,7 @@ def _attach(
 
 
 def _unheld(statements: Sequence[Statement], held: Evidence) -> list[Statement]:
-    """Give those of ``statements`` that are news: what an image is made of never is again.
+    """Return those of ``statements`` that are news: what an image is made of never is again.
 
     Another smoke test is, since it may have come to another end.
     """

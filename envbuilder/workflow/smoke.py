@@ -14,7 +14,7 @@ from envbuilder.model.plan import PREFIX
 from envbuilder.model.progress import Progress
 from envbuilder.model.samples import own_samples
 from envbuilder.runtime import Runtime
-from envbuilder.smoke import Expected, Model, OwnSample, Report, SmokePlan, smoke
+from envbuilder.smoke import Expected, OwnSample, ProbedModel, Report, SmokePlan, smoke
 from envbuilder.smoke.answers import answers_path, answers_to_record, read_answers, write_answers
 from envbuilder.smoke.plan import Gpu
 from envbuilder.storage import build_records
@@ -58,7 +58,7 @@ def smoke_plan(lock: Lock, *, folder: Path) -> SmokePlan:
         python=f"{PREFIX}/bin/python",
         model=None
         if model is None
-        else Model(
+        else ProbedModel(
             family=model.family,
             path=model.path and str(folder.resolve() / Path(model.path).expanduser()),
             hub=model.hub,
@@ -96,7 +96,7 @@ def expected(lock: Lock) -> tuple[Expected, ...]:
 
 
 def record_answers(report: Report, *, name: str, folder: Path) -> None:
-    """Write the answers of a green ``report`` beside the spec of ``name``, where they are new."""
+    """Write the answers of a green ``report`` beside the spec of ``name``, if they are new."""
     path = answers_path(folder, name)
     answers = answers_to_record(report, read_answers(path))
     if answers is not None:

@@ -31,7 +31,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from envbuilder.engines.docker import made_here
-from envbuilder.engines.foundation import lay_foundation
+from envbuilder.engines.foundation import foundation_layers
 from envbuilder.engines.render import render, write
 from envbuilder.layers.wheel_reconstruction import wheel_file
 from envbuilder.model.lock import DebianBase, Lock
@@ -200,7 +200,7 @@ def _fresh_store(lock: Lock, default: Store, work: Path) -> Store:
     store = Store(work / "store")
     for deb in lock.base.packages:
         store.adopt(default.path(deb.sha256), deb.sha256)
-    lay_foundation(lock, store=store, offline=True, progress=Silent(), stop=threading.Event())
+    foundation_layers(lock, store=store, offline=True, progress=Silent(), stop=threading.Event())
     return store
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from envbuilder.engines.buildkit import Build, build, find_builder, gather
+from envbuilder.engines.buildkit import BuildxRun, build, find_builder, gather
 from envbuilder.engines.render import render, write
 from envbuilder.model.image import Image
 from envbuilder.model.lock import Lock
@@ -43,7 +43,7 @@ class Light:
         """Render and build ``lock``; the layout lies in ``folder/name`` afterwards."""
         context = self.folder / f"{name}-context"
         write(render(lock), context)
-        wanted = Build(
+        wanted = BuildxRun(
             folder=context,
             target=target,
             platform="linux/amd64",

@@ -17,7 +17,7 @@ from envbuilder.model.progress import Silent
 from envbuilder.model.spec import Index
 from envbuilder.resolve.python.indexes import uv_environment
 from envbuilder.runtime import choose
-from envbuilder.smoke import Report, Status, smoke
+from envbuilder.smoke import CheckStatus, Report, smoke
 from envbuilder.storage.store import Store
 from envbuilder.workflow.build import Options, lock_environment, make_image
 from envbuilder.workflow.smoke import smoke_plan
@@ -106,15 +106,15 @@ def smoked(folder: Path) -> Callable[[str], Report]:
 def test_the_engine_serves_what_the_processor_counts(smoked: Callable[[str], Report]) -> None:
     report = smoked(f"{RELEASE}+released")
     check = next(check for check in report.checks if check.name == "engine.run")
-    assert check.status is Status.PASS, check.explanation
+    assert check.status is CheckStatus.PASS, check.explanation
     assert "serves on cpu" in check.explanation
     assert "all together" in check.explanation
-    assert report.verdict is Status.PASS, report.summary
+    assert report.verdict is CheckStatus.PASS, report.summary
 
 
 def test_an_engine_that_counts_one_too_many_is_red(smoked: Callable[[str], Report]) -> None:
     report = smoked(f"{RELEASE}+faulty")
     check = next(check for check in report.checks if check.name == "engine.run")
-    assert check.status is Status.FAIL, check.explanation
+    assert check.status is CheckStatus.FAIL, check.explanation
     assert "audio" in check.explanation
     assert "image alone" not in " ".join(check.details["findings"])

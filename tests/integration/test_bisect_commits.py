@@ -14,8 +14,8 @@ from envbuilder.workflow.bisect.bisect import bisect
 from envbuilder.workflow.bisect.intermediate_lock import span
 from envbuilder.workflow.bisect.journal import Diary
 from envbuilder.workflow.bisect.narrow import between
-from envbuilder.workflow.bisect.oracle import Verdict
-from envbuilder.workflow.bisect.search import Outcome
+from envbuilder.workflow.bisect.oracle import OracleAnswer
+from envbuilder.workflow.bisect.search import TrialResult
 from envbuilder.workflow.bump.stages import real_stages
 from tests.servers.git import git_http
 from tests.servers.git_repositories import Origin
@@ -61,9 +61,9 @@ def search(tmp_path, url, old, new, is_bad):
     between_ends = span(good, bad, good_needs={}, bad_needs={})
     diary = Diary.open(tmp_path / "diary.jsonl", Silent())
 
-    def judge(candidate: Lock) -> Verdict:
-        outcome = Outcome.BAD if is_bad(candidate.sources[0].commit) else Outcome.GOOD
-        return Verdict(outcome=outcome, detail="")
+    def judge(candidate: Lock) -> OracleAnswer:
+        outcome = TrialResult.BAD if is_bad(candidate.sources[0].commit) else TrialResult.GOOD
+        return OracleAnswer(outcome=outcome, detail="")
 
     try:
         return bisect(between_ends, judge=judge, diary=diary, lines=between(stages))

@@ -11,8 +11,8 @@ from envbuilder.model.lock import Lock, spec_checksum
 from envbuilder.model.progress import Silent
 from envbuilder.model.pylock import dump_lock, lock_checksum, lock_path, write_lock
 from envbuilder.storage import ledger
-from envbuilder.storage.build_records import Kept, keep
-from envbuilder.storage.ledger import Entry
+from envbuilder.storage.build_records import BuildTexts, keep
+from envbuilder.storage.ledger import LedgerEntry
 from envbuilder.storage.store import Store
 from envbuilder.workflow.bisect.endpoints import find_end, good_end
 from tests.unit.locks import lock
@@ -45,13 +45,13 @@ class Place:
         self.entries = [self.build(each) for each in (FIRST, SECOND)]
         self.repository.git.tag("tagged", "HEAD^", "-m", "an object of its own")
 
-    def build(self, made: Lock) -> Entry:
+    def build(self, made: Lock) -> LedgerEntry:
         write_lock(lock_path(self.spec), made)
         self.repository.git.add(".")
         self.repository.git.commit("-q", "-m", "build")
         checksum = lock_checksum(made)
-        keep(self.store, checksum, Kept(spec=b"", lock=dump_lock(made).encode()))
-        entry = Entry(
+        keep(self.store, checksum, BuildTexts(spec=b"", lock=dump_lock(made).encode()))
+        entry = LedgerEntry(
             time=ledger.now(), spec=spec_checksum(made.spec), lock=checksum, image=checksum,
             engine="embedded", good=True,
         )  # fmt: skip

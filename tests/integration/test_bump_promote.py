@@ -14,10 +14,10 @@ from envbuilder.model.progress import Silent
 from envbuilder.model.pylock import dump_lock, lock_checksum, lock_path
 from envbuilder.model.reference import Digest, ImageRef
 from envbuilder.registry.client import Client
-from envbuilder.smoke.report import Report, Status
+from envbuilder.smoke.report import CheckStatus, Report
 from envbuilder.storage import ledger
-from envbuilder.storage.build_records import Kept, keep, keep_report, recall
-from envbuilder.storage.ledger import Entry
+from envbuilder.storage.build_records import BuildTexts, keep, keep_report, recall
+from envbuilder.storage.ledger import LedgerEntry
 from envbuilder.storage.store import Store
 from envbuilder.workflow.bump.promote import promote
 from envbuilder.workflow.bump.rollback import rollback
@@ -43,15 +43,15 @@ class Place:
         self.target = ImageRef.parse(f"{host}/{folder.name.replace('_', '-').lower()}:stable")
         self.images = [self.build(text) for text in (b"one", b"two")]
 
-    def build(self, content: bytes) -> Entry:
+    def build(self, content: bytes) -> LedgerEntry:
         image = image_of([layer_of(self.store, {"opt/file": content}, "file")])
         for document in (image.manifest, image.config):
             self.store.add(document)
         wheels = (wheel("tqdm", content.hex()),)
         lock = sealed(replace(small_lock(), wheels=wheels), image)
         checksum = lock_checksum(lock)
-        keep(self.store, checksum, Kept(spec=b"", lock=dump_lock(lock).encode()))
-        entry = Entry(
+        keep(self.store, checksum, BuildTexts(spec=b"", lock=dump_lock(lock).encode()))
+        entry = LedgerEntry(
             time=ledger.now(),
             spec=spec_checksum(lock.spec),
             lock=checksum,
@@ -62,7 +62,9 @@ class Place:
         ledger.append(ledger.ledger_path(self.spec), entry)
         return entry
 
-    def promote(self, entry: Entry | None = None, signing: Signing | None = None) -> Entry:
+    def promote(
+        self, entry: LedgerEntry | None = None, signing: Signing | None = None
+    ) -> LedgerEntry:
         with Client.from_environment() as client:
             return promote(
                 self.spec,
@@ -134,7 +136,7 @@ def test_a_lock_that_was_sealed_anew(place):
 
 def test_evidence_lies_there_before_the_tag_moves(place, tmp_path):
     store, image = place.store, place.images[1].image
-    report = Report(subject="small", verdict=Status.PASS, summary="fine", checks=())
+    report = Report(subject="small", verdict=CheckStatus.PASS, summary="fine", checks=())
     keep_report(store, image, report.to_dict())
     private, _ = new_key(tmp_path / "ci")
     place.promote(signing=signing_with(str(private)))

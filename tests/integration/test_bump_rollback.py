@@ -11,7 +11,7 @@ from envbuilder.model.pylock import lock_path, write_lock
 from envbuilder.model.reference import Digest
 from envbuilder.model.spec_file import load
 from envbuilder.storage import ledger
-from envbuilder.storage.build_records import Kept, keep
+from envbuilder.storage.build_records import BuildTexts, keep
 from envbuilder.storage.store import Store
 from envbuilder.workflow.bump.rollback import rollback
 from envbuilder.workflow.bump.texts import texts_of
@@ -45,14 +45,14 @@ class Place:
         self.commit()
         self.second = self.build("2.0")
 
-    def build(self, version: str) -> Kept:
+    def build(self, version: str) -> BuildTexts:
         world = World({"app": {version: ""}})
         self.spec.write_text(SPEC.replace("1.0", version))
         outcome = world.build(world.resolve(load(self.spec), lock({}), frozenset()))
         write_lock(lock_path(self.spec), outcome.lock)
         entry = world.entry(outcome)
         ledger.append(ledger.ledger_path(self.spec), entry)
-        self.texts = Kept(spec=self.spec.read_bytes(), lock=lock_path(self.spec).read_bytes())
+        self.texts = BuildTexts(spec=self.spec.read_bytes(), lock=lock_path(self.spec).read_bytes())
         self.entry = entry
         return self.texts
 
@@ -60,10 +60,10 @@ class Place:
         self.repository.git.add("lockfiles")
         self.repository.git.commit("-q", "-m", "build")
 
-    def now(self) -> Kept:
-        return Kept(spec=self.spec.read_bytes(), lock=lock_path(self.spec).read_bytes())
+    def now(self) -> BuildTexts:
+        return BuildTexts(spec=self.spec.read_bytes(), lock=lock_path(self.spec).read_bytes())
 
-    def rollback(self, *, force: bool = False) -> ledger.Entry:
+    def rollback(self, *, force: bool = False) -> ledger.LedgerEntry:
         return rollback(self.spec, None, store=self.store, force=force)
 
 
@@ -158,7 +158,7 @@ def test_a_damaged_text_in_the_store_is_asked_of_git(place: Place) -> None:
 def test_an_edit_while_it_looks_is_not_lost(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     place.commit()
 
-    def look(spec_path: Path, entry: ledger.Entry, *, store: Store) -> Kept:
+    def look(spec_path: Path, entry: ledger.LedgerEntry, *, store: Store) -> BuildTexts:
         place.spec.write_text("edited meanwhile\n")
         return texts_of(spec_path, entry, store=store)
 

@@ -21,7 +21,7 @@ from envbuilder.registry.client import Client
 from envbuilder.registry.manifests import Manifest
 from envbuilder.registry.referrers import list_referrers
 from envbuilder.registry.transfer import push
-from envbuilder.smoke.report import Report, Status
+from envbuilder.smoke.report import CheckStatus, Report
 from envbuilder.storage.store import Store
 from tests.servers.distribution import registry
 from tests.servers.locks import small_lock
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.integration
 
 ROOT = Path(__file__).parents[2]
 MOMENT = "2026-01-02T03:04:05Z"
-REPORT = Report(subject="small", verdict=Status.PASS, summary="all good", checks=())
+REPORT = Report(subject="small", verdict=CheckStatus.PASS, summary="all good", checks=())
 
 
 @pytest.fixture(scope="module", params=["trixie", "sid"])
@@ -134,7 +134,7 @@ def test_cosign_refuses_an_attestation_of_another_image(cosign, pushed, key, tmp
     assert verify(cosign, key, "verify-attestation", *flags).returncode != 0
 
 
-@pytest.mark.parametrize("verdict", [Status.PASS, Status.FAIL])
+@pytest.mark.parametrize("verdict", [CheckStatus.PASS, CheckStatus.FAIL])
 def test_cosign_judges_the_smoke_result_by_policy(cosign, pushed, key, tmp_path, verdict):
     repository, image = pushed
     report = replace(REPORT, verdict=verdict)
@@ -144,7 +144,7 @@ def test_cosign_judges_the_smoke_result_by_policy(cosign, pushed, key, tmp_path,
     policy.write_text('predicate: result: "PASSED"\n')
     flags = ("--type", TEST_RESULT, "--policy", policy, f"{repository}:v1")
     done = verify(cosign, key, "verify-attestation", *flags)
-    assert (done.returncode == 0) is (verdict is Status.PASS), done.stderr
+    assert (done.returncode == 0) is (verdict is CheckStatus.PASS), done.stderr
 
 
 def test_cosign_3_accepts_bundles(cosign, pushed, key, other, request):
@@ -218,7 +218,7 @@ def test_what_is_listed_but_gone_harms_nothing(pushed, key, server, gone):
 
 def test_the_newest_statement_replaces_the_one_before(pushed, key):
     repository, image = pushed
-    failed = replace(REPORT, verdict=Status.FAIL)
+    failed = replace(REPORT, verdict=CheckStatus.FAIL)
     for report in (failed, REPORT):
         stated = smoke_result(small_lock(), image.digest, report.to_dict(), finished=MOMENT)
         attach(repository, image.digest, [stated], private(key))

@@ -18,9 +18,9 @@ from envbuilder.model.reference import ImageRef
 from envbuilder.net.config import Settings
 from envbuilder.registry.client import Client
 from envbuilder.registry.transfer import push
-from envbuilder.smoke.report import Report, Status
+from envbuilder.smoke.report import CheckStatus, Report
 from envbuilder.storage.build_records import keep_report
-from envbuilder.storage.ledger import Entry, append
+from envbuilder.storage.ledger import LedgerEntry, append
 from envbuilder.storage.store import Store
 from tests.servers.counting import counted
 from tests.servers.distribution import registry
@@ -30,7 +30,7 @@ from tests.servers.samples import image_of, layer_of, manifest_of
 pytestmark = pytest.mark.integration
 
 LOCK = small_lock()
-REPORT = Report(subject="small", verdict=Status.PASS, summary="fine", checks=())
+REPORT = Report(subject="small", verdict=CheckStatus.PASS, summary="fine", checks=())
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +166,7 @@ def test_evidence_that_is_there_is_not_sent_again(desk, server):
 
 
 def test_provenance_has_the_date_of_the_build(desk):
-    entry = Entry(
+    entry = LedgerEntry(
         time="2026-01-02T03:04:05Z", spec=spec_checksum(LOCK.spec), lock=lock_checksum(LOCK),
         image=desk.image.digest, engine="embedded", good=True,
     )  # fmt: skip

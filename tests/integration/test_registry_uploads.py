@@ -11,7 +11,7 @@ from envbuilder.model.reference import Digest, ImageRef
 from envbuilder.net.config import Settings
 from envbuilder.registry import uploads
 from envbuilder.registry.client import Client
-from envbuilder.registry.uploads import Source, put_bytes, upload
+from envbuilder.registry.uploads import BlobSource, put_bytes, upload
 from tests.servers.memory import Memory
 from tests.servers.samples import noise
 from tests.servers.scripted import scripted
@@ -19,7 +19,7 @@ from tests.servers.scripted import scripted
 pytestmark = pytest.mark.integration
 
 DATA = noise(2_000_000)
-SOURCE = Source(digest=Digest.of(DATA), size=len(DATA), open=lambda: io.BytesIO(DATA))
+SOURCE = BlobSource(digest=Digest.of(DATA), size=len(DATA), open=lambda: io.BytesIO(DATA))
 
 
 class Count:

@@ -43,7 +43,7 @@ def test_a_missing_runtime_is_said_with_the_command_that_installs_it(
     finding = doctor.oci_runtime(Store(tmp_path))
     assert (finding.status, finding.advice) == ("missing", "apt-get install crun")
     missing = doctor.program("git", needed_for="git sources", advice="apt-get install git")
-    assert missing == doctor.Finding(
+    assert missing == doctor.Diagnosis(
         name="git",
         status="missing",
         detail="not installed; git sources need it",

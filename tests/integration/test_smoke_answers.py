@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from envbuilder.runtime import Prepared
-from envbuilder.smoke import OwnSample, Report, SmokePlan, Status, smoke
+from envbuilder.smoke import CheckStatus, OwnSample, Report, SmokePlan, smoke
 from envbuilder.smoke import run_probe as smoke_run
 from envbuilder.smoke.answers import Answers, parse_answers
 from envbuilder.smoke.judge import judge
@@ -99,10 +99,10 @@ def test_what_counts_alone_miss_is_red(
 ) -> None:
     report = _answered(container, _probe(tmp_path / "probe", *edit), good)
     checks = {check.name: check for check in report.checks}
-    assert checks["tokens.generate"].status is Status.PASS
-    assert checks["tokens.answers"].status is Status.FAIL
+    assert checks["tokens.generate"].status is CheckStatus.PASS
+    assert checks["tokens.answers"].status is CheckStatus.FAIL
     assert words in " ".join(checks["tokens.answers"].details["findings"])
-    assert report.verdict is Status.FAIL
+    assert report.verdict is CheckStatus.FAIL
 
 
 # --- users' own files -----------------------------------------------------------------------------
@@ -146,9 +146,9 @@ def test_own_files_are_counted_and_what_nothing_decodes_is_told(
     assert rows["voice.wav (1 s)"].placeholders == rows["voice.wav (1 s)"].formula == 25
     assert rows["tall one.png (40x400)"].embeddings == 14
     checks = {check.name: check for check in report.checks}
-    assert checks["tokens.audio"].status is Status.PASS
-    assert checks["tokens.image"].status is Status.FAIL
+    assert checks["tokens.audio"].status is CheckStatus.PASS
+    assert checks["tokens.image"].status is CheckStatus.FAIL
     assert "torn.png cannot be processed" in checks["tokens.image"].explanation
-    assert checks["tokens.video"].status is Status.ERROR
+    assert checks["tokens.video"].status is CheckStatus.ERROR
     assert "film.mp4 cannot be decoded" in checks["tokens.video"].explanation
     assert "not installed: av, cv2" in checks["tokens.video"].explanation

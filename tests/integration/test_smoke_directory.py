@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from envbuilder.runtime import Command, Mount, Prepared
-from envbuilder.smoke import Model, Report, SmokePlan, Status, smoke
+from envbuilder.smoke import CheckStatus, ProbedModel, Report, SmokePlan, smoke
 from envbuilder.smoke import run_probe as smoke_run
 from envbuilder.smoke.answers import parse_answers
 
@@ -60,7 +60,7 @@ def model(container: Container, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 def _smoked(container: Container, model: Path, **more: object) -> Report:
     ready, plan = container
-    asked = replace(plan, model=Model(path=str(model)), tokens={}, answers=None)
+    asked = replace(plan, model=ProbedModel(path=str(model)), tokens={}, answers=None)
     return smoke(ready.run, replace(asked, checks=("environment", "tokens"), **more))
 
 
@@ -69,7 +69,7 @@ def report(container: Container, model: Path) -> Report:
     return _smoked(container, model)
 
 
-def _checks(report: Report) -> dict[str, Status]:
+def _checks(report: Report) -> dict[str, CheckStatus]:
     return {check.name: check.status for check in report.checks}
 
 
@@ -78,10 +78,10 @@ def _answers(report: Report) -> dict[str, object]:
 
 
 def test_a_directory_is_counted_by_its_family_and_runs_with_its_own_weights(report: Report) -> None:
-    assert report.verdict is Status.PASS
+    assert report.verdict is CheckStatus.PASS
     checks = _checks(report)
-    assert checks["tokens.image"] is checks["tokens.video"] is Status.PASS
-    assert checks["tokens.generate"] is Status.PASS
+    assert checks["tokens.image"] is checks["tokens.video"] is CheckStatus.PASS
+    assert checks["tokens.generate"] is CheckStatus.PASS
     assert all(row.formula == row.placeholders for row in report.tokens)
     assert str(_answers(report)["identity"]).startswith("sha256 ")
 
@@ -93,7 +93,7 @@ def test_a_directory_with_limits_of_its_own_is_counted_by_them(
     path = tuned / "preprocessor_config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "max_pixels": 1003520}))
     report = _smoked(container, tuned)
-    assert report.verdict is Status.PASS, report.summary
+    assert report.verdict is CheckStatus.PASS, report.summary
     rows = {row.sample: row for row in report.tokens if row.modality == "image"}
     assert rows["3584x3584"].formula == rows["3584x3584"].placeholders == 1225
 
@@ -102,7 +102,7 @@ def test_weights_run_in_the_type_that_they_are_saved_in(
     container: Container, tmp_path: Path
 ) -> None:
     report = _smoked(container, _saved(container, tmp_path / "bf16", scale=1, dtype="bfloat16"))
-    assert report.verdict is Status.PASS, report.summary
+    assert report.verdict is CheckStatus.PASS, report.summary
     prompts = next(c for c in report.checks if c.name == "tokens.generate").details["prompts"]
     assert {prompt["dtype"] for prompt in prompts} == {"torch.bfloat16"}
 
@@ -112,11 +112,11 @@ def test_its_answers_are_compared_and_other_weights_are_told(
 ) -> None:
     recorded = parse_answers(_answers(report))
     again = _smoked(container, model, answers=recorded)
-    assert _checks(again)["tokens.answers"] is Status.PASS
+    assert _checks(again)["tokens.answers"] is CheckStatus.PASS
     other = _saved(container, tmp_path / "other", scale=1.5)
     moved = _smoked(container, other, answers=recorded)
     check = next(check for check in moved.checks if check.name == "tokens.answers")
-    assert check.status is Status.PASS
+    assert check.status is CheckStatus.PASS
     assert "the weights" in check.explanation
 
 
@@ -128,12 +128,12 @@ def test_a_model_that_no_family_describes_is_counted_against_its_own_features(
     (probe / "families" / "qwen2_vl.py").unlink()
     monkeypatch.setattr(smoke_run, "PROBE", probe)
     skipped = _smoked(container, model)
-    assert _checks(skipped)["tokens.image"] is Status.SKIP
+    assert _checks(skipped)["tokens.image"] is CheckStatus.SKIP
     assert not skipped.tokens
     talking = shutil.copytree(model, tmp_path / "talking")
     (talking / "chat_template.jinja").write_text(TEMPLATE)
     report = _smoked(container, talking)
-    assert report.verdict is Status.PASS, report.summary
+    assert report.verdict is CheckStatus.PASS, report.summary
     assert {row.modality for row in report.tokens} == {"image", "video"}
     assert all(row.formula is None for row in report.tokens)
     counted = [row for row in report.tokens if row.embeddings is not None]

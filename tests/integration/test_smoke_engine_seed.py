@@ -13,7 +13,7 @@ import pytest
 import envbuilder
 from envbuilder.model.progress import Silent
 from envbuilder.runtime import choose
-from envbuilder.smoke import Report, Status, smoke
+from envbuilder.smoke import CheckStatus, Report, smoke
 from envbuilder.storage.store import Store
 from envbuilder.workflow.build import Options, lock_environment, make_image
 from envbuilder.workflow.smoke import smoke_plan
@@ -100,7 +100,7 @@ def test_an_engine_that_expects_16384_where_the_processor_gives_729_is_red(
 ) -> None:
     report = _smoke(folder, ANALYTIC, monkeypatch)
     check = next(check for check in report.checks if check.name == "engine.reserve")
-    assert report.verdict is Status.FAIL
+    assert report.verdict is CheckStatus.FAIL
     assert (check.expected, check.actual) == ("video 16384", "video 729")
     assert check.explanation == (
         f"vLLM {ANALYTIC} would stop at start-up: The processed dummy data has a total of "
@@ -116,8 +116,8 @@ def test_the_released_engine_that_measures_its_dummy_is_green(
 ) -> None:
     report = _smoke(folder, AS_RELEASED, monkeypatch)
     states = {check.name: check.status for check in report.checks}
-    assert report.verdict is Status.PASS, report.summary
-    assert states["engine.reserve"] is Status.PASS
+    assert report.verdict is CheckStatus.PASS, report.summary
+    assert states["engine.reserve"] is CheckStatus.PASS
     run = next(check for check in report.checks if check.name == "engine.run")
-    assert run.status is Status.SKIP
+    assert run.status is CheckStatus.SKIP
     assert "needs a GPU to serve" in run.explanation

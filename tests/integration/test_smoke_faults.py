@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from envbuilder.runtime import Command, Completed, Mount, Prepared
-from envbuilder.smoke import Check, Model, Report, SmokePlan, Status, smoke
+from envbuilder.smoke import Check, CheckStatus, ProbedModel, Report, SmokePlan, smoke
 from envbuilder.smoke.run_probe import PROBE, PROBE_MOUNT
 from tests.unit.smoke_documents import conform
 
@@ -332,10 +332,10 @@ class Workshop:
             mounts += [Mount(source=probe, target=PROBE_MOUNT), *spoilt]
             return self.ready.run(dataclasses.replace(command, mounts=tuple(mounts)))
 
-        model = Model(family="qwen2_5_omni")
+        model = ProbedModel(family="qwen2_5_omni")
         if fault.directory is not None:
             (folder / "config.json").write_text(fault.directory)
-            model = Model(path=str(folder))
+            model = ProbedModel(path=str(folder))
         asked = dataclasses.replace(
             self.plan,
             model=model,
@@ -404,7 +404,7 @@ def _check(report: Report, name: str) -> Check:
 def test_without_a_fault_it_is_green(reports: Mapping[str, Future[Report]], fault: Fault) -> None:
     report = reports[fault.name].result()
     conform(report)
-    assert report.verdict is Status.PASS, report.summary
+    assert report.verdict is CheckStatus.PASS, report.summary
     assert fault.words in _check(report, fault.check).explanation
 
 
@@ -415,8 +415,8 @@ def test_a_real_fault_is_red_and_explained(
     report = reports[fault.name].result()
     conform(report)
     check = _check(report, fault.check)
-    assert check.status in (Status.FAIL, Status.ERROR), check
-    assert report.verdict in (Status.FAIL, Status.ERROR)
+    assert check.status in (CheckStatus.FAIL, CheckStatus.ERROR), check
+    assert report.verdict in (CheckStatus.FAIL, CheckStatus.ERROR)
     told = " ".join([check.explanation, *check.details.get("findings", ())])
     assert fault.words in told
     assert "Traceback" not in told

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from envbuilder.smoke import Report, Status
+from envbuilder.smoke import CheckStatus, Report
 from tests.pairs import environment, pair
 from tests.unit.smoke_documents import conform
 
@@ -49,7 +49,7 @@ def _smoke(release: str, folder: Path) -> Mapping[str, Report]:
 def test_versions_that_work_together_are_green(smoked: Smoked, release: str, family: str) -> None:
     report = smoked(release)[family]
     conform(report)
-    assert report.verdict is Status.PASS, report.summary
+    assert report.verdict is CheckStatus.PASS, report.summary
     (check,) = report.checks
     prompts = check.details["prompts"]
     assert all(prompt["placeholders"] == prompt["embeddings"] for prompt in prompts)

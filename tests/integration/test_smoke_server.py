@@ -20,8 +20,8 @@ from click.testing import CliRunner
 from envbuilder.cli.app import cli
 from envbuilder.model.errors import EnvbuilderError, NetworkError, SmokeError, UsageError
 from envbuilder.runtime import Completed
-from envbuilder.smoke import LocalPython, Report, SmokePlan, Status
-from envbuilder.smoke import Model as AnyModel
+from envbuilder.smoke import CheckStatus, LocalPython, Report, SmokePlan
+from envbuilder.smoke import ProbedModel as AnyModel
 from envbuilder.smoke.server import Counted, Counts, Server, expectation, smoke_server
 from envbuilder.smoke.server.media import ITEMS, Item
 from tests.servers.scripted import Call, Scripted, Seen, scripted
@@ -114,7 +114,7 @@ def smoked(model: Model, known: Counts | None = EXPECTED) -> Report:
         return smoke_server(Server(f"http://{server.host}"), known)
 
 
-def states(report: Report) -> dict[str, Status]:
+def states(report: Report) -> dict[str, CheckStatus]:
     return {check.name: check.status for check in report.checks}
 
 
@@ -125,7 +125,7 @@ def why(report: Report, name: str) -> str:
 
 def test_a_server_that_counts_as_the_processor_does_is_green() -> None:
     report = smoked(Model())
-    assert report.verdict is Status.PASS, report.summary
+    assert report.verdict is CheckStatus.PASS, report.summary
     assert set(states(report)) == {
         "server.audio", "server.image", "server.video", "server.together",
     }  # fmt: skip
@@ -153,13 +153,13 @@ def test_text_beside_each_frame_is_compared_by_the_models_own_tokenizer() -> Non
     tiny = EXPECTED | {
         ("video", label): _counted(item, beside=None) for label, item in videos.items()
     }
-    assert smoked(Model(count=count)).verdict is Status.FAIL
+    assert smoked(Model(count=count)).verdict is CheckStatus.FAIL
     exact = smoked(Model(count=count), known)
-    assert exact.verdict is Status.PASS
+    assert exact.verdict is CheckStatus.PASS
     assert all(row.agree and row.engine == row.placeholders for row in exact.tokens)
     report = smoked(Model(count=count), tiny)
-    assert report.verdict is Status.PASS
-    assert states(report)["server.video"] is Status.SKIP
+    assert report.verdict is CheckStatus.PASS
+    assert states(report)["server.video"] is CheckStatus.SKIP
     assert "only the model's own tokenizer tells" in why(report, "server.video")
     assert all(row.agree for row in report.tokens)
 
@@ -192,7 +192,7 @@ def _completed(job: Mapping[str, Any]) -> Completed:
 
 def test_without_an_expectation_green_says_that_it_shows_little() -> None:
     report = smoked(Model(), None)
-    assert report.verdict is Status.PASS
+    assert report.verdict is CheckStatus.PASS
     assert report.summary.startswith("agrees with itself (4 checks), compared with nothing")
     assert "that they are right is not shown" in why(report, "server.audio")
 
@@ -233,8 +233,8 @@ def _late_audio(kind: str, number: int) -> int:
 )  # fmt: skip
 def test_a_wrong_count_is_red(model: Model, name: str, words: str) -> None:
     report = smoked(model)
-    assert report.verdict is Status.FAIL
-    assert states(report)[name] is Status.FAIL
+    assert report.verdict is CheckStatus.FAIL
+    assert states(report)[name] is CheckStatus.FAIL
     assert words in why(report, name)
 
 
@@ -252,19 +252,19 @@ def test_an_answer_that_changes_is_red() -> None:
 def test_a_modality_that_nobody_expected_is_skipped_with_the_servers_reason() -> None:
     refuse = {"audio": (400, "Unknown part type: input_audio")}
     report = smoked(Model(refuse=refuse), None)
-    assert states(report)["server.audio"] is Status.SKIP
+    assert states(report)["server.audio"] is CheckStatus.SKIP
     assert "takes no audio (400): Unknown part type" in why(report, "server.audio")
-    assert report.verdict is Status.PASS
+    assert report.verdict is CheckStatus.PASS
 
 
 def test_a_server_that_takes_nothing_but_text_is_red() -> None:
     refuse = dict.fromkeys(("audio", "image", "video"), (400, "not a multimodal model"))
-    assert smoked(Model(refuse=refuse), None).verdict is Status.FAIL
+    assert smoked(Model(refuse=refuse), None).verdict is CheckStatus.FAIL
 
 
 def test_a_server_that_breaks_is_no_verdict() -> None:
     report = smoked(Model(refuse={"video": (500, "EngineCore encountered an issue")}))
-    assert states(report)["server.video"] is Status.ERROR
+    assert states(report)["server.video"] is CheckStatus.ERROR
     assert "(500): EngineCore" in why(report, "server.video")
 
 
@@ -369,7 +369,7 @@ def test_after_a_silence_nothing_more_is_sent() -> None:
         report = smoke_server(Server(f"http://{server.host}", timeout=2), None)
         seen.set()
         sent = len(server.paths("POST"))
-    assert report.verdict is Status.ERROR
+    assert report.verdict is CheckStatus.ERROR
     assert "image 280x280: " in why(report, "server.image")
     assert sent == 1 + 3 + 1  # the text, the sounds, one picture
 

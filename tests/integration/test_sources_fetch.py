@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from envbuilder.engines.buildkit import Build, build, find_builder, gather
+from envbuilder.engines.buildkit import BuildxRun, build, find_builder, gather
 from envbuilder.engines.render import files_stage, render, write
 from envbuilder.model.errors import BuildError
 from envbuilder.model.lock import GitSource, Lock
@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.docker]
 
 def fetch(light: Light, lock: Lock) -> Path:
     write(render(lock), light.folder / "context")
-    wanted = Build(
+    wanted = BuildxRun(
         folder=light.folder / "context",
         target=files_stage("flitty"),
         platform="linux/amd64",

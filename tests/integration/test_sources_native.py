@@ -15,7 +15,7 @@ from threading import Event
 
 import pytest
 
-from envbuilder.engines.foundation import lay_foundation
+from envbuilder.engines.foundation import foundation_layers
 from envbuilder.engines.source_wheels import check_reproducible, with_wheels
 from envbuilder.layers.wheel_reconstruction import wheel_file
 from envbuilder.model.errors import BuildError, NetworkError
@@ -229,7 +229,7 @@ def test_docker_contains_builds_where_there_is_neither_crun_nor_runc(project, fi
 
 def push_base(lock: Lock, client: Client, place: ImageRef, store: Store) -> Digest:
     """Push the base that the store has, as an image for anybody; return its digest."""
-    found = lay_foundation(lock, store=store, offline=True, progress=Silent(), stop=Event())
+    found = foundation_layers(lock, store=store, offline=True, progress=Silent(), stop=Event())
     image = compose(found.layers, platform=lock.spec.platform)
     store.add(image.config)
     return push(client, image, store, place, Silent())

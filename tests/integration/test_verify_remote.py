@@ -27,7 +27,7 @@ from envbuilder.net.config import Settings
 from envbuilder.registry.client import Client
 from envbuilder.registry.manifests import Descriptor, Manifest, Platform, index_of
 from envbuilder.registry.transfer import push
-from envbuilder.smoke.report import Check, Report, Status
+from envbuilder.smoke.report import Check, CheckStatus, Report
 from envbuilder.storage.store import Store
 from tests.servers.counting import counted
 from tests.servers.distribution import registry
@@ -78,10 +78,10 @@ class World:
     def put_layers(self, layers):
         self.put(image_of(layers, settings=image_settings(LOCK, {})))
 
-    def attach(self, image=None, key=None, *, verdict=Status.PASS, finished=None):
+    def attach(self, image=None, key=None, *, verdict=CheckStatus.PASS, finished=None):
         digest = (image or self.image).digest
         finished = finished or datetime.now(UTC).isoformat(timespec="seconds")
-        checks = (Check(name="tokens.image", status=Status.PASS),)
+        checks = (Check(name="tokens.image", status=CheckStatus.PASS),)
         report = Report(subject="small", verdict=verdict, summary="x", checks=checks)
         stated = [
             provenance(self.lock, digest, engine="embedded", finished=finished),
@@ -317,7 +317,7 @@ def test_missing_evidence_fails_closed(world, missing):
 
 
 def test_a_failed_smoke_test_does_not_pass(world):
-    world.attach(verdict=Status.FAIL)
+    world.attach(verdict=CheckStatus.FAIL)
     assert "FAILED" in story(world.verify(Level.EVIDENCE))["test-result"]
 
 

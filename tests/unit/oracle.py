@@ -18,9 +18,9 @@ from envbuilder.resolve.git.mirror import Refs
 from envbuilder.resolve.python.releases import Release
 from envbuilder.runtime import Completed
 from envbuilder.smoke import Report
-from envbuilder.smoke.report import Check, Status
-from envbuilder.storage.ledger import Entry, now
-from envbuilder.workflow.build import Outcome
+from envbuilder.smoke.report import Check, CheckStatus
+from envbuilder.storage.ledger import LedgerEntry, now
+from envbuilder.workflow.build import BuildResult
 from envbuilder.workflow.bump.stages import Stages
 from tests.unit.locks import source, wheel
 
@@ -85,7 +85,7 @@ class World:
         sources = tuple(source(name, str(pin.commit)) for name, pin in spec.sources.items())
         return replace(previous, spec=spec, wheels=wheels, sources=sources, seal=None)
 
-    def build(self, lock: Lock) -> Outcome:
+    def build(self, lock: Lock) -> BuildResult:
         versions = {each.name: each.version for each in lock.wheels}
         versions |= {each.name: each.commit for each in lock.sources}
         versions |= {each.name: each.version for each in lock.base.packages or ()}
@@ -97,13 +97,13 @@ class World:
         config = canonical_json({"rootfs": {"diff_ids": [str(each.diff_id) for each in layers]}})
         manifest = canonical_json({"config": str(Digest.of(config))})
         image = Image(manifest=manifest, config=config, layers=layers)
-        status = Status.PASS if self.good(versions) else Status.FAIL
+        status = CheckStatus.PASS if self.good(versions) else CheckStatus.FAIL
         check = Check(name="tokens.video", status=status, expected="729", actual="16384")
         report = Report(subject=lock.spec.name, verdict=status, summary="1 check", checks=(check,))
-        return Outcome(lock=seal(lock, image, engine="embedded"), image=image, report=report)
+        return BuildResult(lock=seal(lock, image, engine="embedded"), image=image, report=report)
 
-    def entry(self, outcome: Outcome) -> Entry:
-        return Entry(
+    def entry(self, outcome: BuildResult) -> LedgerEntry:
+        return LedgerEntry(
             time=now(),
             spec=spec_checksum(outcome.lock.spec),
             lock=lock_checksum(outcome.lock),

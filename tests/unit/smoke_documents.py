@@ -12,7 +12,7 @@ from typing import Any
 from jsonschema import Draft202012Validator
 
 import envbuilder
-from envbuilder.smoke import Expected, Model, SmokePlan, to_json
+from envbuilder.smoke import Expected, ProbedModel, SmokePlan, to_json
 from envbuilder.smoke.judge import judge
 from envbuilder.smoke.report import Check, Report
 
@@ -32,7 +32,7 @@ PLAN = SmokePlan(
         if entry["owned"]
     ),
     prefix="/opt/venv",
-    model=Model(family="qwen2_5_omni"),
+    model=ProbedModel(family="qwen2_5_omni"),
     tokens={"audio": 750, "image": 16384, "video": 729},
 )
 

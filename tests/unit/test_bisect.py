@@ -22,7 +22,7 @@ from envbuilder.workflow.bisect.intermediate_lock import span
 from envbuilder.workflow.bisect.journal import Diary
 from envbuilder.workflow.bisect.narrow import between
 from envbuilder.workflow.bisect.oracle import by_command, by_smoke
-from envbuilder.workflow.bisect.search import Outcome
+from envbuilder.workflow.bisect.search import TrialResult
 from tests.unit.locks import lock, source
 from tests.unit.oracle import World
 
@@ -138,7 +138,7 @@ def test_versions_that_do_not_resolve_are_skipped_and_said_so(tmp_path: Path) ->
     assert found.narrowed is not None
     assert (found.narrowed.last_good, found.narrowed.first_bad) == ("3", "7")
     assert found.narrowed.skipped == ("4", "5", "6")
-    assert sum(step.outcome is Outcome.SKIP for step in found.steps) == 3
+    assert sum(step.outcome is TrialResult.SKIP for step in found.steps) == 3
 
 
 def test_companions_are_named_and_not_blamed(tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ def test_a_guilty_base_is_narrowed_to_the_packages_of_one_source(tmp_path: Path)
     assert found.guilty == (("base and system",),)
     assert found.debs == (("libf-bin 1 -> 2", "libf-data 1 -> 2"),)
     assert len(found.steps) <= 2 + ceil(log2(8)) + 1
-    assert all(step.outcome is not Outcome.SKIP for step in found.steps)
+    assert all(step.outcome is not TrialResult.SKIP for step in found.steps)
 
 
 def test_a_base_whose_spec_changed_is_guilty_as_a_whole(tmp_path: Path) -> None:
@@ -224,11 +224,11 @@ def test_what_could_not_be_made_is_tried_again_by_the_next_run(tmp_path: Path) -
         return versions["package-07"] == "1"
 
     case = Case(tmp_path, world(good))
-    skipped = [step.detail for step in case.run().steps if step.outcome is Outcome.SKIP]
+    skipped = [step.detail for step in case.run().steps if step.outcome is TrialResult.SKIP]
     assert skipped == ["no room", "no index", "a mirror … is down"]
     found = case.run()
     assert found.guilty == (("package-07 1 -> 2",),)
-    assert all(step.outcome is not Outcome.SKIP for step in found.steps)
+    assert all(step.outcome is not TrialResult.SKIP for step in found.steps)
 
 
 def test_a_full_disk_ends_it_and_is_no_verdict(tmp_path: Path) -> None:
@@ -305,9 +305,9 @@ def test_judges_by_one_check(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("code", "outcome"),
-    [(0, Outcome.GOOD), (125, Outcome.SKIP), (1, Outcome.BAD), (137, Outcome.BAD)],
+    [(0, TrialResult.GOOD), (125, TrialResult.SKIP), (1, TrialResult.BAD), (137, TrialResult.BAD)],
 )
-def test_judges_by_a_command(code: int, outcome: Outcome) -> None:
+def test_judges_by_a_command(code: int, outcome: TrialResult) -> None:
     done = Completed(exit_code=code, stdout=b"", stderr=b"x\nlast word\n", seconds=1, peak_memory=1)
     verdict = by_command(lambda _: done)(OLD)
     assert verdict.outcome is outcome

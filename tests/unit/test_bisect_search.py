@@ -7,19 +7,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from envbuilder.workflow.bisect.search import Outcome, first_bad, smallest_guilty
+from envbuilder.workflow.bisect.search import TrialResult, first_bad, smallest_guilty
 
-GOOD, BAD, SKIP = Outcome.GOOD, Outcome.BAD, Outcome.SKIP
+GOOD, BAD, SKIP = TrialResult.GOOD, TrialResult.BAD, TrialResult.SKIP
 
 
 class Counting:
     """An oracle that remembers what it was asked."""
 
-    def __init__(self, answer: Callable[..., Outcome]) -> None:
+    def __init__(self, answer: Callable[..., TrialResult]) -> None:
         self.answer = answer
         self.asked: list[object] = []
 
-    def __call__(self, question: object) -> Outcome:
+    def __call__(self, question: object) -> TrialResult:
         self.asked.append(question)
         return self.answer(question)
 
@@ -86,12 +86,12 @@ def test_any_oracle_gets_a_bad_set_that_no_group_can_leave(count: int, seed: int
     """Good and bad at random, with skips: effects that cancel out, tests that say nothing."""
     everything = frozenset(range(count))
 
-    def answer(changes: frozenset[int]) -> Outcome:
+    def answer(changes: frozenset[int]) -> TrialResult:
         if changes == everything:
             return BAD
         if not changes:
             return GOOD
-        return list(Outcome)[hash((seed, tuple(sorted(changes)))) % 3]
+        return list(TrialResult)[hash((seed, tuple(sorted(changes)))) % 3]
 
     groups = smallest_guilty(count, answer)
     guilty = frozenset().union(*groups)
@@ -110,7 +110,7 @@ def test_what_cannot_be_told_apart_is_guilty_as_one_group() -> None:
 def test_a_bystander_is_dropped() -> None:
     """2 hides 0 unless 1 is there: {0, 1} is bad, {0} too, {0, 2} is not."""
 
-    def answer(changes: frozenset[int]) -> Outcome:
+    def answer(changes: frozenset[int]) -> TrialResult:
         if changes == {2, 0}:
             return GOOD
         return BAD if 0 in changes else GOOD

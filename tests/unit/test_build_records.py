@@ -4,12 +4,12 @@ import os
 from pathlib import Path
 
 from envbuilder.model.reference import Digest
-from envbuilder.storage.build_records import Kept, forget, keep, kept_blobs, recall
-from envbuilder.storage.ledger import Entry
+from envbuilder.storage.build_records import BuildTexts, forget, keep, kept_blobs, recall
+from envbuilder.storage.ledger import LedgerEntry
 from envbuilder.storage.store import Store
 
 LOCK = Digest.of(b"the lock, unsealed")
-KEPT = Kept(spec="näme: x\r\n".encode(), lock=b"lock-version = '1.0'\n")
+KEPT = BuildTexts(spec="näme: x\r\n".encode(), lock=b"lock-version = '1.0'\n")
 
 
 def test_gives_back_what_was_kept(tmp_path: Path) -> None:
@@ -34,7 +34,7 @@ def test_what_is_damaged_counts_as_lost(tmp_path: Path) -> None:
 def test_names_its_blobs_for_prune(tmp_path: Path) -> None:
     store = Store(tmp_path)
     keep(store, LOCK, KEPT)
-    entry = Entry(
+    entry = LedgerEntry(
         time="2025-06-29T12:00:00Z", spec=LOCK, lock=LOCK, image=LOCK, engine="embedded", good=True
     )
     needed = kept_blobs(store, [entry])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from envbuilder.engines.buildkit import Build, Builder, Secrets, build
+from envbuilder.engines.buildkit import Builder, BuildxRun, Secrets, build
 from envbuilder.model.errors import DiskFullError
 from envbuilder.model.progress import Silent
 
@@ -22,7 +22,7 @@ def test_whose_disk_is_full(tmp_path, monkeypatch, place, hint):
     (tmp_path / "docker").write_text(DOCKER.format(place=place))
     (tmp_path / "docker").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    wanted = Build(folder=tmp_path, target="runtime", platform="linux/amd64")
+    wanted = BuildxRun(folder=tmp_path, target="runtime", platform="linux/amd64")
     builder = Builder(name="far", driver="remote", version="v0.23.0", here=False)
     secrets = Secrets(flags=(), indexes={}, proxies={}, values=frozenset())
     with pytest.raises(DiskFullError, match="no space left") as caught:

@@ -16,11 +16,11 @@ from envbuilder.model.pylock import lock_path, read_lock, write_lock
 from envbuilder.model.spec_file import load
 from envbuilder.resolve.python.releases import Release
 from envbuilder.smoke.answers import answers_path, parse_answers, read_answers
-from envbuilder.smoke.report import Check, Status
+from envbuilder.smoke.report import Check, CheckStatus
 from envbuilder.storage import ledger
 from envbuilder.storage.build_records import recall
 from envbuilder.storage.store import Store
-from envbuilder.workflow.build import Outcome, engine_of
+from envbuilder.workflow.build import BuildResult, engine_of
 from envbuilder.workflow.bump.bump import Bumped, bump, propose
 from envbuilder.workflow.bump.pins import parse_pin
 from envbuilder.workflow.bump.stages import Stages
@@ -214,7 +214,7 @@ def test_an_edit_while_it_builds_is_not_lost(place: Place, name: str) -> None:
     edited = place.spec.with_name(name)
     build = place.world.build
 
-    def build_slowly(locked: Lock) -> Outcome:
+    def build_slowly(locked: Lock) -> BuildResult:
         edited.write_bytes(edited.read_bytes() + b"# a thought\n")
         return build(locked)
 
@@ -243,7 +243,7 @@ def test_a_damaged_ledger_is_told_before_anything_is_built(place: Place) -> None
 def test_a_green_bump_writes_its_answers(place: Place) -> None:
     answers = {"version": 1, "identity": "tiny", "packages": {"transformers": "4"}, "prompts": {}}
     check = Check(
-        name="tokens.answers", status=Status.PASS, expected="", actual="",
+        name="tokens.answers", status=CheckStatus.PASS, expected="", actual="",
         details={"answers": answers},
     )  # fmt: skip
     build = place.world.build
@@ -256,7 +256,7 @@ def test_a_green_bump_writes_its_answers(place: Place) -> None:
     assert read_answers(path) == parse_answers(answers)
 
 
-def with_check(outcome: Outcome, check: Check) -> Outcome:
+def with_check(outcome: BuildResult, check: Check) -> BuildResult:
     return replace(outcome, report=replace(outcome.report, checks=(check,)))
 
 

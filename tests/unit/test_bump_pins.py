@@ -9,7 +9,7 @@ from envbuilder.model.spec import GitPackage
 from envbuilder.model.spec_file import parse
 from envbuilder.model.yaml_document import parse_document
 from envbuilder.resolve.git.mirror import Refs
-from envbuilder.workflow.bump.apply import Request, apply_pins
+from envbuilder.workflow.bump.apply import BumpRequest, apply_pins
 from envbuilder.workflow.bump.pins import HINT, Pin, all_pins, parse_pin
 from tests.unit.locks import lock
 
@@ -41,7 +41,7 @@ def refs(pin: GitPackage) -> Refs:
     return Refs(heads={"main": TIP, "next": NEW}, tags={"v1": "a" * 40, "v2": NEW})
 
 
-def bump(*pins: str, text: str = SPEC) -> Request:
+def bump(*pins: str, text: str = SPEC) -> BumpRequest:
     document = parse_document(Path("omni.yaml"), text)
     wishes = [parse_pin(pin) for pin in pins]
     request = apply_pins(document, parse(document), wishes, lock=LOCK, refs=refs)

@@ -12,8 +12,8 @@ import pytest
 from envbuilder.model.errors import BuildError, LockError, UsageError
 from envbuilder.model.reference import Digest
 from envbuilder.storage import ledger
-from envbuilder.storage.build_records import Kept, present
-from envbuilder.storage.ledger import Entry
+from envbuilder.storage.build_records import BuildTexts, present
+from envbuilder.storage.ledger import LedgerEntry
 from envbuilder.workflow.bump.transaction import finish, transaction
 
 SOME = Digest.of(b"some")
@@ -21,8 +21,8 @@ CLEAN = multiprocessing.get_context("forkserver")  # a fork of ourselves would s
 CLEAN.set_forkserver_preload([__name__])
 
 
-def entry(note: str) -> Entry:
-    return Entry(
+def entry(note: str) -> LedgerEntry:
+    return LedgerEntry(
         time=ledger.now(), spec=SOME, lock=SOME, image=SOME, engine="embedded", good=True, note=note
     )
 
@@ -39,7 +39,7 @@ def spec(tmp_path: Path) -> Path:
 NEW = ("new: späc\r\n", "new = 'lock'\n", ["old", "new"])
 OLD = ("old: spec\r\n", "old = 'lock'\n", ["old"])
 BEGUN = "the next command finishes what was begun"
-TEXTS = Kept(spec=NEW[0].encode(), lock=NEW[1].encode())
+TEXTS = BuildTexts(spec=NEW[0].encode(), lock=NEW[1].encode())
 
 
 def state(spec: Path) -> tuple[str, str, list[str]]:

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from envbuilder.model.errors import MissingToolError, UsageError
 from envbuilder.resolve.debian.archives import (
     MIRROR_VARIABLE,
+    AptSource,
     Archive,
-    Source,
     debian_archives,
     for_suite,
     mirror_sources,
@@ -64,7 +64,7 @@ def test_reads_one_line_sources_with_options():
     deb cdrom:[Debian] bookworm main
     """
     source, cdrom = parse_one_line(text)
-    assert source == Source(
+    assert source == AptSource(
         uris=("http://mirror.example/debian",),
         suites=("bookworm",),
         components=("main", "contrib"),

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from envbuilder.engines.system import lay_system
+from envbuilder.engines.system import system_layers
 from envbuilder.model.errors import BuildError
 from envbuilder.model.image import Layer, compose
 from envbuilder.model.lock import ImageBase
@@ -67,7 +67,7 @@ def on_image(store, **settings):
 
 
 def lay(lock, store, stop=None):
-    return lay_system(lock, store=store, progress=Silent(), stop=stop or threading.Event())
+    return system_layers(lock, store=store, progress=Silent(), stop=stop or threading.Event())
 
 
 def test_each_base_keeps_its_own_settings(docker, store, tmp_path):

@@ -20,7 +20,7 @@ from envbuilder.evidence.statements import (
 from envbuilder.evidence.statements import test_result as smoke_result
 from envbuilder.model.pylock import lock_checksum
 from envbuilder.model.reference import Digest
-from envbuilder.smoke.report import Check, Report, Status
+from envbuilder.smoke.report import Check, CheckStatus, Report
 from tests.servers.locks import small_lock
 
 KEY = ec.generate_private_key(ec.SECP256R1())
@@ -29,8 +29,8 @@ IMAGE = Digest.of(b"image")
 MOMENT = "2026-01-02T03:04:05Z"
 
 
-def report(verdict: Status = Status.PASS) -> Report:
-    checks = tuple(Check(name=f"check-{status}", status=status) for status in Status)
+def report(verdict: CheckStatus = CheckStatus.PASS) -> Report:
+    checks = tuple(Check(name=f"check-{status}", status=status) for status in CheckStatus)
     return Report(subject="small", verdict=verdict, summary="x", checks=checks)
 
 
@@ -123,10 +123,10 @@ def test_provenance_names_every_input_by_hash():
 @pytest.mark.parametrize(
     ("verdict", "result"),
     [
-        (Status.PASS, "PASSED"),
-        (Status.FAIL, "FAILED"),
-        (Status.ERROR, "FAILED"),
-        (Status.SKIP, "WARNED"),
+        (CheckStatus.PASS, "PASSED"),
+        (CheckStatus.FAIL, "FAILED"),
+        (CheckStatus.ERROR, "FAILED"),
+        (CheckStatus.SKIP, "WARNED"),
     ],
 )
 def test_a_test_result_says_what_the_report_says(verdict, result):

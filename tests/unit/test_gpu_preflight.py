@@ -17,7 +17,7 @@ from envbuilder.storage.store import Store
 from envbuilder.workflow.gpu.code import MAGIC, architectures
 from envbuilder.workflow.gpu.cuda import drivers, fit
 from envbuilder.workflow.gpu.needs import Code, Cuda, Needs, arch_list, needs
-from envbuilder.workflow.gpu.preflight import Host, preflight, this_host
+from envbuilder.workflow.gpu.preflight import GpuHost, preflight, this_host
 from tests.unit.locks import lock, source
 from tests.wheels import Recipe, as_wheel, write_wheel
 
@@ -25,7 +25,7 @@ TORCH = Code(package="torch 2.6.0", architectures=("sm_80", "sm_86", "sm_90"), k
 NEEDS = Needs(cuda=(Cuda(version="12.4", known_by="cudart"),), code=(TORCH,))
 
 
-def _statuses(needed: Needs, host: Host) -> dict[str, str]:
+def _statuses(needed: Needs, host: GpuHost) -> dict[str, str]:
     return {finding.name: finding.status for finding in preflight(needed, host)}
 
 
@@ -143,13 +143,13 @@ def test_without_the_wheel_the_devices_are_not_known(
     locked, _ = gpu_lock
     found = needs(locked, store=Store(tmp_path / "empty"), progress=Silent())
     assert (found.code, found.unread) == ((), ("torch 2.6.0",))
-    statuses = _statuses(found, Host(devices=("9.0",)))
+    statuses = _statuses(found, GpuHost(devices=("9.0",)))
     assert statuses["not known"] == statuses["runs on"] == statuses["GPU 9.0"] == "warn"
 
 
 def test_a_cpu_lock_needs_nothing(tmp_path: Path) -> None:
     found = needs(lock({"numpy": "2.2.6"}), store=Store(tmp_path), progress=Silent())
-    (finding,) = preflight(found, Host(driver="300.1"))
+    (finding,) = preflight(found, GpuHost(driver="300.1"))
     assert (finding.status, finding.detail) == ("ok", "none: this lock needs no GPU")
 
 
@@ -177,7 +177,7 @@ def test_a_lock_that_wants_a_gpu_and_names_no_release_is_not_said_to_need_none(
     locked: Lock, why: str, tmp_path: Path
 ) -> None:
     found = needs(locked, store=Store(tmp_path), progress=Silent())
-    cuda = preflight(found, Host(devices=("10.0",)))[0]
+    cuda = preflight(found, GpuHost(devices=("10.0",)))[0]
     assert (cuda.name, cuda.status) == ("CUDA", "warn")
     assert cuda.detail.startswith("release not known")
     assert cuda.detail.endswith(why)
@@ -186,7 +186,7 @@ def test_a_lock_that_wants_a_gpu_and_names_no_release_is_not_said_to_need_none(
 def test_targets_in_other_words_than_torchs_are_not_guessed(tmp_path: Path) -> None:
     found = needs(_compiled("8.0,9.0"), store=Store(tmp_path), progress=Silent())
     assert found.code == ()
-    findings = {each.name: each for each in preflight(found, Host(devices=("9.0",)))}
+    findings = {each.name: each for each in preflight(found, GpuHost(devices=("9.0",)))}
     assert findings["vllm"].detail.startswith(
         "targets not known: TORCH_CUDA_ARCH_LIST of vllm (8.0"
     )
@@ -202,7 +202,7 @@ def test_local_versions_and_nvidias_base_images_tell_it_too(tmp_path: Path) -> N
     found = needs(mixed, store=Store(tmp_path), progress=Silent())
     assert {each.version for each in found.cuda} == {"12.4", "12.8"}
     assert found.compat == "cuda-compat-12-8"
-    cuda = preflight(found, Host())[0]
+    cuda = preflight(found, GpuHost())[0]
     assert cuda.status == "warn"
     assert cuda.detail == "12.8 (by the base image's tag), and 12.4 beside it"
 
@@ -222,7 +222,9 @@ def test_local_versions_and_nvidias_base_images_tell_it_too(tmp_path: Path) -> N
 )
 def test_the_driver_is_compared(driver: str | None, compat: str | None, status: str) -> None:
     needed = dataclasses.replace(NEEDS, compat=compat)
-    (finding,) = (each for each in preflight(needed, Host(driver=driver)) if each.name == "driver")
+    (finding,) = (
+        each for each in preflight(needed, GpuHost(driver=driver)) if each.name == "driver"
+    )
     assert finding.status == status
     assert finding.detail.startswith("needs 525.60.13 or newer; for all of CUDA 12.4: 550.54.14")
     assert (driver is None) == ("none is here to compare with" in finding.detail)
@@ -230,17 +232,17 @@ def test_the_driver_is_compared(driver: str | None, compat: str | None, status: 
 
 def test_a_release_beyond_the_table_is_called_unknown() -> None:
     needed = dataclasses.replace(NEEDS, cuda=(Cuda(version="14.2", known_by="cudart"),))
-    assert _statuses(needed, Host(driver="700.1"))["driver"] == "warn"
+    assert _statuses(needed, GpuHost(driver="700.1"))["driver"] == "warn"
 
 
 def test_devices_are_judged_by_machine_code_alone() -> None:
     extra = Code(package="extra 1", architectures=("sm_80", "compute_80"), known_by="wheel")
     needed = dataclasses.replace(NEEDS, code=(TORCH, extra))
-    statuses = _statuses(needed, Host(devices=("8.9", "9.0", "10.0")))
+    statuses = _statuses(needed, GpuHost(devices=("8.9", "9.0", "10.0")))
     assert statuses["GPU 8.9"] == "ok"
     assert statuses["GPU 9.0"] == "warn"  # extra has but PTX for it
     assert statuses["GPU 10.0"] == "missing"  # torch has nothing
-    (runs,) = (each for each in preflight(needed, Host()) if each.name == "runs on")
+    (runs,) = (each for each in preflight(needed, GpuHost()) if each.name == "runs on")
     assert "8.0 (A100)" in runs.detail
     assert "H100" not in runs.detail
 
@@ -254,7 +256,7 @@ def test_a_host_without_proc_is_known_by_nvidia_smi(
     tool.write_text(f"#!/bin/sh\n{said}\n")
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    assert this_host() == Host(driver="550.54.15", devices=("8.9", "9.0"))
+    assert this_host() == GpuHost(driver="550.54.15", devices=("8.9", "9.0"))
 
 
 @pytest.mark.parametrize(
@@ -275,7 +277,7 @@ def test_the_drivers_own_words_are_understood(
 
 def test_one_unread_wheel_is_enough_to_be_unsure() -> None:
     needed = dataclasses.replace(NEEDS, unread=("vllm 1", "a 1", "b 1", "c 1"))
-    findings = {each.name: each for each in preflight(needed, Host(devices=("9.0", "10.0")))}
+    findings = {each.name: each for each in preflight(needed, GpuHost(devices=("9.0", "10.0")))}
     assert (
         findings["not known"].detail == "the store lacks the wheels of vllm 1, a 1, b 1 and 1 more"
     )

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from envbuilder.model.errors import LockError, UsageError
 from envbuilder.model.reference import Digest
 from envbuilder.storage.ledger import (
-    Entry,
-    Host,
+    BuildHost,
+    LedgerEntry,
     append,
     choose,
     dump_entry,
@@ -24,7 +24,7 @@ from envbuilder.storage.ledger import (
 )
 
 
-def entry(number: int = 0, **changes: object) -> Entry:
+def entry(number: int = 0, **changes: object) -> LedgerEntry:
     values = {
         "time": "2025-06-29T12:00:00Z",
         "spec": Digest.of(b"spec"),
@@ -33,9 +33,9 @@ def entry(number: int = 0, **changes: object) -> Entry:
         "engine": "embedded",
         "good": True,
         "smoke": "12 checks passed",
-        "host": Host(kernel="6.1", runtime="crun 1.8", gpu="H100", driver="560.35"),
+        "host": BuildHost(kernel="6.1", runtime="crun 1.8", gpu="H100", driver="560.35"),
     }
-    return Entry(**values | changes)
+    return LedgerEntry(**values | changes)
 
 
 def test_lies_beside_the_spec() -> None:

@@ -5,18 +5,22 @@ import threading
 
 import pytest
 
-from envbuilder.runtime.pump import Outcome, pump
+from envbuilder.runtime.pump import ProgramResult, pump
 
 HALF_A_MEGABYTE = 500_000
 
 
-def _python(code: str, *, stdin: bytes = b"", timeout: float = 30, limit: int = 1 << 20) -> Outcome:
+def _python(
+    code: str, *, stdin: bytes = b"", timeout: float = 30, limit: int = 1 << 20
+) -> ProgramResult:
     return pump([sys.executable, "-c", code], stdin=stdin, timeout=timeout, limit=limit)
 
 
 def test_both_outputs_come_back() -> None:
     outcome = _python("import sys; print('out'); print('err', file=sys.stderr)")
-    assert outcome == Outcome(stdout=b"out\n", stderr=b"err\n", truncated=False, timed_out=False)
+    assert outcome == ProgramResult(
+        stdout=b"out\n", stderr=b"err\n", truncated=False, timed_out=False
+    )
 
 
 def test_input_and_output_larger_than_pipes_do_not_block() -> None:

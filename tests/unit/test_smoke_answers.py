@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from envbuilder.model.errors import SmokeError
-from envbuilder.smoke import SmokePlan, Status
+from envbuilder.smoke import CheckStatus, SmokePlan
 from envbuilder.smoke.answers import (
     Answers,
     answers_path,
@@ -47,14 +47,14 @@ def _check(document: Document, recorded: Answers | None = None) -> Check:
 
 def test_the_same_answers_are_green() -> None:
     check = _check(_document())
-    assert check.status is Status.PASS
+    assert check.status is CheckStatus.PASS
     assert "as recorded" in check.explanation
 
 
 def test_nothing_recorded_is_a_skip_and_no_failure() -> None:
     report = _document().report(PLAN)
     check = next(check for check in report.checks if check.name == "tokens.answers")
-    assert check.status is Status.SKIP
+    assert check.status is CheckStatus.SKIP
     assert report.ok
 
 
@@ -71,7 +71,7 @@ def test_other_answers_of_the_same_environment_are_red(change: dict[str, Any], w
     document = _document()
     document.item("tokens.mixed", "all together").update(change)
     check = _check(document)
-    assert check.status is Status.FAIL
+    assert check.status is CheckStatus.FAIL
     assert words in check.explanation
     assert "all together" in check.explanation
     assert "answers.json" in check.explanation
@@ -97,7 +97,7 @@ def test_noise_is_no_failure(change: dict[str, Any]) -> None:
     if change.get("logits", ...) is None:
         change = {"logits": [value + 1e-4 * SPREAD for value in item["logits"]]}
     item.update(change)
-    assert _check(document).status is Status.PASS
+    assert _check(document).status is CheckStatus.PASS
 
 
 def test_coarse_weights_have_a_coarse_tolerance() -> None:
@@ -107,21 +107,21 @@ def test_coarse_weights_have_a_coarse_tolerance() -> None:
     recorded = answers_of(document.value)
     item = document.item("tokens.mixed", "all together")
     item["logits"] = [value + 0.02 * SPREAD for value in item["logits"]]
-    assert _check(document, recorded).status is Status.PASS
+    assert _check(document, recorded).status is CheckStatus.PASS
     item["logits"] = [value + 0.1 * SPREAD for value in item["logits"]]
-    assert _check(document, recorded).status is Status.FAIL
+    assert _check(document, recorded).status is CheckStatus.FAIL
 
 
 def test_answers_that_moved_with_a_package_are_news() -> None:
     document = _document()
     document.package("transformers")["version"] = "4.53.3"
     check = _check(document)
-    assert check.status is Status.PASS
+    assert check.status is CheckStatus.PASS
     assert "transformers 4.52.4 → 4.53.3" in check.explanation
     assert "as recorded" in check.explanation
     document.item("tokens.mixed", "all together")["logits"] = [0.5] * 16
     check = _check(document)
-    assert check.status is Status.PASS
+    assert check.status is CheckStatus.PASS
     assert check.actual == "moved"
     assert "all together" in check.explanation
 
@@ -131,7 +131,7 @@ def test_other_weights_are_another_model() -> None:
     document.job("tokens.mixed")["facts"]["identity"] = "sha256 0"
     document.item("tokens.mixed", "all together")["logits"] = [0.5] * 16
     check = _check(document)
-    assert check.status is Status.PASS
+    assert check.status is CheckStatus.PASS
     assert "the weights" in check.explanation
 
 

@@ -11,7 +11,7 @@ from envbuilder.cli.app import cli
 from envbuilder.cli.report import print_report
 from envbuilder.model.errors import UsageError
 from envbuilder.runtime import Command, Completed
-from envbuilder.smoke import Check, LocalPython, Report, Status, TokenRow
+from envbuilder.smoke import Check, CheckStatus, LocalPython, Report, TokenRow
 from tests.unit.smoke_documents import Document
 
 
@@ -68,9 +68,11 @@ def test_what_the_container_wrote_moves_no_cursor(capsys: pytest.CaptureFixture[
     row = TokenRow(
         modality="audio", sample="\x1b[2J[/]", role="x", formula=1, placeholders=1, embeddings=1
     )
-    check = Check(name="tokens", status=Status.FAIL, explanation="\x1b]0;x\x07two\nlines")
+    check = Check(name="tokens", status=CheckStatus.FAIL, explanation="\x1b]0;x\x07two\nlines")
     print_report(
-        Report(subject="s", verdict=Status.FAIL, summary="\x1b[1m", checks=(check,), tokens=(row,))
+        Report(
+            subject="s", verdict=CheckStatus.FAIL, summary="\x1b[1m", checks=(check,), tokens=(row,)
+        )
     )
     shown = capsys.readouterr().out
     assert "\x1b" not in shown

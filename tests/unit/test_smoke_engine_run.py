@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 
-from envbuilder.smoke import Check, Model, SmokePlan, Status
+from envbuilder.smoke import Check, CheckStatus, ProbedModel, SmokePlan
 from envbuilder.smoke.judge import serving
 from envbuilder.smoke.run_probe import PROBE
 
-PLAN = SmokePlan(checks=("engine",), model=Model(family="qwen2_5_omni"), gpu="never", timeout=60)
+PLAN = SmokePlan(
+    checks=("engine",), model=ProbedModel(family="qwen2_5_omni"), gpu="never", timeout=60
+)
 
 
 def _item(label: str, prompt: int, **tokens: int) -> dict[str, Any]:
@@ -63,7 +65,7 @@ def spoilt(number: int, **changes: Any) -> Check:
 
 def test_equal_prompts_are_green() -> None:
     check = judged()
-    assert check.status is Status.PASS
+    assert check.status is CheckStatus.PASS
     assert "vLLM 0.32.0 serves on cpu" in check.explanation
     assert "all together 284" in check.explanation
 
@@ -81,9 +83,9 @@ def test_a_build_that_needs_a_gpu_is_skipped_unless_the_gpu_is_required() -> Non
         "failure": {"kind": "inapplicable", "message": why},
     }  # fmt: skip
     skipped = judged(**changes)
-    assert (skipped.status, skipped.explanation) == (Status.SKIP, why)
+    assert (skipped.status, skipped.explanation) == (CheckStatus.SKIP, why)
     required = judged(SmokePlan(model=PLAN.model, gpu="required"), **changes)
-    assert (required.status, required.explanation) == (Status.FAIL, why)
+    assert (required.status, required.explanation) == (CheckStatus.FAIL, why)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +103,7 @@ def test_a_build_that_needs_a_gpu_is_skipped_unless_the_gpu_is_required() -> Non
 )
 def test_a_wrong_answer_is_red(changes: dict[str, Any], words: str) -> None:
     check = spoilt(0, **changes)
-    assert check.status is Status.FAIL
+    assert check.status is CheckStatus.FAIL
     assert words in check.explanation
 
 
@@ -144,7 +146,7 @@ def test_an_engine_that_does_not_start_says_why(
     died: Callable[[str], Check], body: str, words: str
 ) -> None:
     check = died(body)
-    assert check.status is Status.ERROR
+    assert check.status is CheckStatus.ERROR
     assert words in check.explanation
 
 

@@ -12,7 +12,16 @@ import pytest
 from jsonschema import Draft202012Validator, ValidationError
 
 from envbuilder.model.errors import UsageError
-from envbuilder.smoke import Check, LayerSize, Report, Status, TokenRow, causes, to_html, to_junit
+from envbuilder.smoke import (
+    Check,
+    CheckStatus,
+    LayerSize,
+    Report,
+    TokenRow,
+    causes,
+    to_html,
+    to_junit,
+)
 from envbuilder.smoke.causes import book, explain, likely_cause
 from envbuilder.smoke.page import odd, picture
 from tests.unit.smoke_documents import SCHEMA, Document, conform
@@ -33,8 +42,8 @@ def test_the_json_form_conforms_to_the_published_schema(red: Report) -> None:
 
 def test_the_schema_is_one_and_refuses_what_it_does_not_know() -> None:
     Draft202012Validator.check_schema(json.loads(SCHEMA.read_text()))
-    check = Check(name="a", status=Status.PASS)
-    whole = Report(subject="s", verdict=Status.PASS, summary="", checks=(check,))
+    check = Check(name="a", status=CheckStatus.PASS)
+    whole = Report(subject="s", verdict=CheckStatus.PASS, summary="", checks=(check,))
     conform(whole)
     with pytest.raises(ValidationError, match="maybe"):
         conform(dataclasses.replace(whole, verdict="maybe"))  # type: ignore[arg-type]
@@ -42,7 +51,7 @@ def test_the_schema_is_one_and_refuses_what_it_does_not_know() -> None:
 
 def test_the_schema_knows_every_status() -> None:
     schema = json.loads(SCHEMA.read_text())
-    assert set(schema["$defs"]["status"]["enum"]) == {str(status) for status in Status}
+    assert set(schema["$defs"]["status"]["enum"]) == {str(status) for status in CheckStatus}
 
 
 def test_junit_counts_and_tells_the_story(red: Report) -> None:
@@ -57,8 +66,8 @@ def test_junit_counts_and_tells_the_story(red: Report) -> None:
 
 
 def test_junit_survives_what_a_container_may_print() -> None:
-    check = Check(name="a", status=Status.ERROR, explanation="\x1b[31m<&>\x00\ud800")
-    report = Report(subject="s\x00", verdict=Status.ERROR, summary="", checks=(check,))
+    check = Check(name="a", status=CheckStatus.ERROR, explanation="\x1b[31m<&>\x00\ud800")
+    report = Report(subject="s\x00", verdict=CheckStatus.ERROR, summary="", checks=(check,))
     case = ET.fromstring(to_junit(report).encode("utf-8"))
     assert case.find("testcase/error") is not None
 
@@ -114,15 +123,15 @@ def test_the_odd_numbers_are_those_that_most_contradict(
 
 
 def test_a_wrong_statement_is_marked_with_what_it_contradicts() -> None:
-    wrong = Check(name="tokens.video.reserved", status=Status.FAIL)
-    report = Report(subject="s", verdict=Status.FAIL, summary="", checks=(wrong,))
+    wrong = Check(name="tokens.video.reserved", status=CheckStatus.FAIL)
+    report = Report(subject="s", verdict=CheckStatus.FAIL, summary="", checks=(wrong,))
     assert odd(report, _row(placeholders=729, stated=16384)) == {"placeholders", "stated"}
     assert odd(report, _row(placeholders=729, engine=9, stated=1)) >= {"engine", "stated"}
 
 
 def test_the_page_escapes_what_it_shows() -> None:
-    check = Check(name="<b>", status=Status.FAIL, explanation="<script>alert(1)</script>")
-    report = Report(subject="<i>", verdict=Status.FAIL, summary="&", checks=(check,))
+    check = Check(name="<b>", status=CheckStatus.FAIL, explanation="<script>alert(1)</script>")
+    report = Report(subject="<i>", verdict=CheckStatus.FAIL, summary="&", checks=(check,))
     assert "<script>" not in to_html(report)
 
 

@@ -5,14 +5,14 @@ from collections.abc import Callable
 
 import pytest
 
-from envbuilder.smoke import SmokePlan, Status
+from envbuilder.smoke import CheckStatus, SmokePlan
 from envbuilder.smoke.judge.gpu import runs_on
 from tests.unit.smoke_documents import PLAN, Document
 
 
 def test_recorded_run_is_known_good() -> None:
     report = Document().report()
-    assert report.verdict is Status.PASS
+    assert report.verdict is CheckStatus.PASS
     assert report.summary.endswith("tokens: audio 750, image 16384, video 729")
     assert {str(check.status) for check in report.checks} == {"pass", "skip"}
 
@@ -36,7 +36,7 @@ def test_a_family_of_one_item_a_prompt_is_not_said_to_run_two() -> None:
     assert "twice" in document.check("tokens.generate").explanation
     job["items"] = [item for item in job["items"] if item["label"].endswith(" alone")]
     check = document.check("tokens.generate")
-    assert check.status is Status.PASS
+    assert check.status is CheckStatus.PASS
     assert check.explanation.startswith("prompts of one item each run forward")
 
 
@@ -50,7 +50,7 @@ def test_rows_of_padding_are_known_where_they_happen(release: str, cause: str | 
     job["items"] = [item for item in job["items"] if item["label"] == "1 s"]
     job["items"][0]["embeddings"] = 50  # as 5.1.0 really makes it
     check = document.check("tokens.audio")
-    assert check.status is Status.FAIL
+    assert check.status is CheckStatus.FAIL
     assert (check.cause.id if check.cause else None) == cause
 
 
@@ -58,7 +58,7 @@ def test_the_seeds_failure_without_an_engine_is_named() -> None:
     document = Document()
     document.drop("engine.vllm", "engine.tight")
     check = document.check("tokens.video.reserved", _plan(tokens={"video": 16384}))
-    assert (check.status, check.expected, check.actual) == (Status.FAIL, "16384", "729")
+    assert (check.status, check.expected, check.actual) == (CheckStatus.FAIL, "16384", "729")
     assert "Qwen2_5OmniProcessor makes 729 of 2 frames 3584x3584" in check.explanation
     assert "cap on pixels lifted" in check.explanation
     assert check.cause is not None
@@ -91,7 +91,7 @@ def test_declaring_more_than_the_dummy_yields_is_no_failure() -> None:
         start_up=None,
     )
     plan = _plan(tokens={"video": 32768})
-    assert document.report(plan).verdict is Status.PASS
+    assert document.report(plan).verdict is CheckStatus.PASS
 
 
 def test_long_audio_may_exceed_the_maximum() -> None:
@@ -105,10 +105,10 @@ def test_sound_inside_a_video_is_judged_for_both_modalities() -> None:
     rows = document.report().tokens
     assert [row.modality for row in rows] == sorted(row.modality for row in rows)
     assert {row.modality for row in rows if "2 s" in row.sample} == {"audio", "video"}
-    assert document.check("tokens.video").status is Status.PASS
+    assert document.check("tokens.video").status is CheckStatus.PASS
     document.item("tokens.video", "2 s in 4 frames 56x56")["placeholders"] = 0
     check = document.check("tokens.video")
-    assert check.status is Status.FAIL
+    assert check.status is CheckStatus.FAIL
     assert "audio 2 s in 4 frames 56x56" in check.explanation
     assert (check.expected, check.actual) == ("50", "0")
 
@@ -155,12 +155,12 @@ def _half_audio(document: Document) -> None:
     document.item("tokens.audio", "30 s").update(placeholders=375, embeddings=375)
 
 
-FAULTS: list[tuple[str, Plant, str, Status, str, str | None]] = [
+FAULTS: list[tuple[str, Plant, str, CheckStatus, str, str | None]] = [
     (
         "the processor makes one audio token too few",
         _set("tokens.audio", "2.74 s", placeholders=67),
         "tokens.audio",
-        Status.FAIL,
+        CheckStatus.FAIL,
         "2.74 s: Qwen2_5OmniProcessor put 67 placeholders into the prompt, the encoder makes 68",
         "audio-off-by-one",
     ),
@@ -168,7 +168,7 @@ FAULTS: list[tuple[str, Plant, str, Status, str, str | None]] = [
         "the processor's window is half as long",
         _half_audio,
         "tokens.audio",
-        Status.FAIL,
+        CheckStatus.FAIL,
         "30 s: Qwen2_5OmniProcessor put 375 placeholders into the prompt, the formula gives 750",
         None,
     ),
@@ -176,7 +176,7 @@ FAULTS: list[tuple[str, Plant, str, Status, str, str | None]] = [
         "the formula is off by one",
         _set("tokens.image", "640x480", formula=392),
         "tokens.image",
-        Status.FAIL,
+        CheckStatus.FAIL,
         "the formula gives 392",
         None,
     ),
@@ -184,7 +184,7 @@ FAULTS: list[tuple[str, Plant, str, Status, str, str | None]] = [
         "the processor merges 4 by 4 patches",
         _set("tokens.image", "280x280", placeholders=25),
         "tokens.image",
-        Status.FAIL,
+        CheckStatus.FAIL,
         "put 25 placeholders into the prompt, the encoder makes 100",
         None,
     ),
@@ -192,7 +192,7 @@ FAULTS: list[tuple[str, Plant, str, Status, str, str | None]] = [
         "an image yields the placeholders of a video",
         _set("tokens.image", "280x280", placeholders=0, strays={"video": 100}),
         "tokens.image",
-        Status.FAIL,
+        CheckStatus.FAIL,
         "put 0 placeholders",
         None,
     ),
@@ -200,7 +200,7 @@ FAULTS: list[tuple[str, Plant, str, Status, str, str | None]] = [
         "an image yields some placeholders of a video besides its own",
         _set("tokens.image", "280x280", strays={"video": 4}),
         "tokens.image",
-        Status.FAIL,
+        CheckStatus.FAIL,
         "yields 4 placeholders of video",
         None,
     ),
@@ -208,7 +208,7 @@ FAULTS: list[tuple[str, Plant, str, Status, str, str | None]] = [
         "the video cap is gone",
         _uncap,
         "tokens.video.reserved",
-        Status.FAIL,
+        CheckStatus.FAIL,
         "the spec states 729 video tokens per item, the engine reserves 16384",
         None,
     ),
@@ -216,7 +216,7 @@ FAULTS: list[tuple[str, Plant, str, Status, str, str | None]] = [
         "the processor degraded to a bare tokenizer",
         _fact("tokens.image", degraded=True, processor="Qwen2TokenizerFast"),
         "tokens.image",
-        Status.FAIL,
+        CheckStatus.FAIL,
         "bare Qwen2TokenizerFast",
         "processor-degraded",
     ),
@@ -224,7 +224,7 @@ FAULTS: list[tuple[str, Plant, str, Status, str, str | None]] = [
         "the tokenizer lacks the special token",
         _fact("tokens.video", token_splits_into=9),
         "tokens.video",
-        Status.FAIL,
+        CheckStatus.FAIL,
         "splits <|VIDEO|> into 9 ids",
         "tokenizer-splits-token",
     ),
@@ -232,7 +232,7 @@ FAULTS: list[tuple[str, Plant, str, Status, str, str | None]] = [
         "the tokenizer and the model mean different ids",
         _fact("tokens.image", token_id=262, model_token_id=263),
         "tokens.image",
-        Status.FAIL,
+        CheckStatus.FAIL,
         "is 262 to the tokenizer, but the model inserts embeddings at 263",
         "token-ids-differ",
     ),
@@ -240,7 +240,7 @@ FAULTS: list[tuple[str, Plant, str, Status, str, str | None]] = [
         "torchvision is missing",
         _stop("tokens.video", "error", "ImportError: requires the Torchvision library"),
         "tokens.video",
-        Status.ERROR,
+        CheckStatus.ERROR,
         "Torchvision",
         "torchvision-missing",
     ),
@@ -248,7 +248,7 @@ FAULTS: list[tuple[str, Plant, str, Status, str, str | None]] = [
         "torchvision belongs to another torch",
         _stop("tokens.image", "error", "RuntimeError: operator torchvision::nms does not exist"),
         "tokens.image",
-        Status.ERROR,
+        CheckStatus.ERROR,
         "nms does not exist",
         "torchvision-beside-cpu-torch",
     ),
@@ -256,7 +256,7 @@ FAULTS: list[tuple[str, Plant, str, Status, str, str | None]] = [
         "torch is missing",
         _stop("tokens.audio", "absent", "torch is not installed"),
         "tokens.audio",
-        Status.FAIL,
+        CheckStatus.FAIL,
         "torch is not installed",
         None,
     ),
@@ -264,7 +264,7 @@ FAULTS: list[tuple[str, Plant, str, Status, str, str | None]] = [
         "the logits are not finite (a wrong dtype)",
         _set("tokens.mixed", "all together", finite=False, dtype="torch.float16"),
         "tokens.generate",
-        Status.FAIL,
+        CheckStatus.FAIL,
         "not finite numbers (torch.float16)",
         None,
     ),
@@ -272,7 +272,7 @@ FAULTS: list[tuple[str, Plant, str, Status, str, str | None]] = [
         "one modality loses rows when all are together",
         _set("tokens.mixed", "all together", embeddings={"audio": 25, "image": 99, "video": 144}),
         "tokens.generate",
-        Status.FAIL,
+        CheckStatus.FAIL,
         "all together: placeholders",
         None,
     ),
@@ -280,7 +280,7 @@ FAULTS: list[tuple[str, Plant, str, Status, str, str | None]] = [
         "generation raises",
         _set("tokens.mixed", "audio alone", error="RuntimeError: shape mismatch"),
         "tokens.generate",
-        Status.FAIL,
+        CheckStatus.FAIL,
         "audio alone: RuntimeError: shape mismatch",
         None,
     ),
@@ -288,7 +288,7 @@ FAULTS: list[tuple[str, Plant, str, Status, str, str | None]] = [
         "the encoder runs out of memory",
         _set("tokens.image", "1280x720", error="RuntimeError: out", error_kind="memory"),
         "tokens.image",
-        Status.ERROR,
+        CheckStatus.ERROR,
         "image 1280x720 cannot be processed",
         "dense-attention-mask",
     ),
@@ -296,7 +296,7 @@ FAULTS: list[tuple[str, Plant, str, Status, str, str | None]] = [
         "the process is killed for memory",
         _stop("tokens.video", "memory", doing="counting video 8 frames 640x360"),
         "tokens.video",
-        Status.ERROR,
+        CheckStatus.ERROR,
         "out of memory while counting video 8 frames 640x360",
         None,
     ),
@@ -304,7 +304,7 @@ FAULTS: list[tuple[str, Plant, str, Status, str, str | None]] = [
         "the encoder segfaults",
         _stop("tokens.video", "crashed", exit_code=-11, doing="counting video"),
         "tokens.video",
-        Status.ERROR,
+        CheckStatus.ERROR,
         "ended with SIGSEGV while counting video",
         None,
     ),
@@ -312,7 +312,7 @@ FAULTS: list[tuple[str, Plant, str, Status, str, str | None]] = [
         "the processor hangs",
         _stop("tokens.audio", "timeout", seconds=600.0, doing="loading the model's processor"),
         "tokens.audio",
-        Status.ERROR,
+        CheckStatus.ERROR,
         "killed after 600 s while loading the model's processor",
         None,
     ),
@@ -320,7 +320,7 @@ FAULTS: list[tuple[str, Plant, str, Status, str, str | None]] = [
         "another version is installed",
         _package("transformers", version="4.57.6"),
         "environment.packages",
-        Status.FAIL,
+        CheckStatus.FAIL,
         "states transformers 4.52.4, but 4.57.6 is what Python imports",
         None,
     ),
@@ -328,7 +328,7 @@ FAULTS: list[tuple[str, Plant, str, Status, str, str | None]] = [
         "the environment holds a package that is not locked",
         _package("tokenizers", name="stowaway"),
         "environment.packages",
-        Status.FAIL,
+        CheckStatus.FAIL,
         "(and 1 more finding)",
         None,
     ),
@@ -336,7 +336,7 @@ FAULTS: list[tuple[str, Plant, str, Status, str, str | None]] = [
         "an older version's metadata was left",
         _second_metadata,
         "environment.packages",
-        Status.FAIL,
+        CheckStatus.FAIL,
         "two sets of metadata",
         None,
     ),
@@ -344,7 +344,7 @@ FAULTS: list[tuple[str, Plant, str, Status, str, str | None]] = [
         "a file was changed",
         _damage,
         "environment.files",
-        Status.FAIL,
+        CheckStatus.FAIL,
         "/opt/venv/x.py (of x 1): changed since it was installed",
         None,
     ),
@@ -355,7 +355,7 @@ FAULTS: list[tuple[str, Plant, str, Status, str, str | None]] = [
             broken_requirements=[{"by": "a 1", "needs": "b<2", "found": "2.1"}],
         ),
         "environment.requirements",
-        Status.FAIL,
+        CheckStatus.FAIL,
         "a 1 needs b<2, and 2.1 is installed",
         None,
     ),
@@ -363,7 +363,7 @@ FAULTS: list[tuple[str, Plant, str, Status, str, str | None]] = [
         "an import crashes",
         _stop("import.transformers", "crashed", exit_code=-6, doing="import transformers"),
         "environment.import.transformers",
-        Status.FAIL,
+        CheckStatus.FAIL,
         "cannot be imported: the process ended with SIGABRT",
         None,
     ),
@@ -371,7 +371,7 @@ FAULTS: list[tuple[str, Plant, str, Status, str, str | None]] = [
         "an import ends by a signal without a name",
         _stop("import.transformers", "crashed", exit_code=-35),
         "environment.import.transformers",
-        Status.FAIL,
+        CheckStatus.FAIL,
         "the process ended with signal 35",
         None,
     ),
@@ -379,7 +379,7 @@ FAULTS: list[tuple[str, Plant, str, Status, str, str | None]] = [
         "no time was left for an import",
         _stop("import.transformers", "timeout", seconds=0.0),
         "environment.import.transformers",
-        Status.ERROR,
+        CheckStatus.ERROR,
         "not started: the other checks took all of the time limit",
         None,
     ),
@@ -389,7 +389,7 @@ FAULTS: list[tuple[str, Plant, str, Status, str, str | None]] = [
             {"tool": "pip", "path": "/root/.cache/pip", "bytes": 1000}
         ),
         "caches",
-        Status.FAIL,
+        CheckStatus.FAIL,
         "pip left 1000 bytes in /root/.cache/pip",
         None,
     ),
@@ -397,7 +397,7 @@ FAULTS: list[tuple[str, Plant, str, Status, str, str | None]] = [
         "bytecode of another source is left",
         _fact("caches", stale_bytecode=["/opt/venv/a.pyc"]),
         "caches",
-        Status.FAIL,
+        CheckStatus.FAIL,
         "/opt/venv/a.pyc was compiled from another source",
         None,
     ),
@@ -405,7 +405,7 @@ FAULTS: list[tuple[str, Plant, str, Status, str, str | None]] = [
         "the engine declares no maximum for audio",
         _fact("engine.vllm", declared={"image": 16384, "video": 32768}),
         "engine.reserve",
-        Status.FAIL,
+        CheckStatus.FAIL,
         "none for audio",
         "engine-audio-undeclared",
     ),
@@ -413,7 +413,7 @@ FAULTS: list[tuple[str, Plant, str, Status, str, str | None]] = [
         "the engine declares nothing, and profiles without any video",
         _fact("engine.vllm", declared=None, dummy={"audio": 750, "image": 16384}),
         "engine.reserve",
-        Status.FAIL,
+        CheckStatus.FAIL,
         "a dummy input (audio 750, image 16384) that has no video",
         None,
     ),
@@ -421,7 +421,7 @@ FAULTS: list[tuple[str, Plant, str, Status, str, str | None]] = [
         "no sample was counted",
         lambda document: document.job("tokens.image").update(items=[]),
         "tokens.image",
-        Status.ERROR,
+        CheckStatus.ERROR,
         "nothing was counted",
         None,
     ),
@@ -429,7 +429,7 @@ FAULTS: list[tuple[str, Plant, str, Status, str, str | None]] = [
         "no prompt was run",
         lambda document: document.job("tokens.mixed").update(items=[]),
         "tokens.generate",
-        Status.ERROR,
+        CheckStatus.ERROR,
         "nothing was counted",
         None,
     ),
@@ -437,7 +437,7 @@ FAULTS: list[tuple[str, Plant, str, Status, str, str | None]] = [
         "the engine declares less than its dummy yields",
         _fact("engine.vllm", declared={"audio": 750, "image": 16384, "video": 700}),
         "engine.reserve",
-        Status.FAIL,
+        CheckStatus.FAIL,
         "declares 700 video tokens per item, its own dummy yields 729",
         "max-video-below-reserve",
     ),
@@ -445,7 +445,7 @@ FAULTS: list[tuple[str, Plant, str, Status, str, str | None]] = [
         "the engine declares less than a legal item yields",
         _fact("engine.vllm", declared={"audio": 750, "image": 16384, "video": 1000}),
         "engine.counts",
-        Status.FAIL,
+        CheckStatus.FAIL,
         "8 frames 640x360: vLLM declares at most 1000 tokens per item, this one yields 1196",
         "max-video-below-reserve",
     ),
@@ -453,7 +453,7 @@ FAULTS: list[tuple[str, Plant, str, Status, str, str | None]] = [
         "the engine drops max_pixels for videos",
         _set("engine.tight", "2 frames 1120x1120", embeds=729),
         "engine.limit",
-        Status.FAIL,
+        CheckStatus.FAIL,
         "max_pixels allows 484 tokens, vLLM 0.8.5.post1 makes 729",
         "max-pixels-dropped",
     ),
@@ -461,7 +461,7 @@ FAULTS: list[tuple[str, Plant, str, Status, str, str | None]] = [
         "the engine's ranges and its prompt differ",
         _set("engine.vllm", "280x280", tokens=101),
         "engine.counts",
-        Status.FAIL,
+        CheckStatus.FAIL,
         "ranges hold 100 embeddings, its prompt 101 placeholders",
         "literal-placeholder",
     ),
@@ -469,7 +469,7 @@ FAULTS: list[tuple[str, Plant, str, Status, str, str | None]] = [
         "the engine and the processor count differently",
         _set("engine.vllm", "2.74 s", embeds=69, tokens=69),
         "engine.counts",
-        Status.FAIL,
+        CheckStatus.FAIL,
         "vLLM 0.8.5.post1 makes 69 placeholders, transformers' own processor 68",
         "audio-off-by-one",
     ),
@@ -477,7 +477,7 @@ FAULTS: list[tuple[str, Plant, str, Status, str, str | None]] = [
         "the engine does not go with this transformers",
         _stop("engine.vllm", "error", "AttributeError: all_special_tokens_extended"),
         "engine.reserve",
-        Status.ERROR,
+        CheckStatus.ERROR,
         "all_special_tokens_extended",
         "transformers-too-new",
     ),
@@ -489,7 +489,7 @@ FAULTS: list[tuple[str, Plant, str, Status, str, str | None]] = [
     [pytest.param(*fault[1:], id=fault[0]) for fault in FAULTS],
 )
 def test_planted_fault_turns_red_and_is_explained(
-    plant: Plant, name: str, status: Status, words: str, cause: str | None
+    plant: Plant, name: str, status: CheckStatus, words: str, cause: str | None
 ) -> None:
     document = Document()
     plant(document)
@@ -500,7 +500,7 @@ def test_planted_fault_turns_red_and_is_explained(
     assert words in told
     assert (check.cause.id if check.cause else None) == cause
     assert not report.ok
-    assert report.verdict in (Status.FAIL, Status.ERROR)
+    assert report.verdict in (CheckStatus.FAIL, CheckStatus.ERROR)
 
 
 def test_at_least_twenty_faults_are_planted() -> None:
@@ -512,7 +512,7 @@ def test_debians_packages_are_never_extra() -> None:
     entries = document.job("environment")["facts"]["distributions"]
     system = [entry["name"] for entry in entries if not entry["owned"]]
     assert "torch" in system
-    assert document.check("environment.packages").status is Status.PASS
+    assert document.check("environment.packages").status is CheckStatus.PASS
 
 
 def test_a_commit_must_be_the_locked_one() -> None:
@@ -523,7 +523,7 @@ def test_a_commit_must_be_the_locked_one() -> None:
         for item in PLAN.expected
     )
     check = document.check("environment.packages", _plan(expected=expected))
-    assert check.status is Status.FAIL
+    assert check.status is CheckStatus.FAIL
     assert "locked to commit " + "a" * 40 in check.explanation
 
 
@@ -531,7 +531,7 @@ def test_no_model_skips_the_counts_and_says_so() -> None:
     document = Document()
     document.drop("tokens.audio", "tokens.image", "tokens.video", "tokens.mixed")
     check = document.check("tokens", _plan(model=None, tokens={}))
-    assert check.status is Status.SKIP
+    assert check.status is CheckStatus.SKIP
     assert "names no smoke.model" in check.explanation
 
 
@@ -546,13 +546,13 @@ def test_a_model_that_nobody_can_prompt_is_skipped_with_the_reason() -> None:
     assert skipped == {
         "tokens.audio", "tokens.image", "tokens.video", "tokens.generate", "engine.vllm",
     }  # fmt: skip
-    assert report.verdict is Status.PASS
+    assert report.verdict is CheckStatus.PASS
 
 
 def test_without_vllm_the_engine_is_skipped() -> None:
     document = Document()
     document.stop("engine.vllm", "absent", "vLLM is not installed")
-    assert document.check("engine.vllm").status is Status.SKIP
+    assert document.check("engine.vllm").status is CheckStatus.SKIP
     assert document.report().ok
 
 
@@ -560,23 +560,25 @@ def test_a_stated_number_needs_a_modality_that_exists() -> None:
     document = Document()
     document.stop("tokens.audio", "inapplicable", "llava has no audio")
     check = document.check("tokens.audio")
-    assert check.status is Status.FAIL
+    assert check.status is CheckStatus.FAIL
     assert "llava has no audio" in check.explanation
 
 
 @pytest.mark.parametrize(
     ("facts", "status", "words"),
     [
-        ({"torch_cuda": None}, Status.FAIL, "built for the CPU alone"),
-        ({"torch_cuda": "12.4", "arch_list": ["sm_80"]}, Status.FAIL, "no NVIDIA driver"),
+        ({"torch_cuda": None}, CheckStatus.FAIL, "built for the CPU alone"),
+        ({"torch_cuda": "12.4", "arch_list": ["sm_80"]}, CheckStatus.FAIL, "no NVIDIA driver"),
         (
             {"torch_cuda": "12.8", "driver_cuda": "12.4", "unavailable": "too old"},
-            Status.FAIL,
+            CheckStatus.FAIL,
             "the driver serves CUDA 12.4, torch wants 12.8",
         ),
     ],
 )
-def test_a_required_gpu_is_missed(facts: dict[str, object], status: Status, words: str) -> None:
+def test_a_required_gpu_is_missed(
+    facts: dict[str, object], status: CheckStatus, words: str
+) -> None:
     document = Document()
     document.job("gpu")["facts"] = {"torch": "2.6.0", "driver_cuda": None, **facts}
     check = document.check("gpu", _plan(gpu="required"))
@@ -589,9 +591,9 @@ def test_a_cpu_build_beside_a_driver_is_no_failure_where_no_gpu_is_required() ->
     facts = {"torch": "2.6.0", "torch_cuda": None, "driver": "550.54.14", "driver_cuda": "12.4"}
     document.job("gpu")["facts"] = facts
     check = document.check("gpu", _plan(gpu="auto"))
-    assert check.status is Status.SKIP
+    assert check.status is CheckStatus.SKIP
     assert check.explanation == "torch 2.6.0 is built for the CPU alone"
-    assert document.check("gpu", _plan(gpu="required")).status is Status.FAIL
+    assert document.check("gpu", _plan(gpu="required")).status is CheckStatus.FAIL
 
 
 def test_a_gpu_that_ends_the_process_is_told_though_none_is_required() -> None:
@@ -599,7 +601,7 @@ def test_a_gpu_that_ends_the_process_is_told_though_none_is_required() -> None:
     facts = {"torch": "2.6.0", "torch_cuda": "12.4", "driver_cuda": "12.4", "arch_list": ["sm_90"]}
     document.stop("gpu", "crashed", exit_code=-11, facts=facts, doing="multiplying on device 0")
     check = document.check("gpu", _plan(gpu="auto"))
-    assert check.status is Status.ERROR
+    assert check.status is CheckStatus.ERROR
     assert "SIGSEGV while multiplying on device 0" in check.explanation
 
 
@@ -614,7 +616,7 @@ def test_a_device_without_code_for_it_is_red() -> None:
     }
     gpu["items"] = [{"name": "B200", "capability": "10.0", "memory": 1, "computes": True}]
     check = document.check("gpu")
-    assert check.status is Status.FAIL
+    assert check.status is CheckStatus.FAIL
     assert "carries no code for B200 (compute capability 10.0)" in check.explanation
 
 

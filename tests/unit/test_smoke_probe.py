@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from envbuilder.cli.app import cli
 from envbuilder.model.errors import MissingToolError, SmokeError
 from envbuilder.runtime import Command, Completed
-from envbuilder.smoke import Expected, LocalPython, Model, SmokePlan, Status, smoke
+from envbuilder.smoke import CheckStatus, Expected, LocalPython, ProbedModel, SmokePlan, smoke
 from envbuilder.smoke import run_probe as smoke_run
 from envbuilder.smoke.judge import judge
 from envbuilder.smoke.run_probe import PROBE
@@ -73,16 +73,16 @@ def test_whatever_a_job_does_is_a_verdict(sabotaged: Any, body: str, words: str)
     plan = SmokePlan(checks=("caches",), timeout=3 if "sleep" in body else 60)
     report = judge(plan, _ask(sabotaged(body), plan), subject="it")
     (check,) = report.checks
-    assert check.status is Status.ERROR
+    assert check.status is CheckStatus.ERROR
     assert words in check.explanation
-    assert report.verdict is Status.ERROR
+    assert report.verdict is CheckStatus.ERROR
 
 
 def test_what_was_found_before_a_crash_is_kept(sabotaged: Any) -> None:
     body = "emit(item={'tool': 'pip', 'path': '/x', 'bytes': 9})\nos.kill(os.getpid(), 11)"
     report = judge(PLAN, _ask(sabotaged(body), PLAN), subject="it")
     (check,) = report.checks
-    assert check.status is Status.FAIL
+    assert check.status is CheckStatus.FAIL
     assert "pip left 9 bytes in /x" in check.explanation
     assert any("SIGSEGV" in text for text in check.details["findings"])
 
@@ -104,9 +104,9 @@ def test_jobs_after_the_time_limit_are_named(sabotaged: Any) -> None:
 
 
 def test_without_torch_the_counts_are_red_with_the_reason() -> None:
-    plan = SmokePlan(checks=("tokens",), model=Model(family="qwen2_5_omni"), timeout=60)
+    plan = SmokePlan(checks=("tokens",), model=ProbedModel(family="qwen2_5_omni"), timeout=60)
     report = smoke(LocalPython(python=sys.executable).run, plan, subject="bare")
-    assert report.verdict is Status.FAIL
+    assert report.verdict is CheckStatus.FAIL
     assert {check.explanation for check in report.checks} == {"torch is not installed"}
 
 
@@ -132,9 +132,9 @@ def test_a_broken_library_is_red_with_the_reason(
     for name, text in modules.items():
         (site / name).mkdir() if name.endswith("/") else (site / name).write_text(text)
     limit = 2 if "sleep" in modules["torch.py"] else 60
-    plan = SmokePlan(checks=("tokens",), model=Model(family="qwen2_5_omni"), timeout=limit)
+    plan = SmokePlan(checks=("tokens",), model=ProbedModel(family="qwen2_5_omni"), timeout=limit)
     report = smoke(LocalPython(python=str(prefix / "bin" / "python")).run, plan)
-    assert report.verdict in {Status.FAIL, Status.ERROR}
+    assert report.verdict in {CheckStatus.FAIL, CheckStatus.ERROR}
     assert words in report.checks[0].explanation
     assert not any("Traceback" in check.explanation for check in report.checks)
 
@@ -178,7 +178,7 @@ def test_the_jobs_of_a_real_model_run_one_after_the_other(prefix: Path, tmp_path
     model = tmp_path / 'a "quoted" model'
     model.mkdir()
     (model / "config.json").write_text("{}")
-    plan = SmokePlan(checks=("tokens",), model=Model(path=str(model)), timeout=60)
+    plan = SmokePlan(checks=("tokens",), model=ProbedModel(path=str(model)), timeout=60)
     report = smoke(LocalPython(python=str(prefix / "bin" / "python")).run, plan)
     told = {check.explanation for check in report.checks}
     assert all("import torch fails: ImportError: alone" in text for text in told), told
@@ -199,7 +199,7 @@ def test_what_the_environment_says_of_caches_and_keys_does_not_reach_a_job(
 
 
 def test_an_unknown_family_is_red_with_the_known_ones() -> None:
-    plan = SmokePlan(checks=("tokens",), model=Model(family="nobody"), timeout=60)
+    plan = SmokePlan(checks=("tokens",), model=ProbedModel(family="nobody"), timeout=60)
     document = _ask(PROBE, plan)
     failure = document["jobs"][0]["failure"]
     assert failure["kind"] == "absent"
@@ -236,12 +236,12 @@ def test_numbers_that_json_does_not_know_are_none_in_the_report() -> None:
 
     report = smoke(run, RECORDED_PLAN)
     conform(report)
-    assert report.verdict is Status.FAIL
+    assert report.verdict is CheckStatus.FAIL
     assert "all together: the model's logits are not finite" in report.summary
 
 
 def test_a_model_path_without_a_model_is_refused_before_anything_runs(tmp_path: Path) -> None:
-    plan = SmokePlan(checks=("tokens",), model=Model(path=str(tmp_path)))
+    plan = SmokePlan(checks=("tokens",), model=ProbedModel(path=str(tmp_path)))
     with pytest.raises(SmokeError, match=r"holds no config\.json"):
         smoke(LocalPython(python=sys.executable).run, plan)
 
@@ -292,9 +292,9 @@ GOOD = Expected(name="Good", version="1.0", requested=True)
 
 def test_a_whole_environment_is_green(prefix: Path) -> None:
     checks = _environment(prefix, GOOD)
-    assert checks["environment.packages"].status is Status.PASS
-    assert checks["environment.files"].status is Status.PASS
-    assert checks["environment.import.Good"].status is Status.PASS
+    assert checks["environment.packages"].status is CheckStatus.PASS
+    assert checks["environment.files"].status is CheckStatus.PASS
+    assert checks["environment.import.Good"].status is CheckStatus.PASS
 
 
 def test_a_changed_a_missing_and_an_extra_file_are_found(prefix: Path) -> None:
@@ -302,7 +302,7 @@ def test_a_changed_a_missing_and_an_extra_file_are_found(prefix: Path) -> None:
     (site / "good.py").write_text("value = 2\n")
     (site / "stranger.py").write_text("")
     check = _environment(prefix, GOOD)["environment.files"]
-    assert check.status is Status.FAIL
+    assert check.status is CheckStatus.FAIL
     assert "good.py (of good 1.0): changed since it was installed" in check.explanation
     assert [Path(path).name for path in check.details["unlisted"]] == ["stranger.py"]
     (site / "good.py").unlink()
@@ -313,13 +313,13 @@ def test_an_import_error_is_told_as_it_is(prefix: Path) -> None:
     site = next(prefix.glob("lib/python3*/site-packages"))
     (site / "good.py").write_text("import absent_library\n")
     check = _environment(prefix, GOOD)["environment.import.Good"]
-    assert check.status is Status.FAIL
+    assert check.status is CheckStatus.FAIL
     assert "No module named 'absent_library'" in check.explanation
 
 
 def test_missing_and_extra_packages_are_both_named(prefix: Path) -> None:
     check = _environment(prefix, Expected(name="other", version="3"))["environment.packages"]
-    assert check.status is Status.FAIL
+    assert check.status is CheckStatus.FAIL
     told = check.details["findings"]
     assert any("other 3 is locked but not installed" in text for text in told)
     assert any("good 1.0 is installed (by hand)" in text for text in told)
@@ -331,11 +331,11 @@ def test_a_requirement_that_nobody_can_read_does_not_hide_the_others(prefix: Pat
     _install(site, "old", "0.1", {"old.py": ""}, requires=["numpy>=1.7.*", "absent>=2"])
     checks = _environment(prefix, GOOD)
     check = checks["environment.requirements"]
-    assert check.status is Status.FAIL
+    assert check.status is CheckStatus.FAIL
     assert "old 0.1 needs absent>=2" in " ".join(check.details["findings"])
     (unread,) = check.details["unread"]
     assert unread.startswith("old 0.1: InvalidRequirement")
-    assert checks["environment.files"].status is Status.PASS
+    assert checks["environment.files"].status is CheckStatus.PASS
 
 
 # --- what the probe is made of --------------------------------------------------------------------
@@ -373,7 +373,7 @@ def test_the_caches_of_a_shared_machine_are_its_own(prefix: Path, tmp_path: Path
     left.parent.mkdir(parents=True)
     left.write_bytes(bytes(9))
     local = _caches(prefix, tmp_path / "home")
-    assert local.status is Status.PASS
+    assert local.status is CheckStatus.PASS
     assert f"is left in {prefix}, and this machine's own caches do not count" in local.explanation
 
 
@@ -382,7 +382,7 @@ def test_a_cache_inside_the_shared_environment_is_found(prefix: Path, tmp_path: 
     left.parent.mkdir(parents=True)
     left.write_bytes(bytes(5))
     check = _caches(prefix, tmp_path)
-    assert check.status is Status.FAIL
+    assert check.status is CheckStatus.FAIL
     assert f"huggingface left 5 bytes in {left.parent}" in check.explanation
 
 

@@ -3,7 +3,7 @@ from packaging.requirements import Requirement
 
 from envbuilder.model.errors import ResolutionError
 from envbuilder.model.git_url import Address
-from envbuilder.resolve.git.repository import Repository
+from envbuilder.resolve.git.repository import GitRepository
 from envbuilder.resolve.git.scm_version import (
     describe,
     names_history,
@@ -42,7 +42,7 @@ def test_the_plain_version_is_what_setuptools_scm_says_without_a_date(described,
     ],
 )
 def test_settings_that_make_no_sense_are_refused_in_words(tmp_path, tool):
-    history = Repository(path=tmp_path, address=Address.parse("/srv/proj"))
+    history = GitRepository(path=tmp_path, address=Address.parse("/srv/proj"))
     with pytest.raises(ResolutionError, match=r"\[tool\.setuptools_scm\] cannot be read"):
         describe(history, "a" * 40, {"tool": tool})
 

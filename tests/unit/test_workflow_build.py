@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from envbuilder.engines.reuse import Held
+from envbuilder.engines.reuse import ReusableLayers
 from envbuilder.model.errors import LockError, NetworkError, UsageError
 from envbuilder.model.image import OCI_MANIFEST
 from envbuilder.model.lock import ImageBase, Lock, Wheel
@@ -16,7 +16,13 @@ from envbuilder.model.reference import Digest
 from envbuilder.model.spec_file import load
 from envbuilder.resolve.resolve import EVERYTHING, resolve_base
 from envbuilder.storage.store import Store
-from envbuilder.workflow.build import Options, Outcome, build_environment, fetch, lock_environment
+from envbuilder.workflow.build import (
+    BuildResult,
+    Options,
+    build_environment,
+    fetch,
+    lock_environment,
+)
 from tests.servers.samples import image_of, layer_of
 from tests.servers.scripted import Call, Seen, scripted
 from tests.wheels import Recipe, write_wheel
@@ -71,12 +77,12 @@ class Desk:
         else:
             call.answer(404)
 
-    def build(self, meanwhile=lambda: None) -> Outcome:
+    def build(self, meanwhile=lambda: None) -> BuildResult:
         """Build without a network or a smoke; ``meanwhile`` is called in the midst of it."""
 
-        def reuse(_: Lock) -> Held:
+        def reuse(_: Lock) -> ReusableLayers:
             meanwhile()
-            return Held()
+            return ReusableLayers()
 
         return build_environment(
             self.spec, store=self.store, progress=Silent(), options=OFFLINE, runtime=None,

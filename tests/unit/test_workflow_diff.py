@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from envbuilder.layers.contents import Distribution, File
+from envbuilder.layers.contents import Distribution, LayerFile
 from envbuilder.model.image import Layer
 from envbuilder.model.lock_diff import Change, Kind
 from envbuilder.model.reference import Digest
@@ -20,7 +20,7 @@ SIDE = Side(
     packages=(Distribution(kind="python", name="x", version="1", commit="c" * 40),),
     settings={"Env A": "1"},
     layers=(layer("one"), layer("two")),
-    files={"f": File(kind="file", mode=0o644, size=1, sha256=Digest.of(b"1"))},
+    files={"f": LayerFile(kind="file", mode=0o644, size=1, sha256=Digest.of(b"1"))},
 )
 
 

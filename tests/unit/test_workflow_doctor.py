@@ -71,7 +71,7 @@ def test_the_builder_is_judged_as_a_build_judges_it(tmp_path, monkeypatch):
         program.chmod(0o755)
         return doctor.builder()
 
-    assert answer("v0.23.0") == doctor.Finding(
+    assert answer("v0.23.0") == doctor.Diagnosis(
         name="BuildKit", status="ok", detail="v0.23.0, driver remote"
     )
     found = answer("v0.12.5")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from envbuilder.layers.contents import Contents, File
+from envbuilder.layers.contents import Contents, LayerFile
 from envbuilder.model.image import Layer
 from envbuilder.model.reference import Digest
 from envbuilder.workflow.inspect import Inspection, report
@@ -19,9 +19,9 @@ def layer(title):
 def contents(files, *, removed=(), emptied=(), documents=()):
     return Contents(
         files={
-            path: File(kind="file", mode=0o644, size=size)
+            path: LayerFile(kind="file", mode=0o644, size=size)
             if size is not None
-            else File(kind="dir", mode=0o755, size=0)
+            else LayerFile(kind="dir", mode=0o755, size=0)
             for path, size in files.items()
         },
         documents=dict(documents),
@@ -104,7 +104,7 @@ def python(**files):
         if compiled:
             path = f"{SITE}/__pycache__/{name[2:]}.cpython-313.pyc"
         source_size = size if compiled else None
-        found[path] = File(kind="file", mode=0o644, size=size or 50, source_size=source_size)
+        found[path] = LayerFile(kind="file", mode=0o644, size=size or 50, source_size=source_size)
     return Contents(files=found)
 
 

@@ -50,7 +50,7 @@ class Builder:
 def find_builder(name: str | None = None) -> Builder:
     """Find the builder ``name``, that of ``BUILDX_BUILDER``, or the one in use; wake it.
 
-    Raises MissingToolError where docker, buildx or the builder is missing or too old.
+    Raises MissingToolError if docker, buildx or the builder is missing or too old.
     """
     name = name or os.environ.get("BUILDX_BUILDER") or None
     _ask("buildx", "version")

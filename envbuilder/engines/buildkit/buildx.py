@@ -33,7 +33,7 @@ _BLINK = 0.1  # seconds between two looks at a build that may be stopped
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Build:
+class BuildxRun:
     """What to build: ``target`` of the Dockerfile in ``folder``, for an OCI ``platform``.
 
     ``contexts`` replaces stages by what already exists (``{"base": "oci-layout://…"}``);
@@ -49,7 +49,7 @@ class Build:
     log: Path | None = None
 
     def arguments(self, output: str) -> list[str]:
-        """Give buildx's arguments but for builder and secrets."""
+        """Return buildx's arguments but for builder and secrets."""
         named = [f"--build-context={name}={place}" for name, place in sorted(self.contexts.items())]
         return [
             "--progress=rawjson",
@@ -65,7 +65,7 @@ class Build:
 
 
 def build(
-    wanted: Build,
+    wanted: BuildxRun,
     target: Path,
     *,
     builder: Builder,
@@ -90,7 +90,7 @@ def build(
 
 
 def _run(
-    wanted: Build,
+    wanted: BuildxRun,
     made: Path,
     *,
     builder: Builder,
@@ -127,7 +127,7 @@ def _log(path: Path | None) -> Iterator[TextIO | None]:
         yield log
 
 
-def _output(wanted: Build, made: Path) -> str:
+def _output(wanted: BuildxRun, made: Path) -> str:
     if _PLAIN_FILES.fullmatch(wanted.target):
         return csv_row("type=local", f"dest={made}")
     # rewrite-timestamp does not go together with push, load or unpack: an OCI layout it is.

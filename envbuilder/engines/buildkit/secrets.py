@@ -55,7 +55,7 @@ class Secrets:
         return [place for place in self.indexes.get("UV_FIND_LINKS", "").split(",") if place]
 
     def environ(self, lent: Mapping[str, str]) -> dict[str, str]:
-        """Give the variables that buildx reads; of folders, those that are ``lent`` by a URL."""
+        """Return the variables that buildx reads; of folders, those that are ``lent`` by a URL."""
         told = dict(self.indexes)
         told.pop("UV_FIND_LINKS", None)
         places = (lent.get(p) or (p if local_folder(p) is None else "") for p in self.find_links)

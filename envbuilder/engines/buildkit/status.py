@@ -155,7 +155,7 @@ def _items(lines: Iterable[str]) -> Iterator[str | dict[str, Any]]:
 
 
 def _parsed(lines: list[str]) -> list[str] | list[dict[str, Any]]:
-    """Give the object that ``lines`` are, or themselves where they are none."""
+    """Return the object that ``lines`` are, or themselves if they are none."""
     try:
         return [json.loads("\n".join(lines))] if lines[0].startswith("{") else lines
     except ValueError:

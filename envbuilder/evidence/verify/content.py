@@ -14,7 +14,7 @@ from envbuilder.model.lock import DebianBase, Lock, Seal
 from envbuilder.model.pylock import lock_checksum
 from envbuilder.net.messages import parse_json
 
-from .findings import Finding, Level, Status
+from .findings import Finding, FindingStatus, Level
 
 _EMBEDDED = "embedded"
 
@@ -75,7 +75,7 @@ def _blobs(sealed: Sequence[Layer], found: Sequence[Layer]) -> Iterator[Finding]
 
 
 def unproven(sealed: Sequence[Layer], found: Sequence[Layer]) -> Iterator[tuple[int, Layer]]:
-    """Give those of ``found``, with their number from 1, that are not the sealed blob there."""
+    """Return those of ``found``, with their number from 1, that are not the sealed blob there."""
     proven = {(layer.digest, layer.diff_id) for layer in sealed}
     for number, layer in enumerate(found, start=1):
         if (layer.digest, layer.diff_id) not in proven:
@@ -95,7 +95,7 @@ def _config(lock: Lock, seal: Seal, image: Image) -> Iterator[Finding]:
         yield Finding(
             level=Level.CONTENT,
             subject="config",
-            status=Status.NOTE,
+            status=FindingStatus.NOTE,
             expected=str(seal.config),
             actual=str(image.config_digest),
             explanation="other dates or history only; what runs is as sealed",
@@ -132,7 +132,7 @@ def flat(settings: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _is_composed(lock: Lock, image: Image) -> bool:
-    """Tell whether the config is what the lock gives, dates and history aside, to the letter.
+    """Return whether the config is what the lock gives, dates and history aside, to the letter.
 
     What reads like it may run as something else: of two variables with one name a program sees the
     first, and Go's parsers, which overlook case, take ``Config`` for ``config``.
@@ -147,7 +147,7 @@ def _is_composed(lock: Lock, image: Image) -> bool:
 
 
 def _is_derivable(lock: Lock, seal: Seal) -> bool:
-    """Tell whether the lock alone gives every setting, so that none can have slipped in."""
+    """Return whether the lock alone gives every setting, so that none can have slipped in."""
     return isinstance(lock.base, DebianBase) and seal.engine == _EMBEDDED
 
 
@@ -161,7 +161,7 @@ def _lock_label(lock: Lock, image: Image) -> Finding:
 
 
 def image_facts(image: Image) -> dict[str, str]:
-    """Give an image's platform and settings as flat texts, to list or compare."""
+    """Return an image's platform and settings as flat texts, to list or compare."""
     config = json.loads(image.config)
     facts = {key: str(config[key]) for key in ("os", "architecture", "variant") if config.get(key)}
     return facts | flat(image.settings)
@@ -172,14 +172,16 @@ def _names(layers: Sequence[Layer]) -> str:
 
 
 def _ok(subject: str, explanation: str) -> Finding:
-    return Finding(level=Level.CONTENT, subject=subject, status=Status.OK, explanation=explanation)
+    return Finding(
+        level=Level.CONTENT, subject=subject, status=FindingStatus.OK, explanation=explanation
+    )
 
 
 def _mismatch(subject: str, expected: str = "", actual: str = "", explanation: str = "") -> Finding:
     return Finding(
         level=Level.CONTENT,
         subject=subject,
-        status=Status.MISMATCH,
+        status=FindingStatus.MISMATCH,
         expected=expected,
         actual=actual,
         explanation=explanation,

@@ -23,7 +23,7 @@ class Level(enum.IntEnum):
     """Layers that the seal does not prove are read, and their packages compared."""
 
 
-class Status(enum.StrEnum):
+class FindingStatus(enum.StrEnum):
     """How one question was answered."""
 
     OK = "ok"
@@ -40,7 +40,7 @@ class Finding:
 
     level: Level
     subject: str
-    status: Status
+    status: FindingStatus
     expected: str = ""
     actual: str = ""
     explanation: str = ""
@@ -55,21 +55,21 @@ class Verdict:
     level: Level
     findings: tuple[Finding, ...]
 
-    def count(self, status: Status) -> int:
+    def count(self, status: FindingStatus) -> int:
         """Count the findings of one status."""
         return sum(finding.status is status for finding in self.findings)
 
     @property
     def ok(self) -> bool:
         """Whether every question was answered, and none badly."""
-        return not self.count(Status.MISMATCH) and not self.count(Status.UNKNOWN)
+        return not self.count(FindingStatus.MISMATCH) and not self.count(FindingStatus.UNKNOWN)
 
     @property
     def exit_code(self) -> int:
         """0, 9 where something does not match, 10 where we could not look."""
-        if self.count(Status.MISMATCH):
+        if self.count(FindingStatus.MISMATCH):
             return MismatchError.exit_code
-        return NetworkError.exit_code if self.count(Status.UNKNOWN) else 0
+        return NetworkError.exit_code if self.count(FindingStatus.UNKNOWN) else 0
 
     def to_dict(self) -> dict[str, Any]:
         """Render the verdict as plain JSON values."""

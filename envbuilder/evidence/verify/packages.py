@@ -8,7 +8,7 @@ from envbuilder.layers.contents import Contents, Distribution
 from envbuilder.model.image import Image
 from envbuilder.model.lock import DebianBase, ImageBase, Lock
 
-from .findings import Finding, Level, Status
+from .findings import Finding, FindingStatus, Level
 
 
 def compare_packages(lock: Lock, contents: Contents) -> Iterator[Finding]:
@@ -23,18 +23,24 @@ def compare_packages(lock: Lock, contents: Contents) -> Iterator[Finding]:
     ]
     yield from faults
     if not faults:
-        yield _finding("packages", Status.OK, explanation=f"{len(found)} packages as locked")
+        yield _finding("packages", FindingStatus.OK, explanation=f"{len(found)} packages as locked")
     for tool, size in sorted(contents.caches().items()):
         explanation = f"the cache of {tool} was left inside"
-        yield _finding(f"cache {tool}", Status.MISMATCH, "0 bytes", f"{size} bytes", explanation)
+        yield _finding(
+            f"cache {tool}", FindingStatus.MISMATCH, "0 bytes", f"{size} bytes", explanation
+        )
 
 
 def compare_base(base: ImageBase, image: Image) -> Finding:
-    """Say whether ``image`` stands on the locked base, by the digests of its layers' tars."""
+    """Return whether ``image`` stands on the locked base, by the digests of its layers' tars."""
     locked = [layer.diff_id for layer in base.layers]
     if [layer.diff_id for layer in image.layers[: len(locked)]] == locked:
-        return _finding("base", Status.OK, explanation=f"stands on {base.reference}, as locked")
-    return _finding("base", Status.MISMATCH, base.reference, "(another)", "other lowest layers")
+        return _finding(
+            "base", FindingStatus.OK, explanation=f"stands on {base.reference}, as locked"
+        )
+    return _finding(
+        "base", FindingStatus.MISMATCH, base.reference, "(another)", "other lowest layers"
+    )
 
 
 def locked_python(lock: Lock) -> tuple[Distribution, ...]:
@@ -86,7 +92,7 @@ def _differences(
         expected = _shown(wanted[name]) if name in wanted else "(none)"
         actual = ", ".join(map(_shown, held)) or "(none)"
         why = "missing" if not held else ("other version" if name in wanted else "not in the lock")
-        yield _finding(f"{kind} {name}", Status.MISMATCH, expected, actual, why)
+        yield _finding(f"{kind} {name}", FindingStatus.MISMATCH, expected, actual, why)
 
 
 def _is_same(wanted: Distribution, held: Distribution) -> bool:
@@ -101,7 +107,7 @@ def _shown(distribution: Distribution) -> str:
 
 
 def _finding(
-    subject: str, status: Status, expected: str = "", actual: str = "", explanation: str = ""
+    subject: str, status: FindingStatus, expected: str = "", actual: str = "", explanation: str = ""
 ) -> Finding:
     return Finding(
         level=Level.PACKAGES,

@@ -25,7 +25,7 @@ from envbuilder.registry.streams import scan_layer
 from envbuilder.storage.store import Store
 
 from .content import compare_content, unproven
-from .findings import Finding, Level, Status, Verdict
+from .findings import Finding, FindingStatus, Level, Verdict
 from .packages import compare_base, compare_packages
 from .policy import SIGNATURE, Policy
 from .statements import judge_evidence
@@ -131,18 +131,18 @@ class _Verification:
         try:
             self.digest = self._find(reference)
         except NetworkError as error:
-            self._add(Level.DIGEST, "digest", Status.UNKNOWN, error.message)
+            self._add(Level.DIGEST, "digest", FindingStatus.UNKNOWN, error.message)
             return
         if self.digest is None:
             missing = f"{self.repository} has no {reference}"
-            self._add(Level.DIGEST, "digest", Status.UNKNOWN, missing)
+            self._add(Level.DIGEST, "digest", FindingStatus.UNKNOWN, missing)
             return
         same = self.digest == self.seal.manifest
         self.findings.append(
             Finding(
                 level=Level.DIGEST,
                 subject="digest",
-                status=Status.OK if same else Status.MISMATCH,
+                status=FindingStatus.OK if same else FindingStatus.MISMATCH,
                 expected=str(self.seal.manifest),
                 actual=str(self.digest),
                 explanation="" if same else "names another manifest than the sealed one",
@@ -166,7 +166,7 @@ class _Verification:
                 return
             self.image = self._image(manifest)
         except NetworkError as error:
-            self._add(Level.CONTENT, "content", Status.UNKNOWN, error.message)
+            self._add(Level.CONTENT, "content", FindingStatus.UNKNOWN, error.message)
             return
         self.findings += compare_content(self.lock, self.seal, self.image)
         self._excuse()
@@ -193,19 +193,19 @@ class _Verification:
         ]
         if len(fitting) != 1:
             what = f"the tag names an index with {len(fitting)} images for {platform}"
-            self._add(Level.CONTENT, "index", Status.MISMATCH, what)
+            self._add(Level.CONTENT, "index", FindingStatus.MISMATCH, what)
         sealed = [child for child in fitting if child.digest == self.seal.manifest]
         return self._manifest((sealed or fitting)[0].digest) if fitting else None
 
     def _excuse(self) -> None:
         """Turn another manifest digest into a note where all that it names is as sealed."""
         others = [each for each in self.findings[1:] if each.level <= Level.CONTENT]
-        if self.findings[0].status is Status.MISMATCH and not any(
-            each.status is Status.MISMATCH for each in others
+        if self.findings[0].status is FindingStatus.MISMATCH and not any(
+            each.status is FindingStatus.MISMATCH for each in others
         ):
             self.findings[0] = replace(
                 self.findings[0],
-                status=Status.NOTE,
+                status=FindingStatus.NOTE,
                 explanation="another manifest, or an index, of the very same content",
             )
 
@@ -217,19 +217,19 @@ class _Verification:
             return
         if key is None:
             why = "not looked at: no key is named"
-            self._add(Level.EVIDENCE, "evidence", Status.NOTE, why)
+            self._add(Level.EVIDENCE, "evidence", FindingStatus.NOTE, why)
             return
         subject = self.digest if self.image is None else self.image.digest
         try:
             if SIGNATURE in policy.required:
                 signed = is_signed(self.repository, subject, key)
-                status = Status.OK if signed else Status.MISMATCH
+                status = FindingStatus.OK if signed else FindingStatus.MISMATCH
                 why = "signed" if signed else "no signature of this image by this key"
                 self._add(Level.EVIDENCE, SIGNATURE, status, why)
             wanted = [NAMES[name] for name in policy.required if name in NAMES]
             evidence = read_evidence(self.repository, subject, key, wanted)
         except NetworkError as error:
-            self._add(Level.EVIDENCE, "evidence", Status.UNKNOWN, error.message)
+            self._add(Level.EVIDENCE, "evidence", FindingStatus.UNKNOWN, error.message)
             return
         self.findings += judge_evidence(evidence, policy, self.lock, datetime.now(UTC))
 
@@ -243,7 +243,9 @@ class _Verification:
         if [each.diff_id for each in sealed] == [each.diff_id for each in found]:
             for number, layer in unproven(sealed, found):
                 self._prove(f"layer {number}", layer)
-            self._add(Level.PACKAGES, "packages", Status.OK, "in the sealed layers, as locked")
+            self._add(
+                Level.PACKAGES, "packages", FindingStatus.OK, "in the sealed layers, as locked"
+            )
             self._excuse()
             return
         if isinstance(self.lock.base, ImageBase):
@@ -253,9 +255,9 @@ class _Verification:
         try:
             contents = opened.contents(self.progress)
         except MismatchError as error:
-            self._add(Level.PACKAGES, "layers", Status.MISMATCH, error.message)
+            self._add(Level.PACKAGES, "layers", FindingStatus.MISMATCH, error.message)
         except NetworkError as error:
-            self._add(Level.PACKAGES, "layers", Status.UNKNOWN, error.message)
+            self._add(Level.PACKAGES, "layers", FindingStatus.UNKNOWN, error.message)
         else:
             self.findings += compare_packages(self.lock, contents)
 
@@ -278,14 +280,14 @@ class _Verification:
             settled = replace(self.findings[place], explanation=error.message)
         except NetworkError as error:
             settled = replace(
-                self.findings[place], status=Status.UNKNOWN, explanation=error.message
+                self.findings[place], status=FindingStatus.UNKNOWN, explanation=error.message
             )
         else:
             why = "compressed anew; its content was read, and is the sealed one"
-            settled = replace(self.findings[place], status=Status.NOTE, explanation=why)
+            settled = replace(self.findings[place], status=FindingStatus.NOTE, explanation=why)
         self.findings[place] = settled
 
-    def _add(self, level: Level, subject: str, status: Status, explanation: str) -> None:
+    def _add(self, level: Level, subject: str, status: FindingStatus, explanation: str) -> None:
         self.findings.append(
             Finding(level=level, subject=subject, status=status, explanation=explanation)
         )

@@ -10,7 +10,7 @@ from envbuilder.evidence.statements import NAMES, PROVENANCE, TEST_RESULT, State
 from envbuilder.model.lock import Lock
 from envbuilder.model.pylock import lock_checksum
 
-from .findings import Finding, Level, Status
+from .findings import Finding, FindingStatus, Level
 from .policy import Policy
 
 _CLOCKS = timedelta(minutes=5)  # by which two machines may disagree
@@ -29,12 +29,12 @@ def judge_evidence(
         statements = evidence.by_type(NAMES[name])
         faults = [_fault(statement, policy, lock, now) for statement in statements]
         if not statements:
-            yield _finding(name, Status.MISMATCH, _missing(evidence))
+            yield _finding(name, FindingStatus.MISMATCH, _missing(evidence))
         elif all(faults):
-            yield _finding(name, Status.MISMATCH, faults[-1])
+            yield _finding(name, FindingStatus.MISMATCH, faults[-1])
         else:
             when = finished_on(statements[faults.index("")])
-            yield _finding(name, Status.OK, f"signed, about this image, of {when}")
+            yield _finding(name, FindingStatus.OK, f"signed, about this image, of {when}")
 
 
 def _missing(evidence: Evidence) -> str:
@@ -104,9 +104,9 @@ def _tests(statement: Statement, member: str) -> list[str]:
 
 
 def _covers(passed: list[str], check: str) -> bool:
-    """Tell whether ``check`` passed: a whole name, or a group (``tokens`` of ``tokens.image``)."""
+    """Return whether ``check`` passed: by name or group (``tokens``: ``tokens.image``)."""
     return any(name == check or name.startswith(f"{check}.") for name in passed)
 
 
-def _finding(name: str, status: Status, explanation: str) -> Finding:
+def _finding(name: str, status: FindingStatus, explanation: str) -> Finding:
     return Finding(level=Level.EVIDENCE, subject=name, status=status, explanation=explanation)

@@ -161,12 +161,12 @@ def complaints(stderr: str) -> str:
 
 
 def unreachable(said: str) -> bool:
-    """Say whether apt's complaints tell of a network that does not answer."""
+    """Return whether apt's complaints tell of a network that does not answer."""
     return re.search(r"ould not (connect|resolve)|Unable to connect|timed out", said) is not None
 
 
 def forged(said: str) -> bool:
-    """Say whether apt's complaints tell of content that is not what was signed or locked.
+    """Return whether apt's complaints tell of content that is not what was signed or locked.
 
     A page that stands in the place of all content (NOSPLIT) is a network's that wants a login.
     """

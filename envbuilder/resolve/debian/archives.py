@@ -30,7 +30,7 @@ _ROLLING = frozenset({"sid", "unstable", "experimental"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
+class AptSource:
     """One entry of apt's sources; ``options`` has deb822 names in lower case (``signed-by``)."""
 
     uris: tuple[str, ...]
@@ -79,7 +79,7 @@ def debian_archives(suite: str, *, etc: Path = _ETC) -> tuple[Archive, ...]:
 
     ``$ENVBUILDER_DEBIAN_MIRROR`` (the archive's URI, then, after a space, the security archive's)
     goes before the machine's apt sources, whose Debian entries serve with the suite replaced.
-    Raises MissingToolError where neither names a mirror.
+    Raises MissingToolError if neither names a mirror.
     """
     mirror = os.environ.get(MIRROR_VARIABLE, "")
     sources = mirror_sources(mirror) if mirror.strip() else read_sources(etc)
@@ -92,7 +92,7 @@ def debian_archives(suite: str, *, etc: Path = _ETC) -> tuple[Archive, ...]:
     return archives
 
 
-def mirror_sources(text: str) -> list[Source]:
+def mirror_sources(text: str) -> list[AptSource]:
     """Read ``$ENVBUILDER_DEBIAN_MIRROR``: the archive, then perhaps the security archive."""
     pockets = (("stable", "stable-updates"), ("stable-security",))
     uris = [uri.rstrip("/") for uri in text.split()]
@@ -103,12 +103,12 @@ def mirror_sources(text: str) -> list[Source]:
         )
     keyring = next((str(path) for path in KEYRINGS if path.exists()), "")
     return [
-        Source(uris=(uri,), suites=suites, components=("main",), options={"signed-by": keyring})
+        AptSource(uris=(uri,), suites=suites, components=("main",), options={"signed-by": keyring})
         for uri, suites in zip(uris, pockets, strict=False)
     ]
 
 
-def for_suite(suite: str, sources: list[Source]) -> tuple[Archive, ...]:
+def for_suite(suite: str, sources: list[AptSource]) -> tuple[Archive, ...]:
     """Turn the Debian entries among ``sources`` into archives that serve ``suite``."""
     wanted = _POCKETS[:1] if suite in _ROLLING else _POCKETS
     merged: dict[tuple[str, bool], Archive] = {}
@@ -122,7 +122,7 @@ def for_suite(suite: str, sources: list[Source]) -> tuple[Archive, ...]:
     return tuple(merged.values())
 
 
-def read_sources(etc: Path = _ETC) -> list[Source]:
+def read_sources(etc: Path = _ETC) -> list[AptSource]:
     """Read ``sources.list`` and ``sources.list.d`` below ``etc``; what is unreadable is left out.
 
     apt itself complains about a malformed file when it is asked; entries are taken as they come.
@@ -133,7 +133,7 @@ def read_sources(etc: Path = _ETC) -> list[Source]:
         *sorted(folder.glob("*.list")),
         *sorted(folder.glob("*.sources")),
     ]
-    found: list[Source] = []
+    found: list[AptSource] = []
     for file in files:
         if file.is_file() and os.access(file, os.R_OK):
             text = file.read_text(encoding="utf-8", errors="replace")
@@ -141,14 +141,14 @@ def read_sources(etc: Path = _ETC) -> list[Source]:
     return found
 
 
-def parse_one_line(text: str) -> Iterator[Source]:
+def parse_one_line(text: str) -> Iterator[AptSource]:
     """Parse ``deb [option=value …] URI SUITE COMPONENT…`` lines."""
     for line in text.splitlines():
         match = _ONE_LINE.fullmatch(line.partition("#")[0].strip())
         if match:
             suite, *components = match["rest"].split()
             pairs = (item.partition("=") for item in (match["options"] or "").split())
-            yield Source(
+            yield AptSource(
                 uris=(match["uri"].rstrip("/"),),
                 suites=(suite,),
                 components=tuple(components),
@@ -156,14 +156,14 @@ def parse_one_line(text: str) -> Iterator[Source]:
             )
 
 
-def parse_deb822(text: str) -> Iterator[Source]:
+def parse_deb822(text: str) -> Iterator[AptSource]:
     """Parse the stanzas of a ``.sources`` file that are enabled and for binary packages."""
     kept = "\n".join(line for line in text.splitlines() if not line.startswith("#"))
     for stanza in re.split(r"\n[ \t]*\n", kept):
         fields = _fields(stanza)
         enabled = fields.get("enabled", "yes").lower() not in {"no", "false", "off", "0"}
         if enabled and "deb" in fields.get("types", "").split():
-            yield Source(
+            yield AptSource(
                 uris=tuple(uri.rstrip("/") for uri in fields.get("uris", "").split()),
                 suites=tuple(fields.get("suites", "").split()),
                 components=tuple(fields.get("components", "").split()),
@@ -185,7 +185,7 @@ def _fields(stanza: str) -> dict[str, str]:
     return fields
 
 
-def _is_debian(source: Source) -> bool:
+def _is_debian(source: AptSource) -> bool:
     """Tell the Debian archive from other repositories that reuse its suites' names."""
     if "main" not in source.components:
         return False
@@ -207,7 +207,7 @@ def _expanded(uris: tuple[str, ...]) -> Iterator[str]:
                 yield words[0].rstrip("/")
 
 
-def _archive(uri: str, suites: tuple[str, ...], source: Source) -> Archive:
+def _archive(uri: str, suites: tuple[str, ...], source: AptSource) -> Archive:
     keyring = next((str(path) for path in KEYRINGS if path.exists()), "")
     expires = source.options.get("check-valid-until", "yes").lower() != "no"
     return Archive(

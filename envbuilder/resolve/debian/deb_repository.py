@@ -24,7 +24,7 @@ def write_repository(
 
     The index states the lock's hashes, so apt refuses a damaged file. Everything is readable for
     all users: apt's own one reads it, or, without root, one of the user's subordinate ids.
-    Raises BuildError where a file is missing or no .deb, MissingToolError without dpkg.
+    Raises BuildError if a file is missing or no .deb, MissingToolError without dpkg.
     """
     if shutil.which("dpkg-deb") is None:
         raise MissingToolError(

@@ -81,7 +81,7 @@ def settle(source: BinaryIO, write: Callable[[bytes], object]) -> dict[str, str]
 
 
 def is_leftover(path: str, member: tarfile.TarInfo) -> bool:
-    """Say whether an entry only served the installation, or a slim image goes without it."""
+    """Return whether an entry only served the installation, or a slim image goes without it."""
     if _LEFTOVER.fullmatch(path) or (_LOG.fullmatch(path) and not member.isdir()):
         return True
     if _EXCLUDED.fullmatch(path) and not _INCLUDED.fullmatch(path):

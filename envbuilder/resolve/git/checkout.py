@@ -43,7 +43,7 @@ class Checkout:
                 write_archival(folder, commit=self.commit.commit, described=self.described)
 
     def variables(self, requires: Iterable[str]) -> dict[str, str]:
-        """Give the build's variables: the commit's time, its version, and what the spec sets.
+        """Return the build's variables: the commit's time, its version, and what the spec sets.
 
         ``requires`` names what is in the build environment.
         """

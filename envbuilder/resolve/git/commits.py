@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from .repository import Repository
+from .repository import GitRepository
 
 
-def commits_between(history: Repository, old: str, new: str) -> tuple[str, ...]:
+def commits_between(history: GitRepository, old: str, new: str) -> tuple[str, ...]:
     """List the commits after ``old`` up to ``new``, oldest first; none where ``new`` is no heir.
 
     Along the first parents where these lead there, so that neighbours are parent and child, and
@@ -23,7 +23,7 @@ def commits_between(history: Repository, old: str, new: str) -> tuple[str, ...]:
     return tuple((history.ask("rev-list", *flags, span) or "").split())
 
 
-def moment_of(history: Repository, commit: str) -> str:
-    """Say when a commit was made (RFC 3339, UTC); empty where the repository lacks it."""
+def moment_of(history: GitRepository, commit: str) -> str:
+    """Say when a commit was made (RFC 3339, UTC); empty if the repository lacks it."""
     seconds = history.ask("log", "-1", "--format=%ct", commit)
     return "" if seconds is None else datetime.fromtimestamp(int(seconds), UTC).isoformat()

@@ -81,7 +81,7 @@ class Examined:
 def examine(question: Question, context: Context, *, fresh: bool = False) -> Examined:
     """Answer ``question``, from the store where it was asked before and not ``fresh``.
 
-    Raises BuildError where the source's own code fails, ResolutionError where its requirements
+    Raises BuildError if the source's own code fails, ResolutionError where its requirements
     cannot be met or it is not for the target's Python, and what Mirror and the runtime raise.
     """
     found = None if fresh else context.store.record(_KIND, question.key)
@@ -93,7 +93,7 @@ def examine(question: Question, context: Context, *, fresh: bool = False) -> Exa
 
 
 def metadata_in(wheel: WheelFile) -> RawMetadata:
-    """Read the core metadata of a wheel; raise BuildError where there is none to speak of."""
+    """Read the core metadata of a wheel; raise BuildError if there is none to speak of."""
     infos = [name for name in wheel.members if name.endswith(".dist-info/METADATA")]
     return _parse(wheel.read(infos[0]) if infos else None, wheel.filename)
 

@@ -22,7 +22,7 @@ class Pieces(Protocol):
     """A stream that gives what has come, not what was asked for; nothing at its end."""
 
     def read1(self, size: int, /) -> bytes:
-        """Give up to ``size`` bytes."""
+        """Return up to ``size`` bytes."""
 
 
 def watch(stderr: Pieces, progress: Progress, title: str) -> str:

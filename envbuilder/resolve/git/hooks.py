@@ -31,7 +31,7 @@ PREFIX = "/opt/build"
 _SOURCE, _OUTPUT = "/build/source", "/build/output"
 _HOOK, _LOG = "/build/hook.py", "/build/log"
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_CCACHE = "/usr/lib/ccache:/usr/lib64/ccache"  # compilers that go through it, where it is installed
+_CCACHE = "/usr/lib/ccache:/usr/lib64/ccache"  # compilers that go through it, if it is installed
 _HOME = "/tmp/home"  # noqa: S108 - the container's own, made anew for every run
 _TIMEOUT = 6 * 3600.0  # seconds; vLLM's kernels take two hours on a small machine
 _SHOWN = 40  # lines of a log, which lie in its last _TAIL bytes
@@ -69,7 +69,7 @@ def run_hook(
 
     ``output`` is an empty folder for what it makes; all that it prints goes to ``log`` at once, so
     that a build that is killed leaves it, too. Raises BuildError with the end of the log,
-    MissingToolError where nothing can run it.
+    MissingToolError if nothing can run it.
     """
     image = _image(sandbox, sorted(requires), context)
     command = _command(sandbox, hook, output, log)
@@ -94,7 +94,7 @@ def run_hook(
 
 
 def is_plain_file(output: Path, name: str) -> bool:
-    """Tell whether a build left a plain file ``name`` below real folders of ``output``.
+    """Return whether a build left a plain file ``name`` below real folders of ``output``.
 
     A hostile build may leave links to this machine's files in the place of its results.
     """
@@ -107,7 +107,7 @@ def is_plain_file(output: Path, name: str) -> bool:
 
 
 def read_output(output: Path, name: str) -> bytes | None:
-    """Read a plain file that a build left; None where there is none, or one of senseless length."""
+    """Read a plain file that a build left; None if there is none, or one of senseless length."""
     if not is_plain_file(output, name) or (output / name).stat().st_size > _READ:
         return None
     return (output / name).read_bytes()

@@ -149,7 +149,7 @@ class _Work:
         )
 
     def _holds(self, name: str, pin: GitPackage, before: GitSource, revision: Revision) -> bool:
-        """Tell whether what was locked still answers the same question."""
+        """Return whether what was locked still answers the same question."""
         assert self.previous is not None  # noqa: S101 - before came from it
         old = self.previous.spec
         pinned = {wheel.name for wheel in before.requires}
@@ -187,7 +187,7 @@ class _Work:
 def _constraints(
     spec: Spec, pin: GitPackage, among: Collection[str] | None = None
 ) -> tuple[str, ...]:
-    """Give the spec's own pins, which hold for build environments, too.
+    """Return the spec's own pins, which hold for build environments, too.
 
     A source compiled against another torch than the one beside it does not load. What the
     source's ``build.requires`` names is left to it.

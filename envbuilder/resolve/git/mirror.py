@@ -29,7 +29,7 @@ from envbuilder.model.atomic import write_text
 from envbuilder.model.errors import NetworkError, ResolutionError
 from envbuilder.model.reference import Digest
 
-from .repository import Repository
+from .repository import GitRepository
 
 if TYPE_CHECKING:
     from envbuilder.model.git_url import Address
@@ -97,13 +97,13 @@ class Mirror:
         self._answer: Future[Refs] | None = None
         self._name = f"{address.slug}-{Digest.of(address.text.encode()).hex[:16]}"
         self.path = store.root / "git" / self._name
-        self._history = Repository(path=self.path / "history.git", address=address)
-        self._content = Repository(path=self.path / "content.git", address=address)
-        self._holders: dict[str, Repository] = {}
+        self._history = GitRepository(path=self.path / "history.git", address=address)
+        self._content = GitRepository(path=self.path / "content.git", address=address)
+        self._holders: dict[str, GitRepository] = {}
 
     @cached_property
     def refs(self) -> Refs:
-        """Give the server's branches and tags; ask for them once."""
+        """Return the server's branches and tags; ask for them once."""
         place = self.path / "refs"
         if (self._ahead or self._offline) and place.exists():
             if not self._offline:
@@ -125,8 +125,8 @@ class Mirror:
         return Refs.parse(text)
 
     @cached_property
-    def history(self) -> Repository:
-        """Give the commits of every branch and tag, as of :attr:`refs`."""
+    def history(self) -> GitRepository:
+        """Return the commits of every branch and tag, as of :attr:`refs`."""
         wanted = dict(self.refs.tips)
         if self._known() == wanted:
             return self._history
@@ -138,13 +138,13 @@ class Mirror:
             self._fetch(self._history, *flags, "origin", *_ALL)
         return self._history
 
-    def content(self, commit: str) -> Repository:
-        """Give a repository that holds ``commit`` (full id) with all its files."""
+    def content(self, commit: str) -> GitRepository:
+        """Return a repository that holds ``commit`` (full id) with all its files."""
         if commit not in self._holders:
             self._holders[commit] = self._with_content(commit)
         return self._holders[commit]
 
-    def _with_content(self, commit: str) -> Repository:
+    def _with_content(self, commit: str) -> GitRepository:
         with suppress(FileNotFoundError, PermissionError):  # not there yet, or shared read-only
             os.utime(self.path)  # it counts as used now
         if (self._content.path / _arrived(commit)).exists():
@@ -185,7 +185,7 @@ class Mirror:
         flags = ("--unshallow",) if shallow else ()
         self._fetch(self._content, *flags, "origin", *_ALL)
 
-    def _fetch(self, repository: Repository, *arguments: str) -> None:
+    def _fetch(self, repository: GitRepository, *arguments: str) -> None:
         repository.fetch(*arguments, progress=self._progress, title=self.address.slug)
 
     @contextmanager

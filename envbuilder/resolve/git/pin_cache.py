@@ -44,7 +44,7 @@ def find_revision(
 def find_describe(
     pin: GitPackage, revision: Revision, *, mirror: Mirror, store: Store
 ) -> str | None:
-    """Give the commit's ``git describe``, where what builds it makes a version of that."""
+    """Return the commit's ``git describe``, where what builds it makes a version of that."""
     key = _key(mirror, [revision.commit, pin.subdirectory, pin.build.requires])
     known = store.record(_DESCRIBE, key)
     if known is None:

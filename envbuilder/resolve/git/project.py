@@ -33,9 +33,9 @@ class Project:
 
 
 def read_project(commit: Commit, *, subdirectory: str | None) -> Project:
-    """Read the build system of the project in ``subdirectory``; what PEP 517 says where none is.
+    """Read the build system of the project in ``subdirectory``; what PEP 517 says if none is.
 
-    Raises ResolutionError for a pyproject.toml that cannot be read, or where there is no project.
+    Raises ResolutionError for a pyproject.toml that cannot be read, or if there is no project.
     """
     prefix = f"{subdirectory}/" if subdirectory else ""
     content = commit.read(f"{prefix}pyproject.toml")

@@ -34,7 +34,7 @@ class Recipe:
 
     @classmethod
     def of(cls, lock: Lock, source: GitSource) -> Recipe:
-        """Give the recipe of a source in ``lock``, which is built in the lock's base."""
+        """Return the recipe of a source in ``lock``, which is built in the lock's base."""
         return cls(
             source=source,
             env=lock.spec.sources[source.name].build.env,

@@ -15,7 +15,7 @@ from envbuilder.model.lock import GitSource
 from envbuilder.model.spec import GitPackage
 
 from .mirror import Mirror
-from .repository import Repository
+from .repository import GitRepository
 
 _FULL = (40, 64)
 
@@ -49,7 +49,7 @@ def resolve_git(
 
 
 def requested(pin: GitPackage) -> str:
-    """Give the firmest word that a pin uses: its tag, else its commit, else its branch."""
+    """Return the firmest word that a pin uses: its tag, else its commit, else its branch."""
     return pin.tag or pin.commit or pin.branch or ""
 
 
@@ -151,17 +151,17 @@ def _check_branch(name: str, branch: str, commit: str, mirror: Mirror) -> None:
     )
 
 
-def _contains(history: Repository, tip: str, commit: str) -> bool:
+def _contains(history: GitRepository, tip: str, commit: str) -> bool:
     return history.ask("merge-base", "--is-ancestor", commit, tip) is not None
 
 
-def _holders(history: Repository, commit: str) -> list[str]:
-    """Name up to five branches and tags that hold ``commit``; none where it is unknown."""
+def _holders(history: GitRepository, commit: str) -> list[str]:
+    """Name up to five branches and tags that hold ``commit``; none if it is unknown."""
     asked = ("for-each-ref", "--count=5", "--format=%(refname:short)", f"--contains={commit}")
     return (history.ask(*asked) or "").split()
 
 
-def _described(history: Repository, commit: str) -> str:
+def _described(history: GitRepository, commit: str) -> str:
     return history.ask("log", "-1", "--format=%H  %cs  %s", commit) or commit
 
 

@@ -62,14 +62,14 @@ _LOCAL = (  # what git tells its hooks of their own repository (git rev-parse --
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Repository:
+class GitRepository:
     """A bare repository at ``path`` that fetches from ``address``."""
 
     path: Path
     address: Address
 
     def prepare(self, *, object_format: str) -> None:
-        """Make the repository where there is none, and clear what a killed git left in it.
+        """Make the repository if there is none, and clear what a killed git left in it.
 
         The caller holds the mirror's lock: a ``*.lock`` file found here has no living owner.
         """
@@ -103,7 +103,7 @@ class Repository:
 
     @property
     def exists(self) -> bool:
-        """Tell whether anything was ever fetched into it."""
+        """Return whether anything was ever fetched into it."""
         return (self.path / "HEAD").exists()
 
     def run(self, *arguments: str) -> bytes:
@@ -128,7 +128,7 @@ class Repository:
     def blobs(self, names: Sequence[str]) -> Iterator[Iterator[bytes]]:
         """Read the contents of blobs, in the order of ``names`` (full ids), one at a time.
 
-        Each is checked against its name. Raises BuildError where one is missing or damaged.
+        Each is checked against its name. Raises BuildError if one is missing or damaged.
         """
         git, _ = _gitpython()
         with tempfile.TemporaryFile() as wanted:
@@ -148,14 +148,14 @@ class Repository:
                 process.proc.wait()  # its closed pipe ends it, where the reader gave up
 
     def ask(self, *arguments: str) -> str | None:
-        """Run a question to the repository itself; None where git answers by failing."""
+        """Run a question to the repository itself; None if git answers by failing."""
         try:
             return self.run(*arguments).decode(errors="replace").strip()
         except (ResolutionError, NetworkError):
             return None
 
     def has(self, name: str) -> bool:
-        """Tell whether object ``name`` (full id, or ``id^{tree}``) is here, without fetching."""
+        """Return whether object ``name`` (full id, or ``id^{tree}``) is here, without fetching."""
         return self.exists and self.ask("cat-file", "-e", name) is not None
 
     @contextmanager
@@ -206,7 +206,7 @@ class Repository:
 
 
 def _blob_name(content: bytes, *, like: str) -> str:
-    """Give git's name of a blob: SHA-1, or SHA-256 in the repositories that use that."""
+    """Return git's name of a blob: SHA-1, or SHA-256 in the repositories that use that."""
     kind = "sha256" if len(like) == 64 else "sha1"
     return hashlib.new(kind, b"blob %d\0" % len(content) + content).hexdigest()
 

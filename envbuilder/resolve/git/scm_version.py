@@ -22,7 +22,7 @@ from packaging.version import InvalidVersion, Version
 
 from envbuilder.model.errors import ResolutionError
 
-from .repository import Repository
+from .repository import GitRepository
 
 ARCHIVAL = ".git_archival.txt"
 _DIGITS = 9
@@ -39,20 +39,20 @@ _VERSION_IN_TAG = re.compile(r"(?:.*?[-_/]?)v?(?P<version>\d.*)", re.IGNORECASE)
 
 
 def needs_history(requires: Iterable[Requirement]) -> bool:
-    """Tell whether one of the build requirements makes versions of tags."""
+    """Return whether one of the build requirements makes versions of tags."""
     return bool(_names(requires) & (_READERS | set(_VARIABLES)))
 
 
 def names_history(script: bytes) -> bool:
-    """Tell whether a setup.py or setup.cfg names such a tool: it may ask for it only when run."""
+    """Return whether a setup.py or setup.cfg names such a tool: it may ask for it only when run."""
     return _NAMED.search(script) is not None
 
 
-def describe(history: Repository, commit: str, pyproject: Mapping[str, Any]) -> str:
+def describe(history: GitRepository, commit: str, pyproject: Mapping[str, Any]) -> str:
     """Say ``TAG-DISTANCE-gCOMMIT``: the nearest tag, as setuptools-scm asks for it.
 
     A project's own ``git_describe_command`` counts for the tags that it takes. Without any tag it
-    is ``0.0`` and the number of commits, as setuptools-scm has it. Raises ResolutionError where
+    is ``0.0`` and the number of commits, as setuptools-scm has it. Raises ResolutionError if
     that command cannot be read.
     """
     try:
@@ -82,7 +82,7 @@ def write_archival(folder: Path, *, commit: str, described: str) -> None:
 
 
 def variables(requires: Iterable[str], described: str) -> dict[str, str]:
-    """Give the variables that tell the version to tools which do not read the file."""
+    """Return the variables that tell the version to tools which do not read the file."""
     names = {canonicalize_name(name) for name in requires}
     version = plain_version(described)
     return {variable: version for tool, variable in _VARIABLES.items() if tool in names}

@@ -26,7 +26,7 @@ class Patient:
         self.hung = False
 
     def read1(self, size: int) -> bytes:
-        """Give what has come, up to ``size`` bytes; nothing at the end."""
+        """Return what has come, up to ``size`` bytes; nothing at the end."""
         if not select.select([self._stream], [], [], LONGEST)[0]:
             self.hung = True
             _kill(self._process)
@@ -35,7 +35,7 @@ class Patient:
         return piece
 
     def read(self) -> bytes:
-        """Give all that comes."""
+        """Return all that comes."""
         return b"".join(iter(lambda: self.read1(1 << 16), b""))
 
 

@@ -43,7 +43,7 @@ def export_wheels(lock: Lock, folder: Path, *, store: Store) -> list[Path]:
 def import_wheels(folder: Path, *, store: Store) -> list[Wheel]:
     """Take the wheels in ``folder`` into the store and return them, sorted.
 
-    Raises UsageError where there is none, BuildError for one that is not what its recipe file says.
+    Raises UsageError if there is none, BuildError for one that is not what its recipe file says.
     """
     recipes = sorted(folder.glob(f"*{_SUFFIX}"))
     if not recipes:

@@ -18,7 +18,7 @@ from envbuilder.model.git_url import Address
 from envbuilder.storage.temporary import translated
 
 from .mirror import Mirror
-from .repository import Repository
+from .repository import GitRepository
 
 _LINK, _SUBMODULE, _EXECUTABLE = "120000", "160000", "100755"
 _DEEPEST = 8  # submodules within submodules
@@ -28,7 +28,7 @@ OpenMirror = Callable[[Address], Mirror]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class TreeEntry:
     """One entry of a commit's tree: git's mode, the object's full id, and the path."""
 
     mode: str
@@ -40,11 +40,11 @@ class Entry:
 class Commit:
     """One commit of one repository, all of whose files are on this machine."""
 
-    repository: Repository
+    repository: GitRepository
     commit: str
     time: int
 
-    def entries(self) -> tuple[Entry, ...]:
+    def entries(self) -> tuple[TreeEntry, ...]:
         """List the files, links and submodules of the commit, sorted by path.
 
         Raises ResolutionError for a tree that no honest git makes: paths that climb out, that hide
@@ -55,22 +55,22 @@ class Commit:
         return entries
 
     def read(self, path: str) -> bytes | None:
-        """Read a file of the commit; None where there is no plain file of that name."""
+        """Read a file of the commit; None if there is no plain file of that name."""
         for entry in self._listed(path):
             if entry.path == path and entry.mode not in {_LINK, _SUBMODULE}:
                 with self.repository.blobs([entry.name]) as contents:
                     return next(contents)
         return None
 
-    def _listed(self, *paths: str) -> Iterator[Entry]:
+    def _listed(self, *paths: str) -> Iterator[TreeEntry]:
         asked = ("ls-tree", "-r", "-z", "--full-tree", self.commit, "--", *paths)
         listed = self.repository.run(*asked)
         for line in listed.decode(errors="surrogateescape").split("\0")[:-1]:
             head, _, path = line.partition("\t")
             mode, _, name = head.split(" ")
-            yield Entry(mode=mode, name=name, path=path)
+            yield TreeEntry(mode=mode, name=name, path=path)
 
-    def _check(self, entries: tuple[Entry, ...]) -> None:
+    def _check(self, entries: tuple[TreeEntry, ...]) -> None:
         solid = {entry.path for entry in entries}
         if len(solid) != len(entries):
             raise self._hostile("has a path twice")
@@ -128,8 +128,8 @@ def _write(path: Path, mode: str, content: bytes) -> None:
 
 
 def _submodules(
-    commit: Commit, links: list[Entry], open_mirror: OpenMirror
-) -> Iterator[tuple[Entry, Commit]]:
+    commit: Commit, links: list[TreeEntry], open_mirror: OpenMirror
+) -> Iterator[tuple[TreeEntry, Commit]]:
     addresses = _addresses(commit)
     for entry in links:
         if entry.path not in addresses:
@@ -167,7 +167,7 @@ def _is_plain(path: str) -> bool:
 
 
 def _settle(folder: Path, time: int) -> None:
-    """Give every file and folder the commit's time, and every folder the mode 0755."""
+    """Return every file and folder the commit's time, and every folder the mode 0755."""
     for place, folders, files in os.walk(folder):
         Path(place).chmod(0o755)
         for name in (*folders, *files):

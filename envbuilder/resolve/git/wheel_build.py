@@ -52,10 +52,10 @@ Make = Callable[[Job], str]
 
 
 def build_sources(lock: Lock, *, make: Make, context: Context) -> Lock:
-    """Give ``lock`` with a wheel for every source, each in the store.
+    """Return ``lock`` with a wheel for every source, each in the store.
 
     A wheel that the store has under the source's recipe is taken; otherwise ``make`` builds it.
-    Raises BuildError where a build fails or gives other bytes than the lock holds. Where the lock
+    Raises BuildError if a build fails or gives other bytes than the lock holds. Where the lock
     holds none, a note tells that the bytes are not those of an earlier build.
     """
     made = tuple(_with_wheel(lock, source, make, context) for source in lock.sources)

@@ -35,7 +35,7 @@ Login = tuple[str, str]
 def find_login(url: str, environment: Mapping[str, str]) -> Login | None:
     """Find the login for ``url`` in what ``environment`` (of uv_environment) and its files say.
 
-    Raises NetworkError where netrc cannot be read.
+    Raises NetworkError if netrc cannot be read.
     """
     if (own := _login_in(url)) is not None:
         return own

@@ -30,9 +30,9 @@ _AT_ONCE = 8
 
 
 def read_needs(lock: Lock, *, store: Store) -> dict[str, tuple[Requirement, ...]]:
-    """Give for each package of ``lock`` its requirements that apply there, extras included.
+    """Return for each package of ``lock`` its requirements that apply there, extras included.
 
-    Raises NetworkError and ResolutionError where a wheel's metadata is not in the store and the
+    Raises NetworkError and ResolutionError if a wheel's metadata is not in the store and the
     index does not help.
     """
     lines = {each.name: _known(store, each) for each in lock.wheels}

@@ -18,7 +18,7 @@ from envbuilder.model.progress import Step
 from envbuilder.model.reference import Digest
 from envbuilder.model.spec import Index
 from envbuilder.net.config import Settings
-from envbuilder.net.messages import Answer, Request
+from envbuilder.net.messages import Answer, HttpRequest
 from envbuilder.net.resume import body_from, mended
 from envbuilder.net.transport import Transport
 
@@ -29,7 +29,7 @@ _CHUNK = 1 << 20
 
 
 def size_of(url: str) -> int:
-    """Ask how large the file at ``url`` is, in bytes; raise NetworkError where nobody says."""
+    """Ask how large the file at ``url`` is, in bytes; raise NetworkError if nobody says."""
     if (path := _local(url)) is not None:
         with _open(path) as stream:
             return stream.seek(0, 2)
@@ -43,7 +43,7 @@ def size_of(url: str) -> int:
 
 
 def read_page(url: str, *, accept: str, limit: int) -> tuple[str, bytes] | None:
-    """Read a small document: its media type and its bytes, at most ``limit``; None where none is.
+    """Read a small document: its media type and its bytes, at most ``limit``; None if none is.
 
     A directory's page is its ``index.html``. Raises NetworkError.
     """
@@ -80,7 +80,7 @@ def download(
 ) -> None:
     """Pass the ``size`` bytes at ``url`` to ``write``.
 
-    Raises NetworkError where the file is not to be had, or is not the one that was locked: the
+    Raises NetworkError if the file is not to be had, or is not the one that was locked: the
     caller throws away then what was written.
     """
     hasher = hashlib.sha256()
@@ -144,14 +144,14 @@ def _transport(host: str) -> Transport:
     return Transport(host, Settings.from_environment(uv_environment(Index())))
 
 
-def _request(method: str, url: str, **headers: str) -> Request:
+def _request(method: str, url: str, **headers: str) -> HttpRequest:
     parts = urlsplit(url)
     login = find_login(url, uv_environment(Index()))
     if login is not None:
         token = base64.b64encode(":".join(login).encode()).decode()
         headers["Authorization"] = f"Basic {token}"
     bare = urlunsplit((parts.scheme, _host(url), parts.path, parts.query, ""))
-    return Request(method=method, url=bare, headers=headers)
+    return HttpRequest(method=method, url=bare, headers=headers)
 
 
 def _refusal(answer: Answer) -> NetworkError:

@@ -37,7 +37,7 @@ _ETC = Path("/etc")
 
 
 def uv_environment(index: Index, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Give the environment in which uv sees the machine's indexes, then the spec's.
+    """Return the environment in which uv sees the machine's indexes, then the spec's.
 
     Where pip's indexes are taken over, so is pip's rule that the best version of all indexes
     wins; uv by itself stops at the first index that has the package. ``PIP_NO_INDEX`` stays in it
@@ -63,13 +63,13 @@ def uv_environment(index: Index, environ: Mapping[str, str] = os.environ) -> dic
 
 
 def index_flags(index: Index, environment: Mapping[str, str]) -> list[str]:
-    """Give uv's flags for what no variable in ``environment`` (of uv_environment) can say."""
+    """Return uv's flags for what no variable in ``environment`` (of uv_environment) can say."""
     flags = ["--no-config"] if index.url is not None else []
     return [*flags, "--no-index"] if "PIP_NO_INDEX" in environment else flags
 
 
 def visible_until(index: Index) -> datetime | None:
-    """Give the moment from which on ``index.exclude_newer`` hides what was uploaded.
+    """Return the moment from which on ``index.exclude_newer`` hides what was uploaded.
 
     A date counts with its whole day, in UTC: uv by itself would take this machine's time zone.
     """
@@ -80,7 +80,7 @@ def visible_until(index: Index) -> datetime | None:
 
 
 def known_indexes(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """List the machine's indexes: name, empty where it has none, and URL, login included.
+    """List the machine's indexes: name, empty if it has none, and URL, login included.
 
     ``environment`` is that of :func:`uv_environment`.
     """
@@ -117,7 +117,7 @@ def _uv_files(environ: Mapping[str, str]) -> list[Path]:
 
 
 def _told(environ: Mapping[str, str]) -> bool:
-    """Tell whether uv itself was told where packages are."""
+    """Return whether uv itself was told where packages are."""
     return any(environ.get(name) for name in _INDEXES) or any(
         key in table for table in uv_tables(environ) for key in _KEYS
     )

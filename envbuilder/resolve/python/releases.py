@@ -52,7 +52,7 @@ class Release:
 def releases(name: str, *, target: PythonTarget, index: Index) -> tuple[Release, ...]:
     """List the releases of ``name`` that have a wheel for ``target``, oldest first.
 
-    What ``index.exclude_newer`` hides is left out. Raises NetworkError, and ResolutionError where
+    What ``index.exclude_newer`` hides is left out. Raises NetworkError, and ResolutionError if
     no index knows the package.
     """
     urls = _index_urls(index)
@@ -73,7 +73,7 @@ def releases(name: str, *, target: PythonTarget, index: Index) -> tuple[Release,
 
 
 def _is_before(uploaded: str, until: datetime) -> bool:
-    """Tell whether a file was there; where the index tells no date, it counts as newer."""
+    """Return whether a file was there; where the index tells no date, it counts as newer."""
     return bool(uploaded) and datetime.fromisoformat(uploaded) < until
 
 

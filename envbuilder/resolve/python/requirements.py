@@ -59,7 +59,7 @@ class PythonTarget:
         return _tags(self)
 
     def markers(self) -> dict[str, str]:
-        """Give the environment in which PEP 508 markers are evaluated."""
+        """Return the environment in which PEP 508 markers are evaluated."""
         return {
             "implementation_name": "cpython",
             "implementation_version": f"{self.python}.0",
@@ -207,7 +207,7 @@ def _compile(
                 arguments += [option, option.strip("-")]
         if (until := visible_until(index)) is not None:
             arguments += ["--exclude-newer", until.isoformat()]
-        # uv keeps the versions that it finds in its output file, where nothing forces others.
+        # uv keeps the versions that it finds in its output file, if nothing forces others.
         (folder / "pylock.toml").write_text(_preferences(held or {}), encoding="utf-8")
         run_uv(arguments, environment=environment, cwd=folder)
         found = tomllib.loads((folder / "pylock.toml").read_text(encoding="utf-8"))

@@ -39,7 +39,7 @@ _HINTS = (  # what uv says, and what helps; the first that fits
 
 
 def find_uv() -> str:
-    """Find uv's program; raises MissingToolError where the package holds none.
+    """Find uv's program; raises MissingToolError if the package holds none.
 
     One thread at a time: until it has been asked once, Python 3.11's sysconfig answers None to a
     second thread that asks meanwhile.
@@ -54,7 +54,7 @@ def find_uv() -> str:
 def run_uv(arguments: Sequence[str], *, environment: Mapping[str, str], cwd: Path) -> str:
     """Run uv quietly in ``cwd`` and return its standard output.
 
-    Raises NetworkError where an index could not be reached, ResolutionError with uv's own
+    Raises NetworkError if an index could not be reached, ResolutionError with uv's own
     explanation otherwise. Credentials inside URLs are blotted out.
     """
     done = subprocess.run(

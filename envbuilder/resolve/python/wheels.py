@@ -31,7 +31,7 @@ class WheelSupply:
     def bring(self, wheel: Wheel, stop: Event) -> None:
         """Put ``wheel`` into the store if it is not there; safe to call from several threads.
 
-        Raises NetworkError where the file is not to be had, is not the locked one, or ``stop`` was
+        Raises NetworkError if the file is not to be had, is not the locked one, or ``stop`` was
         set meanwhile.
         """
         if has_wheel(self.store, wheel.sha256):

@@ -22,7 +22,7 @@ from envbuilder.smoke.report import Cause
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class CausePage:
     """A page of the book: the cause, its ``match`` conditions, and which counts were ``seen``."""
 
     cause: Cause
@@ -31,14 +31,14 @@ class Entry:
 
 
 @functools.cache
-def book() -> tuple[Entry, ...]:
+def book() -> tuple[CausePage, ...]:
     """Read the whole book, sorted by id."""
     folder = resources.files(__name__)
     files = [file for file in folder.iterdir() if file.name.endswith(".toml")]
     return tuple(sorted((_read(file.name, file.read_text("utf-8")) for file in files), key=_id))
 
 
-def explain(cause_id: str) -> Entry:
+def explain(cause_id: str) -> CausePage:
     """Return the page ``cause_id``; raise UsageError that lists the known ones."""
     for entry in book():
         if entry.cause.id == cause_id:
@@ -86,13 +86,13 @@ def _weight(match: Mapping[str, Any]) -> int:
     return len(match) + len(match.get("versions", {}))
 
 
-def _id(entry: Entry) -> str:
+def _id(entry: CausePage) -> str:
     return entry.cause.id
 
 
-def _read(name: str, text: str) -> Entry:
+def _read(name: str, text: str) -> CausePage:
     page = tomllib.loads(text)
-    return Entry(
+    return CausePage(
         cause=Cause(
             id=name.removesuffix(".toml"),
             title=page["title"],

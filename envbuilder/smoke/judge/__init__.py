@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from envbuilder.smoke.plan import SmokePlan
-from envbuilder.smoke.report import Check, Report, Status, TokenRow
+from envbuilder.smoke.report import Check, CheckStatus, Report, TokenRow
 
 from . import answers, caches, engine, environment, gpu, server, serving, tokens
 
@@ -41,7 +41,7 @@ def judge_server(
 ) -> Report:
     """Judge what a running server counted by what the processor made of the same items.
 
-    ``expected`` is None where nobody counted them.
+    ``expected`` is None if nobody counted them.
     """
     checks = server.judge(facts, expected)
     verdict = overall(checks)
@@ -49,7 +49,7 @@ def judge_server(
         subject=f"{facts['model']} at {facts['url']}",
         verdict=verdict,
         summary=_server_summary(checks, compared=expected is not None)
-        if verdict is Status.PASS
+        if verdict is CheckStatus.PASS
         else _summary(verdict, checks, ()),
         checks=checks,
         tokens=server.rows(facts, expected),
@@ -57,36 +57,36 @@ def judge_server(
     )
 
 
-def overall(checks: Sequence[Check]) -> Status:
-    """Return fail before error before pass; skip where nothing was checked at all."""
+def overall(checks: Sequence[Check]) -> CheckStatus:
+    """Return fail before error before pass; skip if nothing was checked at all."""
     found = {check.status for check in checks}
-    order = (Status.FAIL, Status.ERROR, Status.PASS)
-    return next((status for status in order if status in found), Status.SKIP)
+    order = (CheckStatus.FAIL, CheckStatus.ERROR, CheckStatus.PASS)
+    return next((status for status in order if status in found), CheckStatus.SKIP)
 
 
-def _summary(verdict: Status, checks: Sequence[Check], table: Sequence[TokenRow]) -> str:
-    if verdict is Status.PASS:
-        passed = sum(check.status is Status.PASS for check in checks)
+def _summary(verdict: CheckStatus, checks: Sequence[Check], table: Sequence[TokenRow]) -> str:
+    if verdict is CheckStatus.PASS:
+        passed = sum(check.status is CheckStatus.PASS for check in checks)
         maxima = [f"{row.modality} {row.placeholders}" for row in table if row.role == "maximum"]
         tokens_text = f"; tokens: {', '.join(maxima)}" if maxima else ""
         return f"known good: {passed} checks passed{tokens_text}"
-    if verdict is Status.SKIP:
+    if verdict is CheckStatus.SKIP:
         return "nothing was checked"
     bad = [check for check in checks if check.status is verdict]
-    word = "failed" if verdict is Status.FAIL else "came to no verdict"
+    word = "failed" if verdict is CheckStatus.FAIL else "came to no verdict"
     return f"{len(bad)} of {len(checks)} checks {word}: {bad[0].name}: {bad[0].explanation}"
 
 
 def _server_summary(checks: Sequence[Check], *, compared: bool) -> str:
     """Say that a server is green, and never more than was compared."""
-    passed = sum(check.status is Status.PASS for check in checks)
+    passed = sum(check.status is CheckStatus.PASS for check in checks)
     if compared:
         return f"counts as the processor does: {passed} checks passed"
     return f"agrees with itself ({passed} checks), compared with nothing: give NAME or --local"
 
 
 def _environment(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Gather what was smoked: the machine, its GPU where there is one, and the active packages."""
+    """Gather what was smoked: the machine, its GPU if there is one, and the active packages."""
     facts = {job["name"]: job for job in document["jobs"]}
     found = facts["environment"]["facts"].get("distributions", ()) if "environment" in facts else ()
     devices = facts["gpu"]["items"] if "gpu" in facts else ()

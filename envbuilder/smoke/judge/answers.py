@@ -7,10 +7,10 @@ from typing import Any
 
 from envbuilder.smoke.answers import Answer, Answers
 from envbuilder.smoke.plan import SmokePlan
-from envbuilder.smoke.report import Check, Status
+from envbuilder.smoke.report import Check, CheckStatus
 
 from . import jobs
-from .finding import Finding, conclude, skipped
+from .finding import Fault, conclude, skipped
 
 TOLERANCE = 3e-4
 """How far a logit may lie off, in standard deviations of the logits, with weights of 32 bits.
@@ -41,7 +41,7 @@ def judge(plan: SmokePlan, document: Mapping[str, Any]) -> list[Check]:
     if moved:
         return [_after_a_move(differing, moved, details)]
     findings = [
-        Finding(
+        Fault(
             kind="answers-differ",
             text=f"{text}, though no package changed since they were recorded; if that is right, "
             "delete NAME.answers.json beside the spec and build again",
@@ -140,7 +140,7 @@ def _parting(old: Answer, new: Answer) -> int | None:
 def _after_a_move(
     differing: list[tuple[str, float]], moved: list[str], details: dict[str, Any]
 ) -> Check:
-    """Say whether the answers moved with the packages: news, not a failure."""
+    """Return whether the answers moved with the packages: news, not a failure."""
     more = f" and {len(moved) - NAMED} more" if len(moved) > NAMED else ""
     since = f"since they were recorded: {', '.join(moved[:NAMED])}{more}"
     text = f"answers are as recorded, with other packages {since}"
@@ -149,7 +149,7 @@ def _after_a_move(
         text = f"answers moved ({len(differing)} prompts; {worst[0]}), with packages {since}"
     return Check(
         name="tokens.answers",
-        status=Status.PASS,
+        status=CheckStatus.PASS,
         expected="the recorded answers",
         actual="moved" if differing else "the same",
         explanation=text,

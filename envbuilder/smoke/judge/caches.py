@@ -8,7 +8,7 @@ from typing import Any
 from envbuilder.smoke.report import Check
 
 from . import jobs
-from .finding import Finding, conclude
+from .finding import Fault, conclude
 
 
 def judge(document: Mapping[str, Any]) -> list[Check]:
@@ -18,7 +18,7 @@ def judge(document: Mapping[str, Any]) -> list[Check]:
         return []
     stopped = jobs.failure(job)
     leftovers = [
-        Finding(
+        Fault(
             kind="cache-left",
             text=f"{item['tool']} left {item['bytes']} bytes in {item['path']}",
             expected="no caches",
@@ -28,7 +28,7 @@ def judge(document: Mapping[str, Any]) -> list[Check]:
         for item in job["items"]
     ]
     stale = [
-        Finding(
+        Fault(
             kind="bytecode-stale",
             text=f"{path} was compiled from another source than the one beside it",
             expected="bytecode of the installed source",

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from envbuilder.smoke.probe.samples import MODALITIES
-from envbuilder.smoke.report import Check, Status
+from envbuilder.smoke.report import Check, CheckStatus
 
 from . import jobs
-from .finding import Finding, conclude, skipped
+from .finding import Fault, conclude, skipped
 
 Facts = Mapping[str, Any]
 
@@ -54,12 +54,12 @@ def _origin(facts: Facts) -> str:
     return f"declared by {facts['declared_by']}; its dummy input yields no more"
 
 
-def _assertion(facts: Facts) -> Finding:
+def _assertion(facts: Facts) -> Fault:
     """Say which modality the start-up assertion is about: the one whose two numbers differ."""
     declared, dummy = facts.get("declared") or {}, facts.get("dummy") or {}
     differing = [kind for kind in dummy if declared.get(kind) != dummy[kind]]
     kind = differing[0] if differing else ""
-    return Finding(
+    return Fault(
         kind="engine-startup",
         text=f"vLLM {facts['version']} would stop at start-up: {facts['start_up']}",
         expected=f"{kind} {declared.get(kind, '')}".strip(),
@@ -68,10 +68,10 @@ def _assertion(facts: Facts) -> Finding:
     )
 
 
-def _without_dummy(facts: Facts, dummy: Mapping[str, int]) -> Iterator[Finding]:
+def _without_dummy(facts: Facts, dummy: Mapping[str, int]) -> Iterator[Fault]:
     for kind in facts["modalities"]:
         if kind not in dummy:
-            yield Finding(
+            yield Fault(
                 kind="dummy-missing",
                 text=f"vLLM {facts['version']} profiles with a dummy input ({_listed(dummy)}) that "
                 f"has no {kind}, which the model takes: no memory is kept free for it",
@@ -81,10 +81,10 @@ def _without_dummy(facts: Facts, dummy: Mapping[str, int]) -> Iterator[Finding]:
             )
 
 
-def _undeclared(facts: Facts, declared: Mapping[str, int]) -> Iterator[Finding]:
+def _undeclared(facts: Facts, declared: Mapping[str, int]) -> Iterator[Fault]:
     for kind in facts["modalities"]:
         if kind not in declared:
-            yield Finding(
+            yield Fault(
                 kind="declared-missing",
                 text=f"vLLM {facts['version']} declares maxima ({_listed(declared)}) but none for "
                 f"{kind}, which the model takes: its encoder budget leaves no room for it",
@@ -96,10 +96,10 @@ def _undeclared(facts: Facts, declared: Mapping[str, int]) -> Iterator[Finding]:
 
 def _small_dummy(
     facts: Facts, declared: Mapping[str, int], dummy: Mapping[str, int]
-) -> Iterator[Finding]:
+) -> Iterator[Fault]:
     for kind, number in dummy.items():
         if kind in declared and declared[kind] < number:
-            yield Finding(
+            yield Fault(
                 kind="declared-too-few",
                 text=f"vLLM {facts['version']} declares {declared[kind]} {kind} tokens per item, "
                 f"its own dummy yields {number}",
@@ -137,11 +137,11 @@ def _counts(job: jobs.Job, document: Facts) -> Check:
     )
 
 
-def _item(facts: Facts, item: Facts, processor: int | None) -> Iterator[Finding]:
+def _item(facts: Facts, item: Facts, processor: int | None) -> Iterator[Fault]:
     what = f"{item['modality']} {item['label']}"
     known = {**facts, **item, "vllm": facts.get("version"), "message": item.get("error", "")}
     if "error" in item:
-        yield Finding(
+        yield Fault(
             kind="engine-error",
             text=f"vLLM cannot process {what}: {item['error']}",
             expected="counts",
@@ -150,7 +150,7 @@ def _item(facts: Facts, item: Facts, processor: int | None) -> Iterator[Finding]
         )
         return
     if item["tokens"] != item["embeds"]:
-        yield Finding(
+        yield Fault(
             kind="engine-ranges",
             text=f"{what}: vLLM's placeholder ranges hold {item['embeds']} embeddings, its prompt "
             f"{item['tokens']} placeholders",
@@ -159,7 +159,7 @@ def _item(facts: Facts, item: Facts, processor: int | None) -> Iterator[Finding]
             facts={**known, "difference": item["embeds"] - item["tokens"]},
         )
     if processor is not None and item["embeds"] != processor:
-        yield Finding(
+        yield Fault(
             kind="engine-processor",
             text=f"{what}: vLLM {facts['version']} makes {item['embeds']} placeholders, "
             f"transformers' own processor {processor}",
@@ -199,20 +199,20 @@ def _tight(job: jobs.Job) -> Check:
     )
 
 
-def _exceeds(facts: Facts, item: Facts, declared: int, when: str) -> Finding:
-    return Finding(
+def _exceeds(facts: Facts, item: Facts, declared: int, when: str) -> Fault:
+    return Fault(
         kind="declared-too-few-limited" if when else "declared-too-few",
         text=f"{item['modality']} {item['label']}{when}: vLLM declares at most {declared} tokens "
         f"per item, this one yields {item['embeds']}",
         expected=f"at most {declared}",
         actual=str(item["embeds"]),
-        status=Status.FAIL,
+        status=CheckStatus.FAIL,
         facts=facts,
     )
 
 
-def _ignored(facts: Facts, item: Facts) -> Finding:
-    return Finding(
+def _ignored(facts: Facts, item: Facts) -> Fault:
+    return Fault(
         kind="limit-ignored",
         text=f"{item['modality']} {item['label']}: max_pixels allows {facts['limit']} tokens, "
         f"vLLM {facts['vllm']} makes {item['embeds']}: the limit does not reach the processor",

@@ -12,7 +12,7 @@ from envbuilder.smoke.plan import Expected, SmokePlan
 from envbuilder.smoke.report import Check
 
 from . import jobs
-from .finding import Finding, conclude, skipped
+from .finding import Fault, conclude, skipped
 
 
 def judge(plan: SmokePlan, document: Mapping[str, Any]) -> list[Check]:
@@ -49,21 +49,21 @@ def _packages(plan: SmokePlan, facts: Mapping[str, Any], seconds: float) -> Chec
 
 def _differences(
     expected: tuple[Expected, ...], distributions: list[Mapping[str, Any]]
-) -> Iterator[Finding]:
+) -> Iterator[Fault]:
     """Yield what is missing, or active in another version or commit, than the lock states."""
     active = {entry["name"]: entry for entry in distributions if entry["active"]}
     for item in expected:
         found = active.get(canonicalize_name(item.name))
         wanted = f"{item.name} {item.version}"
         if found is None:
-            yield Finding(
+            yield Fault(
                 kind="package-missing",
                 text=f"{wanted} is locked but not installed",
                 expected=wanted,
                 actual="not installed",
             )
         elif not _same_version(item.version, found["version"]):
-            yield Finding(
+            yield Fault(
                 kind="package-version",
                 text=f"the lock states {wanted}, but {found['version']} is what Python imports "
                 f"(from {found['place']})",
@@ -71,7 +71,7 @@ def _differences(
                 actual=f"{item.name} {found['version']}",
             )
         elif item.commit and found["commit"] != item.commit:
-            yield Finding(
+            yield Fault(
                 kind="package-commit",
                 text=f"{wanted} is locked to commit {item.commit}, but direct_url.json records "
                 f"{found['commit'] or 'none'}",
@@ -87,14 +87,14 @@ def _same_version(wanted: str, found: str) -> bool:
         return wanted == found
 
 
-def _extra(expected: tuple[Expected, ...], owned: list[Mapping[str, Any]]) -> Iterator[Finding]:
+def _extra(expected: tuple[Expected, ...], owned: list[Mapping[str, Any]]) -> Iterator[Fault]:
     """Yield distributions of the environment that the lock does not name, or that stand twice."""
     names = {canonicalize_name(item.name) for item in expected}
     places: set[tuple[str, str]] = set()
     for entry in owned:
         label = f"{entry['name']} {entry['version']}"
         if entry["name"] not in names:
-            yield Finding(
+            yield Fault(
                 kind="package-extra",
                 text=f"{label} is installed (by {entry['installer'] or 'nobody known'}) but the "
                 "lock does not name it",
@@ -102,7 +102,7 @@ def _extra(expected: tuple[Expected, ...], owned: list[Mapping[str, Any]]) -> It
                 actual=label,
             )
         elif (entry["name"], entry["place"]) in places:
-            yield Finding(
+            yield Fault(
                 kind="package-twice",
                 text=f"{entry['name']} has two sets of metadata in {entry['place']}: an older "
                 "version was not removed",
@@ -114,7 +114,7 @@ def _extra(expected: tuple[Expected, ...], owned: list[Mapping[str, Any]]) -> It
 
 def _files(facts: Mapping[str, Any]) -> Check:
     findings = [
-        Finding(
+        Fault(
             kind="file-damaged",
             text=f"{bad['path']} (of {bad['owner']}): {bad['problem']}",
             expected="as RECORD states",
@@ -141,7 +141,7 @@ def _requirements(facts: Mapping[str, Any]) -> Check:
     unread = facts.get("unread_requirements", ())
     besides = f", as far as it can be read ({len(unread)} cannot)" if unread else ""
     findings = [
-        Finding(
+        Fault(
             kind="requirement-broken",
             text=f"{broken['by']} needs {broken['needs']}, and {broken['found'] or 'none'} is "
             "installed",
@@ -162,7 +162,7 @@ def _import(job: jobs.Job) -> Check:
     stopped = jobs.failure(job)
     if stopped and job["outcome"] in {"error", "crashed"}:
         text = f"{job['name'][7:]} cannot be imported: {stopped.text}"
-        stopped = Finding(
+        stopped = Fault(
             kind="import-fails",
             text=text,
             expected="imports",

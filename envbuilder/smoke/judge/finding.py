@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from envbuilder.smoke.causes import likely_cause
-from envbuilder.smoke.report import Check, Status
+from envbuilder.smoke.report import Check, CheckStatus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class Fault:
     """A disagreement of ``kind`` (the cause book's vocabulary) between ``expected`` and ``actual``.
 
     ``facts`` holds what a cause may ask for: modality, family, versions, both numbers, a message.
@@ -21,13 +21,13 @@ class Finding:
     text: str
     expected: str = ""
     actual: str = ""
-    status: Status = Status.FAIL
+    status: CheckStatus = CheckStatus.FAIL
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 def conclude(
     name: str,
-    findings: Sequence[Finding],
+    findings: Sequence[Fault],
     *,
     good: tuple[str, str],
     seconds: float = 0.0,
@@ -42,14 +42,14 @@ def conclude(
         actual, explanation = good
         return Check(
             name=name,
-            status=Status.PASS,
+            status=CheckStatus.PASS,
             expected=actual,
             actual=actual,
             explanation=explanation,
             seconds=seconds,
             details=details or {},
         )
-    failed = [finding for finding in findings if finding.status is Status.FAIL]
+    failed = [finding for finding in findings if finding.status is CheckStatus.FAIL]
     ordered = failed or list(findings)
     causes = [likely_cause(finding.kind, finding.facts) for finding in ordered]
     rest = len(findings) - 1
@@ -71,5 +71,5 @@ def skipped(
 ) -> Check:
     """Return a check that had nothing to look at, because of ``why``."""
     return Check(
-        name=name, status=Status.SKIP, explanation=why, seconds=seconds, details=details or {}
+        name=name, status=CheckStatus.SKIP, explanation=why, seconds=seconds, details=details or {}
     )

@@ -10,7 +10,7 @@ from envbuilder.smoke.plan import SmokePlan
 from envbuilder.smoke.report import Check
 
 from . import jobs
-from .finding import Finding, conclude, skipped
+from .finding import Fault, conclude, skipped
 
 
 def judge(plan: SmokePlan, document: Mapping[str, Any]) -> list[Check]:
@@ -44,7 +44,7 @@ def _needs(facts: Mapping[str, Any]) -> str:
     return f"torch {facts['torch']} needs a driver for CUDA {facts['torch_cuda']}, runs on {known}"
 
 
-def _missing(facts: Mapping[str, Any]) -> Iterator[Finding]:
+def _missing(facts: Mapping[str, Any]) -> Iterator[Fault]:
     """Yield what keeps torch from any GPU."""
     if not facts.get("torch_cuda"):
         yield _finding("gpu-cpu-build", _needs(facts), "a CUDA build", "a CPU build", facts)
@@ -60,7 +60,7 @@ def _missing(facts: Mapping[str, Any]) -> Iterator[Finding]:
         yield _finding("gpu-driver-old", text, wanted, found, facts)
 
 
-def _unfit(facts: Mapping[str, Any], devices: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
+def _unfit(facts: Mapping[str, Any], devices: Sequence[Mapping[str, Any]]) -> Iterator[Fault]:
     """Yield the devices that torch has no code for, or computes wrongly on."""
     for device in devices:
         label = f"{device['name']} (compute capability {device['capability']})"
@@ -77,7 +77,7 @@ def runs_on(capability: str, arch_list: Sequence[str]) -> bool:
     """Return whether code for ``arch_list`` runs on a device of ``capability`` ("9.0").
 
     ``sm_XY`` runs on the same major version from minor Y up, ``compute_XY`` (PTX) on any newer
-    device, ``sm_XYa`` on exactly X.Y, ``sm_XYf`` (family code) like ``sm_XY`` also where it is PTX.
+    device, ``sm_XYa`` on exactly X.Y, ``sm_XYf`` (family code) like ``sm_XY`` also if it is PTX.
     Source: CUDA C++ Programming Guide, "Application Compatibility" and "Feature Availability".
     """
     major, minor = (int(part) for part in capability.split("."))
@@ -97,5 +97,5 @@ def runs_on(capability: str, arch_list: Sequence[str]) -> bool:
     return False
 
 
-def _finding(kind: str, text: str, expected: str, actual: str, facts: Mapping[str, Any]) -> Finding:
-    return Finding(kind=kind, text=text, expected=expected, actual=actual, facts=facts)
+def _finding(kind: str, text: str, expected: str, actual: str, facts: Mapping[str, Any]) -> Fault:
+    return Fault(kind=kind, text=text, expected=expected, actual=actual, facts=facts)

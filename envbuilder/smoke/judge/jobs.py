@@ -6,15 +6,15 @@ import signal
 from collections.abc import Mapping
 from typing import Any
 
-from envbuilder.smoke.report import Status
+from envbuilder.smoke.report import CheckStatus
 
-from .finding import Finding
+from .finding import Fault
 
 Job = Mapping[str, Any]
 
 
 def named(document: Mapping[str, Any], name: str) -> Job | None:
-    """Return the job called ``name``, or None where it was not asked for."""
+    """Return the job called ``name``, or None if it was not asked for."""
     return next((job for job in document.get("jobs", ()) if job["name"] == name), None)
 
 
@@ -23,8 +23,8 @@ def starting(document: Mapping[str, Any], prefix: str) -> list[Job]:
     return [job for job in document.get("jobs", ()) if job["name"].startswith(prefix)]
 
 
-def failure(job: Job) -> Finding | None:
-    """Return what stopped ``job``, or None where it ended by itself.
+def failure(job: Job) -> Fault | None:
+    """Return what stopped ``job``, or None if it ended by itself.
 
     "absent" (a library, a class or a file that it needs is missing) and "inapplicable" (the model
     has no such thing) are failures: the plan asked for the job. Crash, time limit, memory and
@@ -45,26 +45,26 @@ def failure(job: Job) -> Finding | None:
         "memory": f"out of memory{doing}" + (f": {message}" if message else ""),
         "crashed": f"the process ended with {_ending(job)}{doing}",
     }.get(outcome, f"{outcome}: {message}")
-    return Finding(
+    return Fault(
         kind=f"job-{outcome}",
         text=text,
         expected="a result",
         actual=outcome,
-        status=Status.FAIL if outcome in ("absent", "inapplicable") else Status.ERROR,
+        status=CheckStatus.FAIL if outcome in ("absent", "inapplicable") else CheckStatus.ERROR,
         facts={"message": f"{message}\n{job.get('output', '')}", "job": job["name"]},
     )
 
 
-def nothing_counted(job: Job) -> Finding | None:
+def nothing_counted(job: Job) -> Fault | None:
     """Return a finding where ``job`` ended by itself without any item: green would say nothing."""
     if job["items"] or job["outcome"] != "done":
         return None
-    return Finding(
+    return Fault(
         kind="nothing-counted",
         text="nothing was counted",
         expected="at least one sample",
         actual="none",
-        status=Status.ERROR,
+        status=CheckStatus.ERROR,
     )
 
 

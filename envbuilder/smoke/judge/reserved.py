@@ -9,7 +9,7 @@ from envbuilder.smoke.plan import SmokePlan
 from envbuilder.smoke.report import Check
 
 from . import jobs
-from .finding import Finding, conclude, skipped
+from .finding import Fault, conclude, skipped
 
 
 def reserved(
@@ -56,8 +56,8 @@ def engine_reserves(document: Mapping[str, Any], modality: str) -> int | None:
 
 def _compare(
     stated: int, measured: int, engine: int | None, item: Mapping[str, Any], job: jobs.Job
-) -> Finding | None:
-    """Return why ``stated`` cannot stand, or None where it can."""
+) -> Fault | None:
+    """Return why ``stated`` cannot stand, or None if it can."""
     modality, sample = item["modality"], item["label"]
     processor = job["facts"].get("processor", "the processor")
     lifted = [
@@ -69,7 +69,7 @@ def _compare(
             return None
         kind = "stated-not-engine"
         text = f"the spec states {stated} {modality} tokens per item, the engine reserves {engine}"
-        return Finding(kind=kind, text=text, expected=str(stated), actual=str(engine), facts=facts)
+        return Fault(kind=kind, text=text, expected=str(stated), actual=str(engine), facts=facts)
     if stated == measured:
         return None
     text = (
@@ -83,4 +83,4 @@ def _compare(
             f": {stated} is what it yields with its own cap on pixels lifted "
             f"({lifted[0]['how']}), {measured} is what it yields as it is called"
         )
-    return Finding(kind=kind, text=text, expected=str(stated), actual=str(measured), facts=facts)
+    return Fault(kind=kind, text=text, expected=str(stated), actual=str(measured), facts=facts)

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from envbuilder.smoke.probe.samples import MODALITIES
-from envbuilder.smoke.report import Check, Status, TokenRow
+from envbuilder.smoke.report import Check, CheckStatus, TokenRow
 
-from .finding import Finding, conclude, skipped
+from .finding import Fault, conclude, skipped
 
 Facts = Mapping[str, Any]
 
@@ -24,7 +24,7 @@ Facts = Mapping[str, Any]
 class Counted:
     """What the processor makes of an item: placeholders, and with the text around them ``added``.
 
-    ``added`` is None where it cannot be compared: by the text beside an item, in another tokenizer.
+    ``added`` is None if it cannot be compared: by the text beside an item, in another tokenizer.
     """
 
     placeholders: int
@@ -39,7 +39,7 @@ def judge(facts: Facts, expected: Counts | None) -> tuple[Check, ...]:
     """Return one check per modality that was sent, and one of all of them together."""
     sent = [kind for kind in MODALITIES if any(one["modality"] == kind for one in facts["items"])]
     checks = [_modality(facts, expected, kind) for kind in sent]
-    if all(check.status is Status.SKIP for check in checks):
+    if all(check.status is CheckStatus.SKIP for check in checks):
         checks = [_nothing_taken(check) for check in checks]
     return (*checks, *_together(facts))
 
@@ -112,12 +112,12 @@ def _good(facts: Facts, expected: Counts | None, modality: str, added: str) -> s
     return f"the server adds what the processor makes of each, {around:+d} of its chat template"
 
 
-def _count(facts: Facts, expected: Counts | None, answer: Facts) -> Iterator[Finding]:
+def _count(facts: Facts, expected: Counts | None, answer: Facts) -> Iterator[Fault]:
     """Yield what is wrong with the tokens that one item adds."""
     modality, label = answer["modality"], answer["label"]
     added = answer["prompt"] - facts["text"]
     if added < 1:
-        yield Finding(
+        yield Fault(
             kind="server-drops-item",
             text=f"{modality} {label} adds {added} tokens to the prompt: the server drops it",
             expected="at least 1",
@@ -130,7 +130,7 @@ def _count(facts: Facts, expected: Counts | None, answer: Facts) -> Iterator[Fin
         return
     known = expected[modality, label]
     if known.added is not None and (added - around != known.added or added < known.placeholders):
-        yield Finding(
+        yield Fault(
             kind="engine-processor",
             text=f"{modality} {label}: the server adds {added} tokens to the prompt, the "
             f"processor makes {known.placeholders} placeholders with "
@@ -144,7 +144,7 @@ def _count(facts: Facts, expected: Counts | None, answer: Facts) -> Iterator[Fin
 def _around(facts: Facts, expected: Counts | None, modality: str) -> int | None:
     """Return by how much most items are longer than the processor makes them: the template's own.
 
-    None where nothing is there to compare.
+    None if nothing is there to compare.
     """
     rests = [
         one["prompt"] - facts["text"] - known.added
@@ -155,16 +155,16 @@ def _around(facts: Facts, expected: Counts | None, modality: str) -> int | None:
     return statistics.mode(rests) if rests else None
 
 
-def _refusal(answer: Facts) -> Finding:
+def _refusal(answer: Facts) -> Fault:
     """Say that the server did not answer: 4xx is its verdict, anything else is none."""
     what, status = f"{answer['modality']} {answer['label']}", answer["status"]
     code = f" ({status})" if status else ""
-    return Finding(
+    return Fault(
         kind="server-refuses",
         text=f"the server does not answer {what}{code}: {answer['error']}",
         expected="an answer",
         actual=str(status or "none"),
-        status=Status.FAIL if _declined([answer]) else Status.ERROR,
+        status=CheckStatus.FAIL if _declined([answer]) else CheckStatus.ERROR,
         facts={"modality": answer["modality"], "message": answer["error"]},
     )
 
@@ -173,7 +173,7 @@ def _declined(answers: Sequence[Facts]) -> bool:
     return all(one["status"] is not None and one["status"] < 500 for one in answers)
 
 
-def _unsteady(facts: Facts, modality: str, counted: Sequence[Facts]) -> Iterator[Finding]:
+def _unsteady(facts: Facts, modality: str, counted: Sequence[Facts]) -> Iterator[Fault]:
     """Yield where the same item counts otherwise the second time (a cache that answers wrongly)."""
     first = {one["label"]: one["prompt"] for one in counted}
     for again in facts["again"]:
@@ -183,7 +183,7 @@ def _unsteady(facts: Facts, modality: str, counted: Sequence[Facts]) -> Iterator
         if "error" in again:
             yield _refusal(again)
         elif again["prompt"] != first[label]:
-            yield Finding(
+            yield Fault(
                 kind="server-unsteady",
                 text=f"{modality} {label}: the same prompt has {first[label]} tokens, then "
                 f"{again['prompt']}",
@@ -210,7 +210,7 @@ def _together(facts: Facts) -> list[Check]:
     if parts != added:
         text = f"{what} add {parts} tokens one by one, but {added} in one prompt"
         findings.append(
-            Finding(kind="server-together", text=text, expected=str(parts), actual=str(added))
+            Fault(kind="server-together", text=text, expected=str(parts), actual=str(added))
         )
     return [
         conclude(
@@ -224,5 +224,5 @@ def _together(facts: Facts) -> list[Check]:
 
 def _nothing_taken(check: Check) -> Check:
     """Turn the skip of a server that takes nothing at all into what it is."""
-    finding = Finding(kind="server-refuses", text=check.explanation, expected="an answer")
+    finding = Fault(kind="server-refuses", text=check.explanation, expected="an answer")
     return conclude(check.name, [finding], good=("", ""), seconds=check.seconds)

@@ -9,7 +9,7 @@ from envbuilder.smoke.plan import SmokePlan
 from envbuilder.smoke.report import Check
 
 from . import jobs
-from .finding import Finding, conclude, skipped
+from .finding import Fault, conclude, skipped
 
 Facts = Mapping[str, Any]
 
@@ -45,11 +45,11 @@ def judge(plan: SmokePlan, document: Facts) -> list[Check]:
     ]
 
 
-def _answer(facts: Facts, item: Facts) -> Iterator[Finding]:
+def _answer(facts: Facts, item: Facts) -> Iterator[Fault]:
     """Yield what is wrong with one answered request."""
     known = {**facts, **item, "message": item.get("error", "")}
     if "error" in item:
-        yield Finding(
+        yield Fault(
             kind="engine-error",
             text=f"vLLM {facts['vllm']} cannot answer {item['label']}: {item['error']}",
             expected="an answer",
@@ -60,7 +60,7 @@ def _answer(facts: Facts, item: Facts) -> Iterator[Finding]:
     for modality, expected in item["expected_tokens"].items():
         found = item["tokens"][modality]
         if found != expected:
-            yield Finding(
+            yield Fault(
                 kind="engine-processor",
                 text=f"{item['label']}: vLLM {facts['vllm']} served {found} {modality} tokens of "
                 f"{item['samples'][modality]}, transformers' own processor makes {expected}",
@@ -69,7 +69,7 @@ def _answer(facts: Facts, item: Facts) -> Iterator[Finding]:
                 facts={**known, "modality": modality, "difference": found - expected},
             )
     if item["tokens"] == item["expected_tokens"] and item["prompt"] != item["expected"]:
-        yield Finding(
+        yield Fault(
             kind="engine-prompt",
             text=f"{item['label']}: vLLM {facts['vllm']} served a prompt of {item['prompt']} "
             f"tokens, the processor makes {item['expected']} of the same text and items",
@@ -78,7 +78,7 @@ def _answer(facts: Facts, item: Facts) -> Iterator[Finding]:
             facts={**known, "difference": item["prompt"] - item["expected"]},
         )
     if not item["generated"]:
-        yield Finding(
+        yield Fault(
             kind="engine-silent",
             text=f"{item['label']}: vLLM {facts['vllm']} generated nothing",
             expected="tokens",

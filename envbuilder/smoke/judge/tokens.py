@@ -11,10 +11,10 @@ from typing import Any
 
 from envbuilder.smoke.plan import SmokePlan
 from envbuilder.smoke.probe.samples import MODALITIES
-from envbuilder.smoke.report import Check, Status, TokenRow
+from envbuilder.smoke.report import Check, CheckStatus, TokenRow
 
 from . import jobs
-from .finding import Finding, conclude, skipped
+from .finding import Fault, conclude, skipped
 from .reserved import reserved
 
 Facts = Mapping[str, Any]
@@ -99,11 +99,11 @@ def _agreement(items: list[Facts]) -> str:
     return f"placeholders agree with {formula}, with the encoder's rows for {encoded}"
 
 
-def _vocabulary(job: jobs.Job) -> Iterator[Finding]:
+def _vocabulary(job: jobs.Job) -> Iterator[Fault]:
     """Yield what is wrong with the placeholder itself."""
     facts = job["facts"]
     if facts.get("degraded"):
-        yield Finding(
+        yield Fault(
             kind="processor-degraded",
             text=f"AutoProcessor gave a bare {facts['tokenizer']}: it makes no placeholders at all",
             expected="a multimodal processor",
@@ -112,7 +112,7 @@ def _vocabulary(job: jobs.Job) -> Iterator[Finding]:
         )
     wanted, found = facts.get("model_token_id"), facts.get("token_id")
     if None not in (wanted, found) and wanted != found:
-        yield Finding(
+        yield Fault(
             kind="token-id-differs",
             text=f"{facts['token']} is {found} to the tokenizer, but the model inserts embeddings "
             f"at {wanted}: they would never meet, and no error would tell",
@@ -122,7 +122,7 @@ def _vocabulary(job: jobs.Job) -> Iterator[Finding]:
         )
     pieces = facts.get("token_splits_into", 1)
     if pieces != 1:
-        yield Finding(
+        yield Fault(
             kind="token-splits",
             text=f"the tokenizer ({facts['tokenizer']}) splits {facts['token']} into {pieces} "
             "ids, so no placeholder can be found",
@@ -132,7 +132,7 @@ def _vocabulary(job: jobs.Job) -> Iterator[Finding]:
         )
 
 
-def _item(job: jobs.Job, item: Facts) -> Iterator[Finding]:
+def _item(job: jobs.Job, item: Facts) -> Iterator[Fault]:
     """Yield the disagreements of one sample."""
     what = f"{item['modality']} {item['label']}"
     facts = {**job["facts"], **item, "message": item.get("error", "")}
@@ -145,7 +145,7 @@ def _item(job: jobs.Job, item: Facts) -> Iterator[Finding]:
     if formula is not None and placeholders != formula:
         yield _differ("placeholders-formula", what, facts, ("formula gives", formula))
     for other, count in item["strays"].items():
-        yield Finding(
+        yield Fault(
             kind="stray-placeholders",
             text=f"{what} alone yields {count} placeholders of {other}",
             expected=f"0 {other} placeholders",
@@ -154,25 +154,25 @@ def _item(job: jobs.Job, item: Facts) -> Iterator[Finding]:
         )
 
 
-def _stopped(what: str, item: Facts, facts: Facts) -> Finding:
+def _stopped(what: str, item: Facts, facts: Facts) -> Fault:
     """Say why ``item`` was not counted: no verdict where memory or a decoder is all it lacks."""
     kind = item.get("error_kind")
     actual = {"memory": "out of memory", "undecodable": "nothing decodes it"}.get(str(kind))
     verb = "decoded" if kind == "undecodable" else "processed"
-    return Finding(
+    return Fault(
         kind=f"item-{kind}" if actual else "item-error",
         text=f"{what} cannot be {verb}: {item['error']}",
         expected="counts",
         actual=actual or "an exception",
-        status=Status.ERROR if actual else Status.FAIL,
+        status=CheckStatus.ERROR if actual else CheckStatus.FAIL,
         facts=facts,
     )
 
 
-def _differ(kind: str, what: str, facts: Facts, other: tuple[str, int]) -> Finding:
+def _differ(kind: str, what: str, facts: Facts, other: tuple[str, int]) -> Fault:
     who, number = other
     placeholders = facts["placeholders"]
-    return Finding(
+    return Fault(
         kind=kind,
         text=f"{what}: {facts.get('processor', 'the processor')} put {placeholders} placeholders "
         f"into the prompt, the {who} {number}",
@@ -208,11 +208,11 @@ def _asked(items: Sequence[Facts]) -> str:
     return "each modality alone, twice, and all together"
 
 
-def _prompt(job: jobs.Job, item: Facts) -> Iterator[Finding]:
+def _prompt(job: jobs.Job, item: Facts) -> Iterator[Fault]:
     """Yield what is wrong with one prompt that was run through the model."""
     facts = {**job["facts"], **item, "message": item.get("error", "")}
     if "error" in item:
-        yield Finding(
+        yield Fault(
             kind="generate-error",
             text=f"{item['label']}: {item['error']}",
             expected="an answer",
@@ -221,7 +221,7 @@ def _prompt(job: jobs.Job, item: Facts) -> Iterator[Finding]:
         )
         return
     if item["placeholders"] != item["embeddings"]:
-        yield Finding(
+        yield Fault(
             kind="placeholders-embeddings",
             text=f"{item['label']}: placeholders {item['placeholders']}, encoder rows "
             f"{item['embeddings']}",
@@ -230,7 +230,7 @@ def _prompt(job: jobs.Job, item: Facts) -> Iterator[Finding]:
             facts=facts,
         )
     if not item["finite"]:
-        yield Finding(
+        yield Fault(
             kind="logits-not-finite",
             text=f"{item['label']}: the model's logits are not finite numbers ({item['dtype']})",
             expected="finite logits",

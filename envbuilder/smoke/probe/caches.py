@@ -75,7 +75,7 @@ def _in_home(home: str) -> Iterator[tuple[str, str]]:
 
 
 def _size(path: str) -> int:
-    """Return the bytes of the files at and below ``path``; 0 where there is none."""
+    """Return the bytes of the files at and below ``path``; 0 if there is none."""
     if not os.path.isdir(path):
         return os.path.getsize(path) if os.path.isfile(path) else 0
     total = 0

@@ -72,7 +72,7 @@ def kind_of(error: BaseException) -> str:
 
 
 def describe(error: BaseException) -> str:
-    """Return ``Type: message`` on one line, and the innermost cause where there is one.
+    """Return ``Type: message`` on one line, and the innermost cause if there is one.
 
     transformers hides the import that really failed below two generic messages.
     """

@@ -41,7 +41,7 @@ def driver_cuda() -> str | None:
 
 
 def driver_version(file: str = "/proc/driver/nvidia/version") -> str | None:
-    """Return the version of the loaded driver ("550.54.14"), or None where none is loaded."""
+    """Return the version of the loaded driver ("550.54.14"), or None if none is loaded."""
     try:
         with open(file, encoding="utf-8") as stream:
             found = re.search(r"\s(\d+\.\d+(?:\.\d+)?)\s", stream.readline())

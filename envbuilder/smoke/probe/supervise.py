@@ -126,7 +126,7 @@ def _tail(output: IO[bytes]) -> str:
 def _environment(scratch: str, name: str) -> dict[str, str]:
     """Return the container's environment for a job: caches in ``scratch``, offline.
 
-    Counting sees no GPU, also where there is one: answers are compared between machines.
+    Counting sees no GPU, also if there is one: answers are compared between machines.
     """
     kept = {one: value for one, value in os.environ.items() if not one.endswith(ELSEWHERE)}
     counts = name.startswith(("tokens.", "sent"))

@@ -147,7 +147,7 @@ class Vllm:
 def require_vllm() -> str:
     """Return the version of the installed vLLM, whatever a fork calls its distribution.
 
-    Raises Absent where there is none.
+    Raises Absent if there is none.
     """
     found = importlib.util.find_spec("vllm")
     if found is None or found.origin is None:
@@ -157,7 +157,7 @@ def require_vllm() -> str:
 
 
 def context(config: Any) -> int:
-    """Return the context (tokens) to plan in: LENGTH, or the model's own where that is shorter."""
+    """Return the context (tokens) to plan in: LENGTH, or the model's own if that is shorter."""
     text = config.get_text_config() if hasattr(config, "get_text_config") else config
     return min(LENGTH, getattr(text, "max_position_embeddings", None) or LENGTH)
 

@@ -65,7 +65,7 @@ class Server:
     def model(self) -> str:
         """Return the name of the first model that the server lists.
 
-        Raises NetworkError where it cannot be reached, wants another key, or speaks otherwise.
+        Raises NetworkError if it cannot be reached, wants another key, or speaks otherwise.
         """
         try:
             answer = self._send("/models", None)
@@ -84,7 +84,7 @@ class Server:
     def prompt_tokens(self, model: str, parts: Sequence[Mapping[str, object]]) -> int:
         """Return ``usage.prompt_tokens`` of a chat with one message of ``parts``.
 
-        Raises RefusedError where the server declines, or leaves the number out; NetworkError where
+        Raises RefusedError if the server declines, or leaves the number out; NetworkError where
         no answer came.
         """
         answer = self._send(
@@ -172,7 +172,7 @@ class Server:
 
 
 def _is_address(url: str) -> bool:
-    """Say whether ``url`` is a server's: of http, in ASCII, without a user or a password."""
+    """Return whether ``url`` is a server's: of http, in ASCII, without a user or a password."""
     try:
         parts = urlsplit(url)
         known = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0

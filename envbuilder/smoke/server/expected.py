@@ -18,7 +18,7 @@ def expectation(run: Run, plan: SmokePlan) -> Counts:
 
     Some processors write text beside a video's frames: Qwen3-VL a time stamp, InternVL a number.
     How long it is only the model's own tokenizer tells, so a tiny model's is not compared with.
-    Raises SmokeError where the environment cannot count.
+    Raises SmokeError if the environment cannot count.
     """
     sent = tuple((item.modality, item.label, item.shape) for item in ITEMS)
     document = ask(run, replace(plan, checks=(), sent=sent))

@@ -23,7 +23,7 @@ def smoke_server(server: Server, expected: Counts | None) -> Report:
 
     ``expected`` None: there is nothing to compare with but the server itself. Otherwise only
     modalities that it names are sent. After a request that no answer came to, nothing more is
-    sent: each would wait as long. Raises NetworkError and SmokeError where the server cannot even
+    sent: each would wait as long. Raises NetworkError and SmokeError if the server cannot even
     answer a text.
     """
     started = time.monotonic()

@@ -13,10 +13,10 @@ from envbuilder.model.pylock import lock_checksum
 
 from .base_packages import deb_groups, deb_text, with_debs
 from .intermediate_lock import BASE, Atom, Span
-from .journal import Diary, Step
+from .journal import Diary, Trial
 from .narrow import Line, Lines, Narrowed, narrow
 from .oracle import Judge
-from .search import Outcome, smallest_guilty
+from .search import TrialResult, smallest_guilty
 
 _WITHOUT = "without the guilty change"
 
@@ -37,13 +37,13 @@ class Found:
     companions: tuple[str, ...]
     narrowed: Narrowed | None
     debs: tuple[tuple[str, ...], ...]
-    steps: tuple[Step, ...]
+    steps: tuple[Trial, ...]
 
 
 def bisect(span: Span, *, judge: Judge, diary: Diary, lines: Lines) -> Found:
     """Find the smallest set of changes in ``span`` that turns good into bad.
 
-    Raises UsageError where nothing differs, or where an end is not what it was said to be.
+    Raises UsageError if nothing differs, or where an end is not what it was said to be.
     """
     if not span.atoms:
         raise UsageError("the two ends do not differ in anything that shows in an image")
@@ -74,7 +74,7 @@ class _Search:
     def check_ends(self) -> None:
         """Test both ends: a bisection between ends that are not what they seem proves nothing."""
         everything = frozenset(range(len(self._span.atoms)))
-        for chosen, said in ((frozenset[int](), Outcome.GOOD), (everything, Outcome.BAD)):
+        for chosen, said in ((frozenset[int](), TrialResult.GOOD), (everything, TrialResult.BAD)):
             step = self._ask(f"the {said} end", self._span.mix(chosen))
             if step.outcome is not said:
                 raise UsageError(
@@ -82,7 +82,7 @@ class _Search:
                     hint="choose other ends, or another --check; envbuilder history lists builds",
                 )
 
-    def test(self, chosen: frozenset[int]) -> Outcome:
+    def test(self, chosen: frozenset[int]) -> TrialResult:
         """Test the good end with these changes, and what they need, from the bad one."""
         closed = self._span.close(chosen)
         parts = sorted(self._span.parts(closed))
@@ -104,7 +104,7 @@ class _Search:
         if part is None:
             return None
         context = self._span.mix(companions)
-        if self._ask(_WITHOUT, context).outcome is not Outcome.GOOD:
+        if self._ask(_WITHOUT, context).outcome is not TrialResult.GOOD:
             return None
         line = lines(part, context, self._span.mix(guilty | companions))
         if line is None:
@@ -119,13 +119,13 @@ class _Search:
             return ()
         good, bad = self._span.mix(companions), self._span.mix(guilty | companions)
         sources = deb_groups(good, bad)
-        if not sources or self._ask(_WITHOUT, good).outcome is not Outcome.GOOD:
+        if not sources or self._ask(_WITHOUT, good).outcome is not TrialResult.GOOD:
             return ()
 
         def names(chosen: frozenset[int]) -> tuple[str, ...]:
             return tuple(name for number in sorted(chosen) for name in sources[number])
 
-        def test(chosen: frozenset[int]) -> Outcome:
+        def test(chosen: frozenset[int]) -> TrialResult:
             tried = f"{len(chosen)} of {len(sources)} Debian sources: {_shown(names(chosen))}"
             return self._ask(tried, with_debs(good, bad, names(chosen))).outcome
 
@@ -137,10 +137,10 @@ class _Search:
             return part
         return f"{part} {self._old.get(part, '(none)')} -> {self._new.get(part, '(gone)')}"
 
-    def _ask(self, tried: str, lock: Lock) -> Step:
+    def _ask(self, tried: str, lock: Lock) -> Trial:
         return self._diary.ask(tried, lock, self._judge)
 
-    def _test_step(self, line: Line, position: int) -> Outcome:
+    def _test_step(self, line: Line, position: int) -> TrialResult:
         """Test one version or commit."""
         step = line.steps[position]
         key = f"{lock_checksum(line.context)} {line.package} {step}"
@@ -163,5 +163,5 @@ def _shown(names: Sequence[str]) -> str:
     return ", ".join(names) if len(names) <= 4 else f"{', '.join(names[:3])}, …"
 
 
-def _word(outcome: Outcome) -> str:
-    return "not to be judged" if outcome is Outcome.SKIP else str(outcome)
+def _word(outcome: TrialResult) -> str:
+    return "not to be judged" if outcome is TrialResult.SKIP else str(outcome)

@@ -10,7 +10,7 @@ from envbuilder.model.errors import LockError, UsageError
 from envbuilder.model.lock import Lock
 from envbuilder.model.progress import Progress
 from envbuilder.model.pylock import lock_checksum, lock_path, parse_lock, read_lock
-from envbuilder.storage.ledger import Entry, choose, last_good, ledger_path, read
+from envbuilder.storage.ledger import LedgerEntry, choose, last_good, ledger_path, read
 from envbuilder.storage.store import Store
 from envbuilder.workflow.bump.texts import texts_of
 
@@ -20,7 +20,7 @@ _HINT = "a lock's path, an entry of `envbuilder history`, or a git revision"
 def find_end(spec_path: Path, text: str, *, store: Store) -> Lock:
     """Find the lock that ``text`` means: a path, a ledger entry, or a git revision.
 
-    Raises UsageError where it is none of these, LockError where its lock is not to be had.
+    Raises UsageError if it is none of these, LockError where its lock is not to be had.
     """
     path = Path(text)
     if path.suffix == ".toml" and path.is_file():
@@ -37,9 +37,9 @@ def find_end(spec_path: Path, text: str, *, store: Store) -> Lock:
 
 
 def good_end(spec_path: Path, bad: Lock, *, store: Store, progress: Progress) -> Lock:
-    """Give the lock of the last good build that is not ``bad``, and say which that is.
+    """Return the lock of the last good build that is not ``bad``, and say which that is.
 
-    Raises UsageError where there is none.
+    Raises UsageError if there is none.
     """
     entries, _ = read(ledger_path(spec_path))
     entry = last_good([each for each in entries if each.lock != lock_checksum(bad)])
@@ -51,13 +51,13 @@ def good_end(spec_path: Path, bad: Lock, *, store: Store, progress: Progress) ->
     return _of_entry(spec_path, entry, store)
 
 
-def _of_entry(spec_path: Path, entry: Entry, store: Store) -> Lock:
+def _of_entry(spec_path: Path, entry: LedgerEntry, store: Store) -> Lock:
     text = texts_of(spec_path, entry, store=store).lock.decode()
     return parse_lock(text, name=f"the lock of {entry.time}")
 
 
 def _at_revision(spec_path: Path, revision: str) -> Lock | None:
-    """Read the lock as a git commit has it; None where there is no such commit."""
+    """Read the lock as a git commit has it; None if there is no such commit."""
     path = lock_path(spec_path).resolve()
     try:
         with git.Repo(path.parent, search_parent_directories=True) as repository:

@@ -117,7 +117,7 @@ def mix(good: Lock, bad: Lock, parts: Collection[str]) -> Lock:
 
 
 def _part(change: Change) -> str | None:
-    """Name the part that a change belongs to, None where it shows in no image."""
+    """Name the part that a change belongs to, None if it shows in no image."""
     match change.kind:
         case Kind.PACKAGE:
             return change.name
@@ -180,7 +180,7 @@ def _fits(requirement: Requirement, artifact: Wheel | GitSource | None) -> bool:
 
 
 def _is_bound(artifact: Wheel | GitSource | None) -> bool:
-    """Tell whether an artifact works with one Python version only."""
+    """Return whether an artifact works with one Python version only."""
     if isinstance(artifact, GitSource):
         artifact = artifact.wheel
     if artifact is None:

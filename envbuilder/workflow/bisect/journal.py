@@ -28,16 +28,16 @@ from envbuilder.model.lock import Lock
 from envbuilder.model.progress import Progress
 from envbuilder.model.pylock import lock_checksum
 
-from .oracle import Judge, Verdict
-from .search import Outcome
+from .oracle import Judge, OracleAnswer
+from .search import TrialResult
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class Trial:
     """One test: what was tried, what came of it, and how long it took (seconds)."""
 
     tried: str
-    outcome: Outcome
+    outcome: TrialResult
     detail: str
     seconds: float
 
@@ -48,15 +48,15 @@ class Diary:
     def __init__(self, handle: int, progress: Progress) -> None:
         self._handle = handle
         self._progress = progress
-        self._steps: dict[str, Step] = {}
-        self.asked: dict[str, Step] = {}
+        self._steps: dict[str, Trial] = {}
+        self.asked: dict[str, Trial] = {}
         """The steps that this run needed, remembered ones included, in order."""
 
     @classmethod
     def open(cls, path: Path, progress: Progress, *, fresh: bool = False) -> Diary:
         """Open the diary at ``path``, or a ``fresh`` one in its place.
 
-        Raises UsageError where another bisection writes it.
+        Raises UsageError if another bisection writes it.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
@@ -77,12 +77,12 @@ class Diary:
         """Let the file go."""
         os.close(self._handle)
 
-    def ask(self, tried: str, lock: Lock, judge: Judge) -> Step:
+    def ask(self, tried: str, lock: Lock, judge: Judge) -> Trial:
         """Answer from memory, or judge ``lock`` and write the answer down."""
         key = str(lock_checksum(lock))
         return self.remember(tried, key, lambda: judge(lock))
 
-    def remember(self, tried: str, key: str, answer: Callable[[], Verdict]) -> Step:
+    def remember(self, tried: str, key: str, answer: Callable[[], OracleAnswer]) -> Trial:
         """Answer what ``key`` stands for from memory, or write ``answer`` down.
 
         What cannot be resolved, built or started is a skip. A full disk ends it all, as other
@@ -95,10 +95,10 @@ class Diary:
             except DiskFullError:
                 raise
             except (ResolutionError, BuildError, SmokeError) as error:
-                verdict, lasts = Verdict(outcome=Outcome.SKIP, detail=error.brief), False
+                verdict, lasts = OracleAnswer(outcome=TrialResult.SKIP, detail=error.brief), False
                 if error.message != error.brief:
                     self._progress.note(error.message)
-            step = Step(
+            step = Trial(
                 tried=tried,
                 outcome=verdict.outcome,
                 detail=verdict.detail,
@@ -119,10 +119,10 @@ class Diary:
         os.ftruncate(self._handle, len(whole))  # what was killed in mid-line never counted
         for line in whole.splitlines():
             entry: dict[str, Any] = json.loads(line)
-            key, outcome = entry.pop("key"), Outcome(entry.pop("outcome"))
-            self._steps[key] = Step(outcome=outcome, **entry)
+            key, outcome = entry.pop("key"), TrialResult(entry.pop("outcome"))
+            self._steps[key] = Trial(outcome=outcome, **entry)
 
-    def _write(self, key: str, step: Step) -> None:
+    def _write(self, key: str, step: Trial) -> None:
         line = canonical_json({"key": key, **asdict(step), "outcome": str(step.outcome)}) + b"\n"
         os.write(self._handle, line)
         os.fsync(self._handle)

@@ -12,7 +12,7 @@ from envbuilder.model.lock_diff import artifacts
 from envbuilder.model.spec import Spec, from_builtins, to_builtins
 from envbuilder.workflow.bump.stages import Stages
 
-from .search import Outcome, first_bad
+from .search import TrialResult, first_bad
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +31,7 @@ class Line:
 
 
 Lines = Callable[[str, Lock, Lock], Line | None]
-"""Finds the line of a package between two locks that differ in it; None where there is none."""
+"""Finds the line of a package between two locks that differ in it; None if there is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +45,7 @@ class Narrowed:
     skipped: tuple[str, ...]
 
 
-def narrow(line: Line, *, test: Callable[[int], Outcome]) -> Narrowed:
+def narrow(line: Line, *, test: Callable[[int], TrialResult]) -> Narrowed:
     """Search ``line`` for its first bad step; ``test(position)`` tests one."""
     lo, hi = first_bad(len(line.steps) - 1, test)
     return Narrowed(

@@ -1,4 +1,4 @@
-"""Say whether an environment is good: by its smoke test, by one check of it, or by a command."""
+"""Return whether an environment is good: by its smoke test, by one check of it, or by a command."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from envbuilder.model.errors import UsageError
 from envbuilder.model.lock import Lock
 from envbuilder.runtime import Completed
 from envbuilder.smoke import Report
-from envbuilder.smoke.report import Check, Status
-from envbuilder.workflow.build import Outcome as Built
+from envbuilder.smoke.report import Check, CheckStatus
+from envbuilder.workflow.build import BuildResult as Built
 
-from .search import Outcome
+from .search import TrialResult
 
 SKIP_CODE = 125
 """The exit code that says "cannot tell", as for ``git bisect run``."""
@@ -20,14 +20,14 @@ _SHOWN = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class OracleAnswer:
     """What a test said, and why in one line."""
 
-    outcome: Outcome
+    outcome: TrialResult
     detail: str
 
 
-Judge = Callable[[Lock], Verdict]
+Judge = Callable[[Lock], OracleAnswer]
 """Builds a lock and judges it; raises what the build raises."""
 
 
@@ -37,12 +37,14 @@ def by_smoke(build: Callable[[Lock], Built], *, check: str | None = None) -> Jud
     ``tokens.video`` names that check, ``tokens`` all that begin with ``tokens.``.
     """
 
-    def judge(lock: Lock) -> Verdict:
+    def judge(lock: Lock) -> OracleAnswer:
         report = build(lock).report
         assert report is not None  # noqa: S101 - the stages always smoke
         if check is not None:
             return _by_check(report, check)
-        return Verdict(outcome=Outcome.GOOD if report.ok else Outcome.BAD, detail=report.summary)
+        return OracleAnswer(
+            outcome=TrialResult.GOOD if report.ok else TrialResult.BAD, detail=report.summary
+        )
 
     return judge
 
@@ -50,17 +52,19 @@ def by_smoke(build: Callable[[Lock], Built], *, check: str | None = None) -> Jud
 def by_command(run: Callable[[Lock], Completed]) -> Judge:
     """Judge by a command inside the image: 0 is good, 125 cannot tell, anything else is bad."""
 
-    def judge(lock: Lock) -> Verdict:
+    def judge(lock: Lock) -> OracleAnswer:
         done = run(lock)
-        outcome = {0: Outcome.GOOD, SKIP_CODE: Outcome.SKIP}.get(done.exit_code, Outcome.BAD)
+        outcome = {0: TrialResult.GOOD, SKIP_CODE: TrialResult.SKIP}.get(
+            done.exit_code, TrialResult.BAD
+        )
         lines = (done.stderr or done.stdout).decode(errors="replace").strip().splitlines()
         last = f": {lines[-1][:_SHOWN]}" if lines else ""
-        return Verdict(outcome=outcome, detail=f"exit code {done.exit_code}{last}")
+        return OracleAnswer(outcome=outcome, detail=f"exit code {done.exit_code}{last}")
 
     return judge
 
 
-def _by_check(report: Report, wanted: str) -> Verdict:
+def _by_check(report: Report, wanted: str) -> OracleAnswer:
     found = [
         each
         for each in report.checks
@@ -69,11 +73,13 @@ def _by_check(report: Report, wanted: str) -> Verdict:
     if not found:
         known = ", ".join(each.name for each in report.checks)
         raise UsageError(f"the smoke test has no check {wanted}", hint=f"it has {known}")
-    failed = [each for each in found if each.status in {Status.FAIL, Status.ERROR}]
+    failed = [each for each in found if each.status in {CheckStatus.FAIL, CheckStatus.ERROR}]
     if failed:
-        return Verdict(outcome=Outcome.BAD, detail=_said(failed))
-    passed = any(each.status is Status.PASS for each in found)
-    return Verdict(outcome=Outcome.GOOD if passed else Outcome.SKIP, detail=_said(found))
+        return OracleAnswer(outcome=TrialResult.BAD, detail=_said(failed))
+    passed = any(each.status is CheckStatus.PASS for each in found)
+    return OracleAnswer(
+        outcome=TrialResult.GOOD if passed else TrialResult.SKIP, detail=_said(found)
+    )
 
 
 def _said(checks: Iterable[Check]) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
 
 
-class Outcome(enum.StrEnum):
+class TrialResult(enum.StrEnum):
     """What a test said; SKIP (exit code 125 of ``git bisect run``) says nothing either way."""
 
     GOOD = "good"
@@ -22,12 +22,12 @@ class Outcome(enum.StrEnum):
 
 
 def first_bad(
-    last: int, test: Callable[[int], Outcome], weights: Sequence[float] | None = None
+    last: int, test: Callable[[int], TrialResult], weights: Sequence[float] | None = None
 ) -> tuple[int, int]:
     """Find neighbours ``(lo, hi)`` on the line 0..last, ``lo`` good and ``hi`` bad.
 
     0 is known to be good and ``last`` to be bad; they are not tested. Steps between ``lo`` and
-    ``hi`` all are skipped ones. Takes ceil(log2(last)) tests where none is skipped. ``weights`` say
+    ``hi`` all are skipped ones. Takes ceil(log2(last)) tests if none is skipped. ``weights`` say
     how likely each of the steps 1..last is to be the first bad one: of weight w in a sum of W, it
     is found in about log2(W / w) tests.
     """
@@ -36,11 +36,11 @@ def first_bad(
     midpoints = _midpoints(lo, hi, sums)
     while (middle := next(midpoints, None)) is not None:
         match test(middle):
-            case Outcome.SKIP:
+            case TrialResult.SKIP:
                 continue
-            case Outcome.GOOD:
+            case TrialResult.GOOD:
                 lo = middle
-            case Outcome.BAD:
+            case TrialResult.BAD:
                 hi = middle
         midpoints = _midpoints(lo, hi, sums)
     return lo, hi
@@ -48,7 +48,7 @@ def first_bad(
 
 def smallest_guilty(
     count: int,
-    test: Callable[[frozenset[int]], Outcome],
+    test: Callable[[frozenset[int]], TrialResult],
     weights: Sequence[float] | None = None,
 ) -> tuple[frozenset[int], ...]:
     """Find a smallest set among the changes 0..count-1 that turns good into bad.
@@ -65,23 +65,25 @@ def smallest_guilty(
     while True:
         found = frozenset[int]().union(*guilty)
 
-        def prefix(length: int, found: frozenset[int] = found, pool: list[int] = pool) -> Outcome:
+        def prefix(
+            length: int, found: frozenset[int] = found, pool: list[int] = pool
+        ) -> TrialResult:
             return test(found | frozenset(pool[:length]))
 
         lo, hi = first_bad(len(pool), prefix, [likely[number] for number in pool])
         guilty.append(frozenset(pool[lo:hi]))
         pool = pool[:lo]
-        if not pool or test(found | guilty[-1]) is Outcome.BAD:
+        if not pool or test(found | guilty[-1]) is TrialResult.BAD:
             return _without_bystanders(guilty, test)
 
 
 def _without_bystanders(
-    guilty: list[frozenset[int]], test: Callable[[frozenset[int]], Outcome]
+    guilty: list[frozenset[int]], test: Callable[[frozenset[int]], TrialResult]
 ) -> tuple[frozenset[int], ...]:
     """Drop each group without which the rest is still bad; found only where effects cancel out."""
     for group in guilty[:-1]:
         others = [other for other in guilty if other is not group]
-        if test(frozenset[int]().union(*others)) is Outcome.BAD:
+        if test(frozenset[int]().union(*others)) is TrialResult.BAD:
             guilty = others
     return tuple(guilty)
 

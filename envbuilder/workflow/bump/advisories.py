@@ -25,7 +25,7 @@ _ECOSYSTEM = "PyPI"
 
 
 def insecure(lock: Lock, database: Path) -> list[Pin]:
-    """Give pins that close the known holes of ``lock``: the least fixed versions, and the system.
+    """Return pins that close the known holes of ``lock``: the least fixed versions, and the system.
 
     A package that the spec does not name, or whose advisory knows no fix, is only let go. Git
     sources are left out: the version of a commit does not tell what was mended in it. Raises
@@ -51,7 +51,7 @@ def insecure(lock: Lock, database: Path) -> list[Pin]:
 
 
 def _documents(database: Path) -> Iterator[tuple[str, bytes]]:
-    """Yield the name and content of each document; raise UsageError where there is none."""
+    """Yield the name and content of each document; raise UsageError if there is none."""
     found = False
     try:
         for name, text in _files(database):
@@ -111,7 +111,7 @@ def _inside(version: Version, events: list[tuple[str, Version]]) -> bool:
 
 
 def _fixes(affected: Mapping[str, Any], current: Version) -> list[Version]:
-    """Give the least version above the locked one that an advisory calls fixed, if it does."""
+    """Return the least version above the locked one that an advisory calls fixed, if it does."""
     fixed = [
         at
         for events in _events(affected)

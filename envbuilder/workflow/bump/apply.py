@@ -22,7 +22,7 @@ _SUITE = re.compile(r"[a-z]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class BumpRequest:
     """A document with the wishes written in.
 
     ``release`` are the names to let go when locking; ``repin`` gives by name the keys in
@@ -36,15 +36,15 @@ class Request:
 
 def apply_pins(
     document: Document, spec: Spec, pins: Sequence[Pin], *, lock: Lock | None, refs: AskRefs
-) -> Request:
+) -> BumpRequest:
     """Write ``pins`` into ``document``, whose spec is ``spec``.
 
     A pin with a version counts more than the bare name beside it, as ``--all`` adds them. ``lock``,
-    where there is one, tells which packages come along with those that the spec names.
+    if there is one, tells which packages come along with those that the spec names.
     Raises UsageError for a name that neither the spec nor the lock knows, or that a pin of this
     kind does not fit; ResolutionError for a git ref that the server does not have.
     """
-    request = Request(document=document)
+    request = BumpRequest(document=document)
     pinned = {pin.name for pin in pins if pin.specifier is not None}
     for pin in pins:
         if pin == Pin(name=pin.name) and pin.name in pinned:
@@ -69,11 +69,11 @@ def _only_name(pin: Pin) -> None:
         raise UsageError(f"{pin.name} stands alone, without a version", hint=HINT)
 
 
-def _release(request: Request, name: str) -> Request:
+def _release(request: BumpRequest, name: str) -> BumpRequest:
     return replace(request, release=request.release | {name})
 
 
-def _base(request: Request, spec: Spec, pin: Pin) -> Request:
+def _base(request: BumpRequest, spec: Spec, pin: Pin) -> BumpRequest:
     """Refresh the base, or set it: a suite stays a suite, anything else is an image."""
     if pin.value is None:
         _only_name(pin)
@@ -86,7 +86,7 @@ def _base(request: Request, spec: Spec, pin: Pin) -> Request:
     return replace(request, document=set_scalar(document, ("base", wants), pin.value))
 
 
-def _package(request: Request, spec: Spec, pin: Pin, lock: Lock | None) -> Request:
+def _package(request: BumpRequest, spec: Spec, pin: Pin, lock: Lock | None) -> BumpRequest:
     key = spec.key_of(pin.name)
     if pin.ref is not None:
         known = "an index" if key is not None else "neither git nor the spec"
@@ -103,7 +103,7 @@ def _package(request: Request, spec: Spec, pin: Pin, lock: Lock | None) -> Reque
     return _release(request, pin.name)
 
 
-def _dependency(request: Request, spec: Spec, pin: Pin, lock: Lock | None) -> Request:
+def _dependency(request: BumpRequest, spec: Spec, pin: Pin, lock: Lock | None) -> BumpRequest:
     """Let go of a package that only comes along: it moves as far as its users allow."""
     locked = {wheel.name for wheel in lock.wheels} if lock is not None else set()
     if pin.name not in locked:
@@ -124,7 +124,7 @@ def _is_exact(specifier: str) -> bool:
     return len(only) == 1 and only[0].operator in {"==", "==="} and "*" not in only[0].version
 
 
-def _git(request: Request, spec: Spec, pin: Pin, ask: AskRefs) -> Request:
+def _git(request: BumpRequest, spec: Spec, pin: Pin, ask: AskRefs) -> BumpRequest:
     if pin.specifier is not None:
         raise UsageError(f"{pin.name} comes from git", hint=f"{pin.name}@COMMIT, @TAG or @BRANCH")
     path = ("packages", spec.key_of(pin.name) or pin.name)

@@ -24,13 +24,13 @@ from envbuilder.model.pylock import dump_lock, lock_path, read_lock
 from envbuilder.model.spec_file import parse
 from envbuilder.model.yaml_document import Document, read_document
 from envbuilder.model.yaml_edit import set_scalar
-from envbuilder.storage.build_records import Kept, keep, present
+from envbuilder.storage.build_records import BuildTexts, keep, present
 from envbuilder.storage.ledger import ledger_path, now, read
 from envbuilder.storage.store import Store
-from envbuilder.workflow.build import Outcome
+from envbuilder.workflow.build import BuildResult
 from envbuilder.workflow.smoke import record_answers
 
-from .apply import Request, apply_pins
+from .apply import BumpRequest, apply_pins
 from .pins import Pin
 from .stages import Stages
 from .transaction import transaction
@@ -46,7 +46,7 @@ class Proposal:
     ``over`` are the texts that it was worked out from, and would replace.
     """
 
-    over: Kept
+    over: BuildTexts
     text: str
     before: Lock
     lock: Lock
@@ -60,7 +60,7 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bumped:
-    """What a bump did; ``outcome`` is None where nothing moved and so nothing was built.
+    """What a bump did; ``outcome`` is None if nothing moved and so nothing was built.
 
     ``layers`` are those of packages or the base that the image before did not have; ``own`` are
     those of the environment's own files, which change with every lock since the image carries it.
@@ -68,7 +68,7 @@ class Bumped:
     """
 
     proposal: Proposal
-    outcome: Outcome | None = None
+    outcome: BuildResult | None = None
     layers: tuple[Layer, ...] = ()
     own: tuple[Layer, ...] = ()
     failed: Path | None = None
@@ -79,7 +79,7 @@ def propose(
 ) -> Proposal:
     """Work out what ``pins`` would change, and change nothing.
 
-    Raises SpecError, LockError where there is no lock yet, UsageError for pins that do not fit,
+    Raises SpecError, LockError if there is no lock yet, UsageError for pins that do not fit,
     and ResolutionError that names the nearest versions where one does not exist.
     """
     over = present(spec_path)  # before it is read again: an edit in between shows at the commit
@@ -113,7 +113,7 @@ def bump(
         if not outcome.good:
             return replace(bumped, failed=keep_failure(store, proposal.text, outcome))
         entry = stages.entry(outcome)
-        texts = Kept(spec=proposal.text.encode(), lock=dump_lock(outcome.lock).encode())
+        texts = BuildTexts(spec=proposal.text.encode(), lock=dump_lock(outcome.lock).encode())
         keep(store, entry.lock, texts)
         try:
             held.commit(texts, entry=entry, over=proposal.over)
@@ -128,7 +128,7 @@ def bump(
         return bumped
 
 
-def keep_failure(store: Store, spec_text: str, outcome: Outcome) -> Path:
+def keep_failure(store: Store, spec_text: str, outcome: BuildResult) -> Path:
     """Keep spec, lock and report of a red build in the store's ``failed`` folder; return it."""
     name = outcome.lock.spec.name
     moment = now().replace(":", "").replace("-", "")
@@ -141,7 +141,7 @@ def keep_failure(store: Store, spec_text: str, outcome: Outcome) -> Path:
 
 
 def _resolved(
-    request: Request, pins: Sequence[Pin], before: Lock, stages: Stages
+    request: BumpRequest, pins: Sequence[Pin], before: Lock, stages: Stages
 ) -> tuple[Document, Lock]:
     """Resolve what is wished for; what is to be pinned anew is loosened for that, and then pinned.
 
@@ -179,7 +179,7 @@ def _known(
         return None
 
 
-def _bumped(proposal: Proposal, outcome: Outcome) -> Bumped:
+def _bumped(proposal: Proposal, outcome: BuildResult) -> Bumped:
     assert outcome.lock.seal is not None  # noqa: S101 - build seals
     layers = new_layers(proposal.before.seal, outcome.lock.seal)
     titles = {*_OWN, f"environment {outcome.lock.spec.name}"}
@@ -216,7 +216,7 @@ def _with_nearest(
 
 
 def _nearest(wanted: str, offered: Sequence[str]) -> list[str]:
-    """Give the versions just below and just above ``wanted``, oldest first."""
+    """Return the versions just below and just above ``wanted``, oldest first."""
     try:
         version = Version(wanted)
     except InvalidVersion:

@@ -30,7 +30,7 @@ def set_git(
 ) -> Document:
     """Write ``pin`` into the git package at ``path``, which reads ``current`` now.
 
-    Raises UsageError where the pin does not fit, ResolutionError where the server has no such ref.
+    Raises UsageError if the pin does not fit, ResolutionError where the server has no such ref.
     """
     ref = pin.ref or current.branch
     if ref is None:
@@ -76,7 +76,7 @@ def _follow(document: Document, path: KeyPath, current: GitPackage, commit: str)
 
 
 def _set_commit(document: Document, path: KeyPath, current: GitPackage, commit: str) -> Document:
-    """Pin ``commit``: on the branch where there is one, and instead of a tag."""
+    """Pin ``commit``: on the branch if there is one, and instead of a tag."""
     if current.commit is not None and current.tag is not None:
         raise UsageError(
             f"{path[-1]} is pinned by tag and commit, which must agree", hint="bump it to @TAG"

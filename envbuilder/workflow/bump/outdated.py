@@ -103,14 +103,14 @@ def _release(wheel: Wheel, lock: Lock, stages: Stages, youngest: datetime | None
 
 
 def _counts(release: Release, current: Version, youngest: datetime | None) -> bool:
-    """Leave out what was yanked, is too young, or is a preview where none is used."""
+    """Leave out what was yanked, is too young, or is a preview if none is used."""
     if release.yanked or (Version(release.version).is_prerelease and not current.is_prerelease):
         return False
     return _is_ripe(release.uploaded, youngest)
 
 
 def _is_ripe(moment: str, youngest: datetime | None) -> bool:
-    """Tell whether something is old enough; what has no date is so only where any age will do."""
+    """Return whether something is old enough; what has no date is so only where any age will do."""
     return youngest is None or (bool(moment) and datetime.fromisoformat(moment) <= youngest)
 
 
@@ -166,7 +166,7 @@ def _later_tags(tag: str, refs: Refs) -> list[tuple[str, str]]:
 
 
 def _is_akin(name: str, tag: str) -> bool:
-    """Tell whether a tag is a release that begins as ``tag`` does, or has its very words."""
+    """Return whether a tag is a release that begins as ``tag`` does, or has its very words."""
     if _release_of(name) is not None:
         return _NUMBER.split(name)[0] == _NUMBER.split(tag)[0]
     return _NUMBER.split(name) == _NUMBER.split(tag)

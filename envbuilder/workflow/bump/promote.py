@@ -12,7 +12,15 @@ from envbuilder.model.pylock import parse_lock
 from envbuilder.model.reference import ImageRef
 from envbuilder.registry.client import Client
 from envbuilder.storage.build_records import present
-from envbuilder.storage.ledger import Entry, append, built_on, good_now, ledger_path, now, read
+from envbuilder.storage.ledger import (
+    LedgerEntry,
+    append,
+    built_on,
+    good_now,
+    ledger_path,
+    now,
+    read,
+)
 from envbuilder.storage.store import Store
 from envbuilder.workflow.publish import Signing, publish
 
@@ -21,19 +29,19 @@ from .texts import checksum_of, texts_of
 
 def promote(
     spec_path: Path,
-    wanted: Entry | None,
+    wanted: LedgerEntry | None,
     target: ImageRef,
     *,
     client: Client,
     store: Store,
     progress: Progress,
     signing: Signing | None = None,
-) -> Entry:
+) -> LedgerEntry:
     """Let ``target`` (with a tag) name the image of ``wanted``, and return whose it is.
 
-    Without ``wanted`` it is the present lock's where that is known to be good, else the last good
+    Without ``wanted`` it is the present lock's if that is known to be good, else the last good
     one. Where the registry has the image already, only the tag moves; with ``signing``, what says
-    that the image is good lies beside it before that. Raises UsageError where the build is not
+    that the image is good lies beside it before that. Raises UsageError if the build is not
     known to be good, LockError where its lock is lost, and what ``publish`` raises.
     """
     path = ledger_path(spec_path)
@@ -51,7 +59,7 @@ def promote(
     return entry
 
 
-def _sealed_lock(spec_path: Path, entry: Entry, store: Store) -> Lock:
+def _sealed_lock(spec_path: Path, entry: LedgerEntry, store: Store) -> Lock:
     text = texts_of(spec_path, entry, store=store).lock.decode()
     lock = parse_lock(text, name=f"the lock of {entry.time}")
     if lock.seal is None or lock.seal.manifest != entry.image:

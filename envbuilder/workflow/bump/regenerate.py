@@ -41,7 +41,7 @@ def regenerate(spec_paths: Sequence[Path], make: Make, *, jobs: int) -> tuple[Re
 
 
 def worst(results: Sequence[Result]) -> int:
-    """Give the exit code of the worst failure: an internal error, else the largest code."""
+    """Return the exit code of the worst failure: an internal error, else the largest code."""
     codes = {result.code for result in results}
     return _INTERNAL if _INTERNAL in codes else max(codes, default=0)
 
@@ -55,7 +55,7 @@ def jobs_for(spec_paths: Sequence[Path]) -> int:
 
 
 def _memory(path: Path) -> int:
-    """Give what one smoke test may use (bytes); a spec that cannot be read fails later."""
+    """Return what one smoke test may use (bytes); a spec that cannot be read fails later."""
     try:
         return load(path).smoke.memory << 20
     except EnvbuilderError:

@@ -12,8 +12,8 @@ from itertools import chain
 from pathlib import Path
 
 from envbuilder.model.errors import UsageError
-from envbuilder.storage.build_records import Kept, present, recall
-from envbuilder.storage.ledger import Entry, last_good, ledger_path, now, read
+from envbuilder.storage.build_records import BuildTexts, present, recall
+from envbuilder.storage.ledger import LedgerEntry, last_good, ledger_path, now, read
 from envbuilder.storage.store import Store
 
 from .texts import checksum_of, committed, texts_of
@@ -22,17 +22,17 @@ from .transaction import transaction
 
 def rollback(
     spec_path: Path,
-    wanted: Entry | None,
+    wanted: LedgerEntry | None,
     *,
     store: Store,
     force: bool = False,
     red: bool = False,
-) -> Entry:
+) -> LedgerEntry:
     """Restore the spec and lock of ``wanted``, or of the last good build that is not the present.
 
-    Returns the entry that was restored; the ledger gets a line. Raises UsageError where ``wanted``
+    Returns the entry that was restored; the ledger gets a line. Raises UsageError if ``wanted``
     is not good (``red`` says that it need not be), or where the present spec or lock would be lost
-    (``force`` says that they may be), and LockError where nobody has the texts any more.
+    (``force`` says that they may be), and LockError if nobody has the texts any more.
     """
     with transaction(spec_path) as held:
         entries, _ = read(ledger_path(spec_path))
@@ -51,7 +51,7 @@ def rollback(
     return entry
 
 
-def _before(entries: Sequence[Entry], texts_now: Kept, spec_path: Path) -> Entry:
+def _before(entries: Sequence[LedgerEntry], texts_now: BuildTexts, spec_path: Path) -> LedgerEntry:
     """Find the last good build before the present one, or of all where that was never built."""
     current = checksum_of(texts_now)
     builds = [each for each in entries if each.event == "build"]
@@ -65,7 +65,9 @@ def _before(entries: Sequence[Entry], texts_now: Kept, spec_path: Path) -> Entry
     return entry
 
 
-def _check_recoverable(spec_path: Path, texts_now: Kept, texts: Kept, store: Store) -> None:
+def _check_recoverable(
+    spec_path: Path, texts_now: BuildTexts, texts: BuildTexts, store: Store
+) -> None:
     """Refuse to overwrite by ``texts`` what neither git nor the store could give back."""
     checksum = checksum_of(texts_now)
     stored = None if checksum is None else recall(store, checksum)
@@ -78,6 +80,6 @@ def _check_recoverable(spec_path: Path, texts_now: Kept, texts: Kept, store: Sto
     )
 
 
-def _holds(texts: Kept, texts_now: Kept) -> bool:
-    """Tell whether ``texts`` are those on disk, but for what is missing there: no loss at all."""
+def _holds(texts: BuildTexts, texts_now: BuildTexts) -> bool:
+    """Return whether ``texts`` are those on disk, but for what is missing there: no loss at all."""
     return texts_now.spec in {b"", texts.spec} and texts_now.lock in {b"", texts.lock}

@@ -27,9 +27,9 @@ from envbuilder.resolve.python.dependencies import read_needs
 from envbuilder.resolve.python.releases import Release, releases
 from envbuilder.resolve.resolve import python_target, resolve_base, resolve_builder
 from envbuilder.runtime import Command, Completed, Runtime, choose
-from envbuilder.storage.ledger import Entry
+from envbuilder.storage.ledger import LedgerEntry
 from envbuilder.storage.store import Store
-from envbuilder.workflow.build import Options, Outcome, ledger_entry, make_all, resolve_spec
+from envbuilder.workflow.build import BuildResult, Options, ledger_entry, make_all, resolve_spec
 from envbuilder.workflow.smoke import smoke_image
 
 from .git_pins import AskRefs
@@ -44,15 +44,15 @@ class Stages:
     ``run(lock, args)`` builds as well, and runs a command in the image instead of the smoke test;
     ``releases(name, lock)`` lists what the indexes have of a package for the lock's platform;
     ``commits(old, new)`` the commits after the one source's up to the other's, oldest first, or
-    nothing where that does not descend from it. ``moment(source)`` says when its commit was made,
+    nothing if that does not descend from it. ``moment(source)`` says when its commit was made,
     ``created(lock, image)`` when an image that it names was; both RFC 3339, or empty.
     """
 
     resolve: Callable[[Spec, Lock, frozenset[str]], Lock]
     refresh: Callable[[Lock], Lock]
-    build: Callable[[Lock], Outcome]
+    build: Callable[[Lock], BuildResult]
     run: Callable[[Lock, tuple[str, ...]], Completed]
-    entry: Callable[[Outcome], Entry]
+    entry: Callable[[BuildResult], LedgerEntry]
     needs: Callable[[Lock], Needs]
     releases: Callable[[str, Lock], tuple[Release, ...]]
     refs: AskRefs
@@ -88,7 +88,7 @@ def real_stages(
             command = Command(args=args, timeout=smoke.timeout, memory=smoke.memory << 20)
             return prepared.run(command)
 
-    def build(lock: Lock) -> Outcome:
+    def build(lock: Lock) -> BuildResult:
         lock, image = make_all(lock, store=store, progress=progress, options=chosen)
         report = smoke_image(
             lock,
@@ -100,7 +100,7 @@ def real_stages(
             folder=folder,
         )
         sealed = seal(lock, image, engine=chosen.engine)
-        return Outcome(lock=sealed, image=image, report=report)
+        return BuildResult(lock=sealed, image=image, report=report)
 
     @cache  # so that a server is asked for its branches and tags once
     def mirror(repository: str) -> Mirror:

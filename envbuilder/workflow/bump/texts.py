@@ -17,15 +17,15 @@ from envbuilder.model.pylock import lock_checksum, lock_path, parse_lock
 from envbuilder.model.reference import Digest
 from envbuilder.model.spec_file import parse
 from envbuilder.model.yaml_document import parse_document
-from envbuilder.storage.build_records import Kept, present, recall
-from envbuilder.storage.ledger import Entry
+from envbuilder.storage.build_records import BuildTexts, present, recall
+from envbuilder.storage.ledger import LedgerEntry
 from envbuilder.storage.store import Store
 
 
-def texts_of(spec_path: Path, entry: Entry, *, store: Store) -> Kept:
+def texts_of(spec_path: Path, entry: LedgerEntry, *, store: Store) -> BuildTexts:
     """Find the texts of ``entry``: in the store, on disk now, or in the git history.
 
-    Raises LockError where nobody has them any more.
+    Raises LockError if nobody has them any more.
     """
     kept = recall(store, entry.lock)
     if kept is not None:
@@ -40,15 +40,15 @@ def texts_of(spec_path: Path, entry: Entry, *, store: Store) -> Kept:
     )
 
 
-def checksum_of(texts: Kept) -> Digest | None:
-    """Give the checksum of a lock's text, or None where it cannot be read as a lock."""
+def checksum_of(texts: BuildTexts) -> Digest | None:
+    """Return the checksum of a lock's text, or None if it cannot be read as a lock."""
     try:
         return lock_checksum(parse_lock(texts.lock.decode()))
     except (EnvbuilderError, UnicodeDecodeError):
         return None
 
 
-def committed(spec_path: Path) -> Iterator[Kept]:
+def committed(spec_path: Path) -> Iterator[BuildTexts]:
     """Yield spec and lock of each commit that changed one of them, newest first, if any."""
     try:
         repository = git.Repo(spec_path.resolve().parent, search_parent_directories=True)
@@ -67,15 +67,15 @@ def committed(spec_path: Path) -> Iterator[Kept]:
                 spec, lock = (commit.tree / path for path in paths)
             except KeyError:
                 continue  # one of the two was not there yet
-            yield Kept(spec=spec.data_stream.read(), lock=lock.data_stream.read())
+            yield BuildTexts(spec=spec.data_stream.read(), lock=lock.data_stream.read())
 
 
-def _elsewhere(spec_path: Path) -> Iterator[Kept]:
+def _elsewhere(spec_path: Path) -> Iterator[BuildTexts]:
     yield present(spec_path)
     yield from committed(spec_path)
 
 
-def _spec_checksum(spec_path: Path, texts: Kept) -> Digest | None:
+def _spec_checksum(spec_path: Path, texts: BuildTexts) -> Digest | None:
     try:
         return spec_checksum(parse(parse_document(spec_path, texts.spec.decode())))
     except (EnvbuilderError, UnicodeDecodeError):

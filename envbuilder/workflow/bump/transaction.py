@@ -20,8 +20,8 @@ from envbuilder.model.errors import BuildError, DiskFullError, LockError, UsageE
 from envbuilder.model.image import canonical_json
 from envbuilder.model.pylock import lock_path
 from envbuilder.model.reference import Digest
-from envbuilder.storage.build_records import Kept, present
-from envbuilder.storage.ledger import Entry, append, dump_entry, ledger_path, parse_entry
+from envbuilder.storage.build_records import BuildTexts, present
+from envbuilder.storage.ledger import LedgerEntry, append, dump_entry, ledger_path, parse_entry
 
 _BEGUN = "the next command finishes what was begun"
 
@@ -33,10 +33,10 @@ class Transaction:
         self._spec_path = spec_path
         self._journal = journal
 
-    def commit(self, texts: Kept, *, entry: Entry, over: Kept) -> None:
+    def commit(self, texts: BuildTexts, *, entry: LedgerEntry, over: BuildTexts) -> None:
         """Replace the spec and lock ``over`` by ``texts`` and append ``entry`` to the ledger.
 
-        Raises LockError where other texts than ``over`` lie there now, and BuildError where the
+        Raises LockError if other texts than ``over`` lie there now, and BuildError if the
         disk does not take the new ones; what then is half-way is finished by whoever comes next.
         """
         if present(self._spec_path) != over:
@@ -60,7 +60,7 @@ class Transaction:
 def transaction(spec_path: Path) -> Iterator[Transaction]:
     """Hold the right to change the environment of ``spec_path``; finish what was left undone.
 
-    Raises UsageError where another process holds it, BuildError where nothing can be written.
+    Raises UsageError if another process holds it, BuildError if nothing can be written.
     """
     path = _journal_path(spec_path)
     with _translated(spec_path, "nothing was changed"):
@@ -78,7 +78,7 @@ def finish(spec_path: Path) -> bool:
     """Finish a change that was killed half-way, if there is one; say whether there was.
 
     Every command calls this before it reads a spec. It only ever waits for another process that
-    is writing just now. Raises BuildError where the files cannot be written.
+    is writing just now. Raises BuildError if the files cannot be written.
     """
     path = _journal_path(spec_path)
     with _translated(spec_path, _BEGUN):

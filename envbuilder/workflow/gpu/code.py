@@ -71,7 +71,7 @@ class _Stream:
         return taken
 
     def back(self, count: int) -> None:
-        """Give back the last ``count`` bytes that were taken."""
+        """Return back the last ``count`` bytes that were taken."""
         self._at -= count
 
     def skip(self, count: int) -> None:

@@ -43,7 +43,7 @@ _LEAST = {"11": "450.80.02", "12": "525.60.13", "13": "580"}
 class Drivers:
     """What a CUDA release needs: ``full`` for all of it, ``least`` for minor version compatibility.
 
-    Either is None where NVIDIA's table, as known here, does not say.
+    Either is None if NVIDIA's table, as known here, does not say.
     """
 
     cuda: str
@@ -63,7 +63,7 @@ def drivers(cuda: str) -> Drivers:
 
 
 def fit(driver: str, needed: Drivers) -> Fit | None:
-    """Say how ``driver`` ("550.54.14") serves a CUDA release, or None where the table has no row.
+    """Say how ``driver`` ("550.54.14") serves a CUDA release, or None if the table has no row.
 
     A newer driver serves every older release; "minor" is minor version compatibility: compiled code
     runs, PTX of the newer release is refused, and features that need the newer driver fail.

@@ -58,9 +58,9 @@ class Code:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Needs:
-    """Everything that a lock says of GPUs; all empty where it wants none.
+    """Everything that a lock says of GPUs; all empty if it wants none.
 
-    ``wanted_by`` says what wants a GPU where nothing names a CUDA release. ``unread`` are packages
+    ``wanted_by`` says what wants a GPU if nothing names a CUDA release. ``unread`` are packages
     whose wheels are not in the store, the heaviest first, ``unclear`` sources whose targets are not
     in torch's words: nobody can say what they carry. ``compat`` names the forward-compatibility
     package, where the image has one.
@@ -181,7 +181,7 @@ def _carried(lock: Lock, *, store: Store, progress: Progress) -> tuple[list[Code
 
 
 def _known(wheel: Wheel, *, store: Store) -> list[str] | None:
-    """Return the architectures in ``wheel``, None where neither it nor a record of it is here."""
+    """Return the architectures in ``wheel``, None if neither it nor a record of it is here."""
     recorded: list[str] | None = store.record(RECORD, str(wheel.sha256))
     if recorded is not None or not has_wheel(store, wheel.sha256):
         return recorded

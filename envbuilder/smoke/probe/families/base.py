@@ -47,7 +47,7 @@ class Family:
     named_tokens: dict[str, str] = {}
     modalities: dict[str, Modality] = {}
     settings: Facts = {}
-    """What the formula takes from the processor's files, as released; None where a real model's
+    """What the formula takes from the processor's files, as released; None if a real model's
     files do not say (:meth:`of`)."""
     encoder_limit = ENCODER_LIMIT
     pixels_per_side: int | None = None
@@ -139,7 +139,7 @@ class Family:
     def formula(
         self, sample: Sample, inputs: Any, config: Any
     ) -> tuple[int | None, list[int] | None]:
-        """Return the tokens that ``sample`` must become, and its patch grid; None where unknown.
+        """Return the tokens that ``sample`` must become, and its patch grid; None if unknown.
 
         ``inputs`` is what the processor returned, ``config`` the model's own configuration.
         """
@@ -179,7 +179,7 @@ class Family:
     ) -> Any:
         """Run the processor on ``items``, pairs of (modality, array); return its tensors.
 
-        ``text`` is the prompt, where it is not one placeholder for each item in order.
+        ``text`` is the prompt, if it is not one placeholder for each item in order.
         """
         arguments: dict[str, list[Any]] = {}
         accepted = inspect.signature(processor.__call__).parameters
@@ -263,7 +263,7 @@ def processor_settings(directory: str) -> Facts:
     """Return what the processor's files in ``directory`` state about pictures and sound, flat.
 
     transformers 5 nests in ``processor_config.json`` what 4 writes to ``preprocessor_config.json``,
-    and both may call the limits on pixels ``size``; where both names stand, pixels win there, too.
+    and both may call the limits on pixels ``size``; if both names stand, pixels win there, too.
     """
     stated: Facts = {}
     for name in ("preprocessor_config.json", "processor_config.json"):
