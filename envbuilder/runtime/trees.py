@@ -21,6 +21,7 @@ from envbuilder.model.reference import Digest
 from envbuilder.storage.store import Store
 
 _FOLDER = "trees"
+_KIND, _RULES = "unpack", "no nodes, no set-id"
 _WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
 
@@ -30,6 +31,7 @@ def unpacked(image: Image, *, store: Store, progress: Progress) -> tuple[Path, .
 
     Raises BuildError if a blob is missing from the store, or is not what its diff_id says.
     """
+    _forget_unsafe(store)
     trees = {layer: _folder(store) / layer.digest.hex for layer in image.layers}
     if any(not tree.exists() for tree in trees.values()):
         with store.lock(_FOLDER):
@@ -44,6 +46,18 @@ def unpacked(image: Image, *, store: Store, progress: Progress) -> tuple[Path, .
     return tuple(trees.values())
 
 
+def _forget_unsafe(store: Store) -> None:
+    """Remove trees from before the rules of unpacking: they may hold an image's device nodes."""
+    if store.record(_KIND, _RULES):
+        return
+    with store.lock(_FOLDER):
+        if not store.record(_KIND, _RULES):
+            folder = _folder(store)
+            for tree in folder.iterdir() if folder.exists() else ():
+                _remove(store, tree)
+            store.put_record(_KIND, _RULES, value=True)
+
+
 def prune_trees(store: Store) -> int:
     """Remove the trees of layers that are no longer in the store; return how many."""
     with store.lock(_FOLDER):
@@ -51,9 +65,13 @@ def prune_trees(store: Store) -> int:
         trees = folder.iterdir() if folder.exists() else ()
         gone = [tree for tree in trees if not store.has(Digest(tree.name))]
         for tree in gone:
-            with store.scratch() as scratch:  # gone at once: half a tree would pass for a whole one
-                _move(tree, scratch / "tree")
+            _remove(store, tree)
     return len(gone)
+
+
+def _remove(store: Store, tree: Path) -> None:
+    with store.scratch() as scratch:  # gone at once: half a tree would pass for a whole one
+        _move(tree, scratch / "tree")
 
 
 def list_trees(store: Store) -> dict[Digest, int]:
