@@ -14,6 +14,7 @@ from envbuilder.model.git_url import Address
 from envbuilder.resolve.resolve import python_target
 from envbuilder.runtime import Mount
 
+from .build_sources import PLACE
 from .context import Context
 from .hooks import Hook, run_hook
 from .sandbox import Sandbox
@@ -43,7 +44,7 @@ def contained(sandbox: Callable[[], Sandbox], context: Context) -> Make:
             source=job.files,
             subdirectory=source.subdirectory,
             env=_COMPILERS | told,
-            mounts=(_cache(job, context),),
+            mounts=(_cache(job, context), *_sources(job)),
         )
         answer = run_hook(
             inside,
@@ -56,6 +57,10 @@ def contained(sandbox: Callable[[], Sandbox], context: Context) -> Make:
         return str(answer.get("made"))
 
     return make
+
+
+def _sources(job: Job) -> tuple[Mount, ...]:
+    return (Mount(source=job.sources, target=PLACE),) if job.source.sources else ()
 
 
 def _cache(job: Job, context: Context) -> Mount:

@@ -22,6 +22,7 @@ from envbuilder.model.reference import Digest
 from envbuilder.model.spec import Index
 from envbuilder.resolve.python.requirements import PythonTarget, resolve_python
 
+from .build_sources import identity
 from .checkout import Checkout
 from .context import Context
 from .direct_references import read_requirement
@@ -60,6 +61,7 @@ class Question:
             "submodules": pin.submodules,
             "requires": pin.build.requires,
             "env": pin.build.env,
+            **({"sources": identity(checkout.sources)} if checkout.sources else {}),
             "index": [self.index.url, self.index.extra_urls, self.index.exclude_newer],
             "constraints": self.constraints,
             "held": dict(self.held),
@@ -132,12 +134,14 @@ def _ask(
         checkout.write(scratch / "source", context)
         output = scratch / "output"
         output.mkdir()
+        mounts = checkout.mount_sources(scratch / "sources", context)
         hook = Hook(
             name="examine",
             project=checkout.project,
             source=scratch / "source",
             subdirectory=checkout.pin.subdirectory,
             env=checkout.variables(wheel.name for wheel in wheels),
+            mounts=mounts,
             known=tuple(requires),
         )
         log = context.store.root / "logs" / f"{checkout.commit.commit}-metadata.log"

@@ -15,6 +15,7 @@ from envbuilder.model.lock import GitSource, ImageBase, Lock, Wheel
 from envbuilder.model.reference import Digest
 from envbuilder.storage.store import Store
 
+from .build_sources import identity
 from .normal_wheel import Contents
 
 LAYOUT = 1
@@ -56,6 +57,7 @@ class Recipe:
             "describe": source.describe,
             "requires": sorted(str(wheel.sha256) for wheel in source.requires),
             "env": dict(self.env),
+            **({"sources": identity(source.sources)} if source.sources else {}),
             "builder": str(self.builder),
             "python": self.python,
             "platform": self.platform,

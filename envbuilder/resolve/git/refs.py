@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from envbuilder.model.errors import ResolutionError
-from envbuilder.model.lock import GitSource
-from envbuilder.model.spec import GitPackage
+from envbuilder.model.lock import LockedCommit
+from envbuilder.model.spec import GitPin
 
 from .mirror import Mirror
 from .repository import GitRepository
@@ -31,7 +31,7 @@ class Revision:
 
 
 def resolve_git(
-    name: str, pin: GitPackage, *, mirror: Mirror, locked: GitSource | None = None
+    name: str, pin: GitPin, *, mirror: Mirror, locked: LockedCommit | None = None
 ) -> Revision:
     """Find the one commit that ``pin`` names.
 
@@ -48,16 +48,16 @@ def resolve_git(
     return _revision(name, pin, commit, mirror)
 
 
-def requested(pin: GitPackage) -> str:
+def requested(pin: GitPin) -> str:
     """Return the firmest word that a pin uses: its tag, else its commit, else its branch."""
     return pin.tag or pin.commit or pin.branch or ""
 
 
-def _same_pin(pin: GitPackage, locked: GitSource, mirror: Mirror) -> bool:
+def _same_pin(pin: GitPin, locked: LockedCommit, mirror: Mirror) -> bool:
     return locked.repository == mirror.address.text and locked.requested == requested(pin)
 
 
-def _commit(name: str, pin: GitPackage, *, mirror: Mirror, before: GitSource | None) -> str:
+def _commit(name: str, pin: GitPin, *, mirror: Mirror, before: LockedCommit | None) -> str:
     if pin.tag is not None:
         return _tagged(name, pin, pin.tag, mirror, before)
     if pin.commit is not None and len(pin.commit) in _FULL:
@@ -77,7 +77,7 @@ def _commit(name: str, pin: GitPackage, *, mirror: Mirror, before: GitSource | N
     return before.commit
 
 
-def _tagged(name: str, pin: GitPackage, tag: str, mirror: Mirror, before: GitSource | None) -> str:
+def _tagged(name: str, pin: GitPin, tag: str, mirror: Mirror, before: LockedCommit | None) -> str:
     commit = _named(name, "tag", tag, mirror.refs.tags, mirror)
     if before is not None and before.commit != commit:
         raise ResolutionError(
@@ -165,7 +165,7 @@ def _described(history: GitRepository, commit: str) -> str:
     return history.ask("log", "-1", "--format=%H  %cs  %s", commit) or commit
 
 
-def _revision(name: str, pin: GitPackage, commit: str, mirror: Mirror) -> Revision:
+def _revision(name: str, pin: GitPin, commit: str, mirror: Mirror) -> Revision:
     content = mirror.content(commit)
     kind = content.ask("cat-file", "-t", commit)
     if kind != "commit":
