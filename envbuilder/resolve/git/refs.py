@@ -44,7 +44,7 @@ def resolve_git(
     if pin.tag is None and pin.branch is None and (before is None or before.commit != commit):
         _check_reachable(name, commit, mirror)
     if pin.branch is not None:
-        _check_branch(name, pin.branch, commit, mirror)
+        _check_branch(name, pin.branch, commit, mirror, before)
     return _revision(name, pin, commit, mirror)
 
 
@@ -63,21 +63,16 @@ def _commit(name: str, pin: GitPin, *, mirror: Mirror, before: LockedCommit | No
     if pin.commit is not None and len(pin.commit) in _FULL:
         return pin.commit
     if pin.commit is not None:
+        if before is not None and before.commit.startswith(pin.commit):
+            return before.commit  # the same digits may fit more commits by now, or none
         return _unshortened(name, pin.commit, pin.branch, mirror)
-    branch = pin.branch or ""
-    tip = _named(name, "branch", branch, mirror.refs.heads, mirror)
-    if before is None or before.commit == tip:
-        return tip
-    if not _contains(mirror.history, tip, before.commit):
-        raise ResolutionError(
-            f"{name}: branch {branch} was rewritten: {before.commit} was locked and is no longer "
-            f"on it; its tip is now {tip}",
-            hint=f"envbuilder lock NAME --upgrade-package {name} takes the new tip",
-        )
-    return before.commit
+    tip = _named(name, "branch", pin.branch or "", mirror.refs.heads, mirror)
+    return tip if before is None else before.commit
 
 
 def _tagged(name: str, pin: GitPin, tag: str, mirror: Mirror, before: LockedCommit | None) -> str:
+    if before is not None and tag not in mirror.refs.tags:
+        raise _tag_is_gone(name, tag, before.commit, mirror)
     commit = _named(name, "tag", tag, mirror.refs.tags, mirror)
     if before is not None and before.commit != commit:
         raise ResolutionError(
@@ -92,6 +87,17 @@ def _tagged(name: str, pin: GitPin, tag: str, mirror: Mirror, before: LockedComm
             hint="correct the tag or the commit in the spec, or leave one of them out",
         )
     return commit
+
+
+def _tag_is_gone(name: str, tag: str, commit: str, mirror: Mirror) -> ResolutionError:
+    holders = _holders(mirror.history, commit)
+    found = f"{', '.join(holders)} still holds it" if holders else "nothing else holds it"
+    hint = f"pin `commit: {commit}`" if holders else "ask who removed it, or pin a fork that has it"
+    return ResolutionError(
+        f"{name}: tag {tag} of {mirror.address} is gone: it named {commit} when it was locked, "
+        f"and {found}",
+        hint=hint,
+    )
 
 
 def _named(name: str, kind: str, wanted: str, known: Mapping[str, str], mirror: Mirror) -> str:
@@ -138,10 +144,19 @@ def _check_reachable(name: str, commit: str, mirror: Mirror) -> None:
         )
 
 
-def _check_branch(name: str, branch: str, commit: str, mirror: Mirror) -> None:
+def _check_branch(
+    name: str, branch: str, commit: str, mirror: Mirror, before: LockedCommit | None
+) -> None:
     tip = _named(name, "branch", branch, mirror.refs.heads, mirror)
     if commit == tip or _contains(mirror.history, tip, commit):
         return
+    if before is not None and before.commit == commit:
+        raise ResolutionError(
+            f"{name}: branch {branch} was rewritten: {commit} was locked and is no longer on it; "
+            f"its tip is now {tip}",
+            hint=f"envbuilder lock NAME --upgrade-package {name} takes the new tip, if the spec "
+            "names no commit",
+        )
     holders = _holders(mirror.history, commit)
     found = f"it is on {', '.join(holders)}" if holders else "no branch or tag holds it"
     raise ResolutionError(
