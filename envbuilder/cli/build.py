@@ -78,11 +78,11 @@ def command(
     from envbuilder.engines import source_wheels
     from envbuilder.model.reference import ImageRef
     from envbuilder.registry.client import Client
-    from envbuilder.registry.layout import export
     from envbuilder.runtime import choose
     from envbuilder.smoke.layer_sizes import layer_sizes
     from envbuilder.storage.store import Store
     from envbuilder.workflow.build import Options, build_environment
+    from envbuilder.workflow.export import export_image
     from envbuilder.workflow.publish import publish, signing_with
 
     from .console import open_progress
@@ -108,7 +108,7 @@ def command(
                 locked=locked, offline=offline, reseal=reseal, engine=engine, builder=builder
             ),
             runtime=chosen,
-            reuse=_reuse(path, client, target if no_smoke else None),
+            reuse=_reuse(path, client, target if no_smoke and output_image is None else None),
         )
         if outcome.report is not None:  # first of all: what follows may fail
             layers = layer_sizes(outcome.image.layers, outcome.lock)
@@ -123,8 +123,14 @@ def command(
                 builder=builder,
             )
         if output_image is not None:
-            reference = f"{outcome.lock.spec.name}:latest"
-            export(outcome.image, store, output_image, name=reference, progress=progress)
+            export_image(
+                outcome.lock,
+                outcome.image,
+                output_image,
+                store=store,
+                progress=progress,
+                offline=offline,
+            )
         if target is not None and (outcome.report is None or outcome.report.ok):
             publish(client, outcome.lock, target, store=store, progress=progress, signing=signing)
     if output == "json":

@@ -229,7 +229,7 @@ def test_another_tar_than_promised(tmp_path: Path) -> None:
     (tmp_path / "blob").write_bytes(tarred(entry("a")))
     with pytest.raises(BuildError, match="not sha256:") as caught:
         unpack(tmp_path / "blob", OCI_LAYER_TAR, tmp_path, diff_id=Digest.of(b"another"))
-    assert "cache verify" in caught.value.hint
+    assert "cache repair" in caught.value.hint
 
 
 def test_an_unknown_media_type(tmp_path: Path) -> None:

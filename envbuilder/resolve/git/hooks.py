@@ -19,6 +19,7 @@ from envbuilder.layers.wheel import WheelInput, wheel_layer
 from envbuilder.model.errors import BuildError, SmokeError
 from envbuilder.model.image import Image, compose
 from envbuilder.model.lock import Wheel
+from envbuilder.model.owner import give, make_folder
 from envbuilder.model.plan import HEAVY
 from envbuilder.runtime import Command, Mount
 from envbuilder.storage.temporary import translated
@@ -75,8 +76,9 @@ def run_hook(
     image = _image(sandbox, sorted(requires), context)
     command = _command(sandbox, hook, output, log)
     with translated(log):
-        log.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(log.parent, mode=0o700)
         log.write_bytes(b"")
+        give(log)
     try:
         done = context.runtime().run(image, command, progress=context.progress)
     except SmokeError as error:

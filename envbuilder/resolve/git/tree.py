@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from envbuilder.model.errors import ResolutionError
 from envbuilder.model.git_url import Address
-from envbuilder.storage.temporary import translated
+from envbuilder.storage.temporary import translated, work_folder
 
 from .mirror import Mirror
 from .repository import GitRepository
@@ -166,10 +165,9 @@ def _addresses(commit: Commit) -> dict[str, str]:
     content = commit.read(_MODULES)
     if content is None:
         return {}
-    with tempfile.NamedTemporaryFile() as file:
-        file.write(content)
-        file.flush()
-        asked = ("config", "--file", file.name, "--no-includes", "--null", "--list")
+    with work_folder("envbuilder-modules") as folder:
+        (folder / _MODULES).write_bytes(content)
+        asked = ("config", "--file", str(folder / _MODULES), "--no-includes", "--null", "--list")
         listed = commit.repository.run(*asked).decode(errors="surrogateescape")
     values: dict[str, dict[str, str]] = {}
     for line in listed.split("\0")[:-1]:
