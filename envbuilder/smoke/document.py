@@ -44,7 +44,7 @@ def read_document(text: bytes, *, wanted: Sequence[str]) -> Facts:
     repeated: list[str] = []
     plain = _json(text, repeated)
     if not isinstance(plain, dict):
-        raise UnfitError(f"what it printed is no JSON object but {_named(plain)}")
+        raise UnfitError(f"it is no JSON object but {_named(plain)}")
     head, problems = _head(plain)
     jobs = plain.get("jobs")
     if not isinstance(jobs, list):
@@ -59,9 +59,14 @@ def read_document(text: bytes, *, wanted: Sequence[str]) -> Facts:
     }
 
 
+def read_json(text: bytes) -> Any:  # noqa: ANN401 - any JSON value
+    """Return the JSON value in ``text``, bounded as a document is; raises UnfitError."""
+    return clean(_json(text, []))
+
+
 def _json(text: bytes, repeated: list[str]) -> object:
     if len(text) > LARGEST:
-        raise UnfitError(f"what it printed is longer than {LARGEST >> 20} MiB")
+        raise UnfitError(f"it is longer than {LARGEST >> 20} MiB")
 
     def joined(pairs: list[tuple[str, Any]]) -> Facts:
         found = dict(pairs)
@@ -78,9 +83,9 @@ def _json(text: bytes, repeated: list[str]) -> object:
             object_pairs_hook=joined,
         )
     except RecursionError as error:
-        raise UnfitError("what it printed is nested too deeply") from error
+        raise UnfitError("it is nested too deeply") from error
     except ValueError as error:
-        raise UnfitError(f"what it printed is not JSON: {error}") from error
+        raise UnfitError(f"it is not JSON: {error}") from error
 
 
 def _twice(pairs: Iterable[tuple[str, Any]], last: Facts) -> Iterable[str]:

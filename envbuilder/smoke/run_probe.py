@@ -83,7 +83,7 @@ def _why(completed: Completed, unfit: UnfitError) -> str:
     if completed.out_of_memory:
         return "killed for lack of memory"
     if completed.exit_code == 0:
-        return f"exit code 0, but {unfit}"
+        return f"exit code 0, but what it printed does not fit: {unfit}"
     lines = completed.stderr.decode("utf-8", "replace").strip().splitlines()
     last = f": {lines[-1]}" if lines else ""
     return f"exit code {completed.exit_code}{last}"

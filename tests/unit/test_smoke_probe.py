@@ -146,7 +146,10 @@ def test_a_broken_library_is_red_with_the_reason(
         ("echo no such library >&2; exit 127", "exit code 127: no such library"),
         ("kill -SEGV $$", "exit code 139"),
         ("sleep 60", "killed after"),
-        ("echo '[1]'", "exit code 0, but what it printed is no JSON object but array"),
+        (
+            "echo '[1]'",
+            "exit code 0, but what it printed does not fit: it is no JSON object but array",
+        ),
     ],
 )
 def test_an_interpreter_that_is_none_is_a_smoke_error(
