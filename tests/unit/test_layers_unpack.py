@@ -218,11 +218,18 @@ def test_what_is_refused(tmp_path: Path, entries: list[tuple[tarfile.TarInfo, by
     assert [each.name for each in (tmp_path / "outer").iterdir()] == ["into"]
 
 
+@pytest.mark.parametrize("size", [-1, -512])
+def test_a_size_below_nothing(tmp_path: Path, size: int) -> None:
+    lying = entry("a", pax_headers={"size": str(size)})
+    with pytest.raises(BuildError, match=f"'a' states a size of {size} bytes"):
+        unpacked(tmp_path, tarred(lying, entry("b")))
+
+
 def test_another_tar_than_promised(tmp_path: Path) -> None:
     (tmp_path / "blob").write_bytes(tarred(entry("a")))
     with pytest.raises(BuildError, match="not sha256:") as caught:
         unpack(tmp_path / "blob", OCI_LAYER_TAR, tmp_path, diff_id=Digest.of(b"another"))
-    assert "cache verify" in caught.value.hint
+    assert "cache repair" in caught.value.hint
 
 
 def test_an_unknown_media_type(tmp_path: Path) -> None:

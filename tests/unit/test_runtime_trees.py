@@ -101,16 +101,3 @@ def test_only_errors_of_the_runtime_count(tmp_path: Path) -> None:
     assert start_error(log) == ""
     log.write_text('{"level":"error","msg":"no such program"}\n{"level":"warning","msg":"hm"}\n')
     assert start_error(log) == "no such program"
-
-
-def test_trees_from_before_the_rules_are_made_anew(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    old = tmp_path / "trees" / ("0" * 64)
-    old.mkdir(parents=True)
-    (old / "su").touch(mode=0o4755)
-    nothing = Image(manifest=b"{}", config=b"{}", layers=())
-    unpacked(nothing, store=store, progress=Silent())
-    assert not old.exists()
-    old.mkdir()
-    unpacked(nothing, store=store, progress=Silent())
-    assert old.exists()

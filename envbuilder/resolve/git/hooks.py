@@ -19,12 +19,14 @@ from envbuilder.layers.wheel import WheelInput, wheel_layer
 from envbuilder.model.errors import BuildError, SmokeError
 from envbuilder.model.image import Image, compose
 from envbuilder.model.lock import Wheel
+from envbuilder.model.owner import give, make_folder
 from envbuilder.model.plan import HEAVY
 from envbuilder.runtime import Command, Completed, Mount
 from envbuilder.runtime.limits import most_memory
 from envbuilder.storage.temporary import translated
 
 from .context import Context
+from .no_network import explain
 from .project import Project
 from .sandbox import Sandbox
 
@@ -75,8 +77,9 @@ def run_hook(
     image = _image(sandbox, sorted(requires), context)
     command = _command(sandbox, hook, output, log)
     with translated(log):
-        log.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(log.parent, mode=0o700)
         log.write_bytes(b"")
+        give(log)
     try:
         with translated(log):
             done = context.runtime().run(image, command, progress=context.progress)
@@ -196,17 +199,14 @@ def _image(sandbox: Sandbox, wheels: list[Wheel], context: Context) -> Image:
 def _failed(log: Path, done: Completed) -> BuildError:
     with log.open("rb") as file:
         file.seek(max(0, log.stat().st_size - _TAIL))
-        lines = file.read().decode(errors="replace").splitlines()
-    end = "\n".join(f"  {line}" for line in lines[-_SHOWN:])
-    hint = f"the whole log: {log}"
-    if done.out_of_memory:
-        hint = f"set MAX_JOBS to fewer in the spec's `build: {{env: …}}`; {hint}"
-    return BuildError(f"the build {_why(done)}; it said last:\n{end}", hint=hint)
-
-
-def _why(done: Completed) -> str:
+        said = file.read().decode(errors="replace")
+    why, hint = "failed", f"the whole log: {log}"
     if done.timed_out:
-        return "took more than six hours"
-    if done.out_of_memory:
-        return f"needed more than the {most_memory() >> 30} GiB of memory that a build gets here"
-    return "failed"
+        why = "took more than six hours"
+    elif done.out_of_memory:
+        why = f"needed more than the {most_memory() >> 30} GiB of memory that a build gets here"
+        hint = f"set MAX_JOBS to fewer in the spec's `build: {{env: …}}`; {hint}"
+    elif cause := explain(said):
+        why, hint = f"{why}: {cause[0]}", f"{cause[1]}; {hint}"
+    end = "\n".join(f"  {line}" for line in said.splitlines()[-_SHOWN:])
+    return BuildError(f"the build {why}; it said last:\n{end}", hint=hint)
