@@ -146,7 +146,8 @@ class _Installation:
 
     def _take(self, path: str) -> None:
         """Claim a path, by its place in the image: ``lib64/x`` and ``lib/x`` are one."""
-        if why := broken(PATH_RULES, path):
+        of_modules = path.startswith(self._target.site_packages)
+        if why := "" if of_modules else broken(PATH_RULES, path):
             raise self._broken(f"it installs {path!r}, which {why}")
         place = self._image_path(path).removesuffix("/")
         if place in self._taken:

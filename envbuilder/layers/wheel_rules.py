@@ -19,6 +19,10 @@ ENTRY_POINTS = 2000
 """Scripts of one wheel; the largest have a few dozen."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+# Nearly every name is like this one and breaks no rule: one look instead of many.
+_PLAIN = re.compile(
+    r"(?:[A-Za-z0-9_][A-Za-z0-9_.+-]{0,99}/){0,20}[A-Za-z0-9_][A-Za-z0-9_.+-]{0,99}/?"
+)
 _PART = 255  # bytes of one part of a path, on every file system of Linux
 
 
@@ -66,6 +70,11 @@ PATH_RULES: tuple[Rule, ...] = (
     (re.compile(r"lib|lib64|bin|include").fullmatch, "replaces a folder of the environment"),
 )
 """Of paths relative to the environment, directories with a slash at their end."""
+
+
+def broken_member(name: str) -> str:
+    """Return what is wrong with a member's name, or nothing."""
+    return "" if _PLAIN.fullmatch(name) else broken(MEMBER_RULES, name)
 
 
 def broken(rules: tuple[Rule, ...], name: str) -> str:

@@ -22,7 +22,7 @@ from envbuilder.model.errors import BuildError
 
 from .bounds import Budget, most_content
 from .deflate import DeflateError, inflate, read_at
-from .wheel_rules import MEMBER_RULES, broken
+from .wheel_rules import broken_member
 
 _LOCAL = struct.Struct("<4sHHHHHLLLHH")
 _ENCRYPTED, _PATCHED, _STRONG, _UTF8 = 0x1, 0x20, 0x40, 0x800
@@ -143,7 +143,7 @@ class _Directory:
         self._budget.member(info.orig_filename)
         self._budget.content(info.file_size)
         mode = info.external_attr >> 16
-        if why := broken(MEMBER_RULES, info.orig_filename):
+        if why := broken_member(info.orig_filename):
             self._refuse(info.orig_filename, why)
         self._plain_kind(info, mode)
         if info.flag_bits & (_ENCRYPTED | _STRONG | _PATCHED):

@@ -15,6 +15,7 @@ from envbuilder.layers.wheel_rules import (
     SCRIPT_RULES,
     Rule,
     broken,
+    broken_member,
 )
 from envbuilder.model.errors import BuildError
 from envbuilder.storage.store import Store
@@ -79,6 +80,11 @@ def test_every_line_of_a_table_refuses_its_kind_and_no_honest_name(
     assert all(why in found[name] for name, why in bad), found
     assert set(found.values()) == {why for _, why in rules}, "a line without a case"
     assert {name: broken(rules, name) for name in good} == dict.fromkeys(good, "")
+
+
+@pytest.mark.parametrize("name", [*(name for name, _ in BAD_MEMBERS), *GOOD_MEMBERS, "a.py"])
+def test_the_short_way_and_the_table_agree(name: str) -> None:
+    assert broken_member(name) == broken(MEMBER_RULES, name)
 
 
 def refused(tmp_path: Path, recipe: Recipe) -> str:
