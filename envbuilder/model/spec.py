@@ -203,6 +203,13 @@ class Spec(_Frozen):
             if isinstance(pin, GitPackage)
         }
 
+    def extras(self, name: str) -> frozenset[str]:
+        """Return the extras that the spec asks of the package ``name`` (canonical)."""
+        asked = (Requirement(key) for key in self.packages)
+        return frozenset[str]().union(
+            *(each.extras for each in asked if canonicalize_name(each.name) == name)
+        )
+
     @property
     def requested(self) -> frozenset[str]:
         """The canonical names of all packages that the spec itself names."""

@@ -22,6 +22,7 @@ from envbuilder.resolve.release import EVERYTHING
 
 from .checkout import Checkout
 from .context import GitContext
+from .direct_references import plain_requirements
 from .examine import Examined, Question, examine
 from .pin_cache import commit_of, find_describe, find_revision
 from .refs import Revision
@@ -85,7 +86,7 @@ class _Work:
             submodules=pin.submodules,
             describe=described,
             requires=examined.requires,
-            requires_dist=examined.requires_dist,
+            requires_dist=self._requirements(name, examined),
         )
 
     def _holds(self, name: str, pin: GitPackage, before: GitSource, revision: Revision) -> bool:
@@ -100,7 +101,14 @@ class _Work:
             and name in old.sources
             and old.sources[name].build == pin.build
             and _constraints(old, pin, pinned) == _constraints(self.spec, pin, pinned)
+            and _asked(old, before) == _asked(self.spec, before)
         )
+
+    def _requirements(self, name: str, examined: Examined) -> tuple[str, ...]:
+        try:
+            return plain_requirements(examined.requires_dist, name, self.spec, self.target)
+        except ResolutionError as error:
+            raise ResolutionError(f"{name}: {error.message}", hint=error.hint) from error
 
     def _examine(self, name: str, checkout: Checkout, before: GitSource | None) -> Examined:
         tools = () if before is None else before.requires
@@ -122,6 +130,12 @@ class _Work:
                 hint=f"call it {found.name} in the spec",
             )
         return found
+
+
+def _asked(spec: Spec, source: GitSource) -> tuple[frozenset[str], frozenset[str]]:
+    """Return what decides how addresses in the requirements of ``source`` are taken."""
+    names = {canonicalize_name(Requirement(line).name) for line in source.requires_dist}
+    return spec.extras(source.name), spec.requested & names
 
 
 def _constraints(

@@ -20,6 +20,7 @@ from envbuilder.storage.temporary import translated
 
 from .checkout import Checkout
 from .context import GitContext
+from .direct_references import plain_requirements
 from .examine import metadata_in
 from .hooks import is_plain_file
 from .normal_wheel import differences, normalise
@@ -163,7 +164,7 @@ def _take(job: Job, filename: str, context: GitContext) -> Built:
     _check_name(job.lock, source, filename)
     if not is_plain_file(job.output, filename):
         raise BuildError(f"its build says it made {filename!r}, which is not there")
-    _check_metadata(source, job.output / filename)
+    _check_metadata(job.lock, source, job.output / filename)
     with (
         translated(job.output),
         tempfile.TemporaryFile(dir=job.output) as normal,
@@ -198,10 +199,12 @@ def _check_name(lock: Lock, source: GitSource, filename: str) -> None:
         )
 
 
-def _check_metadata(source: GitSource, wheel: Path) -> None:
+def _check_metadata(lock: Lock, source: GitSource, wheel: Path) -> None:
     """Refuse a wheel that needs other packages than those that the lock resolved for it."""
     with WheelFile.open(wheel, wheel.name) as opened:
-        needs = _normal(metadata_in(opened).get("requires_dist", ()))
+        said = metadata_in(opened).get("requires_dist", ())
+    target = python_target(lock.spec, lock.base)
+    needs = _normal(plain_requirements(said, source.name, lock.spec, target))
     locked = _normal(source.requires_dist)
     if needs == locked:
         return
