@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 @click.option(
     "--key", metavar="KEY", help="Sign the pushed evidence with this key: a file or env://NAME."
 )
+@options.allow_unproven
 @options.output
 @options.progress
 def command(
@@ -68,12 +69,14 @@ def command(
     report: tuple[Path, ...],
     push_to: str | None,
     key: str | None,
+    allow_unproven: bool,
     output: str,
     progress_mode: str,
 ) -> None:
     """Lock NAME if it has no lock, assemble its image, smoke it, seal the lock, record the build.
 
-    Exits with 8 when the smoke test fails: the image stays, but is not marked good.
+    Exits with 8 when the smoke test fails, or leaves unproven what it was asked: the image stays,
+    but is not marked good.
     """
     from envbuilder.engines import source_wheels
     from envbuilder.model.reference import ImageRef
@@ -131,7 +134,9 @@ def command(
                 progress=progress,
                 offline=offline,
             )
-        if target is not None and (outcome.report is None or outcome.report.ok):
+        if target is not None and (
+            outcome.report is None or outcome.report.passes(allow_unproven=allow_unproven)
+        ):
             publish(client, outcome.lock, target, store=store, progress=progress, signing=signing)
     if output == "json":
         options.print_json(_summary(outcome))
@@ -139,7 +144,7 @@ def command(
         if outcome.report is not None:
             print_report(outcome.report)
         _print_image(outcome, seconds=time.monotonic() - started)
-    if outcome.report is not None and not outcome.report.ok:
+    if outcome.report is not None and not outcome.report.passes(allow_unproven=allow_unproven):
         raise SystemExit(8)
 
 

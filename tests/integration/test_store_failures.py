@@ -28,11 +28,11 @@ TARGET = Target(python="3.11")
 LAYERING = """
 import json, sys
 from pathlib import Path
-from envbuilder.model.errors import EnvbuilderError
 from envbuilder.layers.install import Target
-from envbuilder.storage.store import Store
 from envbuilder.layers.wheel import WheelInput, wheel_layer
+from envbuilder.model.errors import EnvbuilderError
 from envbuilder.model.reference import Digest
+from envbuilder.storage.store import Store
 store, folder = Store(Path(sys.argv[1])), Path(sys.argv[2])
 try:
     for path in sorted(folder.glob("*.whl")):

@@ -23,6 +23,7 @@ from envbuilder.model.pylock import (
     dump_lock,
     lock_checksum,
     lock_path,
+    needed_blobs,
     parse_lock,
     read_lock,
     write_lock,
@@ -72,8 +73,8 @@ LOCK = Lock(
             requested="v1",
             commit="c" * 40,
             tree="d" * 40,
-            requires=(replace(WHEEL, name="setuptools"),),
-            wheel=replace(WHEEL, name="mine"),
+            requires=(replace(WHEEL, name="setuptools", sha256=Digest.of(b"tools")),),
+            wheel=replace(WHEEL, name="mine", sha256=Digest.of(b"wheel")),
         ),
     ),
     seal=Seal(
@@ -180,6 +181,38 @@ def test_a_stale_lock_shows_what_changed():
     with pytest.raises(LockError, match=r"(?s)- .*4\.67\.1.*\+ .*4\.66\.0") as caught:
         check_fresh(LOCK, newer, name="small")
     assert caught.value.hint == "envbuilder lock small"
+
+
+def test_of_many_changes_the_first_twenty_are_shown():
+    labels = {f"org.example.l{number:02}": "x" for number in range(30)}
+    newer = msgspec.structs.replace(SPEC, labels=labels)
+    with pytest.raises(LockError) as caught:
+        check_fresh(LOCK, newer, name="small")
+    assert len(caught.value.message.splitlines()) == 1 + 20
+
+
+UNBUILT = replace(LOCK.sources[0], wheel=None)
+BUILDER = replace(IMAGE_LOCK.base, config=Digest.of(b"builder"), layers=(LAYER,))
+
+
+@pytest.mark.parametrize(
+    ("lock", "needed"),
+    [
+        (Lock(spec=SPEC, base=DebianBase(suite="trixie", packages=(DEB,)), wheels=()), {b"c"}),
+        (replace(LOCK, seal=None, sources=()), {b"c", b"tqdm"}),
+        (LOCK, {b"c", b"tqdm", b"config", b"manifest", b"a", b"tools", b"wheel"}),
+        (IMAGE_LOCK, {b"tqdm", b"c", b"a"}),
+        # The builder's image is wanted as long as something has to be built in it.
+        (
+            replace(LOCK, seal=None, sources=(UNBUILT,), builder=BUILDER),
+            {b"c", b"tqdm", b"tools", b"builder", b"a"},
+        ),
+        (replace(LOCK, seal=None, builder=BUILDER), {b"c", b"tqdm", b"tools", b"wheel"}),
+    ],
+    ids=["base", "wheels", "sealed", "image base", "to be built", "built"],
+)
+def test_what_a_store_must_keep_for_a_build_without_a_network(lock, needed):
+    assert needed_blobs(lock) == {Digest.of(content) for content in needed}
 
 
 def test_the_lock_lies_beside_its_spec():

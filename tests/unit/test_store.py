@@ -145,6 +145,16 @@ def test_pruning_spares_what_is_kept_needed_or_fresh(store: Store) -> None:
     assert store.ls() == []
 
 
+def test_a_blob_is_pruned_as_soon_as_its_time_is_over(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digests = [store.add(text) for text in (b"an hour ago", b"a second later")]
+    for number, digest in enumerate(digests):
+        os.utime(store.path(digest), (1000 + number, 1000 + number))
+    monkeypatch.setattr(time, "time", lambda: 4600.0)
+    assert [blob.digest for blob in store.prune(keep=[], unused_for=3600)] == digests[:1]
+
+
 def test_using_a_blob_keeps_it_fresh(store: Store) -> None:
     digest = store.add(b"blob")
     store.put_record("kind", "key", 1, blobs=[digest])

@@ -15,6 +15,7 @@ from envbuilder.model.owner import give_all, make_folder
 from envbuilder.resolve.resolve import python_target
 from envbuilder.runtime import Mount
 
+from .build_sources import PLACE
 from .context import Context
 from .hooks import Hook, run_hook
 from .sandbox import Sandbox
@@ -44,7 +45,7 @@ def contained(sandbox: Callable[[], Sandbox], context: Context) -> Make:
             source=job.files,
             subdirectory=source.subdirectory,
             env=_COMPILERS | told,
-            mounts=(cache := _cache(job, context),),
+            mounts=(cache := _cache(job, context), *_sources(job)),
         )
         try:
             answer = run_hook(
@@ -60,6 +61,10 @@ def contained(sandbox: Callable[[], Sandbox], context: Context) -> Make:
         return str(answer.get("made"))
 
     return make
+
+
+def _sources(job: Job) -> tuple[Mount, ...]:
+    return (Mount(source=job.sources, target=PLACE),) if job.source.sources else ()
 
 
 def _cache(job: Job, context: Context) -> Mount:

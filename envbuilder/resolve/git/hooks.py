@@ -25,6 +25,7 @@ from envbuilder.runtime import Command, Mount
 from envbuilder.storage.temporary import translated
 
 from .context import Context
+from .no_network import explain
 from .project import Project
 from .sandbox import Sandbox
 
@@ -197,7 +198,10 @@ def _image(sandbox: Sandbox, wheels: list[Wheel], context: Context) -> Image:
 def _failed(log: Path, *, timed_out: bool) -> BuildError:
     with log.open("rb") as file:
         file.seek(max(0, log.stat().st_size - _TAIL))
-        lines = file.read().decode(errors="replace").splitlines()
+        said = file.read().decode(errors="replace")
     why = "took more than six hours" if timed_out else "failed"
-    end = "\n".join(f"  {line}" for line in lines[-_SHOWN:])
-    return BuildError(f"the build {why}; it said last:\n{end}", hint=f"the whole log: {log}")
+    end = "\n".join(f"  {line}" for line in said.splitlines()[-_SHOWN:])
+    hint = f"the whole log: {log}"
+    if cause := None if timed_out else explain(said):
+        why, hint = f"{why}: {cause[0]}", f"{cause[1]}; {hint}"
+    return BuildError(f"the build {why}; it said last:\n{end}", hint=hint)

@@ -13,9 +13,9 @@ from typing import Any
 from packaging.requirements import Requirement
 
 from envbuilder.model.image import canonical_json
-from envbuilder.model.lock import GitSource
+from envbuilder.model.lock import LockedCommit
 from envbuilder.model.reference import Digest
-from envbuilder.model.spec import GitPackage
+from envbuilder.model.spec import GitPackage, GitPin
 from envbuilder.storage.store import Store
 
 from .mirror import Mirror
@@ -29,7 +29,7 @@ _FORMAT = 2
 
 
 def find_revision(
-    name: str, pin: GitPackage, *, mirror: Mirror, locked: GitSource | None, store: Store
+    name: str, pin: GitPin, *, mirror: Mirror, locked: LockedCommit | None, store: Store
 ) -> Revision:
     """Find the one commit that ``pin`` names; see ``resolve_git``."""
     before = locked and [locked.repository, locked.requested, locked.commit]

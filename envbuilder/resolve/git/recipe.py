@@ -14,6 +14,7 @@ from envbuilder.model.lock import GitSource, ImageBase, Lock, Wheel
 from envbuilder.model.reference import Digest
 from envbuilder.storage.store import Store
 
+from .build_sources import identity
 from .normal_wheel import Contents
 
 LAYOUT = 1
@@ -55,6 +56,7 @@ class Recipe:
             "describe": source.describe,
             "requires": sorted(str(wheel.sha256) for wheel in source.requires),
             "env": dict(self.env),
+            **({"sources": identity(source.sources)} if source.sources else {}),
             "builder": str(self.builder),
             "python": self.python,
             "platform": self.platform,
