@@ -161,13 +161,11 @@ def _environment(
     """Smoke the image of an environment of ours; nothing is sealed or recorded."""
     from envbuilder.runtime import choose
     from envbuilder.smoke.layer_sizes import layer_sizes
-    from envbuilder.workflow.build import engine_of, make_all
-    from envbuilder.workflow.lock import current_lock
+    from envbuilder.workflow.build import make_to_smoke
     from envbuilder.workflow.smoke import smoke_image
 
     chosen = choose(runtime, context.store)
-    lock = current_lock(context, spec_path)
-    lock, image = make_all(context, lock, engine=engine_of(lock))
+    lock, image = make_to_smoke(context, spec_path)
     report = smoke_image(context, lock, image, runtime=chosen, folder=spec_path.parent)
     return report, layer_sizes(image.layers, lock)
 

@@ -108,13 +108,11 @@ def _counted_in(context: Context, spec_path: Path, runtime: str) -> Counts:
     """Count in the image of an environment of ours, which is built if it is not."""
     from envbuilder.runtime import choose
     from envbuilder.smoke.server import expectation
-    from envbuilder.workflow.build import engine_of, make_all
-    from envbuilder.workflow.lock import current_lock
+    from envbuilder.workflow.build import make_to_smoke
     from envbuilder.workflow.smoke import smoke_plan
 
     chosen = choose(runtime, context.store)
-    lock = current_lock(context, spec_path)
+    lock, image = make_to_smoke(context, spec_path)
     plan: SmokePlan = smoke_plan(lock, folder=spec_path.parent)
-    _, image = make_all(context, lock, engine=engine_of(lock))
     with chosen.prepared(image, progress=context.progress) as ready:
         return expectation(ready.run, plan)

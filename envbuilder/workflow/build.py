@@ -26,6 +26,7 @@ from envbuilder.model.pylock import (
     lock_path,
     write_lock,
 )
+from envbuilder.model.samples import check_samples
 from envbuilder.model.spec import Spec
 from envbuilder.model.yaml_document import read_document
 from envbuilder.resolve.context import Context
@@ -89,6 +90,16 @@ def make_all(context: Context, lock: Lock, *, engine: str) -> tuple[Lock, Image]
     return lock, make_image(context, lock, engine=engine)
 
 
+def make_to_smoke(context: Context, spec_path: Path) -> tuple[Lock, Image]:
+    """Make the image of an environment as :func:`make_all` does, by the engine that it has.
+
+    Nothing is sealed or recorded. Raises SpecError for samples that are not there.
+    """
+    lock = current_lock(context, spec_path)
+    check_samples(lock.spec, spec_path.parent)
+    return make_all(context, lock, engine=engine_of(lock))
+
+
 def make_image(
     context: Context, lock: Lock, *, engine: str = "embedded", held: ReusableLayers = NO_REUSE
 ) -> Image:
@@ -127,6 +138,8 @@ def build_environment(
     """
     spec_text = read_document(spec_path).text
     lock = current_lock(context, spec_path, locked=decisions.locked)
+    if runtime is not None:
+        check_samples(lock.spec, spec_path.parent)  # before minutes of work
     lock_text = lock_path(spec_path).read_bytes()
     lock = with_wheels(context, lock, engine=decisions.engine)
     image = make_image(context, lock, engine=decisions.engine, held=reuse(lock))
