@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from pathlib import Path
 
 from envbuilder.model.errors import EnvbuilderError
 from envbuilder.model.lock import DebianBase, GitSource, ImageBase, Lock, Wheel
 from envbuilder.model.spec import Spec
+from envbuilder.storage.temporary import work_folder
 
 from .base import resolve_base, resolve_builder
 from .context import Context
@@ -74,11 +73,11 @@ def _wheels(
         provided = {found.name for found in base.python} - spec.requested
     with (
         context.progress.step("resolve", "Python packages", unit="items") as step,
-        tempfile.TemporaryDirectory(prefix="envbuilder-sources-") as folder,
+        work_folder("envbuilder-sources") as folder,
     ):
         lines = [str(each) for each in spec.requirements]
         wheels = resolve_python(
-            [*lines, *stand_ins(spec, sources, Path(folder))],
+            [*lines, *stand_ins(spec, sources, folder)],
             apart={source.name for source in sources},
             target=python_target(spec, base),
             index=spec.index,
