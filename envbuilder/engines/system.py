@@ -46,7 +46,8 @@ def system_layers(context: Context, lock: Lock) -> Foundation:
                 "steps",
                 hint=f"build {lock.spec.name} once while there is a network",
             )
-        found = named_layers(lock, build_target(context, lock, "system"))[len(below.layers) :]
+        image = build_target(context, lock, "system")
+        found = named_layers(lock, image)[len(below.layers) :]
         context.store.put_record(_KIND, key, found, blobs=[layer.digest for layer in found])
     return replace(below, layers=(*below.layers, *found))
 

@@ -148,11 +148,11 @@ def test_fetching_brings_it_and_then_no_server_is_asked(tmp_path, context, kerne
     )
     lock = lock_of("reader", origin_of(tmp_path, READER), context, build=build)
     other = Store(tmp_path / "other")
-    cold = git_context(other, context.progress, runtime=context.runtime)
+    cold = git_context(other, runtime=context.runtime)
     fetch_sources(lock, cold)
     for origin in (kernels, inner):
         origin.path.rename(origin.path.with_name(f"{origin.path.name}-gone"))
-    offline = git_context(other, context.progress, runtime=context.runtime, offline=True)
+    offline = git_context(other, runtime=context.runtime, offline=True)
     assert members(built(lock, offline), other)["reader/kernels.txt"] == b"first"
 
 
@@ -175,7 +175,7 @@ def test_a_tag_that_moved_is_told(tmp_path, context, kernels):
     lock = lock_of("reader", origin, context, build=build)
     kernels.commit({"kernels.txt": "moved"})
     kernels.git("tag", "--force", "v1")
-    again = git_context(context.store, context.progress, runtime=context.runtime)
+    again = git_context(context.store)
     with pytest.raises(ResolutionError, match=r"build.sources: kernels: tag v1 .* moved"):
         lock_sources(
             lock.spec, target=python_target(lock.spec, lock.base), context=again, previous=lock
