@@ -17,7 +17,7 @@ from . import options
     "--upgrade-package", "release", multiple=True, metavar="PACKAGE",
     help='Let go of one package, or of "system" (the base and its packages). Repeatable.',
 )  # fmt: skip
-@click.option("--builder", metavar="NAME", help="The buildx builder, where Docker is needed.")
+@options.builder
 @click.option("--dry-run", is_flag=True, help="Check the spec and show it; ask no index.")
 @options.progress
 def command(

@@ -29,16 +29,9 @@ if TYPE_CHECKING:
     metavar="SECONDS", help="For each request.",
 )  # fmt: skip
 @click.option("--local", metavar="PYTHON", help="Count with an interpreter on this machine.")
-@click.option("--family", help="With --local: what a tiny model of this family makes.")
-@click.option("--model", metavar="DIR", help="With --local: what the model in this folder makes.")
-@click.option(
-    "--runtime", type=click.Choice(["auto", "docker", "oci"]), default="auto", show_default=True,
-    help="What runs the container of NAME.",
-)  # fmt: skip
-@click.option(
-    "--report", type=click.Path(path_type=Path), multiple=True,
-    help="Write the report: *.html, *.json or *.xml (JUnit). Repeatable.",
-)  # fmt: skip
+@options.model("With --local")
+@options.runtime("the container of NAME")
+@options.report
 @options.allow_unproven
 @options.output
 @options.progress

@@ -14,7 +14,7 @@ from pathlib import Path
 from envbuilder.engines.docker import build_with_docker
 from envbuilder.engines.embedded import NO_REUSE, assemble, seal
 from envbuilder.engines.foundation import fetch_base
-from envbuilder.engines.reuse import ReusableLayers
+from envbuilder.engines.reuse import ReusableLayers, held_in, reusable
 from envbuilder.engines.source_wheels import fetch_sources, with_wheels
 from envbuilder.engines.system import system_layers
 from envbuilder.model.errors import LockError
@@ -24,10 +24,13 @@ from envbuilder.model.pylock import (
     dump_lock,
     lock_checksum,
     lock_path,
+    read_lock,
     write_lock,
 )
+from envbuilder.model.reference import ImageRef
 from envbuilder.model.samples import check_samples
 from envbuilder.model.spec import Spec
+from envbuilder.model.spec_file import load
 from envbuilder.model.yaml_document import read_document
 from envbuilder.resolve.context import Context
 from envbuilder.resolve.python.wheels import supply
@@ -150,6 +153,23 @@ def build_environment(
     outcome = BuildResult(lock=sealed, image=image, report=report)
     _record(spec_path, spec_text, outcome, store=context.store, runtime=runtime.name)
     return outcome
+
+
+def reuse_at(
+    context: Context, spec_path: Path, target: ImageRef | None
+) -> Callable[[Lock], ReusableLayers]:
+    """Return what names the layers of a lock that its last seal has and that are at ``target``."""
+    path = lock_path(spec_path)
+    if target is None or not path.exists():
+        return lambda _: NO_REUSE
+    old, repository = read_lock(path), context.registries.repository(target)
+    return lambda new: held_in(repository, reusable(old, new))
+
+
+def engine_for(spec_path: Path) -> str:
+    """Name the engine that builds the environment of ``spec_path``, locked or not."""
+    path = lock_path(spec_path)
+    return engine_of(read_lock(path)) if path.exists() else engine_needed(load(spec_path))
 
 
 def _seal(lock: Lock, image: Image, *, over: bytes, spec_path: Path, decisions: Decisions) -> Lock:
