@@ -35,10 +35,7 @@ _STYLES = {"ok": "green", "note": "yellow", "mismatch": "bold red", "unknown": "
 @click.option("--key", metavar="KEY", help="The public key that evidence must be signed by.")
 @click.option("--policy", type=click.Path(path_type=Path), help="What evidence is required (YAML).")
 @click.option("--smoke", is_flag=True, help="Then pull the image by digest, and smoke it.")
-@click.option(
-    "--runtime", type=click.Choice(["auto", "docker", "oci"]), default="auto", show_default=True,
-    help="What runs the smoke test.",
-)  # fmt: skip
+@options.runtime("the smoke test")
 @options.output
 @options.progress
 def command(

@@ -48,8 +48,7 @@ def parse(document: Document) -> Spec:
         spec = msgspec.convert(document.value, Spec)
     except msgspec.ValidationError as error:
         raise _explain(document, str(error)) from error
-    found = [*_check(spec), *_check_samples(spec, document.path.parent)]
-    problems = [document.error(path, message, hint=hint) for path, message, hint in found]
+    problems = [document.error(path, message, hint=hint) for path, message, hint in _check(spec)]
     if problems:
         raise SpecError("\n".join(p.message for p in problems), hint=problems[0].hint)
     return spec
@@ -83,6 +82,7 @@ def _check(spec: Spec) -> Iterator[Problem]:
         _check_packages,
         _check_index,
         _check_smoke,
+        _check_samples,
         _check_build,
     )
     for check in checks:
@@ -225,8 +225,8 @@ def _check_smoke(spec: Spec) -> Iterator[Problem]:
         yield ("smoke", "model", "revision"), "a revision goes with hub", "leave it out"
 
 
-def _check_samples(spec: Spec, folder: Path) -> Iterator[Problem]:
-    for number, message, hint in sample_problems(spec, folder):
+def _check_samples(spec: Spec) -> Iterator[Problem]:
+    for number, message, hint in sample_problems(spec):
         yield ("smoke", "samples", number), message, hint
 
 
