@@ -127,6 +127,14 @@ def test_a_start_of_two_checksums_is_ambiguous() -> None:
         choose(twins, "abab")
 
 
+def test_one_image_of_two_locks_is_chosen_by_a_lock_only() -> None:
+    image = Digest("ab" * 32)
+    twins = [entry(1, image=image), entry(2, image=image)]
+    with pytest.raises(UsageError, match="several"):
+        choose(twins, str(image))
+    assert choose(twins, str(twins[0].lock)) == twins[0]
+
+
 def test_finds_the_last_good_one() -> None:
     assert last_good([entry(1), entry(2), entry(3, good=False)]) == entry(2)
     assert last_good([entry(1), entry(2), entry(1, event="promote")]) == entry(2)
