@@ -14,7 +14,16 @@ from envbuilder.model.plan import PREFIX
 from envbuilder.model.progress import Progress
 from envbuilder.model.samples import own_samples
 from envbuilder.runtime import Runtime
-from envbuilder.smoke import Expected, OwnSample, ProbedModel, Report, SmokePlan, smoke
+from envbuilder.smoke import (
+    Expected,
+    OwnSample,
+    ProbedModel,
+    Report,
+    SmokePlan,
+    Start,
+    as_it_starts,
+    smoke,
+)
 from envbuilder.smoke.answers import answers_path, answers_to_record, read_answers, write_answers
 from envbuilder.smoke.plan import Gpu
 from envbuilder.storage import build_records
@@ -43,7 +52,8 @@ def smoke_image(
         runtime.prepared(image, progress=progress) as ready,
         progress.step("smoke", f"in a container ({runtime.name})", unit="items"),
     ):
-        report = smoke(ready.run, smoke_plan(lock, folder=folder), subject=lock.spec.name)
+        plan = as_it_starts(smoke_plan(lock, folder=folder), image.settings)
+        report = smoke(ready.run, plan, subject=lock.spec.name)
     build_records.keep_report(store, image.digest, report.to_dict())
     return report
 
@@ -70,6 +80,7 @@ def smoke_plan(lock: Lock, *, folder: Path) -> SmokePlan:
             for path, modality in own_samples(spec)
         ),
         answers=read_answers(answers_path(folder, spec.name)),
+        start=Start(run=spec.smoke.start.run),
         gpu=gpu_here(spec.smoke.gpu),
         timeout=float(spec.smoke.timeout),
         memory=spec.smoke.memory << 20,
