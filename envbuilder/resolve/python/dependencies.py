@@ -19,7 +19,7 @@ from envbuilder.layers.seekable import seekable
 from envbuilder.layers.wheel_reconstruction import has_wheel, open_wheel
 from envbuilder.model.errors import BuildError
 from envbuilder.model.lock import Lock, Wheel
-from envbuilder.resolve.resolve import python_target
+from envbuilder.resolve.target import python_target
 from envbuilder.storage.store import Store
 
 from .download import read_range
@@ -44,8 +44,8 @@ def read_needs(lock: Lock, *, store: Store) -> dict[str, tuple[Requirement, ...]
 
 
 def _known(store: Store, wheel: Wheel) -> tuple[str, ...] | None:
-    if (remembered := store.record(_KIND, str(wheel.sha256))) is not None:
-        return tuple(remembered)
+    if (remembered := store.record(_KIND, str(wheel.sha256), tuple[str, ...])) is not None:
+        return remembered
     if not has_wheel(store, wheel.sha256):
         return None
     with open_wheel(store, wheel.sha256) as file:
