@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 @click.option(
     "--key", metavar="KEY", help="Sign the pushed evidence with this key: a file or env://NAME."
 )
+@options.allow_unproven
 @options.output
 @options.progress
 def command(
@@ -68,21 +69,23 @@ def command(
     report: tuple[Path, ...],
     push_to: str | None,
     key: str | None,
+    allow_unproven: bool,
     output: str,
     progress_mode: str,
 ) -> None:
     """Lock NAME if it has no lock, assemble its image, smoke it, seal the lock, record the build.
 
-    Exits with 8 when the smoke test fails: the image stays, but is not marked good.
+    Exits with 8 when the smoke test fails, or leaves unproven what it was asked: the image stays,
+    but is not marked good.
     """
     from envbuilder.engines import source_wheels
     from envbuilder.model.reference import ImageRef
     from envbuilder.registry.client import Client
-    from envbuilder.registry.layout import export
     from envbuilder.runtime import choose
     from envbuilder.smoke.layer_sizes import layer_sizes
     from envbuilder.storage.store import Store
     from envbuilder.workflow.build import Options, build_environment
+    from envbuilder.workflow.export import export_image
     from envbuilder.workflow.publish import publish, signing_with
 
     from .console import open_progress
@@ -108,7 +111,7 @@ def command(
                 locked=locked, offline=offline, reseal=reseal, engine=engine, builder=builder
             ),
             runtime=chosen,
-            reuse=_reuse(path, client, target if no_smoke else None),
+            reuse=_reuse(path, client, target if no_smoke and output_image is None else None),
         )
         if outcome.report is not None:  # first of all: what follows may fail
             layers = layer_sizes(outcome.image.layers, outcome.lock)
@@ -123,9 +126,17 @@ def command(
                 builder=builder,
             )
         if output_image is not None:
-            reference = f"{outcome.lock.spec.name}:latest"
-            export(outcome.image, store, output_image, name=reference, progress=progress)
-        if target is not None and (outcome.report is None or outcome.report.ok):
+            export_image(
+                outcome.lock,
+                outcome.image,
+                output_image,
+                store=store,
+                progress=progress,
+                offline=offline,
+            )
+        if target is not None and (
+            outcome.report is None or outcome.report.passes(allow_unproven=allow_unproven)
+        ):
             publish(client, outcome.lock, target, store=store, progress=progress, signing=signing)
     if output == "json":
         options.print_json(_summary(outcome))
@@ -133,7 +144,7 @@ def command(
         if outcome.report is not None:
             print_report(outcome.report)
         _print_image(outcome, seconds=time.monotonic() - started)
-    if outcome.report is not None and not outcome.report.ok:
+    if outcome.report is not None and not outcome.report.passes(allow_unproven=allow_unproven):
         raise SystemExit(8)
 
 

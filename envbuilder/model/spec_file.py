@@ -21,7 +21,7 @@ from .git_url import Address
 from .reference import ImageRef
 from .resources import families
 from .samples import sample_problems
-from .spec import IN_WORDS, GitPackage, Spec
+from .spec import IN_WORDS, SOURCE_PLACE, GitPackage, GitPin, Spec
 from .yaml_document import Document, KeyPath, excerpt, read_document
 
 if TYPE_CHECKING:
@@ -138,13 +138,25 @@ def _is_specifier(pin: str) -> bool:
         return False
 
 
-def _check_git(at: KeyPath, pin: GitPackage) -> Iterator[Problem]:
+def _check_pin(at: KeyPath, pin: GitPin) -> Iterator[Problem]:
     if pin.tag is None and pin.branch is None and pin.commit is None:
         yield at, "a git package needs a tag, a branch or a commit", "commit: <full id> is firmest"
     try:
         Address.parse(pin.git)
     except SpecError as error:
         yield (*at, "git"), error.message, error.hint
+
+
+def _check_git(at: KeyPath, pin: GitPackage) -> Iterator[Problem]:
+    yield from _check_pin(at, pin)
+    for name, source in pin.build.sources.items():
+        yield from _check_pin((*at, "build", "sources", name), source)
+    for variable, value in pin.build.env.items():
+        for name in sorted(set(SOURCE_PLACE.findall(value)) - pin.build.sources.keys()):
+            near = difflib.get_close_matches(name, pin.build.sources, n=1)
+            known = ", ".join(sorted(pin.build.sources)) or "none"
+            hint = f"did you mean {near[0]}?" if near else f"build.sources has: {known}"
+            yield (*at, "build", "env", variable), f"there is no further source {name!r}", hint
     for number, line in enumerate(pin.build.requires):
         if not _is_named_requirement(line):
             hint = 'NAME, or "NAME>=VERSION", from a package index'

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Callable, Collection
 from difflib import get_close_matches
-from pathlib import Path
 
 from packaging.utils import canonicalize_name
 
@@ -20,6 +18,7 @@ from envbuilder.registry.client import Client
 from envbuilder.registry.images import fetch_image
 from envbuilder.registry.manifests import Platform
 from envbuilder.storage.store import Store
+from envbuilder.storage.temporary import work_folder
 
 from .debian.packages import lock_base
 from .python.metadata_wheel import stand_ins
@@ -202,11 +201,11 @@ def _wheels(
         provided = {found.name for found in base.python} - spec.requested
     with (
         progress.step("resolve", "Python packages", unit="items") as step,
-        tempfile.TemporaryDirectory(prefix="envbuilder-sources-") as folder,
+        work_folder("envbuilder-sources") as folder,
     ):
         lines = [str(each) for each in spec.requirements]
         wheels = resolve_python(
-            [*lines, *stand_ins(spec, sources, Path(folder))],
+            [*lines, *stand_ins(spec, sources, folder)],
             apart={source.name for source in sources},
             target=python_target(spec, base),
             index=spec.index,

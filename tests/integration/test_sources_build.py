@@ -281,6 +281,19 @@ def test_a_source_that_needs_an_address_is_refused(tmp_path, context):
         lock_of("flitty", origin_of(tmp_path, files), context)
 
 
+def test_an_address_in_an_extra_that_nobody_asked_for_is_no_hindrance(tmp_path, context):
+    files = dict(git_projects.FLIT)
+    files["pyproject.toml"] += (
+        '[project.optional-dependencies]\naudio = ["kenlm @ file:///k.whl"]\n'
+    )
+    origin = origin_of(tmp_path, files)
+    (source,) = lock_of("flitty", origin, context).sources
+    assert not any("file:" in line for line in source.requires_dist)
+    with pytest.raises(ResolutionError, match="names an address") as caught:
+        lock_of("flitty[audio]", origin, context)
+    assert "kenlm: " in caught.value.hint
+
+
 def test_a_source_for_another_python_is_refused(tmp_path, context):
     files = dict(git_projects.FLIT)
     files["pyproject.toml"] += 'requires-python = ">=3.12"\n'

@@ -90,15 +90,13 @@ def test_a_damaged_blob_is_noticed_and_removed(store: Store) -> None:
     damage(store, bad)
     with pytest.raises(BuildError, match="damaged") as caught:
         store.read(bad)
-    assert "cache verify" in caught.value.hint
+    assert "cache repair" in caught.value.hint
     with store.open(bad) as stream:
         assert stream.read(3) == b"dam"
         with pytest.raises(BuildError, match="damaged"):
             stream.read()
-    assert store.verify() == [bad]
-    assert not store.has(bad)
-    assert store.has(good)
-    assert store.verify() == []
+    assert store.damaged(bad)
+    assert not store.damaged(good)
 
 
 def test_adopting_checks_and_leaves_the_file(store: Store, tmp_path: Path) -> None:
@@ -295,6 +293,6 @@ def test_many_processes_write_the_same_and_other_blobs(store: Store) -> None:
     for process in processes:
         process.communicate()
     assert len(store.ls()) == 40
-    assert store.verify() == []
+    assert not any(store.damaged(blob.digest) for blob in store.ls())
     assert [store.record("kind", str(number)) for number in range(7)] == list(range(7))
     assert leftovers(store) == []

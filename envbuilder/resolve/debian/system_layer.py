@@ -34,11 +34,7 @@ SYSTEM_LAYOUT = 3
 
 def stored_system_layer(store: Store, base: DebianBase, *, architecture: str) -> Layer | None:
     """Return the layer of ``base`` if the store has it, whether or not it has the .deb files."""
-    found = store.record("layer", _key(base, architecture))
-    if found is None:
-        return None
-    digest, diff_id = Digest(found["digest"]), Digest(found["diff_id"])
-    return Layer(digest=digest, size=found["size"], diff_id=diff_id, title=_title(base))
+    return store.record("layer", _key(base, architecture), Layer)
 
 
 def system_layer(
@@ -68,8 +64,7 @@ def system_layer(
                 progress=progress,
                 stop=stop,
             )
-        facts = {"digest": layer.digest.hex, "size": layer.size, "diff_id": layer.diff_id.hex}
-        store.put_record("layer", _key(base, architecture), facts, blobs=[layer.digest])
+        store.put_record("layer", _key(base, architecture), layer, blobs=[layer.digest])
         return layer
 
 

@@ -8,23 +8,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from packaging.metadata import RawMetadata, parse_email
-from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 
 from envbuilder.layers.wheelfile import WheelFile
-from envbuilder.model.errors import BuildError, ResolutionError
+from envbuilder.model.errors import BuildError, ResolutionError, without_login
 from envbuilder.model.image import canonical_json
 from envbuilder.model.lock import Wheel
-from envbuilder.model.reference import Digest
 from envbuilder.model.spec import Index
 from envbuilder.resolve.python.requirements import PythonTarget, resolve_python
 
+from .build_sources import identity
 from .checkout import Checkout
 from .context import Context
+from .direct_references import read_requirement
 from .hooks import Hook, is_plain_file, read_output, run_hook
 from .sandbox import Sandbox, host_sandbox
 
@@ -60,6 +59,7 @@ class Question:
             "submodules": pin.submodules,
             "requires": pin.build.requires,
             "env": pin.build.env,
+            **({"sources": identity(checkout.sources)} if checkout.sources else {}),
             "index": [self.index.url, self.index.extra_urls, self.index.exclude_newer],
             "constraints": self.constraints,
             "held": dict(self.held),
@@ -70,7 +70,10 @@ class Question:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Examined:
-    """A source's core metadata, and the wheels that build it on the target."""
+    """A source's core metadata, and the wheels that build it on the target.
+
+    ``requires_dist`` is what the source says, addresses included: never hand it to a resolver.
+    """
 
     name: str
     version: str
@@ -84,11 +87,11 @@ def examine(question: Question, context: Context, *, fresh: bool = False) -> Exa
     Raises BuildError if the source's own code fails, ResolutionError where its requirements
     cannot be met or it is not for the target's Python, and what Mirror and the runtime raise.
     """
-    found = None if fresh else context.store.record(_KIND, question.key)
+    found = None if fresh else context.store.record(_KIND, question.key, Examined)
     if found is not None:
-        return _from_plain(found)
+        return found
     made = _examine(question, context)
-    context.store.put_record(_KIND, question.key, _plain(made))
+    context.store.put_record(_KIND, question.key, made)
     return made
 
 
@@ -129,12 +132,14 @@ def _ask(
         checkout.write(scratch / "source", context)
         output = scratch / "output"
         output.mkdir()
+        mounts = checkout.mount_sources(scratch / "sources", context)
         hook = Hook(
             name="examine",
             project=checkout.project,
             source=scratch / "source",
             subdirectory=checkout.pin.subdirectory,
             env=checkout.variables(wheel.name for wheel in wheels),
+            mounts=mounts,
             known=tuple(requires),
         )
         log = context.store.root / "logs" / f"{checkout.commit.commit}-metadata.log"
@@ -144,16 +149,9 @@ def _ask(
 
 
 def _check_requirement(line: str, *, what: str, hint: str) -> None:
-    """Refuse what no index can be asked for: an address could hold other bytes tomorrow.
-
-    It would also make this machine ask any server, or read any file, at the source's word.
-    """
-    try:
-        address = Requirement(line).url
-    except InvalidRequirement as error:
-        raise ResolutionError(f"{what} {line!r} cannot be read: {error}") from error
-    if address is not None:
-        raise ResolutionError(f"{what} {line!r} names an address", hint=hint)
+    """Refuse what no index can be asked for."""
+    if read_requirement(line, what=what).url is not None:
+        raise ResolutionError(f"{what} {without_login(line)!r} names an address", hint=hint)
 
 
 def _check_python(metadata: RawMetadata, target: PythonTarget) -> None:
@@ -203,24 +201,6 @@ def _parse(content: bytes | None, made: str) -> RawMetadata:
         Version(raw["version"])
     except InvalidVersion as error:
         raise BuildError(f"its build made {made!r} with invalid metadata: {error}") from error
-    hint = "pin a commit that asks for a version from an index"
     for line in raw.get("requires_dist", ()):
-        _check_requirement(line, what="its requirement", hint=hint)
+        read_requirement(line, what="its requirement")
     return raw
-
-
-def _plain(examined: Examined) -> dict[str, Any]:
-    wheels = [asdict(wheel) | {"sha256": str(wheel.sha256)} for wheel in examined.requires]
-    return asdict(examined) | {"requires": wheels}
-
-
-def _from_plain(plain: dict[str, Any]) -> Examined:
-    wheels = (
-        Wheel(**{**each, "sha256": Digest.parse(each["sha256"])}) for each in plain["requires"]
-    )
-    return Examined(
-        name=plain["name"],
-        version=plain["version"],
-        requires_dist=tuple(plain["requires_dist"]),
-        requires=tuple(wheels),
-    )

@@ -15,7 +15,7 @@ from packaging.utils import canonicalize_name
 
 from envbuilder.model.errors import BuildError, EnvbuilderError, ResolutionError
 from envbuilder.model.git_url import Address
-from envbuilder.model.lock import GitSource, Lock
+from envbuilder.model.lock import GitSource, Lock, SourceTree
 from envbuilder.model.progress import Progress
 from envbuilder.model.spec import GitPackage, Spec
 from envbuilder.resolve.python.requirements import PythonTarget
@@ -23,8 +23,10 @@ from envbuilder.resolve.resolve import EVERYTHING, resolve
 from envbuilder.runtime import choose
 from envbuilder.storage.store import Store
 
+from .build_sources import lock_trees
 from .checkout import Checkout
 from .context import Context
+from .direct_references import plain_requirements
 from .examine import Examined, Question, examine
 from .pin_cache import commit_of, find_describe, find_revision
 from .recipe import Recipe
@@ -128,10 +130,15 @@ class _Work:
         mirror = self.context.mirror(Address.parse(pin.git))
         store = self.context.store
         revision = find_revision(name, pin, mirror=mirror, locked=locked, store=store)
-        if locked is not None and self._holds(name, pin, locked, revision):
+        trees = lock_trees(
+            name, pin.build.sources, before=locked, open_mirror=self.context.mirror, store=store
+        )
+        if locked is not None and self._holds(name, pin, locked, revision, trees):
             return replace(locked, requested=revision.requested)
         described = find_describe(pin, revision, mirror=mirror, store=store)
-        checkout = Checkout(commit=commit_of(revision, mirror), pin=pin, described=described)
+        checkout = Checkout(
+            commit=commit_of(revision, mirror), pin=pin, described=described, sources=trees
+        )
         examined = self._examine(name, checkout, before)
         return GitSource(
             name=name,
@@ -145,22 +152,38 @@ class _Work:
             submodules=pin.submodules,
             describe=described,
             requires=examined.requires,
-            requires_dist=examined.requires_dist,
+            requires_dist=self._requirements(name, examined),
+            sources=trees,
         )
 
-    def _holds(self, name: str, pin: GitPackage, before: GitSource, revision: Revision) -> bool:
+    def _holds(
+        self,
+        name: str,
+        pin: GitPackage,
+        before: GitSource,
+        revision: Revision,
+        trees: tuple[SourceTree, ...],
+    ) -> bool:
         """Return whether what was locked still answers the same question."""
         assert self.previous is not None  # noqa: S101 - before came from it
         old = self.previous.spec
         pinned = {wheel.name for wheel in before.requires}
         return (
             (before.commit, before.repository) == (revision.commit, Address.parse(pin.git).text)
+            and before.sources == trees
             and (before.subdirectory, before.submodules) == (pin.subdirectory, pin.submodules)
             and (old.python, old.platform) == (self.spec.python, self.spec.platform)
             and name in old.sources
             and old.sources[name].build == pin.build
             and _constraints(old, pin, pinned) == _constraints(self.spec, pin, pinned)
+            and _asked(old, before) == _asked(self.spec, before)
         )
+
+    def _requirements(self, name: str, examined: Examined) -> tuple[str, ...]:
+        try:
+            return plain_requirements(examined.requires_dist, name, self.spec, self.target)
+        except ResolutionError as error:
+            raise ResolutionError(f"{name}: {error.message}", hint=error.hint) from error
 
     def _examine(self, name: str, checkout: Checkout, before: GitSource | None) -> Examined:
         tools = () if before is None else before.requires
@@ -182,6 +205,12 @@ class _Work:
                 hint=f"call it {found.name} in the spec",
             )
         return found
+
+
+def _asked(spec: Spec, source: GitSource) -> tuple[frozenset[str], frozenset[str]]:
+    """Return what decides how addresses in the requirements of ``source`` are taken."""
+    names = {canonicalize_name(Requirement(line).name) for line in source.requires_dist}
+    return spec.extras(source.name), spec.requested & names
 
 
 def _constraints(

@@ -18,13 +18,15 @@ from envbuilder.model.lock import GitSource, Lock, Wheel
 from envbuilder.resolve.resolve import python_target
 from envbuilder.storage.temporary import translated
 
+from .build_sources import fetch_trees
 from .checkout import Checkout
 from .context import Context
+from .direct_references import plain_requirements
 from .examine import metadata_in
 from .hooks import is_plain_file
 from .normal_wheel import differences, normalise
 from .recipe import Built, Recipe, remember, remembered
-from .tree import Commit
+from .tree import Commit, bring
 
 _SHOWN = 20
 _CHUNK = 1 << 20
@@ -34,7 +36,8 @@ _CHUNK = 1 << 20
 class Job:
     """One build: the files of ``checkout`` lie in ``files``, the wheel goes into ``output``.
 
-    Both folders are the job's own. All that the build prints goes to ``log``. ``fresh``: nothing
+    Further sources lie in ``sources``, which is there if there are any. All folders are the job's
+    own. All that the build prints goes to ``log``. ``fresh``: nothing
     that was compiled before may serve.
     """
 
@@ -42,6 +45,7 @@ class Job:
     source: GitSource
     checkout: Checkout
     files: Path
+    sources: Path
     output: Path
     log: Path
     fresh: bool
@@ -78,7 +82,10 @@ def fetch_sources(lock: Lock, context: Context) -> None:
     target = python_target(lock.spec, lock.base)
     for source in lock.sources:
         context.bring(source.requires, target=target, index=lock.spec.index)
-        context.mirror(Address.parse(source.repository)).content(source.commit)
+        repository = context.mirror(Address.parse(source.repository)).content(source.commit)
+        commit = Commit(repository=repository, commit=source.commit, time=source.time)
+        bring(commit, open_mirror=context.mirror, submodules=source.submodules)
+        fetch_trees(source.sources, open_mirror=context.mirror)
 
 
 def _with_wheel(lock: Lock, source: GitSource, make: Make, context: Context) -> GitSource:
@@ -137,6 +144,7 @@ def _build(
         commit=Commit(repository=repository, commit=source.commit, time=source.time),
         pin=lock.spec.sources[source.name],
         described=source.describe,
+        sources=source.sources,
     )
     title = f"{source.name} {source.version} from {source.commit[:12]}"
     with context.store.scratch() as scratch, context.progress.step("build", title, unit="items"):
@@ -145,6 +153,7 @@ def _build(
             source=source,
             checkout=checkout,
             files=scratch / "source",
+            sources=scratch / "sources",
             output=scratch / "output",
             log=context.store.root / "logs" / f"{source.name}-{source.commit}.log",
             fresh=fresh,
@@ -152,6 +161,7 @@ def _build(
         job.output.mkdir()
         try:
             checkout.write(job.files, context)
+            checkout.mount_sources(job.sources, context)
             return _take(job, make(job), context)
         except BuildError as error:  # a full disk is one, and stays one
             raise type(error)(f"{source.name}: {error.message}", hint=error.hint) from error
@@ -163,7 +173,7 @@ def _take(job: Job, filename: str, context: Context) -> Built:
     _check_name(job.lock, source, filename)
     if not is_plain_file(job.output, filename):
         raise BuildError(f"its build says it made {filename!r}, which is not there")
-    _check_metadata(source, job.output / filename)
+    _check_metadata(job.lock, source, job.output / filename)
     with (
         translated(job.output),
         tempfile.TemporaryFile(dir=job.output) as normal,
@@ -198,10 +208,12 @@ def _check_name(lock: Lock, source: GitSource, filename: str) -> None:
         )
 
 
-def _check_metadata(source: GitSource, wheel: Path) -> None:
+def _check_metadata(lock: Lock, source: GitSource, wheel: Path) -> None:
     """Refuse a wheel that needs other packages than those that the lock resolved for it."""
     with WheelFile.open(wheel, wheel.name) as opened:
-        needs = _normal(metadata_in(opened).get("requires_dist", ()))
+        said = metadata_in(opened).get("requires_dist", ())
+    target = python_target(lock.spec, lock.base)
+    needs = _normal(plain_requirements(said, source.name, lock.spec, target))
     locked = _normal(source.requires_dist)
     if needs == locked:
         return

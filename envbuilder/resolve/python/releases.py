@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import json
 import re
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from html.parser import HTMLParser
-from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
 
@@ -24,6 +22,7 @@ from packaging.version import Version
 
 from envbuilder.model.errors import NetworkError, ResolutionError
 from envbuilder.model.spec import Index
+from envbuilder.storage.temporary import work_folder
 
 from .download import read_page
 from .indexes import index_flags, uv_environment, visible_until
@@ -80,8 +79,7 @@ def _is_before(uploaded: str, until: datetime) -> bool:
 @cache
 def _index_urls(index: Index) -> tuple[str, ...]:
     """Ask uv, which reads its own configuration, where it would look; best first."""
-    with tempfile.TemporaryDirectory(prefix="envbuilder-index-") as name:
-        folder = Path(name)
+    with work_folder("envbuilder-index") as folder:
         (folder / "none.in").touch()
         environment = uv_environment(index)
         arguments = ["pip", "compile", "none.in", "--emit-index-url", "--no-header", "--no-build"]

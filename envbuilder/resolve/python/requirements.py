@@ -7,7 +7,6 @@ is a git source with a locked build environment.
 from __future__ import annotations
 
 import sys
-import tempfile
 import tomllib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -26,6 +25,7 @@ from envbuilder.model.errors import ResolutionError
 from envbuilder.model.lock import Wheel
 from envbuilder.model.reference import Digest
 from envbuilder.model.spec import MACHINES, Index
+from envbuilder.storage.temporary import work_folder
 
 from .download import size_of
 from .indexes import index_flags, uv_environment, visible_until
@@ -190,8 +190,7 @@ def _compile(
     constraints: Iterable[str] = (),
     flags: Iterable[str] = (),
 ) -> list[dict[str, Any]]:
-    with tempfile.TemporaryDirectory(prefix="envbuilder-resolve-") as name:
-        folder = Path(name)
+    with work_folder("envbuilder-resolve") as folder:
         arguments = ["pip", "compile", "requirements.in", "--output-file", "pylock.toml"]
         arguments += ["--format", "pylock.toml", "--no-header", "--no-build", *flags]
         # Nothing is built, so no interpreter is needed either: uv would fetch one, or try for long.
