@@ -27,17 +27,30 @@ def tiny_image(
     config: Mapping[str, object] | None = None,
     layers: Iterable[Mapping[str, bytes | None]] = (),
     tars: Iterable[bytes] = (),
+    below: Iterable[Layer] = (),
 ) -> Image:
     """Put an image into ``store``: one layer of programs, then ``layers`` of path -> content.
 
     A path ending in ``/`` is a directory. ``tars`` are layers on top, made by hand.
     """
     stack = [_program_files(), *layers]
-    return image_of(store, [*(_tar(files) for files in stack), *tars], config=config or {})
+    tars = [*(_tar(files) for files in stack), *tars]
+    return image_of(store, tars, config=config or {}, below=below)
 
 
-def image_of(store: Store, tars: Iterable[bytes], *, config: Mapping[str, object]) -> Image:
-    layers = []
+def layer_of(store: Store, files: Mapping[str, bytes | None]) -> Layer:
+    """Put one layer of path -> content into ``store``, for several images."""
+    return image_of(store, [_tar(files)], config={}).layers[0]
+
+
+def image_of(
+    store: Store,
+    tars: Iterable[bytes],
+    *,
+    config: Mapping[str, object],
+    below: Iterable[Layer] = (),
+) -> Image:
+    layers = [*below]
     for tar in tars:
         blob = gzip.compress(tar, compresslevel=1, mtime=0)
         digest = store.add(blob)
