@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from envbuilder.model.errors import BuildError
 
-MEMBERS = 1_000_000
+MEMBERS = 500_000
 DEPTH = 128
 """Folders above one path."""
 PATH = 4096
