@@ -17,15 +17,21 @@ def open_context(
     """Open this machine's store, its registries, and the display for ``progress_mode``."""
     from envbuilder.registry.client import Client
     from envbuilder.resolve.context import Context
+    from envbuilder.resolve.python.download import IndexClient
     from envbuilder.storage.store import Store
 
     from .console import open_progress
 
-    with open_progress(progress_mode) as progress, Client.from_environment() as registries:
+    with (
+        open_progress(progress_mode) as progress,
+        Client.from_environment() as registries,
+        IndexClient() as indexes,
+    ):
         yield Context(
             store=Store.default(),
             progress=progress,
             registries=registries,
+            indexes=indexes,
             offline=offline,
             builder=builder,
         )
