@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from envbuilder.model.lock import Lock
     from envbuilder.runtime import Completed
     from envbuilder.workflow.bisect.bisect import Found
+    from envbuilder.workflow.bisect.narrow import Narrowed
     from envbuilder.workflow.bisect.oracle import Judge
     from envbuilder.workflow.bump.stages import Stages
 
@@ -127,11 +128,16 @@ def _print(found: Found) -> None:
         for group in found.debs:
             click.echo(f"  {' + '.join(group)}")
     if found.narrowed is not None:
-        line = found.narrowed
-        click.echo(f"first bad {line.kind} of {line.package}: {line.first_bad}")
-        click.echo(f"last good: {line.last_good}")
-        if line.skipped:
-            click.echo(f"in between, and not to be judged: {', '.join(line.skipped)}")
+        _print_line(found.narrowed)
+
+
+def _print_line(line: Narrowed) -> None:
+    if line.mended_by is not None:
+        click.echo(f"{line.kind} of {line.package} that mended it: {line.mended_by}")
+    click.echo(f"first bad {line.kind} of {line.package}: {line.first_bad}")
+    click.echo(f"last good: {line.last_good}")
+    if line.skipped:
+        click.echo(f"in between, and not to be judged: {', '.join(line.skipped)}")
 
 
 def _plain(found: Found) -> dict[str, Any]:
