@@ -17,6 +17,7 @@ from envbuilder.model.lock import Wheel
 from envbuilder.model.reference import Digest
 from envbuilder.resolve.python.dependencies import read_needs
 from envbuilder.storage.store import Store
+from tests.contexts import context
 from tests.unit.locks import lock
 
 
