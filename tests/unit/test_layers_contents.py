@@ -15,7 +15,7 @@ PLAIN = "application/vnd.oci.image.layer.v1.tar"
 
 def layer(files: dict[str, bytes], *, hashed: bool = False) -> Contents:
     tar = tar_of(files)
-    with untar_stream(io.BytesIO(tar), PLAIN, Digest.of(tar), "x") as opened:
+    with untar_stream(io.BytesIO(tar), PLAIN, Digest.of(tar), "x", size=len(tar)) as opened:
         return scan(opened, hashed=hashed)
 
 
