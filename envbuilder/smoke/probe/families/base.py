@@ -59,6 +59,8 @@ class Family:
     """Options for a processor that chooses among a video's frames, by which it takes them all."""
     sounding: Sequence[Sounding] = ()
     """Videos to count with their sound inside, where the family interleaves the two."""
+    nested: frozenset[str] = frozenset()
+    """Modalities whose items the processor wants in a list for each text."""
     uncounted: dict[str, str] = {}
     """Why a modality that the processor takes cannot be counted."""
     together = True
@@ -211,7 +213,8 @@ class Family:
         for modality, array in items:
             names = self.modalities[modality].arguments
             name = next((one for one in names if one in accepted), names[0])
-            arguments.setdefault(name, []).append(array)
+            arguments.setdefault(name, [[]] if modality in self.nested else [])
+            (arguments[name][0] if modality in self.nested else arguments[name]).append(array)
         if text is None:
             text = self.prompt([modality for modality, _ in items])
         clips = [array for modality, array in items if modality == "video"]
