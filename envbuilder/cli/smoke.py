@@ -126,7 +126,7 @@ def run(
                 "no container runs", {"runtime": runtime, "platform": platform, "python": python}
             )
             plan, lock = _planned(lock_name, stated)
-            found, layers = _local(local, plan, lock), ()
+            found, layers = _local(context, local, plan, lock), ()
         else:
             plan, lock = _planned(lock_name, stated)
             opened = (str(target), platform or "linux/amd64")
@@ -242,7 +242,7 @@ def _count(text: str) -> tuple[str, int]:
     return modality, int(number)
 
 
-def _local(python: str, plan: SmokePlan, lock: Lock | None) -> Report:
+def _local(context: Context, python: str, plan: SmokePlan, lock: Lock | None) -> Report:
     from dataclasses import replace
 
     from envbuilder.smoke import LocalPython, smoke
@@ -250,7 +250,8 @@ def _local(python: str, plan: SmokePlan, lock: Lock | None) -> Report:
 
     # the interpreter knows its own prefix, and there is no image that starts anything
     here = replace(plan, prefix=None, shared=True, start=None)
-    report = smoke(LocalPython(python=python).run, here, subject=python)
+    run = LocalPython(python=python).run
+    report = smoke(run, here, subject=python, progress=context.progress)
     return replace(report, about=about(None, lock))
 
 
@@ -280,6 +281,6 @@ def _image(
             progress.step("smoke", f"in a container ({chosen.name})", unit="items"),
         ):
             plan = as_it_starts(plan, opened.image.settings)
-            report = smoke(ready.run, plan, subject=opened.name)
+            report = smoke(ready.run, plan, subject=opened.name, progress=progress)
             told = about(opened.image, lock, runtime=chosen.name)
             return replace(report, about=told), layer_sizes(opened.image.layers, lock)

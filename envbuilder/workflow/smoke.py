@@ -52,7 +52,7 @@ def smoke_image(
         context.progress.step("smoke", f"in a container ({runtime.name})", unit="items"),
     ):
         plan = as_it_starts(smoke_plan(lock, folder=folder), image.settings)
-        report = smoke(ready.run, plan, subject=lock.spec.name)
+        report = smoke(ready.run, plan, subject=lock.spec.name, progress=context.progress)
     report = replace(report, about=about(image, lock, runtime=runtime.name))
     build_records.keep_report(context.store, image.digest, report.to_dict())
     return report

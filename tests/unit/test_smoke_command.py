@@ -107,17 +107,16 @@ def test_what_is_unproven_ends_with_8_unless_it_is_allowed(
     for name in ("audio", "image", "video", "mixed"):
         document.stop(f"tokens.{name}", "inapplicable", "no chat template")
 
+    document.value["jobs"].append({**document.job("gpu"), "name": "engine.run", "items": []})
+    document.stop("engine.run", "absent", "vLLM is not installed")
+
     def run(_self: LocalPython, command: Command) -> Completed:
         wanted = expand(json.loads(command.stdin))
         document.value["jobs"] = [one for one in document.value["jobs"] if one["name"] in wanted]
-        document.drop("engine.run")
         said = json.dumps(document.value).encode()
         return Completed(exit_code=0, stdout=said, stderr=b"", seconds=0.0, peak_memory=None)
 
     monkeypatch.setattr(LocalPython, "run", run)
-    monkeypatch.setattr("envbuilder.smoke.run_probe.expand", lambda _: [
-        job["name"] for job in document.value["jobs"]
-    ])  # fmt: skip
     done = _smoke("--local", "p", "--family", "llava", *flags)
     assert "unproven: 3 of " in done.output
     assert done.exit_code == code
