@@ -50,8 +50,7 @@ command.add_command(smoke_server.command)
     "--lock", "lock_name", metavar="NAME",
     help="Expect what this lock says (a NAME, or the path of a lock).",
 )  # fmt: skip
-@click.option("--family", help="Without a lock: count with a tiny model of this family.")
-@click.option("--model", metavar="DIR", help="Without a lock: count with the model in this folder.")
+@options.model("Without a lock")
 @click.option(
     "--tokens", multiple=True, metavar="MODALITY=N",
     help="Without a lock: what the engine reserves per item, like image=16384. Repeatable.",
@@ -71,15 +70,9 @@ command.add_command(smoke_server.command)
 @click.option(
     "--python", show_default="python3", help="Without a lock: the interpreter inside the image."
 )
-@click.option(
-    "--runtime", type=click.Choice(["auto", "docker", "oci"]), show_default="auto",
-    help="What runs the container.",
-)  # fmt: skip
-@click.option("--platform", show_default="linux/amd64", help="Of the image.")
-@click.option(
-    "--report", type=click.Path(path_type=Path), multiple=True,
-    help="Write the report: *.html, *.json or *.xml (JUnit). Repeatable.",
-)  # fmt: skip
+@options.runtime("the container", stated=True)
+@options.platform("the image", stated=True)
+@options.report
 @options.allow_unproven
 @options.output
 @options.progress
@@ -179,13 +172,11 @@ def _environment(
     """Smoke the image of an environment of ours; nothing is sealed or recorded."""
     from envbuilder.runtime import choose
     from envbuilder.smoke.layer_sizes import layer_sizes
-    from envbuilder.workflow.build import engine_of, make_all
-    from envbuilder.workflow.lock import current_lock
+    from envbuilder.workflow.build import make_to_smoke
     from envbuilder.workflow.smoke import smoke_image
 
     chosen = choose(runtime, context.store)
-    lock = current_lock(context, spec_path)
-    lock, image = make_all(context, lock, engine=engine_of(lock))
+    lock, image = make_to_smoke(context, spec_path)
     report = smoke_image(context, lock, image, runtime=chosen, folder=spec_path.parent)
     return report, layer_sizes(image.layers, lock)
 

@@ -146,14 +146,21 @@ class Secret(_Frozen):
     file: Line | None = None
 
 
+class BuildSystem(_Frozen):
+    """Packages that the image to compile in lacks."""
+
+    packages: tuple[SystemPackage, ...] = ()
+
+
 class BuildSettings(_Frozen):
     """What builds get to work with: secrets, SSH agent, CA bundle, an image to compile in.
 
     ``image`` is where git sources become wheels, if not in the base; its Python lies where the
-    base has it.
+    base has it. ``system`` is laid on it.
     """
 
     image: Line | None = None
+    system: BuildSystem = BuildSystem()
     secrets: dict[Name, Secret] = {}
     ssh: bool = False
     ca: Line | None = None

@@ -15,7 +15,7 @@ from envbuilder.model.image import Image
 from envbuilder.model.lock import ImageBase, Lock
 from envbuilder.model.plan import PREFIX
 from envbuilder.model.pylock import lock_checksum
-from envbuilder.model.samples import own_samples
+from envbuilder.model.samples import check_samples, own_samples
 from envbuilder.resolve.context import Context
 from envbuilder.runtime import Runtime
 from envbuilder.smoke import (
@@ -59,8 +59,12 @@ def smoke_image(
 
 
 def smoke_plan(lock: Lock, *, folder: Path) -> SmokePlan:
-    """Say what the smoke shall find in the image of ``lock``, whose spec lies in ``folder``."""
+    """Say what the smoke shall find in the image of ``lock``, whose spec lies in ``folder``.
+
+    Raises SpecError for samples that are not there.
+    """
     spec = lock.spec
+    check_samples(spec, folder)
     model = spec.smoke.model
     return SmokePlan(
         expected=expected(lock),
