@@ -10,7 +10,7 @@ import time
 from typing import Any
 
 from .decode import Undecodable, decode
-from .facts import Emitter, Facts, Inapplicable, Uncountable, Unasked, describe, kind_of
+from .facts import Emitter, Facts, Inapplicable, Unasked, Uncountable, describe, kind_of
 from .model import Subject, opened
 from .samples import Own, Sample
 
