@@ -48,6 +48,10 @@ class Unasked(Exception):  # noqa: N818 - likewise
     """This version offers no way to ask a part of the model; the message says which."""
 
 
+class Uncountable(Inapplicable):
+    """What was asked for is there, and there is no way to count it; the message says why."""
+
+
 class Emitter:
     """Writes a job's facts, one JSON line each, flushed at once."""
 

@@ -17,6 +17,7 @@ from .facts import (
     Facts,
     Inapplicable,
     Unasked,
+    Uncountable,
     describe,
     kind_of,
 )
@@ -36,7 +37,7 @@ def run(request: Facts, emit: Emitter, modality: str) -> None:
     with opened(request) as subject:
         family = subject.family
         if modality in family.uncounted:
-            raise Inapplicable(UNCOUNTED + family.uncounted[modality])
+            raise Uncountable(UNCOUNTED + family.uncounted[modality])
         if modality not in family.modalities:
             raise Inapplicable(f"{family.name} has no {modality}")
         emit(facts=facts_of(subject, modality))
