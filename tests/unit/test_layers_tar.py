@@ -105,7 +105,7 @@ def test_a_deflate_stream_that_lies_is_refused(packed: bytes, size: int, piece: 
 
 
 def test_the_end_mark_is_two_blocks_of_zeros():
-    assert tar.END == bytes(1024)
+    assert (len(tar.END), tar.END.strip(b"\0")) == (1024, b"")
 
 
 def test_a_stream_may_say_its_end_after_all_its_content():
