@@ -88,6 +88,18 @@ def test_python_packages_and_their_commits():
     )
 
 
+def test_a_package_is_there_until_a_layer_removes_it():
+    metadata = {"site-packages/x-1.dist-info/METADATA": b"Name: x\nVersion: 1\n"}
+    other, gone = (
+        layer({"site-packages/y.py": b""}),
+        layer({"site-packages/.wh.x-1.dist-info": b""}),
+    )
+    x = (Distribution(kind="python", name="x", version="1"),)
+    assert stacked([layer(metadata), other]).distributions() == x
+    assert stacked([layer(metadata), other, gone]).distributions() == ()
+    assert stacked([layer(metadata), gone, layer(metadata)]).distributions() == x
+
+
 @pytest.mark.parametrize("origin", [b"", b"{", b"[]", b'{"vcs_info": 1}', b'{"dir_info": {}}'])
 def test_a_package_from_elsewhere_has_no_commit(origin):
     folder = "site-packages/x-1.dist-info"
