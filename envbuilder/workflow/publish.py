@@ -24,6 +24,7 @@ from envbuilder.evidence.statements import (
 from envbuilder.model.errors import LockError, UsageError
 from envbuilder.model.image import Image, parse_image
 from envbuilder.model.lock import ImageBase, Lock, Seal
+from envbuilder.model.progress import Progress
 from envbuilder.model.reference import Digest, ImageRef
 from envbuilder.registry.manifests import Manifest
 from envbuilder.registry.referrers import list_referrers
