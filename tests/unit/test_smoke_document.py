@@ -217,11 +217,16 @@ def test_jobs_that_saw_two_versions_of_a_library_contradict_each_other() -> None
     assert "transformers is 4.52.4 in one job, 5.0.0 in another" in check.explanation
 
 
-VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just("\ud800"),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
-    max_leaves=12,
-)
+LEAF = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just("\ud800")
+
+
+def _around(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """Return values, and lists and objects of them."""
+    lists = st.lists(inner, max_size=4)
+    return inner | lists | st.dictionaries(st.text(max_size=9), inner, max_size=4)
+
+
+VALUES = _around(_around(LEAF))
 
 
 def _places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
