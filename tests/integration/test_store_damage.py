@@ -118,7 +118,8 @@ def test_each_kind_is_found_and_repaired(
     assert len(found[kind].damaged) == 1
     assert all(each.count for each in found.values())
     assert sorted(full.root.rglob("*")) == before, "to look changes nothing"
-    assert {each.kind: each for each in examine(full, Silent(), repair=True)} == found
+    removed = {each.kind: each.damaged for each in examine(full, Silent(), repair=True)}
+    assert removed == {each.kind: each.damaged for each in found.values()}
     assert not any(each.damaged for each in examine(full, Silent()))
 
 

@@ -69,7 +69,15 @@ def calls(tree: ast.Module) -> set[str]:
 
 
 @pytest.mark.parametrize("made", ["Store.default", "Client.from_environment"])
-def test_stores_and_registries_are_opened_by_commands(made):
+def test_stores_and_registries_are_opened_at_the_edge(made):
+    """By a command, or by the library's ``open_context``; every room below takes them."""
     makers = {path for path, tree in trees() if made in calls(tree)}
     assert makers, "nobody makes it: has it another name now?"
-    assert {path.partition("/")[0] for path in makers} == {"cli"}
+    assert {path.partition("/")[0] for path in makers} <= {"cli", "__init__.py"}
+
+
+def test_no_test_has_to_clear_a_cache():
+    """What was asked of the outside belongs to a client, which ends with its context."""
+    tests = PACKAGE.parent / "tests"
+    named = "cache_" + "clear"
+    assert [path for path in tests.rglob("*.py") if named in path.read_text("utf-8")] == []

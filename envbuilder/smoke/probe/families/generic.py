@@ -72,10 +72,8 @@ class Generic(Family):
         mark, own = self.marks[kind], _marks.id_of(self.processor, self.marks[kind].text)
         if kind != "video" and own == mark.counted:
             return
-        small = next(one for one in self.samples(kind) if one.role == "small")
-        try:
-            ids = self.take(self.processor, small)["input_ids"][0].tolist()
-        except Exception:
+        ids = self.tried(kind)
+        if ids is None:
             return
         others = {"own": own if own is not None else -1}
         if kind == "video" and "image" in self.marks:
@@ -84,6 +82,22 @@ class Generic(Family):
         if mark.counted == others.get("image"):
             mark.stated = None  # its frames are pictures: the model finds them at the image's id
         self.modalities[kind] = self.modality(kind, mark)
+
+    def tried(self, kind: str) -> list[int] | None:
+        """Return the prompt that one small item makes; None if the processor takes it in no form.
+
+        Some ask for the items of each text in a list of its own, as a chat template hands them.
+        """
+        small = next(one for one in self.samples(kind) if one.role == "small")
+        for nested in (self.nested - {kind}, self.nested | {kind}):
+            before, self.nested = self.nested, nested
+            try:
+                ids: list[int] = self.take(self.processor, small)["input_ids"][0].tolist()
+            except Exception:
+                self.nested = before
+            else:
+                return ids
+        return None
 
     # --- counting -------------------------------------------------------------------------
 
