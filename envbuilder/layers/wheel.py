@@ -62,7 +62,7 @@ def wheel_layer(
 
     Where two of them write one path, the later one wins. A wheel that lies in the store leaves it:
     the layer holds its bytes from then on (``wheel_reconstruction.wheel_file`` makes it again).
-    Raises BuildError, which names the wheel and the member, for what is damaged, hostile or missing.
+    Raises BuildError, which names wheel and member, for what is damaged, hostile or missing.
     """
     key = _key(target, wheels=[wheel.facts() for wheel in wheels])
     with store.lock(f"layer-{Digest.of(key.encode()).hex}"):
