@@ -60,6 +60,14 @@ class _Stage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Tree:
+    """Further files that a build reads: their folder's name, and what to fetch."""
+
+    name: str
+    commit: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Source:
     """A package from git: its stages, from fetching to installing, their files and input.
 
@@ -75,7 +83,7 @@ class _Source:
     env: Mapping[str, str]
     time: int
     subdirectory: str
-    trees: tuple[Mapping[str, str], ...] = ()
+    trees: tuple[_Tree, ...] = ()
     toolchain: str = ""
 
     @property
@@ -203,7 +211,7 @@ def _values(lock: Lock, stages: list[_Stage], sources: list[_Source]) -> dict[st
         "steps": spec.steps,
         "secrets": _secrets(lock),
         "ssh": spec.build.ssh,
-        "builder": None if lock.builder is None else _image(lock.builder),
+        "builder": None if lock.builder is None else _builder(lock, lock.builder),
         "compilers": "system" if lock.builder is None else "builder",
         "interpreter": interpreter(lock),
         "layers": stages,
@@ -231,6 +239,12 @@ def _image(base: ImageBase) -> dict[str, Any]:
     return {"reference": base.reference, "pinned": pinned, "user": base.user}
 
 
+def _builder(lock: Lock, image: ImageBase) -> dict[str, Any]:
+    asked = lock.spec.build.system.packages
+    packages = asked if image.packages is None else image.packages
+    return {"manager": image.manager, "packages": packages} | _image(image)
+
+
 def _debian(base: DebianBase) -> dict[str, str]:
     """Return what the stage ``rootfs`` reads: the files, and what the embedded engine does too."""
     lines = (f"{deb.sha256.hex} {deb.name} {deb.version}\n" for deb in base.packages)
@@ -253,8 +267,8 @@ def _secrets(lock: Lock) -> list[str]:
 
 def _stage(lock: Lock, layer: WheelLayer) -> _Stage:
     """Name a layer's stage after what stays when versions change: its package, or its bucket."""
-    bucket = re.fullmatch(r"packages (\d+)/\d+", layer.title)
-    name = f"packages-{bucket[1]}" if bucket else f"package-{layer.wheels[0].name}"
+    bucket, first = layer.bucket, layer.wheels[0]
+    name = f"package-{first.name}" if bucket is None else f"packages-{bucket}"
     return _Stage(
         stage=name,
         file=f"requirements/{name}.txt",
@@ -277,11 +291,11 @@ def _source(lock: Lock, source: GitSource) -> _Source:
         file=f"requirements/source-{source.name}.txt",
         origin=f"requirements/source-{source.name}.json",
         cache=f"compiled-{Digest.of(source.repository.encode()).hex[:16]}",
-        commit=_fetched(source) | {"DESCRIBE": source.describe or ""},
+        commit=_fetched(source),
         env=dict(sorted((told | build_variables(build)).items())),
         time=source.time,
         subdirectory=source.subdirectory or "",
-        trees=tuple(_fetched(t) | {"FOLDER": f"/sources/{t.name}"} for t in source.sources),
+        trees=tuple(_Tree(name=each.name, commit=_fetched(each)) for each in source.sources),
         toolchain=f"requirements/source-{source.name}.cmake" if toolchain(build) else "",
     )
 
@@ -292,6 +306,7 @@ def _fetched(tree: LockedCommit) -> dict[str, str]:
         "COMMIT": tree.commit,
         "TREE": tree.tree,
         "SUBMODULES": "yes" if tree.submodules else "",
+        "DESCRIBE": (tree.describe or "") if isinstance(tree, GitSource) else "",
     }
 
 

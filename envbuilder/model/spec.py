@@ -146,14 +146,21 @@ class Secret(_Frozen):
     file: Line | None = None
 
 
+class BuildSystem(_Frozen):
+    """Packages that the image to compile in lacks."""
+
+    packages: tuple[SystemPackage, ...] = ()
+
+
 class BuildSettings(_Frozen):
     """What builds get to work with: secrets, SSH agent, CA bundle, an image to compile in.
 
     ``image`` is where git sources become wheels, if not in the base; its Python lies where the
-    base has it.
+    base has it. ``system`` is laid on it.
     """
 
     image: Line | None = None
+    system: BuildSystem = BuildSystem()
     secrets: dict[Name, Secret] = {}
     ssh: bool = False
     ca: Line | None = None
@@ -182,6 +189,12 @@ class SampleFile(_Frozen):
     modality: Modality | None = None
 
 
+class StartCommand(_Frozen):
+    """A command to try as the image starts: with its env, as its user, in its workdir."""
+
+    run: tuple[Line, ...] = ()
+
+
 class Smoke(_Frozen):
     """What the smoke test expects; ``tokens`` is what the engine reserves per item.
 
@@ -191,6 +204,7 @@ class Smoke(_Frozen):
     model: Model | None = None
     tokens: dict[Modality, Annotated[int, Meta(ge=1)]] = {}
     samples: tuple[Line | SampleFile, ...] = ()
+    start: StartCommand = StartCommand()
     gpu: GpuUse = "auto"
     timeout: Annotated[int, Meta(ge=1, le=86400, description="seconds")] = 600
     memory: Annotated[int, Meta(ge=256, description="MiB")] = 8192

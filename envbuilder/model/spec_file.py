@@ -48,8 +48,7 @@ def parse(document: Document) -> Spec:
         spec = msgspec.convert(document.value, Spec)
     except msgspec.ValidationError as error:
         raise _explain(document, str(error)) from error
-    found = [*_check(spec), *_check_samples(spec, document.path.parent)]
-    problems = [document.error(path, message, hint=hint) for path, message, hint in found]
+    problems = [document.error(path, message, hint=hint) for path, message, hint in _check(spec)]
     if problems:
         raise SpecError("\n".join(p.message for p in problems), hint=problems[0].hint)
     return spec
@@ -83,6 +82,7 @@ def _check(spec: Spec) -> Iterator[Problem]:
         _check_packages,
         _check_index,
         _check_smoke,
+        _check_samples,
         _check_build,
     )
     for check in checks:
@@ -92,6 +92,9 @@ def _check(spec: Spec) -> Iterator[Problem]:
 def _check_base(spec: Spec) -> Iterator[Problem]:
     if (spec.base.debian is None) == (spec.base.image is None):
         yield ("base",), "expected exactly one of debian and image", "base: {debian: trixie}"
+    if spec.build.system.packages and spec.build.image is None:
+        hint = "name the image to compile in, or add them to `system: packages:`"
+        yield ("build", "system"), "build.system is laid on build.image, which is not there", hint
     if spec.base.image is not None and spec.system.site_packages:
         hint = "leave it out, or use base: {debian: …}"
         yield ("system", "site_packages"), "site_packages needs a Debian base", hint
@@ -222,8 +225,8 @@ def _check_smoke(spec: Spec) -> Iterator[Problem]:
         yield ("smoke", "model", "revision"), "a revision goes with hub", "leave it out"
 
 
-def _check_samples(spec: Spec, folder: Path) -> Iterator[Problem]:
-    for number, message, hint in sample_problems(spec, folder):
+def _check_samples(spec: Spec) -> Iterator[Problem]:
+    for number, message, hint in sample_problems(spec):
         yield ("smoke", "samples", number), message, hint
 
 

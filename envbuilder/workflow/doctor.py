@@ -26,7 +26,7 @@ from envbuilder.registry.client import Client
 from envbuilder.resolve.python.releases import releases
 from envbuilder.resolve.python.requirements import PythonTarget
 from envbuilder.runtime import Command, cdi
-from envbuilder.runtime.cgroup import memory_cgroup
+from envbuilder.runtime.cgroup import cgroups
 from envbuilder.runtime.docker import connect
 from envbuilder.runtime.oci import PreparedTrees, find_program, find_runtime
 from envbuilder.storage.store import Store
@@ -63,7 +63,9 @@ class Diagnosis:
     advice: str = ""
 
 
-def examine(store: Store, *, images: Iterable[ImageRef] = ()) -> tuple[Diagnosis, ...]:
+def examine(
+    store: Store, registries: Client, *, images: Iterable[ImageRef] = ()
+) -> tuple[Diagnosis, ...]:
     """Look at this machine and return what was found, in a fixed order.
 
     ``images`` are references whose registries must answer, such as the bases of the specs.
@@ -85,7 +87,7 @@ def examine(store: Store, *, images: Iterable[ImageRef] = ()) -> tuple[Diagnosis
             "mmdebstrap", needed_for="Debian bases", advice="apt-get install mmdebstrap uidmap"
         ),
         package_index,
-        *((lambda image=image: registry(image)) for image in images),
+        *((lambda image=image: registry(registries, image)) for image in images),
     ]
     with ThreadPoolExecutor(len(checks)) as pool:
         return tuple(pool.map(lambda check: check(), checks))
@@ -114,9 +116,9 @@ def oci_runtime(store: Store) -> Diagnosis:
 
 
 def memory_limits() -> Diagnosis:
-    """Make a memory cgroup and remove it."""
-    with memory_cgroup(1 << 30) as cgroup:
-        if cgroup is not None:
+    """Make cgroups of memory and of processes, and remove them."""
+    with cgroups({"memory": 1 << 30, "pids": 1 << 10}) as held:
+        if held.paths.keys() >= {"memory", "pids"}:
             return Diagnosis(
                 name="memory limits", status="ok", detail="by cgroup, for all processes"
             )
@@ -226,12 +228,11 @@ def package_index() -> Diagnosis:
     return Diagnosis(name="Python package index", status="ok", detail=f"answers; pip {newest}")
 
 
-def registry(image: ImageRef) -> Diagnosis:
+def registry(registries: Client, image: ImageRef) -> Diagnosis:
     """Ask a registry for an image, by one HEAD request."""
     name = f"registry {image.registry}"
     try:
-        with Client.from_environment() as client:
-            digest = client.repository(image).find(image.digest or image.tag or "latest")
+        digest = registries.repository(image).find(image.digest or image.tag or "latest")
     except EnvbuilderError as error:
         return _problem(name, error)
     if digest is None:

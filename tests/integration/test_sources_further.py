@@ -5,18 +5,16 @@ from __future__ import annotations
 import pytest
 
 from envbuilder.model.errors import BuildError, ResolutionError
-from envbuilder.model.progress import Silent
 from envbuilder.model.pylock import dump_lock, parse_lock
 from envbuilder.model.spec import BuildSource, SourceBuild
 from envbuilder.resolve.git.contained import contained
-from envbuilder.resolve.git.context import Context
 from envbuilder.resolve.git.locking import lock_sources
 from envbuilder.resolve.git.recipe import Recipe
 from envbuilder.resolve.git.sandbox import host_sandbox
 from envbuilder.resolve.git.wheel_build import build_sources, fetch_sources
-from envbuilder.resolve.resolve import python_target
-from envbuilder.runtime import choose
+from envbuilder.resolve.target import python_target
 from envbuilder.storage.store import Store
+from tests.contexts import git_context
 from tests.integration.test_sources_build import PYTHON, lock_of, members, origin_of, source_of
 
 pytestmark = pytest.mark.integration
@@ -72,7 +70,7 @@ def store(tmp_path_factory):
 
 @pytest.fixture
 def context(store):
-    return Context(store=store, runtime=lambda: choose("oci", store), progress=Silent())
+    return git_context(store)
 
 
 @pytest.fixture
@@ -150,11 +148,11 @@ def test_fetching_brings_it_and_then_no_server_is_asked(tmp_path, context, kerne
     )
     lock = lock_of("reader", origin_of(tmp_path, READER), context, build=build)
     other = Store(tmp_path / "other")
-    cold = Context(store=other, runtime=context.runtime, progress=context.progress)
+    cold = git_context(other, runtime=context.runtime)
     fetch_sources(lock, cold)
     for origin in (kernels, inner):
         origin.path.rename(origin.path.with_name(f"{origin.path.name}-gone"))
-    offline = Context(store=other, runtime=context.runtime, progress=context.progress, offline=True)
+    offline = git_context(other, runtime=context.runtime, offline=True)
     assert members(built(lock, offline), other)["reader/kernels.txt"] == b"first"
 
 
@@ -177,7 +175,7 @@ def test_a_tag_that_moved_is_told(tmp_path, context, kernels):
     lock = lock_of("reader", origin, context, build=build)
     kernels.commit({"kernels.txt": "moved"})
     kernels.git("tag", "--force", "v1")
-    again = Context(store=context.store, runtime=context.runtime, progress=context.progress)
+    again = git_context(context.store)
     with pytest.raises(ResolutionError, match=r"build.sources: kernels: tag v1 .* moved"):
         lock_sources(
             lock.spec, target=python_target(lock.spec, lock.base), context=again, previous=lock

@@ -15,7 +15,7 @@ ROOMS = {  # each room, and the rooms it imports; docs/architecture.md has the s
     "registry": "model storage net layers",
     "runtime": "model storage net layers registry",
     "resolve": "model storage net layers registry runtime",
-    "engines": "model storage net layers registry runtime resolve",
+    "engines": "model storage net layers registry resolve",
     "smoke": "model runtime",
     "evidence": "model storage net layers registry",
     "workflow": "model storage layers registry runtime resolve engines smoke evidence",

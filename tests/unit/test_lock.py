@@ -124,6 +124,11 @@ def test_our_own_locks_name_no_host_of_an_artifact(path):
     assert "://" not in dump_lock(replace(lock, spec=SPEC)).replace("https://example.org/m", "")
 
 
+@pytest.mark.parametrize("path", sorted(LOCKFILES.glob("pylock.*.toml")), ids=lambda p: p.stem)
+def test_our_own_locks_read_back_byte_for_byte(path):
+    assert dump_lock(read_lock(path)) == path.read_text()
+
+
 def test_the_checksum_is_the_same_before_and_after_building():
     assert lock_checksum(LOCK) == lock_checksum(LOCK.unsealed())
     assert lock_checksum(LOCK) != lock_checksum(replace(LOCK, wheels=()))

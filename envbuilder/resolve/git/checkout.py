@@ -13,7 +13,7 @@ from envbuilder.runtime import Mount
 from envbuilder.storage.temporary import translated
 
 from .build_sources import PLACE, variables, write_trees
-from .context import Context
+from .context import GitContext
 from .project import Project, read_project
 from .scm_version import variables as scm_variables
 from .scm_version import write_archival
@@ -37,7 +37,7 @@ class Checkout:
         """The project in the folder that the spec names."""
         return read_project(self.commit, subdirectory=self.pin.subdirectory)
 
-    def write(self, folder: Path, context: Context) -> None:
+    def write(self, folder: Path, context: GitContext) -> None:
         """Make ``folder`` and write the commit's files into it, ready to be built."""
         export(self.commit, folder, open_mirror=context.mirror, submodules=self.pin.submodules)
         project = folder / (self.pin.subdirectory or "")
@@ -50,7 +50,7 @@ class Checkout:
             with translated(folder):
                 write_archival(folder, commit=self.commit.commit, described=self.described)
 
-    def mount_sources(self, folder: Path, context: Context) -> tuple[Mount, ...]:
+    def mount_sources(self, folder: Path, context: GitContext) -> tuple[Mount, ...]:
         """Write the further sources, if there are any, into ``folder``; return it as a mount."""
         if not self.sources:
             return ()

@@ -22,7 +22,7 @@ from envbuilder.resolve.python.requirements import PythonTarget, resolve_python
 
 from .build_sources import identity
 from .checkout import Checkout
-from .context import Context
+from .context import GitContext
 from .direct_references import read_requirement
 from .hooks import Hook, is_plain_file, read_output, run_hook
 from .sandbox import Sandbox, host_sandbox
@@ -81,7 +81,7 @@ class Examined:
     requires: tuple[Wheel, ...]
 
 
-def examine(question: Question, context: Context, *, fresh: bool = False) -> Examined:
+def examine(question: Question, context: GitContext, *, fresh: bool = False) -> Examined:
     """Answer ``question``, from the store where it was asked before and not ``fresh``.
 
     Raises BuildError if the source's own code fails, ResolutionError where its requirements
@@ -101,7 +101,7 @@ def metadata_in(wheel: WheelFile) -> RawMetadata:
     return _parse(wheel.read(infos[0]) if infos else None, wheel.filename)
 
 
-def _examine(question: Question, context: Context) -> Examined:
+def _examine(question: Question, context: GitContext) -> Examined:
     checkout = question.checkout
     requires = [*map(str, checkout.project.requires), *checkout.pin.build.requires]
     sandbox = host_sandbox(question.target.python, store=context.store)
@@ -122,7 +122,7 @@ def _examine(question: Question, context: Context) -> Examined:
 
 
 def _ask(
-    question: Question, requires: list[str], sandbox: Sandbox, context: Context
+    question: Question, requires: list[str], sandbox: Sandbox, context: GitContext
 ) -> tuple[list[str], RawMetadata | None]:
     """Run the source's hooks once; what it asks for beside ``requires``, or else its metadata."""
     checkout = question.checkout

@@ -13,23 +13,19 @@ from dataclasses import dataclass, replace
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from envbuilder.model.errors import BuildError, EnvbuilderError, ResolutionError
+from envbuilder.model.errors import BuildError, ResolutionError
 from envbuilder.model.git_url import Address
 from envbuilder.model.lock import GitSource, Lock, SourceTree
-from envbuilder.model.progress import Progress
 from envbuilder.model.spec import GitPackage, Spec
 from envbuilder.resolve.python.requirements import PythonTarget
-from envbuilder.resolve.resolve import EVERYTHING, resolve
-from envbuilder.runtime import choose
-from envbuilder.storage.store import Store
+from envbuilder.resolve.release import EVERYTHING
 
 from .build_sources import lock_trees
 from .checkout import Checkout
-from .context import Context
+from .context import GitContext
 from .direct_references import plain_requirements
 from .examine import Examined, Question, examine
 from .pin_cache import commit_of, find_describe, find_revision
-from .recipe import Recipe
 from .refs import Revision
 
 
@@ -37,7 +33,7 @@ def lock_sources(
     spec: Spec,
     *,
     target: PythonTarget,
-    context: Context,
+    context: GitContext,
     previous: Lock | None = None,
     release: Collection[str] = (),
 ) -> tuple[GitSource, ...]:
@@ -59,62 +55,6 @@ def lock_sources(
     )
 
 
-def lock_spec(
-    spec: Spec,
-    *,
-    store: Store,
-    progress: Progress,
-    previous: Lock | None = None,
-    release: Collection[str] = (),
-) -> Lock:
-    """Pin every artifact of ``spec``, sources from git included; see ``resolve.resolve``."""
-    work = Context(
-        store=store, runtime=lambda: choose("auto", store), progress=progress, ahead=True
-    )
-    try:
-        lock = _resolved(spec, work, previous, release)
-    except EnvbuilderError:
-        if work.confirmed():
-            raise
-    else:
-        if work.confirmed():
-            return lock
-    # A server says other things than last time: once more, on its own word.
-    return _resolved(spec, replace(work, ahead=False, opened={}), previous, release)
-
-
-def _resolved(
-    spec: Spec, context: Context, previous: Lock | None, release: Collection[str]
-) -> Lock:
-    def sources(target: PythonTarget, held: Lock | None) -> tuple[GitSource, ...]:
-        return lock_sources(spec, target=target, context=context, previous=held, release=release)
-
-    lock = resolve(
-        spec,
-        store=context.store,
-        progress=context.progress,
-        previous=previous,
-        release=release,
-        sources=sources,
-    )
-    return lock if previous is None else _without_stale_wheels(lock, previous)
-
-
-def _without_stale_wheels(lock: Lock, previous: Lock) -> Lock:
-    """Let go of wheels that were built in another base, or another builder, than is locked now."""
-    before = {source.name: source for source in previous.sources}
-    return replace(
-        lock,
-        sources=tuple(
-            source
-            if source.wheel is None
-            or Recipe.of(lock, source).key == Recipe.of(previous, before[source.name]).key
-            else replace(source, wheel=None)
-            for source in lock.sources
-        ),
-    )
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Work:
     """The locking of one spec's sources."""
@@ -123,7 +63,7 @@ class _Work:
     previous: Lock | None
     release: frozenset[str]
     target: PythonTarget
-    context: Context
+    context: GitContext
 
     def lock(self, name: str, pin: GitPackage, before: GitSource | None) -> GitSource:
         locked = None if name in self.release else before

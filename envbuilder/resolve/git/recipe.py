@@ -88,7 +88,10 @@ def remember(store: Store, key: str, built: Built) -> None:
 def _identity(lock: Lock) -> Digest:
     """Name what wheels are built in by content, without building or pulling it."""
     if lock.builder is not None:
-        return lock.builder.digest
+        image, added = lock.builder, lock.spec.build.system.packages
+        if not added:
+            return image.digest
+        return Digest.of(canonical_json([str(image.digest), added, image.packages]))
     base, spec = lock.base, lock.spec
     if isinstance(base, ImageBase):
         below: list[object] = [str(base.digest), spec.system.packages, base.packages]

@@ -15,12 +15,12 @@ from envbuilder.layers.wheelfile import WheelFile
 from envbuilder.model.errors import BuildError
 from envbuilder.model.git_url import Address
 from envbuilder.model.lock import GitSource, Lock, Wheel
-from envbuilder.resolve.resolve import python_target
+from envbuilder.resolve.target import python_target
 from envbuilder.storage.temporary import translated
 
 from .build_sources import fetch_trees
 from .checkout import Checkout
-from .context import Context
+from .context import GitContext
 from .direct_references import plain_requirements
 from .examine import metadata_in
 from .hooks import is_plain_file
@@ -55,7 +55,7 @@ Make = Callable[[Job], str]
 """Does a job and gives the wheel's file name; raises BuildError with the end of the log."""
 
 
-def build_sources(lock: Lock, *, make: Make, context: Context) -> Lock:
+def build_sources(lock: Lock, *, make: Make, context: GitContext) -> Lock:
     """Return ``lock`` with a wheel for every source, each in the store.
 
     A wheel that the store has under the source's recipe is taken; otherwise ``make`` builds it.
@@ -66,7 +66,7 @@ def build_sources(lock: Lock, *, make: Make, context: Context) -> Lock:
     return lock if made == lock.sources else replace(lock, sources=made)
 
 
-def check_reproducible(lock: Lock, *, make: Make, context: Context) -> None:
+def check_reproducible(lock: Lock, *, make: Make, context: GitContext) -> None:
     """Build every source of ``lock`` once more and compare.
 
     Raises BuildError that lists the files that differ from the wheel that is there.
@@ -77,7 +77,7 @@ def check_reproducible(lock: Lock, *, make: Make, context: Context) -> None:
         _check_same(source, again, lock, context)
 
 
-def fetch_sources(lock: Lock, context: Context) -> None:
+def fetch_sources(lock: Lock, context: GitContext) -> None:
     """Bring every source's commit and build environment to this machine."""
     target = python_target(lock.spec, lock.base)
     for source in lock.sources:
@@ -88,7 +88,7 @@ def fetch_sources(lock: Lock, context: Context) -> None:
         fetch_trees(source.sources, open_mirror=context.mirror)
 
 
-def _with_wheel(lock: Lock, source: GitSource, make: Make, context: Context) -> GitSource:
+def _with_wheel(lock: Lock, source: GitSource, make: Make, context: GitContext) -> GitSource:
     if source.wheel is not None and has_wheel(context.store, source.wheel.sha256):
         return source
     recipe = Recipe.of(lock, source)
@@ -107,7 +107,7 @@ def _with_wheel(lock: Lock, source: GitSource, make: Make, context: Context) -> 
     return replace(source, wheel=built.wheel)
 
 
-def _check_same(source: GitSource, again: Built, lock: Lock, context: Context) -> None:
+def _check_same(source: GitSource, again: Built, lock: Lock, context: GitContext) -> None:
     """Compare with the wheel that the lock holds; what was in it, the store may still know."""
     assert source.wheel is not None  # noqa: S101 - callers have it
     if source.wheel.sha256 == again.wheel.sha256:
@@ -137,7 +137,7 @@ def _difference(source: GitSource, before: Built, again: Built) -> str:
 
 
 def _build(
-    lock: Lock, source: GitSource, make: Make, context: Context, *, fresh: bool = False
+    lock: Lock, source: GitSource, make: Make, context: GitContext, *, fresh: bool = False
 ) -> Built:
     repository = context.mirror(Address.parse(source.repository)).content(source.commit)
     checkout = Checkout(
@@ -167,7 +167,7 @@ def _build(
             raise type(error)(f"{source.name}: {error.message}", hint=error.hint) from error
 
 
-def _take(job: Job, filename: str, context: Context) -> Built:
+def _take(job: Job, filename: str, context: GitContext) -> Built:
     """Check the wheel that a build made and put it, in its normal form, into the store."""
     source = job.source
     _check_name(job.lock, source, filename)

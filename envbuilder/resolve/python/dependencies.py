@@ -19,7 +19,7 @@ from envbuilder.layers.seekable import seekable
 from envbuilder.layers.wheel_reconstruction import has_wheel, open_wheel
 from envbuilder.model.errors import BuildError
 from envbuilder.model.lock import Lock, Wheel
-from envbuilder.resolve.resolve import python_target
+from envbuilder.resolve.target import python_target
 from envbuilder.storage.store import Store
 
 from .download import read_range
