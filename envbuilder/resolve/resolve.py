@@ -78,6 +78,7 @@ def _wheels(
         lines = [str(each) for each in spec.requirements]
         wheels = resolve_python(
             [*lines, *stand_ins(spec, sources, folder)],
+            indexes=context.indexes,
             apart={source.name for source in sources},
             target=python_target(spec, base),
             index=spec.index,

@@ -13,7 +13,6 @@ from envbuilder.model.lock import Lock, Wheel
 from envbuilder.resolve.context import Context
 from envbuilder.resolve.target import python_target
 
-from .download import download
 from .requirements import locate_wheels
 
 DOWNLOADS = 4
@@ -49,7 +48,9 @@ class WheelSupply:
                     raise NetworkError(f"gave up fetching {wheel.filename}: something else failed")
                 target.write(data)
 
-            download(url, write, sha256=wheel.sha256, size=wheel.size, step=step)
+            self.context.indexes.download(
+                url, write, sha256=wheel.sha256, size=wheel.size, step=step
+            )
             target.commit(wheel.sha256)
 
     def bring_all(self, wheels: Iterable[Wheel]) -> None:
