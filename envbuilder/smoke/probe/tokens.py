@@ -43,7 +43,7 @@ def run(request: Facts, emit: Emitter, modality: str) -> None:
         emit(facts=facts_of(subject, modality))
         chosen = family.samples(modality)
         inside = family.sounding if modality == "video" else ()
-        for sample in (*chosen, *inside):
+        for sample in (*chosen, *family.searched(modality), *inside):
             emit(doing=f"counting {modality} {sample.label}")
             for item in count(subject, sample):
                 emit(item=item)

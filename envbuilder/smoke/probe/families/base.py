@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any, Iterable, Sequence
 
-from .. import films, tokenizer
+from .. import edges, films, tokenizer
 from ..facts import Absent, Facts, Unasked
 from ..samples import Sample, Sounding
 from ._marks import stated_id
@@ -16,6 +16,9 @@ from ._marks import stated_id
 ENCODER_LIMIT = 1500
 """Items above this many tokens are counted on the grid, not encoded: transformers 4.52.4 allocates
 a dense attention mask of (4·tokens)² entries several times over, 34 GB for 16384 tokens."""
+
+MORE = {"audio": 4, "image": 8}
+"""How many samples are searched, beside those that a family chose. Its videos are few and large."""
 
 
 class Modality:
@@ -147,6 +150,11 @@ class Family:
     def samples(self, modality: str) -> list[Sample]:
         """Return the samples to count for ``modality``."""
         raise NotImplementedError
+
+    def searched(self, modality: str) -> list[Sample]:
+        """Return more samples: where the family's own settings make the count of an item turn."""
+        known = self.samples(modality)
+        return edges.searched(modality, self.settings, known, MORE.get(modality, 0))
 
     def formula(
         self, sample: Sample, inputs: Any, config: Any

@@ -139,6 +139,10 @@ class Generic(Family):
         """Return common sizes, and those where this processor's own values turn."""
         return edges.samples(modality, self.stated)
 
+    def searched(self, modality: str) -> list[Sample]:
+        """Return none: the samples are such already."""
+        return []
+
     def formula(
         self, sample: Sample, inputs: Any, config: Any
     ) -> tuple[int | None, list[int] | None]:
