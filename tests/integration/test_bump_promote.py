@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from envbuilder.evidence.attach import PREDICATE_NOTE, attestation_tag, tagged_layers
 from envbuilder.evidence.keys import new_key
@@ -117,17 +118,17 @@ def test_after_a_rollback_it_is_what_was_gone_back_to(place):
 
 def test_what_is_not_good_gets_no_tag(place):
     with pytest.raises(UsageError, match="known to be good"):
-        place.promote(replace(place.images[0], good=False))
+        place.promote(structs.replace(place.images[0], good=False))
 
 
 def test_a_lock_that_nobody_has(place):
-    unknown = replace(place.images[1], lock=Digest.of(b"another"))
+    unknown = structs.replace(place.images[1], lock=Digest.of(b"another"))
     with pytest.raises(LockError, match="neither the store nor git"):
         place.promote(unknown)
 
 
 def test_a_lock_that_was_sealed_anew(place):
-    other = replace(place.images[1], image=place.images[0].image)
+    other = structs.replace(place.images[1], image=place.images[0].image)
     with pytest.raises(LockError, match="sealed anew"):
         place.promote(other)
 
