@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from envbuilder.resolve.python import credentials, download, releases
+from envbuilder.resolve.python import credentials, download, index_pages
 
 # A busy machine is no failure, and what fails fails again.
 settings.register_profile(
@@ -46,7 +46,7 @@ def told_nothing(monkeypatch, tmp_path):
     for name in ("PIP_CONFIG_FILE", "UV_CONFIG_FILE", "NETRC"):
         monkeypatch.setenv(name, os.devnull)
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv-cache"))
-    remembered = (download._transport, credentials._in_keyring, releases._index_urls)
+    remembered = (download._transport, credentials._in_keyring, index_pages._index_urls)
     for each in remembered:
         each.cache_clear()
     yield

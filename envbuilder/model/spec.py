@@ -56,6 +56,7 @@ MACHINES = {"linux/amd64": "x86_64", "linux/arm64": "aarch64"}
 PythonVersion = Annotated[str, Meta(pattern=_PYTHON)]
 Modality = Literal["audio", "image", "video"]
 GpuUse = Literal["auto", "required", "never"]
+Strategy = Literal["best-match", "first-index"]
 
 
 @dataclass_transform(frozen_default=True)
@@ -89,7 +90,7 @@ class SourceBuild(_Frozen):
 
 
 class GitPackage(_Frozen):
-    """A package built from a git repository; at least one of tag, branch and commit is given."""
+    """What a :class:`Package` says that is built from git: a tag, a branch or a commit at least."""
 
     git: Line
     tag: GitRef | None = None
@@ -100,12 +101,52 @@ class GitPackage(_Frozen):
     build: SourceBuild = SourceBuild()
 
 
+class Package(_Frozen):
+    """A package that a version alone does not say.
+
+    Exactly one of these tells where it comes from: ``git``; ``url``, the address of a wheel;
+    ``path``, a wheel's file from the folder of the spec; else an index, by ``version`` and, where
+    only one will do, the name of that ``index``.
+    """
+
+    version: Line | None = None
+    index: Name | None = None
+    url: Line | None = None
+    path: Line | None = None
+    git: Line | None = None
+    tag: GitRef | None = None
+    branch: GitRef | None = None
+    commit: Commit | None = None
+    subdirectory: Line | None = None
+    submodules: bool = False
+    build: SourceBuild = SourceBuild()
+
+    @property
+    def place(self) -> str | None:
+        """The address or path of a wheel, if that is where the package comes from."""
+        return self.url if self.url is not None else self.path
+
+
 class Index(_Frozen):
-    """Which package indexes are asked beyond the machine's own, and as of which moment."""
+    """Which package indexes are asked beyond the machine's own, and as of which moment.
+
+    ``named`` are asked for those packages alone that name one. ``strategy`` says whether the first
+    index that has a package tells all its versions, or the best version of all indexes counts.
+    ``exempt`` names packages and named indexes to which ``exclude_newer`` does not apply.
+    """
 
     url: Line | None = None
     extra_urls: tuple[Line, ...] = ()
     exclude_newer: Line | None = None
+    named: dict[Name, Line] = {}
+    strategy: Strategy = "best-match"
+    exempt: tuple[Line, ...] = ()
+
+
+class ChosenIndex(Index, frozen=True):
+    """A spec's index settings with what its packages say: package -> name of its index."""
+
+    chosen: dict[str, str] = {}
 
 
 class Secret(_Frozen):
@@ -165,14 +206,28 @@ class Smoke(_Frozen):
     memory: Annotated[int, Meta(ge=256, description="MiB")] = 8192
 
 
+Requirements = dict[Line, Line] | tuple[Line, ...] | str
+"""Packages with version specifiers, as a mapping or as lines, or the path of a file of lines.
+
+``spec_file.load`` puts a file's lines in the place of its path, so that the lock holds them. Not
+``Line``: beside a mapping of lines, msgspec 0.22 corrupts memory on it now and then.
+"""
+
+
 class Spec(_Frozen):
-    """One environment: everything that a build depends on, in the user's words."""
+    """One environment: everything that a build depends on, in the user's words.
+
+    ``constraints`` narrow the versions of what is needed anyway; ``overrides`` take the place of
+    whatever any package requires of theirs.
+    """
 
     version: Literal[1]
     name: Name
     python: PythonVersion
     base: Base
-    packages: dict[Line, Line | GitPackage]
+    packages: dict[Line, Line | Package]
+    overrides: Requirements = ()
+    constraints: Requirements = ()
     platform: Platform = "linux/amd64"
     system: System = System()
     index: Index = Index()
@@ -190,33 +245,86 @@ class Spec(_Frozen):
     @property
     def requirements(self) -> tuple[Requirement, ...]:
         """The index packages as PEP 508 requirements, sorted by name."""
-        pairs = ((key, pin) for key, pin in self.packages.items() if isinstance(pin, str))
-        parsed = (requirement(key, pin) for key, pin in pairs)
+        pins = ((key, _version_of(pin)) for key, pin in self.packages.items())
+        parsed = (requirement(key, version) for key, version in pins if version is not None)
         return tuple(sorted(parsed, key=lambda item: canonicalize_name(item.name)))
 
     @property
     def sources(self) -> dict[str, GitPackage]:
         """The git packages by canonical name."""
         return {
-            canonicalize_name(Requirement(key).name): pin
+            name_of(key): _git_of(pin)
             for key, pin in sorted(self.packages.items())
-            if isinstance(pin, GitPackage)
+            if isinstance(pin, Package) and pin.git is not None
         }
+
+    @property
+    def direct(self) -> dict[str, Package]:
+        """The packages that come as a wheel by address or path, by the key that names them."""
+        return {
+            key: pin
+            for key, pin in sorted(self.packages.items())
+            if isinstance(pin, Package) and pin.place is not None
+        }
+
+    @property
+    def indexes(self) -> ChosenIndex:
+        """The index settings, with the packages that come from one named index alone."""
+        pins = ((name_of(key), _index_of(pin)) for key, pin in sorted(self.packages.items()))
+        chosen = {name: index for name, index in pins if index is not None}
+        return ChosenIndex(**msgspec.structs.asdict(self.index), chosen=chosen)
 
     @property
     def requested(self) -> frozenset[str]:
         """The canonical names of all packages that the spec itself names."""
-        return frozenset(canonicalize_name(Requirement(key).name) for key in self.packages)
+        return frozenset(name_of(key) for key in self.packages)
 
     def key_of(self, name: str) -> str | None:
         """Find the key in ``packages``, which may carry extras, that names a package."""
-        keys = (key for key in self.packages if canonicalize_name(Requirement(key).name) == name)
-        return next(keys, None)
+        return next((key for key in self.packages if name_of(key) == name), None)
+
+
+def name_of(key: str) -> str:
+    """Return the canonical name of the package that a key (``name`` or ``name[extra]``) names."""
+    return canonicalize_name(Requirement(key).name)
 
 
 def requirement(key: str, pin: str) -> Requirement:
-    """Join a key (``name`` or ``name[extra]``) and a pin (``==1.0``, ``*``) into a requirement."""
-    return Requirement(key if pin == "*" else f"{key}{pin}")
+    """Join a key (``name`` or ``name[extra]``) and a pin into a requirement.
+
+    A pin is ``==1.0`` or the like, or ``*``; a PEP 508 marker may follow, behind a semicolon.
+    """
+    version, semicolon, marker = pin.partition(";")
+    version = "" if version.strip() == "*" else version
+    return Requirement(f"{key}{version}{semicolon}{marker}")
+
+
+def requirement_lines(given: Requirements) -> tuple[str, ...]:
+    """Return ``overrides`` or ``constraints`` as PEP 508 lines."""
+    assert not isinstance(given, str)  # noqa: S101 - load() read the file
+    if isinstance(given, dict):
+        return tuple(str(requirement(*item)) for item in sorted(given.items()))
+    return given
+
+
+def _version_of(pin: str | Package) -> str | None:
+    return pin if isinstance(pin, str) else pin.version
+
+
+def _index_of(pin: str | Package) -> str | None:
+    return None if isinstance(pin, str) else pin.index
+
+
+def _git_of(pin: Package) -> GitPackage:
+    return GitPackage(
+        git=pin.git or "",
+        tag=pin.tag,
+        branch=pin.branch,
+        commit=pin.commit,
+        subdirectory=pin.subdirectory,
+        submodules=pin.submodules,
+        build=pin.build,
+    )
 
 
 def from_builtins(value: object) -> Spec:

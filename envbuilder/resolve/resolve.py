@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection
 from difflib import get_close_matches
 from pathlib import Path
 
+from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from envbuilder.model.errors import ResolutionError, UsageError
@@ -15,7 +16,7 @@ from envbuilder.model.image import Layer
 from envbuilder.model.lock import DebianBase, GitSource, ImageBase, Lock, Wheel
 from envbuilder.model.progress import Progress
 from envbuilder.model.reference import ImageRef
-from envbuilder.model.spec import Spec
+from envbuilder.model.spec import Spec, requirement_lines
 from envbuilder.registry.client import Client
 from envbuilder.registry.images import fetch_image
 from envbuilder.registry.manifests import Platform
@@ -209,12 +210,31 @@ def _wheels(
             [*lines, *stand_ins(spec, sources, Path(folder))],
             apart={source.name for source in sources},
             target=python_target(spec, base),
-            index=spec.index,
+            index=spec.indexes,
             held={name: version for name, version in held.items() if name not in release},
             provided=sorted(provided),
+            constraints=requirement_lines(spec.constraints),
+            overrides=requirement_lines(spec.overrides),
+            note=progress.note,
         )
         step.advance(len(wheels))
+    _note_idle(
+        spec,
+        {wheel.name for wheel in wheels} | {source.name for source in sources},
+        python_target(spec, base),
+        progress,
+    )
     return wheels
+
+
+def _note_idle(
+    spec: Spec, locked: Collection[str], target: PythonTarget, progress: Progress
+) -> None:
+    """Tell of overrides that change nothing, since nobody needs such a package: a slip, often."""
+    for line in map(Requirement, requirement_lines(spec.overrides)):
+        applies = line.marker is None or line.marker.evaluate(dict(target.markers()))
+        if applies and canonicalize_name(line.name) not in locked:
+            progress.note(f"warning: overrides names {line.name}, which nothing here needs")
 
 
 def _glibc(base: DebianBase | ImageBase) -> int:

@@ -4,7 +4,8 @@ import pytest
 from packaging.tags import Tag
 
 from envbuilder.model.errors import UsageError, without_login
-from envbuilder.resolve.python.requirements import PythonTarget, _fits, _rank
+from envbuilder.resolve.python.offers import fits
+from envbuilder.resolve.python.requirements import PythonTarget, _rank
 from envbuilder.resolve.resolve import EVERYTHING, SYSTEM, releasable
 from tests.unit.locks import lock, source
 
@@ -35,7 +36,7 @@ def test_tags_are_the_targets_and_not_this_machines():
 )  # fmt: skip
 def test_the_best_tag_comes_first_and_then_the_highest_build(ordered):
     ranks = AMD64.tags()
-    assert all(_fits(name, ranks) for name in ordered)
+    assert all(fits(name, ranks) for name in ordered)
     found = [_rank(name, ranks) for name in ordered]
     assert found == sorted(set(found))
 
@@ -46,7 +47,7 @@ def test_the_best_tag_comes_first_and_then_the_highest_build(ordered):
      "a-1-cp311-cp311-manylinux_2_17_x86_64.whl", "a-1-cp312-cp312-macosx_11_0_arm64.whl"],
 )  # fmt: skip
 def test_what_cannot_run_there_does_not_fit(name):
-    assert not _fits(name, AMD64.tags())
+    assert not fits(name, AMD64.tags())
 
 
 def test_names_to_let_go_of_are_canonical():

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from packaging.metadata import RawMetadata, parse_email
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
@@ -29,7 +30,7 @@ from .hooks import Hook, is_plain_file, read_output, run_hook
 from .sandbox import Sandbox, host_sandbox
 
 _KIND = "source"
-_FORMAT = 2
+_FORMAT = 3
 _ROUNDS = 4  # of asking for further requirements; two is what honest builds take
 
 
@@ -60,7 +61,7 @@ class Question:
             "submodules": pin.submodules,
             "requires": pin.build.requires,
             "env": pin.build.env,
-            "index": [self.index.url, self.index.extra_urls, self.index.exclude_newer],
+            "index": msgspec.to_builtins(self.index),
             "constraints": self.constraints,
             "held": dict(self.held),
             "target": asdict(self.target),

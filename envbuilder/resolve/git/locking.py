@@ -166,7 +166,7 @@ class _Work:
         tools = () if before is None else before.requires
         question = Question(
             checkout=checkout,
-            index=self.spec.index,
+            index=self.spec.indexes,
             constraints=_constraints(self.spec, checkout.pin),
             target=self.target,
             held={wheel.name: wheel.version for wheel in tools if wheel.name not in self.release},

@@ -77,7 +77,7 @@ def fetch_sources(lock: Lock, context: Context) -> None:
     """Bring every source's commit and build environment to this machine."""
     target = python_target(lock.spec, lock.base)
     for source in lock.sources:
-        context.bring(source.requires, target=target, index=lock.spec.index)
+        context.bring(source.requires, target=target, index=lock.spec.indexes)
         context.mirror(Address.parse(source.repository)).content(source.commit)
 
 

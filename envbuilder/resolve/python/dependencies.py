@@ -55,7 +55,7 @@ def _known(store: Store, wheel: Wheel) -> tuple[str, ...] | None:
 def _read_all(lock: Lock, wheels: list[Wheel], *, store: Store) -> dict[str, tuple[str, ...]]:
     """Read what the store does not have from the index, a few wheels at a time."""
     target = python_target(lock.spec, lock.base)
-    urls = locate_wheels(wheels, target=target, index=lock.spec.index)
+    urls = locate_wheels(wheels, target=target, index=lock.spec.indexes)
 
     def read(wheel: Wheel) -> tuple[str, ...]:
         with seekable(wheel.size, lambda at, size: read_range(urls[wheel], at, size)) as file:

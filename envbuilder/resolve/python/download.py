@@ -28,6 +28,14 @@ from .indexes import uv_environment
 _CHUNK = 1 << 20
 
 
+class RefusedError(NetworkError):
+    """A server answered ``status`` (HTTP) instead of the file."""
+
+    def __init__(self, message: str, *, status: int) -> None:
+        super().__init__(message, hint=LOG_IN)
+        self.status = status
+
+
 def size_of(url: str) -> int:
     """Ask how large the file at ``url`` is, in bytes; raise NetworkError if nobody says."""
     if (path := _local(url)) is not None:
@@ -154,5 +162,5 @@ def _request(method: str, url: str, **headers: str) -> HttpRequest:
     return HttpRequest(method=method, url=bare, headers=headers)
 
 
-def _refusal(answer: Answer) -> NetworkError:
-    return NetworkError(f"{answer.place} answered {answer.status}", hint=LOG_IN)
+def _refusal(answer: Answer) -> RefusedError:
+    return RefusedError(f"{answer.place} answered {answer.status}", status=answer.status)

@@ -15,7 +15,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from envbuilder.model.lock import GitSource
-from envbuilder.model.spec import GitPackage, Spec
+from envbuilder.model.spec import Package, Spec
 
 _EXTRA = re.compile(r"""extra\s*==\s*['"]([^'"]+)['"]""")
 
@@ -27,7 +27,7 @@ def stand_ins(spec: Spec, sources: Iterable[GitSource], folder: Path) -> Iterato
     """
     paths = {source.name: _write(source, folder) for source in sources}
     for key, pin in spec.packages.items():
-        if isinstance(pin, GitPackage):
+        if isinstance(pin, Package) and pin.git is not None:
             yield f"{key} @ {paths[canonicalize_name(Requirement(key).name)].as_uri()}"
 
 

@@ -87,5 +87,5 @@ def supply(
         return WheelSupply(store=store, progress=progress, urls={})
     with progress.step("locate", f"{len(missing)} wheels", unit="items"):
         target = python_target(lock.spec, lock.base)
-        urls = locate_wheels(missing, target=target, index=lock.spec.index)
+        urls = locate_wheels(missing, target=target, index=lock.spec.indexes)
     return WheelSupply(store=store, progress=progress, urls=urls)

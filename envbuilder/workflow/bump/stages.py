@@ -116,7 +116,7 @@ def real_stages(
         entry=lambda outcome: ledger_entry(outcome, runtime=ready().name),
         needs=lambda lock: read_needs(lock, store=store),
         releases=lambda name, lock: releases(
-            name, target=python_target(lock.spec, lock.base), index=lock.spec.index
+            name, target=python_target(lock.spec, lock.base), index=lock.spec.indexes
         ),
         refs=lambda package: mirror(package.git).refs,
         commits=lambda old, new: commits_between(
