@@ -10,6 +10,8 @@ from hypothesis import HealthCheck, settings
 
 from envbuilder.resolve.python import credentials, download, index_pages
 
+from .contexts import OPENED
+
 # A busy machine is no failure, and what fails fails again.
 settings.register_profile(
     "house", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
@@ -35,6 +37,14 @@ def golden(request):
         assert path.read_text(encoding="utf-8") == actual, f"{path} differs: make golden, and look"
 
     return compare
+
+
+@pytest.fixture(autouse=True)
+def _registries_closed():
+    """Close what the contexts of a test opened."""
+    yield
+    while OPENED:
+        OPENED.pop().close()
 
 
 @pytest.fixture

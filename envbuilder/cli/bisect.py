@@ -55,38 +55,33 @@ def command(
     from envbuilder.model.errors import UsageError
     from envbuilder.model.pylock import lock_path, read_lock
     from envbuilder.runtime import choose
-    from envbuilder.storage.store import Store
     from envbuilder.workflow.bisect.bisect import bisect
     from envbuilder.workflow.bisect.endpoints import find_end, good_end
     from envbuilder.workflow.bisect.intermediate_lock import span
     from envbuilder.workflow.bisect.journal import Diary
     from envbuilder.workflow.bisect.narrow import between
-    from envbuilder.workflow.build import Options, engine_of
+    from envbuilder.workflow.build import engine_of
     from envbuilder.workflow.bump.stages import real_stages
 
-    from .console import open_progress
+    from .context import open_context
 
     if check is not None and shell_command is not None:
         raise UsageError("--check and --run are two ways to judge: choose one")
     path = options.spec_path(name, file)
-    store = Store.default()
-    new = read_lock(lock_path(path)) if bad is None else find_end(path, bad, store=store)
-    with open_progress(progress_mode) as progress:
-        if good is None:
-            old = good_end(path, new, store=store, progress=progress)
-        else:
-            old = find_end(path, good, store=store)
+    with open_context(progress_mode) as context:
+        store = context.store
+        new = read_lock(lock_path(path)) if bad is None else find_end(path, bad, store=store)
+        old = good_end(context, path, new) if good is None else find_end(path, good, store=store)
         stages = real_stages(
+            context,
             folder=path.parent,
-            store=store,
-            progress=progress,
+            engine=engine_of(old),
             runtime=choose(runtime_name, store),
-            options=Options(engine=engine_of(old)),
         )
         judge = _judge(stages, check, shell_command)
         between_ends = span(old, new, good_needs=stages.needs(old), bad_needs=stages.needs(new))
         diary_path = _diary_path(store, old, new, check, shell_command)
-        diary = Diary.open(diary_path, progress, fresh=fresh)
+        diary = Diary.open(diary_path, context.progress, fresh=fresh)
         try:
             found = bisect(between_ends, judge=judge, diary=diary, lines=between(stages))
         finally:

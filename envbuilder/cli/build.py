@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from envbuilder.engines.reuse import ReusableLayers
     from envbuilder.model.lock import Lock
     from envbuilder.model.reference import ImageRef
-    from envbuilder.registry.client import Client
+    from envbuilder.resolve.context import Context
     from envbuilder.workflow.build import BuildResult
 
 
@@ -77,15 +77,13 @@ def command(
     """
     from envbuilder.engines import source_wheels
     from envbuilder.model.reference import ImageRef
-    from envbuilder.registry.client import Client
     from envbuilder.registry.layout import export
     from envbuilder.runtime import choose
     from envbuilder.smoke.layer_sizes import layer_sizes
-    from envbuilder.storage.store import Store
-    from envbuilder.workflow.build import Options, build_environment
+    from envbuilder.workflow.build import Decisions, build_environment
     from envbuilder.workflow.publish import publish, signing_with
 
-    from .console import open_progress
+    from .context import open_context
     from .report import print_report, write_reports
 
     if key is not None and push_to is None:
@@ -97,36 +95,27 @@ def command(
     target = None if push_to is None else ImageRef.parse(push_to)
     signing = signing_with(key)
     started = time.monotonic()
-    store = Store.default()
-    chosen = None if no_smoke else choose(runtime, store)
-    with open_progress(progress_mode) as progress, Client.from_environment() as client:
+    with open_context(progress_mode, offline=offline, builder=builder) as context:
         outcome = build_environment(
+            context,
             path,
-            store=store,
-            progress=progress,
-            options=Options(
-                locked=locked, offline=offline, reseal=reseal, engine=engine, builder=builder
-            ),
-            runtime=chosen,
-            reuse=_reuse(path, client, target if no_smoke else None),
+            Decisions(engine=engine, locked=locked, reseal=reseal),
+            runtime=None if no_smoke else choose(runtime, context.store),
+            reuse=_reuse(context, path, target if no_smoke else None),
         )
         if outcome.report is not None:  # first of all: what follows may fail
             layers = layer_sizes(outcome.image.layers, outcome.lock)
             write_reports(outcome.report, report, layers=layers)
         if check_reproducible:
-            source_wheels.check_reproducible(
-                outcome.lock,
-                store=store,
-                progress=progress,
-                offline=offline,
-                engine=engine,
-                builder=builder,
-            )
+            source_wheels.check_reproducible(context, outcome.lock, engine=engine)
         if output_image is not None:
             reference = f"{outcome.lock.spec.name}:latest"
-            export(outcome.image, store, output_image, name=reference, progress=progress)
+            export(
+                outcome.image, context.store, output_image, name=reference,
+                progress=context.progress,
+            )  # fmt: skip
         if target is not None and (outcome.report is None or outcome.report.ok):
-            publish(client, outcome.lock, target, store=store, progress=progress, signing=signing)
+            publish(context, outcome.lock, target, signing=signing)
     if output == "json":
         options.print_json(_summary(outcome))
     else:
@@ -148,7 +137,9 @@ def _check_targets(reports: tuple[Path, ...], output_image: str | None) -> None:
         check_target(output_image)
 
 
-def _reuse(path: Path, client: Client, target: ImageRef | None) -> Callable[[Lock], ReusableLayers]:
+def _reuse(
+    context: Context, path: Path, target: ImageRef | None
+) -> Callable[[Lock], ReusableLayers]:
     """Name the layers that the last sealed lock asks for too, and that are at ``target``."""
     from envbuilder.engines.reuse import ReusableLayers, held_in, reusable
     from envbuilder.model.pylock import lock_path, read_lock
@@ -157,7 +148,7 @@ def _reuse(path: Path, client: Client, target: ImageRef | None) -> Callable[[Loc
     if target is None or not known.exists():
         return lambda _: ReusableLayers()
     old = read_lock(known)
-    repository = client.repository(target)
+    repository = context.registries.repository(target)
     return lambda new: held_in(repository, reusable(old, new))
 
 

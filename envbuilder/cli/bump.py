@@ -58,33 +58,30 @@ def command(
     is 8.
     """  # noqa: D301 - click's mark for lines that stay as they are
     from envbuilder.runtime import choose
-    from envbuilder.storage.store import Store
-    from envbuilder.workflow.build import Options
     from envbuilder.workflow.bump.bump import bump, propose
     from envbuilder.workflow.bump.stages import real_stages
 
-    from .console import open_progress
+    from .context import open_context
 
     if file is not None and name is not None:
         pins = (name, *pins)
         name = None
     path = options.spec_path(name, file)
     started = time.monotonic()
-    store = Store.default()
-    with open_progress(progress_mode) as progress:
+    with open_context(progress_mode) as context:
+        progress = context.progress
         stages = real_stages(
+            context,
             folder=path.parent,
-            store=store,
-            progress=progress,
-            runtime=None if dry_run else choose(runtime, store),
-            options=Options(engine=engine or _engine(path)),
+            engine=engine or _engine(path),
+            runtime=None if dry_run else choose(runtime, context.store),
         )
         wishes = _wishes(path, pins, everything=everything, security=security, progress=progress)
         if dry_run:
             proposal = propose(path, wishes, stages=stages, progress=progress)
             _show_proposal(proposal, output)
             return
-        done = bump(path, wishes, stages=stages, store=store, progress=progress)
+        done = bump(context, path, wishes, stages=stages)
     _show(done, output, seconds=time.monotonic() - started)
     if done.failed is not None:
         raise SystemExit(8)

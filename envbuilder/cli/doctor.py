@@ -57,8 +57,9 @@ def command(
     """
     from dataclasses import asdict
 
-    from envbuilder.storage.store import Store
     from envbuilder.workflow.doctor import examine
+
+    from .context import open_context
 
     if name is not None:
         findings = _preflight(name, driver, devices, progress_mode)
@@ -67,7 +68,9 @@ def command(
             "--driver and --gpu describe a host for NAME", hint="envbuilder doctor NAME"
         )
     else:
-        findings = examine(Store.default(), images=_base_images(lockfiles))
+        with open_context(progress_mode) as context:
+            images = _base_images(lockfiles)
+            findings = examine(context.store, context.registries, images=images)
     if output == "json":
         options.print_json([asdict(finding) for finding in findings])
     else:
@@ -85,11 +88,10 @@ def _preflight(
     name: str, driver: str | None, devices: tuple[str, ...], progress_mode: str
 ) -> tuple[Diagnosis, ...]:
     from envbuilder.model.pylock import read_lock
-    from envbuilder.storage.store import Store
     from envbuilder.workflow.gpu.needs import needs
     from envbuilder.workflow.gpu.preflight import GpuHost, preflight, this_host
 
-    from .console import open_progress
+    from .context import open_context
 
     given = [("--gpu", text) for text in devices]
     given += [] if driver is None else [("--driver", driver)]
@@ -99,8 +101,8 @@ def _preflight(
     described = GpuHost(driver=driver, devices=devices)
     host = this_host() if described == GpuHost() else described
     lock = read_lock(options.named_lock(name))
-    with open_progress(progress_mode) as progress:
-        return preflight(needs(lock, store=Store.default(), progress=progress), host)
+    with open_context(progress_mode) as context:
+        return preflight(needs(context, lock), host)
 
 
 def _base_images(folder: Path) -> list[ImageRef]:

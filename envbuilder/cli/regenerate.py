@@ -10,9 +10,8 @@ import click
 from . import options
 
 if TYPE_CHECKING:
-    from envbuilder.model.progress import Progress
+    from envbuilder.resolve.context import Context
     from envbuilder.runtime import Runtime
-    from envbuilder.storage.store import Store
     from envbuilder.workflow.bump.regenerate import Make, Result
 
 
@@ -46,15 +45,13 @@ def command(
     A failure does not stop the others; the exit code is that of the worst.
     """
     from envbuilder.runtime import choose
-    from envbuilder.storage.store import Store
     from envbuilder.workflow.bump.regenerate import jobs_for, regenerate, worst
 
-    from .console import open_progress
+    from .context import open_context
 
     paths = _paths(names, files, everything=everything)
-    store = Store.default()
-    with open_progress(progress_mode) as progress:
-        make = _make(pins, store=store, progress=progress, runtime=choose(runtime, store))
+    with open_context(progress_mode) as context:
+        make = _make(context, pins, runtime=choose(runtime, context.store))
         results = regenerate(paths, make, jobs=jobs or jobs_for(paths))
     if output == "json":
         from dataclasses import asdict
@@ -84,37 +81,30 @@ def _paths(names: tuple[str, ...], files: tuple[Path, ...], *, everything: bool)
     return [*named, *(options.spec_path(None, path) for path in files)]
 
 
-def _make(pins: tuple[str, ...], *, store: Store, progress: Progress, runtime: Runtime) -> Make:
+def _make(context: Context, pins: tuple[str, ...], *, runtime: Runtime) -> Make:
     from envbuilder.model.pylock import lock_path, read_lock
     from envbuilder.model.spec_file import load
-    from envbuilder.workflow.build import Options, build_environment, engine_needed, engine_of
+    from envbuilder.workflow.build import Decisions, build_environment, engine_needed, engine_of
     from envbuilder.workflow.bump.bump import bump
     from envbuilder.workflow.bump.pins import parse_pin
     from envbuilder.workflow.bump.stages import real_stages
 
     wishes = [parse_pin(pin) for pin in pins]
 
-    def options_for(path: Path) -> Options:
+    def engine_for(path: Path) -> str:
         if lock_path(path).exists():
-            return Options(engine=engine_of(read_lock(lock_path(path))))
-        return Options(engine=engine_needed(load(path)))
+            return engine_of(read_lock(lock_path(path)))
+        return engine_needed(load(path))
 
     def built(path: Path) -> tuple[int, str]:
-        outcome = build_environment(
-            path, store=store, progress=progress, options=options_for(path), runtime=runtime
-        )
+        decisions = Decisions(engine=engine_for(path))
+        outcome = build_environment(context, path, decisions, runtime=runtime)
         summary = outcome.report.summary if outcome.report is not None else ""
         return (0 if outcome.good else 8), summary
 
     def bumped(path: Path) -> tuple[int, str]:
-        stages = real_stages(
-            folder=path.parent,
-            store=store,
-            progress=progress,
-            runtime=runtime,
-            options=options_for(path),
-        )
-        done = bump(path, wishes, stages=stages, store=store, progress=progress)
+        stages = real_stages(context, folder=path.parent, engine=engine_for(path), runtime=runtime)
+        done = bump(context, path, wishes, stages=stages)
         if done.outcome is None or done.outcome.report is None:
             return 0, "nothing moves"
         changes = f"{len(done.proposal.changes)} changes"

@@ -14,7 +14,7 @@ from . import options, smoke_server
 
 if TYPE_CHECKING:
     from envbuilder.model.lock import Lock
-    from envbuilder.model.progress import Progress
+    from envbuilder.resolve.context import Context
     from envbuilder.smoke import LayerSize, Report, SmokePlan
     from envbuilder.smoke.plan import Gpu
 
@@ -104,7 +104,7 @@ def run(
     A NAME is built first if it is not. For an image that was not built here, --lock says what
     must be in it. Exits with 8 where a check fails.
     """
-    from .console import open_progress
+    from .context import open_context
     from .report import check_targets, print_report, write_reports
 
     check_targets(report)
@@ -115,10 +115,10 @@ def run(
         "memory": memory, "python": python,
     }  # fmt: skip
     spec = Path(options.FOLDER, f"{target}.yaml")
-    with open_progress(progress_mode) as progress:
+    with open_context(progress_mode) as context:
         if target is not None and spec.is_file():
             _refuse(f"{spec} says how", {"lock": lock_name, "platform": platform, **stated})
-            found, layers = _environment(spec, runtime or "auto", progress)
+            found, layers = _environment(context, spec, runtime or "auto")
         elif local is not None:
             _refuse(
                 "no container runs", {"runtime": runtime, "platform": platform, "python": python}
@@ -128,7 +128,7 @@ def run(
         else:
             plan, lock = _planned(lock_name, stated)
             opened = (str(target), platform or "linux/amd64")
-            found, layers = _image(*opened, plan, lock, runtime or "auto", progress)
+            found, layers = _image(context, *opened, plan, lock, runtime or "auto")
     write_reports(found, report, layers=layers)
     if output == "json":
         options.print_json(found.to_dict())
@@ -156,29 +156,19 @@ def explain(cause: str | None) -> None:
 
 
 def _environment(
-    spec_path: Path, runtime: str, progress: Progress
+    context: Context, spec_path: Path, runtime: str
 ) -> tuple[Report, tuple[LayerSize, ...]]:
     """Smoke the image of an environment of ours; nothing is sealed or recorded."""
     from envbuilder.runtime import choose
     from envbuilder.smoke.layer_sizes import layer_sizes
-    from envbuilder.storage.store import Store
-    from envbuilder.workflow.build import Options, current_lock, engine_of, make_all
+    from envbuilder.workflow.build import engine_of, make_all
+    from envbuilder.workflow.lock import current_lock
     from envbuilder.workflow.smoke import smoke_image
 
-    store = Store.default()
-    chosen = choose(runtime, store)
-    lock = current_lock(spec_path, store=store, progress=progress, options=Options())
-    how = Options(engine=engine_of(lock))
-    lock, image = make_all(lock, store=store, progress=progress, options=how)
-    report = smoke_image(
-        lock,
-        image,
-        store=store,
-        runtime=chosen,
-        progress=progress,
-        offline=False,
-        folder=spec_path.parent,
-    )
+    chosen = choose(runtime, context.store)
+    lock = current_lock(context, spec_path)
+    lock, image = make_all(context, lock, engine=engine_of(lock))
+    report = smoke_image(context, lock, image, runtime=chosen, folder=spec_path.parent)
     return report, layer_sizes(image.layers, lock)
 
 
@@ -244,23 +234,22 @@ def _local(python: str, plan: SmokePlan) -> Report:
 
 
 def _image(
+    context: Context,
     where: str,
     platform: str,
     plan: SmokePlan,
     lock: Lock | None,
     runtime: str,
-    progress: Progress,
 ) -> tuple[Report, tuple[LayerSize, ...]]:
     from envbuilder.registry.open_image import open_image
     from envbuilder.runtime import choose
     from envbuilder.smoke import smoke
     from envbuilder.smoke.layer_sizes import layer_sizes
-    from envbuilder.storage.store import Store
 
     options.refuse_word(where)
-    store = Store.default()
+    store, progress = context.store, context.progress
     chosen = choose(runtime, store)
-    with open_image(where, platform) as opened:
+    with open_image(where, platform, store=store, registries=context.registries) as opened:
         opened.bring_layers(store, progress)
         with (
             chosen.prepared(opened.image, progress=progress) as ready,

@@ -12,7 +12,7 @@ from envbuilder.model.errors import UsageError
 from . import options
 
 if TYPE_CHECKING:
-    from envbuilder.model.progress import Progress
+    from envbuilder.resolve.context import Context
     from envbuilder.smoke import SmokePlan
     from envbuilder.smoke.server import Counts
 
@@ -62,19 +62,19 @@ def command(
     """
     from envbuilder.smoke.server import Server, smoke_server
 
-    from .console import open_progress
+    from .context import open_context
     from .report import check_targets, print_report, write_reports
 
     check_targets(report)
     _check(name, local, family, model)
     server = Server(url, key_variable=key_variable, timeout=server_timeout)
-    with open_progress(progress_mode) as progress:
+    with open_context(progress_mode) as context:
         expected = None
         if local is not None:
             expected = _counted_here(local, family, model)
         elif name is not None:
-            expected = _counted_in(options.spec_path(name, None), runtime, progress)
-        with progress.step("smoke", f"asking {server.base}", unit="items"):
+            expected = _counted_in(context, options.spec_path(name, None), runtime)
+        with context.progress.step("smoke", f"asking {server.base}", unit="items"):
             found = smoke_server(server, expected)
     write_reports(found, report)
     if output == "json":
@@ -104,19 +104,17 @@ def _counted_here(python: str, family: str | None, model: str | None) -> Counts:
     return expectation(LocalPython(python=python).run, plan)
 
 
-def _counted_in(spec_path: Path, runtime: str, progress: Progress) -> Counts:
+def _counted_in(context: Context, spec_path: Path, runtime: str) -> Counts:
     """Count in the image of an environment of ours, which is built if it is not."""
     from envbuilder.runtime import choose
     from envbuilder.smoke.server import expectation
-    from envbuilder.storage.store import Store
-    from envbuilder.workflow.build import Options, current_lock, engine_of, make_all
+    from envbuilder.workflow.build import engine_of, make_all
+    from envbuilder.workflow.lock import current_lock
     from envbuilder.workflow.smoke import smoke_plan
 
-    store = Store.default()
-    chosen = choose(runtime, store)
-    lock = current_lock(spec_path, store=store, progress=progress, options=Options())
+    chosen = choose(runtime, context.store)
+    lock = current_lock(context, spec_path)
     plan: SmokePlan = smoke_plan(lock, folder=spec_path.parent)
-    how = Options(engine=engine_of(lock))
-    _, image = make_all(lock, store=store, progress=progress, options=how)
-    with chosen.prepared(image, progress=progress) as ready:
+    _, image = make_all(context, lock, engine=engine_of(lock))
+    with chosen.prepared(image, progress=context.progress) as ready:
         return expectation(ready.run, plan)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from envbuilder.evidence.verify.remote import Seen
     from envbuilder.model.lock import Lock
     from envbuilder.model.reference import ImageRef
+    from envbuilder.resolve.context import Context
     from envbuilder.smoke import Report
 
 _STYLES = {"ok": "green", "note": "yellow", "mismatch": "bold red", "unknown": "bold yellow"}
@@ -61,10 +62,8 @@ def command(
     from envbuilder.evidence.verify.remote import look, verify
     from envbuilder.model.pylock import read_lock
     from envbuilder.model.reference import ImageRef
-    from envbuilder.registry.client import Client
-    from envbuilder.storage.store import Store
 
-    from .console import open_progress
+    from .context import open_context
 
     if level is not None and level < Level.EVIDENCE and (key or policy):
         raise UsageError(
@@ -77,20 +76,20 @@ def command(
     public = read_public(named) if named else None
     depth = level if level is not None else (2 if public is not None or rules is not None else 1)
     target = ImageRef.parse(ref)
-    with open_progress(progress_mode) as progress, Client.from_environment() as client:
+    report = None
+    with open_context(progress_mode) as context:
         seen = None
         if lock_name is None:
-            seen = look(client, target)
+            seen = look(context.registries, target)
             lock_name = _lock_name(seen, target)
         path = options.named_lock(lock_name)
         lock = read_lock(path)
         verdict = verify(
-            client, target, lock, level=Level(depth), progress=progress, policy=rules, key=public,
-            seen=seen, store=Store.default(),
+            context.registries, target, lock, level=Level(depth), progress=context.progress,
+            policy=rules, key=public, seen=seen, store=context.store,
         )  # fmt: skip
-    report = None
-    if smoke and verdict.ok and verdict.digest is not None:
-        report = _smoke(target.at(verdict.digest), lock, path.parent, runtime, progress_mode)
+        if smoke and verdict.ok and verdict.digest is not None:
+            report = _smoke(context, target.at(verdict.digest), lock, path.parent, runtime)
     if output == "json":
         body = verdict.to_dict()
         options.print_json(body | ({} if report is None else {"smoke": report.to_dict()}))
@@ -116,30 +115,16 @@ def _lock_name(seen: Seen, ref: ImageRef) -> str:
     return name
 
 
-def _smoke(ref: ImageRef, lock: Lock, folder: Path, runtime: str, progress_mode: str) -> Report:
-    from envbuilder.registry.client import Client
+def _smoke(context: Context, ref: ImageRef, lock: Lock, folder: Path, runtime: str) -> Report:
     from envbuilder.registry.manifests import Platform
     from envbuilder.registry.transfer import pull
     from envbuilder.runtime import choose
-    from envbuilder.storage.store import Store
     from envbuilder.workflow.smoke import smoke_image
 
-    from .console import open_progress
-
-    store = Store.default()
-    chosen = choose(runtime, store)
-    with open_progress(progress_mode) as progress:
-        with Client.from_environment() as client:
-            image = pull(client, ref, Platform.parse(lock.spec.platform), store, progress)
-        return smoke_image(
-            lock,
-            image,
-            store=store,
-            runtime=chosen,
-            progress=progress,
-            offline=False,
-            folder=folder,
-        )
+    chosen = choose(runtime, context.store)
+    platform = Platform.parse(lock.spec.platform)
+    image = pull(context.registries, ref, platform, context.store, context.progress)
+    return smoke_image(context, lock, image, runtime=chosen, folder=folder)
 
 
 def _print(verdict: Verdict, report: Report | None, *, smoke: bool) -> None:

@@ -6,15 +6,14 @@ import shutil
 from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
-from threading import Event
 
 from envbuilder.layers.wheel_reconstruction import has_wheel, wheel_file
 from envbuilder.model.errors import BuildError, NetworkError
 from envbuilder.model.image import Image, Layer, compose
 from envbuilder.model.lock import DebianBase, ImageBase, Lock, Wheel
-from envbuilder.model.progress import Progress
 from envbuilder.model.spec import Steps
 from envbuilder.registry.layout import export, load
+from envbuilder.resolve.context import Context
 from envbuilder.resolve.git.wheel_build import Job
 from envbuilder.resolve.python.uv import find_uv
 from envbuilder.storage.store import Store
@@ -28,74 +27,54 @@ _UV = "opt/uv/bin"
 _NO_STEPS = Steps()
 
 
-def build_with_docker(
-    lock: Lock,
-    *,
-    store: Store,
-    progress: Progress,
-    builder: str | None = None,
-    offline: bool = False,
-) -> Image:
-    """Build the image of ``lock`` with BuildKit; its blobs are in ``store`` afterwards.
+def build_with_docker(context: Context, lock: Lock) -> Image:
+    """Build the image of ``lock`` with BuildKit; its blobs are in the store afterwards.
 
     A Debian base is made here, as for the embedded engine, and handed to BuildKit, so that both
-    build on the same bytes; wheels from git, too, where ``store`` has them. Raises MissingToolError
-    where no builder is fit, NetworkError for what Docker would fetch ``offline``, and what
+    build on the same bytes; wheels from git, too, if the store has them. Raises MissingToolError
+    where no builder is fit, NetworkError for what Docker would fetch offline, and what
     ``buildkit.build`` raises.
     """
-    image = build_target(
-        lock, "runtime", store=store, progress=progress, builder=builder, offline=offline
-    )
+    image = build_target(context, lock, "runtime")
     return replace(image, layers=named_layers(lock, image))
 
 
-def build_target(
-    lock: Lock,
-    target: str,
-    *,
-    store: Store,
-    progress: Progress,
-    builder: str | None = None,
-    offline: bool = False,
-    stop: Event | None = None,
-) -> Image:
-    """Build one target that is an image, ``system`` or ``runtime``; its blobs are in ``store``.
+def build_target(context: Context, lock: Lock, target: str) -> Image:
+    """Build one target that is an image, ``system`` or ``runtime``; its blobs are in the store.
 
-    ``stop`` ends the build. Raises what ``build_with_docker`` does.
+    Raises what ``build_with_docker`` does.
     """
-    if offline:
+    if context.offline:
         _refuse_to_fetch(lock.base, lock.wheels, lock.spec.steps)
-    chosen = find_builder(builder)
+    chosen = find_builder(context.builder)
     secrets = gather(lock.spec)
-    with store.scratch() as work:
+    with context.store.scratch() as work:
         folder = work / "context"
         write(render(lock), folder)
         wanted = BuildxRun(
             folder=folder,
             target=target,
             platform=lock.spec.platform,
-            contexts=made_here(lock, work, store=store, offline=offline, progress=progress),
+            contexts=made_here(context, lock, work),
         )
         made = work / "image"
-        build(wanted, made, builder=chosen, secrets=secrets, progress=progress, stop=stop)
-        return _adopt(lock, made, store)
+        build(context, wanted, made, builder=chosen, secrets=secrets)
+        return _adopt(lock, made, context.store)
 
 
-def build_wheel(
-    job: Job, *, store: Store, progress: Progress, builder: str | None = None, offline: bool = False
-) -> str:
+def build_wheel(context: Context, job: Job) -> str:
     """Build a git source's wheel by BuildKit into ``job.output``; return its file name.
 
     BuildKit gets the files that were checked here, so it needs neither git nor the repository.
     """
-    if offline:
+    if context.offline:
         _refuse_to_fetch(job.lock.builder or job.lock.base, job.source.requires)
-    chosen = find_builder(builder)
+    chosen = find_builder(context.builder)
     secrets = gather(job.lock.spec)
-    with store.scratch() as work:
+    with context.store.scratch() as work:
         folder = work / "context"
         write(render(job.lock), folder)
-        given = _base(job.lock, work, store=store, offline=offline, progress=progress)
+        given = _base(context, job.lock, work)
         wanted = BuildxRun(
             folder=folder,
             target=wheel_stage(job.source.name),
@@ -105,7 +84,7 @@ def build_wheel(
             log=job.log,
         )
         try:
-            build(wanted, job.output, builder=chosen, secrets=secrets, progress=progress)
+            build(context, wanted, job.output, builder=chosen, secrets=secrets)
         except BuildError as error:
             raise BuildError(
                 error.message, hint=error.hint or f"the whole log: {job.log}"
@@ -130,13 +109,9 @@ def _refuse_to_fetch(
         )
 
 
-def made_here(
-    lock: Lock, work: Path, *, store: Store, offline: bool, progress: Progress
-) -> dict[str, str]:
+def made_here(context: Context, lock: Lock, work: Path) -> dict[str, str]:
     """Hand over what BuildKit needs no server for: wheels from git, a Debian base, and uv."""
-    return _wheels(lock, work, store) | _base(
-        lock, work, store=store, offline=offline, progress=progress
-    )
+    return _wheels(lock, work, context.store) | _base(context, lock, work)
 
 
 def _wheels(lock: Lock, work: Path, store: Store) -> dict[str, str]:
@@ -151,16 +126,13 @@ def _wheels(lock: Lock, work: Path, store: Store) -> dict[str, str]:
     return given
 
 
-def _base(
-    lock: Lock, work: Path, *, store: Store, offline: bool, progress: Progress
-) -> dict[str, str]:
+def _base(context: Context, lock: Lock, work: Path) -> dict[str, str]:
     if isinstance(lock.base, ImageBase):
         return {}
-    foundation = foundation_layers(
-        lock, store=store, offline=offline, progress=progress, stop=Event()
-    )
+    foundation = foundation_layers(context, lock)
     base = compose(foundation.layers, platform=lock.spec.platform)
-    layout = export(base, store, f"oci:{work / 'base'}", name="base", progress=progress)
+    place = f"oci:{work / 'base'}"
+    layout = export(base, context.store, place, name="base", progress=context.progress)
     tools = work / "tools"
     (tools / _UV).mkdir(parents=True)
     shutil.copy2(find_uv(), tools / _UV / "uv")

@@ -9,21 +9,13 @@ from dataclasses import replace
 
 from envbuilder.model.errors import BuildError, ResolutionError
 from envbuilder.model.lock import ImageBase, Lock
-from envbuilder.model.progress import Progress
-from envbuilder.storage.store import Store
+from envbuilder.resolve.context import Context
 
 from .buildkit import BuildxRun, build, find_builder, gather
 from .render import render_question, write
 
 
-def pin_packages(
-    lock: Lock,
-    *,
-    store: Store,
-    progress: Progress,
-    previous: Lock | None = None,
-    builder: str | None = None,
-) -> Lock:
+def pin_packages(context: Context, lock: Lock, *, previous: Lock | None = None) -> Lock:
     """Return ``lock`` with the exact packages of its image base; as it is where it needs none.
 
     What ``previous`` pinned for the same base and the same packages stays. Raises ResolutionError
@@ -33,15 +25,15 @@ def pin_packages(
         return lock
     if previous is not None and _still_holds(lock, lock.base, previous):
         return replace(lock, base=previous.base)
-    chosen = find_builder(builder)
+    chosen = find_builder(context.builder)
     secrets = gather(lock.spec)
-    with store.scratch() as work:
+    with context.store.scratch() as work:
         write(render_question(lock), work / "context")
         wanted = BuildxRun(  # an answer from BuildKit's cache would be that of another day
             folder=work / "context", target="pins", platform=lock.spec.platform, fresh=True
         )
         try:
-            build(wanted, work / "pins", builder=chosen, secrets=secrets, progress=progress)
+            build(context, wanted, work / "pins", builder=chosen, secrets=secrets)
         except BuildError as error:
             raise ResolutionError(
                 f"{lock.base.reference} cannot install the system packages: {error.message}",

@@ -258,6 +258,13 @@ class Spec(_Frozen):
             if isinstance(pin, Package) and pin.git is not None
         }
 
+    def extras(self, name: str) -> frozenset[str]:
+        """Return the extras that the spec asks of the package ``name`` (canonical)."""
+        asked = (Requirement(key) for key in self.packages)
+        return frozenset[str]().union(
+            *(each.extras for each in asked if canonicalize_name(each.name) == name)
+        )
+
     @property
     def direct(self) -> dict[str, Package]:
         """The packages that come as a wheel by address or path, by the key that names them."""

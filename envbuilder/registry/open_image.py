@@ -66,26 +66,28 @@ class OpenedImage:
 
 
 @contextmanager
-def open_image(where: str, platform: str) -> Iterator[OpenedImage]:
+def open_image(
+    where: str, platform: str, *, store: Store, registries: Client
+) -> Iterator[OpenedImage]:
     """Open ``oci:DIR``, ``PATH.tar``, ``docker:NAME`` or a registry's ``HOST/NAME:TAG``.
 
-    Raises UsageError if there is no such image, NetworkError, MissingToolError.
+    Archives are unpacked into the store's scratch space. Raises UsageError if there is no such
+    image, NetworkError, MissingToolError.
     """
     if where.startswith(_LAYOUT):
         yield _in_layout(where, Path(where.removeprefix(_LAYOUT)), platform)
     elif where.startswith(_DOCKER):
-        with Store.default().scratch() as folder:
+        with store.scratch() as folder:
             _save(where.removeprefix(_DOCKER), folder)
             yield _in_layout(where, folder, platform)
     elif where.endswith(".tar"):
-        with Store.default().scratch() as folder:
+        with store.scratch() as folder:
             _unpack_file(Path(where), folder)
             yield _in_layout(where, folder, platform)
     else:
         ref = ImageRef.parse(where)
-        with Client.from_environment() as client:
-            image = fetch_image(client, ref, Platform.parse(platform))
-            yield in_registry(client.repository(ref), image)
+        image = fetch_image(registries, ref, Platform.parse(platform))
+        yield in_registry(registries.repository(ref), image)
 
 
 def in_registry(repository: Repository, image: Image) -> OpenedImage:

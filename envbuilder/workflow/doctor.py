@@ -63,7 +63,9 @@ class Diagnosis:
     advice: str = ""
 
 
-def examine(store: Store, *, images: Iterable[ImageRef] = ()) -> tuple[Diagnosis, ...]:
+def examine(
+    store: Store, registries: Client, *, images: Iterable[ImageRef] = ()
+) -> tuple[Diagnosis, ...]:
     """Look at this machine and return what was found, in a fixed order.
 
     ``images`` are references whose registries must answer, such as the bases of the specs.
@@ -85,7 +87,7 @@ def examine(store: Store, *, images: Iterable[ImageRef] = ()) -> tuple[Diagnosis
             "mmdebstrap", needed_for="Debian bases", advice="apt-get install mmdebstrap uidmap"
         ),
         package_index,
-        *((lambda image=image: registry(image)) for image in images),
+        *((lambda image=image: registry(registries, image)) for image in images),
     ]
     with ThreadPoolExecutor(len(checks)) as pool:
         return tuple(pool.map(lambda check: check(), checks))
@@ -226,12 +228,11 @@ def package_index() -> Diagnosis:
     return Diagnosis(name="Python package index", status="ok", detail=f"answers; pip {newest}")
 
 
-def registry(image: ImageRef) -> Diagnosis:
+def registry(registries: Client, image: ImageRef) -> Diagnosis:
     """Ask a registry for an image, by one HEAD request."""
     name = f"registry {image.registry}"
     try:
-        with Client.from_environment() as client:
-            digest = client.repository(image).find(image.digest or image.tag or "latest")
+        digest = registries.repository(image).find(image.digest or image.tag or "latest")
     except EnvbuilderError as error:
         return _problem(name, error)
     if digest is None:

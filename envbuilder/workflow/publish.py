@@ -13,17 +13,15 @@ from envbuilder.evidence.statements import NAMES, TEST_RESULT, Statement, proven
 from envbuilder.model.errors import LockError, UsageError
 from envbuilder.model.image import Image, parse_image
 from envbuilder.model.lock import ImageBase, Lock, Seal
-from envbuilder.model.progress import Progress
 from envbuilder.model.reference import Digest, ImageRef
-from envbuilder.registry.client import Client
 from envbuilder.registry.manifests import Manifest
 from envbuilder.registry.repository import Repository
 from envbuilder.registry.transfer import push
+from envbuilder.resolve.context import Context
 from envbuilder.storage.build_records import recall_report
 from envbuilder.storage.ledger import now
-from envbuilder.storage.store import Store
 
-from .build import Options, make_image
+from .build import make_image
 
 _NAMES = {predicate_type: name for name, predicate_type in NAMES.items()}
 
@@ -57,12 +55,10 @@ class Published:
 
 
 def publish(
-    client: Client,
+    context: Context,
     lock: Lock,
     ref: ImageRef,
     *,
-    store: Store,
-    progress: Progress,
     signing: Signing | None = None,
     built: str | None = None,
 ) -> Published:
@@ -79,33 +75,34 @@ def publish(
             f"the lock of {lock.spec.name} has no seal: it was never built",
             hint=f"envbuilder build {lock.spec.name}",
         )
-    repository = client.repository(ref)
-    image = sealed_image(lock, seal, repository, store=store, progress=progress)
+    repository = context.registries.repository(ref)
+    image = sealed_image(context, lock, seal, repository)
     named: tuple[str, ...] = ()
 
     def attach_evidence(repository: Repository) -> None:
         nonlocal named
         if signing is not None and not named:
-            statements = evidence(lock, seal, store=store, progress=progress, built=built)
+            statements = evidence(context, lock, seal, built=built)
             named = _attach(repository, image, statements, signing)
 
-    push(client, image, store, ref, progress, sources=_sources(lock), before_tag=attach_evidence)
+    push(
+        context.registries, image, context.store, ref, context.progress,
+        sources=_sources(lock), before_tag=attach_evidence,
+    )  # fmt: skip
     attach_evidence(repository)  # where the image was there already
     return Published(digest=image.digest, evidence=named)
 
 
-def sealed_image(
-    lock: Lock, seal: Seal, repository: Repository, *, store: Store, progress: Progress
-) -> Image:
+def sealed_image(context: Context, lock: Lock, seal: Seal, repository: Repository) -> Image:
     """Take the sealed image from the store, or make what neither store nor ``repository`` has.
 
     Raises LockError if what was made is not the sealed image, and what building raises.
     """
+    store = context.store
     if store.has(seal.manifest) and store.has(seal.config):
         return parse_image(store.read(seal.manifest), store.read(seal.config))
     held = held_in(repository, reusable(lock, lock))
-    options = Options(locked=True)
-    image = make_image(lock, store=store, progress=progress, options=options, held=held)
+    image = make_image(context, lock, held=held)
     if image.digest != seal.manifest:
         raise LockError(
             f"building {lock.spec.name} gave {image.digest}, not the sealed {seal.manifest}",
@@ -115,7 +112,7 @@ def sealed_image(
 
 
 def evidence(
-    lock: Lock, seal: Seal, *, store: Store, progress: Progress, built: str | None = None
+    context: Context, lock: Lock, seal: Seal, *, built: str | None = None
 ) -> list[Statement]:
     """Make the statements on the sealed image; the smoke report's only if there is one.
 
@@ -124,14 +121,16 @@ def evidence(
     from envbuilder.evidence.sbom import sbom  # noqa: PLC0415 (the library takes 0.1 s to load)
 
     image = seal.manifest
-    kept = recall_report(store, image)
+    kept = recall_report(context.store, image)
     moment = built or (kept[1] if kept is not None else now())
     statements = [
         provenance(lock, image, engine=seal.engine, finished=moment),
         sbom(lock, image, finished=moment),
     ]
     if kept is None:
-        progress.note("warning: this image was not smoked here, so there is no test result to sign")
+        context.progress.note(
+            "warning: this image was not smoked here, so there is no test result to sign"
+        )
     else:
         report, finished = kept
         statements.append(test_result(lock, image, report, finished=finished))

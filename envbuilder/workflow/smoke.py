@@ -11,40 +11,32 @@ from envbuilder.engines.foundation import fetch_base
 from envbuilder.model.image import Image
 from envbuilder.model.lock import ImageBase, Lock
 from envbuilder.model.plan import PREFIX
-from envbuilder.model.progress import Progress
 from envbuilder.model.samples import own_samples
+from envbuilder.resolve.context import Context
 from envbuilder.runtime import Runtime
 from envbuilder.smoke import Expected, OwnSample, ProbedModel, Report, SmokePlan, smoke
 from envbuilder.smoke.answers import answers_path, answers_to_record, read_answers, write_answers
 from envbuilder.smoke.plan import Gpu
 from envbuilder.storage import build_records
-from envbuilder.storage.store import Store
 
 _DRIVER = Path("/proc/driver/nvidia/version")
 
 
 def smoke_image(
-    lock: Lock,
-    image: Image,
-    *,
-    store: Store,
-    runtime: Runtime,
-    progress: Progress,
-    offline: bool,
-    folder: Path,
+    context: Context, lock: Lock, image: Image, *, runtime: Runtime, folder: Path
 ) -> Report:
     """Run the smoke checks of the lock's spec inside ``image``; a later push signs the report.
 
     ``folder`` is where the spec lies, with the user's samples and the recorded answers.
     """
     if isinstance(lock.base, ImageBase):  # its layers come through only now, to be run
-        fetch_base(lock, store=store, offline=offline, progress=progress)
+        fetch_base(context, lock)
     with (
-        runtime.prepared(image, progress=progress) as ready,
-        progress.step("smoke", f"in a container ({runtime.name})", unit="items"),
+        runtime.prepared(image, progress=context.progress) as ready,
+        context.progress.step("smoke", f"in a container ({runtime.name})", unit="items"),
     ):
         report = smoke(ready.run, smoke_plan(lock, folder=folder), subject=lock.spec.name)
-    build_records.keep_report(store, image.digest, report.to_dict())
+    build_records.keep_report(context.store, image.digest, report.to_dict())
     return report
 
 

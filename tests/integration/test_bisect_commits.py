@@ -17,6 +17,7 @@ from envbuilder.workflow.bisect.narrow import between
 from envbuilder.workflow.bisect.oracle import OracleAnswer
 from envbuilder.workflow.bisect.search import TrialResult
 from envbuilder.workflow.bump.stages import real_stages
+from tests.contexts import context
 from tests.servers.git import git_http
 from tests.servers.git_repositories import Origin
 from tests.unit.locks import lock, source
@@ -55,7 +56,7 @@ def ends(url: str, old: str, new: str) -> list[Lock]:
 
 def search(tmp_path, url, old, new, is_bad):
     """Bisect between two commits; the judge looks at nothing but the commit."""
-    stages = real_stages(folder=tmp_path, store=Store(tmp_path / "store"), progress=Silent())
+    stages = real_stages(context(Store(tmp_path / "store")), folder=tmp_path)
     stages = replace(stages, resolve=resolved)
     good, bad = ends(url, old, new)
     between_ends = span(good, bad, good_needs={}, bad_needs={})

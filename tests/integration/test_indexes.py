@@ -18,6 +18,7 @@ from envbuilder.resolve.python import download
 from envbuilder.resolve.python.requirements import PythonTarget, locate_wheels, resolve_python
 from envbuilder.resolve.python.wheels import WheelSupply
 from envbuilder.storage.store import Store
+from tests.contexts import context
 from tests.servers.certificates import authority, server_certificate
 from tests.servers.packages import Packages
 from tests.servers.samples import noise
@@ -303,7 +304,7 @@ def test_a_file_of_this_machine_that_is_gone_is_named(tmp_path):
 
 def supply(tmp_path, wheels, host):
     urls = {wheel: f"http://{host}/files/{wheel.filename}" for wheel in wheels}
-    return WheelSupply(store=Store(tmp_path / "store"), progress=Silent(), urls=urls)
+    return WheelSupply(context=context(Store(tmp_path / "store")), urls=urls)
 
 
 def many(count):
@@ -318,7 +319,7 @@ def test_all_wheels_come_and_none_twice(tmp_path):
         bringing.bring_all(wheels)
         bringing.bring_all(wheels)
         assert len(server.seen) == len(wheels)
-    assert all(bringing.store.has(wheel.sha256) for wheel in wheels)
+    assert all(bringing.context.store.has(wheel.sha256) for wheel in wheels)
 
 
 def test_the_first_failure_stops_the_others(tmp_path):
@@ -340,7 +341,7 @@ def test_the_first_failure_stops_the_others(tmp_path):
         bringing = supply(tmp_path, [slow, wrong], server.host)
         with pytest.raises(NetworkError, match=f"{wrong.filename} is not the locked file"):
             bringing.bring_all([slow, wrong])
-    assert not list((bringing.store.root / "tmp").iterdir())
+    assert not list((bringing.context.store.root / "tmp").iterdir())
 
 
 def test_a_wheel_that_was_pruned_meanwhile_is_named(tmp_path):

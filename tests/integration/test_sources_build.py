@@ -17,19 +17,20 @@ from envbuilder.model.git_url import Address
 from envbuilder.model.lock import DebianBase, GitSource, Lock, Wheel
 from envbuilder.model.progress import Silent
 from envbuilder.model.reference import Digest
-from envbuilder.model.spec import Base, GitPackage, Index, SourceBuild, Spec, Steps
+from envbuilder.model.spec import Base, Index, Package, SourceBuild, Spec, Steps
 from envbuilder.resolve.git.contained import contained
-from envbuilder.resolve.git.context import Context
-from envbuilder.resolve.git.locking import lock_sources, lock_spec
+from envbuilder.resolve.git.context import GitContext
+from envbuilder.resolve.git.locking import lock_sources
 from envbuilder.resolve.git.mirror import Mirror
 from envbuilder.resolve.git.sandbox import Sandbox, host_sandbox
 from envbuilder.resolve.git.transfer import export_wheels, import_wheels
 from envbuilder.resolve.git.wheel_build import build_sources, check_reproducible
 from envbuilder.resolve.python.metadata_wheel import stand_ins
 from envbuilder.resolve.python.requirements import resolve_python
-from envbuilder.resolve.resolve import python_target
-from envbuilder.runtime import choose
+from envbuilder.resolve.resolve import resolve
+from envbuilder.resolve.target import python_target
 from envbuilder.storage.store import Store
+from tests.contexts import git_context
 from tests.servers import git_projects
 from tests.servers.git_repositories import Origin
 
@@ -47,8 +48,8 @@ def store(tmp_path_factory) -> Store:
 
 
 @pytest.fixture
-def context(store) -> Context:
-    return Context(store=store, runtime=lambda: choose("oci", store), progress=Silent())
+def context(store) -> GitContext:
+    return git_context(store)
 
 
 @pytest.fixture
@@ -67,7 +68,7 @@ def origin_of(tmp_path: Path, files, name: str = "proj") -> Origin:
     return origin
 
 
-def spec_of(name: str, pin: GitPackage, **more) -> Spec:
+def spec_of(name: str, pin: Package, **more) -> Spec:
     return Spec(
         version=1,
         name="x",
@@ -78,13 +79,13 @@ def spec_of(name: str, pin: GitPackage, **more) -> Spec:
     )
 
 
-def lock_of(name: str, origin: Origin, context: Context, *, more=None, **pin) -> Lock:
-    spec = spec_of(name, GitPackage(git=str(origin.path), branch="main", **pin), **(more or {}))
+def lock_of(name: str, origin: Origin, context: GitContext, *, more=None, **pin) -> Lock:
+    spec = spec_of(name, Package(git=str(origin.path), branch="main", **pin), **(more or {}))
     sources = lock_sources(spec, target=python_target(spec, BASE), context=context)
     return Lock(spec=spec, base=BASE, wheels=(), sources=sources)
 
 
-def source_of(name: str, origin: Origin, context: Context, **more) -> GitSource:
+def source_of(name: str, origin: Origin, context: GitContext, **more) -> GitSource:
     return lock_of(name, origin, context, **more).sources[0]
 
 
@@ -161,9 +162,7 @@ def test_a_c_extension_gives_one_digest_on_other_paths_moments_umasks_and_jobs(
     elsewhere = Store(tmp_path / "a longer path than the other")
     old = os.umask(0o077)
     try:
-        other = Context(
-            store=elsewhere, runtime=lambda: choose("oci", elsewhere), progress=Silent()
-        )
+        other = git_context(elsewhere)
         again = build_sources(
             lock_of("natty", origin, other, build=SourceBuild(env={"MAX_JOBS": "1"})),
             make=contained(lambda: host_sandbox(PYTHON, store=elsewhere), other),
@@ -217,7 +216,7 @@ def test_wheels_move_between_machines(tmp_path, context, sandbox):
     def never() -> Sandbox:
         raise AssertionError("it was built again")
 
-    there = Context(store=other, runtime=context.runtime, progress=Silent(), offline=True)
+    there = git_context(other, runtime=context.runtime, offline=True)
     assert build_sources(lock, make=contained(never, there), context=there) == built
 
 
@@ -279,6 +278,19 @@ def test_a_source_that_needs_an_address_is_refused(tmp_path, context):
     )
     with pytest.raises(ResolutionError, match=r"flitty: its requirement .* names an address"):
         lock_of("flitty", origin_of(tmp_path, files), context)
+
+
+def test_an_address_in_an_extra_that_nobody_asked_for_is_no_hindrance(tmp_path, context):
+    files = dict(git_projects.FLIT)
+    files["pyproject.toml"] += (
+        '[project.optional-dependencies]\naudio = ["kenlm @ file:///k.whl"]\n'
+    )
+    origin = origin_of(tmp_path, files)
+    (source,) = lock_of("flitty", origin, context).sources
+    assert not any("file:" in line for line in source.requires_dist)
+    with pytest.raises(ResolutionError, match="names an address") as caught:
+        lock_of("flitty[audio]", origin, context)
+    assert "kenlm: " in caught.value.hint
 
 
 def test_a_source_for_another_python_is_refused(tmp_path, context):
@@ -484,31 +496,31 @@ def test_locking_goes_by_what_the_server_says_in_the_end(tmp_path, store):
     """It goes ahead with the last answer, which a rewritten branch makes wrong."""
     origin = origin_of(tmp_path, git_projects.FLIT)
     base = Base(debian="trixie", python="/usr/bin/python3.11")
-    pin = GitPackage(git=str(origin.path), branch="main")
+    pin = Package(git=str(origin.path), branch="main")
     spec = msgspec.structs.replace(spec_of("flitty", pin), base=base)
     before = Lock(spec=spec, base=BASE, wheels=())
-    first = lock_spec(spec, store=store, progress=Silent(), previous=before)
-    assert lock_spec(spec, store=store, progress=Silent(), previous=first) == first
+    first = resolve(git_context(store), spec, previous=before)
+    assert resolve(git_context(store), spec, previous=first) == first
     origin.git("commit", "--quiet", "--amend", "-m", "another past")
     with pytest.raises(ResolutionError, match="was rewritten"):
-        lock_spec(spec, store=store, progress=Silent(), previous=first)
-    again = lock_spec(spec, store=store, progress=Silent(), previous=before)
+        resolve(git_context(store), spec, previous=first)
+    again = resolve(git_context(store), spec, previous=before)
     assert again.sources[0].commit == origin.git("rev-parse", "HEAD")
 
 
 def test_a_wheel_stays_in_the_lock_while_its_recipe_does(tmp_path, store):
     origin = origin_of(tmp_path, git_projects.FLIT)
     base = Base(debian="trixie", python="/usr/bin/python3.11")
-    pin = GitPackage(git=str(origin.path), branch="main")
+    pin = Package(git=str(origin.path), branch="main")
     spec = msgspec.structs.replace(spec_of("flitty", pin), base=base)
     before = Lock(spec=spec, base=BASE, wheels=())
-    lock = lock_spec(spec, store=store, progress=Silent(), previous=before)
+    lock = resolve(git_context(store), spec, previous=before)
     wheel = Wheel(name="flitty", version="1.2", filename="f.whl", size=1, sha256=Digest.of(b""))
     built = dataclasses.replace(lock, sources=(dataclasses.replace(lock.sources[0], wheel=wheel),))
     more = msgspec.structs.replace(spec, env={"SEEN": "at run time only"})
     other = msgspec.structs.replace(spec, steps=Steps(before_python=("apt-get install cc",)))
     for changed, kept in ((more, wheel), (other, None)):
-        again = lock_spec(changed, store=store, progress=Silent(), previous=built)
+        again = resolve(git_context(store), changed, previous=built)
         assert again.sources[0] == dataclasses.replace(lock.sources[0], wheel=kept)
 
 
@@ -529,7 +541,7 @@ def prepare_metadata_for_build_wheel(output, *_):
     origin = origin_of(tmp_path, {"evil.py": backend, "pyproject.toml": pyproject})
     with pytest.raises(BuildError, match="without a name or a version"):
         lock_of("evil", origin, context)
-    spec = spec_of("evil", GitPackage(git=str(origin.path), branch="main"))
+    spec = spec_of("evil", Package(git=str(origin.path), branch="main"))
     commit = origin.git("rev-parse", "HEAD")
     source = GitSource(
         name="evil", version="1", repository=str(origin.path), requested="main", commit=commit,
@@ -580,7 +592,7 @@ def test_metadata_that_changes_with_the_builder_is_refused(tmp_path, context, sa
 def test_offline_without_the_commit_or_its_build_environment(tmp_path, context, sandbox):
     lock = lock_of("flitty", origin_of(tmp_path, git_projects.FLIT), context)
     other = Store(tmp_path / "other")
-    there = Context(store=other, runtime=context.runtime, progress=Silent(), offline=True)
+    there = git_context(other, runtime=context.runtime, offline=True)
     make = contained(sandbox, there)
     with pytest.raises(NetworkError, match="not on this machine"):
         build_sources(lock, make=make, context=there)

@@ -19,6 +19,7 @@ from envbuilder.model.image import Layer, canonical_json
 from envbuilder.model.lock import DebianBase
 from envbuilder.model.progress import Progress, Step
 from envbuilder.model.reference import Digest
+from envbuilder.resolve.context import Context
 from envbuilder.storage.store import Store
 from envbuilder.storage.stream import Writer
 from envbuilder.storage.temporary import translated
@@ -41,33 +42,20 @@ def stored_system_layer(store: Store, base: DebianBase, *, architecture: str) ->
     return Layer(digest=digest, size=found["size"], diff_id=diff_id, title=_title(base))
 
 
-def system_layer(
-    store: Store,
-    base: DebianBase,
-    *,
-    architecture: str,
-    progress: Progress,
-    stop: Event | None = None,
-) -> Layer:
+def system_layer(context: Context, base: DebianBase, *, architecture: str) -> Layer:
     """Return the layer of ``base``, built if it is not there; its .deb files lie in the store.
 
-    ``architecture`` is Debian's (``amd64``). One process builds, others wait for it; setting
-    ``stop`` ends the build. Raises BuildError and MissingToolError, and leaves nothing behind.
+    ``architecture`` is Debian's (``amd64``). One process builds, others wait for it; the
+    context's ``stop`` ends the build. Raises BuildError and MissingToolError, and leaves nothing
+    behind.
     """
-    stop = stop or Event()
-    with store.lock("system", waiting=_Waiting(progress, stop)):
+    store = context.store
+    with store.lock("system", waiting=_Waiting(context.progress, context.stop)):
         layer = stored_system_layer(store, base, architecture=architecture)
         if layer is not None:
             return layer
         with _work(store) as work:
-            layer = _build(
-                work,
-                store,
-                base,
-                architecture=architecture,
-                progress=progress,
-                stop=stop,
-            )
+            layer = _build(context, work, base, architecture=architecture)
         facts = {"digest": layer.digest.hex, "size": layer.size, "diff_id": layer.diff_id.hex}
         store.put_record("layer", _key(base, architecture), facts, blobs=[layer.digest])
         return layer
@@ -89,15 +77,8 @@ class _Waiting:
             self._said = True
 
 
-def _build(
-    work: Path,
-    store: Store,
-    base: DebianBase,
-    *,
-    architecture: str,
-    progress: Progress,
-    stop: Event,
-) -> Layer:
+def _build(context: Context, work: Path, base: DebianBase, *, architecture: str) -> Layer:
+    store, progress = context.store, context.progress
     repository = work / "repository"
     with translated(work):
         repository.mkdir()
@@ -118,7 +99,7 @@ def _build(
             packages=[deb.name for deb in base.packages],
             say=lambda line: _advance(step, line),
             consume=lambda tar: _pack(tar, out, progress),
-            stop=stop,
+            stop=context.stop,
         )
         _expect(base, installed)
         size = out.size

@@ -10,7 +10,7 @@ from envbuilder.model.errors import BuildError
 from envbuilder.model.spec import GitPackage
 from envbuilder.storage.temporary import translated
 
-from .context import Context
+from .context import GitContext
 from .project import Project, read_project
 from .scm_version import variables, write_archival
 from .tree import Commit, export
@@ -29,7 +29,7 @@ class Checkout:
         """The project in the folder that the spec names."""
         return read_project(self.commit, subdirectory=self.pin.subdirectory)
 
-    def write(self, folder: Path, context: Context) -> None:
+    def write(self, folder: Path, context: GitContext) -> None:
         """Make ``folder`` and write the commit's files into it, ready to be built."""
         export(self.commit, folder, open_mirror=context.mirror, submodules=self.pin.submodules)
         project = folder / (self.pin.subdirectory or "")

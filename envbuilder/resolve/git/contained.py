@@ -11,10 +11,10 @@ import os
 from collections.abc import Callable
 
 from envbuilder.model.git_url import Address
-from envbuilder.resolve.resolve import python_target
+from envbuilder.resolve.target import python_target
 from envbuilder.runtime import Mount
 
-from .context import Context
+from .context import GitContext
 from .hooks import Hook, run_hook
 from .sandbox import Sandbox
 from .wheel_build import Job, Make
@@ -29,7 +29,7 @@ _COMPILERS = {
 }
 
 
-def contained(sandbox: Callable[[], Sandbox], context: Context) -> Make:
+def contained(sandbox: Callable[[], Sandbox], context: GitContext) -> Make:
     """Build in what ``sandbox`` makes, which is asked for only when there is something to do."""
 
     def make(job: Job) -> str:
@@ -58,7 +58,7 @@ def contained(sandbox: Callable[[], Sandbox], context: Context) -> Make:
     return make
 
 
-def _cache(job: Job, context: Context) -> Mount:
+def _cache(job: Job, context: GitContext) -> Mount:
     """Lend the repository's cache; an empty one to a build that shall find nothing."""
     name = context.mirror(Address.parse(job.source.repository)).path.name
     folder = context.store.root / COMPILED / name

@@ -12,12 +12,11 @@ from typing import Any
 
 import msgspec
 from packaging.metadata import RawMetadata, parse_email
-from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 
 from envbuilder.layers.wheelfile import WheelFile
-from envbuilder.model.errors import BuildError, ResolutionError
+from envbuilder.model.errors import BuildError, ResolutionError, without_login
 from envbuilder.model.image import canonical_json
 from envbuilder.model.lock import Wheel
 from envbuilder.model.reference import Digest
@@ -25,7 +24,8 @@ from envbuilder.model.spec import Index
 from envbuilder.resolve.python.requirements import PythonTarget, resolve_python
 
 from .checkout import Checkout
-from .context import Context
+from .context import GitContext
+from .direct_references import read_requirement
 from .hooks import Hook, is_plain_file, read_output, run_hook
 from .sandbox import Sandbox, host_sandbox
 
@@ -71,7 +71,10 @@ class Question:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Examined:
-    """A source's core metadata, and the wheels that build it on the target."""
+    """A source's core metadata, and the wheels that build it on the target.
+
+    ``requires_dist`` is what the source says, addresses included: never hand it to a resolver.
+    """
 
     name: str
     version: str
@@ -79,7 +82,7 @@ class Examined:
     requires: tuple[Wheel, ...]
 
 
-def examine(question: Question, context: Context, *, fresh: bool = False) -> Examined:
+def examine(question: Question, context: GitContext, *, fresh: bool = False) -> Examined:
     """Answer ``question``, from the store where it was asked before and not ``fresh``.
 
     Raises BuildError if the source's own code fails, ResolutionError where its requirements
@@ -99,7 +102,7 @@ def metadata_in(wheel: WheelFile) -> RawMetadata:
     return _parse(wheel.read(infos[0]) if infos else None, wheel.filename)
 
 
-def _examine(question: Question, context: Context) -> Examined:
+def _examine(question: Question, context: GitContext) -> Examined:
     checkout = question.checkout
     requires = [*map(str, checkout.project.requires), *checkout.pin.build.requires]
     sandbox = host_sandbox(question.target.python, store=context.store)
@@ -120,7 +123,7 @@ def _examine(question: Question, context: Context) -> Examined:
 
 
 def _ask(
-    question: Question, requires: list[str], sandbox: Sandbox, context: Context
+    question: Question, requires: list[str], sandbox: Sandbox, context: GitContext
 ) -> tuple[list[str], RawMetadata | None]:
     """Run the source's hooks once; what it asks for beside ``requires``, or else its metadata."""
     checkout = question.checkout
@@ -145,16 +148,9 @@ def _ask(
 
 
 def _check_requirement(line: str, *, what: str, hint: str) -> None:
-    """Refuse what no index can be asked for: an address could hold other bytes tomorrow.
-
-    It would also make this machine ask any server, or read any file, at the source's word.
-    """
-    try:
-        address = Requirement(line).url
-    except InvalidRequirement as error:
-        raise ResolutionError(f"{what} {line!r} cannot be read: {error}") from error
-    if address is not None:
-        raise ResolutionError(f"{what} {line!r} names an address", hint=hint)
+    """Refuse what no index can be asked for."""
+    if read_requirement(line, what=what).url is not None:
+        raise ResolutionError(f"{what} {without_login(line)!r} names an address", hint=hint)
 
 
 def _check_python(metadata: RawMetadata, target: PythonTarget) -> None:
@@ -204,9 +200,8 @@ def _parse(content: bytes | None, made: str) -> RawMetadata:
         Version(raw["version"])
     except InvalidVersion as error:
         raise BuildError(f"its build made {made!r} with invalid metadata: {error}") from error
-    hint = "pin a commit that asks for a version from an index"
     for line in raw.get("requires_dist", ()):
-        _check_requirement(line, what="its requirement", hint=hint)
+        read_requirement(line, what="its requirement")
     return raw
 
 

@@ -23,7 +23,7 @@ from envbuilder.model.plan import HEAVY
 from envbuilder.runtime import Command, Mount
 from envbuilder.storage.temporary import translated
 
-from .context import Context
+from .context import GitContext
 from .project import Project
 from .sandbox import Sandbox
 
@@ -63,7 +63,7 @@ def run_hook(
     requires: Iterable[Wheel],
     output: Path,
     log: Path,
-    context: Context,
+    context: GitContext,
 ) -> Mapping[str, Any]:
     """Run ``hook`` with exactly the wheels ``requires`` (in the store) and return its result.
 
@@ -164,7 +164,7 @@ def _command(sandbox: Sandbox, hook: Hook, output: Path, log: Path) -> Command:
     )
 
 
-def _image(sandbox: Sandbox, wheels: list[Wheel], context: Context) -> Image:
+def _image(sandbox: Sandbox, wheels: list[Wheel], context: GitContext) -> Image:
     """Lay the build environment on the sandbox: heavy wheels alone, as they are shared most."""
     target = Target(python=sandbox.target.python, prefix=PREFIX)
     heavy = [[wheel] for wheel in wheels if wheel.size >= HEAVY]

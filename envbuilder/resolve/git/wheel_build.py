@@ -15,11 +15,12 @@ from envbuilder.layers.wheelfile import WheelFile
 from envbuilder.model.errors import BuildError
 from envbuilder.model.git_url import Address
 from envbuilder.model.lock import GitSource, Lock, Wheel
-from envbuilder.resolve.resolve import python_target
+from envbuilder.resolve.target import python_target
 from envbuilder.storage.temporary import translated
 
 from .checkout import Checkout
-from .context import Context
+from .context import GitContext
+from .direct_references import plain_requirements
 from .examine import metadata_in
 from .hooks import is_plain_file
 from .normal_wheel import differences, normalise
@@ -51,7 +52,7 @@ Make = Callable[[Job], str]
 """Does a job and gives the wheel's file name; raises BuildError with the end of the log."""
 
 
-def build_sources(lock: Lock, *, make: Make, context: Context) -> Lock:
+def build_sources(lock: Lock, *, make: Make, context: GitContext) -> Lock:
     """Return ``lock`` with a wheel for every source, each in the store.
 
     A wheel that the store has under the source's recipe is taken; otherwise ``make`` builds it.
@@ -62,7 +63,7 @@ def build_sources(lock: Lock, *, make: Make, context: Context) -> Lock:
     return lock if made == lock.sources else replace(lock, sources=made)
 
 
-def check_reproducible(lock: Lock, *, make: Make, context: Context) -> None:
+def check_reproducible(lock: Lock, *, make: Make, context: GitContext) -> None:
     """Build every source of ``lock`` once more and compare.
 
     Raises BuildError that lists the files that differ from the wheel that is there.
@@ -73,7 +74,7 @@ def check_reproducible(lock: Lock, *, make: Make, context: Context) -> None:
         _check_same(source, again, lock, context)
 
 
-def fetch_sources(lock: Lock, context: Context) -> None:
+def fetch_sources(lock: Lock, context: GitContext) -> None:
     """Bring every source's commit and build environment to this machine."""
     target = python_target(lock.spec, lock.base)
     for source in lock.sources:
@@ -81,7 +82,7 @@ def fetch_sources(lock: Lock, context: Context) -> None:
         context.mirror(Address.parse(source.repository)).content(source.commit)
 
 
-def _with_wheel(lock: Lock, source: GitSource, make: Make, context: Context) -> GitSource:
+def _with_wheel(lock: Lock, source: GitSource, make: Make, context: GitContext) -> GitSource:
     if source.wheel is not None and has_wheel(context.store, source.wheel.sha256):
         return source
     recipe = Recipe.of(lock, source)
@@ -100,7 +101,7 @@ def _with_wheel(lock: Lock, source: GitSource, make: Make, context: Context) -> 
     return replace(source, wheel=built.wheel)
 
 
-def _check_same(source: GitSource, again: Built, lock: Lock, context: Context) -> None:
+def _check_same(source: GitSource, again: Built, lock: Lock, context: GitContext) -> None:
     """Compare with the wheel that the lock holds; what was in it, the store may still know."""
     assert source.wheel is not None  # noqa: S101 - callers have it
     if source.wheel.sha256 == again.wheel.sha256:
@@ -130,7 +131,7 @@ def _difference(source: GitSource, before: Built, again: Built) -> str:
 
 
 def _build(
-    lock: Lock, source: GitSource, make: Make, context: Context, *, fresh: bool = False
+    lock: Lock, source: GitSource, make: Make, context: GitContext, *, fresh: bool = False
 ) -> Built:
     repository = context.mirror(Address.parse(source.repository)).content(source.commit)
     checkout = Checkout(
@@ -157,13 +158,13 @@ def _build(
             raise type(error)(f"{source.name}: {error.message}", hint=error.hint) from error
 
 
-def _take(job: Job, filename: str, context: Context) -> Built:
+def _take(job: Job, filename: str, context: GitContext) -> Built:
     """Check the wheel that a build made and put it, in its normal form, into the store."""
     source = job.source
     _check_name(job.lock, source, filename)
     if not is_plain_file(job.output, filename):
         raise BuildError(f"its build says it made {filename!r}, which is not there")
-    _check_metadata(source, job.output / filename)
+    _check_metadata(job.lock, source, job.output / filename)
     with (
         translated(job.output),
         tempfile.TemporaryFile(dir=job.output) as normal,
@@ -198,10 +199,12 @@ def _check_name(lock: Lock, source: GitSource, filename: str) -> None:
         )
 
 
-def _check_metadata(source: GitSource, wheel: Path) -> None:
+def _check_metadata(lock: Lock, source: GitSource, wheel: Path) -> None:
     """Refuse a wheel that needs other packages than those that the lock resolved for it."""
     with WheelFile.open(wheel, wheel.name) as opened:
-        needs = _normal(metadata_in(opened).get("requires_dist", ()))
+        said = metadata_in(opened).get("requires_dist", ())
+    target = python_target(lock.spec, lock.base)
+    needs = _normal(plain_requirements(said, source.name, lock.spec, target))
     locked = _normal(source.requires_dist)
     if needs == locked:
         return

@@ -19,11 +19,11 @@ from envbuilder.layers.seekable import seekable
 from envbuilder.layers.wheel_reconstruction import has_wheel, open_wheel
 from envbuilder.model.errors import BuildError
 from envbuilder.model.lock import Lock, Wheel
-from envbuilder.resolve.resolve import python_target
+from envbuilder.resolve.target import python_target
 from envbuilder.storage.store import Store
 
 from .download import read_range
-from .requirements import locate_wheels
+from .locate import locate_locked
 
 _KIND = "requires"
 _AT_ONCE = 8
@@ -54,8 +54,7 @@ def _known(store: Store, wheel: Wheel) -> tuple[str, ...] | None:
 
 def _read_all(lock: Lock, wheels: list[Wheel], *, store: Store) -> dict[str, tuple[str, ...]]:
     """Read what the store does not have from the index, a few wheels at a time."""
-    target = python_target(lock.spec, lock.base)
-    urls = locate_wheels(wheels, target=target, index=lock.spec.indexes)
+    urls = locate_locked(lock, wheels)
 
     def read(wheel: Wheel) -> tuple[str, ...]:
         with seekable(wheel.size, lambda at, size: read_range(urls[wheel], at, size)) as file:

@@ -79,8 +79,22 @@ def read_range(url: str, offset: int, size: int) -> bytes:
     request = _request("GET", url, Range=f"bytes={offset}-{offset + size - 1}")
     with _transport(_host(url)).send(request) as answer:
         if answer.status != 206:
-            raise NetworkError(f"{answer.place} does not serve parts (status {answer.status})")
+            message = f"{answer.place} does not serve parts (status {answer.status})"
+            raise RefusedError(message, status=answer.status)
         return answer.read(size)
+
+
+def read_whole(url: str, *, announced: Callable[[int], object]) -> Iterator[bytes]:
+    """Yield the file at ``url`` piece by piece; ``announced`` hears its size, if it is told.
+
+    Raises NetworkError.
+    """
+    if (path := _local(url)) is None:
+        yield from _chunks(url, announced)
+        return
+    with _open(path) as stream:
+        announced(stream.seek(0, 2))
+    yield from _chunks(url)
 
 
 def download(
@@ -110,7 +124,7 @@ def download(
         )
 
 
-def _chunks(url: str) -> Iterator[bytes]:
+def _chunks(url: str, announced: Callable[[int], object] = lambda _: None) -> Iterator[bytes]:
     if (path := _local(url)) is not None:
         with _open(path) as stream:
             yield from iter(lambda: stream.read(_CHUNK), b"")
@@ -122,6 +136,9 @@ def _chunks(url: str) -> Iterator[bytes]:
         with transport.send(request) as answer:
             if answer.status not in {200, 206}:
                 raise _refusal(answer)
+            length = answer.headers.get("Content-Length", "")
+            if length.isdecimal():
+                announced(int(length))
             yield from body_from(answer, offset)
 
     yield from mended(chunks_from, attempts=transport.settings.attempts, pause=transport.pause)

@@ -25,6 +25,7 @@ from .compilation import Found, Problem, compile_packages
 from .download import size_of
 from .index_pages import index_page, index_urls
 from .offers import Located, locate_by_hash, offers_elsewhere, offers_of
+from .stated_version import as_stated
 
 _UV_GLIBC = (40, 39, 38, 37, 36, 35, 34, 33, 32, 31, 28, 17)  # what uv has platform names for
 _NOT_FOUND = re.compile(r"([\w.-]+) was not found in the package registry")
@@ -131,8 +132,8 @@ def resolve_python(
     for pin, reason in sorted(found.yanked.items()):
         note(f"warning: {pin} was yanked: {reason or 'no reason is told'}")
     packages = [each for each in found.packages if canonicalize_name(each["name"]) not in apart]
-    wheels = (_sized(located) for located in _select(packages, target, index))
-    return tuple(sorted(wheels))
+    chosen = _select(packages, target, index)
+    return tuple(sorted(as_stated(_sized(located), located.url) for located in chosen))
 
 
 def _solve(problem: Problem, held: Mapping[str, str]) -> Found:
