@@ -85,7 +85,7 @@ def dump_lock(lock: Lock) -> str:
     document = {
         "lock-version": "1.0",
         "environments": [f"platform_machine == '{machine}' and sys_platform == 'linux'"],
-        "requires-python": f"=={spec.python}.*",
+        "requires-python": f"=={spec.minor}.*",
         "created-by": "envbuilder",
         "packages": _packages(lock),
         "tool": {"envbuilder": _ours(lock)},

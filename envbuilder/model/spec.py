@@ -24,7 +24,8 @@ _SYSTEM_PACKAGE = r"^[A-Za-z0-9][A-Za-z0-9+._:~^-]*(=[A-Za-z0-9.+:~-]+)?" + _END
 _ENV_NAME = r"^[A-Za-z_][A-Za-z0-9_]*" + _END
 _GIT_REF = r"^[A-Za-z0-9_][A-Za-z0-9_./+-]*" + _END
 _COMMIT = r"^[0-9a-f]{7,64}" + _END
-_PYTHON = r"^3\.[0-9]{1,2}" + _END
+_PYTHON = r"^3\.[0-9]{1,2}(\.[0-9]{1,2})?" + _END
+_GLIBC = r"^2\.[0-9]{1,2}" + _END
 _SUITE = r"^[a-z]+" + _END
 _FAMILY = r"^[a-z0-9_]+" + _END
 _ABSOLUTE = r"^(/[A-Za-z0-9._+-]+)+" + _END
@@ -37,7 +38,8 @@ IN_WORDS = {  # for error messages: what each pattern means
     _ENV_NAME: "the name of an environment variable",
     _GIT_REF: "the name of a git tag or branch",
     _COMMIT: "a commit id of 7 to 64 lower-case hex digits",
-    _PYTHON: 'a Python version like "3.12"',
+    _PYTHON: 'a Python version like "3.12" or "3.12.3"',
+    _GLIBC: 'a version of glibc like "2.36"',
     _SUITE: "the name of a Debian suite, like trixie",
     _FAMILY: "the name of a model family, like qwen2_5_omni",
     _ABSOLUTE: "an absolute path",
@@ -67,12 +69,14 @@ class _Frozen(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tru
 class Base(_Frozen):
     """What the environment stands on: a Debian suite, or an image in a registry.
 
-    ``python`` is the interpreter's path in the base, if it is not ``/usr/bin/pythonX.Y``.
+    ``python`` is the interpreter's path in the base, if it is not ``/usr/bin/pythonX.Y``. ``glibc``
+    is what wheels may count on, if the base does not tell it, as an image does not.
     """
 
     debian: Annotated[str, Meta(pattern=_SUITE)] | None = None
     image: Line | None = None
     python: Annotated[str, Meta(pattern=_ABSOLUTE)] | None = None
+    glibc: Annotated[str, Meta(pattern=_GLIBC)] | None = None
 
 
 class System(_Frozen):
@@ -241,6 +245,11 @@ class Spec(_Frozen):
     cmd: tuple[Line, ...] = ()
     expose: tuple[Annotated[int, Meta(ge=1, le=65535)], ...] = ()
     smoke: Smoke = Smoke()
+
+    @property
+    def minor(self) -> str:
+        """The Python version as X.Y, whether ``python`` names a patch release or not."""
+        return ".".join(self.python.split(".")[:2])
 
     @property
     def requirements(self) -> tuple[Requirement, ...]:

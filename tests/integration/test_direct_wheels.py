@@ -51,7 +51,7 @@ class Server:
 
 
 @pytest.fixture
-def served(tmp_path):
+def served():
     files: dict[str, bytes] = {}
 
     def respond(call, request):
@@ -154,7 +154,7 @@ def test_what_lies_at_the_locks_own_paths_is_taken_before_any_server_is_asked(
         supply(again, found, found.wheels)
 
 
-def test_an_address_that_changes_is_noticed_and_taken_only_on_demand(tmp_path, lock, served, wheel):
+def test_an_address_that_changes_is_noticed_and_taken_only_on_demand(lock, served, wheel):
     served.files[FILE] = wheel()
     line = f'app: {{url: "{served.url("moved/" + FILE)}"}}'  # redirects are followed
     first = lock(line)

@@ -161,6 +161,22 @@ def test_a_constraint_asks_for_nothing_by_itself(two):
     assert found == {"numpyish": "1.0"}
 
 
+# -- Python's patch release and glibc -------------------------------------------------------------
+
+
+def test_markers_hold_for_the_patch_release_of_the_base(indexes):
+    main = indexes.serve(
+        Recipe(name="markful", version="1.0",
+               requires=('numpyish; python_full_version >= "3.12.1"',)),
+        *numpyish("1.0"),
+    )  # fmt: skip
+    index = Index(url=main)
+    assert resolve("markful", index=index) == {"markful": "1.0"}
+    known = PythonTarget(python="3.12", platform="linux/amd64", glibc=36, patch=2)
+    wheels = resolve_python(["markful"], target=known, index=index)
+    assert [wheel.name for wheel in wheels] == ["markful", "numpyish"]
+
+
 # -- dates and yanked releases --------------------------------------------------------------------
 
 

@@ -160,9 +160,10 @@ def _check_python(metadata: RawMetadata, target: PythonTarget) -> None:
         allowed = SpecifierSet(wanted)
     except InvalidSpecifier as error:
         raise BuildError(f"its metadata asks for Python {wanted!r}: {error}") from error
-    if not any(allowed.contains(f"{target.python}.{patch}") for patch in (0, 99)):
+    patches = (0, 99) if target.patch is None else (target.patch,)
+    if not any(allowed.contains(f"{target.python}.{patch}") for patch in patches):
         raise ResolutionError(
-            f"it asks for Python {wanted}, the spec says {target.python}",
+            f"it asks for Python {wanted}, the spec says {target.full}",
             hint="pin a commit that supports it, or change `python` in the spec",
         )
 

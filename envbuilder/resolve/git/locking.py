@@ -97,7 +97,7 @@ class _Work:
         return (
             (before.commit, before.repository) == (revision.commit, Address.parse(pin.git).text)
             and (before.subdirectory, before.submodules) == (pin.subdirectory, pin.submodules)
-            and (old.python, old.platform) == (self.spec.python, self.spec.platform)
+            and (old.minor, old.platform) == (self.spec.minor, self.spec.platform)
             and name in old.sources
             and old.sources[name].build == pin.build
             and _constraints(old, pin, pinned) == _constraints(self.spec, pin, pinned)
