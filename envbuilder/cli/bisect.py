@@ -150,9 +150,7 @@ def _print(found: Found) -> None:
 
 
 def _plain(found: Found) -> dict[str, Any]:
-    from dataclasses import asdict
+    from envbuilder.model.codec import to_plain
 
-    plain = asdict(found)
-    for step in plain["steps"]:
-        step["outcome"] = str(step["outcome"])
+    plain: dict[str, Any] = to_plain(found)
     return plain

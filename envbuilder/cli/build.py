@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 @click.option(
     "--key", metavar="KEY", help="Sign the pushed evidence with this key: a file or env://NAME."
 )
+@options.allow_unproven
 @options.output
 @options.progress
 def command(
@@ -68,19 +69,21 @@ def command(
     report: tuple[Path, ...],
     push_to: str | None,
     key: str | None,
+    allow_unproven: bool,
     output: str,
     progress_mode: str,
 ) -> None:
     """Lock NAME if it has no lock, assemble its image, smoke it, seal the lock, record the build.
 
-    Exits with 8 when the smoke test fails: the image stays, but is not marked good.
+    Exits with 8 when the smoke test fails, or leaves unproven what it was asked: the image stays,
+    but is not marked good.
     """
     from envbuilder.engines import source_wheels
     from envbuilder.model.reference import ImageRef
-    from envbuilder.registry.layout import export
     from envbuilder.runtime import choose
     from envbuilder.smoke.layer_sizes import layer_sizes
     from envbuilder.workflow.build import Decisions, build_environment
+    from envbuilder.workflow.export import export_image
     from envbuilder.workflow.publish import publish, signing_with
 
     from .context import open_context
@@ -101,7 +104,7 @@ def command(
             path,
             Decisions(engine=engine, locked=locked, reseal=reseal),
             runtime=None if no_smoke else choose(runtime, context.store),
-            reuse=_reuse(context, path, target if no_smoke else None),
+            reuse=_reuse(context, path, target if no_smoke and output_image is None else None),
         )
         if outcome.report is not None:  # first of all: what follows may fail
             layers = layer_sizes(outcome.image.layers, outcome.lock)
@@ -109,12 +112,10 @@ def command(
         if check_reproducible:
             source_wheels.check_reproducible(context, outcome.lock, engine=engine)
         if output_image is not None:
-            reference = f"{outcome.lock.spec.name}:latest"
-            export(
-                outcome.image, context.store, output_image, name=reference,
-                progress=context.progress,
-            )  # fmt: skip
-        if target is not None and (outcome.report is None or outcome.report.ok):
+            export_image(context, outcome.lock, outcome.image, output_image)
+        if target is not None and (
+            outcome.report is None or outcome.report.passes(allow_unproven=allow_unproven)
+        ):
             publish(context, outcome.lock, target, signing=signing)
     if output == "json":
         options.print_json(_summary(outcome))
@@ -122,7 +123,7 @@ def command(
         if outcome.report is not None:
             print_report(outcome.report)
         _print_image(outcome, seconds=time.monotonic() - started)
-    if outcome.report is not None and not outcome.report.ok:
+    if outcome.report is not None and not outcome.report.passes(allow_unproven=allow_unproven):
         raise SystemExit(8)
 
 

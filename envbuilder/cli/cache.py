@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -44,20 +45,50 @@ def ls(output: str) -> None:
 
 
 @command.command("verify")
-def verify() -> None:
-    """Hash every blob and remove those that are damaged; exits with 7 if there were any."""
-    from envbuilder.model.errors import BuildError
-    from envbuilder.storage.store import Store
+@options.output
+@options.progress
+def verify(output: str, progress_mode: str) -> None:
+    """Read all that the store keeps, and say what is damaged; exits with 7 if anything is.
 
-    store = Store.default()
-    damaged = store.verify()
-    if damaged:
-        names = "\n".join(f"  {digest}" for digest in damaged)
+    Nothing is changed. Each unpacked layer is unpacked once more beside itself, to compare them.
+    """
+    from envbuilder.model.errors import BuildError
+
+    if damaged := _examine(output, progress_mode, repair=False):
         raise BuildError(
-            f"{len(damaged)} blobs were damaged and are removed:\n{names}",
-            hint="build again: what is missing is fetched or made anew",
+            f"{damaged} damaged, see above",
+            hint="envbuilder cache repair removes what is damaged; the next build makes it anew",
         )
-    click.echo(f"{len(store.ls())} blobs, all sound")
+
+
+@command.command("repair")
+@options.output
+@options.progress
+def repair(output: str, progress_mode: str) -> None:
+    """Read all that the store keeps, and remove what is damaged: the next build makes it anew."""
+    removed = _examine(output, progress_mode, repair=True)
+    if output == "text":
+        click.echo(f"{removed} removed; what is missing is fetched or made by the next build")
+
+
+def _examine(output: str, progress_mode: str, *, repair: bool) -> int:
+    """Look at everything, say what was looked at and what is damaged, and return how much is."""
+    from envbuilder.storage.store import Store
+    from envbuilder.workflow.store_health import examine
+
+    from .console import open_progress
+
+    found = []
+    with open_progress(progress_mode) as progress:
+        for kind in examine(Store.default(), progress, repair=repair):
+            found.append(kind)
+            if output == "text":
+                for name in kind.damaged:
+                    click.echo(f"{'removed' if repair else 'damaged'}  {name}")
+                click.echo(f"{kind.kind}: {kind.count - len(kind.damaged)} of {kind.count} sound")
+    if output == "json":
+        options.print_json([asdict(kind) for kind in found])
+    return sum(len(kind.damaged) for kind in found)
 
 
 @command.command("prune")

@@ -41,6 +41,14 @@ def progress(command: _F) -> _F:
     )(command)  # fmt: skip
 
 
+def allow_unproven(command: _F) -> _F:
+    """Add ``--allow-unproven``: what could not be judged does not end the command with 8."""
+    return click.option(
+        "--allow-unproven", is_flag=True,
+        help="End well although something that was asked for could not be judged.",
+    )(command)  # fmt: skip
+
+
 def spec_path(name: str | None, file: Path | None) -> Path:
     """Find the spec that NAME or ``--file`` means; raises UsageError with what there is."""
     if (name is None) == (file is None):

@@ -14,7 +14,13 @@ if TYPE_CHECKING:
 _FORMATS = {".html", ".json", ".xml"}
 WIDE = 200
 """Columns of the table in a file or a pipe, if nothing needs to be wrapped."""
-_STYLES = {"pass": "green", "fail": "bold red", "error": "bold red", "skip": "dim"}
+_STYLES = {
+    "pass": "green",
+    "fail": "bold red",
+    "error": "bold red",
+    "skip": "dim",
+    "unproven": "bold yellow",
+}
 
 
 def check_targets(paths: Iterable[Path]) -> None:
@@ -68,7 +74,7 @@ def print_report(report: Report) -> None:
         console.print()
     for check in report.checks:
         style = _STYLES[str(check.status)]
-        line = Text(f"{check.status:<5}", style=style)
+        line = Text(f"{check.status:<8}", style=style)
         said = printable(f" {check.name}  {check.explanation}", keep="\n")
         line.append(said, style="" if style != "dim" else "dim")
         console.print(line, soft_wrap=True)

@@ -80,6 +80,7 @@ command.add_command(smoke_server.command)
     "--report", type=click.Path(path_type=Path), multiple=True,
     help="Write the report: *.html, *.json or *.xml (JUnit). Repeatable.",
 )  # fmt: skip
+@options.allow_unproven
 @options.output
 @options.progress
 def run(
@@ -96,13 +97,14 @@ def run(
     runtime: str | None,
     platform: str | None,
     report: tuple[Path, ...],
+    allow_unproven: bool,
     output: str,
     progress_mode: str,
 ) -> None:
     """Smoke TARGET: the NAME of an environment, oci:DIR, PATH.tar, docker:IMAGE or a REF.
 
     A NAME is built first if it is not. For an image that was not built here, --lock says what
-    must be in it. Exits with 8 where a check fails.
+    must be in it. Exits with 8 where a check fails, or could not be judged (unproven).
     """
     from .context import open_context
     from .report import check_targets, print_report, write_reports
@@ -134,7 +136,7 @@ def run(
         options.print_json(found.to_dict())
     else:
         print_report(found)
-    if not found.ok:
+    if not found.passes(allow_unproven=allow_unproven):
         raise SystemExit(8)
 
 

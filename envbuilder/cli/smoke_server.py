@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     "--report", type=click.Path(path_type=Path), multiple=True,
     help="Write the report: *.html, *.json or *.xml (JUnit). Repeatable.",
 )  # fmt: skip
+@options.allow_unproven
 @options.output
 @options.progress
 def command(
@@ -51,6 +52,7 @@ def command(
     model: str | None,
     runtime: str,
     report: tuple[Path, ...],
+    allow_unproven: bool,
     output: str,
     progress_mode: str,
 ) -> None:
@@ -58,7 +60,8 @@ def command(
 
     What it should count is counted by the processor of NAME's model in NAME's image, or with
     --local PYTHON and --family or --model. Without either, the server is compared with itself,
-    which shows that it is steady but not that it is right. Exits with 8 where a check fails.
+    which shows that it is steady but not that it is right. Exits with 8 where a check fails, or
+    could not be judged (unproven).
     """
     from envbuilder.smoke.server import Server, smoke_server
 
@@ -81,7 +84,7 @@ def command(
         options.print_json(found.to_dict())
     else:
         print_report(found)
-    if not found.ok:
+    if not found.passes(allow_unproven=allow_unproven):
         raise SystemExit(8)
 
 

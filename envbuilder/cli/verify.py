@@ -30,7 +30,7 @@ _STYLES = {"ok": "green", "note": "yellow", "mismatch": "bold red", "unknown": "
 )  # fmt: skip
 @click.option(
     "--level", type=click.IntRange(0, 3), help="0 digest, 1 content, 2 signed evidence, 3 packages "
-    "of layers that nothing proves. Default: 1, or 2 with --key.",
+    "of an image whose layers are others. Default: 1, or 2 with --key.",
 )  # fmt: skip
 @click.option("--key", metavar="KEY", help="The public key that evidence must be signed by.")
 @click.option("--policy", type=click.Path(path_type=Path), help="What evidence is required (YAML).")

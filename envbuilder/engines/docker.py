@@ -14,6 +14,7 @@ from envbuilder.model.lock import DebianBase, ImageBase, Lock, Wheel
 from envbuilder.model.spec import Steps
 from envbuilder.registry.layout import export, load
 from envbuilder.resolve.context import Context
+from envbuilder.resolve.git.no_network import explain
 from envbuilder.resolve.git.wheel_build import Job
 from envbuilder.resolve.python.uv import find_uv
 from envbuilder.storage.store import Store
@@ -21,7 +22,15 @@ from envbuilder.storage.store import Store
 from .buildkit import BuildxRun, build, find_builder, gather
 from .foundation import foundation_layers
 from .given_wheels import copy_given
-from .render import files_stage, index_layers, render, system_packages, wheel_stage, write
+from .render import (
+    files_stage,
+    further_stage,
+    index_layers,
+    render,
+    system_packages,
+    wheel_stage,
+    write,
+)
 
 _UV = "opt/uv/bin"
 """Where the rendered Dockerfile takes uv from, in its stage ``tools``."""
@@ -81,20 +90,33 @@ def build_wheel(context: Context, job: Job) -> str:
             folder=folder,
             target=wheel_stage(job.source.name),
             platform=job.lock.spec.platform,
-            contexts=given | {files_stage(job.source.name): str(job.files)},
+            contexts=given | _given_files(job),
             fresh=job.fresh,
             log=job.log,
         )
         try:
             build(context, wanted, job.output, builder=chosen, secrets=secrets)
         except BuildError as error:
-            raise BuildError(
-                error.message, hint=error.hint or f"the whole log: {job.log}"
-            ) from error
+            raise _explained(error, job.log) from error
     made = [path.name for path in job.output.iterdir()]
     if len(made) != 1:
         raise BuildError(f"its build made {len(made)} files instead of one wheel: {made}")
     return made[0]
+
+
+def _explained(error: BuildError, log: Path) -> BuildError:
+    hint = error.hint or f"the whole log: {log}"
+    said = log.read_text("utf-8", "replace") if log.is_file() else error.message
+    cause = explain(said)
+    if cause is None:
+        return BuildError(error.message, hint=hint)
+    return BuildError(f"{cause[0]}; {error.message}", hint=f"{cause[1]}; {hint}")
+
+
+def _given_files(job: Job) -> dict[str, str]:
+    name = job.source.name
+    further = {further_stage(name): str(job.sources)} if job.source.sources else {}
+    return {files_stage(name): str(job.files)} | further
 
 
 def _refuse_to_fetch(

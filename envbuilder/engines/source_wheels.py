@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import cache
 
 from envbuilder.layers.wheel_reconstruction import has_wheel
@@ -17,8 +16,9 @@ from envbuilder.resolve.git.sandbox import Sandbox
 from envbuilder.resolve.git.wheel_build import Make
 from envbuilder.resolve.target import python_target
 
+from .builder_image import on_builder
 from .docker import build_wheel
-from .foundation import fetch_base, foundation_layers
+from .foundation import fetch_base
 from .system import system_layers
 
 
@@ -45,7 +45,7 @@ def fetch_sources(context: Context, lock: Lock) -> None:
     wheels = [source.wheel for source in lock.sources]
     built = all(wheel is not None and has_wheel(context.store, wheel.sha256) for wheel in wheels)
     if lock.builder is not None and not built:
-        fetch_base(context, replace(lock, base=lock.builder))
+        fetch_base(context, on_builder(lock))
 
 
 def _make(context: GitContext, lock: Lock, engine: str) -> Make:
@@ -59,12 +59,8 @@ def _sandbox(context: Context, lock: Lock) -> Callable[[], Sandbox]:
 
     @cache
     def make() -> Sandbox:
-        if lock.builder is not None:
-            inside = replace(lock, base=lock.builder)
-            below = foundation_layers(context, inside)
-        else:
-            inside = lock
-            below = system_layers(context, lock)
+        inside = lock if lock.builder is None else on_builder(lock)
+        below = system_layers(context, inside)
         if isinstance(inside.base, ImageBase):  # its layers were only looked up so far
             fetch_base(context, inside)
         return Sandbox(

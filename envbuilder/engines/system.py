@@ -7,12 +7,10 @@ steps, and not at all offline.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from envbuilder.model.errors import NetworkError, UsageError
 from envbuilder.model.image import Layer, canonical_json
 from envbuilder.model.lock import Lock
-from envbuilder.model.reference import Digest
 from envbuilder.resolve.context import Context
 
 from .docker import build_target, named_layers
@@ -40,7 +38,7 @@ def system_layers(context: Context, lock: Lock) -> Foundation:
     if not system_packages(lock) and not lock.spec.steps.before_python:
         return below
     key = _key(lock, below)
-    found = context.store.record(_KIND, key)
+    found = context.store.record(_KIND, key, tuple[Layer, ...])
     if found is None:
         if context.offline:
             raise NetworkError(
@@ -49,10 +47,9 @@ def system_layers(context: Context, lock: Lock) -> Foundation:
                 hint=f"build {lock.spec.name} once while there is a network",
             )
         image = build_target(context, lock, "system")
-        above = named_layers(lock, image)[len(below.layers) :]
-        found = [_plain(layer) for layer in above]
-        context.store.put_record(_KIND, key, found, blobs=[layer.digest for layer in above])
-    return replace(below, layers=(*below.layers, *(_layer(entry) for entry in found)))
+        found = named_layers(lock, image)[len(below.layers) :]
+        context.store.put_record(_KIND, key, found, blobs=[layer.digest for layer in found])
+    return replace(below, layers=(*below.layers, *found))
 
 
 def _key(lock: Lock, below: Foundation) -> str:
@@ -66,19 +63,3 @@ def _key(lock: Lock, below: Foundation) -> str:
         "platform": lock.spec.platform,
     }
     return canonical_json(facts).decode()
-
-
-def _plain(layer: Layer) -> dict[str, Any]:
-    return {
-        "digest": str(layer.digest),
-        "size": layer.size,
-        "diff_id": str(layer.diff_id),
-        "media_type": layer.media_type,
-        "title": layer.title,
-        "inputs": list(layer.inputs),
-    }
-
-
-def _layer(entry: dict[str, Any]) -> Layer:
-    parsed = {name: Digest.parse(entry[name]) for name in ("digest", "diff_id")}
-    return Layer(**{**entry, **parsed, "inputs": tuple(entry["inputs"])})

@@ -25,7 +25,7 @@ TEST_RESULT = "https://in-toto.io/attestation/test-result/v0.1"
 NAMES = {"provenance": PROVENANCE, "sbom": SBOM, "test-result": TEST_RESULT}
 """How people name the predicates, and the URIs that they travel under."""
 
-_RESULTS = {"pass": "PASSED", "skip": "WARNED"}
+_RESULTS = {"pass": "PASSED", "skip": "WARNED", "unproven": "WARNED"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +104,7 @@ def test_result(
             },
         ],
         "passedTests": _tests(report, "pass"),
-        "warnedTests": _tests(report, "skip"),
+        "warnedTests": [*_tests(report, "skip"), *_tests(report, "unproven")],
         "failedTests": [*_tests(report, "fail"), *_tests(report, "error")],
         "finishedOn": finished,
         "report": report,

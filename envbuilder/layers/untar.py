@@ -22,6 +22,7 @@ from isal.isal_zlib import IsalError
 from envbuilder.model.errors import BuildError
 from envbuilder.model.image import DOCKER_LAYER_GZIP, OCI_LAYER_GZIP, OCI_LAYER_TAR, OCI_LAYER_ZSTD
 from envbuilder.model.reference import Digest
+from envbuilder.storage.stream import REPAIR
 
 from .tar import BLOCK
 
@@ -196,5 +197,5 @@ def _pax_records(data: bytes) -> Iterator[tuple[str, bytes]]:
 def _damaged(name: str, why: str) -> BuildError:
     return BuildError(
         f"layer {name} is damaged: {why}",
-        hint="run `envbuilder cache verify`, which removes damaged blobs; then build again",
+        hint=REPAIR,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterator
 from datetime import datetime
@@ -13,7 +14,16 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 
 from .errors import SpecError
 from .git_url import Address
-from .spec import GitPackage, Package, Requirements, Spec, name_of, requirement
+from .spec import (
+    SOURCE_PLACE,
+    GitPackage,
+    GitPin,
+    Package,
+    Requirements,
+    Spec,
+    name_of,
+    requirement,
+)
 from .yaml_document import KeyPath
 
 Problem = tuple[KeyPath, str, str]
@@ -156,13 +166,25 @@ def _path_problems(at: KeyPath, path: str) -> Iterator[Problem]:
         yield at, f"{path!r} is another file on every machine", hint
 
 
-def _git_problems(at: KeyPath, pin: GitPackage) -> Iterator[Problem]:
+def _pin_problems(at: KeyPath, pin: GitPin) -> Iterator[Problem]:
     if pin.tag is None and pin.branch is None and pin.commit is None:
         yield at, "a git package needs a tag, a branch or a commit", "commit: <full id> is firmest"
     try:
         Address.parse(pin.git)
     except SpecError as error:
         yield (*at, "git"), error.message, error.hint
+
+
+def _git_problems(at: KeyPath, pin: GitPackage) -> Iterator[Problem]:
+    yield from _pin_problems(at, pin)
+    for name, source in pin.build.sources.items():
+        yield from _pin_problems((*at, "build", "sources", name), source)
+    for variable, value in pin.build.env.items():
+        for name in sorted(set(SOURCE_PLACE.findall(value)) - pin.build.sources.keys()):
+            near = difflib.get_close_matches(name, pin.build.sources, n=1)
+            known = ", ".join(sorted(pin.build.sources)) or "none"
+            hint = f"did you mean {near[0]}?" if near else f"build.sources has: {known}"
+            yield (*at, "build", "env", variable), f"there is no further source {name!r}", hint
     for number, line in enumerate(pin.build.requires):
         if not _is_named_requirement(line):
             hint = 'NAME, or "NAME>=VERSION", from a package index'

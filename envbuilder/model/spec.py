@@ -7,6 +7,7 @@ parser, the JSON schema (:func:`schema`) and the normal form that the lock embed
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal, dataclass_transform
 
 import msgspec
@@ -28,6 +29,8 @@ _PYTHON = r"^3\.[0-9]{1,2}(\.[0-9]{1,2})?" + _END
 _GLIBC = r"^2\.[0-9]{1,2}" + _END
 _SUITE = r"^[a-z]+" + _END
 _FAMILY = r"^[a-z0-9_]+" + _END
+_BUILD_SOURCE = r"^[a-z0-9]+([_-][a-z0-9]+)*" + _END
+_FETCH_CONTENT = r"^[A-Za-z0-9_.+-]+" + _END
 _ABSOLUTE = r"^(/[A-Za-z0-9._+-]+)+" + _END
 
 IN_WORDS = {  # for error messages: what each pattern means
@@ -43,6 +46,8 @@ IN_WORDS = {  # for error messages: what each pattern means
     _SUITE: "the name of a Debian suite, like trixie",
     _FAMILY: "the name of a model family, like qwen2_5_omni",
     _ABSOLUTE: "an absolute path",
+    _BUILD_SOURCE: "lower-case words and digits joined by - or _",
+    _FETCH_CONTENT: "the name that CMake's FetchContent_Declare has",
 }
 
 Name = Annotated[str, Meta(pattern=NAME, max_length=64)]
@@ -86,11 +91,33 @@ class System(_Frozen):
     site_packages: bool = False
 
 
+SOURCE_PLACE = re.compile(r"\{sources\.([^{}]*)\}")
+"""How a variable of a build names the folder of a further source."""
+
+
+class BuildSource(_Frozen):
+    """Further files that a build reads instead of fetching them itself: a commit, as in a package.
+
+    ``fetchcontent`` is the name under which the build's CMake would fetch them.
+    """
+
+    git: Line
+    tag: GitRef | None = None
+    branch: GitRef | None = None
+    commit: Commit | None = None
+    submodules: bool = False
+    fetchcontent: Annotated[str, Meta(pattern=_FETCH_CONTENT)] | None = None
+
+
 class SourceBuild(_Frozen):
-    """How a git source becomes a wheel: more build requirements, and its environment."""
+    """How a git source becomes a wheel: more build requirements, its environment, more sources.
+
+    ``{sources.NAME}`` in a variable's value is the folder of the further source NAME.
+    """
 
     requires: tuple[Line, ...] = ()
     env: dict[EnvName, Line] = {}
+    sources: dict[Annotated[str, Meta(pattern=_BUILD_SOURCE, max_length=64)], BuildSource] = {}
 
 
 class GitPackage(_Frozen):
@@ -103,6 +130,10 @@ class GitPackage(_Frozen):
     subdirectory: Line | None = None
     submodules: bool = False
     build: SourceBuild = SourceBuild()
+
+
+GitPin = GitPackage | BuildSource
+"""What names a commit of a repository."""
 
 
 class Package(_Frozen):
@@ -160,14 +191,21 @@ class Secret(_Frozen):
     file: Line | None = None
 
 
+class BuildSystem(_Frozen):
+    """Packages that the image to compile in lacks."""
+
+    packages: tuple[SystemPackage, ...] = ()
+
+
 class BuildSettings(_Frozen):
     """What builds get to work with: secrets, SSH agent, CA bundle, an image to compile in.
 
     ``image`` is where git sources become wheels, if not in the base; its Python lies where the
-    base has it.
+    base has it. ``system`` is laid on it.
     """
 
     image: Line | None = None
+    system: BuildSystem = BuildSystem()
     secrets: dict[Name, Secret] = {}
     ssh: bool = False
     ca: Line | None = None

@@ -101,6 +101,9 @@ def _check(spec: Spec) -> Iterator[Problem]:
 def _check_base(spec: Spec) -> Iterator[Problem]:
     if (spec.base.debian is None) == (spec.base.image is None):
         yield ("base",), "expected exactly one of debian and image", "base: {debian: trixie}"
+    if spec.build.system.packages and spec.build.image is None:
+        hint = "name the image to compile in, or add them to `system: packages:`"
+        yield ("build", "system"), "build.system is laid on build.image, which is not there", hint
     if spec.base.image is not None and spec.system.site_packages:
         hint = "leave it out, or use base: {debian: …}"
         yield ("system", "site_packages"), "site_packages needs a Debian base", hint

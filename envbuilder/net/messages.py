@@ -161,11 +161,20 @@ def join_url(base: str, target: str) -> str:
 
 
 def parse_json(data: bytes, what: str) -> Any:  # noqa: ANN401 (JSON is any)
-    """Parse what a server sent; raise NetworkError where ``what`` is no JSON, or ambiguous."""
+    """Parse what a server sent; raise NetworkError where ``what`` is no JSON, or ambiguous.
+
+    As strict as Go's parser is: UTF-8 without a mark before it, and no NaN or Infinity.
+    """
     try:
-        return json.loads(data, object_pairs_hook=_distinct)
+        return json.loads(
+            data.decode(), object_pairs_hook=_distinct, parse_constant=_refuse_constant
+        )
     except (ValueError, RecursionError) as error:
         raise NetworkError(f"{what} is not JSON: {error}") from None
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")
 
 
 def _distinct(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from envbuilder.net.messages import (
 from envbuilder.net.transport import Transport
 
 from .auth import Authorizer
-from .manifests import MANIFEST_LIMIT, Manifest, parse_manifest
+from .manifests import MANIFEST_LIMIT, Manifest, NoImageError, parse_manifest
 
 # docker-registry answers 404 to whoever does not name the exact type.
 _ACCEPT = ", ".join((OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_INDEX))
@@ -82,8 +82,8 @@ class Repository:
     def manifest(self, reference: str | Digest) -> Manifest:
         """Fetch a manifest or index of at most 4 MiB.
 
-        Raises MissingError if it is not there, NetworkError if it is too long, no manifest,
-        or not what was asked for.
+        Raises MissingError if it is not there, NoImageError if it is whole but no manifest,
+        NetworkError if it is too long or not what was asked for.
         """
         named = self._named(reference)
         headers = {"Accept": _ACCEPT}
@@ -100,7 +100,12 @@ class Repository:
         if wanted is not None and actual != wanted:
             how = "" if encoding == "identity" else f" (it came as {encoding}, which nobody asked)"
             raise NetworkError(f"{named}: expected {wanted}, but what came is {actual}{how}")
-        return parse_manifest(body, media_type, named)
+        try:
+            return parse_manifest(body, media_type, named)
+        except NetworkError as error:
+            if wanted is None:  # then it may be a proxy's page
+                raise
+            raise NoImageError(error.message) from error
 
     def put_manifest(self, manifest: Manifest, reference: str | Digest) -> Digest:
         """Store ``manifest`` under a tag or its digest; raise NetworkError where that fails."""

@@ -132,13 +132,7 @@ class _Push:
         """Open a layer's file, fetching it first where the store lacks it."""
         if not self._store.has(layer.digest):
             self._fetch(layer)
-        path = self._store.path(layer.digest)
-        if path.stat().st_size != layer.size:
-            raise LockError(
-                f"layer {layer.digest} in the store is damaged: {path}",
-                hint="envbuilder cache verify, then build again",
-            )
-        return path.open("rb")
+        return self._store.checked(layer.digest).open("rb")
 
     def _fetch(self, layer: Layer) -> None:
         for other in self._origins:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from packaging.utils import canonicalize_name
 from envbuilder.model.errors import EnvbuilderError
 from envbuilder.model.lock import DebianBase, GitSource, ImageBase, Lock, Wheel
 from envbuilder.model.spec import Spec, requirement_lines
+from envbuilder.storage.temporary import work_folder
 
 from .base import resolve_base, resolve_builder
 from .context import Context
@@ -96,11 +96,11 @@ def _wheels(
         provided = {found.name for found in base.python} - spec.requested
     with (
         context.progress.step("resolve", "Python packages", unit="items") as step,
-        tempfile.TemporaryDirectory(prefix="envbuilder-sources-") as folder,
+        work_folder("envbuilder-sources") as folder,
     ):
         lines = [str(each) for each in spec.requirements]
         wheels = resolve_python(
-            [*lines, *stand_ins(spec, known, Path(folder))],
+            [*lines, *stand_ins(spec, known, folder)],
             apart={each.name for each in known},
             target=python_target(spec, base),
             index=spec.indexes,

@@ -21,6 +21,7 @@ from typing import Any
 
 from envbuilder.model.errors import MissingToolError, SmokeError
 from envbuilder.model.image import Image
+from envbuilder.model.owner import make_folder
 from envbuilder.model.progress import Progress
 from envbuilder.storage.store import Store
 
@@ -210,8 +211,7 @@ def _memory_file() -> Iterator[int]:
 
 def _mount_point(store: Store) -> Path:
     path = store.root / "cage"
-    path.mkdir(parents=True, exist_ok=True)
-    return path.absolute()
+    return make_folder(path, mode=0o700).absolute()
 
 
 def _data_limit(memory: int | None) -> int | None:

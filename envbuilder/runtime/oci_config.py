@@ -10,12 +10,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from .command import Command, Mount
+from .seccomp import profile
 from .user import User
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _MASKED = (
     "/proc/acpi",
     "/proc/asound",
+    "/proc/interrupts",
     "/proc/kcore",
     "/proc/keys",
     "/proc/latency_stats",
@@ -62,6 +64,7 @@ def oci_config(
             **(_mappings(user) if mapped else {}),
             "maskedPaths": list(_MASKED),
             "readonlyPaths": list(_READ_ONLY),
+            "seccomp": profile(),
         },
     }
 

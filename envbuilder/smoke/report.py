@@ -21,6 +21,8 @@ class CheckStatus(enum.StrEnum):
     """Nothing to check here, and the explanation says why."""
     ERROR = "error"
     """The check itself could not come to a verdict (crash, time limit, missing library)."""
+    UNPROVEN = "unproven"
+    """What was asked for could not be judged, or nothing was compared: neither right nor wrong."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +90,10 @@ class Report:
     def ok(self) -> bool:
         """Whether the image may be called known-good."""
         return self.verdict is CheckStatus.PASS
+
+    def passes(self, *, allow_unproven: bool) -> bool:
+        """Return whether a command may end well: green, or unproven if that is allowed."""
+        return self.ok or (allow_unproven and self.verdict is CheckStatus.UNPROVEN)
 
     def to_dict(self) -> dict[str, Any]:
         """Render the report as plain JSON values (schema version 1)."""

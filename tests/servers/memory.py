@@ -75,6 +75,7 @@ class Memory:
             held[name] = request.body
             call.answer(201)
         elif name in held:
-            call.answer(200, held[name])
+            digest = f"sha256:{hashlib.sha256(held[name]).hexdigest()}"
+            call.answer(200, held[name], Docker_Content_Digest=digest)
         else:
             call.answer(404)

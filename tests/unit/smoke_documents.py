@@ -13,6 +13,7 @@ from jsonschema import Draft202012Validator
 
 import envbuilder
 from envbuilder.smoke import Expected, ProbedModel, SmokePlan, to_json
+from envbuilder.smoke.document import read_document
 from envbuilder.smoke.judge import judge
 from envbuilder.smoke.report import Check, Report
 
@@ -62,7 +63,12 @@ class Document:
         self.job(name).update(outcome=outcome, items=[], failure=failure, **more)
 
     def report(self, plan: SmokePlan = PLAN) -> Report:
-        return judge(plan, self.value, subject="recorded")
+        return judge(plan, self.read(), subject="recorded")
+
+    def read(self) -> dict[str, Any]:
+        """Read it as what an image prints is read, with the jobs that it holds."""
+        wanted = [job["name"] for job in self.value["jobs"]]
+        return read_document(json.dumps(self.value).encode(), wanted=wanted)
 
     def check(self, name: str, plan: SmokePlan = PLAN) -> Check:
         return next(check for check in self.report(plan).checks if check.name == name)

@@ -10,7 +10,10 @@ import pytest
 
 from envbuilder.cli.app import cli
 from envbuilder.model.errors import EnvbuilderError
+from envbuilder.model.spec import schema
 from envbuilder.model.spec_file import load
+from tests.pages import PAGES as PAGES_FROM_CODE
+from tests.pages import REFERENCE
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -115,3 +118,28 @@ def test_the_reference_has_every_variable_of_others_that_the_code_asks_for():
     told = set(re.findall(r"`([A-Z][A-Z_]+)`", text))
     asked = {name for path in HOST_CODE for name in variables(path.read_text(encoding="utf-8"))}
     assert asked <= told, f"{sorted(asked - told)} are heeded, but the page does not name them"
+
+
+@pytest.mark.parametrize("name", PAGES_FROM_CODE)
+def test_a_page_made_from_the_code_says_what_the_code_says(name):
+    found = (REFERENCE / name).read_text(encoding="utf-8")
+    assert found == PAGES_FROM_CODE[name](), "write it anew: python -m tests.pages"
+
+
+def keys_of(part):
+    """Find the names of all keys that a schema knows, at any depth."""
+    if isinstance(part, dict):
+        yield from part.get("properties", {})
+        for value in part.values():
+            yield from keys_of(value)
+    elif isinstance(part, list):
+        for value in part:
+            yield from keys_of(value)
+
+
+def test_the_page_on_the_spec_has_every_key():
+    text = (REFERENCE / "spec.md").read_text(encoding="utf-8")
+    told = set(re.findall(r"\w+", " ".join(re.findall(r"`([^`]+)`", text))))
+    known = set(keys_of(schema()))
+    assert len(known) > 40
+    assert known <= told, f"spec.md does not explain {sorted(known - told)}"

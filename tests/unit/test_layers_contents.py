@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from envbuilder.layers.contents import Contents, Distribution, cache_of, scan, stacked
+from envbuilder.layers.contents import Contents, Cover, Distribution, cache_of, scan, stacked
 from envbuilder.layers.untar import untar_stream
 from envbuilder.model.reference import Digest
 from tests.servers.samples import tar_of
@@ -56,6 +56,18 @@ def test_a_file_in_place_of_a_folder_hides_it():
 def test_a_name_that_only_starts_alike_stays():
     shown = stacked([layer({"ab/x": b"1", "a/x": b"1"}), layer({".wh.a": b""})])
     assert sorted(shown.files) == ["ab/x"]
+
+
+def test_a_cover_is_of_all_that_lies_above():
+    opaque, whiteout = layer({"a/.wh..wh..opq": b""}), layer({".wh.b": b""})
+    plain = layer({"c": b"1", "d/x": b"1"})
+    for order in ([opaque, whiteout, plain], [plain, opaque, whiteout]):
+        cover = Cover()
+        for each in order:
+            cover = cover.under(each)
+        paths = ["a/x", "a/y/z", "b", "b/x", "c", "c/x", "d/x"]
+        assert [path for path in paths if not cover.hides(path)] == []
+        assert [path for path in ("a", "ab", "d", "d/y", "e") if cover.hides(path)] == []
 
 
 def test_python_packages_and_their_commits():

@@ -14,9 +14,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from envbuilder.layers.install import Target
+from envbuilder.layers.install import Target, install
 from envbuilder.layers.wheel import WheelInput, wheel_layer, written_paths
 from envbuilder.layers.wheel_reconstruction import has_wheel, makers, wheel_file
+from envbuilder.layers.wheelfile import WheelFile
 from envbuilder.model.errors import BuildError, UsageError
 from envbuilder.model.image import Layer
 from envbuilder.model.reference import Digest
@@ -351,6 +352,25 @@ def test_every_way_to_write_a_zip(store: Store, tmp_path: Path, kind: object) ->
 def test_a_prefix_that_no_script_could_name(prefix: str) -> None:
     with pytest.raises(UsageError):
         Target(python="3.11", prefix=prefix)
+
+
+def test_a_prefix_may_be_as_long_as_a_first_line_bears() -> None:
+    assert len(Target(python="3.11", prefix=f"/{'a' * 99}").prefix) == 100
+    with pytest.raises(UsageError, match="too long for the first line"):
+        Target(python="3.11", prefix=f"/{'a' * 100}")
+
+
+def test_a_directory_can_be_entered_whatever_the_zip_says(tmp_path: Path) -> None:
+    recipe = Recipe(
+        files={"demo/": b"", "demo/x": b"", "demo/run": b""},
+        modes={"demo/": 0o644, "demo/run": 0o700},
+    )
+    wheel = as_wheel(write_wheel(tmp_path, recipe))
+    with WheelFile.open(tmp_path / recipe.filename, wheel.filename) as opened:
+        assert not opened.members["demo/"].executable
+        modes = {file.path: file.mode for file in install(opened, target=TARGET)}
+    found = [modes[f"{SITE}/{name}"] for name in ("demo/", "demo/x", "demo/run")]
+    assert found == [0o755, 0o644, 0o755]
 
 
 @pytest.fixture(autouse=True)

@@ -19,6 +19,7 @@ from typing import TextIO
 from envbuilder.engines.dockerfile_quoting import csv_row
 from envbuilder.layers.tar import MTIME
 from envbuilder.model.errors import BuildError, DiskFullError, EnvbuilderError
+from envbuilder.model.owner import give, make_folder
 from envbuilder.resolve.context import Context
 
 from .builder import Builder
@@ -109,8 +110,9 @@ def _log(path: Path | None) -> Iterator[TextIO | None]:
     if path is None:
         yield None
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     with path.open("w", encoding="utf-8") as log:
+        give(path, fd=log.fileno())
         yield log
 
 

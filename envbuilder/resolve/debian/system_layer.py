@@ -35,11 +35,7 @@ SYSTEM_LAYOUT = 3
 
 def stored_system_layer(store: Store, base: DebianBase, *, architecture: str) -> Layer | None:
     """Return the layer of ``base`` if the store has it, whether or not it has the .deb files."""
-    found = store.record("layer", _key(base, architecture))
-    if found is None:
-        return None
-    digest, diff_id = Digest(found["digest"]), Digest(found["diff_id"])
-    return Layer(digest=digest, size=found["size"], diff_id=diff_id, title=_title(base))
+    return store.record("layer", _key(base, architecture), Layer)
 
 
 def system_layer(context: Context, base: DebianBase, *, architecture: str) -> Layer:
@@ -56,8 +52,7 @@ def system_layer(context: Context, base: DebianBase, *, architecture: str) -> La
             return layer
         with _work(store) as work:
             layer = _build(context, work, base, architecture=architecture)
-        facts = {"digest": layer.digest.hex, "size": layer.size, "diff_id": layer.diff_id.hex}
-        store.put_record("layer", _key(base, architecture), facts, blobs=[layer.digest])
+        store.put_record("layer", _key(base, architecture), layer, blobs=[layer.digest])
         return layer
 
 

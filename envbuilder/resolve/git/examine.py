@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from packaging.metadata import RawMetadata, parse_email
@@ -19,10 +18,10 @@ from envbuilder.layers.wheelfile import WheelFile
 from envbuilder.model.errors import BuildError, ResolutionError, without_login
 from envbuilder.model.image import canonical_json
 from envbuilder.model.lock import Wheel
-from envbuilder.model.reference import Digest
 from envbuilder.model.spec import Index
 from envbuilder.resolve.python.requirements import PythonTarget, resolve_python
 
+from .build_sources import identity
 from .checkout import Checkout
 from .context import GitContext
 from .direct_references import read_requirement
@@ -62,6 +61,7 @@ class Question:
             "requires": pin.build.requires,
             "env": pin.build.env,
             "index": msgspec.to_builtins(self.index),
+            **({"sources": identity(checkout.sources)} if checkout.sources else {}),
             "constraints": self.constraints,
             "held": dict(self.held),
             "target": asdict(self.target),
@@ -88,11 +88,11 @@ def examine(question: Question, context: GitContext, *, fresh: bool = False) -> 
     Raises BuildError if the source's own code fails, ResolutionError where its requirements
     cannot be met or it is not for the target's Python, and what Mirror and the runtime raise.
     """
-    found = None if fresh else context.store.record(_KIND, question.key)
+    found = None if fresh else context.store.record(_KIND, question.key, Examined)
     if found is not None:
-        return _from_plain(found)
+        return found
     made = _examine(question, context)
-    context.store.put_record(_KIND, question.key, _plain(made))
+    context.store.put_record(_KIND, question.key, made)
     return made
 
 
@@ -133,12 +133,14 @@ def _ask(
         checkout.write(scratch / "source", context)
         output = scratch / "output"
         output.mkdir()
+        mounts = checkout.mount_sources(scratch / "sources", context)
         hook = Hook(
             name="examine",
             project=checkout.project,
             source=scratch / "source",
             subdirectory=checkout.pin.subdirectory,
             env=checkout.variables(wheel.name for wheel in wheels),
+            mounts=mounts,
             known=tuple(requires),
         )
         log = context.store.root / "logs" / f"{checkout.commit.commit}-metadata.log"
@@ -204,20 +206,3 @@ def _parse(content: bytes | None, made: str) -> RawMetadata:
     for line in raw.get("requires_dist", ()):
         read_requirement(line, what="its requirement")
     return raw
-
-
-def _plain(examined: Examined) -> dict[str, Any]:
-    wheels = [asdict(wheel) | {"sha256": str(wheel.sha256)} for wheel in examined.requires]
-    return asdict(examined) | {"requires": wheels}
-
-
-def _from_plain(plain: dict[str, Any]) -> Examined:
-    wheels = (
-        Wheel(**{**each, "sha256": Digest.parse(each["sha256"])}) for each in plain["requires"]
-    )
-    return Examined(
-        name=plain["name"],
-        version=plain["version"],
-        requires_dist=tuple(plain["requires_dist"]),
-        requires=tuple(wheels),
-    )

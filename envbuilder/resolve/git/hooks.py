@@ -19,11 +19,13 @@ from envbuilder.layers.wheel import WheelInput, wheel_layer
 from envbuilder.model.errors import BuildError, SmokeError
 from envbuilder.model.image import Image, compose
 from envbuilder.model.lock import Wheel
+from envbuilder.model.owner import give, make_folder
 from envbuilder.model.plan import HEAVY
 from envbuilder.runtime import Command, Mount
 from envbuilder.storage.temporary import translated
 
 from .context import GitContext
+from .no_network import explain
 from .project import Project
 from .sandbox import Sandbox
 
@@ -74,8 +76,9 @@ def run_hook(
     image = _image(sandbox, sorted(requires), context)
     command = _command(sandbox, hook, output, log)
     with translated(log):
-        log.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(log.parent, mode=0o700)
         log.write_bytes(b"")
+        give(log)
     try:
         done = context.runtime().run(image, command, progress=context.progress)
     except SmokeError as error:
@@ -195,7 +198,10 @@ def _image(sandbox: Sandbox, wheels: list[Wheel], context: GitContext) -> Image:
 def _failed(log: Path, *, timed_out: bool) -> BuildError:
     with log.open("rb") as file:
         file.seek(max(0, log.stat().st_size - _TAIL))
-        lines = file.read().decode(errors="replace").splitlines()
+        said = file.read().decode(errors="replace")
     why = "took more than six hours" if timed_out else "failed"
-    end = "\n".join(f"  {line}" for line in lines[-_SHOWN:])
-    return BuildError(f"the build {why}; it said last:\n{end}", hint=f"the whole log: {log}")
+    end = "\n".join(f"  {line}" for line in said.splitlines()[-_SHOWN:])
+    hint = f"the whole log: {log}"
+    if cause := None if timed_out else explain(said):
+        why, hint = f"{why}: {cause[0]}", f"{cause[1]}; {hint}"
+    return BuildError(f"the build {why}; it said last:\n{end}", hint=hint)

@@ -15,11 +15,12 @@ from packaging.utils import canonicalize_name
 
 from envbuilder.model.errors import BuildError, ResolutionError
 from envbuilder.model.git_url import Address
-from envbuilder.model.lock import GitSource, Lock
+from envbuilder.model.lock import GitSource, Lock, SourceTree
 from envbuilder.model.spec import GitPackage, Spec
 from envbuilder.resolve.python.requirements import PythonTarget
 from envbuilder.resolve.release import EVERYTHING
 
+from .build_sources import lock_trees
 from .checkout import Checkout
 from .context import GitContext
 from .direct_references import plain_requirements
@@ -69,10 +70,15 @@ class _Work:
         mirror = self.context.mirror(Address.parse(pin.git))
         store = self.context.store
         revision = find_revision(name, pin, mirror=mirror, locked=locked, store=store)
-        if locked is not None and self._holds(name, pin, locked, revision):
+        trees = lock_trees(
+            name, pin.build.sources, before=locked, open_mirror=self.context.mirror, store=store
+        )
+        if locked is not None and self._holds(name, pin, locked, revision, trees):
             return replace(locked, requested=revision.requested)
         described = find_describe(pin, revision, mirror=mirror, store=store)
-        checkout = Checkout(commit=commit_of(revision, mirror), pin=pin, described=described)
+        checkout = Checkout(
+            commit=commit_of(revision, mirror), pin=pin, described=described, sources=trees
+        )
         examined = self._examine(name, checkout, before)
         return GitSource(
             name=name,
@@ -87,15 +93,24 @@ class _Work:
             describe=described,
             requires=examined.requires,
             requires_dist=self._requirements(name, examined),
+            sources=trees,
         )
 
-    def _holds(self, name: str, pin: GitPackage, before: GitSource, revision: Revision) -> bool:
+    def _holds(
+        self,
+        name: str,
+        pin: GitPackage,
+        before: GitSource,
+        revision: Revision,
+        trees: tuple[SourceTree, ...],
+    ) -> bool:
         """Return whether what was locked still answers the same question."""
         assert self.previous is not None  # noqa: S101 - before came from it
         old = self.previous.spec
         pinned = {wheel.name for wheel in before.requires}
         return (
             (before.commit, before.repository) == (revision.commit, Address.parse(pin.git).text)
+            and before.sources == trees
             and (before.subdirectory, before.submodules) == (pin.subdirectory, pin.submodules)
             and (old.minor, old.platform) == (self.spec.minor, self.spec.platform)
             and name in old.sources

@@ -18,6 +18,7 @@ from envbuilder.model.lock import GitSource, Lock, Wheel
 from envbuilder.resolve.target import python_target
 from envbuilder.storage.temporary import translated
 
+from .build_sources import fetch_trees
 from .checkout import Checkout
 from .context import GitContext
 from .direct_references import plain_requirements
@@ -25,7 +26,7 @@ from .examine import metadata_in
 from .hooks import is_plain_file
 from .normal_wheel import differences, normalise
 from .recipe import Built, Recipe, remember, remembered
-from .tree import Commit
+from .tree import Commit, bring
 
 _SHOWN = 20
 _CHUNK = 1 << 20
@@ -35,7 +36,8 @@ _CHUNK = 1 << 20
 class Job:
     """One build: the files of ``checkout`` lie in ``files``, the wheel goes into ``output``.
 
-    Both folders are the job's own. All that the build prints goes to ``log``. ``fresh``: nothing
+    Further sources lie in ``sources``, which is there if there are any. All folders are the job's
+    own. All that the build prints goes to ``log``. ``fresh``: nothing
     that was compiled before may serve.
     """
 
@@ -43,6 +45,7 @@ class Job:
     source: GitSource
     checkout: Checkout
     files: Path
+    sources: Path
     output: Path
     log: Path
     fresh: bool
@@ -79,7 +82,10 @@ def fetch_sources(lock: Lock, context: GitContext) -> None:
     target = python_target(lock.spec, lock.base)
     for source in lock.sources:
         context.bring(source.requires, target=target, index=lock.spec.indexes)
-        context.mirror(Address.parse(source.repository)).content(source.commit)
+        repository = context.mirror(Address.parse(source.repository)).content(source.commit)
+        commit = Commit(repository=repository, commit=source.commit, time=source.time)
+        bring(commit, open_mirror=context.mirror, submodules=source.submodules)
+        fetch_trees(source.sources, open_mirror=context.mirror)
 
 
 def _with_wheel(lock: Lock, source: GitSource, make: Make, context: GitContext) -> GitSource:
@@ -138,6 +144,7 @@ def _build(
         commit=Commit(repository=repository, commit=source.commit, time=source.time),
         pin=lock.spec.sources[source.name],
         described=source.describe,
+        sources=source.sources,
     )
     title = f"{source.name} {source.version} from {source.commit[:12]}"
     with context.store.scratch() as scratch, context.progress.step("build", title, unit="items"):
@@ -146,6 +153,7 @@ def _build(
             source=source,
             checkout=checkout,
             files=scratch / "source",
+            sources=scratch / "sources",
             output=scratch / "output",
             log=context.store.root / "logs" / f"{source.name}-{source.commit}.log",
             fresh=fresh,
@@ -153,6 +161,7 @@ def _build(
         job.output.mkdir()
         try:
             checkout.write(job.files, context)
+            checkout.mount_sources(job.sources, context)
             return _take(job, make(job), context)
         except BuildError as error:  # a full disk is one, and stays one
             raise type(error)(f"{source.name}: {error.message}", hint=error.hint) from error

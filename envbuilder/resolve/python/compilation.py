@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sys
-import tempfile
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from envbuilder.model.spec import ChosenIndex, Index
+from envbuilder.storage.temporary import work_folder
 
 from .indexes import choice_flags, exempted, index_flags, uv_environment, visible_until
 from .uv import run_uv
@@ -55,8 +55,7 @@ class Found:
 
 def compile_packages(problem: Problem) -> Found:
     """Let uv solve ``problem``. Raises ResolutionError and NetworkError as ``run_uv`` does."""
-    with tempfile.TemporaryDirectory(prefix="envbuilder-resolve-") as name:
-        folder = Path(name)
+    with work_folder("envbuilder-resolve") as folder:
         arguments = ["pip", "compile", _wanted(problem, folder), "--output-file", "pylock.toml"]
         arguments += ["--format", "pylock.toml", "--no-header", "--no-build", *problem.flags]
         environment = uv_environment(problem.index)

@@ -44,8 +44,8 @@ def read_needs(lock: Lock, *, store: Store) -> dict[str, tuple[Requirement, ...]
 
 
 def _known(store: Store, wheel: Wheel) -> tuple[str, ...] | None:
-    if (remembered := store.record(_KIND, str(wheel.sha256))) is not None:
-        return tuple(remembered)
+    if (remembered := store.record(_KIND, str(wheel.sha256), tuple[str, ...])) is not None:
+        return remembered
     if not has_wheel(store, wheel.sha256):
         return None
     with open_wheel(store, wheel.sha256) as file:

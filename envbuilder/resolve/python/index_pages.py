@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import json
 import re
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from html.parser import HTMLParser
-from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
 
 from envbuilder.model.errors import NetworkError
 from envbuilder.model.spec import ChosenIndex, Index
+from envbuilder.storage.temporary import work_folder
 
 from .download import read_page
 from .indexes import index_flags, uv_environment
@@ -67,8 +66,7 @@ def index_page(index_url: str, name: str) -> tuple[IndexFile, ...] | None:
 def _index_urls(url: str | None, extra_urls: tuple[str, ...]) -> tuple[str, ...]:
     """Ask uv, which reads its own configuration, where it would look; best first."""
     index = Index(url=url, extra_urls=extra_urls)
-    with tempfile.TemporaryDirectory(prefix="envbuilder-index-") as name:
-        folder = Path(name)
+    with work_folder("envbuilder-index") as folder:
         (folder / "none.in").touch()
         environment = uv_environment(index)
         arguments = ["pip", "compile", "none.in", "--emit-index-url", "--no-header", "--no-build"]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from envbuilder.model.errors import LockError, UsageError
 from envbuilder.model.lock import Lock

@@ -182,7 +182,7 @@ def _carried(context: Context, lock: Lock) -> tuple[list[Code], tuple[str, ...]]
 
 def _known(wheel: Wheel, *, store: Store) -> list[str] | None:
     """Return the architectures in ``wheel``, None if neither it nor a record of it is here."""
-    recorded: list[str] | None = store.record(RECORD, str(wheel.sha256))
+    recorded = store.record(RECORD, str(wheel.sha256), list[str])
     if recorded is not None or not has_wheel(store, wheel.sha256):
         return recorded
     found: set[str] = set()
