@@ -225,6 +225,7 @@ def _values(lock: Lock, stages: list[_Stage], sources: list[_Source]) -> dict[st
         "toolchain": TOOLCHAIN,
         "lock_file": f"pylock.{spec.name}.toml",
         "settings": _settings(lock),
+        "health": _health_options(lock),
     }
 
 
@@ -339,6 +340,20 @@ def _settings(lock: Lock) -> dict[str, Any]:
         if not lock.spec.cmd:
             stated.pop("Cmd", None)
     return stated | {"Env": env}
+
+
+def _health_options(lock: Lock) -> dict[str, str]:
+    """Return the flags of HEALTHCHECK that the spec asks for."""
+    check = lock.spec.healthcheck
+    if check is None:
+        return {}
+    times = {
+        "interval": check.interval,
+        "timeout": check.timeout,
+        "start-period": check.start_period,
+    }
+    found = {name: f"{seconds}s" for name, seconds in times.items() if seconds}
+    return found | ({"retries": str(check.retries)} if check.retries else {})
 
 
 def _bake(lock: Lock) -> str:

@@ -31,6 +31,7 @@ _SUITE = r"^[a-z]+" + _END
 _FAMILY = r"^[a-z0-9_]+" + _END
 _BUILD_SOURCE = r"^[a-z0-9]+([_-][a-z0-9]+)*" + _END
 _FETCH_CONTENT = r"^[A-Za-z0-9_.+-]+" + _END
+_SIGNAL = r"^(SIG[A-Z0-9+-]+|[0-9]{1,2})" + _END
 _ABSOLUTE = r"^(/[A-Za-z0-9._+-]+)+" + _END
 
 IN_WORDS = {  # for error messages: what each pattern means
@@ -46,6 +47,7 @@ IN_WORDS = {  # for error messages: what each pattern means
     _SUITE: "the name of a Debian suite, like trixie",
     _FAMILY: "the name of a model family, like qwen2_5_omni",
     _ABSOLUTE: "an absolute path",
+    _SIGNAL: "a signal, like SIGINT",
     _BUILD_SOURCE: "lower-case words and digits joined by - or _",
     _FETCH_CONTENT: "the name that CMake's FetchContent_Declare has",
 }
@@ -218,6 +220,19 @@ class Steps(_Frozen):
     after_python: tuple[str, ...] = ()
 
 
+class Healthcheck(_Frozen):
+    """How a container engine finds out whether the image's program still works.
+
+    ``command`` runs as it stands, without a shell. Times are seconds.
+    """
+
+    command: Annotated[tuple[Line, ...], Meta(min_length=1)]
+    interval: Annotated[int, Meta(ge=1, description="seconds")] | None = None
+    timeout: Annotated[int, Meta(ge=1, description="seconds")] | None = None
+    start_period: Annotated[int, Meta(ge=1, description="seconds")] | None = None
+    retries: Annotated[int, Meta(ge=1)] | None = None
+
+
 class Model(_Frozen):
     """What the smoke test runs: a family (tiny random weights), a directory, or a hub model."""
 
@@ -282,6 +297,10 @@ class Spec(_Frozen):
     entrypoint: tuple[Line, ...] = ()
     cmd: tuple[Line, ...] = ()
     expose: tuple[Annotated[int, Meta(ge=1, le=65535)], ...] = ()
+    healthcheck: Healthcheck | None = None
+    volumes: tuple[Annotated[str, Meta(pattern=_ABSOLUTE)], ...] = ()
+    stop_signal: Annotated[str, Meta(pattern=_SIGNAL)] | None = None
+    shell: tuple[Line, ...] = ()
     smoke: Smoke = Smoke()
 
     @property

@@ -201,6 +201,10 @@ def test_a_file_of_lines_becomes_its_lines(tmp_path):
         ("index:\n", "index:\n  named: {cu: ftp://x}\n", "19:11", "not an index URL", "https"),
         ("index:\n", "index:\n  exempt: [a b]\n", "19:12", "neither a package nor", "torch"),
         ("index:\n", "index:\n  strategy: best\n", "19:3", "one of best-match, first-index", ""),
+        ("index:\n", "healthcheck: {command: []}\nindex:\n", "18:15", "length >= 1", ""),
+        ("index:\n", "healthcheck: {command: curl x}\nindex:\n", "18:15", "a list", "[curl x]"),
+        ("index:\n", "stop_signal: INT\nindex:\n", "18:1", "a signal, like SIGINT", ""),
+        ("index:\n", "volumes: [data]\nindex:\n", "18:11", "an absolute path", ""),
         ("omni-cpu", "omni\x07", "2:11", "the character U+0007 is not allowed in YAML", ""),
     ],
 )
