@@ -161,6 +161,22 @@ def test_a_constraint_asks_for_nothing_by_itself(two):
     assert found == {"numpyish": "1.0"}
 
 
+def test_all_that_has_no_wheels_is_told_at_once_with_the_line_to_add(tmp_path):
+    for name in ("alone", "other", "fine"):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "index.html").write_text(f'<a href="{name}-1.0.tar.gz">x</a>')
+    path = write_wheel(tmp_path / "fine", Recipe(name="fine", version="1.0", requires=("other",)))
+    (tmp_path / "fine" / "index.html").write_text(f'<a href="{path.name}">x</a>')
+    with pytest.raises(ResolutionError) as caught:
+        resolve("alone", "fine==1.0", index=Index(url=tmp_path.as_uri()))
+    message = caught.value.message
+    assert message.startswith("2 packages have no usable wheels:\n  alone: {git: …, tag: …}\n")
+    assert "  other: {git: …, tag: …}" in message
+    assert "--no-build" not in message
+    assert "`path:`" in caught.value.hint
+
+
 # -- Python's patch release and glibc -------------------------------------------------------------
 
 

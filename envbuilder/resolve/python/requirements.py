@@ -26,9 +26,11 @@ from .download import size_of
 from .index_pages import index_page, index_urls
 from .offers import Located, locate_by_hash, offers_elsewhere, offers_of
 from .stated_version import as_stated
+from .uv import NoWheelError
 
 _UV_GLIBC = (40, 39, 38, 37, 36, 35, 34, 33, 32, 31, 28, 17)  # what uv has platform names for
 _NOT_FOUND = re.compile(r"([\w.-]+) was not found in the package registry")
+_MOST_TOLD = 40
 _LEGACY = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
 
 
@@ -144,18 +146,40 @@ def _solve(problem: Problem, held: Mapping[str, str]) -> Found:
         return compile_packages(replace(problem, constraints=(*problem.constraints, *fixed)))
     except ResolutionError as error:
         if not held:
-            raise _explained(error, problem.index) from error
+            raise _explained(error, problem) from error
     try:
         return compile_packages(replace(problem, held=held))  # something forces one at least
     except ResolutionError as error:
-        raise _explained(error, problem.index) from error
+        raise _explained(error, problem) from error
 
 
-def _explained(error: ResolutionError, index: Index) -> ResolutionError:
+def _all_without_wheels(problem: Problem, first: NoWheelError) -> ResolutionError:
+    """Find whatever else has no wheels: uv tells of one, and stops."""
+    names = [first.package]
+    while len(names) < _MOST_TOLD:
+        try:
+            compile_packages(replace(problem, excludes=(*problem.excludes, *names)))
+        except NoWheelError as error:
+            names.append(error.package)
+        except ResolutionError:  # for another reason, which comes up once these are mended
+            break
+        else:
+            break
+    if len(names) == 1:
+        return first
+    lines = "\n".join(f"  {name}: {{git: …, tag: …}}" for name in sorted(names))
+    return ResolutionError(
+        f"{len(names)} packages have no usable wheels:\n{lines}\n{first.message}", hint=first.hint
+    )
+
+
+def _explained(error: ResolutionError, problem: Problem) -> ResolutionError:
     """Tell of an index that refused to say whether it has what was not found: uv passes over it."""
+    if isinstance(error, NoWheelError):
+        return _all_without_wheels(problem, error)
     try:
         for name in _NOT_FOUND.findall(error.message):
-            for url in index_urls(name, index):
+            for url in index_urls(name, problem.index):
                 index_page(url, name)
     except NetworkError as refused:
         return ResolutionError(f"{error.message}\n  {refused.message}", hint=refused.hint)

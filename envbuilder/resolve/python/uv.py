@@ -27,6 +27,7 @@ _NETWORK = re.compile(
     re.IGNORECASE,
 )
 _FINDING = threading.Lock()
+_NO_WHEEL = re.compile(r"Wheels are required for `([^`]+)`")
 _FOREIGN = (  # advice to use what uv has and a spec says in its own way, or not at all
     (r" By default, uv will only consider[^.]*\.(?=[^.]* use `--index-strategy)", ""),
     (r" If all indexes are equally trusted, use `--index-strategy[^.]*\.", ""),
@@ -38,7 +39,8 @@ _HINTS = (  # what uv says, and what helps; the first that fits
     ("401 Unauthorized|403 Forbidden", LOG_IN),
     (_NETWORK, "check the network, the proxy and the index settings (UV_* or PIP_* variables)"),
     ("no usable wheels|no wheels with",
-     "only wheels are locked; name a version with wheels, or build it with `git:`"),
+     "only wheels are locked: name a version that has one, one of your own (`url:`, `path:`), or "
+     "build it with `git:`"),
     ("was not found in the (package registry|provided package locations)",
      "check the name, and the index settings (UV_* or PIP_* variables)"),
     ("but not at the requested version",
@@ -51,6 +53,14 @@ _HINTS = (  # what uv says, and what helps; the first that fits
     ("no version of", "check the version; `index: {exclude_newer: …}` may hide newer ones"),
     ("", "loosen one of the pins named above"),
 )  # fmt: skip
+
+
+class NoWheelError(ResolutionError):
+    """The resolution needs ``package``, of which there are sdists alone."""
+
+    def __init__(self, message: str, *, package: str, hint: str) -> None:
+        super().__init__(message, hint=hint)
+        self.package = package
 
 
 def find_uv() -> str:
@@ -104,4 +114,6 @@ def _explain(stderr: str) -> EnvbuilderError:
     hint = next(hint for said, hint in _HINTS if re.search(said, text))
     if _NETWORK.search(text):
         return NetworkError(f"cannot ask the package index: {text}", hint=hint)
-    return ResolutionError(text, hint=hint)
+    if sdist := _NO_WHEEL.search(stderr):
+        return NoWheelError(text.rstrip(), package=sdist[1], hint=hint)
+    return ResolutionError(text.rstrip(), hint=hint)
