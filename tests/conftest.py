@@ -1,8 +1,11 @@
 """What all tests share."""
 
+import fcntl
 import os
 import signal
 import socket
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -24,6 +27,26 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def pytest_addoption(parser):
     parser.addoption("--regenerate", action="store_true", help="write the golden files anew")
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory) -> Path:
+    """Give a folder that all workers of this run share (pytest-xdist starts them)."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session")
+def alone(shared) -> Callable[[str], AbstractContextManager[None]]:
+    """Give a lock for each name, which one worker has at a time."""
+
+    @contextmanager
+    def hold(name: str) -> Iterator[None]:
+        with (shared / f"{name}.lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    return hold
 
 
 @pytest.fixture

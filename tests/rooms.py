@@ -49,8 +49,8 @@ def imports(path: Path) -> set[str]:
 def used_rooms(path: Path) -> set[str]:
     """Return the other rooms that a module imports from."""
     names = (name.split(".") for name in imports(path))
-    rooms = {parts[1] for parts in names if parts[0] == "envbuilder" and len(parts) > 1}
-    return rooms - {room_of(path), "__version__"}
+    used = {parts[1] for parts in names if parts[0] == "envbuilder" and len(parts) > 1}
+    return {room for room in used - {room_of(path)} if (PACKAGE / room).is_dir()}
 
 
 def graph() -> dict[str, set[str]]:

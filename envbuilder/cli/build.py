@@ -11,39 +11,26 @@ import click
 from . import options
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from envbuilder.engines.reuse import ReusableLayers
-    from envbuilder.model.lock import Lock
-    from envbuilder.model.reference import ImageRef
-    from envbuilder.resolve.context import Context
     from envbuilder.workflow.build import BuildResult
 
 
 @click.command("build")
 @options.environment
 @click.option("--locked", is_flag=True, help="Fail rather than write or change the lock.")
-@click.option("--offline", is_flag=True, help="Use what the store has; never the network.")
+@options.offline
 @click.option("--no-smoke", is_flag=True, help="Build only; the ledger gets no entry.")
 @click.option(
     "--check-reproducible", is_flag=True,
     help="Build what comes from git once more, and list the files that differ.",
 )  # fmt: skip
 @click.option("--reseal", is_flag=True, help="Accept an image that differs from the sealed one.")
-@click.option(
-    "--engine", type=click.Choice(["embedded", "docker"]), default="embedded", show_default=True,
-    help="What builds the image; both make the same tree.",
-)  # fmt: skip
-@click.option("--builder", metavar="NAME", help="The buildx builder, where Docker is needed.")
-@click.option(
-    "--runtime", type=click.Choice(["auto", "docker", "oci"]), default="auto", show_default=True,
-    help="What runs the smoke test.",
-)  # fmt: skip
+@options.engine("What builds the image; both make the same tree.")
+@options.builder
+@options.runtime("the smoke test")
 @click.option(
     "--output-image", metavar="TARGET", help="Also write the image to oci:DIR or PATH.tar."
 )
-@click.option("--report", type=click.Path(path_type=Path), help="Write the smoke report: "
-              "*.html, *.json or *.xml (JUnit). Repeatable.", multiple=True)  # fmt: skip
+@options.report
 @click.option(
     "--push", "push_to", metavar="REF", help="Then push to HOST/NAME:TAG, unless the smoke is red. "
     "With --no-smoke, layers that are there already are not made.",
@@ -82,7 +69,7 @@ def command(
     from envbuilder.model.reference import ImageRef
     from envbuilder.runtime import choose
     from envbuilder.smoke.layer_sizes import layer_sizes
-    from envbuilder.workflow.build import Decisions, build_environment
+    from envbuilder.workflow.build import Decisions, build_environment, reuse_at
     from envbuilder.workflow.export import export_image
     from envbuilder.workflow.publish import publish, signing_with
 
@@ -104,7 +91,7 @@ def command(
             path,
             Decisions(engine=engine, locked=locked, reseal=reseal),
             runtime=None if no_smoke else choose(runtime, context.store),
-            reuse=_reuse(context, path, target if no_smoke and output_image is None else None),
+            reuse=reuse_at(context, path, target if no_smoke and output_image is None else None),
         )
         if outcome.report is not None:  # first of all: what follows may fail
             layers = layer_sizes(outcome.image.layers, outcome.lock)
@@ -136,21 +123,6 @@ def _check_targets(reports: tuple[Path, ...], output_image: str | None) -> None:
     check_targets(reports)
     if output_image is not None:
         check_target(output_image)
-
-
-def _reuse(
-    context: Context, path: Path, target: ImageRef | None
-) -> Callable[[Lock], ReusableLayers]:
-    """Name the layers that the last sealed lock asks for too, and that are at ``target``."""
-    from envbuilder.engines.reuse import ReusableLayers, held_in, reusable
-    from envbuilder.model.pylock import lock_path, read_lock
-
-    known = lock_path(path)
-    if target is None or not known.exists():
-        return lambda _: ReusableLayers()
-    old = read_lock(known)
-    repository = context.registries.repository(target)
-    return lambda new: held_in(repository, reusable(old, new))
 
 
 def _summary(outcome: BuildResult) -> dict[str, object]:

@@ -92,10 +92,7 @@ def _examine(output: str, progress_mode: str, *, repair: bool) -> int:
 
 
 @command.command("prune")
-@click.option(
-    "--lockfiles", type=click.Path(path_type=Path, file_okay=False), default=options.FOLDER,
-    show_default=True, help="Keep what the locks in this folder need.",
-)  # fmt: skip
+@options.lockfiles("Keep what the locks in this folder need.")
 @click.option(
     "--reports", type=click.IntRange(min=0), default=30, show_default=True, metavar="DAYS",
     help="Keep the reports of red bumps, the steps of bisections and the logs of builds that long.",
@@ -111,33 +108,19 @@ def prune(lockfiles: Path, reports: int, sources: int, everything: bool) -> None
     All checkouts share one store, and the locks of others are not known here: what those need is
     fetched or made again. What was used in the last hour always stays.
     """
-    from envbuilder.layers.wheel_reconstruction import makers
-    from envbuilder.model.errors import UsageError
-    from envbuilder.model.pylock import needed_blobs, read_lock
-    from envbuilder.resolve.git.prune import prune_sources
-    from envbuilder.runtime.trees import prune_trees
-    from envbuilder.storage.build_records import forget, kept_blobs
-    from envbuilder.storage.ledger import read
     from envbuilder.storage.store import Store
+    from envbuilder.workflow.prune import prune as remove
 
     from .console import size_text
 
-    paths = [] if everything else sorted(lockfiles.glob("pylock.*.toml"))
-    locks = [read_lock(path) for path in paths]
-    if not locks and not everything:
-        raise UsageError(
-            f"there are no locks in {lockfiles}, so nothing would be kept",
-            hint="name their folder with --lockfiles, or say --all",
+    if everything:
+        done = remove(Store.default(), None, reports=0, sources=0)
+    else:
+        done = remove(Store.default(), lockfiles, reports=reports, sources=sources)
+    click.echo(f"removed {done.blobs} blobs, {size_text(done.size)}")
+    if done.reports:
+        click.echo(
+            f"removed {done.reports} reports of red bumps and bisections, and logs of builds"
         )
-    keep = {digest for lock in locks for digest in needed_blobs(lock)}
-    store = Store.default()
-    keep |= makers(store, keep)
-    for path in [] if everything else sorted(lockfiles.glob("*.ledger.jsonl")):
-        keep |= kept_blobs(store, read(path)[0])  # a few kilobytes each: what rollback restores
-    gone = store.prune(keep=keep)
-    prune_trees(store)
-    click.echo(f"removed {len(gone)} blobs, {size_text(sum(blob.size for blob in gone))}")
-    if old := forget(store, days=0 if everything else reports):
-        click.echo(f"removed {old} reports of red bumps and bisections, and logs of builds")
-    if old := prune_sources(store, locks, days=0 if everything else sources):
-        click.echo(f"removed {old} copies of git repositories and caches of compilers")
+    if done.sources:
+        click.echo(f"removed {done.sources} copies of git repositories and caches of compilers")

@@ -6,8 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import envbuilder
+
+from .console import open_progress
+
 if TYPE_CHECKING:
-    from envbuilder.resolve.context import Context
+    from envbuilder import Context
 
 
 @contextmanager
@@ -15,17 +19,8 @@ def open_context(
     progress_mode: str, *, offline: bool = False, builder: str | None = None
 ) -> Iterator[Context]:
     """Open this machine's store, its registries, and the display for ``progress_mode``."""
-    from envbuilder.registry.client import Client
-    from envbuilder.resolve.context import Context
-    from envbuilder.storage.store import Store
-
-    from .console import open_progress
-
-    with open_progress(progress_mode) as progress, Client.from_environment() as registries:
-        yield Context(
-            store=Store.default(),
-            progress=progress,
-            registries=registries,
-            offline=offline,
-            builder=builder,
-        )
+    with (
+        open_progress(progress_mode) as progress,
+        envbuilder.open_context(progress=progress, offline=offline, builder=builder) as context,
+    ):
+        yield context

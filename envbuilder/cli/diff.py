@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.argument("old")
 @click.argument("new")
 @click.option("--files", is_flag=True, help="Also compare every file; reads all layers of images.")
-@click.option("--platform", default="linux/amd64", show_default=True, help="Of images.")
+@options.platform("images")
 @options.output
 @options.progress
 def command(

@@ -34,10 +34,7 @@ _EXAMPLES = {
     "--gpu", "devices", metavar="CAPABILITY", multiple=True,
     help="With NAME: judge for a GPU of this compute capability, like 9.0. Repeatable.",
 )  # fmt: skip
-@click.option(
-    "--lockfiles", type=click.Path(path_type=Path, file_okay=False), default=options.FOLDER,
-    show_default=True, help="Also ask the registries of the base images that these specs name.",
-)  # fmt: skip
+@options.lockfiles("Also ask the registries of the base images that these specs name.")
 @options.output
 @options.progress
 def command(

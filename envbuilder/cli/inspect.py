@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @click.argument("image")
 @click.option("--no-waste", is_flag=True, help="Exit with 8 if any layer holds bytes of a cache.")
 @click.option("--packages", is_flag=True, help="Also list the packages that each layer brings.")
-@click.option("--platform", default="linux/amd64", show_default=True, help="Of the image.")
+@options.platform("the image")
 @options.output
 @options.progress
 def command(

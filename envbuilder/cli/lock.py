@@ -17,7 +17,7 @@ from . import options
     "--upgrade-package", "release", multiple=True, metavar="PACKAGE",
     help='Let go of one package, or of "system" (the base and its packages). Repeatable.',
 )  # fmt: skip
-@click.option("--builder", metavar="NAME", help="The buildx builder, where Docker is needed.")
+@options.builder
 @click.option("--dry-run", is_flag=True, help="Check the spec and show it; ask no index.")
 @options.progress
 def command(
@@ -37,6 +37,7 @@ def command(
     """
     from envbuilder.model.errors import UsageError
     from envbuilder.model.pylock import check_fresh, lock_path, read_lock
+    from envbuilder.model.samples import check_samples
     from envbuilder.model.spec_file import load
     from envbuilder.resolve.release import EVERYTHING
     from envbuilder.workflow.lock import lock_environment
@@ -51,6 +52,7 @@ def command(
     target = lock_path(path)
     if dry_run:
         spec = load(path)
+        check_samples(spec, path.parent)
         count = f"{len(spec.requirements)} from indexes, {len(spec.sources)} from git"
         click.echo(f"{path} is a valid spec: {spec.platform}, Python {spec.python}; {count}")
         return

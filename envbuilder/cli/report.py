@@ -87,6 +87,10 @@ def print_report(report: Report) -> None:
                 soft_wrap=True,
             )
             console.print(f"      cure: {check.cause.cure}", markup=False, soft_wrap=True)
+        if shown := check.details.get("reproduction"):
+            console.print("      no known cause fits; to see it, in Python:", soft_wrap=True)
+            for line in shown:
+                console.print(Text(printable(f"        {line}")), soft_wrap=True)
     console.print(
         Text(printable(report.summary), style=_STYLES[str(report.verdict)]), soft_wrap=True
     )

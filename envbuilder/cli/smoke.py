@@ -50,8 +50,7 @@ command.add_command(smoke_server.command)
     "--lock", "lock_name", metavar="NAME",
     help="Expect what this lock says (a NAME, or the path of a lock).",
 )  # fmt: skip
-@click.option("--family", help="Without a lock: count with a tiny model of this family.")
-@click.option("--model", metavar="DIR", help="Without a lock: count with the model in this folder.")
+@options.model("Without a lock")
 @click.option(
     "--tokens", multiple=True, metavar="MODALITY=N",
     help="Without a lock: what the engine reserves per item, like image=16384. Repeatable.",
@@ -71,15 +70,9 @@ command.add_command(smoke_server.command)
 @click.option(
     "--python", show_default="python3", help="Without a lock: the interpreter inside the image."
 )
-@click.option(
-    "--runtime", type=click.Choice(["auto", "docker", "oci"]), show_default="auto",
-    help="What runs the container.",
-)  # fmt: skip
-@click.option("--platform", show_default="linux/amd64", help="Of the image.")
-@click.option(
-    "--report", type=click.Path(path_type=Path), multiple=True,
-    help="Write the report: *.html, *.json or *.xml (JUnit). Repeatable.",
-)  # fmt: skip
+@options.runtime("the container", stated=True)
+@options.platform("the image", stated=True)
+@options.report
 @options.allow_unproven
 @options.output
 @options.progress
@@ -142,19 +135,35 @@ def run(
 
 @command.command("explain")
 @click.argument("cause", required=False)
-def explain(cause: str | None) -> None:
+@click.option(
+    "--find", "text", metavar="TEXT", help="List the causes that speak of TEXT, or of a message."
+)
+def explain(cause: str | None, text: str | None) -> None:
     """Say what is known of CAUSE, or list the causes that the judge knows."""
     from envbuilder.smoke import causes
 
+    if cause is not None and text is not None:
+        raise UsageError("expected a CAUSE or --find TEXT", hint="envbuilder smoke explain CAUSE")
     if cause is None:
-        for entry in causes.book():
+        found = causes.book() if text is None else causes.search(text)
+        if not found:
+            raise UsageError(
+                f"no cause speaks of {text!r}", hint="envbuilder smoke explain lists all of them"
+            )
+        for entry in found:
             click.echo(f"{entry.cause.id:<28} {entry.cause.title}")
         return
     entry = causes.explain(cause)
     click.echo(f"{entry.cause.title}\n\ncause  {entry.cause.cause}\ncure   {entry.cause.cure}")
-    for label, text in (("seen", entry.seen), ("link", entry.cause.link)):
-        if text:
-            click.echo(f"{label}   {text}")
+    known = (
+        ("seen", entry.seen),
+        ("between", entry.between),
+        ("versions", entry.affects),
+        ("link", entry.cause.link),
+    )
+    for label, told in known:
+        if told:
+            click.echo(f"{label:<6} {told}")
 
 
 def _environment(
@@ -163,13 +172,11 @@ def _environment(
     """Smoke the image of an environment of ours; nothing is sealed or recorded."""
     from envbuilder.runtime import choose
     from envbuilder.smoke.layer_sizes import layer_sizes
-    from envbuilder.workflow.build import engine_of, make_all
-    from envbuilder.workflow.lock import current_lock
+    from envbuilder.workflow.build import make_to_smoke
     from envbuilder.workflow.smoke import smoke_image
 
     chosen = choose(runtime, context.store)
-    lock = current_lock(context, spec_path)
-    lock, image = make_all(context, lock, engine=engine_of(lock))
+    lock, image = make_to_smoke(context, spec_path)
     report = smoke_image(context, lock, image, runtime=chosen, folder=spec_path.parent)
     return report, layer_sizes(image.layers, lock)
 
@@ -231,7 +238,8 @@ def _local(python: str, plan: SmokePlan) -> Report:
 
     from envbuilder.smoke import LocalPython, smoke
 
-    here = replace(plan, prefix=None, shared=True)  # the interpreter knows its own prefix
+    # the interpreter knows its own prefix, and there is no image that starts anything
+    here = replace(plan, prefix=None, shared=True, start=None)
     return smoke(LocalPython(python=python).run, here, subject=python)
 
 
@@ -245,7 +253,7 @@ def _image(
 ) -> tuple[Report, tuple[LayerSize, ...]]:
     from envbuilder.registry.open_image import open_image
     from envbuilder.runtime import choose
-    from envbuilder.smoke import smoke
+    from envbuilder.smoke import as_it_starts, smoke
     from envbuilder.smoke.layer_sizes import layer_sizes
 
     options.refuse_word(where)
@@ -257,5 +265,6 @@ def _image(
             chosen.prepared(opened.image, progress=progress) as ready,
             progress.step("smoke", f"in a container ({chosen.name})", unit="items"),
         ):
+            plan = as_it_starts(plan, opened.image.settings)
             report = smoke(ready.run, plan, subject=opened.name)
             return report, layer_sizes(opened.image.layers, lock)

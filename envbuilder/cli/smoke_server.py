@@ -29,16 +29,9 @@ if TYPE_CHECKING:
     metavar="SECONDS", help="For each request.",
 )  # fmt: skip
 @click.option("--local", metavar="PYTHON", help="Count with an interpreter on this machine.")
-@click.option("--family", help="With --local: what a tiny model of this family makes.")
-@click.option("--model", metavar="DIR", help="With --local: what the model in this folder makes.")
-@click.option(
-    "--runtime", type=click.Choice(["auto", "docker", "oci"]), default="auto", show_default=True,
-    help="What runs the container of NAME.",
-)  # fmt: skip
-@click.option(
-    "--report", type=click.Path(path_type=Path), multiple=True,
-    help="Write the report: *.html, *.json or *.xml (JUnit). Repeatable.",
-)  # fmt: skip
+@options.model("With --local")
+@options.runtime("the container of NAME")
+@options.report
 @options.allow_unproven
 @options.output
 @options.progress
@@ -111,13 +104,11 @@ def _counted_in(context: Context, spec_path: Path, runtime: str) -> Counts:
     """Count in the image of an environment of ours, which is built if it is not."""
     from envbuilder.runtime import choose
     from envbuilder.smoke.server import expectation
-    from envbuilder.workflow.build import engine_of, make_all
-    from envbuilder.workflow.lock import current_lock
+    from envbuilder.workflow.build import make_to_smoke
     from envbuilder.workflow.smoke import smoke_plan
 
     chosen = choose(runtime, context.store)
-    lock = current_lock(context, spec_path)
+    lock, image = make_to_smoke(context, spec_path)
     plan: SmokePlan = smoke_plan(lock, folder=spec_path.parent)
-    _, image = make_all(context, lock, engine=engine_of(lock))
     with chosen.prepared(image, progress=context.progress) as ready:
         return expectation(ready.run, plan)

@@ -13,6 +13,7 @@ from . import options
 
 if TYPE_CHECKING:
     from envbuilder.evidence.verify.findings import Verdict
+    from envbuilder.evidence.verify.measure import Measure
     from envbuilder.evidence.verify.remote import Seen
     from envbuilder.model.lock import Lock
     from envbuilder.model.reference import ImageRef
@@ -35,10 +36,7 @@ _STYLES = {"ok": "green", "note": "yellow", "mismatch": "bold red", "unknown": "
 @click.option("--key", metavar="KEY", help="The public key that evidence must be signed by.")
 @click.option("--policy", type=click.Path(path_type=Path), help="What evidence is required (YAML).")
 @click.option("--smoke", is_flag=True, help="Then pull the image by digest, and smoke it.")
-@click.option(
-    "--runtime", type=click.Choice(["auto", "docker", "oci"]), default="auto", show_default=True,
-    help="What runs the smoke test.",
-)  # fmt: skip
+@options.runtime("the smoke test")
 @options.output
 @options.progress
 def command(
@@ -58,6 +56,7 @@ def command(
     """
     from envbuilder.evidence.keys import read_public
     from envbuilder.evidence.verify.findings import Level
+    from envbuilder.evidence.verify.measure import Measure
     from envbuilder.evidence.verify.policy import read_policy
     from envbuilder.evidence.verify.remote import look, verify
     from envbuilder.model.pylock import read_lock
@@ -84,6 +83,7 @@ def command(
             lock_name = _lock_name(seen, target)
         path = options.named_lock(lock_name)
         lock = read_lock(path)
+        measure = Measure(lock=lock, path=path, by_image=seen is not None)
         verdict = verify(
             context.registries, target, lock, level=Level(depth), progress=context.progress,
             policy=rules, key=public, seen=seen, store=context.store,
@@ -91,10 +91,10 @@ def command(
         if smoke and verdict.ok and verdict.digest is not None:
             report = _smoke(context, target.at(verdict.digest), lock, path.parent, runtime)
     if output == "json":
-        body = verdict.to_dict()
+        body = {**verdict.to_dict(), "lock": measure.to_dict()}
         options.print_json(body | ({} if report is None else {"smoke": report.to_dict()}))
     else:
-        _print(verdict, report, smoke=smoke)
+        _print(verdict, measure, report, smoke=smoke)
     if verdict.exit_code or (report is not None and not report.ok):
         raise SystemExit(verdict.exit_code or 8)
 
@@ -127,13 +127,14 @@ def _smoke(context: Context, ref: ImageRef, lock: Lock, folder: Path, runtime: s
     return smoke_image(context, lock, image, runtime=chosen, folder=folder)
 
 
-def _print(verdict: Verdict, report: Report | None, *, smoke: bool) -> None:
+def _print(verdict: Verdict, measure: Measure, report: Report | None, *, smoke: bool) -> None:
     from rich.text import Text
 
     from .console import printable, stdout
     from .report import print_report
 
     console = stdout()
+    console.print(Text(f"lock      {printable(measure.line())}"), soft_wrap=True)
     for finding in verdict.findings:
         line = Text(f"{finding.status:<9}", style=_STYLES[str(finding.status)])
         line.append(f" {printable(finding.subject)}", style="bold")
@@ -147,6 +148,5 @@ def _print(verdict: Verdict, report: Report | None, *, smoke: bool) -> None:
     elif smoke:
         console.print("not smoked: only an image that is what the lock says is run")
     named = f"{verdict.reference} ({verdict.digest})" if verdict.digest else verdict.reference
-    words = {0: "is what the lock says", 9: "is NOT what the lock says"}
-    ending = words.get(verdict.exit_code, "could not be verified")
+    ending = measure.ending(verdict)
     console.print(Text(f"{named} {ending}, at level {int(verdict.level)}"), soft_wrap=True)

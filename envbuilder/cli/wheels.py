@@ -16,12 +16,9 @@ def command() -> None:
 
 @command.command("build")
 @options.environment
-@click.option("--offline", is_flag=True, help="Use what the store has; never the network.")
-@click.option(
-    "--engine", type=click.Choice(["embedded", "docker"]), default="embedded", show_default=True,
-    help="What builds them: containers of ours, or BuildKit.",
-)  # fmt: skip
-@click.option("--builder", metavar="NAME", help="The buildx builder, with --engine docker.")
+@options.offline
+@options.engine("What builds them: containers of ours, or BuildKit.")
+@options.builder
 @options.progress
 def build(
     name: str | None,

@@ -10,6 +10,7 @@ from pathlib import Path
 from envbuilder.layers.wheel_reconstruction import has_wheel, wheel_file
 from envbuilder.model.errors import BuildError, NetworkError
 from envbuilder.model.image import Image, Layer, compose
+from envbuilder.model.layer_kind import LayerKind
 from envbuilder.model.lock import DebianBase, ImageBase, Lock, Wheel
 from envbuilder.model.spec import Steps
 from envbuilder.registry.layout import export, load
@@ -179,28 +180,37 @@ def _adopt(lock: Lock, layout: Path, store: Store) -> Image:
 
 def named_layers(lock: Lock, image: Image) -> tuple[Layer, ...]:
     """Call the layers of an image that the rendered Dockerfile gave what they are."""
-    named = zip(image.layers, _titles(lock, len(image.layers)), strict=True)
-    return tuple(replace(layer, title=title, inputs=inputs) for layer, (title, inputs) in named)
+    named = zip(image.layers, _named(lock, len(image.layers)), strict=True)
+    return tuple(
+        replace(layer, kind=kind, title=title, inputs=inputs)
+        for layer, (kind, title, inputs) in named
+    )
 
 
-def _titles(lock: Lock, count: int) -> list[tuple[str, tuple[str, ...]]]:
-    """Name the layers in the order of the Dockerfile: titles, and hashes of what went in."""
+_Name = tuple[LayerKind, str, tuple[str, ...]]
+
+
+def _named(lock: Lock, count: int) -> list[_Name]:
+    """Name the layers in the order of the Dockerfile: kinds, titles, and hashes of what went in."""
     base = len(lock.base.layers) if isinstance(lock.base, ImageBase) else 1
     steps = lock.spec.steps
-    titles: list[tuple[str, tuple[str, ...]]] = [("base", ())] * base
+    names: list[_Name] = [(LayerKind.BASE, "base", ())] * base
     if packages := system_packages(lock):
-        titles.append(("system packages", packages))
-    titles += [
-        (f"step {number} before Python", ()) for number, _ in enumerate(steps.before_python, 1)
-    ]
-    titles += [
-        (layer.title, tuple(str(wheel.sha256) for wheel in layer.wheels))
+        names.append((LayerKind.SYSTEM, "system packages", packages))
+    names += _steps("before", len(steps.before_python))
+    names += [
+        (LayerKind.PACKAGES, layer.title, tuple(str(wheel.sha256) for wheel in layer.wheels))
         for layer in index_layers(lock)
     ]
-    titles += [(f"{source.name} {source.version}", (source.commit,)) for source in lock.sources]
-    titles += [("environment", ()), ("lock", ())]
-    titles += [
-        (f"step {number} after Python", ()) for number, _ in enumerate(steps.after_python, 1)
+    names += [
+        (LayerKind.PACKAGES, f"{source.name} {source.version}", (source.commit,))
+        for source in lock.sources
     ]
-    titles += [("settings", ())] * count  # WORKDIR makes a layer of its own
-    return titles[:count]
+    names += [(LayerKind.ENVIRONMENT, "environment", ()), (LayerKind.LOCK, "lock", ())]
+    names += _steps("after", len(steps.after_python))
+    names += [(LayerKind.SETTINGS, "settings", ())] * count  # WORKDIR makes a layer of its own
+    return names[:count]
+
+
+def _steps(when: str, count: int) -> list[_Name]:
+    return [(LayerKind.STEP, f"step {each} {when} Python", ()) for each in range(1, count + 1)]

@@ -10,19 +10,17 @@ from typing import Any
 
 from envbuilder.layers.files import Content, Files, files_layer, venv_skeleton
 from envbuilder.layers.install import Target
-from envbuilder.layers.wheel import WheelInput, wheel_layer, written_paths
+from envbuilder.layers.wheel import wheel_layer, written_paths
 from envbuilder.model.image import Image, Layer, compose
 from envbuilder.model.image_config import image_settings
+from envbuilder.model.layer_kind import LayerKind
 from envbuilder.model.lock import Lock, Seal, Wheel
 from envbuilder.model.plan import (
     LAYOUT_VERSION,
     PREFIX,
     Plan,
     WheelLayer,
-    direct_url,
-    is_requested,
     plan,
-    source_for,
 )
 from envbuilder.model.pylock import dump_lock, lock_checksum
 from envbuilder.resolve.context import Context
@@ -30,6 +28,7 @@ from envbuilder.storage.store import Store
 
 from .foundation import Foundation
 from .reuse import ReusableLayers
+from .wheel_input import wheel_input
 
 METADATA = "/usr/share/envbuilder"
 """Where every image carries its own lock."""
@@ -124,22 +123,13 @@ def _largest_first(wheels: Iterable[Wheel]) -> list[Wheel]:
 def _wheel_layer(context: Context, lock: Lock, group: WheelLayer, *, target: Target) -> Layer:
     made = wheel_layer(
         context.store,
-        [_installed(lock, wheel) for wheel in group.wheels],
+        [wheel_input(lock, wheel) for wheel in group.wheels],
         target=target,
         title=group.title,
         progress=context.progress,
     )
-    return replace(made, inputs=tuple(str(wheel.sha256) for wheel in group.wheels))
-
-
-def _installed(lock: Lock, wheel: Wheel) -> WheelInput:
-    source = source_for(lock, wheel)
-    return WheelInput(
-        filename=wheel.filename,
-        sha256=wheel.sha256,
-        requested=is_requested(lock, wheel),
-        direct_url=None if source is None else direct_url(source),
-    )
+    inputs = tuple(str(wheel.sha256) for wheel in group.wheels)
+    return replace(made, inputs=inputs, kind=LayerKind.PACKAGES)
 
 
 def _warn_of_conflicts(context: Context, lock: Lock, planned: Plan, *, target: Target) -> None:
@@ -163,7 +153,7 @@ def _conflicts(
     owners: dict[str, tuple[str, tuple[int, int]]] = {}
     found = []
     for wheel in (wheel for group in planned.layers for wheel in group.wheels):
-        written = written_paths(store, _installed(lock, wheel), target=target)
+        written = written_paths(store, wheel_input(lock, wheel), target=target)
         for path, content in written.items():
             if path in owners and owners[path][1] != content:
                 found.append((path, owners[path][0], wheel.filename))
@@ -184,7 +174,7 @@ def _environment_layer(lock: Lock, planned: Plan, *, target: Target, store: Stor
         ),
     }
     layer = files_layer(store, files, title=f"environment {lock.spec.name}")
-    return replace(layer, inputs=(str(lock_checksum(lock)),))
+    return replace(layer, inputs=(str(lock_checksum(lock)),), kind=LayerKind.ENVIRONMENT)
 
 
 def _image(

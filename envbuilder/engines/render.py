@@ -273,8 +273,8 @@ def _secrets(lock: Lock) -> list[str]:
 
 def _stage(lock: Lock, layer: WheelLayer) -> _Stage:
     """Name a layer's stage after what stays when versions change: its package, or its bucket."""
-    bucket = re.fullmatch(r"packages (\d+)/\d+", layer.title)
-    name = f"packages-{bucket[1]}" if bucket else f"package-{layer.wheels[0].name}"
+    bucket, first = layer.bucket, layer.wheels[0]
+    name = f"package-{first.name}" if bucket is None else f"packages-{bucket}"
     return _Stage(
         stage=name,
         file=f"requirements/{name}.txt",

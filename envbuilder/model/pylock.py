@@ -258,6 +258,8 @@ def _plain(value: object) -> Any:  # noqa: ANN401 - TOML tables of any shape
         return {
             field.name: _plain(item)
             for field, item in named
-            if item is not None and (item != () or field.default is MISSING)
+            if field.compare  # else it follows from the others
+            and item is not None
+            and (item != () or field.default is MISSING)
         }
     return value

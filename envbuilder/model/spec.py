@@ -249,6 +249,12 @@ class SampleFile(_Frozen):
     modality: Modality | None = None
 
 
+class StartCommand(_Frozen):
+    """A command to try as the image starts: with its env, as its user, in its workdir."""
+
+    run: tuple[Line, ...] = ()
+
+
 class Smoke(_Frozen):
     """What the smoke test expects; ``tokens`` is what the engine reserves per item.
 
@@ -258,6 +264,7 @@ class Smoke(_Frozen):
     model: Model | None = None
     tokens: dict[Modality, Annotated[int, Meta(ge=1)]] = {}
     samples: tuple[Line | SampleFile, ...] = ()
+    start: StartCommand = StartCommand()
     gpu: GpuUse = "auto"
     timeout: Annotated[int, Meta(ge=1, le=86400, description="seconds")] = 600
     memory: Annotated[int, Meta(ge=256, description="MiB")] = 8192

@@ -47,8 +47,7 @@ def parse(document: Document) -> Spec:
         spec = msgspec.convert(document.value | _lines_of_files(document), Spec)
     except msgspec.ValidationError as error:
         raise _explain(document, str(error)) from error
-    found = [*_check(spec), *_check_samples(spec, document.path.parent)]
-    problems = [document.error(path, message, hint=hint) for path, message, hint in found]
+    problems = [document.error(path, message, hint=hint) for path, message, hint in _check(spec)]
     if problems:
         raise SpecError("\n".join(p.message for p in problems), hint=problems[0].hint)
     return spec
@@ -92,6 +91,7 @@ def _check(spec: Spec) -> Iterator[Problem]:
         package_problems,
         index_problems,
         _check_smoke,
+        _check_samples,
         _check_build,
     )
     for check in checks:
@@ -138,8 +138,8 @@ def _check_smoke(spec: Spec) -> Iterator[Problem]:
         yield ("smoke", "model", "revision"), "a revision goes with hub", "leave it out"
 
 
-def _check_samples(spec: Spec, folder: Path) -> Iterator[Problem]:
-    for number, message, hint in sample_problems(spec, folder):
+def _check_samples(spec: Spec) -> Iterator[Problem]:
+    for number, message, hint in sample_problems(spec):
         yield ("smoke", "samples", number), message, hint
 
 

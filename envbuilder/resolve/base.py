@@ -6,6 +6,7 @@ import re
 
 from envbuilder.model.errors import ResolutionError
 from envbuilder.model.image import Layer
+from envbuilder.model.layer_kind import LayerKind
 from envbuilder.model.lock import DebianBase, ImageBase, Lock
 from envbuilder.model.reference import ImageRef
 from envbuilder.model.spec import Spec
@@ -87,6 +88,7 @@ def _plain(layer: Layer) -> Layer:
         diff_id=layer.diff_id,
         media_type=layer.media_type,
         title="base",
+        kind=LayerKind.BASE,
     )
 
 

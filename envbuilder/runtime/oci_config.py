@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .command import Command, Mount
+from .limits import tmpfs_options
 from .seccomp import profile
 from .user import User
 
@@ -37,8 +38,9 @@ def oci_config(
     command: Command,
     *,
     user: User,
+    scratch: int,
+    limits: Mapping[str, int],
     mapped: bool = False,
-    data_limit: int | None = None,
 ) -> dict[str, Any]:
     """Return the config.json that runs ``command`` in an image with these ``settings``.
 
@@ -46,16 +48,16 @@ def oci_config(
     network namespace in it: the command stays in the one of the cage that starts the runtime.
 
     ``mapped`` says that we are an unprivileged user, to whom the cage has no user but root: another
-    ``user`` then gets a user namespace of its own. ``data_limit`` bounds each process's writable
-    data (bytes).
+    ``user`` then gets a user namespace of its own. ``scratch`` bounds each of its file systems in
+    memory (bytes), ``limits`` each of its processes (names of setrlimit(2)).
     """
     mapped = mapped and user.uid != 0
     return {
         "ociVersion": "1.0.2",
         "hostname": "envbuilder",
         "root": {"path": "rootfs", "readonly": True},
-        "process": _process(settings, command, user=user, data_limit=data_limit),
-        "mounts": [*_kernel_mounts(), *_own_mounts(command)],
+        "process": _process(settings, command, user=user, limits=limits),
+        "mounts": [*_kernel_mounts(), *_own_mounts(command, scratch)],
         "linux": {
             "namespaces": [
                 {"type": kind}
@@ -69,6 +71,11 @@ def oci_config(
     }
 
 
+def in_memory(command: Command) -> tuple[str, ...]:
+    """Return where ``command`` may write, in memory of its own."""
+    return ("/tmp", "/dev/shm", *command.tmpfs)  # noqa: S108
+
+
 def environment(settings: Mapping[str, Any], command: Command, *, user: User) -> list[str]:
     """Merge Env of the image with that of the command, which wins; PATH and HOME always exist."""
     env = {"PATH": _PATH, "HOME": user.home}
@@ -78,9 +85,8 @@ def environment(settings: Mapping[str, Any], command: Command, *, user: User) ->
 
 
 def _process(
-    settings: Mapping[str, Any], command: Command, *, user: User, data_limit: int | None
+    settings: Mapping[str, Any], command: Command, *, user: User, limits: Mapping[str, int]
 ) -> dict[str, Any]:
-    limits = [] if data_limit is None else [_rlimit("RLIMIT_DATA", data_limit)]
     return {
         "terminal": False,
         "user": {"uid": user.uid, "gid": user.gid},
@@ -89,12 +95,8 @@ def _process(
         "cwd": command.workdir or settings.get("WorkingDir") or "/",
         "capabilities": {kind: [] for kind in _CAPABILITIES},
         "noNewPrivileges": True,
-        "rlimits": [*limits, _rlimit("RLIMIT_CORE", 0)],
+        "rlimits": [{"type": kind, "soft": value, "hard": value} for kind, value in limits.items()],
     }
-
-
-def _rlimit(kind: str, value: int) -> dict[str, Any]:
-    return {"type": kind, "soft": value, "hard": value}
 
 
 def _mappings(user: User) -> dict[str, Any]:
@@ -117,12 +119,9 @@ def _kernel_mounts() -> list[dict[str, Any]]:
     ]
 
 
-def _own_mounts(command: Command) -> list[dict[str, Any]]:
-    scratch = ["nosuid", "nodev", "mode=1777"]
-    memory = [
-        _mount("tmpfs", path, "tmpfs", scratch)
-        for path in ("/tmp", "/dev/shm", *command.tmpfs)  # noqa: S108
-    ]
+def _own_mounts(command: Command, scratch: int) -> list[dict[str, Any]]:
+    options = ["nosuid", "nodev", "mode=1777", *tmpfs_options(scratch)]
+    memory = [_mount("tmpfs", path, "tmpfs", options) for path in in_memory(command)]
     return [*memory, *(_bind(mount) for mount in command.mounts)]
 
 

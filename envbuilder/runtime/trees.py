@@ -27,7 +27,7 @@ from envbuilder.storage.temporary import translated
 
 _FOLDER = "trees"
 _KIND = "unpacked"
-_LAYOUT = 1
+_LAYOUT = 2
 """Raise it whenever the same layer is unpacked into another tree by our own doing."""
 _SOUND = "as it was unpacked"
 _WHITEOUT = ".wh."

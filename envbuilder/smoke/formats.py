@@ -65,6 +65,7 @@ def _story(check: Check) -> str:
     if check.cause is not None:
         lines.append(f"likely cause ({check.cause.id}): {check.cause.cause}")
         lines.append(f"cure: {check.cause.cure}")
+    lines += [f"to see it: {line}" for line in check.details.get("reproduction", ())]
     lines += [str(text) for text in check.details.get("findings", ())][1:]
     return "\n".join(lines)
 

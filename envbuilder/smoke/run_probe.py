@@ -52,6 +52,9 @@ def ask(run: Run, plan: SmokePlan) -> Mapping[str, Any]:
             stdin=json.dumps(request).encode(),
             timeout=plan.timeout + GRACE,
             memory=plan.memory,
+            workdir=None
+            if plan.start is None
+            else "/",  # a runtime makes the image's own, if absent
             gpus=plan.gpu != "never",
         )
     )

@@ -14,7 +14,7 @@ from pathlib import Path
 from envbuilder.engines.docker import build_with_docker
 from envbuilder.engines.embedded import NO_REUSE, assemble, seal
 from envbuilder.engines.foundation import fetch_base
-from envbuilder.engines.reuse import ReusableLayers
+from envbuilder.engines.reuse import ReusableLayers, held_in, reusable
 from envbuilder.engines.source_wheels import fetch_sources, with_wheels
 from envbuilder.engines.system import system_layers
 from envbuilder.model.errors import LockError
@@ -24,9 +24,13 @@ from envbuilder.model.pylock import (
     dump_lock,
     lock_checksum,
     lock_path,
+    read_lock,
     write_lock,
 )
+from envbuilder.model.reference import ImageRef
+from envbuilder.model.samples import check_samples
 from envbuilder.model.spec import Spec
+from envbuilder.model.spec_file import load
 from envbuilder.model.yaml_document import read_document
 from envbuilder.resolve.context import Context
 from envbuilder.resolve.python.wheels import supply
@@ -89,6 +93,16 @@ def make_all(context: Context, lock: Lock, *, engine: str) -> tuple[Lock, Image]
     return lock, make_image(context, lock, engine=engine)
 
 
+def make_to_smoke(context: Context, spec_path: Path) -> tuple[Lock, Image]:
+    """Make the image of an environment as :func:`make_all` does, by the engine that it has.
+
+    Nothing is sealed or recorded. Raises SpecError for samples that are not there.
+    """
+    lock = current_lock(context, spec_path)
+    check_samples(lock.spec, spec_path.parent)
+    return make_all(context, lock, engine=engine_of(lock))
+
+
 def make_image(
     context: Context, lock: Lock, *, engine: str = "embedded", held: ReusableLayers = NO_REUSE
 ) -> Image:
@@ -127,6 +141,8 @@ def build_environment(
     """
     spec_text = read_document(spec_path).text
     lock = current_lock(context, spec_path, locked=decisions.locked)
+    if runtime is not None:
+        check_samples(lock.spec, spec_path.parent)  # before minutes of work
     lock_text = lock_path(spec_path).read_bytes()
     lock = with_wheels(context, lock, engine=decisions.engine)
     image = make_image(context, lock, engine=decisions.engine, held=reuse(lock))
@@ -137,6 +153,23 @@ def build_environment(
     outcome = BuildResult(lock=sealed, image=image, report=report)
     _record(spec_path, spec_text, outcome, store=context.store, runtime=runtime.name)
     return outcome
+
+
+def reuse_at(
+    context: Context, spec_path: Path, target: ImageRef | None
+) -> Callable[[Lock], ReusableLayers]:
+    """Return what names the layers of a lock that its last seal has and that are at ``target``."""
+    path = lock_path(spec_path)
+    if target is None or not path.exists():
+        return lambda _: NO_REUSE
+    old, repository = read_lock(path), context.registries.repository(target)
+    return lambda new: held_in(repository, reusable(old, new))
+
+
+def engine_for(spec_path: Path) -> str:
+    """Name the engine that builds the environment of ``spec_path``, locked or not."""
+    path = lock_path(spec_path)
+    return engine_of(read_lock(path)) if path.exists() else engine_needed(load(spec_path))
 
 
 def _seal(lock: Lock, image: Image, *, over: bytes, spec_path: Path, decisions: Decisions) -> Lock:

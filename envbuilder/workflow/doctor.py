@@ -26,7 +26,7 @@ from envbuilder.registry.client import Client
 from envbuilder.resolve.python.releases import releases
 from envbuilder.resolve.python.requirements import PythonTarget
 from envbuilder.runtime import Command, cdi
-from envbuilder.runtime.cgroup import memory_cgroup
+from envbuilder.runtime.cgroup import cgroups
 from envbuilder.runtime.docker import connect
 from envbuilder.runtime.oci import PreparedTrees, find_program, find_runtime
 from envbuilder.storage.store import Store
@@ -116,9 +116,9 @@ def oci_runtime(store: Store) -> Diagnosis:
 
 
 def memory_limits() -> Diagnosis:
-    """Make a memory cgroup and remove it."""
-    with memory_cgroup(1 << 30) as cgroup:
-        if cgroup is not None:
+    """Make cgroups of memory and of processes, and remove them."""
+    with cgroups({"memory": 1 << 30, "pids": 1 << 10}) as held:
+        if held.paths.keys() >= {"memory", "pids"}:
             return Diagnosis(
                 name="memory limits", status="ok", detail="by cgroup, for all processes"
             )

@@ -11,10 +11,19 @@ from envbuilder.engines.foundation import fetch_base
 from envbuilder.model.image import Image
 from envbuilder.model.lock import ImageBase, Lock
 from envbuilder.model.plan import PREFIX
-from envbuilder.model.samples import own_samples
+from envbuilder.model.samples import check_samples, own_samples
 from envbuilder.resolve.context import Context
 from envbuilder.runtime import Runtime
-from envbuilder.smoke import Expected, OwnSample, ProbedModel, Report, SmokePlan, smoke
+from envbuilder.smoke import (
+    Expected,
+    OwnSample,
+    ProbedModel,
+    Report,
+    SmokePlan,
+    Start,
+    as_it_starts,
+    smoke,
+)
 from envbuilder.smoke.answers import answers_path, answers_to_record, read_answers, write_answers
 from envbuilder.smoke.plan import Gpu
 from envbuilder.storage import build_records
@@ -35,14 +44,19 @@ def smoke_image(
         runtime.prepared(image, progress=context.progress) as ready,
         context.progress.step("smoke", f"in a container ({runtime.name})", unit="items"),
     ):
-        report = smoke(ready.run, smoke_plan(lock, folder=folder), subject=lock.spec.name)
+        plan = as_it_starts(smoke_plan(lock, folder=folder), image.settings)
+        report = smoke(ready.run, plan, subject=lock.spec.name)
     build_records.keep_report(context.store, image.digest, report.to_dict())
     return report
 
 
 def smoke_plan(lock: Lock, *, folder: Path) -> SmokePlan:
-    """Say what the smoke shall find in the image of ``lock``, whose spec lies in ``folder``."""
+    """Say what the smoke shall find in the image of ``lock``, whose spec lies in ``folder``.
+
+    Raises SpecError for samples that are not there.
+    """
     spec = lock.spec
+    check_samples(spec, folder)
     model = spec.smoke.model
     return SmokePlan(
         expected=expected(lock),
@@ -62,6 +76,7 @@ def smoke_plan(lock: Lock, *, folder: Path) -> SmokePlan:
             for path, modality in own_samples(spec)
         ),
         answers=read_answers(answers_path(folder, spec.name)),
+        start=Start(run=spec.smoke.start.run) if spec.smoke.start.run else None,
         gpu=gpu_here(spec.smoke.gpu),
         timeout=float(spec.smoke.timeout),
         memory=spec.smoke.memory << 20,

@@ -41,10 +41,12 @@ class _Kind:
 def examine(store: Store, progress: Progress, *, repair: bool = False) -> Iterator[Examination]:
     """Look at everything in ``store``, one kind after another; to ``repair`` removes the damaged.
 
+    What stands on blobs comes before these, or it would be gone together with them, unsaid.
+
     Raises BuildError if something damaged cannot be removed, MissingToolError for git
     repositories without git.
     """
-    for listed in (_blobs, _records, _trees, _mirrors, _builds):
+    for listed in (_builds, _records, _trees, _mirrors, _blobs):
         kind = listed(store)
         damaged = []
         with (

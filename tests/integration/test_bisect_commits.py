@@ -78,6 +78,17 @@ def test_a_guilty_commit_among_two_hundred(tmp_path, origin, server):
     found = search(tmp_path, server.address("proj"), commits[0], commits[-1], bad.__contains__)
     assert found.narrowed.last_good == commits[GUILTY - 1]
     assert found.narrowed.first_bad == commits[GUILTY]
+    assert found.narrowed.mended_by is None
+    assert len(found.steps) <= 2 + ceil(log2(COMMITS))
+
+
+def test_a_good_end_that_is_newer_names_the_commit_that_mended_it(tmp_path, origin, server):
+    """Red at the old commit, green at the new one: which commit made it green?"""
+    commits = [origin.commit({"n": str(number)}) for number in range(COMMITS + 1)]
+    bad = set(commits[:GUILTY])
+    found = search(tmp_path, server.address("proj"), commits[-1], commits[0], bad.__contains__)
+    assert found.narrowed.mended_by == commits[GUILTY] == found.narrowed.last_good
+    assert found.narrowed.first_bad == commits[GUILTY - 1]
     assert len(found.steps) <= 2 + ceil(log2(COMMITS))
 
 

@@ -29,6 +29,7 @@ from envbuilder.resolve.python.metadata_wheel import stand_ins
 from envbuilder.resolve.python.requirements import resolve_python
 from envbuilder.resolve.resolve import resolve
 from envbuilder.resolve.target import python_target
+from envbuilder.runtime import OUTPUT_LIMIT
 from envbuilder.storage.store import Store
 from tests.contexts import git_context
 from tests.servers import git_projects
@@ -244,7 +245,8 @@ def test_the_end_of_a_log_is_its_end_however_long_it_is(tmp_path, context):
     with pytest.raises(BuildError, match="the end") as error:
         lock_of("oldy", origin_of(tmp_path, files), context)
     log = Path(error.value.hint.removeprefix("the whole log: "))
-    assert log.stat().st_size > 70_000_000
+    assert OUTPUT_LIMIT < log.stat().st_size < OUTPUT_LIMIT + 100_000
+    assert b"bytes are left out here" in log.read_bytes()[OUTPUT_LIMIT:]
     log.unlink()
 
 

@@ -111,9 +111,11 @@ class _Finder:
 
 
 def _code(node: ast.AST) -> Iterator[ast.AST]:
-    """Walk over what runs: no annotations, no decorators, no messages of what is raised."""
+    """Walk over what runs: no annotations, no options of classes, no messages of what is raised."""
     yield node
     skipped = {"annotation", "returns", "decorator_list"}
+    if isinstance(node, ast.ClassDef):
+        skipped.add("keywords")
     if isinstance(node, ast.Raise | ast.JoinedStr):
         return
     for name, value in ast.iter_fields(node):

@@ -82,3 +82,24 @@ def conform(report: Report) -> None:
 
 def _refuse(constant: str) -> None:
     raise AssertionError(f"{constant} is not JSON")
+
+
+def sound_start() -> dict[str, Any]:
+    """Return the job of an image that starts, as the probe writes it."""
+    return {
+        "name": "start", "outcome": "done", "seconds": 0.1, "finished": True, "failure": None,
+        "facts": {
+            "args": ["vllm", "serve"],
+            "user": {"uid": 1000, "gid": 1000, "name": "app", "problem": ""},
+            "home": {"path": "/home/app", "exists": True, "enters": True, "writable": True,
+                     "named": True},
+            "workdir": {"path": "/srv", "exists": True, "enters": True},
+            "limits": {"shm": 67108864, "files": 1048576, "memlock": -1},
+            "roots": True,
+            "read_roots": [],
+        },
+        "items": [
+            {"role": "the entry point", "program": "vllm", "path": "/opt/venv/bin/vllm",
+             "problem": ""},
+        ],
+    }  # fmt: skip

@@ -56,6 +56,10 @@ def test_large():
         ("x: Literal[3] = y", []),
         ("@d(3)\ndef f() -> Literal[1]: 'doc 3 < 4'", []),
         ("f'{a + 1}'", []),
+        (
+            "class C(B, frozen=True):\n    x = f(frozen=True)",
+            ["class C(B, frozen=True):\n    x = f(frozen=False)"],
+        ),
     ],
 )
 def test_mutations_are_small_and_only_of_what_runs(line: str, mutants: list[str]) -> None:

@@ -20,7 +20,7 @@ def rules(name: str) -> list[dict[str, object]]:
 
 
 def test_every_command_has_it() -> None:
-    config = oci_config({}, Command(args=("true",)), user=User())
+    config = oci_config({}, Command(args=("true",)), user=User(), scratch=1, limits={})
     assert config["linux"]["seccomp"] == profile()
     assert profile()["defaultAction"] == "SCMP_ACT_ERRNO"
 

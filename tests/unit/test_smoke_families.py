@@ -9,13 +9,12 @@ from typing import Any
 import pytest
 
 from envbuilder.smoke.probe import families, samples, sent, tokenizer
-from envbuilder.smoke.probe.facts import Absent, Inapplicable
+from envbuilder.smoke.probe.facts import Absent
 from envbuilder.smoke.probe.families import (
     _anyres,
     _qwen_vision,
     _whisper,
     audioflamingo3,
-    generic,
     internvl,
     qwen3_omni_moe,
 )
@@ -176,42 +175,19 @@ def test_a_sounding_video_is_counted_as_two_modalities() -> None:
         assert clip.label.split(" with ")[0] == sound.label.split(" in ")[1]
 
 
-class Gemma:
-    """A processor as Gemma 3's: what marks an image in a prompt is not what stands for it."""
-
-    image_token = "<image_soft_token>"
-    chat_template = "{{ … }}"
-
-    def apply_chat_template(self, messages: list[dict[str, Any]], *, tokenize: bool) -> str:
-        assert not tokenize
-        parts = [part.get("text", "<start_of_image>") for part in messages[0]["content"]]
-        return f"{messages[0]['role']}: {''.join(parts)}"
-
-
-class Ids(list[int]):
-    """As much of a tensor as counting asks for."""
-
-    __hash__ = None  # type: ignore[assignment]
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return 1, len(self)
-
-    def __eq__(self, other: object) -> Any:
-        return types.SimpleNamespace(sum=lambda: self.count(other))  # type: ignore[arg-type]
-
-
 def test_what_a_server_is_sent_is_counted_whole_and_with_the_text_beside_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     emitted: list[dict[str, Any]] = []
 
-    def call(_processor: object, _items: object, **options: object) -> dict[str, Ids]:
-        return {"input_ids": Ids([1, 7, 9, 7, 9, 2] if options else [1, 9, 2])}
+    def call(_processor: object, _items: object, **options: object) -> dict[str, list[int]]:
+        return {"input_ids": [1, 7, 9, 7, 9, 2] if options else [1, 9, 2]}
 
     family = types.SimpleNamespace(
         modalities=["video"], whole={"do_sample_frames": False}, call=call,
-        prompt=lambda _: "Describe.", token_id=lambda *_: 9,
+        prompt=lambda _: "Describe.",
+        counted=lambda _, inputs: {"video": inputs["input_ids"].count(9)},
+        length=lambda inputs: len(inputs["input_ids"]),
     )  # fmt: skip
     processor = types.SimpleNamespace(tokenizer=lambda _: {"input_ids": [1, 2]})
     subject = types.SimpleNamespace(family=family, processor=processor, weights=True)
@@ -221,21 +197,6 @@ def test_what_a_server_is_sent_is_counted_whole_and_with_the_text_beside_it(
     sent.run(request, lambda **line: emitted.append(line))  # type: ignore[arg-type]
     (item,) = [line["item"] for line in emitted if "item" in line]
     assert item == {"modality": "video", "label": "2 frames", "placeholders": 2, "added": 4}
-
-
-def test_an_unknown_models_prompt_is_written_by_its_chat_template() -> None:
-    family = generic.FAMILY.bound(Gemma())
-    assert list(family.modalities) == ["image"]
-    assert family.modalities["image"].token == "<image_soft_token>"
-    assert family.prompt(["image", "image"]) == "user: <start_of_image><start_of_image>Describe."
-
-
-def test_an_unknown_model_without_a_chat_template_cannot_be_asked(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(Gemma, "chat_template", None)
-    with pytest.raises(Inapplicable, match="no chat template"):
-        generic.FAMILY.bound(Gemma())
 
 
 def test_an_unknown_family_is_answered_with_the_known() -> None:

@@ -178,4 +178,4 @@ def test_explain_finds_a_page_and_names_the_others() -> None:
 def test_every_file_of_the_book_is_toml_with_the_known_keys() -> None:
     for path in Path(causes.__file__).parent.glob("*.toml"):
         keys = set(tomllib.loads(path.read_text()))
-        assert keys <= {"title", "seen", "cause", "cure", "link", "match"}
+        assert keys <= {"title", "seen", "between", "affects", "cause", "cure", "link", "match"}

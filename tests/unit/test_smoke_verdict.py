@@ -1,7 +1,10 @@
 """The verdict: the worst decides, nothing is calm that was not judged, and zero is a number."""
 
 import dataclasses
+import html
 import itertools
+import sys
+import types
 
 import pytest
 
@@ -188,3 +191,56 @@ def test_the_model_is_asked_for_by_the_plan_alone() -> None:
         UNPROVEN
     }
     assert report.verdict is UNPROVEN
+
+
+@pytest.mark.parametrize(
+    ("job", "label", "argument", "array"),
+    [
+        ("tokens.image", "280x280", "images", (280, 280, 3)),
+        ("tokens.video", "8 frames 640x360", "videos", (8, 360, 640, 3)),
+        ("tokens.audio", "30 s", "audio", (480000,)),
+    ],
+)
+def test_what_no_page_knows_comes_with_three_lines_that_show_it(
+    job: str, label: str, argument: str, array: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = Document()
+    document.item(job, label)["placeholders"] = 3
+    plan = dataclasses.replace(PLAN, model=ProbedModel(path="/models/it's mine"))
+    check = document.check(job, plan)
+    assert check.cause is None
+    lines = check.details["reproduction"]
+    assert len(lines) == 3
+    asked: dict[str, object] = {}
+
+    def zeros(shape: tuple[int, ...], _kind: str) -> tuple[int, ...]:
+        return shape
+
+    class Ids(list[int]):
+        ravel = tolist = lambda self: self
+
+    def processor(**given: object) -> dict[str, list[int]]:
+        asked.update(given)
+        return {"input_ids": [document.job(job)["facts"]["token_id"]] * 3 + [0]}
+
+    def load(folder: str) -> object:
+        asked["folder"] = folder
+        return processor
+
+    numpy = types.SimpleNamespace(zeros=zeros, asarray=Ids)
+    auto = types.SimpleNamespace(from_pretrained=load)
+    monkeypatch.setitem(sys.modules, "numpy", numpy)
+    monkeypatch.setitem(sys.modules, "transformers", types.SimpleNamespace(AutoProcessor=auto))
+    said: list[int] = []
+    exec("\n".join(lines), {"print": said.append})
+    assert said == [3]
+    assert asked["folder"] == "/models/it's mine"
+    assert asked[argument] == [array]
+    assert lines[0] in html.unescape(to_html(document.report(plan)))
+    assert f"to see it: {lines[2]}" in to_junit(document.report(plan))
+
+
+def test_what_the_book_knows_needs_no_lines() -> None:
+    document = Document()
+    document.item("tokens.audio", "2.74 s")["placeholders"] = 67
+    assert "reproduction" not in document.check("tokens.audio").details

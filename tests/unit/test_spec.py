@@ -166,6 +166,7 @@ def test_a_file_of_lines_becomes_its_lines(tmp_path):
         ("  Pillow", "  vlm: {tag: v1}\n  Pillow", "10:3", "exactly one of version, git", "{"),
         ('"*"', "", "10:3", "Pillow: expected a string or a mapping, got nothing", ""),
         ('"*"', "!!binary eA==", "10:3", "a string or a mapping, got bytes, found 'eA=='", ""),
+        ('"8"', '"{sources.x}"', "17:13", "no further source 'x'", "build.sources has: none"),
         ('"8"', "8", "17:13", "MAX_JOBS: expected a string, got a whole number", 'quote it: "8"'),
         ("env: {", "envv: {", "17:7", "unknown key 'envv'", "did you mean env?"),
         ("name:", "naaame" + "x" * 400 + ": y\nname:", "2:1", "unknown key 'naaame", "version"),

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from textwrap import indent
 
 import pytest
 
@@ -240,21 +239,21 @@ def test_a_killed_owner_frees_its_lock(store: Store) -> None:
 
 def test_a_lock_is_for_one_at_a_time(store: Store) -> None:
     code = (
-        "with store.lock('build'):\n"
-        "    print('in', file=said, flush=True)\n"
-        "    time.sleep(0.2)\n"
-        "    print('out', file=said, flush=True)"
+        "asked = lambda: print('waits', flush=True)\n"
+        "for turn in range(100):\n"
+        "    with store.lock('build', None if turn else asked):\n"
+        "        (store.root / 'inside').touch(exist_ok=False)\n"
+        "        (store.root / 'inside').unlink()"
     )
-    code = f"with Path({str(store.root)!r}, 'said').open('a') as said:\n" + indent(code, "    ")
     with store.lock("build"):
-        (store.root / "said").touch()
         processes = [python(code, store) for _ in range(3)]
-        time.sleep(0.5)
-        assert (store.root / "said").read_text() == ""
+        for process in processes:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "waits\n"
+        assert not (store.root / "inside").exists()
     for process in processes:
-        with process:
-            assert process.wait() == 0
-    assert (store.root / "said").read_text() == 3 * "in\nout\n"
+        process.communicate()
+        assert process.returncode == 0
 
 
 def test_who_waits_for_a_lock_may_give_up(store: Store) -> None:

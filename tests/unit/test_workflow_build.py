@@ -7,7 +7,7 @@ import pytest
 from msgspec import structs
 
 from envbuilder.engines.reuse import ReusableLayers
-from envbuilder.model.errors import LockError, NetworkError, UsageError
+from envbuilder.model.errors import LockError, NetworkError, SpecError, UsageError
 from envbuilder.model.image import OCI_MANIFEST
 from envbuilder.model.lock import ImageBase, Lock, Wheel
 from envbuilder.model.pylock import lock_path, read_lock, write_lock
@@ -111,6 +111,23 @@ def test_a_fetch_brings_the_config_where_the_layers_are_there_already(desk):
     assert caught.value.hint.startswith("run envbuilder fetch onimage")
     fetch(context(desk.store), desk.lock)
     desk.build()
+
+
+def test_a_sample_that_is_gone_is_told_before_the_work(desk):
+    text = desk.spec.read_text() + "smoke: {model: {family: qwen2_vl}, samples: [gone.png]}\n"
+    desk.spec.write_text(text)
+    write_lock(desk.path, replace(desk.lock, spec=load(desk.spec)))
+    before, held = desk.path.read_bytes(), desk.store.ls()
+    with pytest.raises(SpecError, match=r"gone\.png: cannot be read"):
+        build_environment(context(desk.store), desk.spec, Decisions(), runtime=Never())
+    assert desk.path.read_bytes() == before
+    assert desk.store.ls() == held
+
+
+class Never:
+    """A runtime that is never asked."""
+
+    name = "never"
 
 
 def test_a_lock_that_changed_during_a_build_stays(fetched):

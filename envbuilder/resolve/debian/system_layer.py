@@ -16,6 +16,7 @@ from threading import Event
 
 from envbuilder.model.errors import BuildError
 from envbuilder.model.image import Layer, canonical_json
+from envbuilder.model.layer_kind import LayerKind
 from envbuilder.model.lock import DebianBase
 from envbuilder.model.progress import Progress, Step
 from envbuilder.model.reference import Digest
@@ -98,7 +99,7 @@ def _build(context: Context, work: Path, base: DebianBase, *, architecture: str)
         )
         _expect(base, installed)
         size = out.size
-        return Layer(digest=out.commit(), size=size, diff_id=diff_id, title=_title(base))
+        return _layer(base, out.commit(), size, diff_id)
 
 
 def _pack(tar: BufferedReader, out: Writer, progress: Progress) -> tuple[dict[str, str], Digest]:
@@ -123,6 +124,11 @@ def _expect(base: DebianBase, installed: dict[str, str]) -> None:
     if installed != locked:
         wrong = sorted(name for name, _ in installed.items() ^ locked.items())
         raise BuildError(f"what is installed is not what the lock says: {', '.join(wrong)}")
+
+
+def _layer(base: DebianBase, digest: Digest, size: int, diff_id: Digest) -> Layer:
+    title, kind = _title(base), LayerKind.SYSTEM
+    return Layer(digest=digest, size=size, diff_id=diff_id, title=title, kind=kind)
 
 
 def _title(base: DebianBase) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from envbuilder.smoke.plan import SmokePlan
 from envbuilder.smoke.report import Check, CheckStatus, Report, TokenRow
 
-from . import answers, caches, engine, environment, gpu, server, serving, tokens, whole
+from . import answers, caches, engine, environment, gpu, server, serving, start, tokens, whole
 from .finding import WORST_FIRST
 
 
@@ -18,6 +18,7 @@ def judge(plan: SmokePlan, document: Mapping[str, Any], *, subject: str) -> Repo
         *whole.judge(document),
         *environment.judge(plan, document),
         *caches.judge(document),
+        *start.judge(document),
         *tokens.judge(plan, document),
         *answers.judge(plan, document),
         *engine.judge(document),

@@ -9,6 +9,8 @@ from typing import Any
 from envbuilder.smoke.causes import likely_cause
 from envbuilder.smoke.report import Check, CheckStatus
 
+from .reproduce import reproduction
+
 WORST_FIRST = (CheckStatus.FAIL, CheckStatus.ERROR, CheckStatus.UNPROVEN)
 """What is not green, the worst first."""
 
@@ -59,6 +61,8 @@ def conclude(
     worst = next(one for one in WORST_FIRST if any(found.status is one for found in findings))
     ordered = [finding for finding in findings if finding.status is worst]
     causes = [likely_cause(finding.kind, finding.facts) for finding in ordered]
+    cause = next((found for found in causes if found), None)
+    shown = {} if cause else _shown(ordered)
     rest = len(findings) - 1
     more = f" (and {rest} more finding{'s'[: rest > 1]})" if rest else ""
     return Check(
@@ -67,10 +71,16 @@ def conclude(
         expected=ordered[0].expected,
         actual=ordered[0].actual,
         explanation=ordered[0].text + more,
-        cause=next((cause for cause in causes if cause), None),
+        cause=cause,
         seconds=seconds,
-        details={**(details or {}), "findings": [finding.text for finding in findings]},
+        details={**(details or {}), "findings": [found.text for found in findings], **shown},
     )
+
+
+def _shown(findings: Sequence[Fault]) -> dict[str, list[str]]:
+    """Return how to see the first of ``findings`` that a few lines can show."""
+    lines = next((found for each in findings if (found := reproduction(each.facts))), ())
+    return {"reproduction": list(lines)} if lines else {}
 
 
 def skipped(

@@ -88,7 +88,10 @@ def _modality(plan: SmokePlan, document: Facts, modality: str, job: jobs.Job) ->
     if job["outcome"] == "inapplicable" and not asked:
         return [skipped(name, job["failure"]["message"], seconds=job["seconds"])]
     stopped = jobs.failure(job) or jobs.nothing_counted(job)
-    findings = [*_vocabulary(job), *(found for item in job["items"] for found in _item(job, item))]
+    findings = [
+        *_vocabulary(job),
+        *(found for item in job["items"] for found in _item(plan, job, item)),
+    ]
     if stopped:
         findings.append(stopped)
     counted = [item for item in job["items"] if "placeholders" in item]
@@ -157,10 +160,11 @@ def _vocabulary(job: jobs.Job) -> Iterator[Fault]:
         )
 
 
-def _item(job: jobs.Job, item: Facts) -> Iterator[Fault]:
+def _item(plan: SmokePlan, job: jobs.Job, item: Facts) -> Iterator[Fault]:
     """Yield the disagreements of one sample."""
     what = f"{item['modality']} {item['label']}"
-    facts = {**job["facts"], **item, "message": item.get("error", "")}
+    model = plan.model and (plan.model.path or plan.model.hub)
+    facts = {**job["facts"], **item, "message": item.get("error", ""), "model": model}
     if "error" in item:
         yield _stopped(what, item, facts)
         return
@@ -203,8 +207,13 @@ def _differ(kind: str, what: str, facts: Facts, other: tuple[str, int]) -> Fault
         f"into the prompt, the {who} {number}",
         expected=str(number),
         actual=str(placeholders),
-        facts={**facts, "difference": placeholders - number},
+        facts={**facts, "difference": placeholders - number, "ratio": _ratio(placeholders, number)},
     )
+
+
+def _ratio(placeholders: int, number: int) -> int | None:
+    """Return how often ``number`` goes into ``placeholders``, if it does without a rest."""
+    return placeholders // number if number and placeholders % number == 0 else None
 
 
 def _generate(job: jobs.Job) -> Check:

@@ -27,6 +27,10 @@ class Inapplicable(Exception):  # noqa: N818 - likewise
     """There is nothing to check here; the message says why."""
 
 
+class Unasked(Exception):  # noqa: N818 - likewise
+    """This version offers no way to ask a part of the model; the message says which."""
+
+
 class Emitter:
     """Writes a job's facts, one JSON line each, flushed at once."""
 

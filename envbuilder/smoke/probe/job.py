@@ -31,6 +31,8 @@ def expand(request: Facts) -> list[str]:
         names += ["tokens." + modality for modality in (*reversed(MODALITIES), "mixed")]
     if "engine" in checks and request["model"]:
         names.append("engine.run")  # the largest of all: it starts when the others are about done
+    if "start" in checks and request.get("start"):
+        names += ["start"] + (["start.run"] if request["start"]["run"] else [])
     names += [name for name in ("environment", "caches", "gpu") if name in checks]
     if "environment" in checks:
         requested = [item["name"] for item in request["expected"] if item["requested"]]
@@ -57,6 +59,8 @@ def main(name: str, descriptor: int) -> int:
 def _entry(name: str) -> Callable[[Facts, Emitter], None]:
     """Return what runs the job ``name``; the part after the dot goes to it as an argument."""
     kind, _, rest = name.partition(".")
+    if name == "start.run":
+        return importlib.import_module(".start", __package__).run_command  # type: ignore[no-any-return]
     modules = {"tokens.mixed": "mixed", "engine.run": "serving", "import": "imports"}
     module = importlib.import_module("." + modules.get(name, modules.get(kind, kind)), __package__)
     if not rest or name in modules:

@@ -7,9 +7,9 @@ prompt's placeholders are compared with the rows that its encoders made, by coun
 from __future__ import annotations
 
 import time
-from typing import Iterable, Sequence
+from typing import Any, Iterable, Sequence
 
-from .facts import Emitter, Facts, describe, kind_of
+from .facts import Emitter, Facts, Unasked, describe, kind_of
 from .families.base import Family
 from .model import Subject, opened
 from .samples import Sample
@@ -52,7 +52,7 @@ def prompts(family: Family) -> list[tuple[str, list[Sample]]]:
     found = [(f"{name} alone", [sample]) for name, sample in small.items()]
     if family.several:
         found += [(f"the same {name} twice", [sample, sample]) for name, sample in small.items()]
-        if len(known) > 1:
+        if len(known) > 1 and family.together:
             found += [("all together", known), ("all together, reversed", known[::-1])]
     return found + [("sound inside a video", [sample]) for sample in family.sounding[:1]]
 
@@ -82,19 +82,20 @@ def _answer(subject: Subject, items: Sequence[Sample], modalities: Iterable[str]
         inputs = family.call(subject.processor, arrays)
     inputs = subject.fitted(inputs)
     with torch.inference_mode():
-        made = {name: family.features(model, name, inputs) for name in modalities}
+        made, unasked = _rows(subject, modalities, inputs)
         logits = family.forward(model, inputs)
         count = REAL_TOKENS if subject.weights else NEW_TOKENS
         tokens, margins = family.generate(model, inputs, count)
     last = logits[0, -1].float()
     return {
-        "prompt": int(inputs["input_ids"].shape[-1]),
+        "prompt": family.length(inputs),
         "placeholders": {
             name: number
             for name, number in placeholders(subject, inputs).items()
-            if name in made or (number and name in family.strangers(made))
+            if name in made or (number and name in family.strangers([*made, *unasked]))
         },
         "embeddings": made,
+        "unasked": unasked,
         "finite": bool(torch.isfinite(logits).all()),
         "dtype": str(next(model.parameters()).dtype),
         "positions": int(logits.shape[1]),
@@ -103,6 +104,20 @@ def _answer(subject: Subject, items: Sequence[Sample], modalities: Iterable[str]
         "logits": [round(value, DIGITS) for value in last[:SHOWN].tolist()],
         "spread": round(float(last.std()), DIGITS),
     }
+
+
+def _rows(
+    subject: Subject, modalities: Iterable[str], inputs: Any
+) -> tuple[dict[str, int], dict[str, str]]:
+    """Return the rows that each encoder makes, and why others cannot be asked."""
+    made: dict[str, int] = {}
+    unasked: dict[str, str] = {}
+    for name in modalities:
+        try:
+            made[name] = subject.family.features(subject.model, name, inputs)
+        except Unasked as reason:
+            unasked[name] = str(reason)
+    return made, unasked
 
 
 def _small(family: Family, modality: str) -> Sample:

@@ -23,7 +23,7 @@ class Subject:
         self.directory = directory
         self.weights = weights
         self.processor = family.load_processor(directory)
-        self.family = family.bound(self.processor)
+        self.family = family.bound(self.processor, directory)
         self._model = None
 
     @property

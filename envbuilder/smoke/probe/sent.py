@@ -31,6 +31,6 @@ def run(request: Facts, emit: Emitter) -> None:
                     "modality": modality,
                     "label": label,
                     "placeholders": placeholders(subject, inputs)[modality],
-                    "added": int(inputs["input_ids"].shape[-1]) - without,
+                    "added": family.length(inputs) - without,
                 }
             )

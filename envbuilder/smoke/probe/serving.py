@@ -14,7 +14,7 @@ from .facts import Emitter, Facts, Inapplicable, describe, kind_of
 from .model import Subject, opened
 from .samples import Sample
 from .tokens import placeholders
-from .vllm import context, require_vllm
+from .vllm import context, handed, require_vllm
 
 NEW_TOKENS = 4
 SMALLEST_BLOCK = 16
@@ -81,7 +81,8 @@ def prompts(subject: Subject) -> list[tuple[str, list[str]]]:
     """Return (label, modalities) of every request: each modality alone, then all together."""
     known = list(subject.family.modalities)
     alone = [(f"{name} alone", [name]) for name in known]
-    together = len(known) > 1 and subject.family.several
+    family = subject.family
+    together = len(known) > 1 and family.several and family.together
     return alone + ([("all together", known)] if together else [])
 
 
@@ -105,16 +106,17 @@ def _answer(engine: Any, subject: Subject, modalities: Sequence[str]) -> Facts:
     chosen = {name: _small(subject, name) for name in modalities}
     inputs = family.call(subject.processor, [(name, one.make()) for name, one in chosen.items()])
     counted = placeholders(subject, inputs)
+    data = {name: [family.engine_item(one)] for name, one in chosen.items()}
     request = {
         "prompt": family.prompt(modalities),
-        "multi_modal_data": {name: family.engine_item(one) for name, one in chosen.items()},
+        "multi_modal_data": _in_form(engine, data),
     }
     greedy = SamplingParams(temperature=0, max_tokens=NEW_TOKENS, ignore_eos=True)
     (output,) = engine.generate(request, greedy, use_tqdm=False)
     ids = list(output.prompt_token_ids)
     return {
         "samples": {name: one.label for name, one in chosen.items()},
-        "expected": int(inputs["input_ids"].shape[-1]),
+        "expected": family.length(inputs),
         "prompt": len(ids),
         "expected_tokens": {name: counted[name] for name in modalities},
         "tokens": {
@@ -122,6 +124,16 @@ def _answer(engine: Any, subject: Subject, modalities: Sequence[str]) -> Facts:
         },
         "generated": list(output.outputs[0].token_ids),
     }
+
+
+def _in_form(engine: Any, data: Facts) -> Facts:
+    """Return ``data`` in the form that the parser of the engine's own processor asks for."""
+    if "video" not in data:
+        return data
+    from vllm.multimodal import MULTIMODAL_REGISTRY
+
+    config = getattr(engine, "model_config", None) or engine.llm_engine.model_config
+    return handed(MULTIMODAL_REGISTRY.create_processor(config), data)
 
 
 def _require_place(device: str, gpu: str) -> None:

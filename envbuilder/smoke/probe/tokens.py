@@ -10,7 +10,7 @@ import time
 from typing import Any
 
 from .decode import Undecodable, decode
-from .facts import Emitter, Facts, Inapplicable, describe, kind_of
+from .facts import Emitter, Facts, Inapplicable, Unasked, describe, kind_of
 from .model import Subject, opened
 from .samples import Own, Sample
 
@@ -26,6 +26,8 @@ def run(request: Facts, emit: Emitter, modality: str) -> None:
     emit(doing="loading the model's processor")
     with opened(request) as subject:
         family = subject.family
+        if modality in family.uncounted:
+            raise Inapplicable(f"cannot be counted: {family.uncounted[modality]}")
         if modality not in family.modalities:
             raise Inapplicable(f"{family.name} has no {modality}")
         emit(facts=facts_of(subject, modality))
@@ -60,16 +62,15 @@ def facts_of(subject: Subject, modality: str) -> Facts:
         "degraded": not hasattr(processor, "tokenizer"),
         "token": token,
         "token_id": subject.family.token_id(modality, processor),
-        "model_token_id": model_token_id(subject, modality),
-        "token_splits_into": len(tokenizer(token, add_special_tokens=False)["input_ids"]),
+        "model_token_id": subject.family.model_token_id(modality, subject.directory),
+        "token_splits_into": pieces(tokenizer, token),
+        "counts": subject.family.counts,
     }
 
 
-def model_token_id(subject: Subject, modality: str) -> int | None:
-    """Return the id at which the model itself inserts embeddings of ``modality``."""
-    config = subject.family.load_config(subject.directory)
-    names = (f"{modality}_token_id", f"{modality}_token_index")
-    return next((getattr(config, name) for name in names if hasattr(config, name)), None)
+def pieces(tokenizer: Any, token: str) -> int:
+    """Return into how many ids the tokenizer splits ``token``; 1 where no token is counted."""
+    return len(tokenizer(token, add_special_tokens=False)["input_ids"]) if token else 1
 
 
 def count(subject: Subject, sample: Sample) -> list[Facts]:
@@ -121,22 +122,21 @@ def _counts(subject: Subject, sample: Sample, part: Sample, inputs: Any) -> Fact
         "formula": expected,
         "placeholders": counted[modality],
         "strays": {name: counted[name] for name in strangers if counted[name]},
-        "prompt": int(inputs["input_ids"].shape[-1]),
+        "prompt": family.length(inputs),
         "grid": grid,
     }
     if max(expected or 0, found["placeholders"]) > family.encoder_limit:
         return {**found, "embeddings": None, "note": "above the encoder's limit, not encoded"}
-    with torch.inference_mode():
-        return {**found, "embeddings": family.features(subject.model, modality, inputs)}
+    try:
+        with torch.inference_mode():
+            return {**found, "embeddings": family.features(subject.model, modality, inputs)}
+    except Unasked as reason:
+        return {**found, "embeddings": None, "note": f"the encoder cannot be asked: {reason}"}
 
 
 def placeholders(subject: Subject, inputs: Any) -> dict[str, int]:
-    """Count, per modality, how often its token id stands in ``input_ids``."""
-    ids = inputs["input_ids"]
-    return {
-        name: int((ids == subject.family.token_id(name, subject.processor)).sum())
-        for name in subject.family.modalities
-    }
+    """Count, per modality, how often its token id stands in the prompt."""
+    return subject.family.counted(subject.processor, inputs)
 
 
 def lifted(subject: Subject, sample: Sample, knob: Facts) -> Facts:

@@ -6,16 +6,22 @@ each known way, and the way is chosen by what the installed modules offer, never
 
 from __future__ import annotations
 
+import copy
 import importlib.metadata
 import importlib.util
 import inspect
 from typing import Any, Mapping
 
+from . import films
 from .facts import Absent, Facts
 from .imports import modules
 
 LENGTH = 32768
 """The context (tokens) in which the engine plans: room for one item of each modality."""
+
+
+PARSERS = ("get_data_parser", "_get_data_parser")
+"""Methods that make the parser of items, newest first; 0.32 keeps it as ``data_parser``."""
 
 
 class Vllm:
@@ -91,7 +97,7 @@ class Vllm:
 
     def counts(self, prompt: str, data: Facts, token_ids: Mapping[str, int]) -> dict[str, Facts]:
         """Return ``embeds``, ``ranges`` and occurrences of its token (``tokens``) by modality."""
-        inputs = self._apply(prompt, data, {})
+        inputs = self._apply(prompt, handed(self.processor, data), {})
         ids = list(inputs["prompt_token_ids"])
         spans = self._spans(inputs)
         for kind, found in spans.items():
@@ -119,7 +125,12 @@ class Vllm:
         return self._apply(builder.get_dummy_text(self.limits), data, {})
 
     def _apply(self, prompt: str, data: Any, arguments: Facts) -> Any:
-        """Run the processor on ``prompt`` and ``data`` in the way that this version asks for."""
+        """Run the processor on ``prompt`` and ``data`` in the way that this version asks for.
+
+        It gets copies: some processors take settings out of the caller's own arguments, and some
+        engines keep what they built a dummy of, so that the next question would find it changed.
+        """
+        data, arguments = copy.deepcopy(data), copy.deepcopy(arguments)
         apply = self.processor.apply
         if _takes(apply, "timing_ctx"):  # 0.18 and later: one value for everything
             from vllm.multimodal.processing import ProcessorInputs
@@ -142,6 +153,22 @@ class Vllm:
         if _takes(apply, "tokenization_kwargs"):
             given["tokenization_kwargs"] = {}
         return apply(**given)
+
+
+def handed(processor: Any, data: Facts) -> Facts:
+    """Return ``data`` (lists of items by modality) as the parser of ``processor`` asks for it."""
+    if "video" not in data or not needs_metadata(processor):
+        return data
+    return {**data, "video": [films.with_metadata(one) for one in data["video"]]}
+
+
+def needs_metadata(processor: Any) -> bool:
+    """Return whether the parser of vLLM's ``processor`` refuses a video without its metadata."""
+    holders = [one for one in (processor, getattr(processor, "info", None)) if one is not None]
+    parsers = [getattr(one, "data_parser", None) for one in holders]
+    makers = [getattr(one, name, None) for one in holders for name in PARSERS]
+    parsers += [make() for make in makers if make is not None]
+    return any(getattr(parser, "video_needs_metadata", False) for parser in parsers)
 
 
 def require_vllm() -> str:

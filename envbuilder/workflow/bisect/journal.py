@@ -10,7 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -29,6 +29,8 @@ from envbuilder.model.lock import Lock
 from envbuilder.model.owner import give, make_folder
 from envbuilder.model.progress import Progress
 from envbuilder.model.pylock import lock_checksum
+from envbuilder.model.reference import Digest
+from envbuilder.storage.store import Store
 
 from .oracle import Judge, OracleAnswer
 from .search import TrialResult
@@ -47,6 +49,13 @@ class _Line(Trial, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A trial as it is written down, under the key of what was tested."""
 
     key: str
+
+
+def journal_path(store: Store, old: Lock, new: Lock, question: Sequence[str | None]) -> Path:
+    """Name the file of a bisection by its two ends and what is asked of each lock."""
+    asked = [str(lock_checksum(old)), str(lock_checksum(new)), *question]
+    key = Digest.of(canonical_json(asked)).hex[:16]
+    return store.root / "bisect" / f"{new.spec.name}-{key}.jsonl"
 
 
 class Diary:

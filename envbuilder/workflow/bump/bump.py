@@ -17,6 +17,7 @@ from packaging.version import InvalidVersion, Version
 from envbuilder.model.atomic import write_text
 from envbuilder.model.errors import BuildError, LockError, NetworkError, ResolutionError
 from envbuilder.model.image import Layer
+from envbuilder.model.layer_kind import OWN
 from envbuilder.model.lock import Lock
 from envbuilder.model.lock_diff import Change, Known, compare, new_layers
 from envbuilder.model.progress import Progress
@@ -37,7 +38,6 @@ from .stages import Stages
 from .transaction import transaction
 
 _NEAREST = 3
-_OWN = ("environment", "lock", "settings")  # as Docker's layers are called
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,12 +181,11 @@ def _known(
 def _bumped(proposal: Proposal, outcome: BuildResult) -> Bumped:
     assert outcome.lock.seal is not None  # noqa: S101 - build seals
     layers = new_layers(proposal.before.seal, outcome.lock.seal)
-    titles = {*_OWN, f"environment {outcome.lock.spec.name}"}
     return Bumped(
         proposal=proposal,
         outcome=outcome,
-        layers=tuple(layer for layer in layers if layer.title not in titles),
-        own=tuple(layer for layer in layers if layer.title in titles),
+        layers=tuple(layer for layer in layers if layer.kind not in OWN),
+        own=tuple(layer for layer in layers if layer.kind in OWN),
     )
 
 

@@ -19,6 +19,7 @@ from envbuilder.model.errors import MissingToolError
 from envbuilder.model.git_url import Address
 from envbuilder.model.lock import GitSource, ImageBase, Lock
 from envbuilder.model.lock_diff import Needs
+from envbuilder.model.samples import check_samples
 from envbuilder.model.spec import Spec
 from envbuilder.resolve.base import resolve_base, resolve_builder
 from envbuilder.resolve.context import Context
@@ -76,6 +77,7 @@ def real_stages(
         return runtime or choose("auto", context.store)
 
     def build(lock: Lock) -> BuildResult:
+        check_samples(lock.spec, folder)
         lock, image = make_all(context, lock, engine=engine)
         report = smoke_image(context, lock, image, runtime=ready(), folder=folder)
         return BuildResult(lock=seal(lock, image, engine=engine), image=image, report=report)

@@ -13,7 +13,7 @@ import json
 import pkgutil
 from pathlib import Path
 
-from ..facts import Absent
+from ..facts import Absent, Facts
 from .base import Family
 
 
@@ -31,17 +31,50 @@ def load(name: str) -> Family:
 
 
 def of_directory(directory: str) -> Family:
-    """Return the family whose ``model_type`` the ``config.json`` in ``directory`` states.
+    """Return the family of the real model in ``directory``, with its own settings.
 
-    Its settings are those of the processor's files there.
+    Its ``model_type`` alone does not tell: Pixtral and LLaVA are both ``llava``. A named family is
+    chosen if the processor and the encoders are those that its formula was written for.
     """
     path = Path(directory, "config.json")
     if not path.is_file():
         raise Absent(f"{directory} has no config.json, so it is not a model directory")
-    kind = json.loads(path.read_text(encoding="utf-8")).get("model_type", "")
-    if kind in names():
+    config = json.loads(path.read_text(encoding="utf-8"))
+    kind = config.get("model_type", "")
+    if kind in names() and _fits(load(kind), config, directory):
         return load(kind).of(directory)
-    return _family("generic")
+    return _family("generic").of(directory)
+
+
+def _fits(family: Family, config: Facts, directory: str) -> bool:
+    """Return whether the processor and the encoders that a model states are those of ``family``."""
+    stated = _processor_class(directory)
+    if stated is not None and stated.replace("Fast", "") != family.processor_class:
+        return False
+    own = _flat(family.config(family.ids()))
+    for part in ("vision_config", "audio_config"):
+        theirs = (_flat(config).get(part) or {}).get("model_type")
+        ours = (own.get(part) or {}).get("model_type")
+        if theirs is not None and ours is not None and theirs != ours:
+            return False
+    return True
+
+
+def _processor_class(directory: str) -> str | None:
+    """Return the processor's class as the first of its files that names one states it."""
+    for name in ("processor_config.json", "preprocessor_config.json", "tokenizer_config.json"):
+        path = Path(directory, name)
+        if path.is_file():
+            stated = json.loads(path.read_text(encoding="utf-8")).get("processor_class")
+            if isinstance(stated, str):
+                return stated
+    return None
+
+
+def _flat(config: Facts) -> Facts:
+    """Return the part of ``config`` that names the encoders; Omni models wrap it."""
+    found: Facts = config.get("thinker_config") or config
+    return found
 
 
 def _family(name: str) -> Family:

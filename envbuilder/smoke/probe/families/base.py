@@ -8,9 +8,10 @@ import json
 from pathlib import Path
 from typing import Any, Iterable, Sequence
 
-from .. import tokenizer
-from ..facts import Absent, Facts
+from .. import films, tokenizer
+from ..facts import Absent, Facts, Unasked
 from ..samples import Sample, Sounding
+from ._marks import stated_id
 
 ENCODER_LIMIT = 1500
 """Items above this many tokens are counted on the grid, not encoded: transformers 4.52.4 allocates
@@ -58,6 +59,12 @@ class Family:
     """Options for a processor that chooses among a video's frames, by which it takes them all."""
     sounding: Sequence[Sounding] = ()
     """Videos to count with their sound inside, where the family interleaves the two."""
+    uncounted: dict[str, str] = {}
+    """Why a modality that the processor takes cannot be counted."""
+    together = True
+    """Whether items of all modalities can stand, and be told apart, in one prompt."""
+    counts = "placeholders"
+    """What is counted: an encoder-decoder's prompt holds no placeholders."""
 
     # --- the tiny model -------------------------------------------------------------------
 
@@ -126,8 +133,11 @@ class Family:
         family.settings = {name: stated.get(name) for name in self.settings}
         return family
 
-    def bound(self, processor: Any) -> Family:
-        """Return the family as ``processor`` shows it; only an unknown model's depends on it."""
+    def bound(self, processor: Any, directory: str) -> Family:
+        """Return the family as ``processor`` and the files in ``directory`` show it.
+
+        Only an unknown model's depends on them.
+        """
         return self
 
     # --- counting ---------------------------------------------------------------------------
@@ -149,6 +159,21 @@ class Family:
         """Return the id that stands for one embedding of ``modality``."""
         tokenizer = getattr(processor, "tokenizer", processor)
         return int(tokenizer.convert_tokens_to_ids(self.modalities[modality].token))
+
+    def model_token_id(self, modality: str, directory: str) -> int | None:
+        """Return the id at which the model itself inserts embeddings of ``modality``."""
+        return stated_id(self.load_config(directory), modality)
+
+    def counted(self, processor: Any, inputs: Any) -> dict[str, int]:
+        """Return, per modality, how often its token id stands in the prompt."""
+        ids = inputs["input_ids"]
+        return {
+            name: int((ids == self.token_id(name, processor)).sum()) for name in self.modalities
+        }
+
+    def length(self, inputs: Any) -> int:
+        """Return the length (tokens) of the prompt."""
+        return int(inputs["input_ids"].shape[-1])
 
     def strangers(self, modalities: Iterable[str]) -> list[str]:
         """Return the modalities whose token must not stand in a prompt of ``modalities``."""
@@ -189,7 +214,14 @@ class Family:
             arguments.setdefault(name, []).append(array)
         if text is None:
             text = self.prompt([modality for modality, _ in items])
-        return processor(text=[text], return_tensors="pt", **arguments, **options)
+        clips = [array for modality, array in items if modality == "video"]
+        # Copies: some processors take their settings out of the caller's own arguments.
+        handed = copy.deepcopy({**(self.film_options(clips) if clips else {}), **options})
+        return processor(text=[text], return_tensors="pt", **arguments, **handed)
+
+    def film_options(self, arrays: Sequence[Any]) -> Facts:
+        """Return what the processor is told of the videos ``arrays`` beside their frames."""
+        return films.options(list(arrays)) if self.whole else {}
 
     def features(self, model: Any, modality: str, inputs: Any) -> int:
         """Return how many embedding rows the encoder of ``modality`` really makes of ``inputs``."""
@@ -199,14 +231,14 @@ class Family:
         """Call the encoding method ``name`` with what it takes of ``inputs`` and of the config."""
         method = feature_method(model, name)
         if method is None:
-            raise AttributeError(f"{type(model).__name__} has no {name}")
+            raise Unasked(f"{type(model).__name__} has no {name}")
         given = {}
-        for parameter in inspect.signature(method).parameters.values():
-            if parameter.name in inputs:
-                given[parameter.name] = inputs[parameter.name]
-            elif parameter.name.startswith("vision_") and hasattr(model.config, parameter.name):
+        for parameter in parameters(model, name):
+            if parameter in inputs:
+                given[parameter] = inputs[parameter]
+            elif parameter.startswith("vision_") and hasattr(model.config, parameter):
                 # the layer and strategy to select: required in some versions, None in others
-                given[parameter.name] = getattr(model.config, parameter.name)
+                given[parameter] = getattr(model.config, parameter)
         return method(**given)
 
     def engine_item(self, sample: Sample) -> Any:
@@ -243,6 +275,17 @@ def feature_method(model: Any, name: str) -> Any:
     """Return the encoding method ``name`` of the model, or of the body that some versions wrap."""
     body = getattr(model, "model", model)
     return getattr(model, name, None) or getattr(body, name, None)
+
+
+def parameters(model: Any, name: str) -> list[str]:
+    """Return what the encoding method ``name`` takes: what its body does, if it only passes on."""
+    found: list[str] = []
+    for holder in (model, getattr(model, "model", None)):
+        method = getattr(holder, name, None)
+        taken = inspect.signature(method).parameters.values() if method is not None else ()
+        named = [one.name for one in taken if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]
+        found += [one for one in named if one not in found]
+    return found
 
 
 def rows(features: Any) -> int:

@@ -1,23 +1,21 @@
 """Any other model directory: what its own processor and its own feature functions say.
 
-There is no formula for it, so placeholders are compared with encoder rows alone. Its chat template
-writes the prompts: what marks an item there need not be the token that is repeated (Gemma 3).
+Placeholders are compared with encoder rows, and with a formula where :mod:`..formulas` knows one.
+The counted id is the one that the model's configuration names (:mod:`._marks`); prompts are written
+by its chat template, or by its processor's own marks (:mod:`._prompts`).
 """
 
 from __future__ import annotations
 
-from typing import Any, Sequence
+import copy
+from collections import Counter
+from typing import Any, Iterable, Sequence
 
-from .. import samples
+from .. import edges, films, formulas
 from ..facts import Absent, Facts, Inapplicable
 from ..samples import Sample
-from .base import Family, Modality, read_json
-
-ARGUMENTS: dict[str, tuple[str, ...]] = {
-    "audio": ("audio", "audios"),
-    "image": ("images",),
-    "video": ("videos",),
-}
+from . import _marks, _prompts
+from .base import Family, Modality, feature_method, read_json, rows
 
 
 class Generic(Family):
@@ -26,65 +24,135 @@ class Generic(Family):
     name = "generic"
     source = "the model's own files"
     processor: Any = None
+    marks: dict[str, _marks.Mark] = {}
+    stated: Facts = {}
+    """What the processor's files say, flat."""
+    known: Any = None
+    """The module of :mod:`..formulas` that knows how this processor counts."""
 
-    def bound(self, processor: Any) -> Family:
-        """Return a family with the modalities for which ``processor`` names a token.
-
-        Raises Inapplicable where no chat template says how an item stands in a prompt.
-        """
-        found = {}
-        for kind, argument in ARGUMENTS.items():
-            token = getattr(processor, f"{kind}_token", None)
-            if isinstance(token, str):
-                found[kind] = Modality(token, token, argument, f"get_{kind}_features")
-        if not found:
-            raise Absent(f"{type(processor).__name__} names no image, video or audio token")
-        if not getattr(processor, "chat_template", None):
-            raise Inapplicable(
-                "no family describes this model, and no chat template of its own says how an item "
-                "stands in a prompt"
-            )
-        family = Generic()
-        family.modalities, family.processor = found, processor
+    def of(self, directory: str) -> Family:
+        """Return the family with what the processor's files in ``directory`` state."""
+        family = copy.copy(self)
+        family.stated = edges.processor_files(directory)
         return family
 
+    def bound(self, processor: Any, directory: str) -> Family:
+        """Return a family with the modalities that ``processor`` and ``config.json`` both know.
+
+        Raises Absent if there are none; an encoder-decoder for sound is a family of its own.
+        """
+        config = self.load_config(directory)
+        found, reasons = _marks.find(processor, config)
+        if not found and _hears(processor, config):
+            from ._speech_to_text import SpeechToText
+
+            return SpeechToText().heard(processor, config, self.stated)
+        if not found:
+            why = "; ".join(reasons.values()) or "it names no image, video or audio token"
+            raise Absent(f"{type(processor).__name__}: {why}")
+        family = copy.copy(self)
+        family.processor, family.marks, family.uncounted = processor, found, reasons
+        family.known = formulas.of(processor)
+        family.modalities = {kind: family.modality(kind, mark) for kind, mark in found.items()}
+        for kind in found:
+            family.follow(kind)
+        family.together = len({mark.counted for mark in found.values()}) == len(found)
+        return family
+
+    def modality(self, kind: str, mark: _marks.Mark) -> Modality:
+        """Return how ``kind`` appears to the processor and the model."""
+        token = _marks.vocabulary(self.processor).convert_ids_to_tokens(mark.counted)
+        return Modality(token, mark.text, _marks.ARGUMENTS[kind], f"get_{kind}_features")
+
+    def follow(self, kind: str) -> None:
+        """Count another id for ``kind`` if the processor repeats that one instead.
+
+        A processor that fails here fails again, and says so, where its samples are counted.
+        """
+        mark, own = self.marks[kind], _marks.id_of(self.processor, self.marks[kind].text)
+        if kind != "video" and own == mark.counted:
+            return
+        small = next(one for one in self.samples(kind) if one.role == "small")
+        try:
+            ids = self.take(self.processor, small)["input_ids"][0].tolist()
+        except Exception:
+            return
+        others = {"own": own if own is not None else -1}
+        if kind == "video" and "image" in self.marks:
+            others["image"] = self.marks["image"].counted
+        mark.counted = _marks.repeated(Counter(ids), mark, others)
+        if mark.counted == others.get("image"):
+            mark.stated = None  # its frames are pictures: the model finds them at the image's id
+        self.modalities[kind] = self.modality(kind, mark)
+
+    # --- counting -------------------------------------------------------------------------
+
     def prompt(self, modalities: Sequence[str]) -> str:
-        """Return a user's message with one item of each of ``modalities``, by the template."""
-        content = [{"type": name} for name in modalities] + [{"type": "text", "text": "Describe."}]
-        message = {"role": "user", "content": content}
-        prompt: str = self.processor.apply_chat_template([message], tokenize=False)
-        return prompt
+        """Return a user's message with one item of each of ``modalities``, in order."""
+        texts = {kind: mark.text for kind, mark in self.marks.items()}
+        return _prompts.write(self.processor, texts, modalities)
+
+    def token_id(self, modality: str, processor: Any) -> int:
+        """Return the id that the processor repeats."""
+        return self.marks[modality].counted
+
+    def model_token_id(self, modality: str, directory: str) -> int | None:
+        """Return the id that the configuration names."""
+        return self.marks[modality].stated
+
+    def strangers(self, modalities: Iterable[str]) -> list[str]:
+        """Return the modalities whose id must not stand in a prompt of ``modalities``."""
+        own = {self.marks[name].counted for name in modalities}
+        return [name for name, mark in self.marks.items() if mark.counted not in own]
+
+    def film_options(self, arrays: Sequence[Any]) -> Facts:
+        """Return the arguments by which the processor takes every frame of a video."""
+        separate = getattr(self.processor, "video_processor", None) is not None
+        return films.options(list(arrays)) if separate else {}
 
     def load_model(self, directory: str, *, weights: bool) -> Any:
-        """Load the model by the class that its config.json names."""
-        self.model_class = read_json(directory, "config.json")["architectures"][0]
+        """Load the model by the class that its config.json names.
+
+        Raises Inapplicable if it names none: what the model would insert cannot be asked then.
+        """
+        named = read_json(directory, "config.json").get("architectures") or []
+        if not named:
+            raise Inapplicable("config.json names no architecture, so no encoder can be asked")
+        self.model_class = named[0]
         return super().load_model(directory, weights=weights)
 
     def samples(self, modality: str) -> list[Sample]:
-        """Return common sizes."""
-        return SAMPLES[modality]
+        """Return common sizes, and those where this processor's own values turn."""
+        return edges.samples(modality, self.stated)
 
-    def formula(self, sample: Sample, inputs: Any, config: Any) -> tuple[None, list[int] | None]:
-        """Return no number: there is no formula for an unknown model."""
-        grids: Facts = {name: inputs[name] for name in inputs if name.endswith("_grid_thw")}
-        grid = grids.get(sample.modality + "_grid_thw")
-        return None, None if grid is None else grid[0].tolist()
+    def formula(
+        self, sample: Sample, inputs: Any, config: Any
+    ) -> tuple[int | None, list[int] | None]:
+        """Return what the known formula of this processor gives, if there is one."""
+        grid = inputs.get(sample.modality + "_grid_thw")
+        shown = None if grid is None else grid[0].tolist()
+        if self.known is None:
+            return None, shown
+        return self.known.tokens(sample, self.stated, config), shown
+
+    def features(self, model: Any, modality: str, inputs: Any) -> int:
+        """Return the rows that the encoder makes; a video of pictures is encoded as pictures."""
+        name = self.modalities[modality].features
+        shared = modality == "video" and self.shares("video", "image")
+        if feature_method(model, name) is None and shared:
+            name = self.modalities["image"].features
+        encoded = self.encoded(model, name, inputs)
+        return rows(encoded)
+
+    def shares(self, one: str, other: str) -> bool:
+        """Return whether two modalities are counted by one id."""
+        return other in self.marks and self.marks[one].counted == self.marks[other].counted
 
 
-SAMPLES = {
-    "audio": samples.audio(("small", 1), ("edge", 2.74), ("typical", 3.7), ("maximum", 30)),
-    "image": samples.image(
-        ("small", 280, 280),
-        ("edge", 281, 279),
-        ("edge", 1323, 49),
-        ("typical", 640, 480),
-        ("maximum", 2000, 2000),
-    ),
-    "video": samples.video(
-        ("small", 2, 112, 112),
-        ("edge", 3, 320, 240),
-        ("typical", 8, 640, 360),
-        ("maximum", 8, 1280, 720),
-    ),
-}
+def _hears(processor: Any, config: Any) -> bool:
+    """Return whether the model decodes what its encoder hears, without placeholders."""
+    decodes = bool(getattr(config, "is_encoder_decoder", False))
+    return decodes and type(processor).__name__ == "WhisperProcessor"
+
+
 FAMILY = Generic()

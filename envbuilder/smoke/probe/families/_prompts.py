@@ -1,0 +1,45 @@
+"""Write a prompt with items in it: by the model's chat template, or by its processor's own marks.
+
+Templates differ in what they take: a list of parts, or one string that they join to others. One
+that cannot be rendered, or loses an item, is passed over: what counts is the processor, which
+looks for its marks in the text.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Mapping, Sequence
+
+ASKED = "Describe."
+
+
+def write(processor: Any, marks: Mapping[str, str], modalities: Sequence[str]) -> str:
+    """Return a user's message with one item of each of ``modalities``, in order."""
+    plain = "".join(marks[name] for name in modalities) + ASKED
+    parts = [{"type": name} for name in modalities] + [{"type": "text", "text": ASKED}]
+    contents = [parts, plain] if getattr(processor, "chat_template", None) else []
+    for content in contents:
+        prompt = rendered(processor, content)
+        if prompt is not None and holds(prompt, marks, modalities):
+            return prompt
+    return plain
+
+
+def rendered(processor: Any, content: object) -> str | None:
+    """Return a user's message of ``content`` by the chat template; None if it cannot be rendered.
+
+    Any exception of the template's is its way to say so: it is code of the model's, not of ours.
+    """
+    message = {"role": "user", "content": content}
+    try:
+        prompt: str = processor.apply_chat_template([message], tokenize=False)
+    except Exception:
+        return None
+    return prompt
+
+
+def holds(prompt: str, marks: Mapping[str, str], modalities: Sequence[str]) -> bool:
+    """Return whether ``prompt`` holds as many marks as there are items, and its question."""
+    wanted = dict.fromkeys(marks.values(), 0)
+    for name in modalities:
+        wanted[marks[name]] += 1
+    return ASKED in prompt and all(prompt.count(text) == count for text, count in wanted.items())

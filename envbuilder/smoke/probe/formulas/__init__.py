@@ -1,0 +1,31 @@
+"""Formulas of processors that are met in real model directories: how many tokens an item becomes.
+
+One small file for each, written from its source and from nothing that the processor returns, so
+that a rounding that is wrong but consistent meets a second opinion. Each has ``SOURCE`` and
+``tokens(sample, stated, config)``: ``stated`` is what the processor's files say, ``config`` the
+model's configuration; None where these do not say what the formula needs.
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+from typing import Any
+
+BY_PROCESSOR = {
+    "Gemma3Processor": "gemma3",
+    "Glm46VProcessor": "glm4v",
+    "Glm4vProcessor": "glm4v",
+    "GraniteSpeechProcessor": "granite_speech",
+    "Idefics3Processor": "idefics3",
+    "Llama4Processor": "llama4",
+    "PaliGemmaProcessor": "paligemma",
+    "PixtralProcessor": "pixtral",
+    "SmolVLMProcessor": "idefics3",
+}
+
+
+def of(processor: Any) -> ModuleType | None:
+    """Return the module that knows how ``processor`` counts; None if none does."""
+    name = BY_PROCESSOR.get(type(processor).__name__)
+    return importlib.import_module("." + name, __name__) if name else None

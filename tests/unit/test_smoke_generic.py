@@ -1,0 +1,326 @@
+"""A model that no family describes: which id is counted, and what stands in the prompt."""
+
+import json
+import types
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from envbuilder.smoke.probe import edges, families, films, formulas
+from envbuilder.smoke.probe.facts import Absent, Unasked
+from envbuilder.smoke.probe.families import _marks, _prompts, base, generic
+from envbuilder.smoke.probe.samples import Sample
+
+VOCABULARY = {"<image>": 5, "<start_of_image>": 6, "<video>": 7, "<patch>": 8}
+
+
+class Tokenizer:
+    def get_vocab(self) -> dict[str, int]:
+        return VOCABULARY
+
+    def convert_ids_to_tokens(self, number: int) -> str | None:
+        return {number: token for token, number in VOCABULARY.items()}.get(number)
+
+
+class Ids(list[int]):
+    """As much of a tensor of one prompt as counting asks for."""
+
+    def __getitem__(self, _: Any) -> Any:
+        return types.SimpleNamespace(tolist=lambda: list(self))
+
+
+class Gemma:
+    """A processor as Gemma 3's: what marks an image in a prompt is not what is repeated."""
+
+    image_token = "<start_of_image>"
+    image_processor = object()
+    tokenizer = Tokenizer()
+    chat_template: str | None = "{{ … }}"
+    repeats = 5
+
+    def __call__(self, text: list[str], images: list[Any], return_tensors: str) -> dict[str, Ids]:
+        assert return_tensors == "pt"
+        assert text[0].count("<start_of_image>") == len(images) == 1
+        return {"input_ids": Ids([1, 6, *[self.repeats] * 256])}
+
+    def apply_chat_template(self, messages: list[dict[str, Any]], *, tokenize: bool) -> str:
+        assert not tokenize
+        parts = [part.get("text", "<start_of_image>") for part in messages[0]["content"]]
+        return f"{messages[0]['role']}: {''.join(parts)}"
+
+
+class Joining(Gemma):
+    """A processor whose template joins strings, as Granite Speech's does."""
+
+    def apply_chat_template(self, messages: list[dict[str, Any]], *, tokenize: bool) -> str:
+        assert not tokenize
+        return "user: " + messages[0]["content"]  # type: ignore[no-any-return]
+
+
+class Silent(Gemma):
+    chat_template = None
+
+
+class Films(Gemma):
+    """A processor as SmolVLM's: ``<film>`` is no token, its frames are pictures."""
+
+    image_token = "<image>"
+    video_token = "<film>"
+    video_processor = object()
+
+
+def _bound(monkeypatch: pytest.MonkeyPatch, processor: Any, **config: object) -> generic.Generic:
+    monkeypatch.setattr(base.Family, "load_config", lambda *_: types.SimpleNamespace(**config))
+    monkeypatch.setattr(Sample, "make", lambda _: "an item")
+    monkeypatch.setattr(films, "options", lambda _: {})
+    found = generic.FAMILY.bound(processor, "directory")
+    assert isinstance(found, generic.Generic)
+    return found
+
+
+def test_the_id_that_the_configuration_names_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    family = _bound(monkeypatch, Gemma(), image_token_index=5)
+    assert list(family.modalities) == ["image"]
+    assert family.modalities["image"].token == "<image>"
+    assert family.token_id("image", None) == family.model_token_id("image", "") == 5
+    assert family.prompt(["image", "image"]) == "user: <start_of_image><start_of_image>Describe."
+
+
+def test_a_processor_that_repeats_another_id_is_told_from_the_model(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    processor = Gemma()
+    processor.repeats = 6  # its own mark, where the model waits for 5
+    family = _bound(monkeypatch, processor, image_token_id=5)
+    assert (family.token_id("image", None), family.model_token_id("image", "")) == (6, 5)
+
+
+def test_frames_of_a_video_may_be_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    family = _bound(monkeypatch, Films(), image_token_id=5)
+    assert {kind: family.token_id(kind, None) for kind in family.modalities} == {
+        "image": 5, "video": 5,
+    }  # fmt: skip
+    assert not family.together
+    assert family.strangers(["video"]) == []
+    assert family.prompt(["video"]) == "<film>Describe."  # the template has no films
+
+
+def test_one_modality_without_an_id_leaves_the_others_countable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    processor = Gemma()
+    processor.audio_token = "<noise>"  # type: ignore[attr-defined]
+    processor.feature_extractor = object()  # type: ignore[attr-defined]
+    family = _bound(monkeypatch, processor, image_token_id=5)
+    assert list(family.modalities) == ["image"]
+    assert "<noise>" in family.uncounted["audio"]
+
+
+def test_a_model_that_names_no_token_is_absent(monkeypatch: pytest.MonkeyPatch) -> None:
+    bare = types.SimpleNamespace(tokenizer=Tokenizer())
+    with pytest.raises(Absent, match="no image, video or audio token"):
+        _bound(monkeypatch, bare)
+
+
+@pytest.mark.parametrize(("kind", "start"), [(Gemma, "user: "), (Joining, "user: "), (Silent, "")])
+def test_a_prompt_holds_its_items_whatever_the_template_takes(kind: Any, start: str) -> None:
+    prompt = _prompts.write(kind(), {"image": "<start_of_image>"}, ["image", "image"])
+    assert prompt == f"{start}<start_of_image><start_of_image>Describe."
+
+
+@pytest.mark.parametrize(("counts", "expected"), [({5: 9}, 5), ({6: 9}, 6), ({6: 1}, 5), ({}, 5)])
+def test_what_is_repeated_is_what_is_counted(counts: dict[int, int], expected: int) -> None:
+    mark = _marks.Mark("<image>", 5, 5)
+    assert _marks.repeated(counts, mark, {"own": 6}) == expected
+
+
+def test_a_wrapper_is_asked_by_the_arguments_of_its_body() -> None:
+    class Body:
+        def get_audio_features(self, input_features: int) -> int:
+            return input_features
+
+    class Model:
+        model = Body()
+        config = object()
+
+        def get_audio_features(self, *args: Any, **kwargs: Any) -> int:
+            return self.model.get_audio_features(*args, **kwargs)
+
+    family = base.Family()
+    assert family.encoded(Model(), "get_audio_features", {"input_features": 3, "text": 1}) == 3
+    with pytest.raises(Unasked, match="Body has no get_image_features"):
+        family.encoded(Body(), "get_image_features", {})
+
+
+def _directory(folder: Path, config: dict[str, Any], processor: str | None) -> str:
+    (folder / "config.json").write_text(json.dumps(config))
+    if processor:
+        text = json.dumps({"processor_class": processor, "size": {"longest_edge": 1024}})
+        (folder / "processor_config.json").write_text(text)
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    ("vision", "processor", "expected"),
+    [
+        ("clip_vision_model", "LlavaProcessor", "llava"),
+        ("clip_vision_model", None, "llava"),
+        (None, "LlavaProcessor", "llava"),
+        ("pixtral", "PixtralProcessor", "generic"),
+        ("pixtral", None, "generic"),
+        ("clip_vision_model", "PixtralProcessor", "generic"),
+    ],
+)
+def test_a_family_is_chosen_by_model_encoder_and_processor_together(
+    tmp_path: Path, vision: str | None, processor: str | None, expected: str
+) -> None:
+    config: dict[str, Any] = {"model_type": "llava", "vision_config": {}}
+    if vision:
+        config["vision_config"]["model_type"] = vision
+    assert families.of_directory(_directory(tmp_path, config, processor)).name == expected
+
+
+def test_an_unknown_models_samples_are_searched_by_its_own_files(tmp_path: Path) -> None:
+    directory = _directory(tmp_path, {"model_type": "new"}, "NewProcessor")
+    found = families.of_directory(directory).samples("image")
+    assert any(max(sample.shape) > 1024 > min(sample.shape) for sample in found)
+
+
+# --- samples that search ----------------------------------------------------------------------
+
+
+def _turns(stated: dict[str, Any], right: Any, wrong: Any) -> list[tuple[int, ...]]:
+    """Return the shapes of the samples for ``stated`` that two ways to count tell apart."""
+    found = [sample.shape for sample in edges.samples("image", stated)]
+    return [shape for shape in found if right(*shape) != wrong(*shape)]
+
+
+@pytest.mark.parametrize("name", ["round", "ceil", "floor_patches", "merge_after", "round_up"])
+@pytest.mark.parametrize(("cap", "patch", "merge"), [(1540, 14, 2), (1024, 16, 1)])
+def test_a_rounding_that_is_wrong_meets_a_sample(
+    name: str, cap: int, patch: int, merge: int
+) -> None:
+    """The faults are those of transformers 4.48 to 4.50: rounding while scaling, or merging."""
+    import math
+
+    unit = patch * merge
+    scale = {"round": round, "ceil": math.ceil}.get(name, math.floor)
+    cut = {"floor_patches": math.floor, "round_up": lambda side: math.floor(side + 0.5)}
+
+    def count(height: int, width: int, scaling: Any, cutting: Any, unit: int) -> int:
+        ratio = max(1.0, max(height, width) / cap)
+        high, wide = (scaling(side / ratio) if ratio > 1 else side for side in (height, width))
+        return max(1, cutting(high / unit)) * max(1, cutting(wide / unit))
+
+    def right(height: int, width: int) -> int:
+        return count(height, width, math.floor, math.ceil, unit)
+
+    def wrong(height: int, width: int) -> int:
+        if name == "merge_after":
+            return count(height, width, math.floor, math.ceil, patch) // merge**2
+        return count(height, width, scale, cut.get(name, math.ceil), unit)
+
+    stated = {"patch_size": patch, "spatial_merge_size": merge, "size": {"longest_edge": cap}}
+    if name == "merge_after" and merge == 1:
+        assert not _turns(stated, right, wrong)  # nothing to merge, nothing to find
+    else:
+        assert _turns(stated, right, wrong)
+
+
+@pytest.mark.parametrize("modality", ["audio", "image", "video"])
+def test_the_search_has_a_budget(modality: str) -> None:
+    for stated in ({}, {"size": {"longest_edge": 4000}, "patch_size": {"height": 99}}):
+        found = edges.samples(modality, stated)
+        assert len(found) <= edges.BUDGET[modality]
+        assert [sample.role for sample in found].count("small") == 1
+        assert len({sample.label for sample in found}) == len(found)
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [{"size": 7}, {"size": {}}, {"patch_size": "x", "chunk_length": -1}, {"crop_size": [0]}],
+)
+def test_values_that_are_none_of_ours_leave_the_common_samples(stated: dict[str, Any]) -> None:
+    for modality in edges.COMMON:
+        assert len(edges.samples(modality, stated)) >= len(edges.COMMON[modality])
+
+
+def test_a_films_facts_are_those_of_all_its_frames() -> None:
+    frames = types.SimpleNamespace(shape=(5, 240, 320, 3))
+    handed, facts = films.with_metadata(frames)
+    assert handed is frames
+    assert facts["frames_indices"] == [0, 1, 2, 3, 4]
+    assert facts["total_num_frames"] == facts["duration"] * facts["fps"] == 5
+    assert facts["do_sample_frames"] is False
+
+
+# --- formulas: against what transformers' own encoders made -----------------------------------
+
+SIGLIP = types.SimpleNamespace(image_size=512, patch_size=16)
+MEASURED = [
+    ("PixtralProcessor", "image", (480, 640), 414),
+    ("PixtralProcessor", "image", (366, 1547), 715),
+    ("PixtralProcessor", "image", (279, 281), 110),
+    ("SmolVLMProcessor", "image", (49, 1323), 320),
+    ("SmolVLMProcessor", "image", (480, 640), 832),
+    ("SmolVLMProcessor", "video", (5, 113, 111), 320),
+    ("Llama4Processor", "image", (49, 1323), 720),
+    ("Llama4Processor", "image", (336, 336), 144),
+    ("Llama4Processor", "image", (337, 336), 432),
+    ("Llama4Processor", "image", (673, 336), 576),
+    ("Glm4vProcessor", "image", (1323, 49), 94),
+    ("Glm4vProcessor", "image", (480, 640), 391),
+    ("Glm4vProcessor", "image", (210, 224), 64),
+    ("GraniteSpeechProcessor", "audio", (16000,), 12),
+    ("GraniteSpeechProcessor", "audio", (48000,), 30),
+    ("GraniteSpeechProcessor", "audio", (48160,), 33),
+    ("GraniteSpeechProcessor", "audio", (400,), 3),
+    ("Gemma3Processor", "image", (49, 1323), 256),
+    ("PaliGemmaProcessor", "image", (49, 1323), 256),
+]
+STATED: dict[str, dict[str, Any]] = {
+    "PixtralProcessor": {"size": {"longest_edge": 1540}},
+    "SmolVLMProcessor": {
+        "size": {"longest_edge": 2048}, "max_image_size": {"longest_edge": 512},
+    },
+    "Llama4Processor": {"size": {"height": 336, "width": 336}, "max_patches": 16},
+    "Glm4vProcessor": {"size": {"shortest_edge": 12544, "longest_edge": 9633792}},
+}  # fmt: skip
+CONFIG: dict[str, Any] = {
+    "PixtralProcessor": {
+        "spatial_merge_size": 2, "vision_config": types.SimpleNamespace(patch_size=14),
+    },
+    "SmolVLMProcessor": {"scale_factor": 4, "vision_config": SIGLIP},
+    "Llama4Processor": {
+        "vision_config": types.SimpleNamespace(
+            image_size=336, patch_size=14, pixel_shuffle_ratio=0.5
+        )
+    },
+    "Glm4vProcessor": {
+        "vision_config": types.SimpleNamespace(patch_size=14, spatial_merge_size=2),
+    },
+    "GraniteSpeechProcessor": {"window_size": 15, "downsample_rate": 5},
+    "Gemma3Processor": {"mm_tokens_per_image": 256},
+    "PaliGemmaProcessor": {"vision_config": types.SimpleNamespace(image_size=224, patch_size=14)},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("processor", "modality", "shape", "tokens"), MEASURED)
+def test_formulas_give_what_encoders_made(
+    processor: str, modality: str, shape: tuple[int, ...], tokens: int
+) -> None:
+    """The counts are rows that transformers 5.24's encoders returned for these items."""
+    known = formulas.of(type(processor, (), {})())
+    assert known is not None
+    config = types.SimpleNamespace(**CONFIG[processor])
+    sample = Sample(modality, "edge", shape)
+    assert known.tokens(sample, STATED.get(processor, {}), config) == tokens
+
+
+@pytest.mark.parametrize("processor", ["PixtralProcessor", "SmolVLMProcessor", "Llama4Processor"])
+def test_a_formula_is_silent_where_the_files_do_not_say(processor: str) -> None:
+    known = formulas.of(type(processor, (), {})())
+    assert known is not None
+    config = types.SimpleNamespace(**CONFIG[processor])
+    assert known.tokens(Sample("image", "edge", (480, 640)), {}, config) is None
