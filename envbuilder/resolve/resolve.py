@@ -24,7 +24,7 @@ from .python.direct import DirectWheel, check_direct, lock_direct
 from .python.metadata_wheel import StandIn, stand_ins
 from .python.requirements import PythonTarget, resolve_python
 from .release import EVERYTHING, SYSTEM
-from .target import python_target
+from .target import ASSUMED_GLIBC, python_target
 
 _HERE = Path()
 
@@ -43,6 +43,11 @@ def resolve(
     a package, SYSTEM for the base and its packages, or EVERYTHING. Raises ResolutionError,
     NetworkError, BuildError (a git source's own code fails) and MissingToolError.
     """
+    if spec.base.image is not None and spec.base.glibc is None:
+        context.progress.note(
+            f"{spec.base.image} counts as glibc 2.{ASSUMED_GLIBC}, which decides on wheels: "
+            "an image does not tell it, the spec's base.glibc may"
+        )
     names = frozenset(release)
     kept = previous if EVERYTHING not in names else None
     direct = lock_direct(context, spec.direct.items(), folder=folder, previous=kept, release=names)

@@ -9,7 +9,8 @@ from envbuilder.model.spec import Spec
 
 from .python.requirements import PythonTarget
 
-_IMAGE_GLIBC = 28  # what wheels may count on where the base image does not tell its glibc
+ASSUMED_GLIBC = 28
+"""What wheels may count on where neither the base nor the spec tells: glibc 2.28."""
 
 
 def python_target(spec: Spec, base: DebianBase | ImageBase) -> PythonTarget:
@@ -46,4 +47,4 @@ def _glibc(spec: Spec, base: DebianBase | ImageBase) -> int:
         for deb in base.packages:
             if deb.name == "libc6" and (match := re.match(r"(?:\d+:)?2\.(\d+)", deb.version)):
                 return int(match[1])
-    return _IMAGE_GLIBC
+    return ASSUMED_GLIBC

@@ -46,7 +46,7 @@ class IndexFile:
 
 
 def index_urls(name: str, index: Index) -> tuple[str, ...]:
-    """List the indexes that are asked for a package, best first: the one that it names, or all."""
+    """List the indexes asked for a package: the one that it names, or all, the default first."""
     if isinstance(index, ChosenIndex) and name in index.chosen:
         return (index.named[index.chosen[name]],)
     return _index_urls(index.url, index.extra_urls)
@@ -64,7 +64,7 @@ def index_page(index_url: str, name: str) -> tuple[IndexFile, ...] | None:
 
 @cache
 def _index_urls(url: str | None, extra_urls: tuple[str, ...]) -> tuple[str, ...]:
-    """Ask uv, which reads its own configuration, where it would look; best first."""
+    """Ask uv, which reads its own configuration, where it would look: the default index first."""
     index = Index(url=url, extra_urls=extra_urls)
     with work_folder("envbuilder-index") as folder:
         (folder / "none.in").touch()

@@ -70,13 +70,20 @@ def offers_elsewhere(
     if index.strategy != "best-match":
         return
     versions: dict[str, str] = {canonicalize_name(p["name"]): p["version"] for p in packages}
-    asked = [name for name in versions if len(index_urls(name, index)) > 1]
-    ranks, until = target.tags(), visible_until(index)
-    spared = exempted(index)
-    for name, file in _files(asked, index):
-        visible = None if name in spared else until
-        if _is_of(file, name, versions[name], ranks) and _is_visible(file, visible):
-            yield _located(name, versions[name], file)
+    urls = {name: index_urls(name, index) for name in versions}
+    ranks, until, spared = target.tags(), visible_until(index), exempted(index)
+
+    def fitting(pairs: list[tuple[str, str]]) -> Iterator[tuple[str, IndexFile]]:
+        for name, file in _files(pairs):
+            visible = None if name in spared else until
+            if _is_of(file, name, versions[name], ranks) and _is_visible(file, visible):
+                yield name, file
+
+    # What one index alone has, uv has told; and most packages only the default has, the first.
+    found = [*fitting([(name, url) for name, each in urls.items() for url in each[1:]])]
+    shared = {name for name, _ in found}
+    found += fitting([(name, urls[name][0]) for name in sorted(shared)])
+    yield from (_located(name, versions[name], file) for name, file in found)
 
 
 def locate_by_hash(wheels: Iterable[Wheel], index: Index) -> dict[Wheel, str]:
@@ -84,7 +91,8 @@ def locate_by_hash(wheels: Iterable[Wheel], index: Index) -> dict[Wheel, str]:
     wanted = {wheel.sha256.hex: wheel for wheel in wheels}
     everywhere = Index(url=index.url, extra_urls=(*index.extra_urls, *index.named.values()))
     names = sorted({wheel.name for wheel in wanted.values()})
-    files = (file for _, file in _files(names, everywhere))
+    pairs = [(name, url) for name in names for url in index_urls(name, everywhere)]
+    files = (file for _, file in _files(pairs))
     return {wanted[file.sha256]: file.url for file in files if file.sha256 in wanted}
 
 
@@ -93,9 +101,8 @@ def fits(filename: str, ranks: Mapping[Tag, int]) -> bool:
     return any(tag in ranks for tag in parse_wheel_filename(filename)[3])
 
 
-def _files(names: Iterable[str], index: Index) -> Iterator[tuple[str, IndexFile]]:
-    """Read the pages of packages in all indexes that are asked for them, several at a time."""
-    pairs = [(name, url) for name in names for url in index_urls(name, index)]
+def _files(pairs: list[tuple[str, str]]) -> Iterator[tuple[str, IndexFile]]:
+    """Read the pages of packages, each with an index's URL, several at a time."""
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         pages = pool.map(lambda pair: _page(pair[1], pair[0]), pairs)
         for (name, _), page in zip(pairs, pages, strict=True):
