@@ -144,13 +144,15 @@ def _context(
     from .model.progress import Silent
     from .registry.client import Client
     from .resolve.context import Context
+    from .resolve.python.download import IndexClient
     from .storage.store import Store
 
-    with Client.from_environment() as registries:
+    with Client.from_environment() as registries, IndexClient() as indexes:
         yield Context(
             store=Store.default() if store is None else Store(store),
             progress=progress or Silent(),
             registries=registries,
+            indexes=indexes,
             offline=offline,
             builder=builder,
         )

@@ -11,8 +11,6 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from envbuilder.resolve.python import credentials, download, index_pages
-
 from .contexts import OPENED
 
 # A busy machine is no failure, and what fails fails again.
@@ -72,19 +70,13 @@ def _registries_closed():
 
 @pytest.fixture
 def told_nothing(monkeypatch, tmp_path):
-    """Forget all that this machine was told about package indexes, and what is remembered of it."""
+    """Forget all that this machine was told about package indexes."""
     for name in os.environ:
         if name.startswith(("UV_", "PIP_")):
             monkeypatch.delenv(name)
     for name in ("PIP_CONFIG_FILE", "UV_CONFIG_FILE", "NETRC"):
         monkeypatch.setenv(name, os.devnull)
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv-cache"))
-    remembered = (download._transport, credentials._in_keyring, index_pages._index_urls)
-    for each in remembered:
-        each.cache_clear()
-    yield
-    for each in remembered:
-        each.cache_clear()
 
 
 @pytest.fixture

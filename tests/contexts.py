@@ -9,11 +9,19 @@ from envbuilder.registry.client import Client
 from envbuilder.registry.open_image import OpenedImage, open_image
 from envbuilder.resolve.context import Context
 from envbuilder.resolve.git.context import GitContext
+from envbuilder.resolve.python.download import IndexClient
 from envbuilder.runtime import Runtime, choose
 from envbuilder.storage.store import Store
 
-OPENED: list[Client] = []
+OPENED: list[Client | IndexClient] = []
 """The clients that conftest.py closes after each test."""
+
+
+def indexes() -> IndexClient:
+    """Make who asks the package indexes, and knows nothing yet."""
+    made = IndexClient()
+    OPENED.append(made)
+    return made
 
 
 def context(store: Store, progress: Progress | None = None, **more: Any) -> Context:
@@ -21,6 +29,7 @@ def context(store: Store, progress: Progress | None = None, **more: Any) -> Cont
     if "registries" not in more:
         more["registries"] = Client.from_environment()
         OPENED.append(more["registries"])
+    more.setdefault("indexes", indexes())
     return Context(store=store, progress=progress or Silent(), **more)
 
 
@@ -37,6 +46,7 @@ def git_context(
         store=store,
         progress=plain.progress,
         registries=plain.registries,
+        indexes=plain.indexes,
         offline=plain.offline,
         runtime=runtime or (lambda: choose("oci", store)),
     )

@@ -8,7 +8,7 @@ import signal
 import sys
 import traceback
 from importlib import import_module
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
@@ -63,11 +63,18 @@ class LazyGroup(click.Group):
         command: click.Command = import_module(f"envbuilder.cli.{cmd_name}").command
         return command
 
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:  # noqa: ANN401 (click's)
+        """Read the command line; `--help` may meet a reader that is gone."""
+        try:
+            return super().make_context(*args, **extra)
+        except BrokenPipeError:  # click would exit with 1
+            _leave_quietly()
+
     def invoke(self, ctx: click.Context) -> object:
         """Run the command; where the reader of our output has seen enough, as `head`, end so."""
         try:
             return super().invoke(ctx)
-        except BrokenPipeError:  # click would exit with 1
+        except BrokenPipeError:
             _leave_quietly()
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002

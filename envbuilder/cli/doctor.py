@@ -67,7 +67,7 @@ def command(
     else:
         with open_context(progress_mode) as context:
             images = _base_images(lockfiles)
-            findings = examine(context.store, context.registries, images=images)
+            findings = examine(context, images=images)
     if output == "json":
         options.print_json([asdict(finding) for finding in findings])
     else:

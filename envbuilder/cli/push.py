@@ -13,7 +13,8 @@ from . import options
 @click.option(
     "--key", metavar="KEY", help="Sign evidence with this private key: a file or env://NAME."
 )
-@click.option("--bundles", is_flag=True, help="Attach evidence as Sigstore bundles (cosign 3).")
+@click.option("--bundles", is_flag=True, help="Attach evidence as Sigstore bundles (cosign 3); "
+    "without it, in the form that is there.")  # fmt: skip
 @options.output
 @options.progress
 def command(
@@ -40,7 +41,7 @@ def command(
     path = options.named_lock(name)
     lock = read_lock(path)
     target = ImageRef.parse(ref)
-    signing = signing_with(key, bundles=bundles)
+    signing = signing_with(key, bundles=bundles or None)
     entries, _ = read(ledger_path(path.with_name(f"{lock.spec.name}.yaml")))
     built = built_on(entries, lock.seal.manifest) if lock.seal is not None else None
     with open_context(progress_mode) as context:

@@ -118,8 +118,8 @@ def run(
             _refuse(
                 "no container runs", {"runtime": runtime, "platform": platform, "python": python}
             )
-            plan, _ = _planned(lock_name, stated)
-            found, layers = _local(local, plan), ()
+            plan, lock = _planned(lock_name, stated)
+            found, layers = _local(context, local, plan, lock), ()
         else:
             plan, lock = _planned(lock_name, stated)
             opened = (str(target), platform or "linux/amd64")
@@ -233,14 +233,17 @@ def _count(text: str) -> tuple[str, int]:
     return modality, int(number)
 
 
-def _local(python: str, plan: SmokePlan) -> Report:
+def _local(context: Context, python: str, plan: SmokePlan, lock: Lock | None) -> Report:
     from dataclasses import replace
 
     from envbuilder.smoke import LocalPython, smoke
+    from envbuilder.workflow.smoke import about
 
     # the interpreter knows its own prefix, and there is no image that starts anything
     here = replace(plan, prefix=None, shared=True, start=None)
-    return smoke(LocalPython(python=python).run, here, subject=python)
+    run = LocalPython(python=python).run
+    report = smoke(run, here, subject=python, progress=context.progress)
+    return replace(report, about=about(None, lock))
 
 
 def _image(
@@ -251,10 +254,13 @@ def _image(
     lock: Lock | None,
     runtime: str,
 ) -> tuple[Report, tuple[LayerSize, ...]]:
+    from dataclasses import replace
+
     from envbuilder.registry.open_image import open_image
     from envbuilder.runtime import choose
     from envbuilder.smoke import as_it_starts, smoke
     from envbuilder.smoke.layer_sizes import layer_sizes
+    from envbuilder.workflow.smoke import about
 
     options.refuse_word(where)
     store, progress = context.store, context.progress
@@ -266,5 +272,6 @@ def _image(
             progress.step("smoke", f"in a container ({chosen.name})", unit="items"),
         ):
             plan = as_it_starts(plan, opened.image.settings)
-            report = smoke(ready.run, plan, subject=opened.name)
-            return report, layer_sizes(opened.image.layers, lock)
+            report = smoke(ready.run, plan, subject=opened.name, progress=progress)
+            told = about(opened.image, lock, runtime=chosen.name)
+            return replace(report, about=told), layer_sizes(opened.image.layers, lock)

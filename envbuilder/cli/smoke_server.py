@@ -56,7 +56,10 @@ def command(
     which shows that it is steady but not that it is right. Exits with 8 where a check fails, or
     could not be judged (unproven).
     """
+    from dataclasses import replace
+
     from envbuilder.smoke.server import Server, smoke_server
+    from envbuilder.workflow.smoke import about
 
     from .context import open_context
     from .report import check_targets, print_report, write_reports
@@ -71,7 +74,7 @@ def command(
         elif name is not None:
             expected = _counted_in(context, options.spec_path(name, None), runtime)
         with context.progress.step("smoke", f"asking {server.base}", unit="items"):
-            found = smoke_server(server, expected)
+            found = replace(smoke_server(server, expected), about=about(None, None))
     write_reports(found, report)
     if output == "json":
         options.print_json(found.to_dict())

@@ -54,10 +54,11 @@ def command(
 
     Exits with 9 where something does not match, and with 10 where it could not look.
     """
+    from envbuilder.evidence.keyring import Keyring
     from envbuilder.evidence.keys import read_public
     from envbuilder.evidence.verify.findings import Level
     from envbuilder.evidence.verify.measure import Measure
-    from envbuilder.evidence.verify.policy import read_policy
+    from envbuilder.evidence.verify.policy import read_keyring, read_policy
     from envbuilder.evidence.verify.remote import look, verify
     from envbuilder.model.pylock import read_lock
     from envbuilder.model.reference import ImageRef
@@ -71,9 +72,10 @@ def command(
         )
     options.refuse_word(ref)
     rules = None if policy is None else read_policy(policy)
-    named = key or (rules.key if rules is not None else "")
-    public = read_public(named) if named else None
-    depth = level if level is not None else (2 if public is not None or rules is not None else 1)
+    keyring = Keyring.of(read_public(key)) if key else None
+    if keyring is None and rules is not None and policy is not None:
+        keyring = read_keyring(rules, policy)
+    depth = level if level is not None else (2 if keyring is not None or rules is not None else 1)
     target = ImageRef.parse(ref)
     report = None
     with open_context(progress_mode) as context:
@@ -86,7 +88,7 @@ def command(
         measure = Measure(lock=lock, path=path, by_image=seen is not None)
         verdict = verify(
             context.registries, target, lock, level=Level(depth), progress=context.progress,
-            policy=rules, key=public, seen=seen, store=context.store,
+            policy=rules, keyring=keyring, seen=seen, store=context.store,
         )  # fmt: skip
         if smoke and verdict.ok and verdict.digest is not None:
             report = _smoke(context, target.at(verdict.digest), lock, path.parent, runtime)

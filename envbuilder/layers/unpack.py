@@ -36,6 +36,7 @@ _HARMLESS = ("user.", "system.posix_acl_")
 _WHITEOUT = ".wh."
 _NAME_MAX = 255  # bytes of a file's name on every file system of Linux
 _CONTENT = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE)
+_ATTRIBUTES = 1 << 17  # bytes of a path and its attributes; Linux takes half of it for one
 _LINKS = 40  # as many symbolic links as Linux follows
 
 
@@ -63,7 +64,7 @@ class _Tree:
         for entry in entries.entries():
             parts = _parts(entry.info.name)
             if not parts:
-                self._directories[self._root] = entry
+                self._keep(self._root, entry, entries)
                 continue
             path = f"{self._folder(tuple(parts[:-1]))}/{parts[-1]}"
             self._write(path, entry, entries)
@@ -76,7 +77,7 @@ class _Tree:
         info = entry.info
         if info.isdir():
             self._make_directory(path)
-            self._directories[path] = entry
+            self._keep(path, entry, entries)
             return
         if info.islnk():
             self._link(path, info.linkname)
@@ -90,6 +91,11 @@ class _Tree:
             self._leave_out(path)
             return
         self._finish(path, entry)
+
+    def _keep(self, path: str, entry: TarEntry, entries: Untar) -> None:
+        """Keep what a directory will get at the end."""
+        entries.budget.hold(path, sum(map(len, entry.pax.values())), limit=_ATTRIBUTES)
+        self._directories[path] = entry
 
     def _make_file(self, path: str, entries: Untar) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
@@ -147,13 +153,13 @@ class _Tree:
         """Clear the place of a new entry: within a layer, the later one counts."""
         mode = _mode(path)
         if stat.S_ISDIR(mode):
+            for gone, _, _ in os.walk(path):
+                self._directories.pop(gone, None)
             shutil.rmtree(path)
         elif mode:
             os.unlink(path)
         if mode:
             self._parents.clear()
-            for gone in [each for each in self._directories if f"{each}/".startswith(f"{path}/")]:
-                del self._directories[gone]
 
     def _folder(self, parts: tuple[str, ...]) -> str:
         """Return the real directory of ``parts`` inside the tree; make what is missing."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from envbuilder.layers.contents import Contents, scan, stacked
+from envbuilder.layers.contents import Contents, check_held, scan, stacked
 from envbuilder.layers.untar import untar
 from envbuilder.model.errors import MissingToolError, UsageError
 from envbuilder.model.image import Image, Layer
@@ -61,6 +61,7 @@ class OpenedImage:
             title = layer.title or str(layer.digest)
             with progress.step("read", title, total=layer.size) as step:
                 layers.append(self.scan_layer(layer, hashed))
+                check_held(self.name, layers)
                 step.advance(layer.size)
         return layers
 

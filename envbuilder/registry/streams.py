@@ -32,7 +32,7 @@ def scan_layer(repository: Repository, layer: Layer, *, hashed: bool = False) ->
         blob = cast("BinaryIO", io.BufferedReader(_Chunks(chunks), _PIECE))
         try:
             kind = _TWINS.get(layer.media_type, layer.media_type)
-            with untar_stream(blob, kind, layer.diff_id, str(layer.digest)) as tar:
+            with untar_stream(blob, kind, layer.diff_id, str(layer.digest), size=layer.size) as tar:
                 contents = scan(tar, hashed=hashed)
             for _ in chunks:  # only who has read to the end knows that the blob is right
                 pass

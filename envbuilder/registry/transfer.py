@@ -78,7 +78,7 @@ def push(
     """
     if ref.digest not in {None, image.digest}:
         raise UsageError(f"this image is {image.digest}, so it cannot become {ref}")
-    repository = client.repository(ref)
+    repository = client.repository(ref).for_writing()
     if ref.tag and repository.find(ref.tag) == image.digest:
         return image.digest
     manifest = Manifest(body=image.manifest, media_type=image.media_type)

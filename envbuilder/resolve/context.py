@@ -9,13 +9,16 @@ from envbuilder.model.progress import Progress
 from envbuilder.registry.client import Client
 from envbuilder.storage.store import Store
 
+from .python.download import IndexClient
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
     """Where work is done and with whose help; none of it changes a byte of the result.
 
-    Whoever uses the library makes one and closes ``registries``. ``offline`` forbids the network;
-    ``builder`` names the buildx builder for what takes Docker. Work gives up once ``stop`` is set.
+    Whoever uses the library makes one, and closes ``registries`` and ``indexes``. ``offline``
+    forbids the network; ``builder`` names the buildx builder for what takes Docker. Work gives up
+    once ``stop`` is set.
     """
 
     store: Store
@@ -23,6 +26,7 @@ class Context:
     registries: Client
     offline: bool = False
     builder: str | None = None
+    indexes: IndexClient = field(default_factory=IndexClient)
     stop: Event = field(default_factory=Event)
 
     def part(self) -> Context:

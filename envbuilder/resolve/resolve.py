@@ -106,6 +106,7 @@ def _wheels(
         lines = [str(each) for each in spec.requirements]
         wheels = resolve_python(
             [*lines, *stand_ins(spec, known, folder)],
+            indexes=context.indexes,
             apart={each.name for each in known},
             target=python_target(spec, base),
             index=spec.indexes,

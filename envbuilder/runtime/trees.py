@@ -182,23 +182,22 @@ def _key(store: Store, layer: Digest) -> str:
 
 
 def _fingerprint(tree: Path) -> Digest:
-    """Hash what the file system says of every file: a second for a hundred thousand of them."""
+    """Hash what the file system says of every file: under a second for a hundred thousand."""
     found = hashlib.sha256()
     folders = [os.fspath(tree)]
     while folders:
         folder = folders.pop()
         try:
             with os.scandir(folder) as entries:
-                inside = sorted(entries, key=lambda entry: entry.name)
+                inside = sorted((each.name, each.stat(follow_symlinks=False)) for each in entries)
         except PermissionError:  # what it holds nobody but root can change either
             continue
-        for entry in inside:
-            facts = entry.stat(follow_symlinks=False)
-            stamp = f"{facts.st_ino} {facts.st_mode} {facts.st_size} {facts.st_mtime_ns}"
-            name = os.fsencode(entry.path.removeprefix(str(tree)))
-            found.update(f"{stamp} {facts.st_ctime_ns} {len(name)} ".encode() + name)
-            if stat.S_ISDIR(facts.st_mode):
-                folders.append(entry.path)
+        stamps = [
+            (name, at.st_ino, at.st_mode, at.st_size, at.st_mtime_ns, at.st_ctime_ns)
+            for name, at in inside
+        ]
+        found.update(os.fsencode(repr((folder.removeprefix(str(tree)), stamps))))
+        folders += [f"{folder}/{name}" for name, at in inside if stat.S_ISDIR(at.st_mode)]
     return Digest(found.hexdigest())
 
 

@@ -8,13 +8,14 @@ from .local import LocalPython
 from .page import LayerSize, to_html
 from .plan import CHECKS, Expected, OwnSample, ProbedModel, SmokePlan, Start
 from .probe.samples import MODALITIES
-from .report import Cause, Check, CheckStatus, Report, TokenRow
+from .report import About, Cause, Check, CheckStatus, Report, TokenRow
 from .run_probe import Run, smoke
 from .start import as_it_starts
 
 __all__ = [
     "CHECKS",
     "MODALITIES",
+    "About",
     "Cause",
     "Check",
     "CheckStatus",

@@ -34,6 +34,10 @@ def to_junit(report: Report) -> str:
         skipped=str(_count(report, CheckStatus.SKIP)),
         time=f"{report.seconds:.3f}",
     )
+    if report.about is not None:
+        properties = SubElement(suite, "properties")
+        for name, value in report.about.lines():
+            SubElement(properties, "property", name=name, value=_clean(value))
     for check in checks:
         _case(suite, check)
     indent(suite)

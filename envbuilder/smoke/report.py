@@ -71,6 +71,27 @@ class TokenRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class About:
+    """What a report is about, and who made it: without it a report belongs to no image.
+
+    ``image`` is the digest of the manifest and ``lock`` the lock's checksum, where there are such;
+    ``date`` is RFC 3339; ``runtime`` is what ran the container; ``driver`` is the host's, if any.
+    """
+
+    envbuilder: str
+    date: str
+    kernel: str
+    image: str | None = None
+    lock: str | None = None
+    runtime: str | None = None
+    driver: str | None = None
+
+    def lines(self) -> list[tuple[str, str]]:
+        """Return (name, value) of everything that is known, for people."""
+        return [(name, str(value)) for name, value in asdict(self).items() if value]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """Everything that a smoke run found.
 
@@ -85,6 +106,7 @@ class Report:
     environment: Mapping[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
     peak_memory: int = 0
+    about: About | None = None
 
     @property
     def ok(self) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from envbuilder.model.errors import SmokeError
+from envbuilder.model.progress import Progress
 from envbuilder.runtime import Command, Completed, Mount
 
 from .document import UnfitError, read_document
@@ -16,6 +17,7 @@ from .local_model import locate
 from .plan import MODEL_MOUNT, SmokePlan
 from .probe.job import expand
 from .report import Report
+from .watch import PIPE_MOUNT, watched
 
 PROBE = Path(__file__).parent / "probe"
 PROBE_MOUNT = "/run/envbuilder/probe"
@@ -26,17 +28,21 @@ Run = Callable[[Command], Completed]
 """Runs one command in the environment; ``Prepared.run`` of a runtime, or ``LocalPython.run``."""
 
 
-def smoke(run: Run, plan: SmokePlan, *, subject: str = "image") -> Report:
+def smoke(
+    run: Run, plan: SmokePlan, *, subject: str = "image", progress: Progress | None = None
+) -> Report:
     """Run every check of ``plan`` in one command and return the verdict.
+
+    ``progress`` shows each check while it runs.
 
     Whatever goes wrong inside the container is part of the report. Raises SmokeError if the
     probe left no result at all: no such Python, killed as a whole, or output that is no document.
     """
-    document = ask(run, plan)
+    document = ask(run, plan, progress=progress)
     return judge(plan, document, subject=subject)
 
 
-def ask(run: Run, plan: SmokePlan) -> Mapping[str, Any]:
+def ask(run: Run, plan: SmokePlan, *, progress: Progress | None = None) -> Mapping[str, Any]:
     """Run the probe and return its document of facts."""
     mounts = [Mount(source=PROBE, target=PROBE_MOUNT)]
     mounts += _samples(plan)
@@ -45,21 +51,25 @@ def ask(run: Run, plan: SmokePlan) -> Mapping[str, Any]:
         source, inside = locate(plan.model)
         mounts.append(Mount(source=source, target=MODEL_MOUNT))
         request["model"]["path"] = f"{MODEL_MOUNT}/{inside}".rstrip("/")
-    completed = run(
-        Command(
-            args=(plan.python, "-I", "-B", PROBE_MOUNT),
-            mounts=tuple(mounts),
-            stdin=json.dumps(request).encode(),
-            timeout=plan.timeout + GRACE,
-            memory=plan.memory,
-            workdir=None
-            if plan.start is None
-            else "/",  # a runtime makes the image's own, if absent
-            gpus=plan.gpu != "never",
+    wanted = expand(request)
+    with watched(progress, wanted) as pipe:
+        if pipe is not None:
+            mounts.append(Mount(source=pipe, target=PIPE_MOUNT))
+            request["progress"] = PIPE_MOUNT
+        completed = run(
+            Command(
+                args=(plan.python, "-I", "-B", PROBE_MOUNT),
+                mounts=tuple(mounts),
+                stdin=json.dumps(request).encode(),
+                timeout=plan.timeout + GRACE,
+                memory=plan.memory,
+                # a runtime makes the image's own folder if it is absent
+                workdir=None if plan.start is None else "/",
+                gpus=plan.gpu != "never",
+            )
         )
-    )
     try:
-        return read_document(completed.stdout, wanted=expand(request))
+        return read_document(completed.stdout, wanted=wanted)
     except UnfitError as error:
         where = f"the image must run {plan.python} (3.9 or newer); envbuilder inspect shows it"
         raise SmokeError(

@@ -90,8 +90,11 @@ class Store:
         return self._blobs / digest.hex
 
     def has(self, digest: Digest) -> bool:
-        """Return whether a blob is in the store."""
-        return self.path(digest).exists()
+        """Return whether a blob is in the store; raise BuildError if we may not look."""
+        try:
+            return self.path(digest).exists()
+        except OSError as error:
+            raise self._unreadable(digest, error) from error
 
     def read(self, digest: Digest) -> bytes:
         """Return a whole blob; raise BuildError if it is missing or damaged."""
@@ -161,7 +164,7 @@ class Store:
 
     def discard(self, digest: Digest) -> None:
         """Remove a blob, if it is there."""
-        self.path(digest).unlink(missing_ok=True)
+        self._remove(self.path(digest))
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
@@ -208,7 +211,7 @@ class Store:
 
     def drop_record(self, kind: str, key: str) -> None:
         """Remove what is recorded for ``key``, if anything is."""
-        record_path(self._records, kind, key).unlink(missing_ok=True)
+        self._remove(record_path(self._records, kind, key))
 
     # -- sharing ----------------------------------------------------------------------------
 
@@ -274,7 +277,7 @@ class Store:
         for path in self.record_files():
             found = read_record(self._records, path, Any)
             if found is None or not all(self.has(digest) for digest in found.blobs):
-                path.unlink(missing_ok=True)
+                self._remove(path)
         return gone
 
     # -- inside -----------------------------------------------------------------------------
@@ -302,12 +305,19 @@ class Store:
                 f"blob {digest} is not in the store {self.root}", hint="build again to make it anew"
             ) from error
         except OSError as error:
-            raise BuildError(
-                f"cannot read {self.path(digest)}: {error.strerror}",
-                hint="check its permissions, or set ENVBUILDER_CACHE to a store that you may read",
-            ) from error
+            raise self._unreadable(digest, error) from error
         with file:
             yield file
+
+    def _remove(self, path: Path) -> None:
+        with translated(self.root):
+            path.unlink(missing_ok=True)
+
+    def _unreadable(self, digest: Digest, error: OSError) -> BuildError:
+        return BuildError(
+            f"cannot read {self.path(digest)}: {error.strerror}",
+            hint="check its permissions, or set ENVBUILDER_CACHE to a store that you may read",
+        )
 
     @contextmanager
     def _made(self, kind: str, *, directory: bool) -> Iterator[Temporary]:

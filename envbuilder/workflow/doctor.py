@@ -23,6 +23,8 @@ from envbuilder.model.image import Image
 from envbuilder.model.reference import ImageRef
 from envbuilder.model.spec import Index
 from envbuilder.registry.client import Client
+from envbuilder.resolve.context import Context
+from envbuilder.resolve.python.download import IndexClient
 from envbuilder.resolve.python.releases import releases
 from envbuilder.resolve.python.requirements import PythonTarget
 from envbuilder.runtime import Command, cdi
@@ -63,13 +65,12 @@ class Diagnosis:
     advice: str = ""
 
 
-def examine(
-    store: Store, registries: Client, *, images: Iterable[ImageRef] = ()
-) -> tuple[Diagnosis, ...]:
+def examine(context: Context, *, images: Iterable[ImageRef] = ()) -> tuple[Diagnosis, ...]:
     """Look at this machine and return what was found, in a fixed order.
 
     ``images`` are references whose registries must answer, such as the bases of the specs.
     """
+    store = context.store
     checks: list[Callable[[], Diagnosis]] = [
         lambda: oci_runtime(store),
         memory_limits,
@@ -86,8 +87,8 @@ def examine(
         lambda: program(
             "mmdebstrap", needed_for="Debian bases", advice="apt-get install mmdebstrap uidmap"
         ),
-        package_index,
-        *((lambda image=image: registry(registries, image)) for image in images),
+        lambda: package_index(context.indexes),
+        *((lambda image=image: registry(context.registries, image)) for image in images),
     ]
     with ThreadPoolExecutor(len(checks)) as pool:
         return tuple(pool.map(lambda check: check(), checks))
@@ -218,11 +219,11 @@ def program(name: str, *, needed_for: str, advice: str) -> Diagnosis:
     return Diagnosis(name=name, status="ok", detail=found)
 
 
-def package_index() -> Diagnosis:
+def package_index(indexes: IndexClient) -> Diagnosis:
     """Ask the configured package indexes for something that every index has."""
     target = PythonTarget(python=platform.python_version()[:4], platform="linux/amd64")
     try:
-        newest = releases("pip", target=target, index=Index())[-1].version
+        newest = releases(indexes, "pip", target=target, index=Index())[-1].version
     except EnvbuilderError as error:
         return _problem("Python package index", error)
     return Diagnosis(name="Python package index", status="ok", detail=f"answers; pip {newest}")

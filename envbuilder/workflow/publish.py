@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from envbuilder.engines.reuse import held_in, reusable
-from envbuilder.evidence.attach import attach, attach_bundles, sign
+from envbuilder.evidence.attach import attach, attach_bundles, may_be_bundle, sign
+from envbuilder.evidence.keyring import Keyring
 from envbuilder.evidence.keys import PrivateKey, read_private
 from envbuilder.evidence.read import Evidence, is_signed, read_bundled, read_tagged
-from envbuilder.evidence.statements import NAMES, TEST_RESULT, Statement, provenance, test_result
+from envbuilder.evidence.statements import (
+    NAMES,
+    SIGNED,
+    TEST_RESULT,
+    Statement,
+    finished_on,
+    moment_of,
+    provenance,
+    result_of,
+    test_result,
+)
 from envbuilder.model.errors import LockError, UsageError
 from envbuilder.model.image import Image, parse_image
 from envbuilder.model.lock import ImageBase, Lock, Seal
+from envbuilder.model.progress import Progress
 from envbuilder.model.reference import Digest, ImageRef
 from envbuilder.registry.manifests import Manifest
+from envbuilder.registry.referrers import list_referrers
 from envbuilder.registry.repository import Repository
 from envbuilder.registry.transfer import push
 from envbuilder.resolve.context import Context
@@ -28,13 +41,16 @@ _NAMES = {predicate_type: name for name, predicate_type in NAMES.items()}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signing:
-    """With which key evidence is signed; ``bundles`` for Sigstore bundles instead of tags."""
+    """With which key evidence is signed; ``bundles`` for Sigstore bundles instead of tags.
+
+    None keeps the form of the evidence that is there, on this image or the one before it.
+    """
 
     key: PrivateKey
-    bundles: bool = False
+    bundles: bool | None = None
 
 
-def signing_with(key: str | None, *, bundles: bool = False) -> Signing | None:
+def signing_with(key: str | None, *, bundles: bool | None = None) -> Signing | None:
     """Read the private key that ``key`` names; None means that nothing is to be signed.
 
     Raises UsageError for a key that cannot be read, or for ``bundles`` without one.
@@ -75,22 +91,35 @@ def publish(
             f"the lock of {lock.spec.name} has no seal: it was never built",
             hint=f"envbuilder build {lock.spec.name}",
         )
-    repository = context.registries.repository(ref)
+    repository = context.registries.repository(ref).for_writing()
     image = sealed_image(context, lock, seal, repository)
+    before = repository.find(ref.tag) if signing is not None and ref.tag else None
     named: tuple[str, ...] = ()
 
     def attach_evidence(repository: Repository) -> None:
         nonlocal named
         if signing is not None and not named:
+            form = _form(repository, signing, {image.digest, before} - {None})
             statements = evidence(context, lock, seal, built=built)
-            named = _attach(repository, image, statements, signing)
+            named = _attach(repository, image, statements, form, context.progress)
 
+    _warn(context, image.digest, signed=signing is not None)
     push(
         context.registries, image, context.store, ref, context.progress,
         sources=_sources(lock), before_tag=attach_evidence,
     )  # fmt: skip
     attach_evidence(repository)  # where the image was there already
     return Published(digest=image.digest, evidence=named)
+
+
+def _warn(context: Context, image: Digest, *, signed: bool) -> None:
+    """Say that the image was last found bad: a tag that moves to it should surprise nobody."""
+    kept = recall_report(context.store, image)
+    if kept is not None and result_of(kept[0]) == "FAILED":
+        says = "the signed test-result says so" if signed else "add --key KEY to have that signed"
+        context.progress.note(
+            f"warning: the last smoke test of this image FAILED, on {kept[1]}: {says}"
+        )
 
 
 def sealed_image(context: Context, lock: Lock, seal: Seal, repository: Repository) -> Image:
@@ -137,23 +166,59 @@ def evidence(
     return statements
 
 
+def _form(repository: Repository, signing: Signing, images: Iterable[Digest | None]) -> Signing:
+    """Decide between tags and bundles: as asked for, or as the evidence that is there."""
+    if signing.bundles is not None:
+        return signing
+    there = (
+        may_be_bundle(referrer)
+        for image in images
+        if image is not None
+        for referrer in list_referrers(repository, image)
+    )
+    return replace(signing, bundles=any(there))
+
+
 def _attach(
-    repository: Repository, image: Image, statements: Sequence[Statement], signing: Signing
+    repository: Repository,
+    image: Image,
+    statements: Sequence[Statement],
+    signing: Signing,
+    progress: Progress,
 ) -> tuple[str, ...]:
     """Attach what our key has not stated yet; name all that it states now."""
-    key = signing.key.public_key()
-    names = tuple(_NAMES[each.predicate_type] for each in statements)
+    keyring = Keyring.of(signing.key.public_key())
+    names = (*(_NAMES[each.predicate_type] for each in statements), "signature")
+    tagged = read_tagged(repository, image.digest, keyring, NAMES.values())
+    bundled = read_bundled(repository, image.digest, keyring, {*NAMES.values(), SIGNED})
+    newest = (tagged + bundled).by_type(TEST_RESULT)[-1:]
+    held = bundled if signing.bundles else tagged
+    news = [each for each in _unheld(statements, held) if not _is_outdated(each, newest, progress)]
     if signing.bundles:
-        held = read_bundled(repository, image.digest, key)
         manifest = Manifest(body=image.manifest, media_type=image.media_type)
-        attach_bundles(repository, manifest, _unheld(statements, held), signing.key)
+        if not bundled.by_type(SIGNED):
+            news.append(Statement(subject=image.digest, predicate_type=SIGNED, predicate={}))
+        attach_bundles(repository, manifest, news, signing.key)
         return names
-    held = read_tagged(repository, image.digest, key, NAMES.values())
-    if missing := _unheld(statements, held):
-        attach(repository, image.digest, missing, signing.key)
-    if not is_signed(repository, image.digest, key):
+    if news:
+        attach(repository, image.digest, news, signing.key)
+    if not is_signed(repository, image.digest, keyring):
         sign(repository, image.digest, signing.key)
-    return (*names, "signature")
+    return names
+
+
+def _is_outdated(statement: Statement, newest: Sequence[Statement], progress: Progress) -> bool:
+    """Return whether our key has already stated a newer result, which must stay the truth."""
+    if statement.predicate_type != TEST_RESULT or not newest:
+        return False
+    ours, there = moment_of(statement), moment_of(newest[0])
+    if ours is None or there is None or ours >= there:
+        return False
+    progress.note(
+        f"the registry has a newer test-result by this key ({newest[0].predicate.get('result')}, "
+        f"of {finished_on(newest[0])}); the one of {finished_on(statement)} is not attached"
+    )
+    return True
 
 
 def _unheld(statements: Sequence[Statement], held: Evidence) -> list[Statement]:

@@ -5,16 +5,21 @@ A pipeline's stage; ``smoke/`` itself knows neither locks nor stores.
 
 from __future__ import annotations
 
+import platform
+from dataclasses import replace
 from pathlib import Path
 
+from envbuilder import __version__
 from envbuilder.engines.foundation import fetch_base
 from envbuilder.model.image import Image
 from envbuilder.model.lock import ImageBase, Lock
 from envbuilder.model.plan import PREFIX
+from envbuilder.model.pylock import lock_checksum
 from envbuilder.model.samples import check_samples, own_samples
 from envbuilder.resolve.context import Context
 from envbuilder.runtime import Runtime
 from envbuilder.smoke import (
+    About,
     Expected,
     OwnSample,
     ProbedModel,
@@ -26,7 +31,9 @@ from envbuilder.smoke import (
 )
 from envbuilder.smoke.answers import answers_path, answers_to_record, read_answers, write_answers
 from envbuilder.smoke.plan import Gpu
+from envbuilder.smoke.probe.gpu import driver_version
 from envbuilder.storage import build_records
+from envbuilder.storage.ledger import now
 
 _DRIVER = Path("/proc/driver/nvidia/version")
 
@@ -45,7 +52,8 @@ def smoke_image(
         context.progress.step("smoke", f"in a container ({runtime.name})", unit="items"),
     ):
         plan = as_it_starts(smoke_plan(lock, folder=folder), image.settings)
-        report = smoke(ready.run, plan, subject=lock.spec.name)
+        report = smoke(ready.run, plan, subject=lock.spec.name, progress=context.progress)
+    report = replace(report, about=about(image, lock, runtime=runtime.name))
     build_records.keep_report(context.store, image.digest, report.to_dict())
     return report
 
@@ -80,6 +88,19 @@ def smoke_plan(lock: Lock, *, folder: Path) -> SmokePlan:
         gpu=gpu_here(spec.smoke.gpu),
         timeout=float(spec.smoke.timeout),
         memory=spec.smoke.memory << 20,
+    )
+
+
+def about(image: Image | None, lock: Lock | None, *, runtime: str | None = None) -> About:
+    """Say what a report is about that is made now, on this host."""
+    return About(
+        envbuilder=__version__,
+        date=now(),
+        kernel=f"{platform.system()} {platform.release()} {platform.machine()}",
+        image=None if image is None else str(image.digest),
+        lock=None if lock is None else str(lock_checksum(lock)),
+        runtime=runtime,
+        driver=driver_version(),
     )
 
 

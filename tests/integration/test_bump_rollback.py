@@ -1,10 +1,10 @@
 """Rollback with real git: from the store, from the history, and never at unrelated work's cost."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import git
 import pytest
+from msgspec.structs import replace
 
 from envbuilder.model.errors import BuildError, LockError, UsageError
 from envbuilder.model.pylock import lock_path, write_lock

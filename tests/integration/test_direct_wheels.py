@@ -113,7 +113,7 @@ def test_an_address_and_a_path_are_locked_by_hash_and_need_no_server_then(
     assert "url" not in text.partition("[tool.envbuilder]")[0]  # hostless, but for the spec in it
     offline = context(Store(tmp_path / "store"), offline=True)
     supply(offline, found, found.wheels).bring_all(found.wheels)
-    assert str(read_needs(found, store=offline.store)["app"][0]) == "mine>=1"
+    assert str(read_needs(offline, found)["app"][0]) == "mine>=1"
     fresh = context(Store(tmp_path / "other"))
     with pytest.raises(ResolutionError, match=r"neither in the store nor beside.*\.\./mine-1\.5"):
         supply(fresh, found, found.wheels)

@@ -14,11 +14,10 @@ from envbuilder.model.progress import Silent
 from envbuilder.model.reference import Digest
 from envbuilder.model.spec import Index
 from envbuilder.net.config import Settings
-from envbuilder.resolve.python import download
 from envbuilder.resolve.python.requirements import PythonTarget, locate_wheels, resolve_python
 from envbuilder.resolve.python.wheels import WheelSupply
 from envbuilder.storage.store import Store
-from tests.contexts import context
+from tests.contexts import context, indexes
 from tests.servers.certificates import authority, server_certificate
 from tests.servers.packages import Packages
 from tests.servers.samples import noise
@@ -64,13 +63,13 @@ def versions(wheels):
 
 def resolve(server, *requirements, held=None, **index):
     index = Index(url=f"http://{server.host}/simple", **index)
-    return resolve_python(requirements, target=TARGET, index=index, held=held)
+    return resolve_python(requirements, indexes=indexes(), target=TARGET, index=index, held=held)
 
 
 def fetch(url, wheel):
     received = bytearray()
     with Silent().step("fetch", "") as step:
-        download.download(url, received.extend, sha256=wheel.sha256, size=wheel.size, step=step)
+        indexes().download(url, received.extend, sha256=wheel.sha256, size=wheel.size, step=step)
     return bytes(received)
 
 
@@ -109,8 +108,10 @@ def by_netrc(home, host, monkeypatch):
 def test_a_private_index_gives_its_files_to_who_may_resolve(home, monkeypatch, wheels, say):
     with scripted(Packages(wheels=wheels, login="u:p@ss").respond) as server:
         say(home, server.host, monkeypatch)
-        (wheel,) = resolve_python(["app==1.0"], target=TARGET, index=Index())
-        ((_, url),) = locate_wheels([wheel], target=TARGET, index=Index()).items()
+        (wheel,) = resolve_python(["app==1.0"], indexes=indexes(), target=TARGET, index=Index())
+        ((_, url),) = locate_wheels(
+            [wheel], indexes=indexes(), target=TARGET, index=Index()
+        ).items()
         assert fetch(url, wheel) == wheels[wheel.filename]
         assert wheel.size == len(wheels[wheel.filename])
 
@@ -120,7 +121,7 @@ def test_who_is_refused_hears_how_to_log_in(wheels):
         url = f"http://{server.host}/files/{NAME}"
         for ask in (
             lambda: resolve(server, "app"),
-            lambda: download.size_of(url),
+            lambda: indexes().size_of(url),
             lambda: fetch(url, LOCKED),
         ):
             with pytest.raises((NetworkError, ResolutionError), match="401") as caught:
@@ -138,7 +139,7 @@ def test_the_authority_that_pip_trusts_is_trusted_for_files(home, tmp_path, monk
     (home / ".config/pip/pip.conf").write_text(f"[global]\ncert = {path}\n")
     with scripted(Packages(wheels=wheels).respond, tls=context) as server:
         index = Index(url=f"https://{server.host}/simple")
-        (wheel,) = resolve_python(["app==1.0"], target=TARGET, index=index)
+        (wheel,) = resolve_python(["app==1.0"], indexes=indexes(), target=TARGET, index=index)
         assert fetch(f"https://{server.host}/files/{wheel.filename}", wheel)
 
 
@@ -149,7 +150,8 @@ def test_no_index_asks_none(monkeypatch, tmp_path, wheels):
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
     with scripted(Packages(wheels=wheels).respond) as server:
         monkeypatch.setenv("PIP_INDEX_URL", f"http://{server.host}/simple")
-        assert versions(resolve_python(["app"], target=TARGET, index=Index())) == {
+        found = resolve_python(["app"], indexes=indexes(), target=TARGET, index=Index())
+        assert versions(found) == {
             "app": "1.2", "lib": "1.1"
         }  # fmt: skip
         assert server.seen == []
@@ -184,7 +186,7 @@ def test_a_mirror_without_dates_has_the_locked_file(dated, wheels):
         locked = resolve(server, "app", exclude_newer="2025-06-29")
     with scripted(Packages(wheels=wheels).respond) as mirror:
         index = Index(url=f"http://{mirror.host}/simple", exclude_newer="2025-06-29")
-        found = locate_wheels(locked, target=TARGET, index=index)
+        found = locate_wheels(locked, indexes=indexes(), target=TARGET, index=index)
     assert found == {wheel: f"http://{mirror.host}/files/{wheel.filename}" for wheel in locked}
 
 
@@ -194,7 +196,7 @@ def test_a_file_of_another_hash_is_not_the_locked_one(wheels):
         wheels[locked.filename] += b"\0"
         index = Index(url=f"http://{server.host}/simple")
         with pytest.raises(ResolutionError, match=locked.filename):
-            locate_wheels([locked], target=TARGET, index=index)
+            locate_wheels([locked], indexes=indexes(), target=TARGET, index=index)
 
 
 def test_an_unknown_name_is_a_matter_of_names(wheels):
@@ -295,8 +297,8 @@ def test_a_file_of_this_machine_that_is_gone_is_named(tmp_path):
     url = (tmp_path / NAME).as_uri()
     for read in (
         lambda: fetch(url, LOCKED),
-        lambda: download.size_of(url),
-        lambda: download.read_range(url, 0, 1),
+        lambda: indexes().size_of(url),
+        lambda: indexes().read_range(url, 0, 1),
     ):
         with pytest.raises(NetworkError, match=f"cannot read .*{NAME}"):
             read()

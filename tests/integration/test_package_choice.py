@@ -10,6 +10,7 @@ from envbuilder.model.errors import ResolutionError
 from envbuilder.model.spec import ChosenIndex, Index
 from envbuilder.resolve.python.releases import releases
 from envbuilder.resolve.python.requirements import PythonTarget, locate_wheels, resolve_python
+from tests.contexts import indexes as ask
 from tests.servers.packages import Packages
 from tests.servers.scripted import scripted
 from tests.wheels import Recipe, write_wheel
@@ -55,7 +56,7 @@ def numpyish(*versions):
 
 
 def resolve(*requirements, index, **more):
-    found = resolve_python(requirements, target=TARGET, index=index, **more)
+    found = resolve_python(requirements, indexes=ask(), target=TARGET, index=index, **more)
     return {wheel.name: wheel.version for wheel in found}
 
 
@@ -96,13 +97,13 @@ def test_the_machine_does_not_say_which_versions_count(monkeypatch, tmp_path, tw
 def test_a_package_comes_from_the_index_that_it_names_and_nothing_else_does(indexes, two):
     main, cuda = two
     index = ChosenIndex(url=main, named={"cu124": cuda}, chosen={"torchy": "cu124"})
-    wheels = resolve_python(["torchy==2.0", "numpyish"], target=TARGET, index=index)
+    wheels = resolve_python(["torchy==2.0", "numpyish"], indexes=ask(), target=TARGET, index=index)
     assert [wheel.version for wheel in wheels] == ["2.0", "2.0+cu124"]
-    urls = locate_wheels(wheels, target=TARGET, index=index)
+    urls = locate_wheels(wheels, indexes=ask(), target=TARGET, index=index)
     assert [url.rpartition("/files/")[0] for url in urls.values()] == [
         main.removesuffix("/simple"), cuda.removesuffix("/simple")
     ]  # fmt: skip
-    offered = releases("torchy", target=TARGET, index=index)
+    offered = releases(ask(), "torchy", target=TARGET, index=index)
     assert [release.version for release in offered] == ["2.0+cu124"]
     elsewhere = indexes.serve(Recipe(name="torchy", version="9"))
     more = ChosenIndex(url=main, extra_urls=(elsewhere,), named={"cu124": cuda},
@@ -138,10 +139,18 @@ def test_all_offers_of_one_version_count(indexes, tmp_path):
     for order in (urls, urls[::-1]):
         one, other = (f"http://{host}/simple" for host in order)
         (found,) = resolve_python(
-            ["numpyish"], target=TARGET, index=Index(url=one, extra_urls=(other,))
+            ["numpyish"],
+            indexes=ask(),
+            target=TARGET,
+            index=Index(url=one, extra_urls=(other,)),
         )
         assert found.filename == fitting.name
-        assert locate_wheels([found], target=TARGET, index=Index(url=one, extra_urls=(other,)))
+        assert locate_wheels(
+            [found],
+            indexes=ask(),
+            target=TARGET,
+            index=Index(url=one, extra_urls=(other,)),
+        )
 
 
 # -- overrides and constraints --------------------------------------------------------------------
@@ -189,7 +198,7 @@ def test_markers_hold_for_the_patch_release_of_the_base(indexes):
     index = Index(url=main)
     assert resolve("markful", index=index) == {"markful": "1.0"}
     known = PythonTarget(python="3.12", platform="linux/amd64", glibc=36, patch=2)
-    wheels = resolve_python(["markful"], target=known, index=index)
+    wheels = resolve_python(["markful"], indexes=ask(), target=known, index=index)
     assert [wheel.name for wheel in wheels] == ["markful", "numpyish"]
 
 
@@ -210,7 +219,7 @@ def test_an_index_without_dates_is_exempt_where_the_spec_says_so(indexes):
                            exempt=("cu124",), chosen={"torchy": "cu124"})  # fmt: skip
     for index in (by_name, by_index):
         assert resolve("torchy==2.0", index=index) == {"torchy": "2.0", "numpyish": "2.0"}
-        assert releases("torchy", target=TARGET, index=index)
+        assert releases(ask(), "torchy", target=TARGET, index=index)
 
 
 def test_a_yanked_pin_is_told_with_its_reason(tmp_path):

@@ -142,7 +142,7 @@ def test_a_push_says_what_evidence_its_key_has_there(desk, bundles):
     desk.run("keys", "new", "one")
     desk.run("keys", "new", "two")
     policy = desk.folder / "policy.yaml"
-    signature = "" if bundles else ", signature"
+    signature = ", signature"
     assert evidence_of(desk) == ""
     for key in ("one", "two"):
         policy.write_text(f"key: {key}.pub\nrequired: [provenance, sbom{signature}]\n")

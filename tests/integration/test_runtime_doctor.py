@@ -17,7 +17,7 @@ NOWHERE = ImageRef.parse("127.0.0.1:1/library/debian:trixie")
 def test_every_trouble_comes_with_advice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
     here = context(Store(tmp_path))
-    findings = doctor.examine(here.store, here.registries, images=[NOWHERE])
+    findings = doctor.examine(here, images=[NOWHERE])
     found = {finding.name: finding for finding in findings}
     assert list(found)[:2] == ["container runtime", "memory limits"]
     assert found["container runtime"].status == "ok", found["container runtime"]

@@ -31,7 +31,7 @@ from envbuilder.resolve.resolve import resolve
 from envbuilder.resolve.target import python_target
 from envbuilder.runtime import OUTPUT_LIMIT
 from envbuilder.storage.store import Store
-from tests.contexts import git_context
+from tests.contexts import git_context, indexes
 from tests.servers import git_projects
 from tests.servers.git_repositories import Origin
 
@@ -385,7 +385,10 @@ def test_another_commit_is_built_with_the_same_tools(tmp_path, context):
     lock = lock_of("flitty", origin, context)
     [newest] = lock.sources[0].requires
     older = resolve_python(
-        ["flit_core==3.9.0"], target=python_target(lock.spec, BASE), index=lock.spec.index
+        ["flit_core==3.9.0"],
+        indexes=indexes(),
+        target=python_target(lock.spec, BASE),
+        index=lock.spec.index,
     )
     before = dataclasses.replace(lock.sources[0], requires=older)
     previous = dataclasses.replace(lock, sources=(before,))
@@ -411,6 +414,7 @@ def test_the_resolver_sees_a_sources_own_requirements(tmp_path, context):
     wheels = resolve_python(
         lines,
         apart={"flitty"},
+        indexes=indexes(),
         target=python_target(lock.spec, BASE),
         index=lock.spec.index,
     )
@@ -418,6 +422,7 @@ def test_the_resolver_sees_a_sources_own_requirements(tmp_path, context):
     with pytest.raises(ResolutionError, match="flitty"):
         resolve_python(
             ["packaging<20", *lines],
+            indexes=indexes(),
             target=python_target(lock.spec, BASE),
             index=lock.spec.index,
         )
@@ -574,6 +579,7 @@ def test_extras_of_a_source_are_resolved(tmp_path, context):
     wheels = resolve_python(
         stand_ins(lock.spec, lock.sources, tmp_path),
         apart={"hatchy"},
+        indexes=indexes(),
         target=python_target(lock.spec, BASE),
         index=lock.spec.index,
     )

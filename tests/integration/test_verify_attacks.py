@@ -379,7 +379,7 @@ def test_what_a_tag_names(world, apply, code):
     """Reading all layers changes no verdict."""
     apply(world)
     for level in (Level.CONTENT, Level.PACKAGES):
-        verdict = world.verify(level, key=None)
+        verdict = world.verify(level, keyring=None)
         assert verdict.exit_code == code, told(verdict)
         assert verdict.ok is (code == 0)
 

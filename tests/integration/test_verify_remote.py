@@ -10,6 +10,7 @@ import pytest
 import zstandard
 
 from envbuilder.evidence.attach import attach, sign
+from envbuilder.evidence.keyring import Keyring
 from envbuilder.evidence.keys import new_key, read_private, read_public
 from envbuilder.evidence.sbom import sbom
 from envbuilder.evidence.statements import provenance
@@ -91,9 +92,9 @@ class World:
         attach(self.repository, self.image.digest, stated, (key or self.key)[0])
 
     def verify(self, level=Level.CONTENT, policy=None, **more):
-        key = self.key[1] if level >= Level.EVIDENCE else None
+        keyring = Keyring.of(self.key[1]) if level >= Level.EVIDENCE else None
         return verify(self.client, self.ref, self.lock, level=level, progress=Silent(),
-                      policy=policy, key=key, **more)  # fmt: skip
+                      policy=policy, keyring=keyring, **more)  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from envbuilder.evidence.keyring import Keyring
 from envbuilder.evidence.keys import new_key, read_private, read_public
 from envbuilder.evidence.verify.findings import Level, Verdict
 from envbuilder.evidence.verify.policy import Policy
@@ -113,10 +114,10 @@ class Attacked:
         self, level: Level = Level.CONTENT, policy: Policy | None = None, **more: Any
     ) -> Verdict:
         """Verify ``v1``, with my key where evidence is asked for."""
-        key = self.key()[1] if level >= Level.EVIDENCE else None
+        keyring = Keyring.of(self.key()[1]) if level >= Level.EVIDENCE else None
         return verify(
             self.client, self.ref, self.lock, level=level, progress=Silent(), policy=policy,
-            **{"key": key, **more},
+            **{"keyring": keyring, **more},
         )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ PLAIN = "application/vnd.oci.image.layer.v1.tar"
 
 def layer(files: dict[str, bytes], *, hashed: bool = False) -> Contents:
     tar = tar_of(files)
-    with untar_stream(io.BytesIO(tar), PLAIN, Digest.of(tar), "x") as opened:
+    with untar_stream(io.BytesIO(tar), PLAIN, Digest.of(tar), "x", size=len(tar)) as opened:
         return scan(opened, hashed=hashed)
 
 
@@ -86,6 +86,18 @@ def test_python_packages_and_their_commits():
         Distribution(kind="python", name="foo-bar", version="1.0", commit="c0ffee"),
         Distribution(kind="python", name="old", version="2"),
     )
+
+
+def test_a_package_is_there_until_a_layer_removes_it():
+    metadata = {"site-packages/x-1.dist-info/METADATA": b"Name: x\nVersion: 1\n"}
+    other, gone = (
+        layer({"site-packages/y.py": b""}),
+        layer({"site-packages/.wh.x-1.dist-info": b""}),
+    )
+    x = (Distribution(kind="python", name="x", version="1"),)
+    assert stacked([layer(metadata), other]).distributions() == x
+    assert stacked([layer(metadata), other, gone]).distributions() == ()
+    assert stacked([layer(metadata), gone, layer(metadata)]).distributions() == x
 
 
 @pytest.mark.parametrize("origin", [b"", b"{", b"[]", b'{"vcs_info": 1}', b'{"dir_info": {}}'])

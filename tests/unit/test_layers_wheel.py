@@ -140,6 +140,24 @@ def test_entry_points_become_launchers(store: Store, tmp_path: Path) -> None:
     assert b"from demo import main" in read(store, made, "opt/venv/bin/both")
 
 
+def test_a_size_that_cannot_be_true_gets_a_true_row(store: Store, tmp_path: Path) -> None:
+    """As tools leave it that patch a library and forget its row."""
+    files = {"demo.so": b"patched", "demo.py": b"print(1)\n", "long.so": bytes(3 << 20)}
+    rows = [
+        ("demo.so", "sha256=of-what-it-was", "5"),
+        ("demo.py", "sha256=is-not-looked-at", "9"),
+        ("long.so", "sha256=of-what-it-was", "1"),
+    ]
+    recipe = Recipe(files=files, record=rows)
+    made = wheel_layer(
+        store, [as_wheel(write_wheel(tmp_path, recipe))], target=TARGET, title="wheel demo"
+    )
+    found = record(store, made, recipe)
+    assert found["demo.so"] == hash_of(b"patched")
+    assert found["long.so"] == hash_of(bytes(3 << 20))
+    assert found["demo.py"] == "sha256=is-not-looked-at"
+
+
 def test_record_says_what_is_there(store: Store, tmp_path: Path) -> None:
     listed = ("demo.py", hash_of(b"1"), "1")
     recipe = Recipe(

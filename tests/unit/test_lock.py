@@ -180,6 +180,7 @@ def test_a_stale_lock_shows_what_changed():
     newer = msgspec.structs.replace(SPEC, packages={**SPEC.packages, "tqdm": "==4.66.0"})
     with pytest.raises(LockError, match=r"(?s)- .*4\.67\.1.*\+ .*4\.66\.0") as caught:
         check_fresh(LOCK, newer, name="small")
+    assert '\n  -  "tqdm": "==4.67.1"\n' in caught.value.message.replace('",\n', '"\n')
     assert caught.value.hint == "envbuilder lock small"
 
 

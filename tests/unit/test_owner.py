@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,15 +23,11 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give fi
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Path:
-    """A folder of another user, who may enter all that lies above it."""
-    for folder in (tmp_path, *tmp_path.parents):
-        if not folder.stat().st_mode & 0o001:
-            folder.chmod(folder.stat().st_mode | 0o011)
-    place = tmp_path / "home"
-    place.mkdir()
-    os.chown(place, USER, USER)
-    return place
+def home() -> Iterator[Path]:
+    """A folder of another user, in a place that this one may enter."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chown(folder, USER, USER)
+        yield Path(folder)
 
 
 def owners(folder: Path) -> set[int]:

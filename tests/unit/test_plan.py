@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from envbuilder.model import plan as plans
 from envbuilder.model.image import Layer
 from envbuilder.model.lock import DebianBase, GitSource, ImageBase, Lock, Wheel
 from envbuilder.model.plan import BUCKETS, HEAVY, MOST_LAYERS, is_cuda, plan
@@ -42,6 +43,20 @@ def test_heavy_lie_low_and_what_the_spec_names_lies_on_top():
     assert titles[:2] == ["nvidia-cudnn-cu12 1.0", "torch 1.0"]
     assert titles[2].startswith("packages ")
     assert titles[3:] == ["app 1.0"]
+
+
+def test_what_every_layer_stands_on_stays():
+    """Whoever changes one of these changes every image, and so LAYOUT_VERSION."""
+    assert plans.LAYOUT_VERSION == 1
+    assert (HEAVY, BUCKETS, MOST_LAYERS, plans.PREFIX) == (8_388_608, 8, 110, "/opt/venv")
+    small = [wheel(name) for name in ("numpy", "six", "torch", "tqdm")]
+    shared = {layer.title: layer.wheels for layer in plan(lock(small)).layers}
+    assert shared == {
+        "packages 4/8": (small[0],),
+        "packages 5/8": (small[1],),
+        "packages 7/8": (small[3],),
+        "packages 8/8": (small[2],),
+    }
 
 
 def test_one_bump_touches_one_layer():

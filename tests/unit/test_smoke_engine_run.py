@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import pytest
 
 from envbuilder.smoke import Check, CheckStatus, ProbedModel, SmokePlan
 from envbuilder.smoke.judge import serving
+from envbuilder.smoke.probe.serving import SMALL_SHARE, share
 from envbuilder.smoke.run_probe import PROBE
 
 PLAN = SmokePlan(
@@ -166,3 +168,23 @@ def test_an_engine_that_does_not_start_names_a_known_cause(message: str, cause: 
     check = judged(outcome="error", items=[], failure={"kind": "error", "message": message})
     assert check.cause is not None
     assert check.cause.id == cause
+
+
+def test_an_engine_on_a_cpu_is_content_with_a_small_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("VLLM_CPU_KVCACHE_SPACE", raising=False)
+    assert share("cuda", tiny=True) == {}
+    assert "VLLM_CPU_KVCACHE_SPACE" not in os.environ
+    assert share("cpu", tiny=True) == {"gpu_memory_utilization": SMALL_SHARE}
+    assert os.environ["VLLM_CPU_KVCACHE_SPACE"] == "1"
+    monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "3")
+    share("cpu", tiny=True)
+    assert os.environ["VLLM_CPU_KVCACHE_SPACE"] == "3"  # what the image says, stays
+
+
+@pytest.mark.parametrize(("free", "expected"), [(0.5, 0.45), (0.01, SMALL_SHARE)])
+def test_real_weights_get_what_is_free(
+    free: float, expected: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pages = {"SC_AVPHYS_PAGES": int(1000 * free), "SC_PHYS_PAGES": 1000}
+    monkeypatch.setattr(os, "sysconf", pages.__getitem__)
+    assert share("cpu", tiny=False) == {"gpu_memory_utilization": expected}

@@ -98,6 +98,12 @@ def test_layout_of_tiles(height: int, width: int, expected: tuple[int, int]) -> 
 
 
 @pytest.mark.parametrize("name", families.names())
+def test_a_familys_own_directory_is_known_as_its_own(name: str, tmp_path: Path) -> None:
+    families.load(name).write(str(tmp_path))
+    assert families.of_directory(str(tmp_path)).name == name
+
+
+@pytest.mark.parametrize("name", families.names())
 def test_a_family_writes_a_complete_model_directory(name: str, tmp_path: Path) -> None:
     family = families.load(name)
     family.write(str(tmp_path))

@@ -1,14 +1,16 @@
 """A model that no family describes: which id is counted, and what stands in the prompt."""
 
+import contextlib
 import json
+import sys
 import types
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
-from envbuilder.smoke.probe import edges, families, films, formulas
-from envbuilder.smoke.probe.facts import Absent, Unasked
+from envbuilder.smoke.probe import edges, families, films, formulas, mixed, tokens
+from envbuilder.smoke.probe.facts import Absent, Inapplicable, Unasked
 from envbuilder.smoke.probe.families import _marks, _prompts, base, generic
 from envbuilder.smoke.probe.samples import Sample
 
@@ -137,8 +139,8 @@ def test_what_is_repeated_is_what_is_counted(counts: dict[int, int], expected: i
 
 def test_a_wrapper_is_asked_by_the_arguments_of_its_body() -> None:
     class Body:
-        def get_audio_features(self, input_features: int) -> int:
-            return input_features
+        def get_audio_features(self, input_features: int, scale: int = 1) -> int:
+            return input_features * scale
 
     class Model:
         model = Body()
@@ -151,6 +153,61 @@ def test_a_wrapper_is_asked_by_the_arguments_of_its_body() -> None:
     assert family.encoded(Model(), "get_audio_features", {"input_features": 3, "text": 1}) == 3
     with pytest.raises(Unasked, match="Body has no get_image_features"):
         family.encoded(Body(), "get_image_features", {})
+
+
+def test_settings_of_the_encoder_are_found_where_the_version_keeps_them() -> None:
+    class Model:
+        config = types.SimpleNamespace(vision_config=types.SimpleNamespace(vision_layer=-1))
+
+        def get_image_features(self, pixel_values: int, vision_layer: int) -> int:
+            return pixel_values + vision_layer
+
+        def get_video_features(self, grid: int) -> int:
+            return grid
+
+    family = base.Family()
+    assert family.encoded(Model(), "get_image_features", {"pixel_values": 3}) == 2
+    with pytest.raises(Unasked, match="get_video_features of Model asks for grid"):
+        family.encoded(Model(), "get_video_features", {})
+
+
+class Deaf(base.Family):
+    """A family whose encoder this version gives no way to ask."""
+
+    modalities: ClassVar = {"audio": base.Modality("<a>", "<a>", "audio", "get_audio_features")}
+    settings: ClassVar = {}
+
+    def formula(self, *_: Any) -> Any:
+        return 4, None
+
+    def counted(self, *_: Any) -> dict[str, int]:
+        return {"audio": 4}
+
+    def length(self, _: Any) -> int:
+        return 6
+
+
+def test_an_encoder_that_cannot_be_asked_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = types.SimpleNamespace(config=None)
+    torch = types.SimpleNamespace(inference_mode=contextlib.nullcontext)
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    subject: Any = types.SimpleNamespace(family=Deaf(), model=model, processor=None)
+    sample = Sample("audio", "small", (16000,))
+    found = tokens._counts(subject, sample, sample, {})
+    assert (found["formula"], found["placeholders"], found["embeddings"]) == (4, 4, None)
+    assert found["note"] == "the encoder cannot be asked: SimpleNamespace has no get_audio_features"
+    assert mixed._rows(subject, ["audio"], {}) == (
+        {}, {"audio": "SimpleNamespace has no get_audio_features"},
+    )  # fmt: skip
+
+
+def test_a_modality_that_cannot_be_counted_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    family = base.Family()
+    family.uncounted = {"audio": "no id for its <noise>"}
+    subject = types.SimpleNamespace(family=family)
+    monkeypatch.setattr(tokens, "opened", lambda _: contextlib.nullcontext(subject))
+    with pytest.raises(Inapplicable, match="cannot be counted: no id for its <noise>"):
+        tokens.run({}, lambda **_: None, "audio")  # type: ignore[arg-type]
 
 
 def _directory(folder: Path, config: dict[str, Any], processor: str | None) -> str:

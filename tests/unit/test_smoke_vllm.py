@@ -15,7 +15,7 @@ import pytest
 from envbuilder.smoke.probe import engine
 from envbuilder.smoke.probe.facts import Absent
 from envbuilder.smoke.probe.samples import Sample
-from envbuilder.smoke.probe.vllm import Vllm, context, require_vllm
+from envbuilder.smoke.probe.vllm import Vllm, context, handed, require_vllm
 
 LIMITS = {"audio": 1, "video": 1}
 IDS = {"audio": 7, "video": 9}
@@ -215,6 +215,75 @@ def test_the_generation_of_0_32_takes_one_value_and_token_ids(install: Any) -> N
     assert engine.counts("V", {"video": [3, 4]}, IDS) == {
         "video": {"embeds": 7, "ranges": 2, "tokens": 7}
     }
+
+
+class Popping(OldProcessor):
+    """A processor that takes its settings out of the caller's own arguments, and eats items."""
+
+    def apply(
+        self, prompt: str, mm_data: dict[str, Any], hf_processor_mm_kwargs: dict[str, Any]
+    ) -> dict[str, Any]:
+        assert prompt == "AV"
+        lifted = hf_processor_mm_kwargs["videos_kwargs"].pop("max_pixels", 729)
+        mm_data["audio"].clear()
+        return _answer({"video": [lifted]})
+
+
+class Caching:
+    """An engine that builds its dummy once, as the fork does."""
+
+    kept = Dummy84(hf_processor_mm_kwargs={"videos_kwargs": {"max_pixels": 16384}})
+
+    def get_dummy_processor_inputs(self, _seq_len: int, _mm_counts: Any) -> Dummy84:
+        return self.kept
+
+
+class Profiler85:
+    def __init__(self, processor: Any) -> None:
+        self.processor = processor
+
+    def get_and_validate_mm_inputs(self, seq_len: int, mm_counts: Any) -> None:
+        inputs = self.processor.dummy_inputs.get_dummy_processor_inputs(seq_len, mm_counts)
+        found = self.processor.apply("AV", inputs.mm_data, inputs.hf_processor_mm_kwargs)
+        embeds = found["mm_placeholders"]["video"][0].get_num_embeds()
+        assert embeds == 16384, f"{embeds} is not 16384"
+
+
+def test_a_question_finds_nothing_that_another_one_changed(install: Any) -> None:
+    processor = Popping(Info84())
+    processor.dummy_inputs = Caching()
+    engine = install(processor, profiler=Profiler85, uncached=True)
+    assert engine.dummy() == {"video": 16384}
+    assert engine.dummy() == {"video": 16384}
+    assert engine.start_up() == ""
+
+
+class Clip:
+    shape = (3, 240, 320, 3)
+
+
+@pytest.mark.parametrize("place", ["data_parser", "get_data_parser", "_get_data_parser"])
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_video_comes_with_its_metadata_where_the_parser_asks(place: str, asked: bool) -> None:
+    parser = types.SimpleNamespace(video_needs_metadata=asked)
+    processor = types.SimpleNamespace(
+        info=types.SimpleNamespace(**{place: parser if place == "data_parser" else lambda: parser})
+    )
+    clip = Clip()
+    found = handed(processor, {"image": ["a picture"], "video": [clip]})
+    assert found["image"] == ["a picture"]
+    if asked:
+        ((frames, facts),) = found["video"]
+        assert frames is clip
+        assert facts["frames_indices"] == [0, 1, 2]
+        assert facts["do_sample_frames"] is False
+    else:
+        assert found["video"] == [clip]
+
+
+def test_a_parser_of_older_engines_asks_for_nothing() -> None:
+    bare = types.SimpleNamespace(info=types.SimpleNamespace())
+    assert handed(bare, {"video": [1]}) == {"video": [1]}
 
 
 def test_an_item_that_the_engine_does_not_mark_is_told_as_it_is() -> None:

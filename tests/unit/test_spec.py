@@ -161,6 +161,8 @@ def test_a_file_of_lines_becomes_its_lines(tmp_path):
         ("2025-06-29T00:00:00Z", "2025-13-45", "19:3", "not an RFC 3339 moment", "2025"),
         ("{debian: trixie}", "{image: 'A B'}", "4:8", "'library/A B' is not a repository", "base"),
         ("index:", "build: {image: 'a:B C'}\nindex:", "18:9", "'B C' is not a tag", ""),
+        ("index:", "build: {secrets: {a: {}}}\nindex:", "18:19", "exactly one of env", "a: {env"),
+        ("index:", "build: {secrets: {a: {env: A, file: b}}}\nindex:", "18:19", "exactly one", "a"),
         ("index:", "index:\n  url: ftp://h", "19:3", "'ftp://h' is not an index URL", "https"),
         ("index:", "index:\n  extra_urls: [https://a, b]", "19:27", "'b' is not an index", "https"),
         ("  Pillow", "  vlm: {tag: v1}\n  Pillow", "10:3", "exactly one of version, git", "{"),

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from envbuilder.evidence.keys import PublicKey
+from envbuilder.evidence.keyring import Keyring
 from envbuilder.evidence.read import is_signed, read_evidence
 from envbuilder.evidence.statements import NAMES
 from envbuilder.model.errors import LockError, NetworkError, UsageError
@@ -69,14 +69,14 @@ def verify(
     level: Level,
     progress: Progress,
     policy: Policy | None = None,
-    key: PublicKey | None = None,
+    keyring: Keyring | None = None,
     seen: Seen | None = None,
     store: Store | None = None,
 ) -> Verdict:
     """Compare the image at ``ref`` with the sealed ``lock``, down to ``level``; pull nothing.
 
     What does not match, and what could not be looked at, becomes a finding; nothing is raised for
-    it. Evidence is looked at where a ``key`` is given. What was ``seen`` is not asked for again;
+    it. Evidence is looked at where a ``keyring`` is given. What was ``seen`` is not asked again;
     layers that the seal does not prove are read, from ``store`` where it holds them. Raises
     LockError for a lock without a seal, UsageError where evidence is asked for but no key is named.
     """
@@ -85,7 +85,7 @@ def verify(
             f"the lock of {lock.spec.name} has no seal: nothing says what its image should be",
             hint=f"envbuilder build {lock.spec.name}",
         )
-    if key is None and (level is Level.EVIDENCE or policy is not None):
+    if keyring is None and (level is Level.EVIDENCE or policy is not None):
         raise UsageError(
             "evidence is only as good as the key that signed it, and none is named",
             hint="name the public key with --key FILE, or look less deep with --level 1",
@@ -102,7 +102,7 @@ def verify(
     if level >= Level.CONTENT:
         running.read_content(Platform.parse(lock.spec.platform))
     if level >= Level.EVIDENCE:
-        running.read_evidence(policy or Policy(), key)
+        running.read_evidence(policy or Policy(), keyring)
     if level >= Level.PACKAGES:
         running.read_packages()
     return Verdict(
@@ -218,23 +218,25 @@ class _Verification:
 
     # -- level 2 ----------------------------------------------------------------------------
 
-    def read_evidence(self, policy: Policy, key: PublicKey | None) -> None:
-        """Read what ``key`` has signed about the image, and hold it against the policy."""
+    def read_evidence(self, policy: Policy, keyring: Keyring | None) -> None:
+        """Read what ``keyring`` has signed about the image, and hold it against the policy."""
         if self.digest is None:
             return
-        if key is None:
+        if keyring is None:
             why = "not looked at: no key is named"
             self._add(Level.EVIDENCE, "evidence", FindingStatus.NOTE, why)
             return
         subject = self.digest if self.image is None else self.image.digest
         try:
             if SIGNATURE in policy.required:
-                signed = is_signed(self.repository, subject, key)
+                signed = is_signed(self.repository, subject, keyring)
                 status = FindingStatus.OK if signed else FindingStatus.MISMATCH
                 why = "signed" if signed else "no signature of this image by this key"
                 self._add(Level.EVIDENCE, SIGNATURE, status, why)
             wanted = [NAMES[name] for name in policy.required if name in NAMES]
-            evidence = read_evidence(self.repository, subject, key, wanted)
+            if not wanted:
+                return
+            evidence = read_evidence(self.repository, subject, keyring, wanted)
         except NetworkError as error:
             self._add(Level.EVIDENCE, "evidence", FindingStatus.UNKNOWN, error.message)
             return

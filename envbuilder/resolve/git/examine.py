@@ -19,6 +19,7 @@ from envbuilder.model.errors import BuildError, ResolutionError, without_login
 from envbuilder.model.image import canonical_json
 from envbuilder.model.lock import Wheel
 from envbuilder.model.spec import Index
+from envbuilder.resolve.context import Context
 from envbuilder.resolve.python.requirements import PythonTarget, resolve_python
 
 from .build_sources import identity
@@ -118,7 +119,7 @@ def _examine(question: Question, context: GitContext) -> Examined:
         name=metadata["name"],
         version=str(Version(metadata["version"])),
         requires_dist=tuple(metadata.get("requires_dist", ())),
-        requires=_resolve(requires, question, question.target),
+        requires=_resolve(context, requires, question, question.target),
     )
 
 
@@ -127,7 +128,7 @@ def _ask(
 ) -> tuple[list[str], RawMetadata | None]:
     """Run the source's hooks once; what it asks for beside ``requires``, or else its metadata."""
     checkout = question.checkout
-    wheels = _resolve(requires, question, sandbox.target)
+    wheels = _resolve(context, requires, question, sandbox.target)
     context.bring(wheels, target=sandbox.target, index=question.index)
     with context.store.scratch() as scratch:
         checkout.write(scratch / "source", context)
@@ -170,7 +171,9 @@ def _check_python(metadata: RawMetadata, target: PythonTarget) -> None:
         )
 
 
-def _resolve(requires: list[str], question: Question, target: PythonTarget) -> tuple[Wheel, ...]:
+def _resolve(
+    context: Context, requires: list[str], question: Question, target: PythonTarget
+) -> tuple[Wheel, ...]:
     hint = "give a version from an index in the spec's `build: {requires: […]}`"
     for line in requires:
         _check_requirement(line, what="its build requirement", hint=hint)
@@ -178,6 +181,7 @@ def _resolve(requires: list[str], question: Question, target: PythonTarget) -> t
         return ()
     return resolve_python(
         requires,
+        indexes=context.indexes,
         target=target,
         index=question.index,
         held=question.held,

@@ -23,7 +23,6 @@ from envbuilder.model.spec import Package, name_of
 from envbuilder.resolve.context import Context
 
 from .beside import digest_of
-from .download import download, read_whole
 from .offers import fits
 from .requirements import PythonTarget
 from .stated_version import agreed_version
@@ -123,7 +122,9 @@ def _copied(context: Context, path: Path) -> tuple[Digest, int]:
 def _fetched(context: Context, url: str, filename: str) -> tuple[Digest, int]:
     size = 0
     with context.progress.step("fetch", filename) as step, context.store.writer() as target:
-        for chunk in read_whole(url, announced=lambda length: _check_size(length, url)):
+        for chunk in context.indexes.read_whole(
+            url, announced=lambda length: _check_size(length, url)
+        ):
             size += len(chunk)
             _check_size(size, url)
             if target.size == 0 and not chunk.startswith(b"PK"):
@@ -143,7 +144,7 @@ def _fetched_again(context: Context, url: str, wheel: Wheel) -> None:
         context.progress.step("fetch", wheel.filename, total=wheel.size) as step,
         context.store.writer() as target,
     ):
-        download(url, target.write, sha256=wheel.sha256, size=wheel.size, step=step)
+        context.indexes.download(url, target.write, sha256=wheel.sha256, size=wheel.size, step=step)
         target.commit(wheel.sha256)
 
 

@@ -9,7 +9,6 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
 from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
@@ -18,7 +17,7 @@ from envbuilder.model.errors import NetworkError
 from envbuilder.model.spec import ChosenIndex, Index
 from envbuilder.storage.temporary import work_folder
 
-from .download import read_page
+from .download import IndexClient
 from .indexes import index_flags, uv_environment
 from .uv import run_uv
 
@@ -45,24 +44,24 @@ class IndexFile:
     yanked: bool = False
 
 
-def index_urls(name: str, index: Index) -> tuple[str, ...]:
+def index_urls(indexes: IndexClient, name: str, index: Index) -> tuple[str, ...]:
     """List the indexes asked for a package: the one that it names, or all, the default first."""
     if isinstance(index, ChosenIndex) and name in index.chosen:
         return (index.named[index.chosen[name]],)
-    return _index_urls(index.url, index.extra_urls)
+    asked = index.url, index.extra_urls
+    return indexes.once(("indexes", asked), lambda: _index_urls(*asked))
 
 
-def index_page(index_url: str, name: str) -> tuple[IndexFile, ...] | None:
+def index_page(indexes: IndexClient, index_url: str, name: str) -> tuple[IndexFile, ...] | None:
     """Read the files that one index has of a package; None if it does not know that.
 
     Raises NetworkError if the index does not answer, or with something else.
     """
     url = urljoin(f"{index_url.rstrip('/')}/", f"{name}/")
-    page = read_page(url, accept=_ACCEPT, limit=_LARGEST)
+    page = indexes.read_page(url, accept=_ACCEPT, limit=_LARGEST)
     return None if page is None else tuple(_files(url, *page))
 
 
-@cache
 def _index_urls(url: str | None, extra_urls: tuple[str, ...]) -> tuple[str, ...]:
     """Ask uv, which reads its own configuration, where it would look: the default index first."""
     index = Index(url=url, extra_urls=extra_urls)

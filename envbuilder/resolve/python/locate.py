@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from envbuilder.model.errors import ResolutionError
 from envbuilder.model.lock import Lock, Wheel
+from envbuilder.resolve.context import Context
 from envbuilder.resolve.target import python_target
 
 from .beside import direct_paths
@@ -13,7 +14,7 @@ from .direct import direct_urls
 from .requirements import locate_wheels
 
 
-def locate_locked(lock: Lock, wheels: Iterable[Wheel]) -> dict[Wheel, str]:
+def locate_locked(context: Context, lock: Lock, wheels: Iterable[Wheel]) -> dict[Wheel, str]:
     """Say for each of ``wheels``, which are the lock's, where to get it: wheel -> URL.
 
     Raises ResolutionError for one that the spec names by path, as no URL leads to that, and what
@@ -29,4 +30,6 @@ def locate_locked(lock: Lock, wheels: Iterable[Wheel]) -> dict[Wheel, str]:
     found = {wheel: addresses[wheel] for wheel in wanted if wheel in addresses}
     target = python_target(lock.spec, lock.base)
     rest = (wheel for wheel in wanted if wheel not in found)
-    return found | locate_wheels(rest, target=target, index=lock.spec.indexes)
+    return found | locate_wheels(
+        rest, indexes=context.indexes, target=target, index=lock.spec.indexes
+    )

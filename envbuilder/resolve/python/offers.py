@@ -22,7 +22,7 @@ from envbuilder.model.lock import Wheel
 from envbuilder.model.reference import Digest
 from envbuilder.model.spec import Index
 
-from .download import RefusedError
+from .download import IndexClient, RefusedError
 from .index_pages import IndexFile, index_page, index_urls
 from .indexes import exempted, visible_until
 
@@ -60,7 +60,7 @@ def offers_of(packages: Iterable[dict[str, Any]], target: PythonTarget) -> Itera
 
 
 def offers_elsewhere(
-    packages: Iterable[dict[str, Any]], target: PythonTarget, index: Index
+    indexes: IndexClient, packages: Iterable[dict[str, Any]], target: PythonTarget, index: Index
 ) -> Iterator[Located]:
     """Yield what all indexes have of the very versions of uv's ``packages``.
 
@@ -70,11 +70,11 @@ def offers_elsewhere(
     if index.strategy != "best-match":
         return
     versions: dict[str, str] = {canonicalize_name(p["name"]): p["version"] for p in packages}
-    urls = {name: index_urls(name, index) for name in versions}
+    urls = {name: index_urls(indexes, name, index) for name in versions}
     ranks, until, spared = target.tags(), visible_until(index), exempted(index)
 
     def fitting(pairs: list[tuple[str, str]]) -> Iterator[tuple[str, IndexFile]]:
-        for name, file in _files(pairs):
+        for name, file in _files(indexes, pairs):
             visible = None if name in spared else until
             if _is_of(file, name, versions[name], ranks) and _is_visible(file, visible):
                 yield name, file
@@ -86,13 +86,13 @@ def offers_elsewhere(
     yield from (_located(name, versions[name], file) for name, file in found)
 
 
-def locate_by_hash(wheels: Iterable[Wheel], index: Index) -> dict[Wheel, str]:
+def locate_by_hash(indexes: IndexClient, wheels: Iterable[Wheel], index: Index) -> dict[Wheel, str]:
     """Find wheels by their hash in every index, whatever may be chosen from it: wheel -> URL."""
     wanted = {wheel.sha256.hex: wheel for wheel in wheels}
     everywhere = Index(url=index.url, extra_urls=(*index.extra_urls, *index.named.values()))
     names = sorted({wheel.name for wheel in wanted.values()})
-    pairs = [(name, url) for name in names for url in index_urls(name, everywhere)]
-    files = (file for _, file in _files(pairs))
+    pairs = [(name, url) for name in names for url in index_urls(indexes, name, everywhere)]
+    files = (file for _, file in _files(indexes, pairs))
     return {wanted[file.sha256]: file.url for file in files if file.sha256 in wanted}
 
 
@@ -101,17 +101,17 @@ def fits(filename: str, ranks: Mapping[Tag, int]) -> bool:
     return any(tag in ranks for tag in parse_wheel_filename(filename)[3])
 
 
-def _files(pairs: list[tuple[str, str]]) -> Iterator[tuple[str, IndexFile]]:
+def _files(indexes: IndexClient, pairs: list[tuple[str, str]]) -> Iterator[tuple[str, IndexFile]]:
     """Read the pages of packages, each with an index's URL, several at a time."""
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        pages = pool.map(lambda pair: _page(pair[1], pair[0]), pairs)
+        pages = pool.map(lambda pair: _page(indexes, *pair), pairs)
         for (name, _), page in zip(pairs, pages, strict=True):
             yield from ((name, file) for file in page)
 
 
-def _page(url: str, name: str) -> tuple[IndexFile, ...]:
+def _page(indexes: IndexClient, name: str, url: str) -> tuple[IndexFile, ...]:
     try:
-        return index_page(url, name) or ()
+        return index_page(indexes, url, name) or ()
     except RefusedError as error:
         if error.status != _UNKNOWN:
             raise

@@ -16,6 +16,7 @@ from packaging.version import Version
 from envbuilder.model.errors import ResolutionError
 from envbuilder.model.spec import Index
 
+from .download import IndexClient
 from .index_pages import IndexFile, index_page, index_urls
 from .indexes import exempted, visible_until
 from .requirements import PythonTarget
@@ -34,14 +35,16 @@ class Release:
     yanked: bool = False
 
 
-def releases(name: str, *, target: PythonTarget, index: Index) -> tuple[Release, ...]:
+def releases(
+    indexes: IndexClient, name: str, *, target: PythonTarget, index: Index
+) -> tuple[Release, ...]:
     """List the releases of ``name`` that have a wheel for ``target``, oldest first.
 
     What ``index.exclude_newer`` hides is left out. Raises NetworkError, and ResolutionError if
     no index knows the package.
     """
-    urls = index_urls(name, index)
-    pages = [page for url in urls if (page := index_page(url, name)) is not None]
+    urls = index_urls(indexes, name, index)
+    pages = [page for url in urls if (page := index_page(indexes, url, name)) is not None]
     if not pages:
         raise ResolutionError(
             f"none of the {len(urls)} configured indexes has a package {name}",

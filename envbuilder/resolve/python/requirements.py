@@ -22,7 +22,7 @@ from envbuilder.model.lock import Wheel
 from envbuilder.model.spec import MACHINES, Index
 
 from .compilation import Found, Problem, compile_packages
-from .download import size_of
+from .download import IndexClient
 from .index_pages import index_page, index_urls
 from .offers import Located, locate_by_hash, offers_elsewhere, offers_of
 from .stated_version import as_stated
@@ -104,6 +104,7 @@ def _tags(target: PythonTarget) -> Mapping[Tag, int]:
 def resolve_python(
     requirements: Iterable[str],
     *,
+    indexes: IndexClient,
     target: PythonTarget,
     index: Index,
     held: Mapping[str, str] | None = None,
@@ -130,15 +131,17 @@ def resolve_python(
         overrides=tuple(overrides),
         flags=("--offline",) if offline else (),
     )
-    found = _solve(problem, held or {})
+    found = _solve(indexes, problem, held or {})
     for pin, reason in sorted(found.yanked.items()):
         note(f"warning: {pin} was yanked: {reason or 'no reason is told'}")
     packages = [each for each in found.packages if canonicalize_name(each["name"]) not in apart]
-    chosen = _select(packages, target, index)
-    return tuple(sorted(as_stated(_sized(located), located.url) for located in chosen))
+    chosen = _select(indexes, packages, target, index)
+    return tuple(
+        sorted(as_stated(indexes, _sized(indexes, located), located.url) for located in chosen)
+    )
 
 
-def _solve(problem: Problem, held: Mapping[str, str]) -> Found:
+def _solve(indexes: IndexClient, problem: Problem, held: Mapping[str, str]) -> Found:
     """Solve ``problem`` with the ``held`` versions, or as many of them as can stay."""
     try:
         # As constraints, held versions are the whole search: fast, and no index can sway it.
@@ -146,11 +149,11 @@ def _solve(problem: Problem, held: Mapping[str, str]) -> Found:
         return compile_packages(replace(problem, constraints=(*problem.constraints, *fixed)))
     except ResolutionError as error:
         if not held:
-            raise _explained(error, problem) from error
+            raise _explained(indexes, error, problem) from error
     try:
         return compile_packages(replace(problem, held=held))  # something forces one at least
     except ResolutionError as error:
-        raise _explained(error, problem) from error
+        raise _explained(indexes, error, problem) from error
 
 
 def _all_without_wheels(problem: Problem, first: NoWheelError) -> ResolutionError:
@@ -173,28 +176,28 @@ def _all_without_wheels(problem: Problem, first: NoWheelError) -> ResolutionErro
     )
 
 
-def _explained(error: ResolutionError, problem: Problem) -> ResolutionError:
+def _explained(indexes: IndexClient, error: ResolutionError, problem: Problem) -> ResolutionError:
     """Tell of an index that refused to say whether it has what was not found: uv passes over it."""
     if isinstance(error, NoWheelError):
         return _all_without_wheels(problem, error)
     try:
         for name in _NOT_FOUND.findall(error.message):
-            for url in index_urls(name, problem.index):
-                index_page(url, name)
+            for url in index_urls(indexes, name, problem.index):
+                index_page(indexes, url, name)
     except NetworkError as refused:
         return ResolutionError(f"{error.message}\n  {refused.message}", hint=refused.hint)
     return error
 
 
-def _sized(located: Located) -> Wheel:
+def _sized(indexes: IndexClient, located: Located) -> Wheel:
     """Fill in the size where the index does not tell it (PEP 700 made that optional)."""
     if located.wheel.size:
         return located.wheel
-    return replace(located.wheel, size=size_of(located.url))
+    return replace(located.wheel, size=indexes.size_of(located.url))
 
 
 def locate_wheels(
-    wheels: Iterable[Wheel], *, target: PythonTarget, index: Index
+    wheels: Iterable[Wheel], *, indexes: IndexClient, target: PythonTarget, index: Index
 ) -> dict[Wheel, str]:
     """Ask the machine's indexes where the given wheels lie: wheel -> URL.
 
@@ -214,7 +217,9 @@ def locate_wheels(
         offers = []
     sha256s = ((each.wheel.sha256, each.url) for each in offers)
     found = {wanted[sha256]: url for sha256, url in sha256s if sha256 in wanted}
-    found |= locate_by_hash((each for each in wanted.values() if each not in found), undated)
+    found |= locate_by_hash(
+        indexes, (each for each in wanted.values() if each not in found), undated
+    )
     lost = [wheel for wheel in wanted.values() if wheel not in found]
     if lost:
         names = "\n".join(f"  {wheel.filename} ({wheel.sha256})" for wheel in lost)
@@ -226,12 +231,14 @@ def locate_wheels(
     return found
 
 
-def _select(packages: list[dict[str, Any]], target: PythonTarget, index: Index) -> list[Located]:
+def _select(
+    indexes: IndexClient, packages: list[dict[str, Any]], target: PythonTarget, index: Index
+) -> list[Located]:
     """Take the best wheel of each package, of all that its version has anywhere."""
     ranks = target.tags()
     applying = [package for package in packages if _applies(package, target)]
     best: dict[str, Located] = {}
-    offers = [*offers_of(applying, target), *offers_elsewhere(applying, target, index)]
+    offers = [*offers_of(applying, target), *offers_elsewhere(indexes, applying, target, index)]
     for located in offers:
         rival = best.setdefault(located.wheel.name, located)
         if _rank(located.wheel.filename, ranks) < _rank(rival.wheel.filename, ranks):

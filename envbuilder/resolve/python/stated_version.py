@@ -13,7 +13,7 @@ from envbuilder.layers.seekable import seekable
 from envbuilder.model.errors import ResolutionError
 from envbuilder.model.lock import Wheel
 
-from .download import RefusedError, read_range
+from .download import IndexClient, RefusedError
 
 _WHOLE = 200  # the status of a server that knows no parts of files
 
@@ -34,7 +34,7 @@ def agreed_version(filename: str, stated: str) -> str:
     return str(version)
 
 
-def as_stated(wheel: Wheel, url: str) -> Wheel:
+def as_stated(indexes: IndexClient, wheel: Wheel, url: str) -> Wheel:
     """Return the ``wheel`` at ``url`` with the version that its metadata states.
 
     Only a local part in the file name can be more than that: uv itself refuses other differences.
@@ -43,7 +43,7 @@ def as_stated(wheel: Wheel, url: str) -> Wheel:
     if "+" not in wheel.version:
         return wheel
     try:
-        with seekable(wheel.size, lambda at, size: read_range(url, at, size)) as file:
+        with seekable(wheel.size, lambda at, size: indexes.read_range(url, at, size)) as file:
             archive = zipfile.ZipFile(file)
             inside = [each for each in archive.namelist() if each.endswith(".dist-info/METADATA")]
             headers = BytesHeaderParser().parsebytes(archive.read(inside[0] if inside else ""))

@@ -12,7 +12,6 @@ from envbuilder.model.errors import NetworkError
 from envbuilder.model.lock import Lock, Wheel
 from envbuilder.resolve.context import Context
 
-from .download import download
 from .locate import locate_locked
 
 DOWNLOADS = 4
@@ -48,7 +47,9 @@ class WheelSupply:
                     raise NetworkError(f"gave up fetching {wheel.filename}: something else failed")
                 target.write(data)
 
-            download(url, write, sha256=wheel.sha256, size=wheel.size, step=step)
+            self.context.indexes.download(
+                url, write, sha256=wheel.sha256, size=wheel.size, step=step
+            )
             target.commit(wheel.sha256)
 
     def bring_all(self, wheels: Iterable[Wheel]) -> None:
@@ -81,4 +82,4 @@ def supply(context: Context, lock: Lock, wheels: Iterable[Wheel]) -> WheelSupply
     if not missing:
         return WheelSupply(context=context, urls={})
     with context.progress.step("locate", f"{len(missing)} wheels", unit="items"):
-        return WheelSupply(context=context, urls=locate_locked(lock, missing))
+        return WheelSupply(context=context, urls=locate_locked(context, lock, missing))

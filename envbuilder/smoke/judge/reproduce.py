@@ -19,7 +19,7 @@ def reproduction(facts: Mapping[str, Any]) -> tuple[str, ...]:
     """
     modality, shape, token = (facts.get(key) for key in ("modality", "shape", "token"))
     argument = ARGUMENTS.get(str(modality))
-    if argument is None or not shape or not isinstance(token, str):
+    if argument is None or not shape or not token or not isinstance(token, str):
         return ()
     model = facts.get("model") or FOLDER
     number = facts.get("token_id")

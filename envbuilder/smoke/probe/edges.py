@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Iterator, Mapping
+from typing import Any, Iterator, Mapping, Sequence
 
 from .facts import Facts
 from .samples import RATE, Sample
@@ -19,6 +19,8 @@ BUDGET = {"audio": 12, "image": 16, "video": 7}
 """Items to count of each modality."""
 COSTLY = 6_000_000
 """Pixels of all the computed images together: some 2 s of resizing."""
+LONGEST = 60
+"""Seconds of a window whose end is searched: a sound of minutes costs as long as all the others."""
 FILES = ("preprocessor_config.json", "processor_config.json")
 PARTS = ("image_processor", "feature_extractor", "audio_processor")
 COMMON: dict[str, list[tuple[str, tuple[int, ...]]]] = {
@@ -61,14 +63,22 @@ def processor_files(directory: str) -> Facts:
 
 def samples(modality: str, stated: Mapping[str, Any]) -> list[Sample]:
     """Return the items to count: common ones, then the edges that ``stated`` puts there."""
-    shapes = dict.fromkeys(shape for _, shape in COMMON[modality])
     found = [Sample(modality, role, shape) for role, shape in COMMON[modality]]
+    return found + searched(modality, stated, found, BUDGET[modality] - len(found))
+
+
+def searched(
+    modality: str, stated: Mapping[str, Any], known: Sequence[Sample], budget: int
+) -> list[Sample]:
+    """Return at most ``budget`` items where counts turn by ``stated``, none of them ``known``."""
+    shapes = {sample.shape for sample in known}
+    found: list[Sample] = []
     spent = 0
     for shape in SEARCHES[modality](stated):
         cost = shape[0] * shape[1] if modality == "image" else 0
-        if shape in shapes or spent + cost > COSTLY or len(found) == BUDGET[modality]:
+        if shape in shapes or spent + cost > COSTLY or len(found) == budget:
             continue
-        shapes[shape] = None
+        shapes.add(shape)
         spent += cost
         found.append(Sample(modality, "edge", shape))
     return found
@@ -126,7 +136,8 @@ def sounds(stated: Mapping[str, Any]) -> Iterator[tuple[int]]:
         yield (at,)
     seconds = number(stated.get("chunk_length")) or 30
     for at in (seconds * RATE + hop, seconds * RATE - 1):
-        yield (at,)
+        if seconds <= LONGEST:
+            yield (at,)
     yield (400,)
 
 

@@ -57,6 +57,8 @@ def _samples(subject: Subject, mode: str) -> list[Sample]:
         shapes = {"image": (side, side), "video": (2, side, side)}
         wanted = [kind for kind in shapes if kind in family.modalities]
         return [Sample(kind, "beyond", shapes[kind]) for kind in wanted]
+    if family.counts != "placeholders":
+        return []
     known = [sample for kind in family.modalities for sample in family.samples(kind)]
     return [sample for sample in known if sample.role != "beyond"]
 

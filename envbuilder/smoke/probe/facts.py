@@ -3,6 +3,17 @@
 A job writes JSON lines to a file of its own, so that what it found before a crash is not lost:
 ``{"facts": {…}}`` merges into its facts, ``{"item": {…}}`` appends to its items, ``{"doing": …}``
 says what it is about to try, ``{"failure": {…}}`` and ``{"finished": …}`` end it.
+
+Optional keys, beside those that a job always writes:
+
+- ``tokens.*``, facts ``counts``: what is counted; "placeholders", or for an encoder-decoder that
+  has none the positions of its encoder, in words.
+- ``tokens.*``, failure ``{"kind": "inapplicable"}`` whose message begins with "cannot be counted: "
+  (:data:`UNCOUNTED`): the processor takes this modality, and nothing could be compared.
+- ``tokens.*``, item ``embeddings`` None with a ``note`` that begins with "the encoder cannot be
+  asked: " (:data:`UNASKED`): this version of the model offers no way to.
+- ``tokens.mixed``, item ``unasked``: such modalities and why; ``embeddings`` and ``placeholders``
+  leave them out.
 """
 
 from __future__ import annotations
@@ -19,6 +30,12 @@ LONGEST = 500
 """How much (characters) of an exception's message is worth showing."""
 
 
+UNCOUNTED = "cannot be counted: "
+"""How the message of a modality begins that is there and cannot be counted."""
+UNASKED = "the encoder cannot be asked: "
+"""How the note of an item begins whose encoder offers no way to ask."""
+
+
 class Absent(Exception):  # noqa: N818 - a state, not an error
     """Something that this job needs is missing; the message says what."""
 
@@ -29,6 +46,10 @@ class Inapplicable(Exception):  # noqa: N818 - likewise
 
 class Unasked(Exception):  # noqa: N818 - likewise
     """This version offers no way to ask a part of the model; the message says which."""
+
+
+class Uncountable(Inapplicable):
+    """What was asked for is there, and there is no way to count it; the message says why."""
 
 
 class Emitter:

@@ -14,6 +14,7 @@ from typing import Callable
 
 from .facts import Absent, Emitter, Facts, Inapplicable, describe, kind_of
 from .samples import MODALITIES
+from .told import Telling
 
 PR_SET_PDEATHSIG = 1
 
@@ -42,8 +43,9 @@ def expand(request: Facts) -> list[str]:
 
 def main(name: str, descriptor: int) -> int:
     """Run the job ``name``; its facts go to ``descriptor``. Return the exit code."""
-    emit = Emitter(descriptor)
+    emit = Telling(descriptor, name)
     request = json.loads(sys.stdin.read())
+    emit.pipe = request.get("progress")
     _die_with_parent()
     try:
         _entry(name)(request, emit)

@@ -19,6 +19,8 @@ from .vllm import context, handed, require_vllm
 NEW_TOKENS = 4
 SMALLEST_BLOCK = 16
 """Tokens in a block of vLLM's key-value cache, at least: so many blocks hold the context."""
+SMALL_SHARE = 0.2
+"""Of the memory, for an engine that serves a tiny model on a CPU."""
 ENVIRONMENT = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # in this process: a failure comes with its reason
     "VLLM_HOST_IP": "127.0.0.1",  # a container has no network but loopback
@@ -32,6 +34,10 @@ def run(request: Facts, emit: Emitter) -> None:
     os.environ.update(ENVIRONMENT)
     emit(doing="importing vLLM")
     with opened(request) as subject:
+        if subject.family.counts != "placeholders":
+            raise Inapplicable(
+                f"the engine is not asked to serve: it counts {subject.family.counts}"
+            )
         device = device_type()
         emit(facts={"device": device})
         _require_place(device, request["gpu"])
@@ -45,6 +51,22 @@ def run(request: Facts, emit: Emitter) -> None:
             emit(item=item)
             if "error" in item:  # vLLM keeps the failed request, and would never come to the next
                 break
+
+
+def share(device: str, *, tiny: bool) -> Facts:
+    """Return what part of the memory the engine may take, where its default would not do.
+
+    vLLM's CPU build calls the host's memory the GPU's, wants 92 % of it, and starts with no less
+    free; the cache of a tiny model fits into a gigabyte.
+    """
+    if device != "cpu":
+        return {}
+    if tiny:
+        os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
+        return {"gpu_memory_utilization": SMALL_SHARE}
+    pages = {name: os.sysconf(name) for name in ("SC_AVPHYS_PAGES", "SC_PHYS_PAGES")}
+    free = pages["SC_AVPHYS_PAGES"] / pages["SC_PHYS_PAGES"]
+    return {"gpu_memory_utilization": round(max(SMALL_SHARE, 0.9 * free), 2)}
 
 
 def device_type() -> str:
@@ -73,6 +95,7 @@ def start(subject: Subject, device: str) -> Any:
         limit_mm_per_prompt=dict.fromkeys(subject.family.modalities, 1),
         enforce_eager=True,
         seed=0,
+        **share(device, tiny=bool(tiny)),
         **tiny,
     )
 

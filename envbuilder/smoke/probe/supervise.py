@@ -16,6 +16,7 @@ from typing import IO
 
 from . import job
 from .facts import Facts, nothing, read_facts
+from .told import tell
 
 PYTHON = (sys.executable, "-I", "-B")
 """Isolated from the user's site and PYTHON* variables, and leaving no bytecode behind."""
@@ -67,6 +68,7 @@ def main(arguments: list[str]) -> int:
 def run_job(name: str, request: Facts, scratch: str, deadline: float) -> Facts:
     """Run the job ``name`` and return its facts, whatever happens to its process."""
     started = time.monotonic()
+    tell(request.get("progress"), job=name, state="begun")
     if started >= deadline:
         return {**nothing(), "name": name, "seconds": 0.0, "outcome": "timeout"}
     with tempfile.TemporaryFile() as facts, tempfile.TemporaryFile() as output:
@@ -87,6 +89,7 @@ def run_job(name: str, request: Facts, scratch: str, deadline: float) -> Facts:
         if outcome["outcome"] != "done":
             outcome["output"] = _tail(output)
             outcome["exit_code"] = process.returncode
+    tell(request.get("progress"), job=name, state="ended")
     return outcome
 
 

@@ -10,7 +10,17 @@ import time
 from typing import Any
 
 from .decode import Undecodable, decode
-from .facts import Emitter, Facts, Inapplicable, Unasked, describe, kind_of
+from .facts import (
+    UNASKED,
+    UNCOUNTED,
+    Emitter,
+    Facts,
+    Inapplicable,
+    Unasked,
+    Uncountable,
+    describe,
+    kind_of,
+)
 from .model import Subject, opened
 from .samples import Own, Sample
 
@@ -27,13 +37,13 @@ def run(request: Facts, emit: Emitter, modality: str) -> None:
     with opened(request) as subject:
         family = subject.family
         if modality in family.uncounted:
-            raise Inapplicable(f"cannot be counted: {family.uncounted[modality]}")
+            raise Uncountable(UNCOUNTED + family.uncounted[modality])
         if modality not in family.modalities:
             raise Inapplicable(f"{family.name} has no {modality}")
         emit(facts=facts_of(subject, modality))
         chosen = family.samples(modality)
         inside = family.sounding if modality == "video" else ()
-        for sample in (*chosen, *inside):
+        for sample in (*chosen, *family.searched(modality), *inside):
             emit(doing=f"counting {modality} {sample.label}")
             for item in count(subject, sample):
                 emit(item=item)
@@ -131,7 +141,7 @@ def _counts(subject: Subject, sample: Sample, part: Sample, inputs: Any) -> Fact
         with torch.inference_mode():
             return {**found, "embeddings": family.features(subject.model, modality, inputs)}
     except Unasked as reason:
-        return {**found, "embeddings": None, "note": f"the encoder cannot be asked: {reason}"}
+        return {**found, "embeddings": None, "note": UNASKED + str(reason)}
 
 
 def placeholders(subject: Subject, inputs: Any) -> dict[str, int]:

@@ -101,7 +101,7 @@ class Vllm:
         ids = list(inputs["prompt_token_ids"])
         spans = self._spans(inputs)
         for kind, found in spans.items():
-            found["tokens"] = ids.count(token_ids[kind])
+            found["tokens"] = ids.count(token_ids.get(kind, -1))
         return spans
 
     def _spans(self, inputs: Any) -> dict[str, Facts]:

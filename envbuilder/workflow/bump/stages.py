@@ -95,9 +95,12 @@ def real_stages(
         build=build,
         run=lambda lock, args: _run(context, lock, args, engine=engine, runtime=ready()),
         entry=lambda outcome: ledger_entry(outcome, runtime=ready().name),
-        needs=lambda lock: read_needs(lock, store=context.store),
+        needs=lambda lock: read_needs(context, lock),
         releases=lambda name, lock: releases(
-            name, target=python_target(lock.spec, lock.base), index=lock.spec.indexes
+            context.indexes,
+            name,
+            target=python_target(lock.spec, lock.base),
+            index=lock.spec.indexes,
         ),
         refs=lambda package: mirrors.mirror(Address.parse(package.git)).refs,
         commits=lambda old, new: commits_between(history(new), old.commit, new.commit),

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..facts import Facts
+from . import _prompts
 
 ARGUMENTS: dict[str, tuple[str, ...]] = {
     "audio": ("audio", "audios"),
@@ -50,7 +51,7 @@ def find(processor: Any, config: Any) -> tuple[dict[str, Mark], dict[str, str]]:
         stated, own = stated_id(config, kind), own_token(processor, kind)
         if not takes(processor, kind) or (stated is None and own is None):
             continue
-        text = own or vocabulary(processor).convert_ids_to_tokens(stated)
+        text = _text(processor, kind, own) or vocabulary(processor).convert_ids_to_tokens(stated)
         counted = stated if stated is not None else id_of(processor, str(own))
         if counted is None and kind == "video" and "image" in found:
             counted = found["image"].counted  # its frames are pictures to the processor
@@ -59,6 +60,14 @@ def find(processor: Any, config: Any) -> tuple[dict[str, Mark], dict[str, str]]:
         else:
             found[kind] = Mark(text, stated, counted)
     return found, reasons
+
+
+def _text(processor: Any, kind: str, own: str | None) -> str | None:
+    """Return what marks an item in a prompt: the processor's own token, if the template agrees."""
+    specials = getattr(vocabulary(processor), "all_special_tokens", ())
+    written = _prompts.written_mark(processor, kind, [own or "", *specials])
+    bare = _prompts.written_mark(processor, kind, [own or ""])
+    return own if bare else written or own
 
 
 def stated_id(config: Any, kind: str) -> int | None:

@@ -7,7 +7,7 @@ looks for its marks in the text.
 
 from __future__ import annotations
 
-from typing import Any, Mapping, Sequence
+from typing import Any, Iterable, Mapping, Sequence
 
 ASKED = "Describe."
 
@@ -22,6 +22,23 @@ def write(processor: Any, marks: Mapping[str, str], modalities: Sequence[str]) -
         if prompt is not None and holds(prompt, marks, modalities):
             return prompt
     return plain
+
+
+def written_mark(processor: Any, kind: str, specials: Iterable[str]) -> str | None:
+    """Return the special token by which the chat template marks an item of ``kind``.
+
+    None if there is no template, or if it writes none of ``specials`` for one. The token that the
+    processor calls its own need not be it: until transformers 5, Gemma 3's was the repeated one.
+    """
+    if not getattr(processor, "chat_template", None):
+        return None
+    text = {"type": "text", "text": ASKED}
+    bare = rendered(processor, [text])
+    marked = rendered(processor, [{"type": kind}, text])
+    if bare is None or marked is None:
+        return None
+    more = [one for one in specials if one and marked.count(one) > bare.count(one)]
+    return min(more, key=lambda one: (marked.index(one), -len(one))) if more else None
 
 
 def rendered(processor: Any, content: object) -> str | None:

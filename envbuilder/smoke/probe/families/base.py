@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any, Iterable, Sequence
 
-from .. import films, tokenizer
+from .. import edges, films, tokenizer
 from ..facts import Absent, Facts, Unasked
 from ..samples import Sample, Sounding
 from ._marks import stated_id
@@ -16,6 +16,9 @@ from ._marks import stated_id
 ENCODER_LIMIT = 1500
 """Items above this many tokens are counted on the grid, not encoded: transformers 4.52.4 allocates
 a dense attention mask of (4·tokens)² entries several times over, 34 GB for 16384 tokens."""
+
+MORE = {"audio": 4, "image": 8}
+"""How many samples are searched, beside those that a family chose. Its videos are few and large."""
 
 
 class Modality:
@@ -59,6 +62,8 @@ class Family:
     """Options for a processor that chooses among a video's frames, by which it takes them all."""
     sounding: Sequence[Sounding] = ()
     """Videos to count with their sound inside, where the family interleaves the two."""
+    nested: frozenset[str] = frozenset()
+    """Modalities whose items the processor wants in a list for each text."""
     uncounted: dict[str, str] = {}
     """Why a modality that the processor takes cannot be counted."""
     together = True
@@ -146,6 +151,11 @@ class Family:
         """Return the samples to count for ``modality``."""
         raise NotImplementedError
 
+    def searched(self, modality: str) -> list[Sample]:
+        """Return more samples: where the family's own settings make the count of an item turn."""
+        known = self.samples(modality)
+        return edges.searched(modality, self.settings, known, MORE.get(modality, 0))
+
     def formula(
         self, sample: Sample, inputs: Any, config: Any
     ) -> tuple[int | None, list[int] | None]:
@@ -211,7 +221,8 @@ class Family:
         for modality, array in items:
             names = self.modalities[modality].arguments
             name = next((one for one in names if one in accepted), names[0])
-            arguments.setdefault(name, []).append(array)
+            arguments.setdefault(name, [[]] if modality in self.nested else [])
+            (arguments[name][0] if modality in self.nested else arguments[name]).append(array)
         if text is None:
             text = self.prompt([modality for modality, _ in items])
         clips = [array for modality, array in items if modality == "video"]
@@ -234,11 +245,13 @@ class Family:
             raise Unasked(f"{type(model).__name__} has no {name}")
         given = {}
         for parameter in parameters(model, name):
-            if parameter in inputs:
-                given[parameter] = inputs[parameter]
-            elif parameter.startswith("vision_") and hasattr(model.config, parameter):
+            if parameter.name in inputs:
+                given[parameter.name] = inputs[parameter.name]
+            elif parameter.name.startswith("vision_") and (found := settled(model, parameter.name)):
                 # the layer and strategy to select: required in some versions, None in others
-                given[parameter] = getattr(model.config, parameter)
+                given[parameter.name] = found[0]
+            elif parameter.default is parameter.empty:
+                raise Unasked(f"{name} of {type(model).__name__} asks for {parameter.name}")
         return method(**given)
 
     def engine_item(self, sample: Sample) -> Any:
@@ -277,15 +290,23 @@ def feature_method(model: Any, name: str) -> Any:
     return getattr(model, name, None) or getattr(body, name, None)
 
 
-def parameters(model: Any, name: str) -> list[str]:
+def parameters(model: Any, name: str) -> list[inspect.Parameter]:
     """Return what the encoding method ``name`` takes: what its body does, if it only passes on."""
-    found: list[str] = []
+    found: dict[str, inspect.Parameter] = {}
     for holder in (model, getattr(model, "model", None)):
         method = getattr(holder, name, None)
         taken = inspect.signature(method).parameters.values() if method is not None else ()
-        named = [one.name for one in taken if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]
-        found += [one for one in named if one not in found]
-    return found
+        for one in taken:
+            if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD):
+                found.setdefault(one.name, one)
+    return list(found.values())
+
+
+def settled(model: Any, name: str) -> list[Any]:
+    """Return what the configuration says of ``name``, itself or its vision part; [] if nothing."""
+    config = model.config
+    holders = (config, getattr(config, "vision_config", None))
+    return [getattr(one, name) for one in holders if hasattr(one, name)][:1]
 
 
 def rows(features: Any) -> int:

@@ -12,7 +12,7 @@ from collections import Counter
 from typing import Any, Iterable, Sequence
 
 from .. import edges, films, formulas
-from ..facts import Absent, Facts, Inapplicable
+from ..facts import Absent, Facts, Uncountable
 from ..samples import Sample
 from . import _marks, _prompts
 from .base import Family, Modality, feature_method, read_json, rows
@@ -72,10 +72,8 @@ class Generic(Family):
         mark, own = self.marks[kind], _marks.id_of(self.processor, self.marks[kind].text)
         if kind != "video" and own == mark.counted:
             return
-        small = next(one for one in self.samples(kind) if one.role == "small")
-        try:
-            ids = self.take(self.processor, small)["input_ids"][0].tolist()
-        except Exception:
+        ids = self.tried(kind)
+        if ids is None:
             return
         others = {"own": own if own is not None else -1}
         if kind == "video" and "image" in self.marks:
@@ -84,6 +82,22 @@ class Generic(Family):
         if mark.counted == others.get("image"):
             mark.stated = None  # its frames are pictures: the model finds them at the image's id
         self.modalities[kind] = self.modality(kind, mark)
+
+    def tried(self, kind: str) -> list[int] | None:
+        """Return the prompt that one small item makes; None if the processor takes it in no form.
+
+        Some ask for the items of each text in a list of its own, as a chat template hands them.
+        """
+        small = next(one for one in self.samples(kind) if one.role == "small")
+        for nested in (self.nested - {kind}, self.nested | {kind}):
+            before, self.nested = self.nested, nested
+            try:
+                ids: list[int] = self.take(self.processor, small)["input_ids"][0].tolist()
+            except Exception:
+                self.nested = before
+            else:
+                return ids
+        return None
 
     # --- counting -------------------------------------------------------------------------
 
@@ -113,17 +127,21 @@ class Generic(Family):
     def load_model(self, directory: str, *, weights: bool) -> Any:
         """Load the model by the class that its config.json names.
 
-        Raises Inapplicable if it names none: what the model would insert cannot be asked then.
+        Raises Uncountable if it names none: what the model would insert cannot be asked then.
         """
         named = read_json(directory, "config.json").get("architectures") or []
         if not named:
-            raise Inapplicable("config.json names no architecture, so no encoder can be asked")
+            raise Uncountable("config.json names no architecture, so no encoder can be asked")
         self.model_class = named[0]
         return super().load_model(directory, weights=weights)
 
     def samples(self, modality: str) -> list[Sample]:
         """Return common sizes, and those where this processor's own values turn."""
         return edges.samples(modality, self.stated)
+
+    def searched(self, modality: str) -> list[Sample]:
+        """Return none: the samples are such already."""
+        return []
 
     def formula(
         self, sample: Sample, inputs: Any, config: Any
