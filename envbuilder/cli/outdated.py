@@ -12,6 +12,9 @@ from . import options
 if TYPE_CHECKING:
     from envbuilder.workflow.bump.outdated import Newer
 
+_WIDTH = 28
+_DIFFERENT = 14  # characters that tell two texts apart
+
 
 @click.command("outdated")
 @options.environment
@@ -55,6 +58,27 @@ def command(
         _print(shown, hidden=len(found) - len(shown))
 
 
+def shortened(one: str, other: str) -> tuple[str, str]:
+    """Shorten two long texts for a table, and leave in what tells them apart."""
+    pairs = enumerate(zip(one, other, strict=False))
+    shared = next((at for at, (a, b) in pairs if a != b), min(len(one), len(other)))
+    if max(len(one), len(other)) <= _WIDTH:
+        return one, other
+    start = 0 if shared < _WIDTH - _DIFFERENT else shared
+    return _part(one, start), _part(other, start)
+
+
+def _part(text: str, start: int) -> str:
+    """Show the head of ``text`` and, from ``start`` on, what follows, in _WIDTH characters."""
+    if len(text) <= _WIDTH:
+        return text
+    if start == 0:
+        return f"{text[: _WIDTH - 1]}…"
+    head = _WIDTH - _DIFFERENT - 2
+    end = text[start : start + _DIFFERENT]
+    return f"{text[:head]}…{end}{'…' if start + _DIFFERENT < len(text) else ''}"
+
+
 def _plain(newer: Newer) -> dict[str, object]:
     from dataclasses import asdict
 
@@ -72,10 +96,10 @@ def _print(found: list[Newer], *, hidden: int) -> None:
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("what", "name", "locked", "newest", "since", "size"):
-        table.add_column(title)
+        table.add_column(title, overflow="fold")  # a narrow place may break a text, never cut it
     for each in found:
         size = size_text(each.size) if each.size else ""
-        current, newest = (text[:28] for text in (each.current, each.newest))
+        current, newest = shortened(each.current, each.newest)
         cells = (str(each.what), each.name, current, newest, each.date[:10], size)
         table.add_row(*(Text(cell) for cell in cells))
     stdout().print(table)

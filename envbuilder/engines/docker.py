@@ -22,6 +22,7 @@ from envbuilder.storage.store import Store
 
 from .buildkit import BuildxRun, build, find_builder, gather
 from .foundation import foundation_layers
+from .given_wheels import copy_given
 from .render import (
     files_stage,
     further_stage,
@@ -61,6 +62,7 @@ def build_target(context: Context, lock: Lock, target: str) -> Image:
     with context.store.scratch() as work:
         folder = work / "context"
         write(render(lock), folder)
+        copy_given(lock, folder, store=context.store)
         wanted = BuildxRun(
             folder=folder,
             target=target,

@@ -21,13 +21,12 @@ from envbuilder.layers.tar import MTIME
 from envbuilder.model.atomic import write_text
 from envbuilder.model.errors import SpecError, UsageError
 from envbuilder.model.image_config import environment, image_settings
-from envbuilder.model.lock import DebianBase, GitSource, ImageBase, Lock, LockedCommit, Wheel
+from envbuilder.model.lock import DebianBase, GitSource, ImageBase, Lock, LockedCommit
 from envbuilder.model.plan import (
     PREFIX,
     WheelLayer,
     direct_url,
     interpreter,
-    is_requested,
     plan,
     source_for,
 )
@@ -42,6 +41,7 @@ from envbuilder.resolve.git.build_sources import variables as build_variables
 from envbuilder.resolve.git.scm_version import variables
 
 from .dockerfile_quoting import Quoted, csv_row, document, exec_form, quote, script
+from .given_wheels import given_paths, requirements_text
 
 OWN_SECRETS = ("env", "uv", "netrc", "ca")
 """What every step may mount: variables, uv's configuration, credentials by host, a CA bundle."""
@@ -52,11 +52,15 @@ _MARK = "# Rendered by `envbuilder render "
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Stage:
-    """One layer of wheels as a stage: its name, its requirements file and their text."""
+    """One layer of wheels as a stage: its name, its requirements file and their text.
+
+    ``given``: some of its wheels lie in the folder itself.
+    """
 
     stage: str
     file: str
     requirements: str
+    given: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +147,7 @@ def render(lock: Lock) -> dict[str, str]:
     }
     files |= {stage.file: stage.requirements for stage in stages}
     for source, locked in zip(sources, lock.sources, strict=True):
-        files[source.file] = "".join(_requirement(lock, wheel) for wheel in locked.requires)
+        files[source.file] = requirements_text(lock, locked.requires)
         files[source.origin] = direct_url(locked).decode()
         if source.toolchain:
             files[source.toolchain] = toolchain(lock.spec.sources[source.name].build)
@@ -215,11 +219,13 @@ def _values(lock: Lock, stages: list[_Stage], sources: list[_Source]) -> dict[st
         "compilers": "system" if lock.builder is None else "builder",
         "interpreter": interpreter(lock),
         "layers": stages,
+        "given": any(stage.given for stage in stages),
         "skeleton": _skeleton(lock),
         "sources": sources,
         "toolchain": TOOLCHAIN,
         "lock_file": f"pylock.{spec.name}.toml",
         "settings": _settings(lock),
+        "health": _health_options(lock),
     }
 
 
@@ -272,13 +278,9 @@ def _stage(lock: Lock, layer: WheelLayer) -> _Stage:
     return _Stage(
         stage=name,
         file=f"requirements/{name}.txt",
-        requirements="".join(_requirement(lock, wheel) for wheel in layer.wheels),
+        requirements=requirements_text(lock, layer.wheels),
+        given=any(wheel in given_paths(lock) for wheel in layer.wheels),
     )
-
-
-def _requirement(lock: Lock, wheel: Wheel) -> str:
-    mark = "  # requested" if is_requested(lock, wheel) else ""
-    return f"{wheel.name}=={wheel.version} --hash={wheel.sha256}{mark}\n"
 
 
 def _source(lock: Lock, source: GitSource) -> _Source:
@@ -338,6 +340,20 @@ def _settings(lock: Lock) -> dict[str, Any]:
         if not lock.spec.cmd:
             stated.pop("Cmd", None)
     return stated | {"Env": env}
+
+
+def _health_options(lock: Lock) -> dict[str, str]:
+    """Return the flags of HEALTHCHECK that the spec asks for."""
+    check = lock.spec.healthcheck
+    if check is None:
+        return {}
+    times = {
+        "interval": check.interval,
+        "timeout": check.timeout,
+        "start-period": check.start_period,
+    }
+    found = {name: f"{seconds}s" for name, seconds in times.items() if seconds}
+    return found | ({"retries": str(check.retries)} if check.retries else {})
 
 
 def _bake(lock: Lock) -> str:

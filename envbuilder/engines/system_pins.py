@@ -63,5 +63,5 @@ def _still_holds(lock: Lock, base: ImageBase, previous: Lock) -> bool:
         and previous.base.packages is not None
         and previous.base.digest == base.digest
         and previous.spec.system == lock.spec.system
-        and previous.spec.python == lock.spec.python
+        and previous.spec.minor == lock.spec.minor
     )

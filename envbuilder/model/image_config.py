@@ -14,10 +14,12 @@ from envbuilder.model.plan import LAYOUT_VERSION
 from .lock import ImageBase, Lock, spec_checksum
 from .plan import PREFIX, is_cuda
 from .pylock import lock_checksum
+from .spec import Healthcheck, Spec
 
 LABEL = "dev.gpu-envbuilder"
 """Prefix of our own labels: .name, .spec and .lock (checksums), .layout (version)."""
 
+_NANOSECONDS = 10**9
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -46,10 +48,31 @@ def image_settings(lock: Lock, base: Mapping[str, Any]) -> dict[str, Any]:
     )
     if ports:
         settings["ExposedPorts"] = ports
-    for key in ("Volumes", "StopSignal", "Healthcheck", "Shell"):
-        if base.get(key):
-            settings[key] = base[key]
-    return settings
+    return settings | _more(spec, base)
+
+
+def _more(spec: Spec, base: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that are no part of OCI's own, but known to Docker and Podman."""
+    own: dict[str, Any] = {
+        "Volumes": {path: {} for path in spec.volumes} | dict(base.get("Volumes") or {}),
+        "StopSignal": spec.stop_signal or base.get("StopSignal"),
+        "Healthcheck": _healthcheck(spec.healthcheck) or base.get("Healthcheck"),
+        "Shell": list(spec.shell) or base.get("Shell"),
+    }
+    return {key: value for key, value in own.items() if value}
+
+
+def _healthcheck(check: Healthcheck | None) -> dict[str, Any]:
+    if check is None:
+        return {}
+    times = {
+        "Interval": check.interval,
+        "Timeout": check.timeout,
+        "StartPeriod": check.start_period,
+    }
+    found: dict[str, Any] = {"Test": ["CMD", *check.command]}
+    found |= {key: seconds * _NANOSECONDS for key, seconds in times.items() if seconds}
+    return found | ({"Retries": check.retries} if check.retries else {})
 
 
 def environment(lock: Lock, base: Mapping[str, Any]) -> dict[str, str]:
@@ -74,7 +97,7 @@ def labels(lock: Lock, base: Mapping[str, Any]) -> dict[str, str]:
             "org.opencontainers.image.base.name": lock.base.reference,
             "org.opencontainers.image.base.digest": str(lock.base.digest),
         }
-    own = {
+    own: dict[str, Any] = {
         f"{LABEL}.name": lock.spec.name,
         f"{LABEL}.spec": str(spec_checksum(lock.spec)),
         f"{LABEL}.lock": str(lock_checksum(lock)),

@@ -70,7 +70,7 @@ def plan(lock: Lock) -> Plan:
     alone = _alone(ordinary, named, built, room)
     small = [wheel for wheel in (*ordinary, *named, *built) if wheel not in alone]
     return Plan(
-        python=lock.spec.python,
+        python=lock.spec.minor,
         interpreter=interpreter(lock),
         layers=(
             *(_single(wheel) for wheel in sorted(ordinary) if wheel in alone),
@@ -83,7 +83,7 @@ def plan(lock: Lock) -> Plan:
 
 def interpreter(lock: Lock) -> str:
     """Name the interpreter in the base that the environment stands on, as an absolute path."""
-    return lock.spec.base.python or f"/usr/bin/python{lock.spec.python}"
+    return lock.spec.base.python or f"/usr/bin/python{lock.spec.minor}"
 
 
 def is_cuda(lock: Lock) -> bool:

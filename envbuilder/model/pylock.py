@@ -121,7 +121,7 @@ def _document(lock: Lock) -> dict[str, Any]:
     return {
         "lock-version": "1.0",
         "environments": [f"platform_machine == '{machine}' and sys_platform == 'linux'"],
-        "requires-python": f"=={spec.python}.*",
+        "requires-python": f"=={spec.minor}.*",
         "created-by": "envbuilder",
         "packages": _packages(lock),
         "tool": {"envbuilder": _ours(lock)},

@@ -25,11 +25,13 @@ _SYSTEM_PACKAGE = r"^[A-Za-z0-9][A-Za-z0-9+._:~^-]*(=[A-Za-z0-9.+:~-]+)?" + _END
 _ENV_NAME = r"^[A-Za-z_][A-Za-z0-9_]*" + _END
 _GIT_REF = r"^[A-Za-z0-9_][A-Za-z0-9_./+-]*" + _END
 _COMMIT = r"^[0-9a-f]{7,64}" + _END
-_PYTHON = r"^3\.[0-9]{1,2}" + _END
+_PYTHON = r"^3\.[0-9]{1,2}(\.[0-9]{1,2})?" + _END
+_GLIBC = r"^2\.[0-9]{1,2}" + _END
 _SUITE = r"^[a-z]+" + _END
 _FAMILY = r"^[a-z0-9_]+" + _END
 _BUILD_SOURCE = r"^[a-z0-9]+([_-][a-z0-9]+)*" + _END
 _FETCH_CONTENT = r"^[A-Za-z0-9_.+-]+" + _END
+_SIGNAL = r"^(SIG[A-Z0-9+-]+|[0-9]{1,2})" + _END
 _ABSOLUTE = r"^(/[A-Za-z0-9._+-]+)+" + _END
 
 IN_WORDS = {  # for error messages: what each pattern means
@@ -40,10 +42,12 @@ IN_WORDS = {  # for error messages: what each pattern means
     _ENV_NAME: "the name of an environment variable",
     _GIT_REF: "the name of a git tag or branch",
     _COMMIT: "a commit id of 7 to 64 lower-case hex digits",
-    _PYTHON: 'a Python version like "3.12"',
+    _PYTHON: 'a Python version like "3.12" or "3.12.3"',
+    _GLIBC: 'a version of glibc like "2.36"',
     _SUITE: "the name of a Debian suite, like trixie",
     _FAMILY: "the name of a model family, like qwen2_5_omni",
     _ABSOLUTE: "an absolute path",
+    _SIGNAL: "a signal, like SIGINT",
     _BUILD_SOURCE: "lower-case words and digits joined by - or _",
     _FETCH_CONTENT: "the name that CMake's FetchContent_Declare has",
 }
@@ -61,6 +65,7 @@ MACHINES = {"linux/amd64": "x86_64", "linux/arm64": "aarch64"}
 PythonVersion = Annotated[str, Meta(pattern=_PYTHON)]
 Modality = Literal["audio", "image", "video"]
 GpuUse = Literal["auto", "required", "never"]
+Strategy = Literal["best-match", "first-index"]
 
 
 @dataclass_transform(frozen_default=True)
@@ -71,12 +76,14 @@ class _Frozen(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tru
 class Base(_Frozen):
     """What the environment stands on: a Debian suite, or an image in a registry.
 
-    ``python`` is the interpreter's path in the base, if it is not ``/usr/bin/pythonX.Y``.
+    ``python`` is the interpreter's path in the base, if it is not ``/usr/bin/pythonX.Y``. ``glibc``
+    is what wheels may count on, if the base does not tell it, as an image does not.
     """
 
     debian: Annotated[str, Meta(pattern=_SUITE)] | None = None
     image: Line | None = None
     python: Annotated[str, Meta(pattern=_ABSOLUTE)] | None = None
+    glibc: Annotated[str, Meta(pattern=_GLIBC)] | None = None
 
 
 class System(_Frozen):
@@ -116,7 +123,7 @@ class SourceBuild(_Frozen):
 
 
 class GitPackage(_Frozen):
-    """A package built from a git repository; at least one of tag, branch and commit is given."""
+    """What a :class:`Package` says that is built from git: a tag, a branch or a commit at least."""
 
     git: Line
     tag: GitRef | None = None
@@ -131,12 +138,52 @@ GitPin = GitPackage | BuildSource
 """What names a commit of a repository."""
 
 
+class Package(_Frozen):
+    """A package that a version alone does not say.
+
+    Exactly one of these tells where it comes from: ``git``; ``url``, the address of a wheel;
+    ``path``, a wheel's file from the folder of the spec; else an index, by ``version`` and, where
+    only one will do, the name of that ``index``.
+    """
+
+    version: Line | None = None
+    index: Name | None = None
+    url: Line | None = None
+    path: Line | None = None
+    git: Line | None = None
+    tag: GitRef | None = None
+    branch: GitRef | None = None
+    commit: Commit | None = None
+    subdirectory: Line | None = None
+    submodules: bool = False
+    build: SourceBuild = SourceBuild()
+
+    @property
+    def place(self) -> str | None:
+        """The address or path of a wheel, if that is where the package comes from."""
+        return self.url if self.url is not None else self.path
+
+
 class Index(_Frozen):
-    """Which package indexes are asked beyond the machine's own, and as of which moment."""
+    """Which package indexes are asked beyond the machine's own, and as of which moment.
+
+    ``named`` are asked for those packages alone that name one. ``strategy`` says whether the first
+    index that has a package tells all its versions, or the best version of all indexes counts.
+    ``exempt`` names packages and named indexes to which ``exclude_newer`` does not apply.
+    """
 
     url: Line | None = None
     extra_urls: tuple[Line, ...] = ()
     exclude_newer: Line | None = None
+    named: dict[Name, Line] = {}
+    strategy: Strategy = "best-match"
+    exempt: tuple[Line, ...] = ()
+
+
+class ChosenIndex(Index, frozen=True):
+    """A spec's index settings with what its packages say: package -> name of its index."""
+
+    chosen: dict[str, str] = {}
 
 
 class Secret(_Frozen):
@@ -171,6 +218,19 @@ class Steps(_Frozen):
 
     before_python: tuple[str, ...] = ()
     after_python: tuple[str, ...] = ()
+
+
+class Healthcheck(_Frozen):
+    """How a container engine finds out whether the image's program still works.
+
+    ``command`` runs as it stands, without a shell. Times are seconds.
+    """
+
+    command: Annotated[tuple[Line, ...], Meta(min_length=1)]
+    interval: Annotated[int, Meta(ge=1, description="seconds")] | None = None
+    timeout: Annotated[int, Meta(ge=1, description="seconds")] | None = None
+    start_period: Annotated[int, Meta(ge=1, description="seconds")] | None = None
+    retries: Annotated[int, Meta(ge=1)] | None = None
 
 
 class Model(_Frozen):
@@ -210,14 +270,28 @@ class Smoke(_Frozen):
     memory: Annotated[int, Meta(ge=256, description="MiB")] = 8192
 
 
+Requirements = dict[Line, Line] | tuple[Line, ...] | str
+"""Packages with version specifiers, as a mapping or as lines, or the path of a file of lines.
+
+``spec_file.load`` puts a file's lines in the place of its path, so that the lock holds them. Not
+``Line``: beside a mapping of lines, msgspec 0.22 corrupts memory on it now and then.
+"""
+
+
 class Spec(_Frozen):
-    """One environment: everything that a build depends on, in the user's words."""
+    """One environment: everything that a build depends on, in the user's words.
+
+    ``constraints`` narrow the versions of what is needed anyway; ``overrides`` take the place of
+    whatever any package requires of theirs.
+    """
 
     version: Literal[1]
     name: Name
     python: PythonVersion
     base: Base
-    packages: dict[Line, Line | GitPackage]
+    packages: dict[Line, Line | Package]
+    overrides: Requirements = ()
+    constraints: Requirements = ()
     platform: Platform = "linux/amd64"
     system: System = System()
     index: Index = Index()
@@ -230,22 +304,31 @@ class Spec(_Frozen):
     entrypoint: tuple[Line, ...] = ()
     cmd: tuple[Line, ...] = ()
     expose: tuple[Annotated[int, Meta(ge=1, le=65535)], ...] = ()
+    healthcheck: Healthcheck | None = None
+    volumes: tuple[Annotated[str, Meta(pattern=_ABSOLUTE)], ...] = ()
+    stop_signal: Annotated[str, Meta(pattern=_SIGNAL)] | None = None
+    shell: tuple[Line, ...] = ()
     smoke: Smoke = Smoke()
+
+    @property
+    def minor(self) -> str:
+        """The Python version as X.Y, whether ``python`` names a patch release or not."""
+        return ".".join(self.python.split(".")[:2])
 
     @property
     def requirements(self) -> tuple[Requirement, ...]:
         """The index packages as PEP 508 requirements, sorted by name."""
-        pairs = ((key, pin) for key, pin in self.packages.items() if isinstance(pin, str))
-        parsed = (requirement(key, pin) for key, pin in pairs)
+        pins = ((key, _version_of(pin)) for key, pin in self.packages.items())
+        parsed = (requirement(key, version) for key, version in pins if version is not None)
         return tuple(sorted(parsed, key=lambda item: canonicalize_name(item.name)))
 
     @property
     def sources(self) -> dict[str, GitPackage]:
         """The git packages by canonical name."""
         return {
-            canonicalize_name(Requirement(key).name): pin
+            name_of(key): _git_of(pin)
             for key, pin in sorted(self.packages.items())
-            if isinstance(pin, GitPackage)
+            if isinstance(pin, Package) and pin.git is not None
         }
 
     def extras(self, name: str) -> frozenset[str]:
@@ -256,19 +339,72 @@ class Spec(_Frozen):
         )
 
     @property
+    def direct(self) -> dict[str, Package]:
+        """The packages that come as a wheel by address or path, by the key that names them."""
+        return {
+            key: pin
+            for key, pin in sorted(self.packages.items())
+            if isinstance(pin, Package) and pin.place is not None
+        }
+
+    @property
+    def indexes(self) -> ChosenIndex:
+        """The index settings, with the packages that come from one named index alone."""
+        pins = ((name_of(key), _index_of(pin)) for key, pin in sorted(self.packages.items()))
+        chosen = {name: index for name, index in pins if index is not None}
+        return ChosenIndex(**msgspec.structs.asdict(self.index), chosen=chosen)
+
+    @property
     def requested(self) -> frozenset[str]:
         """The canonical names of all packages that the spec itself names."""
-        return frozenset(canonicalize_name(Requirement(key).name) for key in self.packages)
+        return frozenset(name_of(key) for key in self.packages)
 
     def key_of(self, name: str) -> str | None:
         """Find the key in ``packages``, which may carry extras, that names a package."""
-        keys = (key for key in self.packages if canonicalize_name(Requirement(key).name) == name)
-        return next(keys, None)
+        return next((key for key in self.packages if name_of(key) == name), None)
+
+
+def name_of(key: str) -> str:
+    """Return the canonical name of the package that a key (``name`` or ``name[extra]``) names."""
+    return canonicalize_name(Requirement(key).name)
 
 
 def requirement(key: str, pin: str) -> Requirement:
-    """Join a key (``name`` or ``name[extra]``) and a pin (``==1.0``, ``*``) into a requirement."""
-    return Requirement(key if pin == "*" else f"{key}{pin}")
+    """Join a key (``name`` or ``name[extra]``) and a pin into a requirement.
+
+    A pin is ``==1.0`` or the like, or ``*``; a PEP 508 marker may follow, behind a semicolon.
+    """
+    version, semicolon, marker = pin.partition(";")
+    version = "" if version.strip() == "*" else version
+    return Requirement(f"{key}{version}{semicolon}{marker}")
+
+
+def requirement_lines(given: Requirements) -> tuple[str, ...]:
+    """Return ``overrides`` or ``constraints`` as PEP 508 lines."""
+    assert not isinstance(given, str)  # noqa: S101 - load() read the file
+    if isinstance(given, dict):
+        return tuple(str(requirement(*item)) for item in sorted(given.items()))
+    return given
+
+
+def _version_of(pin: str | Package) -> str | None:
+    return pin if isinstance(pin, str) else pin.version
+
+
+def _index_of(pin: str | Package) -> str | None:
+    return None if isinstance(pin, str) else pin.index
+
+
+def _git_of(pin: Package) -> GitPackage:
+    return GitPackage(
+        git=pin.git or "",
+        tag=pin.tag,
+        branch=pin.branch,
+        commit=pin.commit,
+        subdirectory=pin.subdirectory,
+        submodules=pin.submodules,
+        build=pin.build,
+    )
 
 
 def from_builtins(value: object) -> Spec:

@@ -5,23 +5,22 @@ from __future__ import annotations
 import difflib
 import inspect
 import re
-from datetime import datetime
 from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, Any, Union, get_args, get_origin
 
 import msgspec
+import yaml
 from msgspec import Struct
 from packaging.requirements import InvalidRequirement, Requirement
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.utils import canonicalize_name
 
 from .errors import SpecError, UsageError
-from .git_url import Address
+from .package_checks import Problem, index_problems, package_problems
 from .reference import ImageRef
+from .requirements_file import read_requirements
 from .resources import families
 from .samples import sample_problems
-from .spec import IN_WORDS, SOURCE_PLACE, GitPackage, GitPin, Spec
+from .spec import IN_WORDS, Spec
 from .yaml_document import Document, KeyPath, excerpt, read_document
 
 if TYPE_CHECKING:
@@ -45,16 +44,13 @@ def parse(document: Document) -> Spec:
     """Check a document that was read already; raises SpecError."""
     _check_quoting(document)
     try:
-        spec = msgspec.convert(document.value, Spec)
+        spec = msgspec.convert(document.value | _lines_of_files(document), Spec)
     except msgspec.ValidationError as error:
         raise _explain(document, str(error)) from error
     problems = [document.error(path, message, hint=hint) for path, message, hint in _check(spec)]
     if problems:
         raise SpecError("\n".join(p.message for p in problems), hint=problems[0].hint)
     return spec
-
-
-Problem = tuple[KeyPath, str, str]
 
 
 def _check_quoting(document: Document) -> None:
@@ -75,12 +71,25 @@ def _check_quoting(document: Document) -> None:
             )
 
 
+def _lines_of_files(document: Document) -> dict[str, list[str]]:
+    """Read the files that the spec names for lines of its own; the lock holds what they say."""
+    named = {key: document.value.get(key) for key in ("overrides", "constraints")}
+    found = {}
+    for key, path in named.items():
+        if isinstance(path, str):
+            try:
+                found[key] = read_requirements(document.path.parent / path)
+            except SpecError as error:
+                raise document.error((key,), error.message, hint=error.hint) from error
+    return found
+
+
 def _check(spec: Spec) -> Iterator[Problem]:
     """Yield what types cannot say: path, message, hint."""
     checks: tuple[Callable[[Spec], Iterator[Problem]], ...] = (
         _check_base,
-        _check_packages,
-        _check_index,
+        package_problems,
+        index_problems,
         _check_smoke,
         _check_samples,
         _check_build,
@@ -107,102 +116,6 @@ def _check_image(at: KeyPath, image: str | None) -> Iterator[Problem]:
             ImageRef.parse(image)
     except UsageError as error:
         yield at, error.message, error.hint
-
-
-def _check_packages(spec: Spec) -> Iterator[Problem]:
-    seen: dict[str, str] = {}
-    for key, pin in spec.packages.items():
-        at: KeyPath = ("packages", key)
-        try:
-            parsed = Requirement(key)
-        except InvalidRequirement:
-            hint = "name or name[extra]; the version goes behind the colon"
-            yield at, f"{key!r} is not a package name", hint
-            continue
-        if parsed.url or parsed.marker or parsed.specifier:
-            yield at, f"{key!r} is more than a package name", "the version goes behind the colon"
-        if isinstance(pin, str) and not _is_specifier(pin):
-            hint = f'did you mean "=={pin}"?' if pin[:1].isdigit() else '"==1.2.3", or "*" for any'
-            yield at, f"{key}: {pin!r} is not a version specifier", hint
-        name = canonicalize_name(parsed.name)
-        if name in seen:
-            yield at, f"{key} and {seen[name]} are the same package", "keep one of them"
-        seen[name] = key
-        if isinstance(pin, GitPackage):
-            yield from _check_git(at, pin)
-
-
-def _is_specifier(pin: str) -> bool:
-    if pin == "*":
-        return True
-    try:
-        return bool(SpecifierSet(pin))
-    except InvalidSpecifier:
-        return False
-
-
-def _check_pin(at: KeyPath, pin: GitPin) -> Iterator[Problem]:
-    if pin.tag is None and pin.branch is None and pin.commit is None:
-        yield at, "a git package needs a tag, a branch or a commit", "commit: <full id> is firmest"
-    try:
-        Address.parse(pin.git)
-    except SpecError as error:
-        yield (*at, "git"), error.message, error.hint
-
-
-def _check_git(at: KeyPath, pin: GitPackage) -> Iterator[Problem]:
-    yield from _check_pin(at, pin)
-    for name, source in pin.build.sources.items():
-        yield from _check_pin((*at, "build", "sources", name), source)
-    for variable, value in pin.build.env.items():
-        for name in sorted(set(SOURCE_PLACE.findall(value)) - pin.build.sources.keys()):
-            near = difflib.get_close_matches(name, pin.build.sources, n=1)
-            known = ", ".join(sorted(pin.build.sources)) or "none"
-            hint = f"did you mean {near[0]}?" if near else f"build.sources has: {known}"
-            yield (*at, "build", "env", variable), f"there is no further source {name!r}", hint
-    for number, line in enumerate(pin.build.requires):
-        if not _is_named_requirement(line):
-            hint = 'NAME, or "NAME>=VERSION", from a package index'
-            yield (*at, "build", "requires", number), f"{line!r} is not a requirement", hint
-    if pin.subdirectory is not None:
-        path = Path(pin.subdirectory)
-        plain = str(path) == pin.subdirectory and path.parts and ".." not in path.parts
-        if not plain or path.is_absolute():
-            hint = "a plain relative path, like python/package"
-            yield (*at, "subdirectory"), "must be a folder inside the repository", hint
-
-
-def _is_named_requirement(line: str) -> bool:
-    """Return whether ``line`` asks an index for a package; an address would float."""
-    try:
-        return Requirement(line).url is None
-    except InvalidRequirement:
-        return False
-
-
-def _check_index(spec: Spec) -> Iterator[Problem]:
-    index = spec.index
-    urls: list[tuple[KeyPath, str]] = [(("url",), index.url)] if index.url is not None else []
-    urls += [(("extra_urls", number), url) for number, url in enumerate(index.extra_urls)]
-    for at, url in urls:
-        if re.match(r"\w+://[^/]*@", url):  # never shown: it holds a secret
-            hint = "use the machine's own means: netrc, keyring or UV_INDEX_* variables"
-            yield ("index", *at), "an index URL in a spec must not hold credentials", hint
-        elif not re.match(r"(https?|file)://", url):
-            yield ("index", *at), f"{url!r} is not an index URL", "https://HOST/simple"
-    if index.exclude_newer is not None and not _is_moment(index.exclude_newer):
-        message = f"{index.exclude_newer!r} is not an RFC 3339 moment"
-        yield ("index", "exclude_newer"), message, "2025-06-29T00:00:00Z"
-
-
-def _is_moment(text: str) -> bool:
-    if not re.fullmatch(r"\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d))?", text):
-        return False
-    try:
-        datetime.fromisoformat(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _check_smoke(spec: Spec) -> Iterator[Problem]:
@@ -279,7 +192,33 @@ def _explain(document: Document, text: str) -> SpecError:
     found: Any = path[-1] if at and at["key"] else document.nodes[path].value
     shown = f", found {excerpt(found)!r}" if found and isinstance(found, str) else ""
     hint = f'quote it: "{excerpt(found)}"' if _UNQUOTED.match(message) else ""
+    hint = hint or _shape_hint(dotted, document.nodes[path], message)
     return document.error(path, f"{dotted}: {_humanise(message, kind)}{shown}", hint=hint)
+
+
+def _shape_hint(dotted: str, node: yaml.Node, message: str) -> str:
+    """Show the right shape where a list stands for a mapping, or a text for a list."""
+    if "Expected `array" in message and isinstance(node, yaml.ScalarNode) and node.value:
+        return f"a list has brackets: [{excerpt(node.value)}]"
+    if "Expected `object" not in message or not isinstance(node, yaml.SequenceNode):
+        return ""
+    items = [each.value for each in node.value if isinstance(each, yaml.ScalarNode)]
+    pairs = [pair for pair in map(_as_pair, items) if pair is not None]
+    if len(pairs) != len(node.value) or not pairs:
+        return ""
+    shown = ", ".join(f'{key}: "{value}"' for key, value in pairs)
+    return f"a mapping, not a list: {dotted.rsplit('.', maxsplit=1)[-1]}: {{{excerpt(shown)}}}"
+
+
+def _as_pair(item: str) -> tuple[str, str] | None:
+    """Split ``torch==2.6.0`` or ``NAME=value`` into what a mapping would hold."""
+    try:
+        parsed = Requirement(item)
+    except InvalidRequirement:
+        key, equals, value = item.partition("=")
+        return (key, value) if equals else None
+    extras = f"[{','.join(sorted(parsed.extras))}]" if parsed.extras else ""
+    return f"{parsed.name}{extras}", str(parsed.specifier) or "*"
 
 
 def _humanise(message: str, kind: Any) -> str:  # noqa: ANN401 - any type of a spec's

@@ -15,6 +15,7 @@ from envbuilder.registry.manifests import Platform
 
 from .context import Context
 from .debian.packages import lock_base
+from .target import debian_patch
 
 
 def resolve_base(context: Context, spec: Spec, previous: Lock | None) -> DebianBase | ImageBase:
@@ -98,13 +99,23 @@ def _check_python(spec: Spec, base: DebianBase) -> None:
     found = {
         match[1] for deb in base.packages if (match := re.fullmatch(r"python(3\.\d+)", deb.name))
     }
-    if spec.python in found:
+    if spec.minor in found:
+        _check_patch(spec, base)
         return
     if found:
         raise ResolutionError(
-            f"Debian {base.suite} has Python {', '.join(sorted(found))}, not {spec.python}",
+            f"Debian {base.suite} has Python {', '.join(sorted(found))}, not {spec.minor}",
             hint=f'python: "{max(found)}", or another suite',
         )
     raise ResolutionError(
-        f"the base has no Python {spec.python}", hint="system: {packages: [python3]}"
+        f"the base has no Python {spec.minor}", hint="system: {packages: [python3]}"
     )
+
+
+def _check_patch(spec: Spec, base: DebianBase) -> None:
+    patch = debian_patch(spec.minor, base)
+    if spec.python != spec.minor and patch is not None and spec.python != f"{spec.minor}.{patch}":
+        raise ResolutionError(
+            f"Debian {base.suite} has Python {spec.minor}.{patch}, not {spec.python}",
+            hint=f'python: "{spec.minor}" takes what the base has',
+        )

@@ -9,17 +9,42 @@ from envbuilder.model.spec import Spec
 
 from .python.requirements import PythonTarget
 
-_IMAGE_GLIBC = 28  # what wheels may count on where the base image does not tell its glibc
+ASSUMED_GLIBC = 28
+"""What wheels may count on where neither the base nor the spec tells: glibc 2.28."""
 
 
 def python_target(spec: Spec, base: DebianBase | ImageBase) -> PythonTarget:
     """Say what wheels must run on, as far as the base tells."""
-    return PythonTarget(python=spec.python, platform=spec.platform, glibc=_glibc(base))
+    return PythonTarget(
+        python=spec.minor,
+        platform=spec.platform,
+        glibc=_glibc(spec, base),
+        patch=_patch(spec, base),
+    )
 
 
-def _glibc(base: DebianBase | ImageBase) -> int:
+def debian_patch(minor: str, base: DebianBase) -> int | None:
+    """Read the patch release of the base's own Python ``minor`` off its package's version."""
+    for deb in base.packages:
+        match = re.match(rf"{re.escape(minor)}\.(\d+)", deb.version)
+        if deb.name == f"python{minor}" and match:
+            return int(match[1])
+    return None
+
+
+def _patch(spec: Spec, base: DebianBase | ImageBase) -> int | None:
+    if spec.python != spec.minor:
+        return int(spec.python.removeprefix(f"{spec.minor}."))
+    if isinstance(base, DebianBase) and spec.base.python is None:
+        return debian_patch(spec.minor, base)
+    return None
+
+
+def _glibc(spec: Spec, base: DebianBase | ImageBase) -> int:
+    if spec.base.glibc is not None:
+        return int(spec.base.glibc.removeprefix("2."))
     if isinstance(base, DebianBase):
         for deb in base.packages:
             if deb.name == "libc6" and (match := re.match(r"(?:\d+:)?2\.(\d+)", deb.version)):
                 return int(match[1])
-    return _IMAGE_GLIBC
+    return ASSUMED_GLIBC

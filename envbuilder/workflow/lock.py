@@ -12,18 +12,25 @@ from envbuilder.model.pylock import check_fresh, lock_path, read_lock, write_loc
 from envbuilder.model.spec import Spec
 from envbuilder.model.spec_file import load
 from envbuilder.resolve.context import Context
+from envbuilder.resolve.python.beside import take_beside
 from envbuilder.resolve.release import EVERYTHING, SYSTEM, releasable
 from envbuilder.resolve.resolve import resolve
 
 
 def resolve_spec(
-    context: Context, spec: Spec, *, previous: Lock | None = None, release: Collection[str] = ()
+    context: Context,
+    spec: Spec,
+    *,
+    folder: Path,
+    previous: Lock | None = None,
+    release: Collection[str] = (),
 ) -> Lock:
     """Pin all of ``spec``: base, git and Python packages, then the packages of an image base.
 
-    What ``previous`` pinned stays, but for what ``release`` names; see ``resolve``.
+    The spec lies in ``folder``. What ``previous`` pinned stays, but for what ``release`` names; see
+    ``resolve``.
     """
-    lock = resolve(context, spec, previous=previous, release=release)
+    lock = resolve(context, spec, previous=previous, release=release, folder=folder)
     kept = None if {SYSTEM, EVERYTHING} & set(release) else previous
     return pin_packages(context, lock, previous=kept)
 
@@ -44,7 +51,7 @@ def lock_environment(context: Context, spec_path: Path, *, release: Collection[s
             raise
         previous = None
     names = releasable(release, spec, previous)
-    lock = resolve_spec(context, spec, previous=previous, release=names)
+    lock = resolve_spec(context, spec, folder=spec_path.parent, previous=previous, release=names)
     if previous is not None and lock == previous.unsealed():
         return previous
     write_lock(path, lock)
@@ -54,13 +61,14 @@ def lock_environment(context: Context, spec_path: Path, *, release: Collection[s
 def current_lock(context: Context, spec_path: Path, *, locked: bool = False) -> Lock:
     """Read the lock of ``spec_path``; make it if there is none, unless ``locked`` forbids that.
 
-    Raises LockError if it is older than its spec: locking anew is a decision, not a side
-    effect.
+    What lies beside it of its wheels is taken in. Raises LockError if it is older than its spec, or
+    than a wheel that the spec names by path: locking anew is a decision, not a side effect.
     """
     path = lock_path(spec_path)
     if path.exists() or locked:
         lock = read_lock(path)
         check_fresh(lock, load(spec_path), name=spec_path.stem)
+        take_beside(context, lock, spec_path.parent)
         return lock
     if context.offline:
         raise NetworkError(f"--offline, and there is no lock {path}", hint="lock while online")

@@ -5,4 +5,4 @@
 /run/uv/bin/uv venv --quiet --python "$INTERPRETER" /opt/build
 /run/uv/bin/uv pip sync --quiet --python /opt/build/bin/python --link-mode copy \
   --no-compile-bytecode ${PIP_NO_INDEX:+--no-index} \
-  --only-binary :all: --require-hashes /run/requirements.txt
+  --only-binary :all: --index-strategy unsafe-best-match --require-hashes /run/requirements.txt

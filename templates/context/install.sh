@@ -12,7 +12,7 @@ cp -a /run/skeleton/. /
 if [ -e /run/requirements.txt ]; then
   /run/uv/bin/uv pip sync --quiet --python /opt/venv/bin/python --link-mode copy \
     --no-compile-bytecode ${PIP_NO_INDEX:+--no-index} \
-    --only-binary :all: --require-hashes /run/requirements.txt
+    --only-binary :all: --index-strategy unsafe-best-match --require-hashes /run/requirements.txt
   /opt/venv/bin/python /run/build/settle.py /opt/venv /run/requirements.txt
 else
   /run/uv/bin/uv pip install --quiet --python /opt/venv/bin/python --link-mode copy \

@@ -42,7 +42,7 @@ def settle(info: Path, made: dict[str, bytes]) -> None:
 def requested(requirements: Path) -> set[str]:
     """Read the canonical names that the spec itself requests."""
     lines = requirements.read_text(encoding="utf-8").splitlines()
-    return {line.partition("==")[0] for line in lines if line.endswith("# requested")}
+    return {re.split("==| @ ", line)[0] for line in lines if line.endswith("# requested")}
 
 
 def main(venv: str, requirements: str, direct_url: str | None = None) -> None:

@@ -21,7 +21,7 @@ from uv import find_uv_bin
 
 from envbuilder.model.lock import DebianBase, Lock
 from envbuilder.model.pylock import lock_path, write_lock
-from envbuilder.model.spec import Base, GitPackage, Index, Spec, to_builtins
+from envbuilder.model.spec import Base, Index, Package, Spec, to_builtins
 from envbuilder.resolve.python.indexes import uv_environment
 from envbuilder.resolve.resolve import resolve
 from envbuilder.storage.store import Store
@@ -36,7 +36,7 @@ def sent(server: GitHttp, *command: str | Path) -> int:
     return server.sent
 
 
-def lock(server: GitHttp, store: Store, pin: GitPackage) -> tuple[float, int]:
+def lock(server: GitHttp, store: Store, pin: Package) -> tuple[float, int]:
     """Lock ``pin`` and resolve what it needs; return seconds and bytes sent by the git server."""
     server.sent = 0
     started = time.monotonic()
@@ -80,12 +80,12 @@ def measure(server: GitHttp, url: str, ids: list[str], folder: Path) -> None:
         f"git: blobless clone with checkout {blobless / 1e6:.1f} MB, one commit {one / 1e6:.1f} MB"
     )
     store = Store(folder / "store")
-    pin = GitPackage(git=url, branch="main", commit=ids[-100][:12])
+    pin = Package(git=url, branch="main", commit=ids[-100][:12])
     seconds, cold = lock(server, store, pin)
     print(f"cold lock: {cold / 1e6:.1f} MB = {cold / blobless:.2f} of blobless; {seconds:.1f} s")
     uv(url, ids[-100], folder / "uv")
     for number in (-50, -20, -10):  # commits that neither has examined before
-        pin = GitPackage(git=url, branch="main", commit=ids[number][:12])
+        pin = Package(git=url, branch="main", commit=ids[number][:12])
         ours, more = lock(server, store, pin)
         theirs = uv(url, ids[number], folder / "uv")
         print(f"another commit, warm: {ours:.2f} s and {more / 1e3:.0f} kB; uv {theirs:.2f} s; "
@@ -97,7 +97,7 @@ def measure(server: GitHttp, url: str, ids: list[str], folder: Path) -> None:
     print(f"the whole command `envbuilder lock`, the same commit: {command:.2f} s")
 
 
-def whole_command(folder: Path, pin: GitPackage) -> float:
+def whole_command(folder: Path, pin: Package) -> float:
     """Lock by the command line; return its seconds."""
     spec = spec_of(pin)
     path = folder / "x.yaml"
@@ -113,7 +113,7 @@ def whole_command(folder: Path, pin: GitPackage) -> float:
     return time.monotonic() - started
 
 
-def spec_of(pin: GitPackage) -> Spec:
+def spec_of(pin: Package) -> Spec:
     base = Base(debian="trixie", python="/usr/bin/python3.11")
     return Spec(version=1, name="x", python="3.11", base=base, packages={"scmy": pin})
 

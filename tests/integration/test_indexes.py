@@ -109,7 +109,9 @@ def test_a_private_index_gives_its_files_to_who_may_resolve(home, monkeypatch, w
     with scripted(Packages(wheels=wheels, login="u:p@ss").respond) as server:
         say(home, server.host, monkeypatch)
         (wheel,) = resolve_python(["app==1.0"], indexes=indexes(), target=TARGET, index=Index())
-        ((_, url),) = locate_wheels([wheel], target=TARGET, index=Index()).items()
+        ((_, url),) = locate_wheels(
+            [wheel], indexes=indexes(), target=TARGET, index=Index()
+        ).items()
         assert fetch(url, wheel) == wheels[wheel.filename]
         assert wheel.size == len(wheels[wheel.filename])
 
@@ -184,7 +186,7 @@ def test_a_mirror_without_dates_has_the_locked_file(dated, wheels):
         locked = resolve(server, "app", exclude_newer="2025-06-29")
     with scripted(Packages(wheels=wheels).respond) as mirror:
         index = Index(url=f"http://{mirror.host}/simple", exclude_newer="2025-06-29")
-        found = locate_wheels(locked, target=TARGET, index=index)
+        found = locate_wheels(locked, indexes=indexes(), target=TARGET, index=index)
     assert found == {wheel: f"http://{mirror.host}/files/{wheel.filename}" for wheel in locked}
 
 
@@ -194,7 +196,7 @@ def test_a_file_of_another_hash_is_not_the_locked_one(wheels):
         wheels[locked.filename] += b"\0"
         index = Index(url=f"http://{server.host}/simple")
         with pytest.raises(ResolutionError, match=locked.filename):
-            locate_wheels([locked], target=TARGET, index=index)
+            locate_wheels([locked], indexes=indexes(), target=TARGET, index=index)
 
 
 def test_an_unknown_name_is_a_matter_of_names(wheels):

@@ -17,7 +17,7 @@ from envbuilder.model.git_url import Address
 from envbuilder.model.lock import DebianBase, GitSource, Lock, Wheel
 from envbuilder.model.progress import Silent
 from envbuilder.model.reference import Digest
-from envbuilder.model.spec import Base, GitPackage, Index, SourceBuild, Spec, Steps
+from envbuilder.model.spec import Base, Index, Package, SourceBuild, Spec, Steps
 from envbuilder.resolve.git.contained import contained
 from envbuilder.resolve.git.context import GitContext
 from envbuilder.resolve.git.locking import lock_sources
@@ -69,7 +69,7 @@ def origin_of(tmp_path: Path, files, name: str = "proj") -> Origin:
     return origin
 
 
-def spec_of(name: str, pin: GitPackage, **more) -> Spec:
+def spec_of(name: str, pin: Package, **more) -> Spec:
     return Spec(
         version=1,
         name="x",
@@ -81,7 +81,7 @@ def spec_of(name: str, pin: GitPackage, **more) -> Spec:
 
 
 def lock_of(name: str, origin: Origin, context: GitContext, *, more=None, **pin) -> Lock:
-    spec = spec_of(name, GitPackage(git=str(origin.path), branch="main", **pin), **(more or {}))
+    spec = spec_of(name, Package(git=str(origin.path), branch="main", **pin), **(more or {}))
     sources = lock_sources(spec, target=python_target(spec, BASE), context=context)
     return Lock(spec=spec, base=BASE, wheels=(), sources=sources)
 
@@ -503,7 +503,7 @@ def test_locking_goes_by_what_the_server_says_in_the_end(tmp_path, store):
     """It goes ahead with the last answer, which a rewritten branch makes wrong."""
     origin = origin_of(tmp_path, git_projects.FLIT)
     base = Base(debian="trixie", python="/usr/bin/python3.11")
-    pin = GitPackage(git=str(origin.path), branch="main")
+    pin = Package(git=str(origin.path), branch="main")
     spec = msgspec.structs.replace(spec_of("flitty", pin), base=base)
     before = Lock(spec=spec, base=BASE, wheels=())
     first = resolve(git_context(store), spec, previous=before)
@@ -518,7 +518,7 @@ def test_locking_goes_by_what_the_server_says_in_the_end(tmp_path, store):
 def test_a_wheel_stays_in_the_lock_while_its_recipe_does(tmp_path, store):
     origin = origin_of(tmp_path, git_projects.FLIT)
     base = Base(debian="trixie", python="/usr/bin/python3.11")
-    pin = GitPackage(git=str(origin.path), branch="main")
+    pin = Package(git=str(origin.path), branch="main")
     spec = msgspec.structs.replace(spec_of("flitty", pin), base=base)
     before = Lock(spec=spec, base=BASE, wheels=())
     lock = resolve(git_context(store), spec, previous=before)
@@ -548,7 +548,7 @@ def prepare_metadata_for_build_wheel(output, *_):
     origin = origin_of(tmp_path, {"evil.py": backend, "pyproject.toml": pyproject})
     with pytest.raises(BuildError, match="without a name or a version"):
         lock_of("evil", origin, context)
-    spec = spec_of("evil", GitPackage(git=str(origin.path), branch="main"))
+    spec = spec_of("evil", Package(git=str(origin.path), branch="main"))
     commit = origin.git("rev-parse", "HEAD")
     source = GitSource(
         name="evil", version="1", repository=str(origin.path), requested="main", commit=commit,

@@ -13,7 +13,7 @@ import pytest
 
 from envbuilder.model.lock import DebianBase, Lock
 from envbuilder.model.pylock import write_lock
-from envbuilder.model.spec import Base, GitPackage, Spec
+from envbuilder.model.spec import Base, Package, Spec
 from envbuilder.resolve.git.locking import lock_sources
 from envbuilder.resolve.target import python_target
 from envbuilder.storage.store import Store
@@ -54,7 +54,7 @@ def locked(tmp_path: Path, **files: str | bytes) -> Lock:
     """Lock a project that is one big file into the store, and write the lock beside it."""
     origin = Origin.create(tmp_path / "big")
     origin.commit({"b.py": BACKEND, "pyproject.toml": PYPROJECT, **files})
-    pin = GitPackage(git=str(origin.path), branch="main")
+    pin = Package(git=str(origin.path), branch="main")
     base = DebianBase(suite="trixie", packages=())
     spec = Spec(
         version=1, name="x", python="3.11", base=Base(debian="trixie"), packages={"big": pin}

@@ -13,7 +13,7 @@ import pytest
 from envbuilder.model.errors import BuildError
 from envbuilder.model.lock import DebianBase, GitSource, Lock
 from envbuilder.model.progress import Silent
-from envbuilder.model.spec import Base, GitPackage, Spec
+from envbuilder.model.spec import Base, Package, Spec
 from envbuilder.resolve.git.context import GitContext
 from envbuilder.resolve.git.transfer import export_wheels, import_wheels
 from envbuilder.resolve.git.wheel_build import Job, Make, build_sources
@@ -56,7 +56,7 @@ def lock(tmp_path) -> Lock:
     commit = origin.commit({"pyproject.toml": ""})
     spec = Spec(
         version=1, name="env", python="3.11", base=Base(debian="trixie"),
-        packages={"flaky": GitPackage(git=str(origin.path), commit=commit)},
+        packages={"flaky": Package(git=str(origin.path), commit=commit)},
     )  # fmt: skip
     source = GitSource(
         name="flaky", version="1", repository=str(origin.path), requested=commit, commit=commit,

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from envbuilder.cli.outdated import _print, shortened
 from envbuilder.model.errors import ResolutionError
 from envbuilder.model.image import Layer
 from envbuilder.model.lock import ImageBase, Lock
@@ -195,3 +196,36 @@ def test_newer_debs() -> None:
         (What.DEB, "libc6", "2.41-1", "2.41-2"),
         (What.DEB, "new", "-", "1"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "shown"),
+    [
+        ("1.0", "2.0", ("1.0", "2.0")),
+        ("a" * 40, "b" * 40, ("a" * 27 + "…", "b" * 27 + "…")),
+        (
+            "registry.example/team/image@sha256:" + "0" * 64,
+            "registry.example/team/image@sha256:" + "0" * 10 + "1" * 54,
+            ("registry.exa…" + "0" * 14 + "…", "registry.exa…" + "1" * 14 + "…"),
+        ),
+        ("2.8.3+cu12torch2.8cxx11abitrue", "2.8.3+cu12torch2.8cxx11abifalse",
+         ("2.8.3+cu12to…true", "2.8.3+cu12to…false")),
+        ("x" * 30, "x" * 31, ("xxxxxxxxxxxx…", "xxxxxxxxxxxx…x")),
+    ],
+)  # fmt: skip
+def test_two_long_texts_are_cut_so_that_they_still_differ(one, other, shown):
+    assert shortened(one, other) == shown
+    assert max(map(len, shown)) <= 28
+
+
+def test_a_narrow_place_cuts_nothing(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "60")
+    digests = [f"r@sha256:{digit * 64}" for digit in "01"]
+    newer = Newer(
+        what=What.BASE, name="a-package-with-a-long-name", current=digests[0], newest=digests[1]
+    )
+    _print([newer], hidden=0)
+    printed = "".join(capsys.readouterr().out.split())
+    assert "0" * 8 in printed
+    assert "1" * 8 in printed
+    assert all(part in printed for part in ("a-package", "long"))

@@ -119,7 +119,10 @@ def test_changes_one_place(pin: str, before: str, after: str) -> None:
 def test_the_newest_that_resolves_is_let_go_and_pinned_again() -> None:
     request = bump("torch", "vllm")
     assert request.release == {"torch", "vllm"}
-    assert request.repin == {"torch": "torch", "vllm": "vllm[audio]"}
+    assert request.repin == {
+        "torch": ("packages", "torch"),
+        "vllm": ("packages", "vllm[audio]"),
+    }
     assert request.document.text == SPEC
 
 

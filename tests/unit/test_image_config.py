@@ -1,5 +1,6 @@
 import msgspec
 
+from envbuilder.engines.render import render
 from envbuilder.model.image_config import image_settings
 from envbuilder.model.lock import DebianBase, Lock, Wheel
 from envbuilder.model.reference import Digest
@@ -81,3 +82,32 @@ def test_the_spec_label_changes_with_the_spec():
     assert msgspec.to_builtins(one.spec) != msgspec.to_builtins(other.spec)
     labels = [image_settings(each, {})["Labels"] for each in (one, other)]
     assert labels[0]["dev.gpu-envbuilder.spec"] != labels[1]["dev.gpu-envbuilder.spec"]
+
+
+HEALTH = {"command": ["curl", "-f", "http://127.0.0.1/$x"], "interval": 30, "retries": 2}
+
+
+def test_health_volumes_stop_signal_and_shell():
+    base = {**BASE, "Volumes": {"/cache": {}}, "Healthcheck": {"Test": ["NONE"]}}
+    kept = image_settings(lock(), base)
+    assert kept["Healthcheck"] == {"Test": ["NONE"]}
+    changed = lock(
+        healthcheck=HEALTH, volumes=["/data"], stop_signal="SIGINT", shell=["bash", "-c"]
+    )
+    settings = image_settings(changed, base)
+    assert settings["Healthcheck"] == {
+        "Test": ["CMD", "curl", "-f", "http://127.0.0.1/$x"], "Interval": 30 * 10**9, "Retries": 2
+    }  # fmt: skip
+    assert settings["Volumes"] == {"/cache": {}, "/data": {}}
+    assert (settings["StopSignal"], settings["Shell"]) == ("SIGINT", ["bash", "-c"])
+
+
+def test_the_dockerfile_says_the_same():
+    changed = lock(healthcheck=HEALTH, volumes=["/data", "/log"], stop_signal="SIGINT",
+                   shell=["bash", "-c"])  # fmt: skip
+    text = render(changed)["Dockerfile"]
+    for line in (
+        'HEALTHCHECK --interval=30s --retries=2 CMD ["curl", "-f", "http://127.0.0.1/$x"]',
+        'VOLUME ["/data", "/log"]', "STOPSIGNAL SIGINT", 'SHELL ["bash", "-c"]',
+    ):  # fmt: skip
+        assert line in text.splitlines()

@@ -35,7 +35,6 @@ def test_pips_file_speaks_where_uv_was_told_nothing(home):
     assert told(home, pip) == {
         "UV_DEFAULT_INDEX": HERE,
         "UV_INDEX": f"{THERE} {HERE}/2",
-        "UV_INDEX_STRATEGY": "unsafe-best-match",
     }
 
 
@@ -85,6 +84,7 @@ def test_what_would_change_the_versions_is_not_passed_on(home):
         "UV_EXCLUDE_NEWER": "2020-01-01",
         "UV_RESOLUTION": "lowest",
         "UV_PRERELEASE": "allow",
+        "UV_INDEX_STRATEGY": "first-index",
         "UV_TORCH_BACKEND": "cpu",
     }
     kept = {

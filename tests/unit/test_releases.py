@@ -52,9 +52,9 @@ def test_an_unknown_package_is_said_to_be_unknown(index: Index) -> None:
 
 
 def page(url: str, kind: str, body: bytes) -> list[str]:
-    from envbuilder.resolve.python.releases import _files
+    from envbuilder.resolve.python.index_pages import _files
 
-    return [str(each["filename"]) for each in _files(url, kind, body)]
+    return [each.filename for each in _files(url, kind, body)]
 
 
 @pytest.mark.parametrize("body", [b"{", b"[]", b'{"files": 1}', b'{"files": [1]}', b"\xff"])
@@ -73,8 +73,9 @@ def test_a_broken_page_is_named(body: bytes) -> None:
     ],
 )
 def test_moments_cut_where_uv_cuts(moment: str, versions: list[str]) -> None:
+    from envbuilder.resolve.python.index_pages import _files
     from envbuilder.resolve.python.indexes import visible_until
-    from envbuilder.resolve.python.releases import _by_version, _files, _is_before
+    from envbuilder.resolve.python.releases import _by_version, _is_before
 
     dates = {
         "1.0": "2025-06-28T00:00:00Z",

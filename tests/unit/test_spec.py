@@ -8,7 +8,13 @@ import pytest
 import yaml
 
 from envbuilder.model.errors import SpecError
-from envbuilder.model.spec import Spec, from_builtins, schema, to_builtins
+from envbuilder.model.spec import (
+    Spec,
+    from_builtins,
+    requirement_lines,
+    schema,
+    to_builtins,
+)
 from envbuilder.model.spec_file import load
 from envbuilder.model.yaml_document import MAX_BYTES
 
@@ -62,6 +68,44 @@ def test_a_good_spec(spec):
     assert from_builtins(json.loads(json.dumps(to_builtins(found)))) == found
 
 
+def test_a_package_may_say_more_than_a_version(tmp_path):
+    path = tmp_path / "many.yaml"
+    path.write_text("""\
+version: 1
+name: many
+python: "3.13"
+base: {debian: trixie}
+packages:
+  torch: {version: "==2.6.0", index: cu124}
+  six: "==1.17.0; python_version < '4'"
+  flash-attn: {url: "https://x.example/flash_attn-2.7.4%2Bcu12-cp313-cp313-linux_x86_64.whl"}
+  mine[extra]: {path: ../mine-1.0-py3-none-any.whl}
+index: {named: {cu124: "https://x.example/cu124"}, exempt: [cu124, mine], exclude_newer: 2025-01-01}
+overrides: {Six: "==1.17.0"}
+constraints: ["numpy<2.3; sys_platform == 'linux'"]
+""")
+    found = load(path)
+    lines = [str(each) for each in found.requirements]
+    assert lines == ['six==1.17.0; python_version < "4"', "torch==2.6.0"]
+    assert found.indexes.chosen == {"torch": "cu124"}
+    assert list(found.direct) == ["flash-attn", "mine[extra]"]
+    assert requirement_lines(found.overrides) == ("Six==1.17.0",)
+    assert from_builtins(json.loads(json.dumps(to_builtins(found)))) == found
+
+
+def test_a_file_of_lines_becomes_its_lines(tmp_path):
+    path = tmp_path / "omni-cpu.yaml"
+    path.write_text(GOOD + "constraints: limits.txt\n")
+    limits = tmp_path / "limits.txt"
+    limits.write_text("# ours\nnumpy<2.3  # old\n\nsix==1.17.0 \\\n    --hash=sha256:00\n")
+    assert load(path).constraints == ("numpy<2.3", "six==1.17.0")
+    for line, says in (("-r other.txt", "'-r' is not read"), ("six @ file:///x", "an address"),
+                       ("six=1", "not a requirement")):  # fmt: skip
+        limits.write_text(f"numpy<2.3\n{line}\n")
+        with pytest.raises(SpecError, match=rf"omni-cpu.yaml:23:1: .*limits.txt:2: .*{says}"):
+            load(path)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "place", "says", "hint"),
     [
@@ -71,7 +115,7 @@ def test_a_good_spec(spec):
         ('"3.13"', "3.10", "3:1", "3.10 becomes 3.1", 'quote it: "3.10"'),
         ('"==4.52.4"', "4.52", "9:3", "the number 4.52", 'quote it: "4.52"'),
         ('"==4.52.4"', '"4.52.4"', "9:3", "not a version specifier", '"==4.52.4"'),
-        ('"==4.52.4"', '" @ https://x"', "9:3", "not a version specifier", '"*" for any'),
+        ('"==4.52.4"', '" @ https://x"', "9:3", "not a version specifier", "{url: …}"),
         ("transformers:", '"transformers>1":', "9:3", "more than a package name", "behind"),
         (
             "transformers:",
@@ -121,7 +165,7 @@ def test_a_good_spec(spec):
         ("index:", "build: {secrets: {a: {env: A, file: b}}}\nindex:", "18:19", "exactly one", "a"),
         ("index:", "index:\n  url: ftp://h", "19:3", "'ftp://h' is not an index URL", "https"),
         ("index:", "index:\n  extra_urls: [https://a, b]", "19:27", "'b' is not an index", "https"),
-        ("  Pillow", "  vlm: {tag: v1}\n  Pillow", "10:3", "'git' is missing in packages.vlm", ""),
+        ("  Pillow", "  vlm: {tag: v1}\n  Pillow", "10:3", "exactly one of version, git", "{"),
         ('"*"', "", "10:3", "Pillow: expected a string or a mapping, got nothing", ""),
         ('"*"', "!!binary eA==", "10:3", "a string or a mapping, got bytes, found 'eA=='", ""),
         ('"8"', '"{sources.x}"', "17:13", "no further source 'x'", "build.sources has: none"),
@@ -134,6 +178,36 @@ def test_a_good_spec(spec):
         ("qwen2_5_omni}", "qwen2_5_omni, revision: v1}", "21:33", "goes with hub", "leave it out"),
         ("qwen2_5_omni", "nope", "21:11", "no family is called 'nope'", "known are audioflam"),
         ("model: {family: qwen2_5_omni}", "gpu: never", "22:3", "nothing to count", "model"),
+        (
+            "packages:\n",
+            "packages: [torch==2.6.0, six]\npackage:\n",
+            "8:1",
+            "expected a mapping",
+            'packages: {torch: "==2.6.0", six: "*"}',
+        ),
+        ("[python3, python3-torch]", "python3", "6:3", "expected a list", "[python3]"),
+        ('"*"', '{version: "*", index: cu}', "10:26", "no index is named 'cu'", "named"),
+        ('"*"', '{version: "1.0"}', "10:12", "'1.0' is not a version", '"==1.0"'),
+        ('"*"', '{version: "*", tag: v1}', "10:26", "tag goes with git", "leave it out"),
+        ('"*"', "{index: cu}", "10:3", "exactly one of version", "version"),
+        ('"*"', '{url: "https://u:p@x/y.whl"}', "10:12", "must not hold credentials", "netrc"),
+        ('"*"', '{url: "https://x/y.tar.gz"}', "10:12", "'y.tar.gz' is not the file name", "git"),
+        ('"*"', "{path: six-1.0-py3-none-any.whl}", "10:12", "a wheel of six, not", "call it six"),
+        ('"*"', "{path: ~/pillow-1-py3-none-any.whl}", "10:12", "another file on every", "../"),
+        ('"*"', "{path: ../mine}", "10:12", "'mine' is not the file name of a wheel", "git"),
+        ('"*"', '"https://x/y.whl"', "10:3", "not a version specifier", "{url: …}"),
+        ('"*"', "a.whl", "10:3", "not a version specifier", "Pillow: {path: a.whl}"),
+        ("index:\n", "overrides: {a>1: '*'}\nindex:\n", "18:13", "more than a package", "behind"),
+        ("index:\n", "overrides: {a: '1'}\nindex:\n", "18:13", "not a version", '"==1"'),
+        ("index:\n", "constraints: ['a @ file:///x']\nindex:\n", "18:15", "not a requi", "numpy"),
+        ("index:\n", "constraints: none.txt\nindex:\n", "18:1", "cannot read", "folder"),
+        ("index:\n", "index:\n  named: {cu: ftp://x}\n", "19:11", "not an index URL", "https"),
+        ("index:\n", "index:\n  exempt: [a b]\n", "19:12", "neither a package nor", "torch"),
+        ("index:\n", "index:\n  strategy: best\n", "19:3", "one of best-match, first-index", ""),
+        ("index:\n", "healthcheck: {command: []}\nindex:\n", "18:15", "length >= 1", ""),
+        ("index:\n", "healthcheck: {command: curl x}\nindex:\n", "18:15", "a list", "[curl x]"),
+        ("index:\n", "stop_signal: INT\nindex:\n", "18:1", "a signal, like SIGINT", ""),
+        ("index:\n", "volumes: [data]\nindex:\n", "18:11", "an absolute path", ""),
         ("omni-cpu", "omni\x07", "2:11", "the character U+0007 is not allowed in YAML", ""),
     ],
 )

@@ -37,7 +37,7 @@ def contained(sandbox: Callable[[], Sandbox], context: GitContext) -> Make:
     def make(job: Job) -> str:
         inside, source, spec = sandbox(), job.source, job.lock.spec
         target = python_target(spec, job.lock.base)
-        context.bring(source.requires, target=target, index=spec.index)
+        context.bring(source.requires, target=target, index=spec.indexes)
         told = job.checkout.variables(wheel.name for wheel in source.requires)
         hook = Hook(
             name="wheel",

@@ -60,5 +60,5 @@ class GitContext(Context):
         if self.offline:
             names = ", ".join(wheel.filename for wheel in missing[:5])
             raise NetworkError(f"--offline, and the store lacks {names}", hint="fetch them first")
-        urls = locate_wheels(missing, target=target, index=index)
+        urls = locate_wheels(missing, indexes=self.indexes, target=target, index=index)
         WheelSupply(context=self, urls=urls).bring_all(missing)

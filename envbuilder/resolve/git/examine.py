@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import msgspec
 from packaging.metadata import RawMetadata, parse_email
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
@@ -29,7 +30,7 @@ from .hooks import Hook, is_plain_file, read_output, run_hook
 from .sandbox import Sandbox, host_sandbox
 
 _KIND = "source"
-_FORMAT = 2
+_FORMAT = 3
 _ROUNDS = 4  # of asking for further requirements; two is what honest builds take
 
 
@@ -60,8 +61,8 @@ class Question:
             "submodules": pin.submodules,
             "requires": pin.build.requires,
             "env": pin.build.env,
+            "index": msgspec.to_builtins(self.index),
             **({"sources": identity(checkout.sources)} if checkout.sources else {}),
-            "index": [self.index.url, self.index.extra_urls, self.index.exclude_newer],
             "constraints": self.constraints,
             "held": dict(self.held),
             "target": asdict(self.target),
@@ -162,9 +163,10 @@ def _check_python(metadata: RawMetadata, target: PythonTarget) -> None:
         allowed = SpecifierSet(wanted)
     except InvalidSpecifier as error:
         raise BuildError(f"its metadata asks for Python {wanted!r}: {error}") from error
-    if not any(allowed.contains(f"{target.python}.{patch}") for patch in (0, 99)):
+    patches = (0, 99) if target.patch is None else (target.patch,)
+    if not any(allowed.contains(f"{target.python}.{patch}") for patch in patches):
         raise ResolutionError(
-            f"it asks for Python {wanted}, the spec says {target.python}",
+            f"it asks for Python {wanted}, the spec says {target.full}",
             hint="pin a commit that supports it, or change `python` in the spec",
         )
 

@@ -112,7 +112,7 @@ class _Work:
             (before.commit, before.repository) == (revision.commit, Address.parse(pin.git).text)
             and before.sources == trees
             and (before.subdirectory, before.submodules) == (pin.subdirectory, pin.submodules)
-            and (old.python, old.platform) == (self.spec.python, self.spec.platform)
+            and (old.minor, old.platform) == (self.spec.minor, self.spec.platform)
             and name in old.sources
             and old.sources[name].build == pin.build
             and _constraints(old, pin, pinned) == _constraints(self.spec, pin, pinned)
@@ -129,7 +129,7 @@ class _Work:
         tools = () if before is None else before.requires
         question = Question(
             checkout=checkout,
-            index=self.spec.index,
+            index=self.spec.indexes,
             constraints=_constraints(self.spec, checkout.pin),
             target=self.target,
             held={wheel.name: wheel.version for wheel in tools if wheel.name not in self.release},

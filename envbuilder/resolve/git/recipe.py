@@ -39,7 +39,7 @@ class Recipe:
             source=source,
             env=lock.spec.sources[source.name].build.env,
             builder=_identity(lock),
-            python=lock.spec.python,
+            python=lock.spec.minor,
             platform=lock.spec.platform,
         )
 

@@ -81,7 +81,7 @@ def fetch_sources(lock: Lock, context: GitContext) -> None:
     """Bring every source's commit and build environment to this machine."""
     target = python_target(lock.spec, lock.base)
     for source in lock.sources:
-        context.bring(source.requires, target=target, index=lock.spec.index)
+        context.bring(source.requires, target=target, index=lock.spec.indexes)
         repository = context.mirror(Address.parse(source.repository)).content(source.commit)
         commit = Commit(repository=repository, commit=source.commit, time=source.time)
         bring(commit, open_mirror=context.mirror, submodules=source.submodules)

@@ -23,7 +23,7 @@ from envbuilder.resolve.context import Context
 from envbuilder.resolve.target import python_target
 from envbuilder.storage.store import Store
 
-from .requirements import locate_wheels
+from .locate import locate_locked
 
 _KIND = "requires"
 _AT_ONCE = 8
@@ -55,8 +55,7 @@ def _known(store: Store, wheel: Wheel) -> tuple[str, ...] | None:
 
 def _read_all(context: Context, lock: Lock, wheels: list[Wheel]) -> dict[str, tuple[str, ...]]:
     """Read what the store does not have from the index, a few wheels at a time."""
-    target = python_target(lock.spec, lock.base)
-    urls = locate_wheels(wheels, target=target, index=lock.spec.index)
+    urls = locate_locked(context, lock, wheels)
 
     read_range = context.indexes.read_range
 

@@ -30,6 +30,14 @@ _CHUNK = 1 << 20
 T = TypeVar("T")
 
 
+class RefusedError(NetworkError):
+    """A server answered ``status`` (HTTP) instead of the file."""
+
+    def __init__(self, message: str, *, status: int) -> None:
+        super().__init__(message, hint=LOG_IN)
+        self.status = status
+
+
 class IndexClient:
     """Asks this machine's package indexes; what it was told once, it knows.
 
@@ -104,8 +112,19 @@ class IndexClient:
         request = self._request("GET", url, Range=f"bytes={offset}-{offset + size - 1}")
         with self._transport(_host(url)).send(request) as answer:
             if answer.status != 206:
-                raise NetworkError(f"{answer.place} does not serve parts (status {answer.status})")
+                message = f"{answer.place} does not serve parts (status {answer.status})"
+                raise RefusedError(message, status=answer.status)
             return answer.read(size)
+
+    def read_whole(self, url: str, *, announced: Callable[[int], object]) -> Iterator[bytes]:
+        """Yield the file at ``url`` piece by piece; ``announced`` hears its size, if it is told.
+
+        Raises NetworkError.
+        """
+        if (path := _local(url)) is not None:
+            with _open(path) as stream:
+                announced(stream.seek(0, 2))
+        yield from self._chunks(url, announced)
 
     def download(
         self, url: str, write: Callable[[bytes], object], *, sha256: Digest, size: int, step: Step
@@ -133,7 +152,9 @@ class IndexClient:
                 "look at what changed",
             )
 
-    def _chunks(self, url: str) -> Iterator[bytes]:
+    def _chunks(
+        self, url: str, announced: Callable[[int], object] = lambda _: None
+    ) -> Iterator[bytes]:
         if (path := _local(url)) is not None:
             with _open(path) as stream:
                 yield from iter(lambda: stream.read(_CHUNK), b"")
@@ -145,6 +166,9 @@ class IndexClient:
             with transport.send(request) as answer:
                 if answer.status not in {200, 206}:
                     raise _refusal(answer)
+                length = answer.headers.get("Content-Length", "")
+                if length.isdecimal() and not offset:
+                    announced(int(length))
                 yield from body_from(answer, offset)
 
         yield from mended(chunks_from, attempts=transport.settings.attempts, pause=transport.pause)
@@ -188,5 +212,5 @@ def _host(url: str) -> str:
     return urlsplit(url).netloc.rpartition("@")[2]
 
 
-def _refusal(answer: Answer) -> NetworkError:
-    return NetworkError(f"{answer.place} answered {answer.status}", hint=LOG_IN)
+def _refusal(answer: Answer) -> RefusedError:
+    return RefusedError(f"{answer.place} answered {answer.status}", status=answer.status)

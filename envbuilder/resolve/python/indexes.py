@@ -15,15 +15,16 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from envbuilder.model.spec import Index
+from packaging.utils import canonicalize_name
+
+from envbuilder.model.spec import ChosenIndex, Index
 
 # Where packages are and how to get there. All else that uv can be told by variables (constraints,
 # a date, a strategy for versions) would make a lock depend on the machine that wrote it.
 _OURS = re.compile(
-    r"UV_((DEFAULT_)?INDEX|(EXTRA_)?INDEX_URL|INDEX_\w+_(USERNAME|PASSWORD)|INDEX_STRATEGY"
+    r"UV_((DEFAULT_)?INDEX|(EXTRA_)?INDEX_URL|INDEX_\w+_(USERNAME|PASSWORD)"
     r"|FIND_LINKS|KEYRING_PROVIDER|CREDENTIALS_DIR|INSECURE_HOST|NATIVE_TLS|SYSTEM_CERTS"
     r"|HTTP_\w+|REQUEST_TIMEOUT|CONCURRENT_\w+|OFFLINE|CACHE_DIR|NO_CACHE|CONFIG_FILE|NO_CONFIG)"
 )
@@ -34,14 +35,14 @@ _LISTS = {"extra-index-url": "UV_INDEX", "find-links": "UV_FIND_LINKS"}
 _CONNECTION = {"cert": ("SSL_CERT_FILE",), "proxy": ("HTTP_PROXY", "HTTPS_PROXY")}
 _PIP_KEYS = ("index-url", "no-index", *_LISTS, *_CONNECTION)
 _ETC = Path("/etc")
+_STRATEGIES = {"best-match": "unsafe-best-match", "first-index": "first-index"}
 
 
 def uv_environment(index: Index, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Return the environment in which uv sees the machine's indexes, then the spec's.
 
-    Where pip's indexes are taken over, so is pip's rule that the best version of all indexes
-    wins; uv by itself stops at the first index that has the package. ``PIP_NO_INDEX`` stays in it
-    where it counts: uv has no such variable, but a flag (:func:`index_flags`).
+    ``PIP_NO_INDEX`` stays in it where it counts: uv has no such variable, but a flag
+    (:func:`index_flags`).
     """
     result = {
         name: value
@@ -68,6 +69,12 @@ def index_flags(index: Index, environment: Mapping[str, str]) -> list[str]:
     return [*flags, "--no-index"] if "PIP_NO_INDEX" in environment else flags
 
 
+def choice_flags(index: Index) -> list[str]:
+    """Return uv's flags for which versions count: the spec's to say, whatever uv's files have."""
+    flags = ["--index-strategy", _STRATEGIES[index.strategy]]
+    return [*flags, "--resolution", "highest", "--prerelease", "if-necessary-or-explicit"]
+
+
 def visible_until(index: Index) -> datetime | None:
     """Return the moment from which on ``index.exclude_newer`` hides what was uploaded.
 
@@ -77,6 +84,14 @@ def visible_until(index: Index) -> datetime | None:
         return None
     moment = datetime.fromisoformat(index.exclude_newer)
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC) + timedelta(days=1)
+
+
+def exempted(index: Index) -> list[str]:
+    """List the packages to which ``index.exclude_newer`` does not apply, by canonical name."""
+    names: set[str] = {canonicalize_name(each) for each in index.exempt if each not in index.named}
+    if isinstance(index, ChosenIndex):
+        names |= {name for name, of in index.chosen.items() if of in index.exempt}
+    return sorted(names)
 
 
 def known_indexes(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
@@ -133,8 +148,6 @@ def _indexes(pip: Mapping[str, str]) -> dict[str, str]:
         if pip.get(key):
             separator = " " if name == "UV_INDEX" else ","
             found[name] = separator.join(shlex.split(pip[key]))
-    if "UV_INDEX" in found:
-        found["UV_INDEX_STRATEGY"] = "unsafe-best-match"
     return found
 
 

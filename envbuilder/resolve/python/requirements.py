@@ -6,42 +6,50 @@ is a git source with a locked build environment.
 
 from __future__ import annotations
 
-import sys
-import tomllib
-from collections.abc import Collection, Iterable, Mapping
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
-from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import msgspec
-import tomli_w
 from packaging.markers import Marker
 from packaging.tags import Tag, compatible_tags, cpython_tags
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
-from envbuilder.model.errors import ResolutionError
+from envbuilder.model.errors import NetworkError, ResolutionError
 from envbuilder.model.lock import Wheel
-from envbuilder.model.reference import Digest
 from envbuilder.model.spec import MACHINES, Index
-from envbuilder.storage.temporary import work_folder
 
+from .compilation import Found, Problem, compile_packages
 from .download import IndexClient
-from .indexes import index_flags, uv_environment, visible_until
-from .uv import run_uv
+from .index_pages import index_page, index_urls
+from .offers import Located, locate_by_hash, offers_elsewhere, offers_of
+from .stated_version import as_stated
+from .uv import NoWheelError
 
 _UV_GLIBC = (40, 39, 38, 37, 36, 35, 34, 33, 32, 31, 28, 17)  # what uv has platform names for
+_NOT_FOUND = re.compile(r"([\w.-]+) was not found in the package registry")
+_MOST_TOLD = 40
 _LEGACY = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PythonTarget:
-    """What wheels must run on: ``python`` "3.13", an OCI platform, glibc 2.``glibc``."""
+    """What wheels must run on: ``python`` "3.13", an OCI platform, glibc 2.``glibc``.
+
+    ``patch`` is the patch release of that Python, if it is known.
+    """
 
     python: str
     platform: str
     glibc: int = 28
+    patch: int | None = None
+
+    @property
+    def full(self) -> str:
+        """The Python release as far as it is known: X.Y.Z, else X.Y."""
+        return self.python if self.patch is None else f"{self.python}.{self.patch}"
 
     @property
     def machine(self) -> str:
@@ -60,16 +68,17 @@ class PythonTarget:
 
     def markers(self) -> dict[str, str]:
         """Return the environment in which PEP 508 markers are evaluated."""
+        release = f"{self.python}.{self.patch or 0}"
         return {
             "implementation_name": "cpython",
-            "implementation_version": f"{self.python}.0",
+            "implementation_version": release,
             "os_name": "posix",
             "platform_machine": self.machine,
             "platform_python_implementation": "CPython",
             "platform_release": "",
             "platform_system": "Linux",
             "platform_version": "",
-            "python_full_version": f"{self.python}.0",
+            "python_full_version": release,
             "python_version": self.python,
             "sys_platform": "linux",
         }
@@ -92,14 +101,6 @@ def _tags(target: PythonTarget) -> Mapping[Tag, int]:
     return {tag: rank for rank, tag in reversed(list(enumerate(ordered)))}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Located:
-    """A wheel and the address at which an index offers it just now."""
-
-    wheel: Wheel
-    url: str
-
-
 def resolve_python(
     requirements: Iterable[str],
     *,
@@ -109,42 +110,86 @@ def resolve_python(
     held: Mapping[str, str] | None = None,
     provided: Iterable[str] = (),
     constraints: Iterable[str] = (),
+    overrides: Iterable[str] = (),
     apart: Collection[str] = (),
     offline: bool = False,
+    note: Callable[[str], None] = lambda _: None,
 ) -> tuple[Wheel, ...]:
     """Resolve ``requirements`` (PEP 508 lines) for ``target``; sorted by name.
 
     ``held`` maps names to versions that stay as they are unless something forces them;
     ``provided`` names distributions that the base brings, which are left out of the resolution;
-    ``apart`` names git sources, which take part in it by a stand-in, but are no wheels yet.
-    Raises ResolutionError with who wants what, or NetworkError.
+    ``apart`` names what takes part in it by a stand-in, and is no wheel of an index. ``note`` is
+    told of what was yanked. Raises ResolutionError with who wants what, or NetworkError.
     """
-    wanted, limits = [*requirements], [*constraints]
+    problem = Problem(
+        requirements=tuple(requirements),
+        target=target,
+        index=index,
+        excludes=tuple(provided),
+        constraints=tuple(constraints),
+        overrides=tuple(overrides),
+        flags=("--offline",) if offline else (),
+    )
+    found = _solve(indexes, problem, held or {})
+    for pin, reason in sorted(found.yanked.items()):
+        note(f"warning: {pin} was yanked: {reason or 'no reason is told'}")
+    packages = [each for each in found.packages if canonicalize_name(each["name"]) not in apart]
+    chosen = _select(indexes, packages, target, index)
+    return tuple(
+        sorted(as_stated(indexes, _sized(indexes, located), located.url) for located in chosen)
+    )
 
-    def compile_with(held: Mapping[str, str], limits: list[str]) -> list[dict[str, Any]]:
-        return _compile(
-            wanted,
-            target=target,
-            index=index,
-            held=held,
-            provided=[*provided],
-            constraints=limits,
-            flags=["--offline"] if offline else [],
-        )
 
+def _solve(indexes: IndexClient, problem: Problem, held: Mapping[str, str]) -> Found:
+    """Solve ``problem`` with the ``held`` versions, or as many of them as can stay."""
     try:
         # As constraints, held versions are the whole search: fast, and no index can sway it.
-        fixed = [f"{name}=={version}" for name, version in (held or {}).items()]
-        packages = compile_with({}, [*limits, *fixed])
-    except ResolutionError:
+        fixed = (f"{name}=={version}" for name, version in held.items())
+        return compile_packages(replace(problem, constraints=(*problem.constraints, *fixed)))
+    except ResolutionError as error:
         if not held:
-            raise
-        packages = compile_with(held, limits)  # something forces at least one of them
-    picked = [package for package in packages if canonicalize_name(package["name"]) not in apart]
-    return tuple(sorted(_sized(located, indexes) for located in _select(picked, target)))
+            raise _explained(indexes, error, problem) from error
+    try:
+        return compile_packages(replace(problem, held=held))  # something forces one at least
+    except ResolutionError as error:
+        raise _explained(indexes, error, problem) from error
 
 
-def _sized(located: Located, indexes: IndexClient) -> Wheel:
+def _all_without_wheels(problem: Problem, first: NoWheelError) -> ResolutionError:
+    """Find whatever else has no wheels: uv tells of one, and stops."""
+    names = [first.package]
+    while len(names) < _MOST_TOLD:
+        try:
+            compile_packages(replace(problem, excludes=(*problem.excludes, *names)))
+        except NoWheelError as error:
+            names.append(error.package)
+        except ResolutionError:  # for another reason, which comes up once these are mended
+            break
+        else:
+            break
+    if len(names) == 1:
+        return first
+    lines = "\n".join(f"  {name}: {{git: …, tag: …}}" for name in sorted(names))
+    return ResolutionError(
+        f"{len(names)} packages have no usable wheels:\n{lines}\n{first.message}", hint=first.hint
+    )
+
+
+def _explained(indexes: IndexClient, error: ResolutionError, problem: Problem) -> ResolutionError:
+    """Tell of an index that refused to say whether it has what was not found: uv passes over it."""
+    if isinstance(error, NoWheelError):
+        return _all_without_wheels(problem, error)
+    try:
+        for name in _NOT_FOUND.findall(error.message):
+            for url in index_urls(indexes, name, problem.index):
+                index_page(indexes, url, name)
+    except NetworkError as refused:
+        return ResolutionError(f"{error.message}\n  {refused.message}", hint=refused.hint)
+    return error
+
+
+def _sized(indexes: IndexClient, located: Located) -> Wheel:
     """Fill in the size where the index does not tell it (PEP 700 made that optional)."""
     if located.wheel.size:
         return located.wheel
@@ -152,7 +197,7 @@ def _sized(located: Located, indexes: IndexClient) -> Wheel:
 
 
 def locate_wheels(
-    wheels: Iterable[Wheel], *, target: PythonTarget, index: Index
+    wheels: Iterable[Wheel], *, indexes: IndexClient, target: PythonTarget, index: Index
 ) -> dict[Wheel, str]:
     """Ask the machine's indexes where the given wheels lie: wheel -> URL.
 
@@ -165,74 +210,39 @@ def locate_wheels(
     pins = sorted(f"{wheel.name}=={wheel.version}" for wheel in wanted.values())
     # A hash says more than a date, which not every mirror tells.
     undated = msgspec.structs.replace(index, exclude_newer=None)
-    packages = _compile(pins, target=target, index=undated, flags=["--no-deps"])
-    found = {
-        wanted[located.wheel.sha256]: located.url
-        for located in _offers(packages, target)
-        if located.wheel.sha256 in wanted
-    }
+    problem = Problem(requirements=tuple(pins), target=target, index=undated, flags=("--no-deps",))
+    try:
+        offers = [*offers_of(compile_packages(problem).packages, target)]
+    except ResolutionError:  # of one package alone, maybe; which, its hash tells
+        offers = []
+    sha256s = ((each.wheel.sha256, each.url) for each in offers)
+    found = {wanted[sha256]: url for sha256, url in sha256s if sha256 in wanted}
+    found |= locate_by_hash(
+        indexes, (each for each in wanted.values() if each not in found), undated
+    )
     lost = [wheel for wheel in wanted.values() if wheel not in found]
     if lost:
         names = "\n".join(f"  {wheel.filename} ({wheel.sha256})" for wheel in lost)
         raise ResolutionError(
             f"no configured index offers these locked files any more:\n{names}",
-            hint="add an index or mirror that has them, or lock again",
+            hint="add an index or mirror that has them, put them into the folder wheels beside the "
+            "lock, or lock again",
         )
     return found
 
 
-def _compile(
-    requirements: list[str],
-    *,
-    target: PythonTarget,
-    index: Index,
-    held: Mapping[str, str] | None = None,
-    provided: Iterable[str] = (),
-    constraints: Iterable[str] = (),
-    flags: Iterable[str] = (),
-) -> list[dict[str, Any]]:
-    with work_folder("envbuilder-resolve") as folder:
-        arguments = ["pip", "compile", "requirements.in", "--output-file", "pylock.toml"]
-        arguments += ["--format", "pylock.toml", "--no-header", "--no-build", *flags]
-        # Nothing is built, so no interpreter is needed either: uv would fetch one, or try for long.
-        arguments += ["--no-python-downloads"]
-        arguments += ["--python-version", target.python, "--python-platform", target.uv_platform]
-        arguments += ["--python", sys.executable]  # else uv searches PATH for half a second
-        environment = uv_environment(index)
-        arguments += index_flags(index, environment)
-        _lines(folder / "requirements.in", requirements)
-        for option, lines in (("--excludes", provided), ("--constraints", constraints)):
-            if listed := list(lines):
-                _lines(folder / option.strip("-"), listed)
-                arguments += [option, option.strip("-")]
-        if (until := visible_until(index)) is not None:
-            arguments += ["--exclude-newer", until.isoformat()]
-        # uv keeps the versions that it finds in its output file, if nothing forces others.
-        (folder / "pylock.toml").write_text(_preferences(held or {}), encoding="utf-8")
-        run_uv(arguments, environment=environment, cwd=folder)
-        found = tomllib.loads((folder / "pylock.toml").read_text(encoding="utf-8"))
-    packages: list[dict[str, Any]] = found.get("packages", [])
-    return packages
-
-
-def _lines(path: Path, lines: Iterable[str]) -> None:
-    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-
-
-def _preferences(held: Mapping[str, str]) -> str:
-    packages = [{"name": name, "version": version} for name, version in sorted(held.items())]
-    return tomli_w.dumps({"lock-version": "1.0", "created-by": "uv", "packages": packages})
-
-
-def _select(packages: list[dict[str, Any]], target: PythonTarget) -> list[Located]:
-    """Take the best wheel of each package."""
+def _select(
+    indexes: IndexClient, packages: list[dict[str, Any]], target: PythonTarget, index: Index
+) -> list[Located]:
+    """Take the best wheel of each package, of all that its version has anywhere."""
     ranks = target.tags()
+    applying = [package for package in packages if _applies(package, target)]
     best: dict[str, Located] = {}
-    for located in _offers(packages, target):
+    offers = [*offers_of(applying, target), *offers_elsewhere(indexes, applying, target, index)]
+    for located in offers:
         rival = best.setdefault(located.wheel.name, located)
         if _rank(located.wheel.filename, ranks) < _rank(rival.wheel.filename, ranks):
             best[located.wheel.name] = located
-    applying = (package for package in packages if _applies(package, target))
     wanted = {canonicalize_name(package["name"]) for package in applying}
     if missing := sorted(wanted - set(best)):
         raise ResolutionError(
@@ -245,33 +255,6 @@ def _select(packages: list[dict[str, Any]], target: PythonTarget) -> list[Locate
 def _applies(package: dict[str, Any], target: PythonTarget) -> bool:
     marker = package.get("marker")
     return marker is None or Marker(marker).evaluate(environment=target.markers())
-
-
-def _offers(packages: list[dict[str, Any]], target: PythonTarget) -> list[Located]:
-    """List every wheel of ``packages`` that fits the target."""
-    ranks = target.tags()
-    offers = []
-    for package in packages:
-        if not _applies(package, target):
-            continue
-        for entry in package.get("wheels", ()):
-            url = entry.get("url") or Path(entry["path"]).resolve().as_uri()
-            filename = entry.get("name") or unquote(urlsplit(url).path.rsplit("/", 1)[-1])
-            if not _fits(filename, ranks):
-                continue
-            wheel = Wheel(
-                name=canonicalize_name(package["name"]),
-                version=package["version"],
-                filename=filename,
-                size=entry.get("size", 0),
-                sha256=Digest(entry["hashes"]["sha256"]),
-            )
-            offers.append(Located(wheel=wheel, url=url))
-    return offers
-
-
-def _fits(filename: str, ranks: Mapping[Tag, int]) -> bool:
-    return any(tag in ranks for tag in parse_wheel_filename(filename)[3])
 
 
 def _rank(filename: str, ranks: Mapping[Tag, int]) -> tuple[int, tuple[int, str]]:

@@ -6,6 +6,7 @@ import re
 import subprocess
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from uv import find_uv_bin
@@ -26,16 +27,40 @@ _NETWORK = re.compile(
     re.IGNORECASE,
 )
 _FINDING = threading.Lock()
+_NO_WHEEL = re.compile(r"Wheels are required for `([^`]+)`")
+_FOREIGN = (  # advice to use what uv has and a spec says in its own way, or not at all
+    (r" By default, uv will only consider[^.]*\.(?=[^.]* use `--index-strategy)", ""),
+    (r" If all indexes are equally trusted, use `--index-strategy[^.]*\.", ""),
+    (r" Consider using `exclude-newer-package`[^.]*\.", ""),
+    (r" \(try: `--prerelease=allow`\)", ""),
+    (r"(?m)^.*`(--[a-z]|tool\.uv|UV_[A-Z])[^`]*`.*$\n?", ""),
+)
 _HINTS = (  # what uv says, and what helps; the first that fits
     ("401 Unauthorized|403 Forbidden", LOG_IN),
     (_NETWORK, "check the network, the proxy and the index settings (UV_* or PIP_* variables)"),
     ("no usable wheels|no wheels with",
-     "only wheels are locked; name a version with wheels, or build it with `git:`"),
+     "only wheels are locked: name a version that has one, one of your own (`url:`, `path:`), or "
+     "build it with `git:`"),
     ("was not found in the (package registry|provided package locations)",
      "check the name, and the index settings (UV_* or PIP_* variables)"),
+    ("but not at the requested version",
+     "say `index: {strategy: best-match}` to take the best version of all indexes, or name the "
+     "index of one package: `packages: {NAME: {version: …, index: …}}`"),
+    ("missing an upload date|filtered by `exclude-newer`",
+     "an index that tells no upload times shows nothing to `exclude_newer`: name the package, or "
+     "its named index, in `index: {exempt: […]}`, or let the date go"),
+    ("pre-releases weren't enabled", "name the pre-release in the spec, like \"==1.0rc1\""),
     ("no version of", "check the version; `index: {exclude_newer: …}` may hide newer ones"),
     ("", "loosen one of the pins named above"),
 )  # fmt: skip
+
+
+class NoWheelError(ResolutionError):
+    """The resolution needs ``package``, of which there are sdists alone."""
+
+    def __init__(self, message: str, *, package: str, hint: str) -> None:
+        super().__init__(message, hint=hint)
+        self.package = package
 
 
 def find_uv() -> str:
@@ -51,14 +76,22 @@ def find_uv() -> str:
             raise MissingToolError("uv is missing", hint="pip install uv") from error
 
 
-def run_uv(arguments: Sequence[str], *, environment: Mapping[str, str], cwd: Path) -> str:
-    """Run uv quietly in ``cwd`` and return its standard output.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """What uv printed: its ``output``, and beside it ``warnings`` and what it did."""
+
+    output: str
+    warnings: str
+
+
+def run_uv(arguments: Sequence[str], *, environment: Mapping[str, str], cwd: Path) -> Said:
+    """Run uv in ``cwd`` and return what it said.
 
     Raises NetworkError if an index could not be reached, ResolutionError with uv's own
     explanation otherwise. Credentials inside URLs are blotted out.
     """
     done = subprocess.run(
-        [find_uv(), *arguments, "--quiet", "--color", "never"],
+        [find_uv(), *arguments, "--no-progress", "--color", "never"],
         env=dict(environment),
         cwd=cwd,
         capture_output=True,
@@ -69,13 +102,18 @@ def run_uv(arguments: Sequence[str], *, environment: Mapping[str, str], cwd: Pat
     )
     if done.returncode:
         raise _explain(without_login(done.stderr))
-    return done.stdout
+    return Said(output=done.stdout, warnings=without_login(done.stderr))
 
 
 def _explain(stderr: str) -> EnvbuilderError:
-    text = re.sub(r"^error: ", "", stderr.strip(), flags=re.MULTILINE)
+    text = re.sub(r"^(warning: .*|Resolved \d+ packages? in .*)\n", "", stderr, flags=re.MULTILINE)
+    text = re.sub(r"^error: ", "", text.strip(), flags=re.MULTILINE)
     text = re.sub(r"^\s*(cause|hint): ", "  ", text, flags=re.MULTILINE)
+    for foreign, ours in _FOREIGN:
+        text = re.sub(foreign, ours, text)
     hint = next(hint for said, hint in _HINTS if re.search(said, text))
     if _NETWORK.search(text):
         return NetworkError(f"cannot ask the package index: {text}", hint=hint)
-    return ResolutionError(text, hint=hint)
+    if sdist := _NO_WHEEL.search(stderr):
+        return NoWheelError(text.rstrip(), package=sdist[1], hint=hint)
+    return ResolutionError(text.rstrip(), hint=hint)

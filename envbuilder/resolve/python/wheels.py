@@ -11,9 +11,8 @@ from envbuilder.layers.wheel_reconstruction import has_wheel
 from envbuilder.model.errors import NetworkError
 from envbuilder.model.lock import Lock, Wheel
 from envbuilder.resolve.context import Context
-from envbuilder.resolve.target import python_target
 
-from .requirements import locate_wheels
+from .locate import locate_locked
 
 DOWNLOADS = 4
 
@@ -83,6 +82,4 @@ def supply(context: Context, lock: Lock, wheels: Iterable[Wheel]) -> WheelSupply
     if not missing:
         return WheelSupply(context=context, urls={})
     with context.progress.step("locate", f"{len(missing)} wheels", unit="items"):
-        target = python_target(lock.spec, lock.base)
-        urls = locate_wheels(missing, target=target, index=lock.spec.index)
-    return WheelSupply(context=context, urls=urls)
+        return WheelSupply(context=context, urls=locate_locked(context, lock, missing))

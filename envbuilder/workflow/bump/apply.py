@@ -11,8 +11,8 @@ from packaging.specifiers import SpecifierSet
 
 from envbuilder.model.errors import UsageError
 from envbuilder.model.lock import Lock
-from envbuilder.model.spec import Spec
-from envbuilder.model.yaml_document import Document
+from envbuilder.model.spec import Package, Spec
+from envbuilder.model.yaml_document import Document, KeyPath
 from envbuilder.model.yaml_edit import rename_key, set_scalar
 
 from .git_pins import AskRefs, set_git
@@ -25,13 +25,13 @@ _SUITE = re.compile(r"[a-z]+")
 class BumpRequest:
     """A document with the wishes written in.
 
-    ``release`` are the names to let go when locking; ``repin`` gives by name the keys in
-    ``packages`` whose exact pin is to become ``==`` what the resolution finds without it.
+    ``release`` are the names to let go when locking; ``repin`` gives by name the places
+    of exact pins, each to become ``==`` what the resolution finds without it.
     """
 
     document: Document
     release: frozenset[str] = frozenset()
-    repin: Mapping[str, str] = field(default_factory=dict)
+    repin: Mapping[str, KeyPath] = field(default_factory=dict)
 
 
 def apply_pins(
@@ -93,13 +93,18 @@ def _package(request: BumpRequest, spec: Spec, pin: Pin, lock: Lock | None) -> B
         raise UsageError(f"{pin.name} comes from {known}, so @ does not fit", hint=HINT)
     if key is None:
         return _dependency(request, spec, pin, lock)
-    path = ("packages", key)
+    current = spec.packages[key]
+    path: KeyPath = ("packages", key)
+    if isinstance(current, Package):
+        if current.place is not None:
+            hint = "write the new place into the spec, then run envbuilder lock"
+            raise UsageError(f"{pin.name} comes from {current.place}", hint=hint)
+        path, current = (*path, "version"), current.version or "*"
     if pin.specifier is not None:
         edited = set_scalar(request.document, path, pin.specifier)
         return _release(replace(request, document=edited), pin.name)
-    current = spec.packages[key]
-    if isinstance(current, str) and _is_exact(current):
-        request = replace(request, repin={**request.repin, pin.name: key})
+    if _is_exact(current):
+        request = replace(request, repin={**request.repin, pin.name: path})
     return _release(request, pin.name)
 
 
@@ -120,7 +125,8 @@ def _dependency(request: BumpRequest, spec: Spec, pin: Pin, lock: Lock | None) -
 
 
 def _is_exact(specifier: str) -> bool:
-    only = [*SpecifierSet(specifier)] if specifier != "*" else []
+    bare = specifier.partition(";")[0].strip()
+    only = [*SpecifierSet(bare)] if bare != "*" else []
     return len(only) == 1 and only[0].operator in {"==", "==="} and "*" not in only[0].version
 
 

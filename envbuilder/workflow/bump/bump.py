@@ -147,20 +147,20 @@ def _resolved(
     The loosened text is only ever read: the pins are written into the one that the user wrote.
     """
     loose = request.document
-    for key in request.repin.values():
-        loose = set_scalar(loose, ("packages", key), "*")
+    for path in request.repin.values():
+        loose = set_scalar(loose, path, "*")
     spec = parse(loose)
     try:
         lock = stages.resolve(spec, before, request.release)
     except ResolutionError as error:
         raise _with_nearest(error, pins, replace(before, spec=spec), stages) from error
     versions = {wheel.name: wheel.version for wheel in lock.wheels}
-    pinned = {key: f"=={versions[name]}" for name, key in request.repin.items()}
     document = request.document
-    for key, specifier in pinned.items():
-        document = set_scalar(document, ("packages", key), specifier)
+    for name, path in request.repin.items():
+        document = set_scalar(document, path, f"=={versions[name]}")
     wanted = parse(document)
-    if wanted.packages == {**spec.packages, **pinned}:
+    moved = {key for key, pin in wanted.packages.items() if spec.packages[key] != pin}
+    if moved == {path[1] for path in request.repin.values()}:
         return document, replace(lock, spec=wanted)
     return document, stages.resolve(wanted, before, request.release)  # aliases moved as well
 

@@ -16,6 +16,7 @@ from envbuilder.model.errors import ResolutionError
 from envbuilder.model.lock import DebianBase, GitSource, ImageBase, Lock, Wheel
 from envbuilder.model.lock_diff import Kind, compare
 from envbuilder.model.progress import Progress
+from envbuilder.model.spec import name_of
 from envbuilder.resolve.git.mirror import Refs
 from envbuilder.resolve.python.releases import Release
 
@@ -71,7 +72,9 @@ def outdated(
     ResolutionError where an index, git server or registry does not answer.
     """
     with progress.step("look", "packages", unit="items"), ThreadPoolExecutor(_AT_ONCE) as pool:
-        packages = pool.map(lambda wheel: _release(wheel, lock, stages, youngest), lock.wheels)
+        direct = {name_of(key) for key in lock.spec.direct}  # newer ones have other addresses
+        asked = [wheel for wheel in lock.wheels if wheel.name not in direct]
+        packages = pool.map(lambda wheel: _release(wheel, lock, stages, youngest), asked)
         found = [newer for newer in packages if newer is not None]
     for source in lock.sources:
         found += _git(source, lock, stages, youngest)

@@ -89,7 +89,7 @@ def real_stages(
 
     return Stages(
         resolve=lambda spec, previous, release: resolve_spec(
-            context, spec, previous=previous, release=release
+            context, spec, folder=folder, previous=previous, release=release
         ),
         refresh=lambda lock: _refreshed(context, lock),
         build=build,
@@ -97,7 +97,10 @@ def real_stages(
         entry=lambda outcome: ledger_entry(outcome, runtime=ready().name),
         needs=lambda lock: read_needs(context, lock),
         releases=lambda name, lock: releases(
-            context.indexes, name, target=python_target(lock.spec, lock.base), index=lock.spec.index
+            context.indexes,
+            name,
+            target=python_target(lock.spec, lock.base),
+            index=lock.spec.indexes,
         ),
         refs=lambda package: mirrors.mirror(Address.parse(package.git)).refs,
         commits=lambda old, new: commits_between(history(new), old.commit, new.commit),
