@@ -3,9 +3,14 @@ SHELL := /bin/sh
 BIN := .venv/bin
 ENGINE := .engine
 JUNIT ?= build/test-results.xml
+# How many tests run side by side. A file's tests stay together, for they share what they built; the
+# long ones (e2e) come first, so that the short ones fill the end.
+WORKERS ?= 2
+PYTEST := $(BIN)/pytest --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-gpu test check lint type golden bench pairs vllm engine engine-stop clean
+.PHONY: help setup demo demo-gpu test coverage check lint type golden mutants bench pairs vllm engine \
+  engine-stop clean
 
 help: ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' Makefile | expand -t 16
@@ -21,17 +26,20 @@ demo-gpu: ## the same for the real serving stack with its CUDA wheels (downloads
 	@.ci/setup demo
 	@$(BIN)/envbuilder build omni-gpu --report build/omni-gpu.html
 
-test: ## all tests, with real registries, runtimes, engines and indexes
+test: ## all tests, with real registries, runtimes, engines and indexes (WORKERS=2 at a time)
 	@.ci/setup test
 	@$(MAKE) --no-print-directory lint type
 	@mkdir -p build; trap 'tests/engine.sh stop $(ENGINE)' EXIT; trap 'exit 130' HUP INT TERM; \
 	tests/engine.sh start $(ENGINE) >/dev/null && eval "$$(tests/engine.sh env $(ENGINE))" && \
-	$(BIN)/pytest --junit-xml=$(JUNIT) --cov --cov-report=term:skip-covered
+	$(PYTEST) --numprocesses $(WORKERS) --durations 20 --junit-xml=$(JUNIT) $(COVERAGE)
+
+coverage: ## the same, and which lines no test runs
+	@$(MAKE) --no-print-directory test COVERAGE="--cov --cov-report=term:skip-covered"
 
 check: ## the inner loop, under a minute: lint, types, unit and golden tests
 	@.ci/setup test
 	@$(MAKE) --no-print-directory lint type
-	@$(BIN)/pytest -q tests/unit tests/golden
+	@$(PYTEST) --numprocesses auto -q tests/unit tests/golden
 
 lint: ## ruff: rules and format
 	@$(BIN)/ruff check --quiet .
@@ -43,6 +51,10 @@ type: ## mypy, strict
 golden: ## write the golden files anew, to be looked at before they are committed
 	@.ci/setup test
 	@$(BIN)/pytest -q tests/golden --regenerate
+
+mutants: ## change the core a little, a hundred times: do the unit tests notice? (ARGS="--all" for hours)
+	@.ci/setup test
+	@$(BIN)/python -m tests.mutants $(ARGS)
 
 bench: ## measure layering and builds side by side, as ratios of one run
 	@.ci/setup test

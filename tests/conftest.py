@@ -1,14 +1,17 @@
 """What all tests share."""
 
+import fcntl
 import os
 import signal
 import socket
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from envbuilder.resolve.python import credentials, download, releases
+from .contexts import OPENED
 
 # A busy machine is no failure, and what fails fails again.
 settings.register_profile(
@@ -24,6 +27,26 @@ def pytest_addoption(parser):
     parser.addoption("--regenerate", action="store_true", help="write the golden files anew")
 
 
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory) -> Path:
+    """Give a folder that all workers of this run share (pytest-xdist starts them)."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session")
+def alone(shared) -> Callable[[str], AbstractContextManager[None]]:
+    """Give a lock for each name, which one worker has at a time."""
+
+    @contextmanager
+    def hold(name: str) -> Iterator[None]:
+        with (shared / f"{name}.lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    return hold
+
+
 @pytest.fixture
 def golden(request):
     """Give a function that compares text with a golden file (and writes it on --regenerate)."""
@@ -37,21 +60,23 @@ def golden(request):
     return compare
 
 
+@pytest.fixture(autouse=True)
+def _registries_closed():
+    """Close what the contexts of a test opened."""
+    yield
+    while OPENED:
+        OPENED.pop().close()
+
+
 @pytest.fixture
 def told_nothing(monkeypatch, tmp_path):
-    """Forget all that this machine was told about package indexes, and what is remembered of it."""
+    """Forget all that this machine was told about package indexes."""
     for name in os.environ:
         if name.startswith(("UV_", "PIP_")):
             monkeypatch.delenv(name)
     for name in ("PIP_CONFIG_FILE", "UV_CONFIG_FILE", "NETRC"):
         monkeypatch.setenv(name, os.devnull)
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv-cache"))
-    remembered = (download._transport, credentials._in_keyring, releases._index_urls)
-    for each in remembered:
-        each.cache_clear()
-    yield
-    for each in remembered:
-        each.cache_clear()
 
 
 @pytest.fixture

@@ -21,8 +21,10 @@ from envbuilder.runtime import Prepared, choose
 from envbuilder.smoke import CheckStatus, ProbedModel, Report, Run, SmokePlan, smoke
 from envbuilder.smoke.probe import families
 from envbuilder.storage.store import Store
-from envbuilder.workflow.build import Options, lock_environment, make_image
+from envbuilder.workflow.build import make_image
+from envbuilder.workflow.lock import lock_environment
 from envbuilder.workflow.smoke import smoke_plan
+from tests.contexts import context
 
 LOCKFILES = Path(envbuilder.__file__).parents[1] / "lockfiles"
 # Not 5.19.0: it asks torch for an accelerator on import, which Debian's torch 2.6 refuses on a CPU.
@@ -52,8 +54,8 @@ def environment(release: str, folder: Path) -> Iterator[tuple[Prepared, SmokePla
     text = re.sub(r"(?m)^(  transformers: ).*$", rf'\1"=={release}"', text)
     spec.write_text(re.sub(r"(?m)^(index: ).*$", rf"\1{{exclude_newer: {DAY}}}", text))
     shutil.copy(LOCKFILES / "pylock.omni-cpu.toml", spec.parent)
-    lock = lock_environment(spec, store=store, progress=silent)
-    image = make_image(lock, store=store, progress=silent, options=Options())
+    lock = lock_environment(context(store, silent), spec)
+    image = make_image(context(store, silent), lock)
     with choose("auto", store).prepared(image, progress=silent) as ready:
         yield ready, smoke_plan(lock, folder=spec.parent)
 

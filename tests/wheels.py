@@ -82,8 +82,8 @@ def write_wheel(folder: Path, recipe: Recipe) -> Path:
 def member(name: str, recipe: Recipe) -> zipfile.ZipInfo:
     info = zipfile.ZipInfo(name, _MOMENT)
     info.create_system = 3
-    kind = 0o040755 if name.endswith("/") else 0o100000 | recipe.modes.get(name, 0o644)
-    info.external_attr = kind << 16
+    kind, mode = (0o040000, 0o755) if name.endswith("/") else (0o100000, 0o644)
+    info.external_attr = (kind | recipe.modes.get(name, mode)) << 16
     plain = name in recipe.stored or name.endswith("/")
     info.compress_type = zipfile.ZIP_STORED if plain else zipfile.ZIP_DEFLATED
     return info

@@ -8,7 +8,7 @@ import signal
 import sys
 import traceback
 from importlib import import_module
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
@@ -63,6 +63,20 @@ class LazyGroup(click.Group):
         command: click.Command = import_module(f"envbuilder.cli.{cmd_name}").command
         return command
 
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:  # noqa: ANN401 (click's)
+        """Read the command line; `--help` may meet a reader that is gone."""
+        try:
+            return super().make_context(*args, **extra)
+        except BrokenPipeError:  # click would exit with 1
+            _leave_quietly()
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command; where the reader of our output has seen enough, as `head`, end so."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            _leave_quietly()
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """Show the one-line helps."""
         with formatter.section("Commands"):
@@ -86,6 +100,8 @@ def main() -> NoReturn:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # cleaned up after like Ctrl-C
     try:
         cli.main(standalone_mode=False)
+        if sys.stdout is not None:  # None where it was closed before us
+            sys.stdout.flush()  # here, where a reader that is gone can still be met quietly
     except click.exceptions.Abort as stop:
         if isinstance(stop.__cause__, EOFError):  # click takes any EOFError for Ctrl-D
             raise stop.__cause__ from None
@@ -101,11 +117,21 @@ def main() -> NoReturn:
     except EnvbuilderError as error:
         _show_where()
         _fail(error.message, hint=error.hint, code=error.exit_code)
+    except BrokenPipeError:
+        _leave_quietly()
     except OSError as error:  # a file of the user's: the store's and the network's have words
         _show_where()
         place = f"cannot use {error.filename}: " if error.filename else ""
         _fail(f"{place}{error.strerror or error}", code=BuildError.exit_code)
     sys.exit(0)
+
+
+def _leave_quietly() -> NoReturn:
+    """Exit as a program does that SIGPIPE ends; Python shall not try to flush once more."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for descriptor in (1, 2):
+        os.dup2(nowhere, descriptor)
+    sys.exit(128 + signal.SIGPIPE)
 
 
 def _show_where() -> None:

@@ -13,8 +13,8 @@ from . import options
 if TYPE_CHECKING:
     from envbuilder.model.lock import Lock
     from envbuilder.runtime import Completed
-    from envbuilder.storage.store import Store
     from envbuilder.workflow.bisect.bisect import Found
+    from envbuilder.workflow.bisect.narrow import Narrowed
     from envbuilder.workflow.bisect.oracle import Judge
     from envbuilder.workflow.bump.stages import Stages
 
@@ -29,10 +29,7 @@ if TYPE_CHECKING:
     help="Judge by a shell command inside the image: 0 is good, 125 cannot tell.",
 )  # fmt: skip
 @click.option("--fresh", is_flag=True, help="Forget what an earlier run found out, and start over.")
-@click.option(
-    "--runtime", "runtime_name", type=click.Choice(["auto", "docker", "oci"]), default="auto",
-    show_default=True, help="What runs the images.",
-)  # fmt: skip
+@options.runtime("the images")
 @options.output
 @options.progress
 def command(
@@ -43,7 +40,7 @@ def command(
     check: str | None,
     shell_command: str | None,
     fresh: bool,
-    runtime_name: str,
+    runtime: str,
     output: str,
     progress_mode: str,
 ) -> None:
@@ -55,38 +52,33 @@ def command(
     from envbuilder.model.errors import UsageError
     from envbuilder.model.pylock import lock_path, read_lock
     from envbuilder.runtime import choose
-    from envbuilder.storage.store import Store
     from envbuilder.workflow.bisect.bisect import bisect
     from envbuilder.workflow.bisect.endpoints import find_end, good_end
     from envbuilder.workflow.bisect.intermediate_lock import span
-    from envbuilder.workflow.bisect.journal import Diary
+    from envbuilder.workflow.bisect.journal import Diary, journal_path
     from envbuilder.workflow.bisect.narrow import between
-    from envbuilder.workflow.build import Options, engine_of
+    from envbuilder.workflow.build import engine_of
     from envbuilder.workflow.bump.stages import real_stages
 
-    from .console import open_progress
+    from .context import open_context
 
     if check is not None and shell_command is not None:
         raise UsageError("--check and --run are two ways to judge: choose one")
     path = options.spec_path(name, file)
-    store = Store.default()
-    new = read_lock(lock_path(path)) if bad is None else find_end(path, bad, store=store)
-    with open_progress(progress_mode) as progress:
-        if good is None:
-            old = good_end(path, new, store=store, progress=progress)
-        else:
-            old = find_end(path, good, store=store)
+    with open_context(progress_mode) as context:
+        store = context.store
+        new = read_lock(lock_path(path)) if bad is None else find_end(path, bad, store=store)
+        old = good_end(context, path, new) if good is None else find_end(path, good, store=store)
         stages = real_stages(
+            context,
             folder=path.parent,
-            store=store,
-            progress=progress,
-            runtime=choose(runtime_name, store),
-            options=Options(engine=engine_of(old)),
+            engine=engine_of(old),
+            runtime=choose(runtime, store),
         )
         judge = _judge(stages, check, shell_command)
         between_ends = span(old, new, good_needs=stages.needs(old), bad_needs=stages.needs(new))
-        diary_path = _diary_path(store, old, new, check, shell_command)
-        diary = Diary.open(diary_path, progress, fresh=fresh)
+        diary_path = journal_path(store, old, new, (check, shell_command))
+        diary = Diary.open(diary_path, context.progress, fresh=fresh)
         try:
             found = bisect(between_ends, judge=judge, diary=diary, lines=between(stages))
         finally:
@@ -105,17 +97,6 @@ def _judge(stages: Stages, check: str | None, shell_command: str | None) -> Judg
     args = ("/bin/sh", "-c", shell_command)
     run: Callable[[Lock], Completed] = lambda lock: stages.run(lock, args)  # noqa: E731
     return by_command(run)
-
-
-def _diary_path(store: Store, old: Lock, new: Lock, *question: str | None) -> Path:
-    """Name the diary by what is asked: the two ends and the question."""
-    from envbuilder.model.image import canonical_json
-    from envbuilder.model.pylock import lock_checksum
-    from envbuilder.model.reference import Digest
-
-    asked = [str(lock_checksum(old)), str(lock_checksum(new)), *question]
-    key = Digest.of(canonical_json(asked)).hex[:16]
-    return store.root / "bisect" / f"{new.spec.name}-{key}.jsonl"
 
 
 def _print(found: Found) -> None:
@@ -147,17 +128,20 @@ def _print(found: Found) -> None:
         for group in found.debs:
             click.echo(f"  {' + '.join(group)}")
     if found.narrowed is not None:
-        line = found.narrowed
-        click.echo(f"first bad {line.kind} of {line.package}: {line.first_bad}")
-        click.echo(f"last good: {line.last_good}")
-        if line.skipped:
-            click.echo(f"in between, and not to be judged: {', '.join(line.skipped)}")
+        _print_line(found.narrowed)
+
+
+def _print_line(line: Narrowed) -> None:
+    if line.mended_by is not None:
+        click.echo(f"{line.kind} of {line.package} that mended it: {line.mended_by}")
+    click.echo(f"first bad {line.kind} of {line.package}: {line.first_bad}")
+    click.echo(f"last good: {line.last_good}")
+    if line.skipped:
+        click.echo(f"in between, and not to be judged: {', '.join(line.skipped)}")
 
 
 def _plain(found: Found) -> dict[str, Any]:
-    from dataclasses import asdict
+    from envbuilder.model.codec import to_plain
 
-    plain = asdict(found)
-    for step in plain["steps"]:
-        step["outcome"] = str(step["outcome"])
+    plain: dict[str, Any] = to_plain(found)
     return plain

@@ -11,39 +11,26 @@ import click
 from . import options
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from envbuilder.engines.reuse import ReusableLayers
-    from envbuilder.model.lock import Lock
-    from envbuilder.model.reference import ImageRef
-    from envbuilder.registry.client import Client
     from envbuilder.workflow.build import BuildResult
 
 
 @click.command("build")
 @options.environment
 @click.option("--locked", is_flag=True, help="Fail rather than write or change the lock.")
-@click.option("--offline", is_flag=True, help="Use what the store has; never the network.")
+@options.offline
 @click.option("--no-smoke", is_flag=True, help="Build only; the ledger gets no entry.")
 @click.option(
     "--check-reproducible", is_flag=True,
     help="Build what comes from git once more, and list the files that differ.",
 )  # fmt: skip
 @click.option("--reseal", is_flag=True, help="Accept an image that differs from the sealed one.")
-@click.option(
-    "--engine", type=click.Choice(["embedded", "docker"]), default="embedded", show_default=True,
-    help="What builds the image; both make the same tree.",
-)  # fmt: skip
-@click.option("--builder", metavar="NAME", help="The buildx builder, where Docker is needed.")
-@click.option(
-    "--runtime", type=click.Choice(["auto", "docker", "oci"]), default="auto", show_default=True,
-    help="What runs the smoke test.",
-)  # fmt: skip
+@options.engine("What builds the image; both make the same tree.")
+@options.builder
+@options.runtime("the smoke test")
 @click.option(
     "--output-image", metavar="TARGET", help="Also write the image to oci:DIR or PATH.tar."
 )
-@click.option("--report", type=click.Path(path_type=Path), help="Write the smoke report: "
-              "*.html, *.json or *.xml (JUnit). Repeatable.", multiple=True)  # fmt: skip
+@options.report
 @click.option(
     "--push", "push_to", metavar="REF", help="Then push to HOST/NAME:TAG, unless the smoke is red. "
     "With --no-smoke, layers that are there already are not made.",
@@ -51,6 +38,7 @@ if TYPE_CHECKING:
 @click.option(
     "--key", metavar="KEY", help="Sign the pushed evidence with this key: a file or env://NAME."
 )
+@options.allow_unproven
 @options.output
 @options.progress
 def command(
@@ -68,24 +56,24 @@ def command(
     report: tuple[Path, ...],
     push_to: str | None,
     key: str | None,
+    allow_unproven: bool,
     output: str,
     progress_mode: str,
 ) -> None:
     """Lock NAME if it has no lock, assemble its image, smoke it, seal the lock, record the build.
 
-    Exits with 8 when the smoke test fails: the image stays, but is not marked good.
+    Exits with 8 when the smoke test fails, or leaves unproven what it was asked: the image stays,
+    but is not marked good.
     """
     from envbuilder.engines import source_wheels
     from envbuilder.model.reference import ImageRef
-    from envbuilder.registry.client import Client
-    from envbuilder.registry.layout import export
     from envbuilder.runtime import choose
     from envbuilder.smoke.layer_sizes import layer_sizes
-    from envbuilder.storage.store import Store
-    from envbuilder.workflow.build import Options, build_environment
+    from envbuilder.workflow.build import Decisions, build_environment, reuse_at
+    from envbuilder.workflow.export import export_image
     from envbuilder.workflow.publish import publish, signing_with
 
-    from .console import open_progress
+    from .context import open_context
     from .report import print_report, write_reports
 
     if key is not None and push_to is None:
@@ -97,43 +85,32 @@ def command(
     target = None if push_to is None else ImageRef.parse(push_to)
     signing = signing_with(key)
     started = time.monotonic()
-    store = Store.default()
-    chosen = None if no_smoke else choose(runtime, store)
-    with open_progress(progress_mode) as progress, Client.from_environment() as client:
+    with open_context(progress_mode, offline=offline, builder=builder) as context:
         outcome = build_environment(
+            context,
             path,
-            store=store,
-            progress=progress,
-            options=Options(
-                locked=locked, offline=offline, reseal=reseal, engine=engine, builder=builder
-            ),
-            runtime=chosen,
-            reuse=_reuse(path, client, target if no_smoke else None),
+            Decisions(engine=engine, locked=locked, reseal=reseal),
+            runtime=None if no_smoke else choose(runtime, context.store),
+            reuse=reuse_at(context, path, target if no_smoke and output_image is None else None),
         )
         if outcome.report is not None:  # first of all: what follows may fail
             layers = layer_sizes(outcome.image.layers, outcome.lock)
             write_reports(outcome.report, report, layers=layers)
         if check_reproducible:
-            source_wheels.check_reproducible(
-                outcome.lock,
-                store=store,
-                progress=progress,
-                offline=offline,
-                engine=engine,
-                builder=builder,
-            )
+            source_wheels.check_reproducible(context, outcome.lock, engine=engine)
         if output_image is not None:
-            reference = f"{outcome.lock.spec.name}:latest"
-            export(outcome.image, store, output_image, name=reference, progress=progress)
-        if target is not None and (outcome.report is None or outcome.report.ok):
-            publish(client, outcome.lock, target, store=store, progress=progress, signing=signing)
+            export_image(context, outcome.lock, outcome.image, output_image)
+        if target is not None and (
+            outcome.report is None or outcome.report.passes(allow_unproven=allow_unproven)
+        ):
+            publish(context, outcome.lock, target, signing=signing)
     if output == "json":
         options.print_json(_summary(outcome))
     else:
         if outcome.report is not None:
             print_report(outcome.report)
         _print_image(outcome, seconds=time.monotonic() - started)
-    if outcome.report is not None and not outcome.report.ok:
+    if outcome.report is not None and not outcome.report.passes(allow_unproven=allow_unproven):
         raise SystemExit(8)
 
 
@@ -146,19 +123,6 @@ def _check_targets(reports: tuple[Path, ...], output_image: str | None) -> None:
     check_targets(reports)
     if output_image is not None:
         check_target(output_image)
-
-
-def _reuse(path: Path, client: Client, target: ImageRef | None) -> Callable[[Lock], ReusableLayers]:
-    """Name the layers that the last sealed lock asks for too, and that are at ``target``."""
-    from envbuilder.engines.reuse import ReusableLayers, held_in, reusable
-    from envbuilder.model.pylock import lock_path, read_lock
-
-    known = lock_path(path)
-    if target is None or not known.exists():
-        return lambda _: ReusableLayers()
-    old = read_lock(known)
-    repository = client.repository(target)
-    return lambda new: held_in(repository, reusable(old, new))
 
 
 def _summary(outcome: BuildResult) -> dict[str, object]:

@@ -26,14 +26,8 @@ if TYPE_CHECKING:
     help="What has a known hole, by an OSV database (a folder or zip of JSON), and system.",
 )  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Show what would move; change and build nothing.")
-@click.option(
-    "--runtime", type=click.Choice(["auto", "docker", "oci"]), default="auto", show_default=True,
-    help="What runs the smoke test.",
-)  # fmt: skip
-@click.option(
-    "--engine", type=click.Choice(["embedded", "docker"]),
-    help="What builds the image; else what built it before.",
-)  # fmt: skip
+@options.runtime("the smoke test")
+@options.engine("What builds the image; else what built it before.", default=None)
 @options.output
 @options.progress
 def command(
@@ -58,43 +52,34 @@ def command(
     is 8.
     """  # noqa: D301 - click's mark for lines that stay as they are
     from envbuilder.runtime import choose
-    from envbuilder.storage.store import Store
-    from envbuilder.workflow.build import Options
+    from envbuilder.workflow.build import engine_for
     from envbuilder.workflow.bump.bump import bump, propose
     from envbuilder.workflow.bump.stages import real_stages
 
-    from .console import open_progress
+    from .context import open_context
 
     if file is not None and name is not None:
         pins = (name, *pins)
         name = None
     path = options.spec_path(name, file)
     started = time.monotonic()
-    store = Store.default()
-    with open_progress(progress_mode) as progress:
+    with open_context(progress_mode) as context:
+        progress = context.progress
         stages = real_stages(
+            context,
             folder=path.parent,
-            store=store,
-            progress=progress,
-            runtime=None if dry_run else choose(runtime, store),
-            options=Options(engine=engine or _engine(path)),
+            engine=engine or engine_for(path),
+            runtime=None if dry_run else choose(runtime, context.store),
         )
         wishes = _wishes(path, pins, everything=everything, security=security, progress=progress)
         if dry_run:
             proposal = propose(path, wishes, stages=stages, progress=progress)
             _show_proposal(proposal, output)
             return
-        done = bump(path, wishes, stages=stages, store=store, progress=progress)
+        done = bump(context, path, wishes, stages=stages)
     _show(done, output, seconds=time.monotonic() - started)
     if done.failed is not None:
         raise SystemExit(8)
-
-
-def _engine(path: Path) -> str:
-    from envbuilder.model.pylock import lock_path, read_lock
-    from envbuilder.workflow.build import engine_of
-
-    return engine_of(read_lock(lock_path(path)))
 
 
 def _wishes(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -44,27 +45,54 @@ def ls(output: str) -> None:
 
 
 @command.command("verify")
-def verify() -> None:
-    """Hash every blob and remove those that are damaged; exits with 7 if there were any."""
-    from envbuilder.model.errors import BuildError
-    from envbuilder.storage.store import Store
+@options.output
+@options.progress
+def verify(output: str, progress_mode: str) -> None:
+    """Read all that the store keeps, and say what is damaged; exits with 7 if anything is.
 
-    store = Store.default()
-    damaged = store.verify()
-    if damaged:
-        names = "\n".join(f"  {digest}" for digest in damaged)
+    Nothing is changed. Each unpacked layer is unpacked once more beside itself, to compare them.
+    """
+    from envbuilder.model.errors import BuildError
+
+    if damaged := _examine(output, progress_mode, repair=False):
         raise BuildError(
-            f"{len(damaged)} blobs were damaged and are removed:\n{names}",
-            hint="build again: what is missing is fetched or made anew",
+            f"{damaged} damaged, see above",
+            hint="envbuilder cache repair removes what is damaged; the next build makes it anew",
         )
-    click.echo(f"{len(store.ls())} blobs, all sound")
+
+
+@command.command("repair")
+@options.output
+@options.progress
+def repair(output: str, progress_mode: str) -> None:
+    """Read all that the store keeps, and remove what is damaged: the next build makes it anew."""
+    removed = _examine(output, progress_mode, repair=True)
+    if output == "text":
+        click.echo(f"{removed} removed; what is missing is fetched or made by the next build")
+
+
+def _examine(output: str, progress_mode: str, *, repair: bool) -> int:
+    """Look at everything, say what was looked at and what is damaged, and return how much is."""
+    from envbuilder.storage.store import Store
+    from envbuilder.workflow.store_health import examine
+
+    from .console import open_progress
+
+    found = []
+    with open_progress(progress_mode) as progress:
+        for kind in examine(Store.default(), progress, repair=repair):
+            found.append(kind)
+            if output == "text":
+                for name in kind.damaged:
+                    click.echo(f"{'removed' if repair else 'damaged'}  {name}")
+                click.echo(f"{kind.kind}: {kind.count - len(kind.damaged)} of {kind.count} sound")
+    if output == "json":
+        options.print_json([asdict(kind) for kind in found])
+    return sum(len(kind.damaged) for kind in found)
 
 
 @command.command("prune")
-@click.option(
-    "--lockfiles", type=click.Path(path_type=Path, file_okay=False), default=options.FOLDER,
-    show_default=True, help="Keep what the locks in this folder need.",
-)  # fmt: skip
+@options.lockfiles("Keep what the locks in this folder need.")
 @click.option(
     "--reports", type=click.IntRange(min=0), default=30, show_default=True, metavar="DAYS",
     help="Keep the reports of red bumps, the steps of bisections and the logs of builds that long.",
@@ -80,33 +108,19 @@ def prune(lockfiles: Path, reports: int, sources: int, everything: bool) -> None
     All checkouts share one store, and the locks of others are not known here: what those need is
     fetched or made again. What was used in the last hour always stays.
     """
-    from envbuilder.layers.wheel_reconstruction import makers
-    from envbuilder.model.errors import UsageError
-    from envbuilder.model.pylock import needed_blobs, read_lock
-    from envbuilder.resolve.git.prune import prune_sources
-    from envbuilder.runtime.trees import prune_trees
-    from envbuilder.storage.build_records import forget, kept_blobs
-    from envbuilder.storage.ledger import read
     from envbuilder.storage.store import Store
+    from envbuilder.workflow.prune import prune as remove
 
     from .console import size_text
 
-    paths = [] if everything else sorted(lockfiles.glob("pylock.*.toml"))
-    locks = [read_lock(path) for path in paths]
-    if not locks and not everything:
-        raise UsageError(
-            f"there are no locks in {lockfiles}, so nothing would be kept",
-            hint="name their folder with --lockfiles, or say --all",
+    if everything:
+        done = remove(Store.default(), None, reports=0, sources=0)
+    else:
+        done = remove(Store.default(), lockfiles, reports=reports, sources=sources)
+    click.echo(f"removed {done.blobs} blobs, {size_text(done.size)}")
+    if done.reports:
+        click.echo(
+            f"removed {done.reports} reports of red bumps and bisections, and logs of builds"
         )
-    keep = {digest for lock in locks for digest in needed_blobs(lock)}
-    store = Store.default()
-    keep |= makers(store, keep)
-    for path in [] if everything else sorted(lockfiles.glob("*.ledger.jsonl")):
-        keep |= kept_blobs(store, read(path)[0])  # a few kilobytes each: what rollback restores
-    gone = store.prune(keep=keep)
-    prune_trees(store)
-    click.echo(f"removed {len(gone)} blobs, {size_text(sum(blob.size for blob in gone))}")
-    if old := forget(store, days=0 if everything else reports):
-        click.echo(f"removed {old} reports of red bumps and bisections, and logs of builds")
-    if old := prune_sources(store, locks, days=0 if everything else sources):
-        click.echo(f"removed {old} copies of git repositories and caches of compilers")
+    if done.sources:
+        click.echo(f"removed {done.sources} copies of git repositories and caches of compilers")

@@ -17,6 +17,7 @@ from envbuilder.model.progress import Progress as ProgressProtocol
 from envbuilder.model.progress import Silent, Step
 
 _SILENCE = 30  # seconds after which a log is told that something still runs
+_SOON = 5  # seconds after which it is told what a step is at, if the step says so
 
 
 def open_progress(mode: str) -> AbstractContextManager[ProgressProtocol]:
@@ -78,7 +79,7 @@ class _Bars:
         self, phase: str, title: str, *, total: int | None = None, unit: str = "bytes"
     ) -> Iterator[Step]:
         task = self._bars.add_task(printable(title), total=total, phase=phase, amount="")
-        running = _BarStep(self._bars, task, unit)
+        running = _BarStep(self._bars, task, unit, title)
         try:
             yield running
         finally:
@@ -107,9 +108,10 @@ class _Counting:
 
 
 class _BarStep(_Counting):
-    def __init__(self, bars: Progress, task: TaskID, unit: str) -> None:
+    def __init__(self, bars: Progress, task: TaskID, unit: str, title: str) -> None:
         super().__init__()
         self._bars = bars
+        self._title = title
         self._task = task
         self._unit = unit
 
@@ -117,6 +119,9 @@ class _BarStep(_Counting):
         super().advance(amount)
         shown = _amount(self.done, self.seconds, self._unit)
         self._bars.update(self._task, completed=self.done, amount=shown)
+
+    def say(self, text: str) -> None:
+        self._bars.update(self._task, description=printable(f"{self._title}: {text}"))
 
 
 class _Plain:
@@ -137,7 +142,7 @@ class _Plain:
 class _PlainStep(_Counting):
     def __init__(self, phase: str, title: str, total: int | None, unit: str) -> None:
         super().__init__()
-        self._said = self.started
+        self._said = self._told = self.started
         self._words = phase, title, total, unit
 
     def advance(self, amount: int) -> None:
@@ -148,6 +153,13 @@ class _PlainStep(_Counting):
             phase, title, total, unit = self._words
             of = f" of {_amount(total, 0, unit)}" if total else ""
             _print(f"{phase:<8} {title}  {_amount(self.done, self.seconds, unit)}{of} so far")
+
+    def say(self, text: str) -> None:
+        now = time.monotonic()
+        if now - self._told >= _SOON:
+            self._told = now
+            phase, title, *_ = self._words
+            _print(f"{phase:<8} {title}: {text}  {self.seconds:.0f} s so far")
 
 
 def _print(line: str) -> None:

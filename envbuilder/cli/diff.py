@@ -10,7 +10,7 @@ from . import options
 
 if TYPE_CHECKING:
     from envbuilder.model.lock_diff import Change
-    from envbuilder.model.progress import Progress
+    from envbuilder.resolve.context import Context
     from envbuilder.workflow.diff import Side
 
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.argument("old")
 @click.argument("new")
 @click.option("--files", is_flag=True, help="Also compare every file; reads all layers of images.")
-@click.option("--platform", default="linux/amd64", show_default=True, help="Of images.")
+@options.platform("images")
 @options.output
 @options.progress
 def command(
@@ -31,10 +31,10 @@ def command(
     """
     from envbuilder.workflow.diff import compare_sides
 
-    from .console import open_progress
+    from .context import open_context
 
-    with open_progress(progress_mode) as progress:
-        sides = [_side(text, platform, progress, files=files) for text in (old, new)]
+    with open_context(progress_mode) as context:
+        sides = [_side(context, text, platform, files=files) for text in (old, new)]
     changes = compare_sides(*sides)
     if output == "json":
         options.print_json([_plain(change) for change in changes])
@@ -42,7 +42,7 @@ def command(
         _print(changes)
 
 
-def _side(text: str, platform: str, progress: Progress, *, files: bool) -> Side:
+def _side(context: Context, text: str, platform: str, *, files: bool) -> Side:
     from envbuilder.model.pylock import read_lock
     from envbuilder.registry.open_image import open_image
     from envbuilder.workflow.diff import side_of_image, side_of_lock
@@ -51,8 +51,8 @@ def _side(text: str, platform: str, progress: Progress, *, files: bool) -> Side:
     if text.endswith(".toml") or path.is_file() or (options.FOLDER / f"{text}.yaml").is_file():
         return side_of_lock(text, read_lock(path))
     options.refuse_word(text)
-    with open_image(text, platform) as opened:
-        return side_of_image(opened, progress, files=files)
+    with open_image(text, platform, store=context.store, registries=context.registries) as opened:
+        return side_of_image(opened, context.progress, files=files)
 
 
 def _plain(change: Change) -> dict[str, str | None]:

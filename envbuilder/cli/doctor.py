@@ -34,10 +34,7 @@ _EXAMPLES = {
     "--gpu", "devices", metavar="CAPABILITY", multiple=True,
     help="With NAME: judge for a GPU of this compute capability, like 9.0. Repeatable.",
 )  # fmt: skip
-@click.option(
-    "--lockfiles", type=click.Path(path_type=Path, file_okay=False), default=options.FOLDER,
-    show_default=True, help="Also ask the registries of the base images that these specs name.",
-)  # fmt: skip
+@options.lockfiles("Also ask the registries of the base images that these specs name.")
 @options.output
 @options.progress
 def command(
@@ -57,8 +54,9 @@ def command(
     """
     from dataclasses import asdict
 
-    from envbuilder.storage.store import Store
     from envbuilder.workflow.doctor import examine
+
+    from .context import open_context
 
     if name is not None:
         findings = _preflight(name, driver, devices, progress_mode)
@@ -67,7 +65,9 @@ def command(
             "--driver and --gpu describe a host for NAME", hint="envbuilder doctor NAME"
         )
     else:
-        findings = examine(Store.default(), images=_base_images(lockfiles))
+        with open_context(progress_mode) as context:
+            images = _base_images(lockfiles)
+            findings = examine(context, images=images)
     if output == "json":
         options.print_json([asdict(finding) for finding in findings])
     else:
@@ -85,11 +85,10 @@ def _preflight(
     name: str, driver: str | None, devices: tuple[str, ...], progress_mode: str
 ) -> tuple[Diagnosis, ...]:
     from envbuilder.model.pylock import read_lock
-    from envbuilder.storage.store import Store
     from envbuilder.workflow.gpu.needs import needs
     from envbuilder.workflow.gpu.preflight import GpuHost, preflight, this_host
 
-    from .console import open_progress
+    from .context import open_context
 
     given = [("--gpu", text) for text in devices]
     given += [] if driver is None else [("--driver", driver)]
@@ -99,8 +98,8 @@ def _preflight(
     described = GpuHost(driver=driver, devices=devices)
     host = this_host() if described == GpuHost() else described
     lock = read_lock(options.named_lock(name))
-    with open_progress(progress_mode) as progress:
-        return preflight(needs(lock, store=Store.default(), progress=progress), host)
+    with open_context(progress_mode) as context:
+        return preflight(needs(context, lock), host)
 
 
 def _base_images(folder: Path) -> list[ImageRef]:

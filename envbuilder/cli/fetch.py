@@ -32,25 +32,23 @@ def command(name: str | None, file: Path | None, wheels: bool, progress_mode: st
     from envbuilder.layers.wheel_reconstruction import wheel_file
     from envbuilder.model.pylock import check_fresh, lock_path, read_lock
     from envbuilder.model.spec_file import load
-    from envbuilder.storage.store import Store
-    from envbuilder.workflow.build import Options, fetch
+    from envbuilder.workflow.build import fetch
 
-    from .console import open_progress
+    from .context import open_context
 
     path = options.spec_path(name, file)
     lock = read_lock(lock_path(path))
     check_fresh(lock, load(path), name=path.stem)
-    store = Store.default()
-    with open_progress(progress_mode) as progress:
-        fetch(lock, store=store, progress=progress, options=Options(locked=True))
+    with open_context(progress_mode) as context:
+        fetch(context, lock)
         if wheels:
             folder = path.parent / "wheels"
             total = sum(wheel.size for wheel in lock.wheels)
-            with progress.step("write", str(folder), total=total) as step:
+            with context.progress.step("write", str(folder), total=total) as step:
                 for wheel in lock.wheels:
                     target = folder / wheel.filename
                     if not _holds(target, wheel.sha256):
-                        with wheel_file(store, wheel.sha256) as source:
+                        with wheel_file(context.store, wheel.sha256) as source:
                             _copy(source, target)
                     step.advance(wheel.size)
     click.echo(f"{len(lock.wheels)} wheels are in the store" + (f" and {folder}" if wheels else ""))

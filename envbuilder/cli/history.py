@@ -49,6 +49,8 @@ def _print(entries: tuple[LedgerEntry, ...]) -> None:
         table.add_column(title, no_wrap=title != "what")
     for number, entry in enumerate(entries, start=1):
         verdict = Text("good", "green") if entry.good else Text("red", "bold red")
+        if not entry.good and entry.smoke.startswith("unproven"):
+            verdict = Text("unproven", "bold yellow")
         what = entry.smoke if entry.event == "build" else f"{entry.event} {entry.note}"
         host = ", ".join(part for part in (entry.host.gpu, entry.host.runtime) if part)
         table.add_row(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @click.argument("image")
 @click.option("--no-waste", is_flag=True, help="Exit with 8 if any layer holds bytes of a cache.")
 @click.option("--packages", is_flag=True, help="Also list the packages that each layer brings.")
-@click.option("--platform", default="linux/amd64", show_default=True, help="Of the image.")
+@options.platform("the image")
 @options.output
 @options.progress
 def command(
@@ -30,11 +30,14 @@ def command(
     from envbuilder.registry.open_image import open_image
     from envbuilder.workflow.inspect import inspect
 
-    from .console import open_progress
+    from .context import open_context
 
     options.refuse_word(image)
-    with open_progress(progress_mode) as progress, open_image(image, platform) as opened:
-        found = inspect(opened, progress)
+    with (
+        open_context(progress_mode) as context,
+        open_image(image, platform, store=context.store, registries=context.registries) as opened,
+    ):
+        found = inspect(opened, context.progress)
     if output == "json":
         options.print_json(_plain(found))
     else:

@@ -17,7 +17,7 @@ from . import options
     "--upgrade-package", "release", multiple=True, metavar="PACKAGE",
     help='Let go of one package, or of "system" (the base and its packages). Repeatable.',
 )  # fmt: skip
-@click.option("--builder", metavar="NAME", help="The buildx builder, where Docker is needed.")
+@options.builder
 @click.option("--dry-run", is_flag=True, help="Check the spec and show it; ask no index.")
 @options.progress
 def command(
@@ -37,12 +37,12 @@ def command(
     """
     from envbuilder.model.errors import UsageError
     from envbuilder.model.pylock import check_fresh, lock_path, read_lock
+    from envbuilder.model.samples import check_samples
     from envbuilder.model.spec_file import load
-    from envbuilder.resolve.resolve import EVERYTHING
-    from envbuilder.storage.store import Store
-    from envbuilder.workflow.build import lock_environment
+    from envbuilder.resolve.release import EVERYTHING
+    from envbuilder.workflow.lock import lock_environment
 
-    from .console import open_progress
+    from .context import open_context
 
     if [check, dry_run, upgrade, bool(release)].count(True) > 1:
         raise UsageError(
@@ -52,6 +52,7 @@ def command(
     target = lock_path(path)
     if dry_run:
         spec = load(path)
+        check_samples(spec, path.parent)
         count = f"{len(spec.requirements)} from indexes, {len(spec.sources)} from git"
         click.echo(f"{path} is a valid spec: {spec.platform}, Python {spec.python}; {count}")
         return
@@ -60,14 +61,8 @@ def command(
         click.echo(f"{target} is fresh")
         return
     before = target.read_bytes() if target.exists() else b""
-    with open_progress(progress_mode) as progress:
-        lock = lock_environment(
-            path,
-            store=Store.default(),
-            progress=progress,
-            release=(EVERYTHING,) if upgrade else release,
-            builder=builder,
-        )
+    with open_context(progress_mode, builder=builder) as context:
+        lock = lock_environment(context, path, release=(EVERYTHING,) if upgrade else release)
     size = sum(wheel.size for wheel in lock.wheels) / 1e6
     news = "as before" if target.read_bytes() == before else "written anew" if before else "new"
     click.echo(f"{target}: {len(lock.wheels)} wheels, {size:,.0f} MB; {news}")

@@ -35,15 +35,16 @@ def command(
     """  # noqa: D301, D400 - click's layout
     from envbuilder.model.atomic import write_text
     from envbuilder.model.errors import UsageError
-    from envbuilder.model.progress import Silent
     from envbuilder.model.yaml_document import read_document
-    from envbuilder.storage.store import Store
     from envbuilder.workflow.bump.matrix import expand
     from envbuilder.workflow.bump.stages import real_stages
 
+    from .context import open_context
+
     path = options.spec_path(name, file)
-    stages = real_stages(folder=path.parent, store=Store.default(), progress=Silent())
-    variants = expand(read_document(path), [axis.split() for axis in axes], refs=stages.refs)
+    with open_context("quiet") as context:
+        refs = real_stages(context, folder=path.parent).refs
+        variants = expand(read_document(path), [axis.split() for axis in axes], refs=refs)
     targets = [path.with_name(f"{variant.name}.yaml") for variant in variants]
     for target, variant in zip(targets, variants, strict=True):
         there = target.read_bytes() if target.exists() else None

@@ -41,6 +41,80 @@ def progress(command: _F) -> _F:
     )(command)  # fmt: skip
 
 
+def allow_unproven(command: _F) -> _F:
+    """Add ``--allow-unproven``: what could not be judged does not end the command with 8."""
+    return click.option(
+        "--allow-unproven", is_flag=True,
+        help="End well although something that was asked for could not be judged.",
+    )(command)  # fmt: skip
+
+
+def runtime(what: str, *, stated: bool = False) -> Callable[[_F], _F]:
+    """Add ``--runtime``, which runs ``what``; ``stated`` tells "auto" from nothing said."""
+    return click.option(
+        "--runtime", type=click.Choice(["auto", "docker", "oci"]),
+        default=None if stated else "auto", show_default="auto" if stated else True,
+        help=f"What runs {what}.",
+    )  # fmt: skip
+
+
+def engine(text: str, *, default: str | None = "embedded") -> Callable[[_F], _F]:
+    """Add ``--engine``: what builds."""
+    return click.option(
+        "--engine", type=click.Choice(["embedded", "docker"]), default=default,
+        show_default=default is not None, help=text,
+    )  # fmt: skip
+
+
+def builder(command: _F) -> _F:
+    """Add ``--builder``: the buildx builder."""
+    text = "The buildx builder, where Docker is needed."
+    return click.option("--builder", metavar="NAME", help=text)(command)
+
+
+def offline(command: _F) -> _F:
+    """Add ``--offline``: no network."""
+    text = "Use what the store has; never the network."
+    return click.option("--offline", is_flag=True, help=text)(command)
+
+
+def report(command: _F) -> _F:
+    """Add ``--report``: files that the smoke report goes to."""
+    return click.option(
+        "--report", type=click.Path(path_type=Path), multiple=True,
+        help="Write the smoke report: *.html, *.json or *.xml (JUnit). Repeatable.",
+    )(command)  # fmt: skip
+
+
+def platform(of: str, *, stated: bool = False) -> Callable[[_F], _F]:
+    """Add ``--platform`` ``of`` an image; ``stated`` tells the default from nothing said."""
+    known = "linux/amd64"
+    return click.option(
+        "--platform", default=None if stated else known, show_default=known if stated else True,
+        help=f"Of {of}.",
+    )  # fmt: skip
+
+
+def model(when: str) -> Callable[[_F], _F]:
+    """Add ``--family`` and ``--model``: by what is counted, ``when`` nothing else says it."""
+
+    def add(command: _F) -> _F:
+        text = f"{when}: count by the model in this folder."
+        command = click.option("--model", metavar="DIR", help=text)(command)
+        text = f"{when}: count by a tiny model of this family."
+        return click.option("--family", help=text)(command)
+
+    return add
+
+
+def lockfiles(text: str) -> Callable[[_F], _F]:
+    """Add ``--lockfiles``: another folder of specs and locks."""
+    return click.option(
+        "--lockfiles", type=click.Path(path_type=Path, file_okay=False), default=FOLDER,
+        show_default=True, help=text,
+    )  # fmt: skip
+
+
 def spec_path(name: str | None, file: Path | None) -> Path:
     """Find the spec that NAME or ``--file`` means; raises UsageError with what there is."""
     if (name is None) == (file is None):

@@ -37,18 +37,17 @@ def command(
     from datetime import UTC, datetime, timedelta
 
     from envbuilder.model.pylock import lock_path, read_lock
-    from envbuilder.storage.store import Store
     from envbuilder.workflow.bump.outdated import outdated
     from envbuilder.workflow.bump.stages import real_stages
 
-    from .console import open_progress
+    from .context import open_context
 
     path = options.spec_path(name, file)
     lock = read_lock(lock_path(path))
     youngest = datetime.now(UTC) - timedelta(days=min_age) if min_age else None
-    with open_progress(progress_mode) as progress:
-        stages = real_stages(folder=path.parent, store=Store.default(), progress=progress)
-        found = outdated(lock, stages=stages, progress=progress, youngest=youngest)
+    with open_context(progress_mode) as context:
+        stages = real_stages(context, folder=path.parent)
+        found = outdated(lock, stages=stages, progress=context.progress, youngest=youngest)
     shown = [each for each in found if everything or each.named or each.what != "release"]
     if output == "json":
         options.print_json([_plain(each) for each in shown])

@@ -36,13 +36,11 @@ def command(
     """
     from envbuilder.model.errors import UsageError
     from envbuilder.model.reference import ImageRef
-    from envbuilder.registry.client import Client
     from envbuilder.storage.ledger import choose, ledger_path, read
-    from envbuilder.storage.store import Store
     from envbuilder.workflow.bump.promote import promote
     from envbuilder.workflow.publish import signing_with
 
-    from .console import open_progress
+    from .context import open_context
 
     if file is not None:
         name, ref, entry = None, name, ref
@@ -53,16 +51,8 @@ def command(
     signing = signing_with(key)
     entries, _ = read(ledger_path(path))
     wanted = None if entry is None else choose(entries, entry)
-    with open_progress(progress_mode) as progress, Client.from_environment() as client:
-        promoted = promote(
-            path,
-            wanted,
-            target,
-            client=client,
-            store=Store.default(),
-            progress=progress,
-            signing=signing,
-        )
+    with open_context(progress_mode) as context:
+        promoted = promote(context, path, wanted, target, signing=signing)
     if output == "json":
         options.print_json({"reference": str(target), "digest": str(promoted.image)})
     else:

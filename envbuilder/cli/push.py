@@ -13,7 +13,8 @@ from . import options
 @click.option(
     "--key", metavar="KEY", help="Sign evidence with this private key: a file or env://NAME."
 )
-@click.option("--bundles", is_flag=True, help="Attach evidence as Sigstore bundles (cosign 3).")
+@click.option("--bundles", is_flag=True, help="Attach evidence as Sigstore bundles (cosign 3); "
+    "without it, in the form that is there.")  # fmt: skip
 @options.output
 @options.progress
 def command(
@@ -31,25 +32,20 @@ def command(
     """
     from envbuilder.model.pylock import read_lock
     from envbuilder.model.reference import ImageRef
-    from envbuilder.registry.client import Client
     from envbuilder.storage.ledger import built_on, ledger_path, read
-    from envbuilder.storage.store import Store
     from envbuilder.workflow.publish import publish, signing_with
 
-    from .console import open_progress
+    from .context import open_context
 
     options.refuse_word(ref)
     path = options.named_lock(name)
     lock = read_lock(path)
     target = ImageRef.parse(ref)
-    signing = signing_with(key, bundles=bundles)
+    signing = signing_with(key, bundles=bundles or None)
     entries, _ = read(ledger_path(path.with_name(f"{lock.spec.name}.yaml")))
     built = built_on(entries, lock.seal.manifest) if lock.seal is not None else None
-    with open_progress(progress_mode) as progress, Client.from_environment() as client:
-        pushed = publish(
-            client, lock, target, store=Store.default(), progress=progress, signing=signing,
-            built=built,
-        )  # fmt: skip
+    with open_context(progress_mode) as context:
+        pushed = publish(context, lock, target, signing=signing, built=built)
     if output == "json":
         body = {"reference": str(target), "digest": str(pushed.digest)}
         options.print_json({**body, "evidence": list(pushed.evidence)})

@@ -10,10 +10,7 @@ import click
 from . import options
 
 if TYPE_CHECKING:
-    from envbuilder.model.progress import Progress
-    from envbuilder.runtime import Runtime
-    from envbuilder.storage.store import Store
-    from envbuilder.workflow.bump.regenerate import Make, Result
+    from envbuilder.workflow.bump.regenerate import Result
 
 
 @click.command("regenerate")
@@ -25,10 +22,7 @@ if TYPE_CHECKING:
 @click.option("--all", "everything", is_flag=True, help="Every spec in lockfiles/.")
 @click.option("--bump", "pins", multiple=True, metavar="PIN", help="Bump this in each. Repeatable.")
 @click.option("--jobs", type=click.IntRange(min=1), help="How many at once; else what fits.")
-@click.option(
-    "--runtime", type=click.Choice(["auto", "docker", "oci"]), default="auto", show_default=True,
-    help="What runs the smoke tests.",
-)  # fmt: skip
+@options.runtime("the smoke tests")
 @options.output
 @options.progress
 def command(
@@ -46,15 +40,13 @@ def command(
     A failure does not stop the others; the exit code is that of the worst.
     """
     from envbuilder.runtime import choose
-    from envbuilder.storage.store import Store
-    from envbuilder.workflow.bump.regenerate import jobs_for, regenerate, worst
+    from envbuilder.workflow.bump.regenerate import jobs_for, maker, regenerate, worst
 
-    from .console import open_progress
+    from .context import open_context
 
     paths = _paths(names, files, everything=everything)
-    store = Store.default()
-    with open_progress(progress_mode) as progress:
-        make = _make(pins, store=store, progress=progress, runtime=choose(runtime, store))
+    with open_context(progress_mode) as context:
+        make = maker(context, pins, runtime=choose(runtime, context.store))
         results = regenerate(paths, make, jobs=jobs or jobs_for(paths))
     if output == "json":
         from dataclasses import asdict
@@ -82,45 +74,6 @@ def _paths(names: tuple[str, ...], files: tuple[Path, ...], *, everything: bool)
         )
     named = [options.spec_path(name, None) for name in names]
     return [*named, *(options.spec_path(None, path) for path in files)]
-
-
-def _make(pins: tuple[str, ...], *, store: Store, progress: Progress, runtime: Runtime) -> Make:
-    from envbuilder.model.pylock import lock_path, read_lock
-    from envbuilder.model.spec_file import load
-    from envbuilder.workflow.build import Options, build_environment, engine_needed, engine_of
-    from envbuilder.workflow.bump.bump import bump
-    from envbuilder.workflow.bump.pins import parse_pin
-    from envbuilder.workflow.bump.stages import real_stages
-
-    wishes = [parse_pin(pin) for pin in pins]
-
-    def options_for(path: Path) -> Options:
-        if lock_path(path).exists():
-            return Options(engine=engine_of(read_lock(lock_path(path))))
-        return Options(engine=engine_needed(load(path)))
-
-    def built(path: Path) -> tuple[int, str]:
-        outcome = build_environment(
-            path, store=store, progress=progress, options=options_for(path), runtime=runtime
-        )
-        summary = outcome.report.summary if outcome.report is not None else ""
-        return (0 if outcome.good else 8), summary
-
-    def bumped(path: Path) -> tuple[int, str]:
-        stages = real_stages(
-            folder=path.parent,
-            store=store,
-            progress=progress,
-            runtime=runtime,
-            options=options_for(path),
-        )
-        done = bump(path, wishes, stages=stages, store=store, progress=progress)
-        if done.outcome is None or done.outcome.report is None:
-            return 0, "nothing moves"
-        changes = f"{len(done.proposal.changes)} changes"
-        return (8 if done.failed else 0), f"{changes}; {done.outcome.report.summary}"
-
-    return bumped if wishes else built
 
 
 def _print(results: tuple[Result, ...]) -> None:

@@ -14,7 +14,13 @@ if TYPE_CHECKING:
 _FORMATS = {".html", ".json", ".xml"}
 WIDE = 200
 """Columns of the table in a file or a pipe, if nothing needs to be wrapped."""
-_STYLES = {"pass": "green", "fail": "bold red", "error": "bold red", "skip": "dim"}
+_STYLES = {
+    "pass": "green",
+    "fail": "bold red",
+    "error": "bold red",
+    "skip": "dim",
+    "unproven": "bold yellow",
+}
 
 
 def check_targets(paths: Iterable[Path]) -> None:
@@ -68,7 +74,7 @@ def print_report(report: Report) -> None:
         console.print()
     for check in report.checks:
         style = _STYLES[str(check.status)]
-        line = Text(f"{check.status:<5}", style=style)
+        line = Text(f"{check.status:<8}", style=style)
         said = printable(f" {check.name}  {check.explanation}", keep="\n")
         line.append(said, style="" if style != "dim" else "dim")
         console.print(line, soft_wrap=True)
@@ -81,6 +87,10 @@ def print_report(report: Report) -> None:
                 soft_wrap=True,
             )
             console.print(f"      cure: {check.cause.cure}", markup=False, soft_wrap=True)
+        if shown := check.details.get("reproduction"):
+            console.print("      no known cause fits; to see it, in Python:", soft_wrap=True)
+            for line in shown:
+                console.print(Text(printable(f"        {line}")), soft_wrap=True)
     console.print(
         Text(printable(report.summary), style=_STYLES[str(report.verdict)]), soft_wrap=True
     )

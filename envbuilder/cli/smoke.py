@@ -14,7 +14,7 @@ from . import options, smoke_server
 
 if TYPE_CHECKING:
     from envbuilder.model.lock import Lock
-    from envbuilder.model.progress import Progress
+    from envbuilder.resolve.context import Context
     from envbuilder.smoke import LayerSize, Report, SmokePlan
     from envbuilder.smoke.plan import Gpu
 
@@ -50,8 +50,7 @@ command.add_command(smoke_server.command)
     "--lock", "lock_name", metavar="NAME",
     help="Expect what this lock says (a NAME, or the path of a lock).",
 )  # fmt: skip
-@click.option("--family", help="Without a lock: count with a tiny model of this family.")
-@click.option("--model", metavar="DIR", help="Without a lock: count with the model in this folder.")
+@options.model("Without a lock")
 @click.option(
     "--tokens", multiple=True, metavar="MODALITY=N",
     help="Without a lock: what the engine reserves per item, like image=16384. Repeatable.",
@@ -71,15 +70,10 @@ command.add_command(smoke_server.command)
 @click.option(
     "--python", show_default="python3", help="Without a lock: the interpreter inside the image."
 )
-@click.option(
-    "--runtime", type=click.Choice(["auto", "docker", "oci"]), show_default="auto",
-    help="What runs the container.",
-)  # fmt: skip
-@click.option("--platform", show_default="linux/amd64", help="Of the image.")
-@click.option(
-    "--report", type=click.Path(path_type=Path), multiple=True,
-    help="Write the report: *.html, *.json or *.xml (JUnit). Repeatable.",
-)  # fmt: skip
+@options.runtime("the container", stated=True)
+@options.platform("the image", stated=True)
+@options.report
+@options.allow_unproven
 @options.output
 @options.progress
 def run(
@@ -96,15 +90,16 @@ def run(
     runtime: str | None,
     platform: str | None,
     report: tuple[Path, ...],
+    allow_unproven: bool,
     output: str,
     progress_mode: str,
 ) -> None:
     """Smoke TARGET: the NAME of an environment, oci:DIR, PATH.tar, docker:IMAGE or a REF.
 
     A NAME is built first if it is not. For an image that was not built here, --lock says what
-    must be in it. Exits with 8 where a check fails.
+    must be in it. Exits with 8 where a check fails, or could not be judged (unproven).
     """
-    from .console import open_progress
+    from .context import open_context
     from .report import check_targets, print_report, write_reports
 
     check_targets(report)
@@ -115,70 +110,74 @@ def run(
         "memory": memory, "python": python,
     }  # fmt: skip
     spec = Path(options.FOLDER, f"{target}.yaml")
-    with open_progress(progress_mode) as progress:
+    with open_context(progress_mode) as context:
         if target is not None and spec.is_file():
             _refuse(f"{spec} says how", {"lock": lock_name, "platform": platform, **stated})
-            found, layers = _environment(spec, runtime or "auto", progress)
+            found, layers = _environment(context, spec, runtime or "auto")
         elif local is not None:
             _refuse(
                 "no container runs", {"runtime": runtime, "platform": platform, "python": python}
             )
-            plan, _ = _planned(lock_name, stated)
-            found, layers = _local(local, plan), ()
+            plan, lock = _planned(lock_name, stated)
+            found, layers = _local(context, local, plan, lock), ()
         else:
             plan, lock = _planned(lock_name, stated)
             opened = (str(target), platform or "linux/amd64")
-            found, layers = _image(*opened, plan, lock, runtime or "auto", progress)
+            found, layers = _image(context, *opened, plan, lock, runtime or "auto")
     write_reports(found, report, layers=layers)
     if output == "json":
         options.print_json(found.to_dict())
     else:
         print_report(found)
-    if not found.ok:
+    if not found.passes(allow_unproven=allow_unproven):
         raise SystemExit(8)
 
 
 @command.command("explain")
 @click.argument("cause", required=False)
-def explain(cause: str | None) -> None:
+@click.option(
+    "--find", "text", metavar="TEXT", help="List the causes that speak of TEXT, or of a message."
+)
+def explain(cause: str | None, text: str | None) -> None:
     """Say what is known of CAUSE, or list the causes that the judge knows."""
     from envbuilder.smoke import causes
 
+    if cause is not None and text is not None:
+        raise UsageError("expected a CAUSE or --find TEXT", hint="envbuilder smoke explain CAUSE")
     if cause is None:
-        for entry in causes.book():
+        found = causes.book() if text is None else causes.search(text)
+        if not found:
+            raise UsageError(
+                f"no cause speaks of {text!r}", hint="envbuilder smoke explain lists all of them"
+            )
+        for entry in found:
             click.echo(f"{entry.cause.id:<28} {entry.cause.title}")
         return
     entry = causes.explain(cause)
     click.echo(f"{entry.cause.title}\n\ncause  {entry.cause.cause}\ncure   {entry.cause.cure}")
-    for label, text in (("seen", entry.seen), ("link", entry.cause.link)):
-        if text:
-            click.echo(f"{label}   {text}")
+    known = (
+        ("seen", entry.seen),
+        ("between", entry.between),
+        ("versions", entry.affects),
+        ("link", entry.cause.link),
+    )
+    for label, told in known:
+        if told:
+            click.echo(f"{label:<6} {told}")
 
 
 def _environment(
-    spec_path: Path, runtime: str, progress: Progress
+    context: Context, spec_path: Path, runtime: str
 ) -> tuple[Report, tuple[LayerSize, ...]]:
     """Smoke the image of an environment of ours; nothing is sealed or recorded."""
     from envbuilder.runtime import choose
     from envbuilder.smoke.layer_sizes import layer_sizes
-    from envbuilder.storage.store import Store
-    from envbuilder.workflow.build import Options, current_lock, engine_of, make_all
+    from envbuilder.workflow.build import make_to_smoke
     from envbuilder.workflow.smoke import smoke_image
 
-    store = Store.default()
-    chosen = choose(runtime, store)
-    lock = current_lock(spec_path, store=store, progress=progress, options=Options())
-    how = Options(engine=engine_of(lock))
-    lock, image = make_all(lock, store=store, progress=progress, options=how)
-    report = smoke_image(
-        lock,
-        image,
-        store=store,
-        runtime=chosen,
-        progress=progress,
-        offline=False,
-        folder=spec_path.parent,
-    )
+    chosen = choose(runtime, context.store)
+    lock, image = make_to_smoke(context, spec_path)
+    report = smoke_image(context, lock, image, runtime=chosen, folder=spec_path.parent)
     return report, layer_sizes(image.layers, lock)
 
 
@@ -234,37 +233,45 @@ def _count(text: str) -> tuple[str, int]:
     return modality, int(number)
 
 
-def _local(python: str, plan: SmokePlan) -> Report:
+def _local(context: Context, python: str, plan: SmokePlan, lock: Lock | None) -> Report:
     from dataclasses import replace
 
     from envbuilder.smoke import LocalPython, smoke
+    from envbuilder.workflow.smoke import about
 
-    here = replace(plan, prefix=None, shared=True)  # the interpreter knows its own prefix
-    return smoke(LocalPython(python=python).run, here, subject=python)
+    # the interpreter knows its own prefix, and there is no image that starts anything
+    here = replace(plan, prefix=None, shared=True, start=None)
+    run = LocalPython(python=python).run
+    report = smoke(run, here, subject=python, progress=context.progress)
+    return replace(report, about=about(None, lock))
 
 
 def _image(
+    context: Context,
     where: str,
     platform: str,
     plan: SmokePlan,
     lock: Lock | None,
     runtime: str,
-    progress: Progress,
 ) -> tuple[Report, tuple[LayerSize, ...]]:
+    from dataclasses import replace
+
     from envbuilder.registry.open_image import open_image
     from envbuilder.runtime import choose
-    from envbuilder.smoke import smoke
+    from envbuilder.smoke import as_it_starts, smoke
     from envbuilder.smoke.layer_sizes import layer_sizes
-    from envbuilder.storage.store import Store
+    from envbuilder.workflow.smoke import about
 
     options.refuse_word(where)
-    store = Store.default()
+    store, progress = context.store, context.progress
     chosen = choose(runtime, store)
-    with open_image(where, platform) as opened:
+    with open_image(where, platform, store=store, registries=context.registries) as opened:
         opened.bring_layers(store, progress)
         with (
             chosen.prepared(opened.image, progress=progress) as ready,
             progress.step("smoke", f"in a container ({chosen.name})", unit="items"),
         ):
-            report = smoke(ready.run, plan, subject=opened.name)
-            return report, layer_sizes(opened.image.layers, lock)
+            plan = as_it_starts(plan, opened.image.settings)
+            report = smoke(ready.run, plan, subject=opened.name, progress=progress)
+            told = about(opened.image, lock, runtime=chosen.name)
+            return replace(report, about=told), layer_sizes(opened.image.layers, lock)

@@ -12,7 +12,7 @@ from envbuilder.model.errors import UsageError
 from . import options
 
 if TYPE_CHECKING:
-    from envbuilder.model.progress import Progress
+    from envbuilder.resolve.context import Context
     from envbuilder.smoke import SmokePlan
     from envbuilder.smoke.server import Counts
 
@@ -29,16 +29,10 @@ if TYPE_CHECKING:
     metavar="SECONDS", help="For each request.",
 )  # fmt: skip
 @click.option("--local", metavar="PYTHON", help="Count with an interpreter on this machine.")
-@click.option("--family", help="With --local: what a tiny model of this family makes.")
-@click.option("--model", metavar="DIR", help="With --local: what the model in this folder makes.")
-@click.option(
-    "--runtime", type=click.Choice(["auto", "docker", "oci"]), default="auto", show_default=True,
-    help="What runs the container of NAME.",
-)  # fmt: skip
-@click.option(
-    "--report", type=click.Path(path_type=Path), multiple=True,
-    help="Write the report: *.html, *.json or *.xml (JUnit). Repeatable.",
-)  # fmt: skip
+@options.model("With --local")
+@options.runtime("the container of NAME")
+@options.report
+@options.allow_unproven
 @options.output
 @options.progress
 def command(
@@ -51,6 +45,7 @@ def command(
     model: str | None,
     runtime: str,
     report: tuple[Path, ...],
+    allow_unproven: bool,
     output: str,
     progress_mode: str,
 ) -> None:
@@ -58,30 +53,34 @@ def command(
 
     What it should count is counted by the processor of NAME's model in NAME's image, or with
     --local PYTHON and --family or --model. Without either, the server is compared with itself,
-    which shows that it is steady but not that it is right. Exits with 8 where a check fails.
+    which shows that it is steady but not that it is right. Exits with 8 where a check fails, or
+    could not be judged (unproven).
     """
-    from envbuilder.smoke.server import Server, smoke_server
+    from dataclasses import replace
 
-    from .console import open_progress
+    from envbuilder.smoke.server import Server, smoke_server
+    from envbuilder.workflow.smoke import about
+
+    from .context import open_context
     from .report import check_targets, print_report, write_reports
 
     check_targets(report)
     _check(name, local, family, model)
     server = Server(url, key_variable=key_variable, timeout=server_timeout)
-    with open_progress(progress_mode) as progress:
+    with open_context(progress_mode) as context:
         expected = None
         if local is not None:
             expected = _counted_here(local, family, model)
         elif name is not None:
-            expected = _counted_in(options.spec_path(name, None), runtime, progress)
-        with progress.step("smoke", f"asking {server.base}", unit="items"):
-            found = smoke_server(server, expected)
+            expected = _counted_in(context, options.spec_path(name, None), runtime)
+        with context.progress.step("smoke", f"asking {server.base}", unit="items"):
+            found = replace(smoke_server(server, expected), about=about(None, None))
     write_reports(found, report)
     if output == "json":
         options.print_json(found.to_dict())
     else:
         print_report(found)
-    if not found.ok:
+    if not found.passes(allow_unproven=allow_unproven):
         raise SystemExit(8)
 
 
@@ -104,19 +103,15 @@ def _counted_here(python: str, family: str | None, model: str | None) -> Counts:
     return expectation(LocalPython(python=python).run, plan)
 
 
-def _counted_in(spec_path: Path, runtime: str, progress: Progress) -> Counts:
+def _counted_in(context: Context, spec_path: Path, runtime: str) -> Counts:
     """Count in the image of an environment of ours, which is built if it is not."""
     from envbuilder.runtime import choose
     from envbuilder.smoke.server import expectation
-    from envbuilder.storage.store import Store
-    from envbuilder.workflow.build import Options, current_lock, engine_of, make_all
+    from envbuilder.workflow.build import make_to_smoke
     from envbuilder.workflow.smoke import smoke_plan
 
-    store = Store.default()
-    chosen = choose(runtime, store)
-    lock = current_lock(spec_path, store=store, progress=progress, options=Options())
+    chosen = choose(runtime, context.store)
+    lock, image = make_to_smoke(context, spec_path)
     plan: SmokePlan = smoke_plan(lock, folder=spec_path.parent)
-    how = Options(engine=engine_of(lock))
-    _, image = make_all(lock, store=store, progress=progress, options=how)
-    with chosen.prepared(image, progress=progress) as ready:
+    with chosen.prepared(image, progress=context.progress) as ready:
         return expectation(ready.run, plan)

@@ -13,9 +13,11 @@ from . import options
 
 if TYPE_CHECKING:
     from envbuilder.evidence.verify.findings import Verdict
+    from envbuilder.evidence.verify.measure import Measure
     from envbuilder.evidence.verify.remote import Seen
     from envbuilder.model.lock import Lock
     from envbuilder.model.reference import ImageRef
+    from envbuilder.resolve.context import Context
     from envbuilder.smoke import Report
 
 _STYLES = {"ok": "green", "note": "yellow", "mismatch": "bold red", "unknown": "bold yellow"}
@@ -29,15 +31,12 @@ _STYLES = {"ok": "green", "note": "yellow", "mismatch": "bold red", "unknown": "
 )  # fmt: skip
 @click.option(
     "--level", type=click.IntRange(0, 3), help="0 digest, 1 content, 2 signed evidence, 3 packages "
-    "of layers that nothing proves. Default: 1, or 2 with --key.",
+    "of an image whose layers are others. Default: 1, or 2 with --key.",
 )  # fmt: skip
 @click.option("--key", metavar="KEY", help="The public key that evidence must be signed by.")
 @click.option("--policy", type=click.Path(path_type=Path), help="What evidence is required (YAML).")
 @click.option("--smoke", is_flag=True, help="Then pull the image by digest, and smoke it.")
-@click.option(
-    "--runtime", type=click.Choice(["auto", "docker", "oci"]), default="auto", show_default=True,
-    help="What runs the smoke test.",
-)  # fmt: skip
+@options.runtime("the smoke test")
 @options.output
 @options.progress
 def command(
@@ -55,16 +54,16 @@ def command(
 
     Exits with 9 where something does not match, and with 10 where it could not look.
     """
+    from envbuilder.evidence.keyring import Keyring
     from envbuilder.evidence.keys import read_public
     from envbuilder.evidence.verify.findings import Level
-    from envbuilder.evidence.verify.policy import read_policy
+    from envbuilder.evidence.verify.measure import Measure
+    from envbuilder.evidence.verify.policy import read_keyring, read_policy
     from envbuilder.evidence.verify.remote import look, verify
     from envbuilder.model.pylock import read_lock
     from envbuilder.model.reference import ImageRef
-    from envbuilder.registry.client import Client
-    from envbuilder.storage.store import Store
 
-    from .console import open_progress
+    from .context import open_context
 
     if level is not None and level < Level.EVIDENCE and (key or policy):
         raise UsageError(
@@ -73,29 +72,31 @@ def command(
         )
     options.refuse_word(ref)
     rules = None if policy is None else read_policy(policy)
-    named = key or (rules.key if rules is not None else "")
-    public = read_public(named) if named else None
-    depth = level if level is not None else (2 if public is not None or rules is not None else 1)
+    keyring = Keyring.of(read_public(key)) if key else None
+    if keyring is None and rules is not None and policy is not None:
+        keyring = read_keyring(rules, policy)
+    depth = level if level is not None else (2 if keyring is not None or rules is not None else 1)
     target = ImageRef.parse(ref)
-    with open_progress(progress_mode) as progress, Client.from_environment() as client:
+    report = None
+    with open_context(progress_mode) as context:
         seen = None
         if lock_name is None:
-            seen = look(client, target)
+            seen = look(context.registries, target)
             lock_name = _lock_name(seen, target)
         path = options.named_lock(lock_name)
         lock = read_lock(path)
+        measure = Measure(lock=lock, path=path, by_image=seen is not None)
         verdict = verify(
-            client, target, lock, level=Level(depth), progress=progress, policy=rules, key=public,
-            seen=seen, store=Store.default(),
+            context.registries, target, lock, level=Level(depth), progress=context.progress,
+            policy=rules, keyring=keyring, seen=seen, store=context.store,
         )  # fmt: skip
-    report = None
-    if smoke and verdict.ok and verdict.digest is not None:
-        report = _smoke(target.at(verdict.digest), lock, path.parent, runtime, progress_mode)
+        if smoke and verdict.ok and verdict.digest is not None:
+            report = _smoke(context, target.at(verdict.digest), lock, path.parent, runtime)
     if output == "json":
-        body = verdict.to_dict()
+        body = {**verdict.to_dict(), "lock": measure.to_dict()}
         options.print_json(body | ({} if report is None else {"smoke": report.to_dict()}))
     else:
-        _print(verdict, report, smoke=smoke)
+        _print(verdict, measure, report, smoke=smoke)
     if verdict.exit_code or (report is not None and not report.ok):
         raise SystemExit(verdict.exit_code or 8)
 
@@ -116,39 +117,26 @@ def _lock_name(seen: Seen, ref: ImageRef) -> str:
     return name
 
 
-def _smoke(ref: ImageRef, lock: Lock, folder: Path, runtime: str, progress_mode: str) -> Report:
-    from envbuilder.registry.client import Client
+def _smoke(context: Context, ref: ImageRef, lock: Lock, folder: Path, runtime: str) -> Report:
     from envbuilder.registry.manifests import Platform
     from envbuilder.registry.transfer import pull
     from envbuilder.runtime import choose
-    from envbuilder.storage.store import Store
     from envbuilder.workflow.smoke import smoke_image
 
-    from .console import open_progress
-
-    store = Store.default()
-    chosen = choose(runtime, store)
-    with open_progress(progress_mode) as progress:
-        with Client.from_environment() as client:
-            image = pull(client, ref, Platform.parse(lock.spec.platform), store, progress)
-        return smoke_image(
-            lock,
-            image,
-            store=store,
-            runtime=chosen,
-            progress=progress,
-            offline=False,
-            folder=folder,
-        )
+    chosen = choose(runtime, context.store)
+    platform = Platform.parse(lock.spec.platform)
+    image = pull(context.registries, ref, platform, context.store, context.progress)
+    return smoke_image(context, lock, image, runtime=chosen, folder=folder)
 
 
-def _print(verdict: Verdict, report: Report | None, *, smoke: bool) -> None:
+def _print(verdict: Verdict, measure: Measure, report: Report | None, *, smoke: bool) -> None:
     from rich.text import Text
 
     from .console import printable, stdout
     from .report import print_report
 
     console = stdout()
+    console.print(Text(f"lock      {printable(measure.line())}"), soft_wrap=True)
     for finding in verdict.findings:
         line = Text(f"{finding.status:<9}", style=_STYLES[str(finding.status)])
         line.append(f" {printable(finding.subject)}", style="bold")
@@ -162,6 +150,5 @@ def _print(verdict: Verdict, report: Report | None, *, smoke: bool) -> None:
     elif smoke:
         console.print("not smoked: only an image that is what the lock says is run")
     named = f"{verdict.reference} ({verdict.digest})" if verdict.digest else verdict.reference
-    words = {0: "is what the lock says", 9: "is NOT what the lock says"}
-    ending = words.get(verdict.exit_code, "could not be verified")
+    ending = measure.ending(verdict)
     console.print(Text(f"{named} {ending}, at level {int(verdict.level)}"), soft_wrap=True)

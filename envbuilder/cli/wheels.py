@@ -16,12 +16,9 @@ def command() -> None:
 
 @command.command("build")
 @options.environment
-@click.option("--offline", is_flag=True, help="Use what the store has; never the network.")
-@click.option(
-    "--engine", type=click.Choice(["embedded", "docker"]), default="embedded", show_default=True,
-    help="What builds them: containers of ours, or BuildKit.",
-)  # fmt: skip
-@click.option("--builder", metavar="NAME", help="The buildx builder, with --engine docker.")
+@options.offline
+@options.engine("What builds them: containers of ours, or BuildKit.")
+@options.builder
 @options.progress
 def build(
     name: str | None,
@@ -34,21 +31,13 @@ def build(
     """Build the wheels of NAME's git sources, and note their hashes in its lock."""
     from envbuilder.engines.source_wheels import with_wheels
     from envbuilder.model.pylock import lock_path, read_lock, write_lock
-    from envbuilder.storage.store import Store
 
-    from .console import open_progress
+    from .context import open_context
 
     path = lock_path(options.spec_path(name, file))
     lock = read_lock(path)
-    with open_progress(progress_mode) as progress:
-        made = with_wheels(
-            lock,
-            store=Store.default(),
-            progress=progress,
-            offline=offline,
-            engine=engine,
-            builder=builder,
-        )
+    with open_context(progress_mode, offline=offline, builder=builder) as context:
+        made = with_wheels(context, lock, engine=engine)
     if made != lock:
         write_lock(path, made)
     for source in made.sources:

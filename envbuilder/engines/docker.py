@@ -6,114 +6,116 @@ import shutil
 from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
-from threading import Event
 
 from envbuilder.layers.wheel_reconstruction import has_wheel, wheel_file
 from envbuilder.model.errors import BuildError, NetworkError
 from envbuilder.model.image import Image, Layer, compose
+from envbuilder.model.layer_kind import LayerKind
 from envbuilder.model.lock import DebianBase, ImageBase, Lock, Wheel
-from envbuilder.model.progress import Progress
 from envbuilder.model.spec import Steps
 from envbuilder.registry.layout import export, load
+from envbuilder.resolve.context import Context
+from envbuilder.resolve.git.no_network import explain
 from envbuilder.resolve.git.wheel_build import Job
 from envbuilder.resolve.python.uv import find_uv
 from envbuilder.storage.store import Store
 
 from .buildkit import BuildxRun, build, find_builder, gather
 from .foundation import foundation_layers
-from .render import files_stage, index_layers, render, system_packages, wheel_stage, write
+from .render import (
+    files_stage,
+    further_stage,
+    index_layers,
+    render,
+    system_packages,
+    wheel_stage,
+    write,
+)
 
 _UV = "opt/uv/bin"
 """Where the rendered Dockerfile takes uv from, in its stage ``tools``."""
 _NO_STEPS = Steps()
 
 
-def build_with_docker(
-    lock: Lock,
-    *,
-    store: Store,
-    progress: Progress,
-    builder: str | None = None,
-    offline: bool = False,
-) -> Image:
-    """Build the image of ``lock`` with BuildKit; its blobs are in ``store`` afterwards.
+def build_with_docker(context: Context, lock: Lock) -> Image:
+    """Build the image of ``lock`` with BuildKit; its blobs are in the store afterwards.
 
     A Debian base is made here, as for the embedded engine, and handed to BuildKit, so that both
-    build on the same bytes; wheels from git, too, where ``store`` has them. Raises MissingToolError
-    where no builder is fit, NetworkError for what Docker would fetch ``offline``, and what
+    build on the same bytes; wheels from git, too, if the store has them. Raises MissingToolError
+    where no builder is fit, NetworkError for what Docker would fetch offline, and what
     ``buildkit.build`` raises.
     """
-    image = build_target(
-        lock, "runtime", store=store, progress=progress, builder=builder, offline=offline
-    )
+    image = build_target(context, lock, "runtime")
     return replace(image, layers=named_layers(lock, image))
 
 
-def build_target(
-    lock: Lock,
-    target: str,
-    *,
-    store: Store,
-    progress: Progress,
-    builder: str | None = None,
-    offline: bool = False,
-    stop: Event | None = None,
-) -> Image:
-    """Build one target that is an image, ``system`` or ``runtime``; its blobs are in ``store``.
+def build_target(context: Context, lock: Lock, target: str) -> Image:
+    """Build one target that is an image, ``system`` or ``runtime``; its blobs are in the store.
 
-    ``stop`` ends the build. Raises what ``build_with_docker`` does.
+    Raises what ``build_with_docker`` does.
     """
-    if offline:
+    if context.offline:
         _refuse_to_fetch(lock.base, lock.wheels, lock.spec.steps)
-    chosen = find_builder(builder)
+    chosen = find_builder(context.builder)
     secrets = gather(lock.spec)
-    with store.scratch() as work:
+    with context.store.scratch() as work:
         folder = work / "context"
         write(render(lock), folder)
         wanted = BuildxRun(
             folder=folder,
             target=target,
             platform=lock.spec.platform,
-            contexts=made_here(lock, work, store=store, offline=offline, progress=progress),
+            contexts=made_here(context, lock, work),
         )
         made = work / "image"
-        build(wanted, made, builder=chosen, secrets=secrets, progress=progress, stop=stop)
-        return _adopt(lock, made, store)
+        build(context, wanted, made, builder=chosen, secrets=secrets)
+        return _adopt(lock, made, context.store)
 
 
-def build_wheel(
-    job: Job, *, store: Store, progress: Progress, builder: str | None = None, offline: bool = False
-) -> str:
+def build_wheel(context: Context, job: Job) -> str:
     """Build a git source's wheel by BuildKit into ``job.output``; return its file name.
 
     BuildKit gets the files that were checked here, so it needs neither git nor the repository.
     """
-    if offline:
+    if context.offline:
         _refuse_to_fetch(job.lock.builder or job.lock.base, job.source.requires)
-    chosen = find_builder(builder)
+    chosen = find_builder(context.builder)
     secrets = gather(job.lock.spec)
-    with store.scratch() as work:
+    with context.store.scratch() as work:
         folder = work / "context"
         write(render(job.lock), folder)
-        given = _base(job.lock, work, store=store, offline=offline, progress=progress)
+        given = _base(context, job.lock, work)
         wanted = BuildxRun(
             folder=folder,
             target=wheel_stage(job.source.name),
             platform=job.lock.spec.platform,
-            contexts=given | {files_stage(job.source.name): str(job.files)},
+            contexts=given | _given_files(job),
             fresh=job.fresh,
             log=job.log,
         )
         try:
-            build(wanted, job.output, builder=chosen, secrets=secrets, progress=progress)
+            build(context, wanted, job.output, builder=chosen, secrets=secrets)
         except BuildError as error:
-            raise BuildError(
-                error.message, hint=error.hint or f"the whole log: {job.log}"
-            ) from error
+            raise _explained(error, job.log) from error
     made = [path.name for path in job.output.iterdir()]
     if len(made) != 1:
         raise BuildError(f"its build made {len(made)} files instead of one wheel: {made}")
     return made[0]
+
+
+def _explained(error: BuildError, log: Path) -> BuildError:
+    hint = error.hint or f"the whole log: {log}"
+    said = log.read_text("utf-8", "replace") if log.is_file() else error.message
+    cause = explain(said)
+    if cause is None:
+        return BuildError(error.message, hint=hint)
+    return BuildError(f"{cause[0]}; {error.message}", hint=f"{cause[1]}; {hint}")
+
+
+def _given_files(job: Job) -> dict[str, str]:
+    name = job.source.name
+    further = {further_stage(name): str(job.sources)} if job.source.sources else {}
+    return {files_stage(name): str(job.files)} | further
 
 
 def _refuse_to_fetch(
@@ -130,13 +132,9 @@ def _refuse_to_fetch(
         )
 
 
-def made_here(
-    lock: Lock, work: Path, *, store: Store, offline: bool, progress: Progress
-) -> dict[str, str]:
+def made_here(context: Context, lock: Lock, work: Path) -> dict[str, str]:
     """Hand over what BuildKit needs no server for: wheels from git, a Debian base, and uv."""
-    return _wheels(lock, work, store) | _base(
-        lock, work, store=store, offline=offline, progress=progress
-    )
+    return _wheels(lock, work, context.store) | _base(context, lock, work)
 
 
 def _wheels(lock: Lock, work: Path, store: Store) -> dict[str, str]:
@@ -151,16 +149,13 @@ def _wheels(lock: Lock, work: Path, store: Store) -> dict[str, str]:
     return given
 
 
-def _base(
-    lock: Lock, work: Path, *, store: Store, offline: bool, progress: Progress
-) -> dict[str, str]:
+def _base(context: Context, lock: Lock, work: Path) -> dict[str, str]:
     if isinstance(lock.base, ImageBase):
         return {}
-    foundation = foundation_layers(
-        lock, store=store, offline=offline, progress=progress, stop=Event()
-    )
+    foundation = foundation_layers(context, lock)
     base = compose(foundation.layers, platform=lock.spec.platform)
-    layout = export(base, store, f"oci:{work / 'base'}", name="base", progress=progress)
+    place = f"oci:{work / 'base'}"
+    layout = export(base, context.store, place, name="base", progress=context.progress)
     tools = work / "tools"
     (tools / _UV).mkdir(parents=True)
     shutil.copy2(find_uv(), tools / _UV / "uv")
@@ -183,28 +178,37 @@ def _adopt(lock: Lock, layout: Path, store: Store) -> Image:
 
 def named_layers(lock: Lock, image: Image) -> tuple[Layer, ...]:
     """Call the layers of an image that the rendered Dockerfile gave what they are."""
-    named = zip(image.layers, _titles(lock, len(image.layers)), strict=True)
-    return tuple(replace(layer, title=title, inputs=inputs) for layer, (title, inputs) in named)
+    named = zip(image.layers, _named(lock, len(image.layers)), strict=True)
+    return tuple(
+        replace(layer, kind=kind, title=title, inputs=inputs)
+        for layer, (kind, title, inputs) in named
+    )
 
 
-def _titles(lock: Lock, count: int) -> list[tuple[str, tuple[str, ...]]]:
-    """Name the layers in the order of the Dockerfile: titles, and hashes of what went in."""
+_Name = tuple[LayerKind, str, tuple[str, ...]]
+
+
+def _named(lock: Lock, count: int) -> list[_Name]:
+    """Name the layers in the order of the Dockerfile: kinds, titles, and hashes of what went in."""
     base = len(lock.base.layers) if isinstance(lock.base, ImageBase) else 1
     steps = lock.spec.steps
-    titles: list[tuple[str, tuple[str, ...]]] = [("base", ())] * base
+    names: list[_Name] = [(LayerKind.BASE, "base", ())] * base
     if packages := system_packages(lock):
-        titles.append(("system packages", packages))
-    titles += [
-        (f"step {number} before Python", ()) for number, _ in enumerate(steps.before_python, 1)
-    ]
-    titles += [
-        (layer.title, tuple(str(wheel.sha256) for wheel in layer.wheels))
+        names.append((LayerKind.SYSTEM, "system packages", packages))
+    names += _steps("before", len(steps.before_python))
+    names += [
+        (LayerKind.PACKAGES, layer.title, tuple(str(wheel.sha256) for wheel in layer.wheels))
         for layer in index_layers(lock)
     ]
-    titles += [(f"{source.name} {source.version}", (source.commit,)) for source in lock.sources]
-    titles += [("environment", ()), ("lock", ())]
-    titles += [
-        (f"step {number} after Python", ()) for number, _ in enumerate(steps.after_python, 1)
+    names += [
+        (LayerKind.PACKAGES, f"{source.name} {source.version}", (source.commit,))
+        for source in lock.sources
     ]
-    titles += [("settings", ())] * count  # WORKDIR makes a layer of its own
-    return titles[:count]
+    names += [(LayerKind.ENVIRONMENT, "environment", ()), (LayerKind.LOCK, "lock", ())]
+    names += _steps("after", len(steps.after_python))
+    names += [(LayerKind.SETTINGS, "settings", ())] * count  # WORKDIR makes a layer of its own
+    return names[:count]
+
+
+def _steps(when: str, count: int) -> list[_Name]:
+    return [(LayerKind.STEP, f"step {each} {when} Python", ()) for each in range(1, count + 1)]

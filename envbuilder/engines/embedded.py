@@ -10,26 +10,25 @@ from typing import Any
 
 from envbuilder.layers.files import Content, Files, files_layer, venv_skeleton
 from envbuilder.layers.install import Target
-from envbuilder.layers.wheel import WheelInput, wheel_layer, written_paths
+from envbuilder.layers.wheel import wheel_layer, written_paths
 from envbuilder.model.image import Image, Layer, compose
 from envbuilder.model.image_config import image_settings
+from envbuilder.model.layer_kind import LayerKind
 from envbuilder.model.lock import Lock, Seal, Wheel
 from envbuilder.model.plan import (
     LAYOUT_VERSION,
     PREFIX,
     Plan,
     WheelLayer,
-    direct_url,
-    is_requested,
     plan,
-    source_for,
 )
-from envbuilder.model.progress import Progress
 from envbuilder.model.pylock import dump_lock, lock_checksum
+from envbuilder.resolve.context import Context
 from envbuilder.storage.store import Store
 
 from .foundation import Foundation
 from .reuse import ReusableLayers
+from .wheel_input import wheel_input
 
 METADATA = "/usr/share/envbuilder"
 """Where every image carries its own lock."""
@@ -41,29 +40,28 @@ _LAYERINGS = 2
 
 
 def assemble(
+    context: Context,
     lock: Lock,
     *,
-    store: Store,
-    foundation: Callable[[Event], Foundation],
+    foundation: Callable[[Context], Foundation],
     bring: Callable[[Wheel, Event], None],
-    progress: Progress,
     held: ReusableLayers = NO_REUSE,
 ) -> Image:
-    """Build the image of ``lock``; its layers, config and manifest are in ``store`` afterwards.
+    """Build the image of ``lock``; its layers, config and manifest are in the store afterwards.
 
     ``foundation`` makes or finds the base's layers, ``bring`` puts one wheel into the store; both
-    run beside the layering and give up when their event is set. Layers that are ``held`` are
+    run beside the layering and give up when they are told to stop. Layers that are ``held`` are
     taken over unseen. Every source's wheel must be known. Raises what these two raise, whichever
     fails first, and BuildError.
     """
     planned = plan(lock)
     target = Target(python=planned.python, prefix=PREFIX)
-    stop = Event()
+    within = context.part()
     with _pool(_DOWNLOADS) as downloads, _pool(_LAYERINGS) as layerings, _pool(1) as beside:
-        base = beside.submit(foundation if not held.base else _held_base(held), stop)
+        base = beside.submit(foundation if not held.base else _held_base(held), within)
         missing = (group for group in planned.layers if group not in held.wheels)
         brought = {
-            wheel: downloads.submit(bring, wheel, stop)
+            wheel: downloads.submit(bring, wheel, within.stop)
             for wheel in _largest_first(wheel for group in missing for wheel in group.wheels)
         }
 
@@ -72,22 +70,22 @@ def assemble(
                 return held.wheels[group]
             for wheel in group.wheels:
                 brought[wheel].result()
-            return _wheel_layer(lock, group, target=target, store=store, progress=progress)
+            return _wheel_layer(context, lock, group, target=target)
 
         made = [layerings.submit(layer, group) for group in planned.layers]
         try:
             _await([base, *brought.values(), *made])
         except BaseException:
-            stop.set()
+            within.stop.set()
             for pool in (downloads, layerings, beside):
                 pool.shutdown(wait=False, cancel_futures=True)
             raise
         wheels = tuple(future.result() for future in made)
         below = base.result()
     if not held.wheels:  # who sealed those layers was warned, and not all wheels are here
-        _warn_of_conflicts(lock, planned, target=target, store=store, progress=progress)
-    top = _environment_layer(lock, planned, target=target, store=store)
-    return _image(lock, (*below.layers, *wheels, top), below.settings, store)
+        _warn_of_conflicts(context, lock, planned, target=target)
+    top = _environment_layer(lock, planned, target=target, store=context.store)
+    return _image(lock, (*below.layers, *wheels, top), below.settings, context.store)
 
 
 def _await(futures: Sequence[Future[Any]]) -> None:
@@ -98,7 +96,7 @@ def _await(futures: Sequence[Future[Any]]) -> None:
             future.result()
 
 
-def _held_base(held: ReusableLayers) -> Callable[[Event], Foundation]:
+def _held_base(held: ReusableLayers) -> Callable[[Context], Foundation]:
     return lambda _: Foundation(layers=held.base)
 
 
@@ -122,44 +120,31 @@ def _largest_first(wheels: Iterable[Wheel]) -> list[Wheel]:
     return sorted(wheels, key=lambda wheel: (-wheel.size, wheel))
 
 
-def _wheel_layer(
-    lock: Lock, group: WheelLayer, *, target: Target, store: Store, progress: Progress
-) -> Layer:
+def _wheel_layer(context: Context, lock: Lock, group: WheelLayer, *, target: Target) -> Layer:
     made = wheel_layer(
-        store,
-        [_installed(lock, wheel) for wheel in group.wheels],
+        context.store,
+        [wheel_input(lock, wheel) for wheel in group.wheels],
         target=target,
         title=group.title,
-        progress=progress,
+        progress=context.progress,
     )
-    return replace(made, inputs=tuple(str(wheel.sha256) for wheel in group.wheels))
+    inputs = tuple(str(wheel.sha256) for wheel in group.wheels)
+    return replace(made, inputs=inputs, kind=LayerKind.PACKAGES)
 
 
-def _installed(lock: Lock, wheel: Wheel) -> WheelInput:
-    source = source_for(lock, wheel)
-    return WheelInput(
-        filename=wheel.filename,
-        sha256=wheel.sha256,
-        requested=is_requested(lock, wheel),
-        direct_url=None if source is None else direct_url(source),
-    )
-
-
-def _warn_of_conflicts(
-    lock: Lock, planned: Plan, *, target: Target, store: Store, progress: Progress
-) -> None:
+def _warn_of_conflicts(context: Context, lock: Lock, planned: Plan, *, target: Target) -> None:
     """Name wheels that write other bytes to one path, once; the layer that lies higher wins."""
     key = str(lock_checksum(lock))
-    if store.record("conflicts", key) is not None:
+    if context.store.record("conflicts", key) is not None:
         return
-    conflicts = _conflicts(lock, planned, target=target, store=store)
-    store.put_record("conflicts", key, conflicts, blobs=[])
+    conflicts = _conflicts(lock, planned, target=target, store=context.store)
+    context.store.put_record("conflicts", key, conflicts, blobs=[])
     paths: dict[tuple[str, str], list[str]] = {}
     for path, loser, winner in conflicts:
         paths.setdefault((winner, loser), []).append(path)
     for (winner, loser), shared in paths.items():
         more = f" and {len(shared) - 1} more" if len(shared) > 1 else ""
-        progress.note(f"warning: {winner} overwrites {shared[0]}{more} of {loser}")
+        context.progress.note(f"warning: {winner} overwrites {shared[0]}{more} of {loser}")
 
 
 def _conflicts(
@@ -168,7 +153,7 @@ def _conflicts(
     owners: dict[str, tuple[str, tuple[int, int]]] = {}
     found = []
     for wheel in (wheel for group in planned.layers for wheel in group.wheels):
-        written = written_paths(store, _installed(lock, wheel), target=target)
+        written = written_paths(store, wheel_input(lock, wheel), target=target)
         for path, content in written.items():
             if path in owners and owners[path][1] != content:
                 found.append((path, owners[path][0], wheel.filename))
@@ -189,7 +174,7 @@ def _environment_layer(lock: Lock, planned: Plan, *, target: Target, store: Stor
         ),
     }
     layer = files_layer(store, files, title=f"environment {lock.spec.name}")
-    return replace(layer, inputs=(str(lock_checksum(lock)),))
+    return replace(layer, inputs=(str(lock_checksum(lock)),), kind=LayerKind.ENVIRONMENT)
 
 
 def _image(

@@ -21,7 +21,7 @@ from envbuilder.layers.tar import MTIME
 from envbuilder.model.atomic import write_text
 from envbuilder.model.errors import SpecError, UsageError
 from envbuilder.model.image_config import environment, image_settings
-from envbuilder.model.lock import DebianBase, GitSource, ImageBase, Lock, Wheel
+from envbuilder.model.lock import DebianBase, GitSource, ImageBase, Lock, LockedCommit, Wheel
 from envbuilder.model.plan import (
     PREFIX,
     WheelLayer,
@@ -37,6 +37,8 @@ from envbuilder.model.resources import TEMPLATES
 from envbuilder.model.spec import Secret
 from envbuilder.resolve.debian import unchecked_pyc
 from envbuilder.resolve.debian.rootfs import SLIM
+from envbuilder.resolve.git.build_sources import TOOLCHAIN, toolchain
+from envbuilder.resolve.git.build_sources import variables as build_variables
 from envbuilder.resolve.git.scm_version import variables
 
 from .dockerfile_quoting import Quoted, csv_row, document, exec_form, quote, script
@@ -58,10 +60,19 @@ class _Stage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Tree:
+    """Further files that a build reads: their folder's name, and what to fetch."""
+
+    name: str
+    commit: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Source:
     """A package from git: its stages, from fetching to installing, their files and input.
 
     ``commit`` is what to fetch, ``env`` the build's variables, ``cache`` whose compilers share one.
+    ``trees`` are further commits that the build reads, ``toolchain`` the file for CMake among them.
     """
 
     name: str
@@ -72,6 +83,12 @@ class _Source:
     env: Mapping[str, str]
     time: int
     subdirectory: str
+    trees: tuple[_Tree, ...] = ()
+    toolchain: str = ""
+
+    @property
+    def further(self) -> str:
+        return further_stage(self.name)
 
     @property
     def fetched(self) -> str:
@@ -99,6 +116,11 @@ def files_stage(name: str) -> str:
     return f"files-{name}"
 
 
+def further_stage(name: str) -> str:
+    """Name the stage that holds the further sources that a build reads."""
+    return f"further-{name}"
+
+
 def wheel_stage(name: str) -> str:
     """Name the stage, and target, that is the wheel of the git source ``name``."""
     return f"wheel-{name}"
@@ -123,6 +145,8 @@ def render(lock: Lock) -> dict[str, str]:
     for source, locked in zip(sources, lock.sources, strict=True):
         files[source.file] = "".join(_requirement(lock, wheel) for wheel in locked.requires)
         files[source.origin] = direct_url(locked).decode()
+        if source.toolchain:
+            files[source.toolchain] = toolchain(lock.spec.sources[source.name].build)
     files |= {f"build/{path.name}": path.read_text("utf-8") for path in _static()}
     if isinstance(lock.base, DebianBase):
         files |= _debian(lock.base)
@@ -187,12 +211,13 @@ def _values(lock: Lock, stages: list[_Stage], sources: list[_Source]) -> dict[st
         "steps": spec.steps,
         "secrets": _secrets(lock),
         "ssh": spec.build.ssh,
-        "builder": None if lock.builder is None else _image(lock.builder),
+        "builder": None if lock.builder is None else _builder(lock, lock.builder),
         "compilers": "system" if lock.builder is None else "builder",
         "interpreter": interpreter(lock),
         "layers": stages,
         "skeleton": _skeleton(lock),
         "sources": sources,
+        "toolchain": TOOLCHAIN,
         "lock_file": f"pylock.{spec.name}.toml",
         "settings": _settings(lock),
     }
@@ -212,6 +237,12 @@ def _base(lock: Lock) -> dict[str, Any]:
 def _image(base: ImageBase) -> dict[str, Any]:
     pinned = ImageRef.parse(base.reference).at(base.digest)
     return {"reference": base.reference, "pinned": pinned, "user": base.user}
+
+
+def _builder(lock: Lock, image: ImageBase) -> dict[str, Any]:
+    asked = lock.spec.build.system.packages
+    packages = asked if image.packages is None else image.packages
+    return {"manager": image.manager, "packages": packages} | _image(image)
 
 
 def _debian(base: DebianBase) -> dict[str, str]:
@@ -236,8 +267,8 @@ def _secrets(lock: Lock) -> list[str]:
 
 def _stage(lock: Lock, layer: WheelLayer) -> _Stage:
     """Name a layer's stage after what stays when versions change: its package, or its bucket."""
-    bucket = re.fullmatch(r"packages (\d+)/\d+", layer.title)
-    name = f"packages-{bucket[1]}" if bucket else f"package-{layer.wheels[0].name}"
+    bucket, first = layer.bucket, layer.wheels[0]
+    name = f"package-{first.name}" if bucket is None else f"packages-{bucket}"
     return _Stage(
         stage=name,
         file=f"requirements/{name}.txt",
@@ -252,6 +283,7 @@ def _requirement(lock: Lock, wheel: Wheel) -> str:
 
 def _source(lock: Lock, source: GitSource) -> _Source:
     told = {}
+    build = lock.spec.sources[source.name].build
     if source.describe is not None:
         told = variables((wheel.name for wheel in source.requires), source.describe)
     return _Source(
@@ -259,17 +291,23 @@ def _source(lock: Lock, source: GitSource) -> _Source:
         file=f"requirements/source-{source.name}.txt",
         origin=f"requirements/source-{source.name}.json",
         cache=f"compiled-{Digest.of(source.repository.encode()).hex[:16]}",
-        commit={
-            "REPOSITORY": source.repository,
-            "COMMIT": source.commit,
-            "TREE": source.tree,
-            "SUBMODULES": "yes" if source.submodules else "",
-            "DESCRIBE": source.describe or "",
-        },
-        env=dict(sorted((told | lock.spec.sources[source.name].build.env).items())),
+        commit=_fetched(source),
+        env=dict(sorted((told | build_variables(build)).items())),
         time=source.time,
         subdirectory=source.subdirectory or "",
+        trees=tuple(_Tree(name=each.name, commit=_fetched(each)) for each in source.sources),
+        toolchain=f"requirements/source-{source.name}.cmake" if toolchain(build) else "",
     )
+
+
+def _fetched(tree: LockedCommit) -> dict[str, str]:
+    return {
+        "REPOSITORY": tree.repository,
+        "COMMIT": tree.commit,
+        "TREE": tree.tree,
+        "SUBMODULES": "yes" if tree.submodules else "",
+        "DESCRIBE": (tree.describe or "") if isinstance(tree, GitSource) else "",
+    }
 
 
 def _skeleton(lock: Lock) -> dict[str, Any]:

@@ -16,13 +16,12 @@ from envbuilder.model.plan import (
     LAYOUT_VERSION,
     Plan,
     WheelLayer,
-    direct_url,
-    is_requested,
     plan,
-    source_for,
 )
 from envbuilder.registry.blobs import has_blob
 from envbuilder.registry.repository import Repository
+
+from .wheel_input import wheel_input
 
 _WORKERS = 4
 
@@ -71,9 +70,4 @@ def held_in(repository: Repository, held: ReusableLayers) -> ReusableLayers:
 
 def _identity(lock: Lock, planned: Plan, group: WheelLayer) -> tuple[object, ...]:
     """Say all that a layer of wheels depends on, beside the layout's version."""
-    wheels = []
-    for wheel in group.wheels:
-        source = source_for(lock, wheel)
-        origin = None if source is None else direct_url(source)
-        wheels.append((wheel.filename, wheel.sha256, is_requested(lock, wheel), origin))
-    return planned.python, group.title, *wheels
+    return planned.python, group.bucket, *(wheel_input(lock, wheel) for wheel in group.wheels)

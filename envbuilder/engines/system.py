@@ -7,15 +7,11 @@ steps, and not at all offline.
 from __future__ import annotations
 
 from dataclasses import replace
-from threading import Event
-from typing import Any
 
 from envbuilder.model.errors import NetworkError, UsageError
 from envbuilder.model.image import Layer, canonical_json
 from envbuilder.model.lock import Lock
-from envbuilder.model.progress import Progress
-from envbuilder.model.reference import Digest
-from envbuilder.storage.store import Store
+from envbuilder.resolve.context import Context
 
 from .docker import build_target, named_layers
 from .foundation import Foundation, foundation_layers
@@ -25,46 +21,35 @@ _LAYOUT = 2  # raise it whenever the same packages and steps give other layers b
 _KIND = "borrowed-system"
 
 
-def system_layers(
-    lock: Lock,
-    *,
-    store: Store,
-    progress: Progress,
-    stop: Event,
-    builder: str | None = None,
-    offline: bool = False,
-) -> Foundation:
+def system_layers(context: Context, lock: Lock) -> Foundation:
     """Lay what the Python layers stand on; BuildKit runs what the spec has to run below them.
 
     That is packages on an image from a registry, and steps before Python; only what lies above
-    the base's own layers is taken. ``stop`` ends the work. Raises UsageError for steps after
-    Python, which this engine cannot run, NetworkError where offline BuildKit would be needed, and
-    what building raises.
+    the base's own layers is taken. Raises UsageError for steps after Python, which this
+    engine cannot run, NetworkError where offline BuildKit would be needed, and what building
+    raises.
     """
     if lock.spec.steps.after_python:
         raise UsageError(
             "steps.after_python run on top of the whole environment, which only Docker can do",
             hint="add --engine docker",
         )
-    below = foundation_layers(lock, store=store, offline=offline, progress=progress, stop=stop)
+    below = foundation_layers(context, lock)
     if not system_packages(lock) and not lock.spec.steps.before_python:
         return below
     key = _key(lock, below)
-    found = store.record(_KIND, key)
+    found = context.store.record(_KIND, key, tuple[Layer, ...])
     if found is None:
-        if offline:
+        if context.offline:
             raise NetworkError(
                 "--offline, and the store lacks what BuildKit makes of the system packages and "
                 "steps",
                 hint=f"build {lock.spec.name} once while there is a network",
             )
-        image = build_target(
-            lock, "system", store=store, progress=progress, builder=builder, stop=stop
-        )
-        above = named_layers(lock, image)[len(below.layers) :]
-        found = [_plain(layer) for layer in above]
-        store.put_record(_KIND, key, found, blobs=[layer.digest for layer in above])
-    return replace(below, layers=(*below.layers, *(_layer(entry) for entry in found)))
+        image = build_target(context, lock, "system")
+        found = named_layers(lock, image)[len(below.layers) :]
+        context.store.put_record(_KIND, key, found, blobs=[layer.digest for layer in found])
+    return replace(below, layers=(*below.layers, *found))
 
 
 def _key(lock: Lock, below: Foundation) -> str:
@@ -78,19 +63,3 @@ def _key(lock: Lock, below: Foundation) -> str:
         "platform": lock.spec.platform,
     }
     return canonical_json(facts).decode()
-
-
-def _plain(layer: Layer) -> dict[str, Any]:
-    return {
-        "digest": str(layer.digest),
-        "size": layer.size,
-        "diff_id": str(layer.diff_id),
-        "media_type": layer.media_type,
-        "title": layer.title,
-        "inputs": list(layer.inputs),
-    }
-
-
-def _layer(entry: dict[str, Any]) -> Layer:
-    parsed = {name: Digest.parse(entry[name]) for name in ("digest", "diff_id")}
-    return Layer(**{**entry, **parsed, "inputs": tuple(entry["inputs"])})

@@ -11,13 +11,13 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 
-from envbuilder.model.errors import NetworkError
 from envbuilder.model.image import OCI_CONFIG, OCI_MANIFEST, canonical_json
 from envbuilder.model.reference import Digest
+from envbuilder.net.messages import MissingError
 from envbuilder.registry.blobs import read_blob
-from envbuilder.registry.manifests import EMPTY, EMPTY_TYPE, Descriptor, Manifest
+from envbuilder.registry.manifests import EMPTY, EMPTY_TYPE, Descriptor, Manifest, NoImageError
 from envbuilder.registry.referrers import attach_referrer
-from envbuilder.registry.repository import Repository
+from envbuilder.registry.repository import ForbiddenError, Repository
 from envbuilder.registry.uploads import put_bytes
 
 from . import dsse
@@ -25,10 +25,25 @@ from .keys import PrivateKey, PublicKey, public_der
 from .statements import Statement
 
 BUNDLE_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
+BUNDLE_TYPES = frozenset(
+    {
+        BUNDLE_TYPE,
+        "application/vnd.dev.sigstore.bundle+json;version=0.3",
+        "application/vnd.dev.sigstore.bundle.v0.2+json",
+        "application/vnd.dev.sigstore.bundle+json;version=0.2",
+    }
+)
+"""The spellings under which others have written them."""
+BUNDLE_NOTE = "dev.sigstore.bundle.predicateType"
 SIGNING_TYPE = "application/vnd.dev.cosign.simplesigning.v1+json"
 SIGNATURE_NOTE = "dev.cosignproject.cosign/signature"
 PREDICATE_NOTE = "predicateType"
 DOCUMENT_LIMIT = 16 << 20  # bytes of one envelope, of which a bill of materials is the largest
+
+
+def may_be_bundle(referrer: Descriptor) -> bool:
+    """Return whether a listing's entry may be a bundle; cosign lists its own by their config."""
+    return referrer.artifact_type in {"", EMPTY_TYPE, *BUNDLE_TYPES}
 
 
 def attestation_tag(image: Digest) -> str:
@@ -114,7 +129,7 @@ def attach_bundles(
             "subject": subject.to_json(),
             "annotations": {
                 "dev.sigstore.bundle.content": "dsse-envelope",
-                "dev.sigstore.bundle.predicateType": statement.predicate_type,
+                BUNDLE_NOTE: statement.predicate_type,
             },
         }
         manifest = Manifest(body=canonical_json(content), media_type=OCI_MANIFEST)
@@ -122,17 +137,20 @@ def attach_bundles(
 
 
 def tagged_layers(repository: Repository, tag: str) -> tuple[Descriptor, ...]:
-    """List the documents under a ``.att`` or ``.sig`` tag, of which there may be none."""
-    if repository.find(tag) is None:
+    """List the documents under a ``.att`` or ``.sig`` tag; none in what a stranger put there."""
+    try:
+        manifest = repository.manifest(tag)
+        return () if manifest.is_index else manifest.layers
+    except (MissingError, ForbiddenError, NoImageError):
         return ()
-    manifest = repository.manifest(tag)
-    if manifest.is_index:
-        raise NetworkError(f"{repository}:{tag} should hold evidence, but it is an index")
-    return manifest.layers
 
 
 def _is_ours(repository: Repository, layer: Descriptor, key: PublicKey) -> bool:
-    return dsse.opened(read_blob(repository, layer, limit=DOCUMENT_LIMIT), key) is not None
+    """Return whether ``key`` signed a document; what cannot be had is not ours to replace."""
+    try:
+        return dsse.opened(read_blob(repository, layer, limit=DOCUMENT_LIMIT), key) is not None
+    except MissingError:
+        return False
 
 
 def _put_tagged(repository: Repository, tag: str, layers: Sequence[Descriptor]) -> None:

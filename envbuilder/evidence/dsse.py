@@ -1,4 +1,4 @@
-"""DSSE envelopes: bytes that say what they are, signed with ECDSA over SHA-256.
+"""DSSE envelopes: bytes that say what they are, signed by ECDSA or Ed25519.
 
 Source: "DSSE: Dead Simple Signing Envelope" (secure-systems-lab), protocol version 1.0.2.
 """
@@ -6,13 +6,13 @@ Source: "DSSE: Dead Simple Signing Envelope" (secure-systems-lab), protocol vers
 from __future__ import annotations
 
 import base64
-import binascii
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from envbuilder.model.image import canonical_json
 
@@ -20,6 +20,7 @@ from .keys import PrivateKey, PublicKey
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 ENVELOPE_TYPE = "application/vnd.dsse.envelope.v1+json"
+_MOST_SIGNATURES = 16  # of one envelope that are tried: each takes time, and strangers add them
 
 
 def sign(payload: bytes, key: PrivateKey) -> bytes:
@@ -40,7 +41,7 @@ def opened(envelope: bytes, key: PublicKey) -> bytes | None:
     try:
         content = json.loads(envelope)
         payload = base64.b64decode(content["payload"], validate=True)
-        signatures = [str(entry["sig"]) for entry in content["signatures"]]
+        signatures = [str(entry["sig"]) for entry in content["signatures"][:_MOST_SIGNATURES]]
         known = content["payloadType"] == PAYLOAD_TYPE
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
@@ -48,15 +49,36 @@ def opened(envelope: bytes, key: PublicKey) -> bytes | None:
 
 
 def sign_bytes(data: bytes, key: PrivateKey) -> str:
-    """Sign ``data``; give the DER signature in base64."""
+    """Sign ``data``; give the signature in base64: in DER, or Ed25519's 64 bytes.
+
+    ECDSA is over SHA-256 whatever the curve: cosign 2 and 3 take nothing else from a key in a file.
+    """
+    if isinstance(key, ed25519.Ed25519PrivateKey):
+        return base64.b64encode(key.sign(data)).decode()
     return base64.b64encode(key.sign(data, ec.ECDSA(hashes.SHA256()))).decode()
 
 
 def is_signed(data: bytes, signature: str, key: PublicKey) -> bool:
-    """Return whether ``signature`` (DER in base64) is that of ``data`` by ``key``."""
+    """Return whether ``signature`` (in base64) is that of ``data`` by ``key``.
+
+    By P-384 over SHA-256, as cosign signs with any curve, or over SHA-384, as others do.
+    """
     try:
-        key.verify(base64.b64decode(signature, validate=True), data, ec.ECDSA(hashes.SHA256()))
-    except (InvalidSignature, binascii.Error, ValueError):
+        raw = base64.b64decode(signature, validate=True)
+    except ValueError:
+        return False
+    if isinstance(key, ed25519.Ed25519PublicKey):
+        return _holds(partial(key.verify, raw, data))
+    taken: list[hashes.HashAlgorithm] = [hashes.SHA256()]
+    if isinstance(key.curve, ec.SECP384R1):
+        taken.append(hashes.SHA384())
+    return any(_holds(partial(key.verify, raw, data, ec.ECDSA(each))) for each in taken)
+
+
+def _holds(verify: Callable[[], None]) -> bool:
+    try:
+        verify()
+    except (InvalidSignature, ValueError):
         return False
     return True
 

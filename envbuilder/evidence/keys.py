@@ -1,7 +1,8 @@
-"""Signing keys: P-256 pairs in PEM files that ``cosign`` reads as well.
+"""Signing keys: P-256, P-384 or Ed25519 in PEM files, as ``cosign`` has them as well.
 
-The private one is PKCS #8, encrypted where a password is given. A key may also stand in an
-environment variable, named ``env://NAME`` as cosign does, so that a CI system need write no file.
+The private one is PKCS #8, encrypted if a password is given, or in cosign's own form. A key may
+also stand in an environment variable, named ``env://NAME`` as cosign does, so that a CI system need
+write no file.
 """
 
 from __future__ import annotations
@@ -12,15 +13,20 @@ from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from envbuilder.model.errors import UsageError
+
+from .cosign_key import PASSWORD_VARIABLE as COSIGN_VARIABLE
+from .cosign_key import decrypted, is_cosign_key
 
 PASSWORD_VARIABLE = "ENVBUILDER_KEY_PASSWORD"  # noqa: S105 (the variable's name)
 _ENVIRONMENT = "env://"
 
-PrivateKey = ec.EllipticCurvePrivateKey
-PublicKey = ec.EllipticCurvePublicKey
+PrivateKey = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
+PublicKey = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
+_CURVES = (ec.SECP256R1, ec.SECP384R1)
+_KINDS = "a P-256, P-384 or Ed25519 key"
 
 
 def new_key(prefix: Path, password: str = "") -> tuple[Path, Path]:
@@ -48,14 +54,17 @@ def new_key(prefix: Path, password: str = "") -> tuple[Path, Path]:
 def read_private(source: str, environ: Mapping[str, str] = os.environ) -> PrivateKey:
     """Read a private key from a file or ``env://NAME``; its password from the environment.
 
+    A key in cosign's form has it in $COSIGN_PASSWORD, as with cosign, any other in
+    $ENVBUILDER_KEY_PASSWORD, which also serves where the former is unset.
+
     Raises UsageError if there is none, or it cannot be opened; never shows its content.
     """
     password = environ.get(PASSWORD_VARIABLE) or None
     pem = _pem(source, environ, hint="envbuilder keys new makes one")
-    if b"ENCRYPTED SIGSTORE" in pem or b"ENCRYPTED COSIGN" in pem:
-        raise UsageError(
-            f"{source} is in cosign's own encrypted form, which only cosign reads",
-            hint="envbuilder keys new makes a key that both read",
+    if is_cosign_key(pem):
+        secret = environ.get(COSIGN_VARIABLE, password or "")
+        return _signing(
+            serialization.load_der_private_key(decrypted(pem, secret, source), None), source
         )
     try:
         key = serialization.load_pem_private_key(pem, password.encode() if password else None)
@@ -69,9 +78,16 @@ def read_private(source: str, environ: Mapping[str, str] = os.environ) -> Privat
             f"{source} is no private key in PEM, or its password is wrong",
             hint=f"check {PASSWORD_VARIABLE}, or make a key: envbuilder keys new",
         ) from None
-    if not isinstance(key, PrivateKey) or not isinstance(key.curve, ec.SECP256R1):
-        raise UsageError(f"{source} is no P-256 key", hint="envbuilder keys new")
-    return key
+    return _signing(key, source)
+
+
+def _signing(key: object, source: str) -> PrivateKey:
+    """Return ``key`` if it is of a kind that signs evidence; raise UsageError for another."""
+    if isinstance(key, ed25519.Ed25519PrivateKey):
+        return key
+    if isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(key.curve, _CURVES):
+        return key
+    raise UsageError(f"{source} is not {_KINDS}", hint="envbuilder keys new makes one")
 
 
 def read_public(source: str, environ: Mapping[str, str] = os.environ) -> PublicKey:
@@ -82,9 +98,11 @@ def read_public(source: str, environ: Mapping[str, str] = os.environ) -> PublicK
         key = serialization.load_pem_public_key(pem)
     except (ValueError, UnsupportedAlgorithm) as error:
         raise UsageError(f"{source} is no public key in PEM", hint=hint) from error
-    if not isinstance(key, PublicKey) or not isinstance(key.curve, ec.SECP256R1):
-        raise UsageError(f"{source} is no P-256 key", hint=hint)
-    return key
+    if isinstance(key, ed25519.Ed25519PublicKey):
+        return key
+    if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, _CURVES):
+        return key
+    raise UsageError(f"{source} is not {_KINDS}", hint=hint)
 
 
 def public_pem(key: PublicKey) -> bytes:

@@ -1,13 +1,15 @@
-"""Read the evidence beside an image, and keep what one key has signed about that very image.
+"""Read the evidence beside an image, and keep what a trusted key has signed about that very image.
 
-Anyone who may write to a repository may attach anything. So what is not signed by the asked key, or
-speaks of another image, is counted and left alone: it can neither help nor harm.
+Anyone who may write to a repository may attach anything. So what is not signed by a trusted key, or
+speaks of another image, is counted and left alone: it can neither help nor harm. What is read is
+bounded; more than that is an error, since what was not read might say otherwise.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from envbuilder.model.errors import NetworkError
@@ -15,103 +17,151 @@ from envbuilder.model.image import canonical_json
 from envbuilder.model.reference import Digest
 from envbuilder.net.messages import MissingError
 from envbuilder.registry.blobs import read_blob
-from envbuilder.registry.manifests import Descriptor
+from envbuilder.registry.manifests import MANIFEST_LIMIT, Descriptor, NoImageError
 from envbuilder.registry.referrers import list_referrers
 from envbuilder.registry.repository import Repository
 
 from . import dsse
 from .attach import (
-    BUNDLE_TYPE,
+    BUNDLE_NOTE,
+    BUNDLE_TYPES,
     DOCUMENT_LIMIT,
     PREDICATE_NOTE,
     SIGNATURE_NOTE,
+    SIGNING_TYPE,
     attestation_tag,
+    may_be_bundle,
     signature_tag,
     tagged_layers,
 )
-from .keys import PublicKey
-from .statements import Statement, parse_statement
+from .keyring import Keyring
+from .statements import SIGNED, Statement, moment_of, parse_statement
 
-_MOST = 64  # documents that are read of what strangers may have attached
+_MOST = 1024  # documents of the wanted kinds, most of which strangers may have attached
+_TOTAL = 256 << 20  # bytes of all these
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """What a key states of an image; and how many documents are not by it, or not about it."""
+    """What trusted keys state of an image; how many documents are not by them, or not about it."""
 
-    statements: tuple[Statement, ...]
+    statements: tuple[Statement, ...] = ()
     by_others: int = 0
     about_others: int = 0
 
     def by_type(self, predicate_type: str) -> tuple[Statement, ...]:
-        """Return the statements of one predicate type, the newest last."""
-        return tuple(each for each in self.statements if each.predicate_type == predicate_type)
+        """Return the statements of one predicate type, the newest by its signed moment last.
+
+        One without a moment is the oldest; of two with the same, one that did not pass is newer.
+        """
+        found = [each for each in self.statements if each.predicate_type == predicate_type]
+        return tuple(sorted(found, key=_age))
+
+    def __add__(self, other: Evidence) -> Evidence:
+        return Evidence(
+            statements=(*self.statements, *other.statements),
+            by_others=self.by_others + other.by_others,
+            about_others=self.about_others + other.about_others,
+        )
+
+
+def _age(statement: Statement) -> tuple[bool, float, bool]:
+    moment = moment_of(statement)
+    passed = statement.predicate.get("result") == "PASSED"
+    return moment is not None, moment.timestamp() if moment else 0.0, not passed
 
 
 def read_evidence(
-    repository: Repository, image: Digest, key: PublicKey, wanted: Collection[str]
+    repository: Repository, image: Digest, keyring: Keyring, wanted: Collection[str]
 ) -> Evidence:
-    """Read the statements on ``image`` of the ``wanted`` predicate types that ``key`` has signed.
+    """Read the statements on ``image`` of the ``wanted`` predicate types, in either form.
 
-    Bundles are looked at only where the tags do not give all types. Raises NetworkError.
+    Both are always looked at: the newer of two results may stand in the other. Raises NetworkError.
     """
-    tagged = read_tagged(repository, image, key, wanted)
-    if set(wanted) <= {statement.predicate_type for statement in tagged.statements}:
-        return tagged
-    bundled = read_bundled(repository, image, key)
-    return Evidence(
-        statements=(*tagged.statements, *bundled.statements),
-        by_others=tagged.by_others + bundled.by_others,
-        about_others=tagged.about_others + bundled.about_others,
-    )
+    tagged = read_tagged(repository, image, keyring, wanted)
+    return tagged + read_bundled(repository, image, keyring, wanted)
 
 
 def read_tagged(
-    repository: Repository, image: Digest, key: PublicKey, wanted: Collection[str]
+    repository: Repository, image: Digest, keyring: Keyring, wanted: Collection[str]
 ) -> Evidence:
     """Read what stands under the attestation tag; as :func:`read_evidence`."""
-    layers = tagged_layers(repository, attestation_tag(image))[:_MOST]
-    fitting = (layer for layer in layers if layer.annotations.get(PREDICATE_NOTE) in wanted)
-    return _opened((_document(repository, layer) for layer in fitting), image, key)
+    fitting = [
+        layer
+        for layer in tagged_layers(repository, attestation_tag(image))
+        if layer.annotations.get(PREDICATE_NOTE) in wanted
+        and layer.media_type == dsse.ENVELOPE_TYPE
+        and layer.size <= DOCUMENT_LIMIT
+    ]
+    _bound(repository, image, fitting)
+    return _opened((_document(repository, layer) for layer in fitting), image, keyring, wanted)
 
 
-def read_bundled(repository: Repository, image: Digest, key: PublicKey) -> Evidence:
-    """Read what stands in bundles that refer to ``image``, of every type. Raises NetworkError."""
-    referrers = list_referrers(repository, image)[:_MOST]
-    bundles = (each for referrer in referrers for each in _bundles(repository, referrer, image))
-    return _opened(map(_unwrapped, bundles), image, key)
+def read_bundled(
+    repository: Repository, image: Digest, keyring: Keyring, wanted: Collection[str]
+) -> Evidence:
+    """Read what stands in bundles that refer to ``image``; as :func:`read_evidence`."""
+    fitting = [
+        referrer
+        for referrer in list_referrers(repository, image)
+        if may_be_bundle(referrer)
+        and referrer.annotations.get(BUNDLE_NOTE) in {None, *wanted}
+        and referrer.size <= MANIFEST_LIMIT
+    ]
+    _bound(repository, image, fitting)
+    bundles = (each for referrer in fitting for each in _bundles(repository, referrer, image))
+    return _opened(map(_unwrapped, bundles), image, keyring, wanted)
 
 
-def _opened(envelopes: Iterable[bytes | None], image: Digest, key: PublicKey) -> Evidence:
+def _bound(repository: Repository, image: Digest, documents: Sequence[Descriptor]) -> None:
+    if len(documents) > _MOST or sum(each.size for each in documents) > _TOTAL:
+        raise NetworkError(
+            f"{repository} has {len(documents)} documents of the wanted kind about {image}, "
+            f"more than are read ({_MOST}, and {_TOTAL >> 20} MiB)",
+            hint="have the registry's owner remove what strangers attached",
+        )
+
+
+def _opened(
+    envelopes: Iterable[bytes | None], image: Digest, keyring: Keyring, wanted: Collection[str]
+) -> Evidence:
     """Sort envelopes by whose they are and what they are about; None is a stranger's junk."""
     found: list[Statement] = []
     by_others = about_others = 0
     for envelope in envelopes:
         if envelope is None:
             continue
-        payload = dsse.opened(envelope, key)
-        statement = None if payload is None else parse_statement(payload, image)
-        if statement is not None:
-            found.append(statement)
-        elif payload is None:
+        opened = keyring.open(envelope)
+        if opened is None:
             by_others += 1
-        else:
+            continue
+        payload, signers = opened
+        statement = parse_statement(payload, image)
+        if statement is None:
             about_others += 1
+        elif statement.predicate_type not in wanted:
+            continue
+        elif any(each.holds(moment_of(statement)) for each in signers):
+            found.append(statement)
+        else:
+            by_others += 1  # by a key that no longer counted
     return Evidence(statements=tuple(found), by_others=by_others, about_others=about_others)
 
 
-def is_signed(repository: Repository, image: Digest, key: PublicKey) -> bool:
-    """Return whether ``key`` has signed ``image`` as ``cosign sign`` does."""
-    for layer in tagged_layers(repository, signature_tag(image))[:_MOST]:
+def is_signed(repository: Repository, image: Digest, keyring: Keyring) -> bool:
+    """Return whether a trusted key has signed ``image`` as ``cosign sign`` does, in either form."""
+    layers = [
+        layer
+        for layer in tagged_layers(repository, signature_tag(image))
+        if layer.media_type == SIGNING_TYPE and layer.size <= DOCUMENT_LIMIT
+    ]
+    _bound(repository, image, layers)
+    for layer in layers:
         payload = _document(repository, layer)
         signature = layer.annotations.get(SIGNATURE_NOTE, "")
-        if (
-            payload is not None
-            and dsse.is_signed(payload, signature, key)
-            and _names(payload, image)
-        ):
+        if payload is not None and keyring.signed(payload, signature) and _names(payload, image):
             return True
-    return False
+    return bool(read_bundled(repository, image, keyring, {SIGNED}).statements)
 
 
 def _document(repository: Repository, layer: Descriptor) -> bytes | None:
@@ -126,15 +176,16 @@ def _document(repository: Repository, layer: Descriptor) -> bytes | None:
 
 def _bundles(repository: Repository, referrer: Descriptor, image: Digest) -> Iterator[bytes | None]:
     """Fetch the bundles in a referrer of ``image``; the listing's own words are not trusted."""
-    try:
+    with suppress(MissingError, NoImageError):  # deleted as above, or a stranger's junk
         manifest = repository.manifest(referrer.digest)
-    except MissingError:  # as above
-        return
-    subject = manifest.content.get("subject")
-    named = subject.get("digest") if isinstance(subject, dict) else None
-    if named == str(image) and manifest.content.get("artifactType") == BUNDLE_TYPE:
-        fitting = (layer for layer in manifest.layers if layer.media_type == BUNDLE_TYPE)
-        yield from (_document(repository, layer) for layer in fitting)
+        subject = manifest.content.get("subject")
+        named = subject.get("digest") if isinstance(subject, dict) else None
+        if named == str(image) and manifest.content.get("artifactType") in BUNDLE_TYPES:
+            first = next(
+                (each for each in manifest.layers if each.media_type in BUNDLE_TYPES), None
+            )
+            if first is not None:
+                yield _document(repository, first)
 
 
 def _unwrapped(bundle: bytes | None) -> bytes | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -22,10 +23,12 @@ STATEMENT = "https://in-toto.io/Statement/v1"
 PROVENANCE = "https://slsa.dev/provenance/v1"
 SBOM = "https://cyclonedx.org/bom"
 TEST_RESULT = "https://in-toto.io/attestation/test-result/v0.1"
+SIGNED = "https://sigstore.dev/cosign/sign/v1"
+"""What ``cosign sign`` states in a bundle: that the image is signed, and nothing more."""
 NAMES = {"provenance": PROVENANCE, "sbom": SBOM, "test-result": TEST_RESULT}
 """How people name the predicates, and the URIs that they travel under."""
 
-_RESULTS = {"pass": "PASSED", "skip": "WARNED"}
+_RESULTS = {"pass": "PASSED", "skip": "WARNED", "unproven": "WARNED"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +56,7 @@ def parse_statement(payload: bytes, subject: Digest) -> Statement | None:
     try:
         content = json.loads(payload)
         subjects = [entry["digest"].get("sha256") for entry in content["subject"]]
-        predicate = content["predicate"]
+        predicate = content.get("predicate") or {}  # a signature has nothing to add
         predicate_type = str(content["predicateType"])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
@@ -92,7 +95,7 @@ def test_result(
     beside what the predicate asks for.
     """
     predicate = {
-        "result": _RESULTS.get(report["verdict"], "FAILED"),
+        "result": result_of(report),
         "configuration": [
             {
                 "name": f"pylock.{lock.spec.name}.toml",
@@ -104,12 +107,17 @@ def test_result(
             },
         ],
         "passedTests": _tests(report, "pass"),
-        "warnedTests": _tests(report, "skip"),
+        "warnedTests": [*_tests(report, "skip"), *_tests(report, "unproven")],
         "failedTests": [*_tests(report, "fail"), *_tests(report, "error")],
         "finishedOn": finished,
         "report": report,
     }
     return Statement(subject=image, predicate_type=TEST_RESULT, predicate=predicate)
+
+
+def result_of(report: Mapping[str, Any]) -> str:
+    """Return what a smoke report (JSON form) comes to: PASSED, WARNED or FAILED."""
+    return _RESULTS.get(report["verdict"], "FAILED")
 
 
 def _tests(report: Mapping[str, Any], status: str) -> list[str]:
@@ -122,6 +130,15 @@ def finished_on(statement: Statement) -> str:
     details = details.get("metadata", details) if isinstance(details, dict) else {}
     moment = details.get("finishedOn") or details.get("timestamp", "")
     return str(moment)
+
+
+def moment_of(statement: Statement) -> datetime | None:
+    """Return the moment that a statement names as its own; None without one that can be read."""
+    try:
+        moment = datetime.fromisoformat(finished_on(statement))
+    except ValueError:
+        return None
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
 def package_url(kind: str, name: str, version: str) -> str:

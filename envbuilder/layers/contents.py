@@ -16,13 +16,17 @@ from tarfile import TarInfo
 
 from packaging.utils import canonicalize_name
 
+from envbuilder.model.errors import BuildError
 from envbuilder.model.reference import Digest
 
+from .bounds import IMAGE_WHOLE
 from .untar import Untar
 
 _WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
-_DOCUMENT_LIMIT = 64 << 20  # bytes; a large Debian's dpkg status has 10 MB
+# Bytes; a large Debian's dpkg status has 10 MB, the longest of README's in a METADATA a tenth.
+_STATUS_LIMIT, _DOCUMENT_LIMIT = 24 << 20, 4 << 20
+_PYC_HEAD = 16  # bytes that say what bytecode was made of
 # What Python sees by itself; setuptools, for one, carries others' metadata below _vendor.
 _SITE = r"(?:.*/)?(?:site|dist)-packages/[^/]+"
 _METADATA = re.compile(rf"{_SITE}\.(?:dist-info/METADATA|egg-info/PKG-INFO)")
@@ -134,15 +138,29 @@ def scan(tar: Untar, *, hashed: bool = False) -> Contents:
         elif name.startswith(_WHITEOUT):
             removed.add(f"{folder}/{name[len(_WHITEOUT) :]}".lstrip("/"))
         elif path:
-            keep = entry.info.size <= _DOCUMENT_LIMIT and _is_document(path)
+            document = entry.info.isreg() and _is_document(path)
             bytecode = path.endswith(".pyc")
-            digest, data = _content(tar, keep=keep or bytecode, hashed=hashed)
+            keep = entry.info.size if document else _PYC_HEAD if bytecode else 0
+            if document:
+                limit = _STATUS_LIMIT if _DPKG.fullmatch(path) else _DOCUMENT_LIMIT
+                tar.budget.hold(path, keep, limit=limit)
+            digest, data = _content(tar, keep=keep, hashed=hashed)
             files[path] = _file(entry.info, digest, _source_size(data) if bytecode else None)
-            if keep:
+            if document:
                 documents[path] = data
     return Contents(
         files=files, documents=documents, removed=frozenset(removed), emptied=frozenset(emptied)
     )
+
+
+def check_held(name: str, layers: Iterable[Contents]) -> None:
+    """Raise BuildError if the documents of all ``layers`` of an image are more than is sensible."""
+    held = sum(len(text) for layer in layers for text in layer.documents.values())
+    if held > IMAGE_WHOLE:
+        raise BuildError(
+            f"{name}: the documents of its packages have more than {IMAGE_WHOLE >> 20} MiB",
+            hint="the image is damaged or hostile",
+        )
 
 
 def stacked(layers: Iterable[Contents]) -> Contents:
@@ -193,14 +211,14 @@ def _parents(path: str) -> Iterator[str]:
         end = path.rfind("/")
 
 
-def _content(tar: Untar, *, keep: bool, hashed: bool) -> tuple[Digest | None, bytes]:
+def _content(tar: Untar, *, keep: int, hashed: bool) -> tuple[Digest | None, bytes]:
+    """Read the content's hash and its first ``keep`` bytes, where one of them is asked for."""
     if not keep and not hashed:
         return None, b""
     digest, kept = hashlib.sha256(), bytearray()
     for piece in tar.content():
         digest.update(piece)
-        if keep:
-            kept += piece
+        kept += piece[: keep - len(kept)]
     return Digest(digest.hexdigest()), bytes(kept)
 
 

@@ -20,6 +20,7 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 
 from envbuilder.model.errors import BuildError, UsageError
 
+from .wheel_rules import ENTRY_POINTS, PATH_RULES, SCRIPT_RULES, broken
 from .wheelfile import Member, WheelFile, unfit
 
 INSTALLER = b"envbuilder\n"
@@ -37,7 +38,10 @@ if __name__ == "__main__":
     sys.exit({call}())
 """
 _PLACEHOLDER = b"#!python"
-_RESERVED = re.compile(r"python|pythonw|python3(\.\d+)?")
+# Bytes: WHEEL has a few hundred, and the longest entry_points.txt some ten thousand.
+_WHEEL_LIMIT, _ENTRY_POINTS_LIMIT = 1 << 16, 1 << 20
+# Rows of RECORD: one for each member, and some for what an installer makes of it.
+_ROWS, _ROWS_PER_MEMBER = 10_000, 4
 _VERSIONED_PIP = re.compile(r"pip3\.\d+")
 
 
@@ -104,6 +108,7 @@ class _Installation:
         self._launchers = dict(self._entry_points())
         self._made: dict[str, tuple[int, Member | bytes]] = {}
         self._rows: dict[str, tuple[str, str]] = {}
+        self._taken: set[str] = set()
 
     def files(self, extra: dict[str, bytes]) -> list[InstalledFile]:
         self._check_format()
@@ -111,6 +116,7 @@ class _Installation:
         for member in self._wheel.members.values():
             self._place(member, recorded)
         for name, content in self._launchers.items():
+            self._take(f"bin/{name}")
             self._generate(f"bin/{name}", 0o755, content)
         for name, content in extra.items():
             self._generate(self._in_info(name), 0o644, content)
@@ -129,15 +135,37 @@ class _Installation:
             return
         if is_script and member.is_directory:
             raise self._broken(f"{member.name!r}: scripts cannot have directories")
+        self._take(path)
         if is_script and self._wheel.starts_with(member, _PLACEHOLDER):
             self._generate(path, 0o755, self._with_shebang(self._wheel.read(member.name)))
             return
         executable = is_script or member.executable or member.is_directory
-        if path in self._made:
-            raise self._broken(f"it installs {path!r} twice")
         self._made[path] = (0o755 if executable else 0o644, member)
         if not member.is_directory:
-            self._rows[path] = recorded.get(member.name, ("", str(member.size)))
+            self._rows[path] = self._row(member, recorded)
+
+    def _take(self, path: str) -> None:
+        """Claim a path, by its place in the image: ``lib64/x`` and ``lib/x`` are one."""
+        of_modules = path.startswith(self._target.site_packages)
+        if why := "" if of_modules else broken(PATH_RULES, path):
+            raise self._broken(f"it installs {path!r}, which {why}")
+        place = self._image_path(path).removesuffix("/")
+        if place in self._taken:
+            raise self._broken(f"it installs {path!r} twice")
+        self._taken.add(place)
+
+    def _row(self, member: Member, recorded: dict[str, tuple[str, str]]) -> tuple[str, str]:
+        """Return the wheel's own row, or a true one where that cannot be true.
+
+        Tools that patch binaries and forget RECORD leave sizes that differ.
+        """
+        digest, size = recorded.get(member.name, ("", str(member.size)))
+        if not size or size == str(member.size):
+            return digest, size
+        hasher = hashlib.sha256()
+        for _, content in self._wheel.pieces(member):
+            hasher.update(content)
+        return _record_hash(hasher.digest()), str(member.size)
 
     def _destination(self, name: str) -> tuple[str | None, bool]:
         """Map a member to its path; None if it is not installed. The flag marks scripts."""
@@ -165,14 +193,16 @@ class _Installation:
 
     def _generate(self, path: str, mode: int, content: bytes) -> None:
         self._made[path] = (mode, content)
-        self._rows[path] = (_record_hash(content), str(len(content)))
+        self._rows[path] = (_record_hash(hashlib.sha256(content).digest()), str(len(content)))
 
     # -- metadata ---------------------------------------------------------------------------
 
     def _check_format(self) -> None:
         from installer.utils import parse_metadata_file  # noqa: PLC0415 (slow to import)
 
-        text = self._wheel.read(f"{self._info}/WHEEL").decode("utf-8", "replace")
+        text = self._wheel.read(f"{self._info}/WHEEL", limit=_WHEEL_LIMIT).decode(
+            "utf-8", "replace"
+        )
         version = str(parse_metadata_file(text)["Wheel-Version"] or "")
         if version.partition(".")[0].strip() not in {"0", "1"}:
             raise self._broken(f"its Wheel-Version is {version!r}, only 1.x is known")
@@ -185,12 +215,15 @@ class _Installation:
         if name not in self._wheel.members:
             return
         try:
-            found = list(parse_entrypoints(self._wheel.read(name).decode()))
+            text = self._wheel.read(name, limit=_ENTRY_POINTS_LIMIT).decode()
+            found = list(parse_entrypoints(text))
         except (ValueError, configparser.Error, AssertionError, AttributeError) as error:
             raise self._broken(f"{name} cannot be read: {error}") from error
+        if len(found) > ENTRY_POINTS:
+            raise self._broken(f"{name} defines {len(found)} scripts, more than {ENTRY_POINTS}")
         for script, module, attribute, _ in found:
-            if _RESERVED.fullmatch(script) or "/" in script or script in {"", ".", ".."}:
-                raise self._broken(f"{name} defines a script named {script!r}")
+            if why := broken(SCRIPT_RULES, script):
+                raise self._broken(f"{name} defines a script named {script!r}, {why}")
             content = self._launcher(module, attribute)
             if not _VERSIONED_PIP.fullmatch(script):
                 yield script, content
@@ -206,19 +239,25 @@ class _Installation:
         ).encode()
 
     def _recorded(self) -> dict[str, tuple[str, str]]:
-        """Read the wheel's RECORD: member to (hash, size). We do not check these hashes.
+        """Read the wheel's RECORD: member to (hash, size). Sizes are checked, hashes are not.
 
         The lock pins the whole wheel and each CRC-32 is checked; a RECORD inside the same file
         proves nothing more, and hashing every file again would double the cost.
         """
         from installer.records import InvalidRecordEntry, parse_record_file  # noqa: PLC0415
 
+        most_rows = max(_ROWS, _ROWS_PER_MEMBER * len(self._wheel.members))
         try:
             text = self._wheel.read(f"{self._info}/RECORD").decode()
-            rows = list(parse_record_file(io.StringIO(text, newline="")))
+            found = {}
+            for number, row in enumerate(parse_record_file(io.StringIO(text, newline=""))):
+                if number >= most_rows:
+                    raise self._broken(f"its RECORD has more than {most_rows} rows")
+                if row[0] in self._wheel.members:
+                    found[row[0]] = row[1], row[2]
         except (ValueError, csv.Error, InvalidRecordEntry) as error:
             raise self._broken(f"its RECORD cannot be read: {error}") from error
-        return {path: (digest, size) for path, digest, size in rows}
+        return found
 
     def _record(self) -> bytes:
         """Write RECORD: a row per file that is really there, sorted, paths from site-packages."""
@@ -263,6 +302,5 @@ def _stem(wheel: WheelFile) -> str:
     return stems[0]
 
 
-def _record_hash(content: bytes) -> str:
-    digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest())
-    return f"sha256={digest.decode().rstrip('=')}"
+def _record_hash(digest: bytes) -> str:
+    return f"sha256={base64.urlsafe_b64encode(digest).decode().rstrip('=')}"

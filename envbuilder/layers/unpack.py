@@ -3,6 +3,12 @@
 Nothing is written outside of that directory: parents are resolved as a chroot would, so a link to
 ``/etc`` inside a layer means the layer's own ``etc``. Whiteouts (``.wh.`` names, image-spec
 "Whiteouts") become plain empty files; what they mean is for whoever stacks the directories.
+
+The directory lies on this host, where others may reach it and we may be root. So what an image
+could use against the host is never made: device nodes, FIFOs and sockets are deleted paths instead
+(``.wh.NAME``), files have no set-id bits, and of extended attributes only the user's own and access
+lists are kept. A container misses none of it: it starts without capabilities and may gain none
+(``noNewPrivileges``), and its devices are the runtime's.
 """
 
 # A hundred thousand entries: a Path object for each would cost as much as the file itself.
@@ -25,14 +31,20 @@ from envbuilder.storage.temporary import translated
 from .untar import TarEntry, Untar, untar
 
 _XATTR = "SCHILY.xattr."
+# Of these alone: "security." holds file capabilities, "trusted." and "*.overlay.*" steer overlayfs.
+_HARMLESS = ("user.", "system.posix_acl_")
+_WHITEOUT = ".wh."
+_NAME_MAX = 255  # bytes of a file's name on every file system of Linux
+_CONTENT = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE)
+_ATTRIBUTES = 1 << 17  # bytes of a path and its attributes; Linux takes half of it for one
 _LINKS = 40  # as many symbolic links as Linux follows
 
 
 def unpack(blob: Path, media_type: str, into: Path, *, diff_id: Digest) -> None:
     """Unpack a layer (tar, tar+gzip, tar+zstd) into the directory ``into`` and check ``diff_id``.
 
-    Owners, devices and privileged attributes need root; without it they are left out. Raises
-    BuildError for a damaged layer and for entries that climb out of it.
+    Owners need root; without it they are left out. Raises BuildError for a damaged layer and for
+    entries that climb out of it.
     """
     with translated(into), untar(blob, media_type, diff_id) as entries:
         _Tree(into).fill(entries)
@@ -46,12 +58,13 @@ class _Tree:
         self._is_root = os.geteuid() == 0
         self._parents: dict[str, str] = {}
         self._directories: dict[str, TarEntry] = {}
+        self._left_out: set[str] = set()
 
     def fill(self, entries: Untar) -> None:
         for entry in entries.entries():
             parts = _parts(entry.info.name)
             if not parts:
-                self._directories[self._root] = entry
+                self._keep(self._root, entry, entries)
                 continue
             path = f"{self._folder(tuple(parts[:-1]))}/{parts[-1]}"
             self._write(path, entry, entries)
@@ -64,7 +77,7 @@ class _Tree:
         info = entry.info
         if info.isdir():
             self._make_directory(path)
-            self._directories[path] = entry
+            self._keep(path, entry, entries)
             return
         if info.islnk():
             self._link(path, info.linkname)
@@ -72,12 +85,17 @@ class _Tree:
         if info.issym():
             self._replace(path)
             os.symlink(info.linkname, path)
-        elif info.ischr() or info.isblk() or info.isfifo():
-            if not self._make_node(path, info):
-                return
-        else:
+        elif info.type in _CONTENT:
             self._make_file(path, entries)
+        else:
+            self._leave_out(path)
+            return
         self._finish(path, entry)
+
+    def _keep(self, path: str, entry: TarEntry, entries: Untar) -> None:
+        """Keep what a directory will get at the end."""
+        entries.budget.hold(path, sum(map(len, entry.pax.values())), limit=_ATTRIBUTES)
+        self._directories[path] = entry
 
     def _make_file(self, path: str, entries: Untar) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
@@ -94,23 +112,22 @@ class _Tree:
             self._replace(path)
             os.mkdir(path, 0o700)
 
-    def _make_node(self, path: str, info: tarfile.TarInfo) -> bool:
-        """Make a FIFO, or a device where we may: no container needs those of an image."""
+    def _leave_out(self, path: str) -> None:
+        """Delete ``path`` instead of making it: a file of a lower layer must not show through."""
         self._replace(path)
-        if info.isfifo():
-            os.mkfifo(path, 0o600)
-            return True
-        kind = stat.S_IFCHR if info.ischr() else stat.S_IFBLK
-        try:
-            os.mknod(path, kind | 0o600, os.makedev(info.devmajor, info.devminor))
-        except PermissionError:
-            return False
-        return True
+        self._left_out.add(path)
+        folder, _, name = path.rpartition("/")
+        mark = f"{_WHITEOUT}{name}"
+        if len(os.fsencode(mark)) <= _NAME_MAX and not _mode(f"{folder}/{mark}"):
+            os.close(os.open(f"{folder}/{mark}", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
 
     def _link(self, path: str, name: str) -> None:
         parts = _parts(name)
         source = f"{self._folder(tuple(parts[:-1]))}/{parts[-1]}" if parts else self._root
         if source == path:
+            return
+        if source in self._left_out and not _mode(source):
+            self._leave_out(path)
             return
         self._replace(path)
         try:
@@ -119,29 +136,30 @@ class _Tree:
             raise BuildError(f"{path!r} is a hard link to {name!r}, which is not there") from error
 
     def _finish(self, path: str, entry: TarEntry) -> None:
-        """Set owner, attributes, mode and time; in this order, for chown clears set-uid bits."""
+        """Set owner, attributes, mode and time."""
         info = entry.info
         if self._is_root:
             os.chown(path, info.uid, info.gid, follow_symlinks=False)
         for key, value in entry.pax.items():
-            # overlayfs takes attributes of its own as orders; a layer may not give them
-            if key.startswith(_XATTR) and ".overlay." not in key:
-                _set_attribute(path, key.removeprefix(_XATTR), value)
+            name = key.removeprefix(_XATTR)
+            if name != key and name.startswith(_HARMLESS) and ".overlay." not in name:
+                _set_attribute(path, name, value)
         if not info.issym():
-            os.chmod(path, info.mode & 0o7777)
+            # A directory's set-gid bit only says which group new files get.
+            os.chmod(path, info.mode & (0o7777 if info.isdir() else 0o1777))
         os.utime(path, (info.mtime, info.mtime), follow_symlinks=False)
 
     def _replace(self, path: str) -> None:
         """Clear the place of a new entry: within a layer, the later one counts."""
         mode = _mode(path)
         if stat.S_ISDIR(mode):
+            for gone, _, _ in os.walk(path):
+                self._directories.pop(gone, None)
             shutil.rmtree(path)
         elif mode:
             os.unlink(path)
         if mode:
             self._parents.clear()
-            for gone in [each for each in self._directories if f"{each}/".startswith(f"{path}/")]:
-                del self._directories[gone]
 
     def _folder(self, parts: tuple[str, ...]) -> str:
         """Return the real directory of ``parts`` inside the tree; make what is missing."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import os
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,13 +23,15 @@ from isal.isal_zlib import IsalError
 from envbuilder.model.errors import BuildError
 from envbuilder.model.image import DOCKER_LAYER_GZIP, OCI_LAYER_GZIP, OCI_LAYER_TAR, OCI_LAYER_ZSTD
 from envbuilder.model.reference import Digest
+from envbuilder.storage.stream import REPAIR
 
+from .bounds import Budget, most_content
 from .tar import BLOCK
 
 _PIECE = 1 << 20
 _LONG = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
 _PAX = (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE)
-# Names and attributes are read whole; anything longer is an attack on memory.
+# Names and attributes of one entry are read whole; anything longer is an attack on memory.
 _META_LIMIT = 1 << 20
 _DAMAGES: tuple[type[Exception], ...] = (
     tarfile.TarError,
@@ -51,9 +54,11 @@ class TarEntry:
 class Untar:
     """The entries of a tar, in order; :func:`untar` opens one."""
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: BinaryIO, budget: Budget) -> None:
+        self.budget = budget
         self._stream = stream
         self._left = 0
+        self._meta_left = _META_LIMIT
 
     def entries(self) -> Iterator[TarEntry]:
         """Yield each entry; its content may be taken (:meth:`content`) until the next one."""
@@ -67,9 +72,11 @@ class Untar:
             elif info.type == tarfile.XGLTYPE:
                 self._metadata(info)  # defaults for what we do not use
             else:
-                yield self._entry(info, pax)
+                entry = self._entry(info, pax)
+                self.budget.member(entry.info.name)
+                yield entry
                 self._skip()
-                pax = {}
+                pax, self._meta_left = {}, _META_LIMIT
 
     def content(self) -> Iterator[bytes]:
         """Yield the content of the current entry in pieces of at most 1 MiB."""
@@ -105,8 +112,11 @@ class Untar:
         return tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
 
     def _metadata(self, info: tarfile.TarInfo) -> bytes:
-        if not 0 <= info.size <= _META_LIMIT:
+        if info.size < 0:
             raise BuildError(f"an extended header cannot have {info.size} bytes")
+        self._meta_left -= info.size
+        if self._meta_left < 0:
+            raise BuildError(f"the headers of one entry have more than {_META_LIMIT} bytes")
         return self._exactly(info.size + -info.size % BLOCK)[: info.size]
 
     def _exactly(self, size: int) -> bytes:
@@ -122,18 +132,29 @@ def untar(blob: Path, media_type: str, diff_id: Digest) -> Iterator[Untar]:
 
     Raises BuildError for a damaged layer and for an unknown ``media_type``.
     """
-    with blob.open("rb") as file, untar_stream(file, media_type, diff_id, blob.name) as tar:
-        yield tar
+    with blob.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        with untar_stream(file, media_type, diff_id, blob.name, size=size) as tar:
+            yield tar
 
 
 @contextmanager
-def untar_stream(blob: BinaryIO, media_type: str, diff_id: Digest, name: str) -> Iterator[Untar]:
-    """Open a layer that comes as a stream, as :func:`untar` does; ``name`` is for errors."""
+def untar_stream(
+    blob: BinaryIO, media_type: str, diff_id: Digest, name: str, *, size: int
+) -> Iterator[Untar]:
+    """Open a layer of ``size`` bytes that comes as a stream, as :func:`untar` does.
+
+    ``name`` is for errors.
+    """
+    budget = Budget(
+        refuse=lambda why: BuildError(f"layer {name}: {why}", hint="it is damaged or hostile"),
+        content_left=most_content(size),
+    )
     try:
         with _decompressed(blob, media_type) as plain:
-            hashing = _Hashing(plain)
+            hashing = _Hashing(plain, budget)
             stream = io.BufferedReader(hashing, _PIECE)
-            yield Untar(cast("BinaryIO", stream))
+            yield Untar(cast("BinaryIO", stream), budget)
             while stream.read(_PIECE):  # what follows the end mark belongs to the diff_id
                 pass
     except _DAMAGES as error:
@@ -143,9 +164,10 @@ def untar_stream(blob: BinaryIO, media_type: str, diff_id: Digest, name: str) ->
 
 
 class _Hashing(io.RawIOBase):
-    def __init__(self, plain: BinaryIO) -> None:
+    def __init__(self, plain: BinaryIO, budget: Budget) -> None:
         super().__init__()
         self._plain = plain
+        self._budget = budget
         self._hash = hashlib.sha256()
 
     def readable(self) -> bool:
@@ -153,6 +175,7 @@ class _Hashing(io.RawIOBase):
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
         count = int(self._plain.readinto(buffer))  # type: ignore[attr-defined]
+        self._budget.content(count)
         self._hash.update(memoryview(buffer)[:count])
         return count
 
@@ -196,5 +219,5 @@ def _pax_records(data: bytes) -> Iterator[tuple[str, bytes]]:
 def _damaged(name: str, why: str) -> BuildError:
     return BuildError(
         f"layer {name} is damaged: {why}",
-        hint="run `envbuilder cache verify`, which removes damaged blobs; then build again",
+        hint=REPAIR,
     )

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from isal import isal_zlib
@@ -66,15 +66,13 @@ def wheel_layer(
     """
     key = _key(target, wheels=[wheel.facts() for wheel in wheels])
     with store.lock(f"layer-{Digest.of(key.encode()).hex}"):
-        found = store.record("layer", key)
-        if found is None:
+        layer = store.record("layer", key, Layer)
+        if layer is None:
             layer = _make(store, wheels, target, title=title, progress=progress or Silent())
-            found = {"digest": layer.digest.hex, "size": layer.size, "diff_id": layer.diff_id.hex}
-            store.put_record("layer", key, found, blobs=[layer.digest])
+            store.put_record("layer", key, layer, blobs=[layer.digest])
     for wheel in wheels:
         wheel_reconstruction.release(store, wheel.sha256)
-    digest, diff_id = Digest(found["digest"]), Digest(found["diff_id"])
-    return Layer(digest=digest, size=found["size"], diff_id=diff_id, title=title)
+    return replace(layer, title=title)
 
 
 def written_paths(store: Store, wheel: WheelInput, *, target: Target) -> dict[str, tuple[int, int]]:
@@ -82,10 +80,10 @@ def written_paths(store: Store, wheel: WheelInput, *, target: Target) -> dict[st
 
     Raises BuildError if :func:`wheel_layer` has not seen the wheel yet.
     """
-    found = store.record("tree", _key(target, **wheel.facts()))
+    found = store.record("tree", _key(target, **wheel.facts()), dict[str, tuple[int, int]])
     if found is None:
         raise BuildError(f"{wheel.filename} has no layer in {store.root}", hint="build it first")
-    return {path: (size, crc) for path, (size, crc) in found.items()}
+    return found
 
 
 def _key(target: Target, **facts: object) -> str:
@@ -176,7 +174,7 @@ def _check_hash(store: Store, wheel: WheelInput, path: Path) -> None:
     hint = "fetch that file again"
     if wheel.path is None:
         store.discard(wheel.sha256)
-        hint = "run `envbuilder cache verify`, then build again: it is fetched anew"
+        hint = "build again: it is fetched anew"
     raise BuildError(
         f"{wheel.filename} is not what was locked: expected {wheel.sha256}, found sha256:{actual}",
         hint=hint,

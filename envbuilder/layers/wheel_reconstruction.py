@@ -16,16 +16,25 @@ from pathlib import Path
 from typing import BinaryIO
 
 from isal import isal_zlib
+from msgspec import Struct
 
 from envbuilder.model.errors import BuildError
 from envbuilder.model.image import canonical_json
 from envbuilder.model.reference import Digest
 from envbuilder.storage.store import Store
+from envbuilder.storage.stream import REPAIR
 
 from .deflate import read_at
 from .seekable import seekable
 
 Copy = tuple[int, int, int]
+
+
+class _Source(Struct, frozen=True, kw_only=True):
+    """The blobs that a wheel is made of."""
+
+    layer: Digest
+    complement: Digest
 
 
 def join(copies: Iterable[Copy]) -> list[Copy]:
@@ -52,8 +61,8 @@ def keep(store: Store, *, wheel: Digest, fd: int, layer: Digest, copies: Iterabl
     literals += read_at(fd, position, os.fstat(fd).st_size - position)
     text = canonical_json({"copies": joined}) + b"\n" + b"".join(literals)
     complement = store.add(isal_zlib.compress(text))
-    value = {"layer": str(layer), "complement": str(complement)}
-    store.put_record(_kind(wheel), str(layer), value, blobs=[layer, complement])
+    source = _Source(layer=layer, complement=complement)
+    store.put_record(_kind(wheel), str(layer), source, blobs=[layer, complement])
 
 
 def release(store: Store, wheel: Digest) -> None:
@@ -70,7 +79,7 @@ def has_wheel(store: Store, wheel: Digest) -> bool:
 def makers(store: Store, wheels: Iterable[Digest]) -> set[Digest]:
     """Name the blobs that those ``wheels`` are made from which the store holds in layers only."""
     sources = (_source(store, wheel) for wheel in wheels if not store.has(wheel))
-    return {Digest.parse(blob) for source in sources if source for blob in source.values()}
+    return {blob for source in sources if source for blob in (source.layer, source.complement)}
 
 
 @contextmanager
@@ -125,8 +134,8 @@ def _kind(wheel: Digest) -> str:
     return f"wheel-{wheel.hex}"
 
 
-def _source(store: Store, wheel: Digest) -> dict[str, str] | None:
-    return next(store.records(_kind(wheel)), None)
+def _source(store: Store, wheel: Digest) -> _Source | None:
+    return next((found.value for found in store.records(_kind(wheel), _Source)), None)
 
 
 def _make_again(store: Store, wheel: Digest, path: Path) -> None:
@@ -144,7 +153,7 @@ def _make_again(store: Store, wheel: Digest, path: Path) -> None:
     if found.hexdigest() != wheel.hex:
         raise BuildError(
             f"blob {blob.name} in the store {store.root} is damaged: wheel {wheel} is made from it",
-            hint="run `envbuilder cache verify`, which removes it, and build again",
+            hint=REPAIR,
         )
 
 
@@ -156,7 +165,7 @@ def _segments(store: Store, wheel: Digest) -> tuple[list[tuple[int, int, bytes |
     source = _source(store, wheel)
     if source is None:
         raise BuildError(f"wheel {wheel} is not in the store {store.root}", hint="fetch it first")
-    text = isal_zlib.decompress(store.read(Digest.parse(source["complement"])))
+    text = isal_zlib.decompress(store.read(source.complement))
     head, _, literals = text.partition(b"\n")
     segments: list[tuple[int, int, bytes | int]] = []
     position, used = 0, 0
@@ -169,4 +178,4 @@ def _segments(store: Store, wheel: Digest) -> tuple[list[tuple[int, int, bytes |
         position = start + size
     if rest := literals[used:]:
         segments.append((position, len(rest), rest))
-    return segments, store.path(Digest.parse(source["layer"]))
+    return segments, store.path(source.layer)

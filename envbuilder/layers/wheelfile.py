@@ -20,12 +20,14 @@ from isal import isal_zlib
 
 from envbuilder.model.errors import BuildError
 
+from .bounds import Budget, most_content
 from .deflate import DeflateError, inflate, read_at
+from .wheel_rules import broken_member
 
 _LOCAL = struct.Struct("<4sHHHHHLLLHH")
 _ENCRYPTED, _PATCHED, _STRONG, _UTF8 = 0x1, 0x20, 0x40, 0x800
-# Metadata that we read whole; torch's RECORD, among the longest, has 1 MB.
-_WHOLE = 256 << 20
+# Bytes of a file that is read whole; torch's RECORD, among the longest, has 1 MB.
+_WHOLE = 16 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +61,13 @@ class WheelFile:
     def __init__(self, fd: int, filename: str) -> None:
         self.fd = fd
         self.filename = filename
-        self.members = {member.name: member for member in _Directory(fd, filename).members()}
+        size = os.fstat(fd).st_size
+        self._budget = Budget(
+            refuse=lambda why: unfit(filename, why), content_left=most_content(size)
+        )
+        self.members = {
+            member.name: member for member in _Directory(fd, filename, self._budget).members()
+        }
 
     @classmethod
     @contextmanager
@@ -89,13 +97,15 @@ class WheelFile:
         if crc != member.crc:
             raise unfit(self.filename, f"member {member.name!r} does not match its CRC-32")
 
-    def read(self, name: str) -> bytes:
-        """Return the whole content of a (small) member; raise BuildError if there is none."""
+    def read(self, name: str, *, limit: int = _WHOLE) -> bytes:
+        """Return the whole content of a member of at most ``limit`` bytes.
+
+        Raises BuildError if there is none, if it has more, or all that were read have too many.
+        """
         member = self.members.get(name)
         if member is None:
             raise unfit(self.filename, f"not a wheel, for it has no {name}")
-        if member.size > _WHOLE:
-            raise unfit(self.filename, f"member {name!r} has {member.size} bytes, too many")
+        self._budget.hold(name, member.size, limit=limit)
         return b"".join(content for _, content in self.pieces(member))
 
     def starts_with(self, member: Member, prefix: bytes) -> bool:
@@ -111,9 +121,10 @@ class WheelFile:
 class _Directory:
     """The central directory of a zip and the checks that it must pass."""
 
-    def __init__(self, fd: int, filename: str) -> None:
+    def __init__(self, fd: int, filename: str, budget: Budget) -> None:
         self._fd = fd
         self._filename = filename
+        self._budget = budget
 
     def members(self) -> list[Member]:
         with os.fdopen(os.dup(self._fd), "rb") as file:
@@ -129,8 +140,11 @@ class _Directory:
         return members
 
     def _member(self, info: zipfile.ZipInfo) -> Member:
+        self._budget.member(info.orig_filename)
+        self._budget.content(info.file_size)
         mode = info.external_attr >> 16
-        self._plain_path(info)
+        if why := broken_member(info.orig_filename):
+            self._refuse(info.orig_filename, why)
         self._plain_kind(info, mode)
         if info.flag_bits & (_ENCRYPTED | _STRONG | _PATCHED):
             self._refuse(info.orig_filename, "is encrypted or a patch")
@@ -147,18 +161,6 @@ class _Directory:
             offset=self._data_offset(info),
             executable=bool(mode & 0o111),
         )
-
-    def _plain_path(self, info: zipfile.ZipInfo) -> None:
-        name = info.orig_filename
-        if "\0" in name:
-            self._refuse(name, "has a NUL in its name")
-        if name.startswith("/"):
-            self._refuse(name, "has an absolute path")
-        parts = name.removesuffix("/").split("/")
-        if ".." in parts:
-            self._refuse(name, "climbs out of the wheel")
-        if "" in parts or "." in parts:
-            self._refuse(name, "has an empty or a dot part in its path")
 
     def _plain_kind(self, info: zipfile.ZipInfo, mode: int) -> None:
         kind = stat.S_IFMT(mode)

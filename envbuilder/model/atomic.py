@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from .owner import give, make_folder
+
 
 def write_text(path: Path, text: str) -> None:
     """Replace ``path`` by ``text``; see :func:`replacing`."""
@@ -20,15 +22,16 @@ def write_text(path: Path, text: str) -> None:
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """Lend an empty file that takes the place of ``path`` at the end of the block, at once.
 
-    A file keeps its mode, and a link leads to the new bytes. An error inside the block changes
-    nothing. Raises OSError that names ``path`` where the system refuses to write there.
+    A file keeps its mode, and a link leads to the new bytes; what root writes belongs to the owner
+    of the file that was there, else of its folder. An error inside the block changes nothing.
+    Raises OSError that names ``path`` where the system refuses to write there.
     """
     path = path.resolve()
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     temporary = path.with_name(f".{path.name}.new")  # so that a killed writer leaves one at most
     try:
         with _held(temporary) as file:
-            os.fchmod(file.fileno(), path.stat().st_mode & 0o777 if path.exists() else 0o644)
+            _take_after(path, file.fileno())
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -37,6 +40,19 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         if error.filename not in {None, str(temporary)}:
             raise
         raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def _take_after(path: Path, fd: int) -> None:
+    """Give the new file the owner and the mode that the old one has."""
+    try:
+        facts = path.stat()
+    except FileNotFoundError:
+        give(path, fd=fd)
+        os.fchmod(fd, 0o644)
+        return
+    if os.geteuid() == 0:
+        os.fchown(fd, facts.st_uid, facts.st_gid)
+    os.fchmod(fd, facts.st_mode & 0o777)
 
 
 @contextmanager

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from .errors import EnvbuilderError
+from .layer_kind import LayerKind, kind_of
 from .reference import Digest
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -31,7 +32,8 @@ class Layer:
     """One layer: ``digest`` and ``size`` (bytes) of the blob, ``diff_id`` of its plain tar.
 
     ``title`` is for people ("torch 2.6.0"); it goes into the config's history. ``inputs`` are the
-    digests (or names) of what the layer was made from, known only to who made it.
+    digests (or names) of what the layer was made from, known only to who made it. ``kind`` is in
+    no text: there, the title tells it.
     """
 
     digest: Digest
@@ -40,6 +42,11 @@ class Layer:
     media_type: str = OCI_LAYER_GZIP
     title: str = ""
     inputs: tuple[str, ...] = ()
+    kind: LayerKind | None = field(default=None, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.kind is None:
+            object.__setattr__(self, "kind", kind_of(self.title))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

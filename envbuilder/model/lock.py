@@ -81,13 +81,30 @@ class ImageBase:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SourceTree:
+    """Further files that a build reads: a commit of some repository, by full object ids.
+
+    ``time`` is the commit's, in seconds since 1970.
+    """
+
+    name: str
+    repository: str
+    requested: str
+    commit: str
+    tree: str
+    submodules: bool = False
+    time: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GitSource:
     """One package from git: what was asked, what it was, and what builds it.
 
     ``commit`` and ``tree`` are full object ids; ``requires`` is the locked build environment;
     ``time`` is the commit's (seconds since 1970), the SOURCE_DATE_EPOCH of its build; ``describe``
     is what ``git describe`` gave, where a tool makes the version of it; ``requires_dist`` is what
-    the package needs at run time (core metadata). ``wheel`` is None until it was built once.
+    the package needs at run time (core metadata); ``sources`` are further files that its build
+    reads. ``wheel`` is None until it was built once.
     """
 
     name: str
@@ -102,7 +119,12 @@ class GitSource:
     time: int = 0
     describe: str | None = None
     requires_dist: tuple[str, ...] = ()
+    sources: tuple[SourceTree, ...] = ()
     wheel: Wheel | None = None
+
+
+LockedCommit = GitSource | SourceTree
+"""What names one commit of one repository, whatever becomes of its files."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,10 +31,20 @@ PREFIX = "/opt/venv"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WheelLayer:
-    """Wheels that become one layer, sorted by name; ``title`` is for people."""
+    """Wheels that become one layer, sorted by name.
 
-    title: str
+    ``bucket`` counts the layers of small wheels from 1; a wheel with a layer of its own has none.
+    """
+
     wheels: tuple[Wheel, ...]
+    bucket: int | None = None
+
+    @property
+    def title(self) -> str:
+        """What people call the layer."""
+        if self.bucket is not None:
+            return f"packages {self.bucket}/{BUCKETS}"
+        return f"{self.wheels[0].name} {self.wheels[0].version}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,14 +131,14 @@ def _buckets(small: list[Wheel]) -> list[WheelLayer]:
     for wheel in sorted(small):
         buckets[hashlib.sha256(wheel.name.encode()).digest()[0] % BUCKETS].append(wheel)
     return [
-        WheelLayer(title=f"packages {number + 1}/{BUCKETS}", wheels=tuple(wheels))
-        for number, wheels in enumerate(buckets)
+        WheelLayer(bucket=number, wheels=tuple(wheels))
+        for number, wheels in enumerate(buckets, 1)
         if wheels
     ]
 
 
 def _single(wheel: Wheel) -> WheelLayer:
-    return WheelLayer(title=f"{wheel.name} {wheel.version}", wheels=(wheel,))
+    return WheelLayer(wheels=(wheel,))
 
 
 def _base_layers(base: DebianBase | ImageBase) -> int:

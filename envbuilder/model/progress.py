@@ -6,7 +6,7 @@ Stages take a :class:`Progress` and know nothing of terminals; ``cli/`` draws it
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
 class Step(Protocol):
@@ -14,6 +14,14 @@ class Step(Protocol):
 
     def advance(self, amount: int) -> None:
         """Add ``amount`` (bytes, or items where the step counts items) to what is done."""
+
+
+@runtime_checkable
+class Telling(Protocol):
+    """A step that can also show what of it is being done right now."""
+
+    def say(self, text: str) -> None:
+        """Show ``text`` until something else is said."""
 
 
 class Progress(Protocol):

@@ -9,16 +9,16 @@ import difflib
 import json
 import tomllib
 from dataclasses import MISSING, fields, is_dataclass
-from functools import cache
 from pathlib import Path
-from types import UnionType
-from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any
 
 import tomli_w
+from msgspec import Struct
 
 from . import spec as specs
 from .atomic import write_text
-from .errors import EnvbuilderError, LockError
+from .codec import MisfitError, from_plain
+from .errors import LockError
 from .lock import DebianBase, GitSource, ImageBase, Lock, Seal, Wheel, spec_checksum
 from .reference import Digest
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .spec import Spec
 
 FORMAT = 1
+_OURS = "tool.envbuilder"
 HEADER = "# Written by `envbuilder lock`; do not edit. The spec beside it says what is wanted.\n"
 
 
@@ -52,25 +53,14 @@ def parse_lock(text: str, *, name: str = "lock") -> Lock:
     hint = "restore it from git, or choose every pin anew: envbuilder lock NAME --upgrade"
     try:
         data = tomllib.loads(text)
-        ours = data["tool"]["envbuilder"]
-        if ours["format"] != FORMAT:
-            raise LockError(
-                f"{name} has format {ours['format']!r}, this envbuilder reads {FORMAT}", hint=hint
-            )
-        lock = _lock(data, ours)
-        if ours["spec-checksum"] != str(spec_checksum(lock.spec)):
-            raise LockError(f"{name}: the embedded spec was edited by hand", hint=hint)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise LockError(f"{name} is not TOML: {error}", hint=hint) from error
-    except KeyError as error:
-        raise LockError(f"{name} is not a lock of ours: it lacks {error}", hint=hint) from error
-    except (TypeError, ValueError, AttributeError) as error:
-        raise LockError(f"{name} is not a lock of ours: {error!r}", hint=hint) from error
-    except LockError:
-        raise
-    except EnvbuilderError as error:
-        raise LockError(f"{name}: {error.message}", hint=hint) from error
-    return lock
+    try:
+        return _lock(data)
+    except MisfitError as error:
+        raise LockError(f"{name} is not a lock of ours: {error}", hint=hint) from error
+    except LockError as error:
+        raise LockError(f"{name} {error.message}", hint=hint) from error
 
 
 def write_lock(path: Path, lock: Lock) -> None:
@@ -80,17 +70,7 @@ def write_lock(path: Path, lock: Lock) -> None:
 
 def dump_lock(lock: Lock) -> str:
     """Return the lock's text."""
-    spec = lock.spec
-    machine = specs.MACHINES[spec.platform]
-    document = {
-        "lock-version": "1.0",
-        "environments": [f"platform_machine == '{machine}' and sys_platform == 'linux'"],
-        "requires-python": f"=={spec.python}.*",
-        "created-by": "envbuilder",
-        "packages": _packages(lock),
-        "tool": {"envbuilder": _ours(lock)},
-    }
-    return HEADER + tomli_w.dumps(document)
+    return HEADER + tomli_w.dumps(_document(lock))
 
 
 def lock_checksum(lock: Lock) -> Digest:
@@ -135,6 +115,19 @@ def needed_blobs(lock: Lock) -> set[Digest]:
     return needed
 
 
+def _document(lock: Lock) -> dict[str, Any]:
+    spec = lock.spec
+    machine = specs.MACHINES[spec.platform]
+    return {
+        "lock-version": "1.0",
+        "environments": [f"platform_machine == '{machine}' and sys_platform == 'linux'"],
+        "requires-python": f"=={spec.python}.*",
+        "created-by": "envbuilder",
+        "packages": _packages(lock),
+        "tool": {"envbuilder": _ours(lock)},
+    }
+
+
 def _packages(lock: Lock) -> list[dict[str, Any]]:
     entries: list[dict[str, Any]] = [
         {"name": wheel.name, "version": wheel.version, "wheels": [_wheel_entry(wheel)]}
@@ -177,35 +170,80 @@ def _ours(lock: Lock) -> dict[str, Any]:
     return ours
 
 
-def _lock(data: dict[str, Any], ours: dict[str, Any]) -> Lock:
-    wheels = (
-        _wheel(package, entry)
-        for package in data["packages"]
-        for entry in package.get("wheels", ())
-    )
-    base_type = DebianBase if "suite" in ours["base"] else ImageBase
-    return Lock(
-        spec=specs.from_builtins(ours["spec"]),
-        base=_value(ours["base"], base_type),
-        wheels=tuple(wheels),
-        sources=_value(ours.get("sources", []), tuple[GitSource, ...]),
-        builder=_value(ours["builder"], ImageBase) if "builder" in ours else None,
-        seal=_value(ours["seal"], Seal) if "seal" in ours else None,
-    )
+class _Artifact(Struct, frozen=True, kw_only=True):
+    path: str
+    size: int
+    hashes: dict[str, str]
 
 
-def _wheel(package: dict[str, Any], entry: dict[str, Any]) -> Wheel:
+class _Package(Struct, frozen=True, kw_only=True):
+    name: str
+    version: str
+    wheels: tuple[_Artifact, ...] = ()
+
+
+class _Ours(Struct, frozen=True, kw_only=True, rename="kebab"):
+    """The table ``[tool.envbuilder]``; a new key is added here and in :func:`_ours`."""
+
+    format: int
+    spec_checksum: Digest
+    spec: specs.Spec
+    base: dict[str, Any]
+    sources: tuple[GitSource, ...] = ()
+    builder: ImageBase | None = None
+    seal: Seal | None = None
+
+
+def _lock(data: dict[str, Any]) -> Lock:
+    """Read a lock; raise MisfitError, or LockError for what fits and yet may not be."""
+    table = from_plain(data.get("tool"), dict[str, dict[str, Any]], place="tool")
+    plain = table.get("envbuilder", {})
+    if (found := plain.get("format", FORMAT)) != FORMAT:
+        raise LockError(f"has format {found!r}, this envbuilder reads {FORMAT}")
+    ours = from_plain(plain, _Ours, place=_OURS)
+    base: type[DebianBase | ImageBase] = DebianBase if "suite" in ours.base else ImageBase
+    packages = from_plain(data.get("packages"), tuple[_Package, ...], place="packages")
+    lock = Lock(
+        spec=ours.spec,
+        base=from_plain(ours.base, base, place=f"{_OURS}.base"),
+        wheels=tuple(_wheel(each, artifact) for each in packages for artifact in each.wheels),
+        sources=ours.sources,
+        builder=ours.builder,
+        seal=ours.seal,
+    )
+    if ours.spec_checksum != spec_checksum(lock.spec):
+        raise LockError("is damaged: the embedded spec was edited by hand")
+    _check_same(data["packages"], _packages(lock), "packages")
+    _check_same({**plain, "spec": None}, {**_ours(lock), "spec": None}, _OURS)
+    return lock
+
+
+def _wheel(package: _Package, artifact: _Artifact) -> Wheel:
     plain = {
-        "name": package["name"],
-        "version": package["version"],
-        "filename": entry["path"].rpartition("/")[2],
-        "size": entry["size"],
-        "sha256": f"sha256:{entry['hashes']['sha256']}",
+        "name": package.name,
+        "version": package.version,
+        "filename": artifact.path.rpartition("/")[2],
+        "size": artifact.size,
+        "sha256": f"sha256:{artifact.hashes.get('sha256')}",
     }
-    wheel: Wheel = _value(plain, Wheel)
-    if _wheel_entry(wheel) != entry:
-        raise ValueError(f"expected {_wheel_entry(wheel)}, found {entry}")
-    return wheel
+    return from_plain(plain, Wheel, place=f"packages, {package.name}")
+
+
+def _check_same(found: object, ours: object, place: str) -> None:
+    """Raise MisfitError where ``found`` says what the lock that was read of it would not say.
+
+    It may say less: a lock of an older version lacks keys that have a default.
+    """
+    if isinstance(found, dict) and isinstance(ours, dict):
+        for key, value in found.items():
+            if key not in ours:
+                raise MisfitError(f"{place}: has an unknown key {key}")
+            _check_same(value, ours[key], f"{place}.{key}")
+    elif isinstance(found, list) and isinstance(ours, list) and len(found) == len(ours):
+        for number, pair in enumerate(zip(found, ours, strict=True)):
+            _check_same(*pair, f"{place}[{number}]")
+    elif found != ours:
+        raise MisfitError(f"{place}: expected {ours!r}, found {found!r}")
 
 
 def _plain(value: object) -> Any:  # noqa: ANN401 - TOML tables of any shape
@@ -220,27 +258,8 @@ def _plain(value: object) -> Any:  # noqa: ANN401 - TOML tables of any shape
         return {
             field.name: _plain(item)
             for field, item in named
-            if item is not None and (item != () or field.default is MISSING)
+            if field.compare  # else it follows from the others
+            and item is not None
+            and (item != () or field.default is MISSING)
         }
     return value
-
-
-def _value(plain: Any, kind: Any) -> Any:  # noqa: ANN401 - any of lock.py's types
-    """Turn TOML's types into ``kind``; raises TypeError or ValueError where they do not fit."""
-    if kind is Digest:
-        return Digest.parse(plain)
-    if get_origin(kind) is tuple:
-        return tuple(_value(item, get_args(kind)[0]) for item in plain)
-    if isinstance(kind, UnionType):
-        return _value(plain, get_args(kind)[0])
-    if isinstance(kind, type) and is_dataclass(kind):
-        hints = _hints(kind)
-        return kind(**{name: _value(item, hints[name]) for name, item in plain.items()})
-    if type(plain) is not kind:  # True is no size
-        raise TypeError(f"expected {kind.__name__}, found {plain!r}")
-    return plain
-
-
-@cache
-def _hints(kind: type) -> dict[str, Any]:
-    return get_type_hints(kind)

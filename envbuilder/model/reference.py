@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
-from typing import Self
+from functools import total_ordering
+from typing import NoReturn, Self
 
 from .errors import UsageError
 
@@ -28,15 +29,38 @@ _MOST_PORT = 65535
 DEFAULT_REGISTRY = "docker.io"
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@total_ordering
 class Digest:
-    """A SHA-256 content digest; ``str()`` gives ``sha256:HEX``."""
+    """A SHA-256 content digest; ``str()`` gives ``sha256:HEX``.
 
+    No dataclass: msgspec would read and write one as an object, not as its text (``codec``).
+    """
+
+    __slots__ = ("hex",)
     hex: str
 
-    def __post_init__(self) -> None:
-        if not _HEX.fullmatch(self.hex):
-            raise UsageError(f"{self.hex!r} is not a SHA-256: expected 64 lower-case hex digits")
+    def __init__(self, hex: str) -> None:  # noqa: A002 (what it holds)
+        if not _HEX.fullmatch(hex):
+            raise UsageError(f"{hex!r} is not a SHA-256: expected 64 lower-case hex digits")
+        object.__setattr__(self, "hex", hex)
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(f"a digest does not change: {name} = {value!r}")
+
+    def __reduce__(self) -> tuple[type[Self], tuple[str]]:
+        return type(self), (self.hex,)
+
+    def __eq__(self, other: object) -> bool:
+        return self.hex == other.hex if isinstance(other, Digest) else NotImplemented
+
+    def __lt__(self, other: Digest) -> bool:
+        return self.hex < other.hex if isinstance(other, Digest) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.hex)
+
+    def __repr__(self) -> str:
+        return f"Digest({self.hex!r})"
 
     def __str__(self) -> str:
         return f"sha256:{self.hex}"

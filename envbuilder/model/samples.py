@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from .errors import SpecError
 from .spec import Modality, SampleFile, Spec
 
 LARGEST = 256 << 20
@@ -29,8 +30,8 @@ def own_samples(spec: Spec) -> Iterator[tuple[str, Modality]]:
             yield item.path, modality
 
 
-def sample_problems(spec: Spec, folder: Path) -> Iterator[tuple[int, str, str]]:
-    """Yield what is wrong with the spec's samples: number in the list, message, hint."""
+def sample_problems(spec: Spec) -> Iterator[tuple[int, str, str]]:
+    """Yield what is wrong with how the spec names samples: number in the list, message, hint."""
     if len(spec.smoke.samples) > MOST:
         yield MOST, f"more than {MOST} samples", "keep those that differ in kind"
     for number, item in enumerate(map(_as_file, spec.smoke.samples)):
@@ -40,8 +41,20 @@ def sample_problems(spec: Spec, folder: Path) -> Iterator[tuple[int, str, str]]:
         elif modality_of(item) is None:
             hint = f"{{path: {item.path}, modality: audio}}, or image, or video"
             yield number, f"the name {item.path!r} does not say what it is", hint
-        elif (problem := _unusable(folder / item.path)) is not None:
-            yield number, f"{item.path}: {problem}", "paths are relative to the spec's folder"
+
+
+def check_samples(spec: Spec, folder: Path) -> None:
+    """Raise SpecError that names each sample in ``folder`` that cannot be counted.
+
+    Whoever smokes asks this, and nobody else: an old spec stays readable without its files.
+    """
+    found = ((folder / path, _unusable(folder / path)) for path, _ in own_samples(spec))
+    problems = [f"the sample {path}: {problem}" for path, problem in found if problem is not None]
+    if problems:
+        raise SpecError(
+            "\n".join(problems),
+            hint="smoke.samples names them, from the spec's folder: put them back, or drop them",
+        )
 
 
 def modality_of(item: SampleFile) -> Modality | None:

@@ -7,6 +7,7 @@ parser, the JSON schema (:func:`schema`) and the normal form that the lock embed
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal, dataclass_transform
 
 import msgspec
@@ -27,6 +28,8 @@ _COMMIT = r"^[0-9a-f]{7,64}" + _END
 _PYTHON = r"^3\.[0-9]{1,2}" + _END
 _SUITE = r"^[a-z]+" + _END
 _FAMILY = r"^[a-z0-9_]+" + _END
+_BUILD_SOURCE = r"^[a-z0-9]+([_-][a-z0-9]+)*" + _END
+_FETCH_CONTENT = r"^[A-Za-z0-9_.+-]+" + _END
 _ABSOLUTE = r"^(/[A-Za-z0-9._+-]+)+" + _END
 
 IN_WORDS = {  # for error messages: what each pattern means
@@ -41,6 +44,8 @@ IN_WORDS = {  # for error messages: what each pattern means
     _SUITE: "the name of a Debian suite, like trixie",
     _FAMILY: "the name of a model family, like qwen2_5_omni",
     _ABSOLUTE: "an absolute path",
+    _BUILD_SOURCE: "lower-case words and digits joined by - or _",
+    _FETCH_CONTENT: "the name that CMake's FetchContent_Declare has",
 }
 
 Name = Annotated[str, Meta(pattern=NAME, max_length=64)]
@@ -81,11 +86,33 @@ class System(_Frozen):
     site_packages: bool = False
 
 
+SOURCE_PLACE = re.compile(r"\{sources\.([^{}]*)\}")
+"""How a variable of a build names the folder of a further source."""
+
+
+class BuildSource(_Frozen):
+    """Further files that a build reads instead of fetching them itself: a commit, as in a package.
+
+    ``fetchcontent`` is the name under which the build's CMake would fetch them.
+    """
+
+    git: Line
+    tag: GitRef | None = None
+    branch: GitRef | None = None
+    commit: Commit | None = None
+    submodules: bool = False
+    fetchcontent: Annotated[str, Meta(pattern=_FETCH_CONTENT)] | None = None
+
+
 class SourceBuild(_Frozen):
-    """How a git source becomes a wheel: more build requirements, and its environment."""
+    """How a git source becomes a wheel: more build requirements, its environment, more sources.
+
+    ``{sources.NAME}`` in a variable's value is the folder of the further source NAME.
+    """
 
     requires: tuple[Line, ...] = ()
     env: dict[EnvName, Line] = {}
+    sources: dict[Annotated[str, Meta(pattern=_BUILD_SOURCE, max_length=64)], BuildSource] = {}
 
 
 class GitPackage(_Frozen):
@@ -98,6 +125,10 @@ class GitPackage(_Frozen):
     subdirectory: Line | None = None
     submodules: bool = False
     build: SourceBuild = SourceBuild()
+
+
+GitPin = GitPackage | BuildSource
+"""What names a commit of a repository."""
 
 
 class Index(_Frozen):
@@ -115,14 +146,21 @@ class Secret(_Frozen):
     file: Line | None = None
 
 
+class BuildSystem(_Frozen):
+    """Packages that the image to compile in lacks."""
+
+    packages: tuple[SystemPackage, ...] = ()
+
+
 class BuildSettings(_Frozen):
     """What builds get to work with: secrets, SSH agent, CA bundle, an image to compile in.
 
     ``image`` is where git sources become wheels, if not in the base; its Python lies where the
-    base has it.
+    base has it. ``system`` is laid on it.
     """
 
     image: Line | None = None
+    system: BuildSystem = BuildSystem()
     secrets: dict[Name, Secret] = {}
     ssh: bool = False
     ca: Line | None = None
@@ -151,6 +189,12 @@ class SampleFile(_Frozen):
     modality: Modality | None = None
 
 
+class StartCommand(_Frozen):
+    """A command to try as the image starts: with its env, as its user, in its workdir."""
+
+    run: tuple[Line, ...] = ()
+
+
 class Smoke(_Frozen):
     """What the smoke test expects; ``tokens`` is what the engine reserves per item.
 
@@ -160,6 +204,7 @@ class Smoke(_Frozen):
     model: Model | None = None
     tokens: dict[Modality, Annotated[int, Meta(ge=1)]] = {}
     samples: tuple[Line | SampleFile, ...] = ()
+    start: StartCommand = StartCommand()
     gpu: GpuUse = "auto"
     timeout: Annotated[int, Meta(ge=1, le=86400, description="seconds")] = 600
     memory: Annotated[int, Meta(ge=256, description="MiB")] = 8192
@@ -202,6 +247,13 @@ class Spec(_Frozen):
             for key, pin in sorted(self.packages.items())
             if isinstance(pin, GitPackage)
         }
+
+    def extras(self, name: str) -> frozenset[str]:
+        """Return the extras that the spec asks of the package ``name`` (canonical)."""
+        asked = (Requirement(key) for key in self.packages)
+        return frozenset[str]().union(
+            *(each.extras for each in asked if canonicalize_name(each.name) == name)
+        )
 
     @property
     def requested(self) -> frozenset[str]:

@@ -21,7 +21,7 @@ from .git_url import Address
 from .reference import ImageRef
 from .resources import families
 from .samples import sample_problems
-from .spec import IN_WORDS, GitPackage, Spec
+from .spec import IN_WORDS, SOURCE_PLACE, GitPackage, GitPin, Spec
 from .yaml_document import Document, KeyPath, excerpt, read_document
 
 if TYPE_CHECKING:
@@ -48,8 +48,7 @@ def parse(document: Document) -> Spec:
         spec = msgspec.convert(document.value, Spec)
     except msgspec.ValidationError as error:
         raise _explain(document, str(error)) from error
-    found = [*_check(spec), *_check_samples(spec, document.path.parent)]
-    problems = [document.error(path, message, hint=hint) for path, message, hint in found]
+    problems = [document.error(path, message, hint=hint) for path, message, hint in _check(spec)]
     if problems:
         raise SpecError("\n".join(p.message for p in problems), hint=problems[0].hint)
     return spec
@@ -83,6 +82,7 @@ def _check(spec: Spec) -> Iterator[Problem]:
         _check_packages,
         _check_index,
         _check_smoke,
+        _check_samples,
         _check_build,
     )
     for check in checks:
@@ -92,6 +92,9 @@ def _check(spec: Spec) -> Iterator[Problem]:
 def _check_base(spec: Spec) -> Iterator[Problem]:
     if (spec.base.debian is None) == (spec.base.image is None):
         yield ("base",), "expected exactly one of debian and image", "base: {debian: trixie}"
+    if spec.build.system.packages and spec.build.image is None:
+        hint = "name the image to compile in, or add them to `system: packages:`"
+        yield ("build", "system"), "build.system is laid on build.image, which is not there", hint
     if spec.base.image is not None and spec.system.site_packages:
         hint = "leave it out, or use base: {debian: …}"
         yield ("system", "site_packages"), "site_packages needs a Debian base", hint
@@ -138,13 +141,25 @@ def _is_specifier(pin: str) -> bool:
         return False
 
 
-def _check_git(at: KeyPath, pin: GitPackage) -> Iterator[Problem]:
+def _check_pin(at: KeyPath, pin: GitPin) -> Iterator[Problem]:
     if pin.tag is None and pin.branch is None and pin.commit is None:
         yield at, "a git package needs a tag, a branch or a commit", "commit: <full id> is firmest"
     try:
         Address.parse(pin.git)
     except SpecError as error:
         yield (*at, "git"), error.message, error.hint
+
+
+def _check_git(at: KeyPath, pin: GitPackage) -> Iterator[Problem]:
+    yield from _check_pin(at, pin)
+    for name, source in pin.build.sources.items():
+        yield from _check_pin((*at, "build", "sources", name), source)
+    for variable, value in pin.build.env.items():
+        for name in sorted(set(SOURCE_PLACE.findall(value)) - pin.build.sources.keys()):
+            near = difflib.get_close_matches(name, pin.build.sources, n=1)
+            known = ", ".join(sorted(pin.build.sources)) or "none"
+            hint = f"did you mean {near[0]}?" if near else f"build.sources has: {known}"
+            yield (*at, "build", "env", variable), f"there is no further source {name!r}", hint
     for number, line in enumerate(pin.build.requires):
         if not _is_named_requirement(line):
             hint = 'NAME, or "NAME>=VERSION", from a package index'
@@ -210,8 +225,8 @@ def _check_smoke(spec: Spec) -> Iterator[Problem]:
         yield ("smoke", "model", "revision"), "a revision goes with hub", "leave it out"
 
 
-def _check_samples(spec: Spec, folder: Path) -> Iterator[Problem]:
-    for number, message, hint in sample_problems(spec, folder):
+def _check_samples(spec: Spec) -> Iterator[Problem]:
+    for number, message, hint in sample_problems(spec):
         yield ("smoke", "samples", number), message, hint
 
 

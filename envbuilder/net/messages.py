@@ -77,6 +77,7 @@ class Answer:
         self.status = response.status_code
         self.headers: Mapping[str, str] = response.headers
         self.place = place(response.url)
+        self._kept: bytes | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -113,6 +114,8 @@ class Answer:
 
     def read(self, limit: int) -> bytes:
         """Read the whole body, at most ``limit`` bytes; raise NetworkError when it is longer."""
+        if self._kept is not None:
+            return self._kept
         body = bytearray()
         for chunk in self.chunks():
             body += chunk
@@ -120,6 +123,10 @@ class Answer:
                 self._response.close()
                 raise NetworkError(f"{self.place} sent more than the {limit} bytes allowed here")
         return bytes(body)
+
+    def keep(self, limit: int) -> None:
+        """Read the whole body now, so that it can be read again; raises as :meth:`read`."""
+        self._kept = self.read(limit)
 
     def close(self) -> None:
         """Return the connection back, where little is left to read, or else drop it."""
@@ -161,11 +168,20 @@ def join_url(base: str, target: str) -> str:
 
 
 def parse_json(data: bytes, what: str) -> Any:  # noqa: ANN401 (JSON is any)
-    """Parse what a server sent; raise NetworkError where ``what`` is no JSON, or ambiguous."""
+    """Parse what a server sent; raise NetworkError where ``what`` is no JSON, or ambiguous.
+
+    As strict as Go's parser is: UTF-8 without a mark before it, and no NaN or Infinity.
+    """
     try:
-        return json.loads(data, object_pairs_hook=_distinct)
+        return json.loads(
+            data.decode(), object_pairs_hook=_distinct, parse_constant=_refuse_constant
+        )
     except (ValueError, RecursionError) as error:
         raise NetworkError(f"{what} is not JSON: {error}") from None
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")
 
 
 def _distinct(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:

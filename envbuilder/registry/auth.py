@@ -19,6 +19,7 @@ from envbuilder.net.messages import Body, HttpRequest, parse_json, place, split_
 from envbuilder.net.transport import Transport
 
 from .credentials import Credential, is_token
+from .login_hints import login_hint
 
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105  (RFC 9110's name for a word)
 _PARAMETER = re.compile(rf'({_TOKEN})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|({_TOKEN}))\s*(?:,|$)')
@@ -28,6 +29,10 @@ _SCHEME = re.compile(
 _TOKEN_LIMIT = 1 << 20  # bytes
 _DEFAULT_SECONDS = 60.0  # what the token specification says where expires_in is missing
 _CLIENT = "envbuilder"
+
+
+class RefusedError(NetworkError):
+    """The registry lets us in with none of the logins that we have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +95,13 @@ class Authorizer:
             self._tickets[scopes] = ticket
             return ticket.header
 
+    def forget(self, scopes: frozenset[str], refused: str) -> None:
+        """Drop the header that worked for ``scopes`` if it is ``refused``: it works no longer."""
+        with self._lock:
+            ticket = self._tickets.get(scopes)
+            if ticket is not None and ticket.header == refused:
+                del self._tickets[scopes]
+
     def redact(self, text: str) -> str:
         """Take every secret that we hold out of ``text``, in case a server echoes one."""
         tickets = (ticket.header.partition(" ")[2] for ticket in tuple(self._tickets.values()))
@@ -110,11 +122,11 @@ class Authorizer:
                 return _Ticket(header=self._credential.basic, expires=float("inf"))
         raise self.refusal()
 
-    def refusal(self) -> NetworkError:
+    def refusal(self) -> RefusedError:
         """Make the error for a registry that does not let us in."""
-        known = "refused the login that Docker's configuration holds"
+        known = "refused the login that Docker's or Podman's configuration holds"
         state = known if self._credential else "asks for a login"
-        return NetworkError(f"{self._registry} {state}", hint=f"docker login {self._registry}")
+        return RefusedError(f"{self._registry} {state}", hint=login_hint(self._registry))
 
     def _fetch(self, scopes: frozenset[str], parameters: Mapping[str, str]) -> _Ticket:
         realm = parameters.get("realm", "")

@@ -6,25 +6,37 @@ Source: OCI distribution-spec 1.1 ("Pulling blobs"). ``uploads`` is the way back
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Generator, Iterator
 from functools import partial
 
 from envbuilder.model.errors import NetworkError
 from envbuilder.model.reference import Digest
-from envbuilder.net.messages import BrokenConnectionError
+from envbuilder.net.messages import Answer, BrokenConnectionError, MissingError
 from envbuilder.net.resume import body_from, mended
 
 from .manifests import Descriptor
-from .repository import Repository
+from .repository import NO_HEAD, Repository
+
+_LENGTH = re.compile(r"[0-9]{1,18}")
 
 
 def has_blob(repository: Repository, digest: Digest) -> bool:
-    """Ask whether ``repository`` holds a blob: one HEAD."""
+    """Ask whether ``repository`` holds a blob: one HEAD, or a GET of one byte where that fails."""
+    doing = f"looking for blob {digest} in {repository}"
     with repository.send("HEAD", f"blobs/{digest}") as answer:
-        if answer.status == 404:
-            return False
-        repository.expect(answer, {200}, f"looking for blob {digest} in {repository}")
-        return True
+        if answer.status not in NO_HEAD:
+            return _is_there(repository, answer, doing)
+    headers = {"Range": "bytes=0-0"}
+    with repository.send("GET", f"blobs/{digest}", headers=headers) as answer:
+        return _is_there(repository, answer, doing)
+
+
+def _is_there(repository: Repository, answer: Answer, doing: str) -> bool:
+    if answer.status == 404 or (answer.status == 403 and repository.writing):
+        return False
+    repository.expect(answer, {200, 206, 416}, doing)  # 416: it is there, and empty
+    return True
 
 
 def read_blob(repository: Repository, blob: Descriptor, *, limit: int) -> bytes:
@@ -66,7 +78,15 @@ def stream_blob(repository: Repository, blob: Descriptor) -> Generator[bytes, No
 def _chunks_from(repository: Repository, blob: Descriptor, offset: int) -> Iterator[bytes]:
     headers = {"Range": f"bytes={offset}-{blob.size - 1}"} if offset else {}
     with repository.send("GET", f"blobs/{blob.digest}", headers=headers) as answer:
+        if answer.status in {400, 401, 403} and repository.is_elsewhere(answer):
+            raise BrokenConnectionError(f"{answer.place} no longer gives blob {blob.digest}")
         repository.expect(answer, {200, 206}, f"fetching blob {blob.digest} of {repository}")
+        length = answer.headers.get("Content-Length", "")
+        if answer.status == 200 and _LENGTH.fullmatch(length) and int(length) != blob.size:
+            raise MissingError(
+                f"{repository} has no blob {blob.digest} of {blob.size} bytes: it has {length}",
+                hint="the registry or a proxy before it is damaged, or the manifest is made up",
+            )
         for chunk in body_from(answer, offset):
             offset += len(chunk)
             yield chunk

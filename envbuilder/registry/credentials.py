@@ -1,7 +1,8 @@
-"""Who we are to a registry: what ``docker login`` left, in its file or in a credential helper.
+"""Who we are to a registry: what ``docker login`` or ``podman login`` left, or a helper knows.
 
-Source: Docker's ``config.json`` (``auths``, ``credHelpers``, ``credsStore``) and the
-docker-credential-helpers protocol. Secrets are kept out of ``repr``.
+Source: Docker's ``config.json`` (``auths``, ``credHelpers``, ``credsStore``), the
+docker-credential-helpers protocol, and containers-auth.json(5), whose keys may name a part of a
+registry. Secrets are kept out of ``repr``.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -60,29 +61,55 @@ def is_token(text: object) -> bool:
     return isinstance(text, str) and _TOKEN.fullmatch(text) is not None
 
 
-def config_path(environ: Mapping[str, str] = os.environ) -> Path:
-    """Return the place of Docker's ``config.json``: $DOCKER_CONFIG, else ``~/.docker``."""
-    folder = environ.get("DOCKER_CONFIG")
-    return (Path(folder) if folder else Path.home() / ".docker") / "config.json"
+def config_paths(environ: Mapping[str, str] = os.environ) -> tuple[Path, ...]:
+    """Return the files that logins are looked for in, the first before the others.
+
+    $REGISTRY_AUTH_FILE alone, if it is set; else Docker's ``config.json`` in $DOCKER_CONFIG or
+    ``~/.docker``, and Podman's ``auth.json`` in $XDG_RUNTIME_DIR and $XDG_CONFIG_HOME.
+    """
+    if named := environ.get("REGISTRY_AUTH_FILE"):
+        return (Path(named),)
+    docker = environ.get("DOCKER_CONFIG")
+    found = [(Path(docker) if docker else Path.home() / ".docker") / "config.json"]
+    if running := environ.get("XDG_RUNTIME_DIR"):
+        found.append(Path(running) / "containers" / "auth.json")
+    kept = environ.get("XDG_CONFIG_HOME")
+    found.append((Path(kept) if kept else Path.home() / ".config") / "containers" / "auth.json")
+    return tuple(found)
 
 
-def find_credential(registry: str, config: Path) -> Credential:
+def find_credential(registry: str, configs: Iterable[Path], repository: str = "") -> Credential:
     """Find the login for ``registry`` (HOST[:PORT]); ANONYMOUS if there is none.
 
-    A helper named for the registry comes before the general one, and that before the file.
-    Raises NetworkError for a config that cannot be read, MissingToolError for a helper that
-    cannot be run.
+    In each file a helper named for the registry comes before the general one, and that before the
+    file's own; of its keys the one that names most of ``repository`` wins. Raises NetworkError for
+    a config that cannot be read, MissingToolError for a helper that cannot be run.
     """
+    return next(filter(None, (_find(registry, each, repository) for each in configs)), ANONYMOUS)
+
+
+def _find(registry: str, config: Path, repository: str) -> Credential:
     content = _read_config(config)
     helper = (content.get("credHelpers") or {}).get(registry) or content.get("credsStore")
     if helper:
         found = _ask_helper(str(helper), _server_name(registry), config)
         if found:
             return found
-    for key, entry in (content.get("auths") or {}).items():
-        if _host_of(key) == registry and isinstance(entry, dict):
-            return _parse_entry(entry, registry, config)
+    entries = content.get("auths") or {}
+    for scope in _scopes(registry, repository):
+        for key, entry in entries.items():
+            fits = _host_of(key) == registry if scope == registry else key == scope
+            if fits and isinstance(entry, dict):
+                return _parse_entry(entry, registry, config)
     return ANONYMOUS
+
+
+def _scopes(registry: str, repository: str) -> Iterator[str]:
+    """Name what a key may stand for, from the whole repository down to its registry."""
+    parts = repository.split("/") if repository else []
+    for count in range(len(parts), 0, -1):
+        yield "/".join([registry, *parts[:count]])
+    yield registry
 
 
 def _read_config(config: Path) -> dict[str, Any]:

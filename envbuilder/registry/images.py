@@ -10,7 +10,8 @@ from envbuilder.model.reference import Digest, ImageRef
 
 from .blobs import read_blob
 from .client import Client
-from .manifests import Descriptor, Manifest, Platform, select
+from .manifests import Descriptor, Manifest, NoImageError, Platform
+from .platforms import accepts, select
 from .repository import Repository
 
 CONFIG_LIMIT = 8 << 20  # bytes
@@ -42,12 +43,15 @@ def find_manifest(repository: Repository, reference: str | Digest, platform: Pla
 
 
 def read_image(repository: Repository, manifest: Manifest) -> Image:
-    """Fetch the config of ``manifest`` and join the two into an Image."""
+    """Fetch the config of ``manifest`` and join the two into an Image; raise NetworkError.
+
+    NoImageError is the kind for documents that came whole, but are no image.
+    """
     config = read_blob(repository, manifest.config, limit=CONFIG_LIMIT)
     try:
         return parse_image(manifest.body, config)
     except EnvbuilderError as error:
-        raise NetworkError(f"{repository}@{manifest.digest}: {error.message}") from error
+        raise NoImageError(f"{repository}@{manifest.digest}: {error.message}") from error
 
 
 def layer_descriptor(layer: Layer) -> Descriptor:
@@ -65,7 +69,7 @@ def image_platform(image: Image) -> Platform:
 
 def _check_platform(image: Image, wanted: Platform, source: str) -> None:
     actual = image_platform(image)
-    if not wanted.accepts(actual):
+    if not accepts(wanted, actual):
         raise NetworkError(
             f"{source} is an image for {actual or 'no stated platform'}, not for {wanted}",
             hint="choose an image for the platform that the spec names",

@@ -1,53 +1,61 @@
 """OCI image layouts: a folder or one tar archive that any tool can take an image from.
 
 Source: OCI image-spec 1.1, "Image Layout". Archives also carry Docker's older ``manifest.json``,
-so that ``docker load`` of any age reads them. Blobs are hard links into the store where the file
-system allows it: exporting ten gigabytes to the same disk costs nothing.
+so that ``docker load`` of any age reads them. Blobs are copies, never links: who writes to a
+layout shall not reach the store. Each is what its digest says, or the export fails.
 """
 
 from __future__ import annotations
 
-import errno
 import io
 import json
-import os
-import shutil
 import tarfile
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from envbuilder.model.errors import BuildError, DiskFullError, UsageError
+from envbuilder.model.errors import UsageError
 from envbuilder.model.image import OCI_INDEX, Image, canonical_json, parse_image
+from envbuilder.model.owner import give_all, make_folder
 from envbuilder.model.progress import Progress, Step
 from envbuilder.model.reference import Digest, ImageRef
 from envbuilder.storage.store import Store
+from envbuilder.storage.temporary import translated, work_folder
 
 _EPOCH = 946684800  # 2000-01-01, as in every layer
+_CURE = ("or write elsewhere", "or write elsewhere")
 
 
 def export(image: Image, store: Store, target: str, *, name: str, progress: Progress) -> Path:
     """Write ``image`` to ``target`` (``oci:DIR`` or ``PATH.tar``), whole or not at all.
 
     ``name`` becomes the reference in the index ("omni-cpu:latest"). Raises UsageError for another
-    kind of target or one that exists with other content, BuildError where writing fails.
+    kind of target or one that exists with other content, BuildError where a layer is missing or
+    damaged or writing fails.
     """
     path = check_target(target)
     total = sum(layer.size for layer in image.layers)
     write = _write_folder if target.startswith("oci:") else _write_archive
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with progress.step("export", str(path), total=total) as step, _beside(path) as temporary:
-            write(image, store, temporary, name, step)
-            if path.is_dir():
-                shutil.rmtree(path)
-            temporary.replace(path)
-    except OSError as error:
-        message = f"cannot write {error.filename or path}: {error.strerror}"
-        failure = DiskFullError if error.errno == errno.ENOSPC else BuildError
-        raise failure(message, hint="free some space, or write elsewhere") from error
+    place = path.resolve()  # a link goes on leading there
+    with translated(path, cure=_CURE):
+        make_folder(place.parent)
+        with (
+            progress.step("export", str(path), total=total) as step,
+            work_folder(f".{place.name}", place.parent) as work,
+        ):
+            write(image, store, work / "image", name, step)
+            give_all(work)
+            _replace(place, work)
     return path
+
+
+def _replace(path: Path, work: Path) -> None:
+    """Put ``work/image`` in the place of ``path``: what is there steps aside first, in one piece.
+
+    So a kill leaves the old image, the new one or, for a moment between two renames, none; never
+    half a layout, that nothing would dare to replace. The next export clears ``work`` away.
+    """
+    if path.is_dir():
+        path.rename(work / "old")
+    (work / "image").rename(path)
 
 
 def check_target(target: str) -> Path:
@@ -149,17 +157,10 @@ def _documents(image: Image, name: str) -> dict[str, bytes]:
 def _write_folder(image: Image, store: Store, folder: Path, name: str, step: Step) -> None:
     (folder / "blobs" / "sha256").mkdir(parents=True)
     for digest, layer in {layer.digest: layer for layer in image.layers}.items():
-        _link(store.path(digest), folder / "blobs" / "sha256" / digest.hex)
+        store.copy(digest, folder / "blobs" / "sha256" / digest.hex)
         step.advance(layer.size)
     for relative, content in _documents(image, name).items():
         (folder / relative).write_bytes(content)
-
-
-def _link(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # another file system, or one without hard links
-        shutil.copyfile(source, target)
 
 
 def _write_archive(image: Image, store: Store, path: Path, name: str, step: Step) -> None:
@@ -192,10 +193,3 @@ def _member(name: str, size: int) -> tarfile.TarInfo:
     info.size = size
     info.mtime = _EPOCH
     return info
-
-
-@contextmanager
-def _beside(path: Path) -> Iterator[Path]:
-    """Return a temporary name beside ``path``; what is left there afterwards is removed."""
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-        yield Path(folder) / "image"

@@ -1,4 +1,4 @@
-"""Manifests, indexes and descriptors as values, and the choice of a platform (no I/O).
+"""Manifests, indexes and descriptors as values (no I/O); ``platforms`` chooses among them.
 
 Source: OCI image-spec 1.1 ("Content Descriptors", "Image Index Specification"); Docker's manifest
 list is the same shape under another name.
@@ -28,13 +28,19 @@ EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
 EMPTY = b"{}"
 
 
+class NoImageError(NetworkError):
+    """What came is whole, by its hash, but is nothing that can be taken for the image."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Platform:
-    """Where an image runs; ``variant`` matters only if both sides name one."""
+    """Where an image runs, as it is stated; ``version`` and ``features`` are the system's."""
 
     os: str
     architecture: str
     variant: str = ""
+    version: str = ""
+    features: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
@@ -47,10 +53,15 @@ class Platform:
             raise UsageError(f"{text!r} is not a platform: expected one like linux/amd64")
         return cls(os=parts[0], architecture=parts[1], variant="".join(parts[2:]))
 
-    def accepts(self, other: Platform) -> bool:
-        """Return whether ``other`` is this platform."""
-        same = (self.os, self.architecture) == (other.os, other.architecture)
-        return same and (not self.variant or not other.variant or self.variant == other.variant)
+    def to_json(self) -> dict[str, Any]:
+        """Return the platform as OCI writes it."""
+        more = {
+            "variant": self.variant,
+            "os.version": self.version,
+            "os.features": list(self.features),
+        }
+        stated = {key: value for key, value in more.items() if value}
+        return {"os": self.os, "architecture": self.architecture, **stated}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,11 +83,7 @@ class Descriptor:
             "size": self.size,
         }
         if self.platform is not None:
-            value["platform"] = {
-                "os": self.platform.os,
-                "architecture": self.platform.architecture,
-                **({"variant": self.platform.variant} if self.platform.variant else {}),
-            }
+            value["platform"] = self.platform.to_json()
         if self.artifact_type:
             value["artifactType"] = self.artifact_type
         if self.annotations:
@@ -109,7 +116,7 @@ class Manifest:
 
     @property
     def config(self) -> Descriptor:
-        """The descriptor of the config; raises NetworkError if there is none."""
+        """The descriptor of the config; raises NoImageError if there is none."""
         return parse_descriptor(self.content.get("config"), f"the config of {self.digest}")
 
     @property
@@ -149,19 +156,8 @@ def index_of(children: Iterable[Descriptor]) -> Manifest:
     return Manifest(body=canonical_json(content), media_type=OCI_INDEX)
 
 
-def select(children: Iterable[Descriptor], platform: Platform, source: str) -> Descriptor:
-    """Choose the manifest for ``platform``; raise NetworkError that names what there is."""
-    listed = [child for child in children if child.platform is not None]
-    for child in listed:
-        if child.platform is not None and platform.accepts(child.platform):
-            return child
-    names = sorted({str(child.platform) for child in listed if str(child.platform)})
-    there = ", ".join(name for name in names if not name.startswith("unknown")) or "none"
-    raise NetworkError(f"{source} has no image for {platform}; it has: {there}")
-
-
 def parse_descriptor(value: object, what: str) -> Descriptor:
-    """Read one descriptor; raise NetworkError that names ``what`` if it is none."""
+    """Read one descriptor; raise NoImageError that names ``what`` if it is none."""
     try:
         if not isinstance(value, dict):
             raise TypeError("expected an object")
@@ -176,12 +172,12 @@ def parse_descriptor(value: object, what: str) -> Descriptor:
             annotations={str(key): str(note) for key, note in notes.items()},
         )
     except (KeyError, TypeError, ValueError, AttributeError, UsageError) as error:
-        raise NetworkError(f"{what}: not a descriptor: {error!r}") from error
+        raise NoImageError(f"{what}: not a descriptor: {error!r}") from error
 
 
 def _descriptors(values: object, what: str) -> tuple[Descriptor, ...]:
     if not isinstance(values, list):
-        raise NetworkError(f"{what}: expected a list of descriptors")
+        raise NoImageError(f"{what}: expected a list of descriptors")
     return tuple(parse_descriptor(value, what) for value in values)
 
 
@@ -196,4 +192,6 @@ def _platform(value: Mapping[str, Any]) -> Platform:
         os=str(value.get("os", "")),
         architecture=str(value.get("architecture", "")),
         variant=str(value.get("variant", "")),
+        version=str(value.get("os.version", "")),
+        features=tuple(str(each) for each in value.get("os.features") or ()),
     )

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from envbuilder.layers.contents import Contents, scan, stacked
+from envbuilder.layers.contents import Contents, check_held, scan, stacked
 from envbuilder.layers.untar import untar
 from envbuilder.model.errors import MissingToolError, UsageError
 from envbuilder.model.image import Image, Layer
@@ -61,31 +61,34 @@ class OpenedImage:
             title = layer.title or str(layer.digest)
             with progress.step("read", title, total=layer.size) as step:
                 layers.append(self.scan_layer(layer, hashed))
+                check_held(self.name, layers)
                 step.advance(layer.size)
         return layers
 
 
 @contextmanager
-def open_image(where: str, platform: str) -> Iterator[OpenedImage]:
+def open_image(
+    where: str, platform: str, *, store: Store, registries: Client
+) -> Iterator[OpenedImage]:
     """Open ``oci:DIR``, ``PATH.tar``, ``docker:NAME`` or a registry's ``HOST/NAME:TAG``.
 
-    Raises UsageError if there is no such image, NetworkError, MissingToolError.
+    Archives are unpacked into the store's scratch space. Raises UsageError if there is no such
+    image, NetworkError, MissingToolError.
     """
     if where.startswith(_LAYOUT):
         yield _in_layout(where, Path(where.removeprefix(_LAYOUT)), platform)
     elif where.startswith(_DOCKER):
-        with Store.default().scratch() as folder:
+        with store.scratch() as folder:
             _save(where.removeprefix(_DOCKER), folder)
             yield _in_layout(where, folder, platform)
     elif where.endswith(".tar"):
-        with Store.default().scratch() as folder:
+        with store.scratch() as folder:
             _unpack_file(Path(where), folder)
             yield _in_layout(where, folder, platform)
     else:
         ref = ImageRef.parse(where)
-        with Client.from_environment() as client:
-            image = fetch_image(client, ref, Platform.parse(platform))
-            yield in_registry(client.repository(ref), image)
+        image = fetch_image(registries, ref, Platform.parse(platform))
+        yield in_registry(registries.repository(ref), image)
 
 
 def in_registry(repository: Repository, image: Image) -> OpenedImage:

@@ -26,33 +26,68 @@ from envbuilder.net.messages import (
 from envbuilder.net.transport import Transport
 
 from .auth import Authorizer
-from .manifests import MANIFEST_LIMIT, Manifest, parse_manifest
+from .login_hints import login_hint
+from .manifests import MANIFEST_LIMIT, Manifest, NoImageError, parse_manifest
 
 # docker-registry answers 404 to whoever does not name the exact type.
 _ACCEPT = ", ".join((OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_INDEX))
 _MOST_LOGINS = 2  # an expired token, then a wider scope; a third refusal is final
 _ERROR_LIMIT = 64 * 1024
+_NO_LIMIT = 1 << 62  # bytes
+NO_HEAD = frozenset({400, 405, 501})  # by which servers say that they do not know HEAD
 _HINTS = {
-    401: "docker login {registry}",
-    403: "this login may not do that: ask for access, or docker login {registry} as someone else",
+    403: "this login may not do that, or what was asked for does not exist: ask for access, or "
+    "docker login {registry} as someone else",
+    413: "let the proxy before the registry take larger bodies (nginx: client_max_body_size 0)",
     429: "try again later, or log in if the registry limits anonymous use",
 }
+
+
+class ForbiddenError(NetworkError):
+    """The registry answered 403, as some do for what does not exist."""
+
+
+_KINDS: Mapping[int, type[NetworkError]] = {403: ForbiddenError, 404: MissingError}
 
 
 class Repository:
     """A repository by name, spoken to with the registry's shared connections and login."""
 
     def __init__(
-        self, *, registry: str, name: str, base_url: str, transport: Transport, login: Authorizer
+        self,
+        *,
+        registry: str,
+        name: str,
+        base_url: str,
+        transport: Transport,
+        login: Authorizer,
+        writing: bool = False,
     ) -> None:
         self.registry = registry
         self.name = name
+        self.largest_body = _NO_LIMIT
+        self.writing = writing
+        self._base_url = base_url
         self._base = f"{base_url}/v2/{name}/"
         self._transport = transport
         self._login = login
 
     def __str__(self) -> str:
         return f"{self.registry}/{self.name}"
+
+    def for_writing(self) -> Repository:
+        """Open the same repository for a push: each login asks for the right to write as well.
+
+        Some registries let nobody in who may only read a repository that does not exist yet.
+        """
+        return Repository(
+            registry=self.registry,
+            name=self.name,
+            base_url=self._base_url,
+            transport=self._transport,
+            login=self._login,
+            writing=True,
+        )
 
     @property
     def attempts(self) -> int:
@@ -68,13 +103,18 @@ class Repository:
     def find(self, reference: str | Digest) -> Digest | None:
         """Return the digest that a tag or digest names here, or None: one HEAD, no body."""
         headers = {"Accept": _ACCEPT}
+        claimed: Digest | None = None
         with self.send("HEAD", f"manifests/{reference}", headers=headers) as answer:
-            if answer.status == 404:
-                return None
-            self.expect(answer, {200}, f"looking for {self._named(reference)}")
-            claimed = _claimed_digest(answer)
+            if answer.status == 404 or (answer.status == 403 and self.writing):
+                return None  # what may not be written to is told by the first write
+            if answer.status not in NO_HEAD:
+                self.expect(answer, {200}, f"looking for {self._named(reference)}")
+                claimed = _claimed_digest(answer)
         if claimed is None:  # the header is optional; the content is not
-            claimed = self.manifest(reference).digest
+            try:
+                claimed = self.manifest(reference).digest
+            except MissingError:
+                return None
         if isinstance(reference, Digest) and claimed != reference:
             raise NetworkError(f"{self._named(reference)}: the registry claims to hold {claimed}")
         return claimed
@@ -82,8 +122,8 @@ class Repository:
     def manifest(self, reference: str | Digest) -> Manifest:
         """Fetch a manifest or index of at most 4 MiB.
 
-        Raises MissingError if it is not there, NetworkError if it is too long, no manifest,
-        or not what was asked for.
+        Raises MissingError if it is not there, NoImageError if it is whole but no manifest,
+        NetworkError if it is too long or not what was asked for.
         """
         named = self._named(reference)
         headers = {"Accept": _ACCEPT}
@@ -100,10 +140,20 @@ class Repository:
         if wanted is not None and actual != wanted:
             how = "" if encoding == "identity" else f" (it came as {encoding}, which nobody asked)"
             raise NetworkError(f"{named}: expected {wanted}, but what came is {actual}{how}")
-        return parse_manifest(body, media_type, named)
+        try:
+            return parse_manifest(body, media_type, named)
+        except NetworkError as error:
+            if wanted is None:  # then it may be a proxy's page
+                raise
+            raise NoImageError(error.message) from error
 
     def put_manifest(self, manifest: Manifest, reference: str | Digest) -> Digest:
         """Store ``manifest`` under a tag or its digest; raise NetworkError where that fails."""
+        self.store_manifest(manifest, reference)
+        return manifest.digest
+
+    def store_manifest(self, manifest: Manifest, reference: str | Digest) -> Mapping[str, str]:
+        """Store ``manifest`` as :meth:`put_manifest` does; give the headers of the answer."""
         if len(manifest.body) > MANIFEST_LIMIT:
             raise UsageError(
                 f"the manifest has {len(manifest.body)} bytes; registries take {MANIFEST_LIMIT}"
@@ -116,7 +166,7 @@ class Repository:
             claimed = _claimed_digest(answer)
         if claimed not in {None, manifest.digest}:
             raise NetworkError(f"{self._named(reference)} was stored as {claimed}, not as sent")
-        return manifest.digest
+        return answer.headers
 
     # -- requests ---------------------------------------------------------------------------
 
@@ -153,7 +203,14 @@ class Repository:
                 once=once,
             )
             answer = self._transport.send(request)
-            if answer.status != 401 or not ours or origin(answer.url) != origin(url):
+            if not ours or origin(answer.url) != origin(url):
+                return answer
+            if authorization and refused is None and _is_expired(answer):
+                answer.close()
+                self._login.forget(scopes, authorization)
+                refused, authorization = authorization, None
+                continue
+            if answer.status != 401:
                 return answer
             answer.close()
             challenge = answer.headers.get("WWW-Authenticate", "")
@@ -168,6 +225,10 @@ class Repository:
         if answer.status not in statuses:
             self._fail(answer, doing)
 
+    def is_elsewhere(self, answer: Answer) -> bool:
+        """Return whether we were sent on to another server, by an address that may expire."""
+        return origin(answer.url) != origin(self._base)
+
     def location(self, answer: Answer) -> str:
         """Return the address that an upload goes on at, verbatim but absolute."""
         location = answer.headers.get("Location")
@@ -176,7 +237,7 @@ class Repository:
         return join_url(answer.url, location)
 
     def _scopes(self, *, push: bool, also: Collection[str]) -> frozenset[str]:
-        actions = "pull,push" if push else "pull"
+        actions = "pull,push" if push or self.writing else "pull"
         others = (f"repository:{name}:pull" for name in also)
         return frozenset({f"repository:{self.name}:{actions}", *others})
 
@@ -187,7 +248,9 @@ class Repository:
     def _fail(self, answer: Answer, doing: str) -> NoReturn:
         said = self._login.redact(_error_text(answer))
         hint = _HINTS.get(answer.status, "").format(registry=self.registry)
-        kind = MissingError if answer.status == 404 else NetworkError
+        if answer.status == 401 or (answer.status == 400 and "expired" in said.lower()):
+            hint = login_hint(self.registry)
+        kind = _KINDS.get(answer.status, NetworkError)
         raise kind(f"{doing}: the registry answered {answer.status}{said}", hint=hint)
 
 
@@ -203,6 +266,14 @@ def _claimed_digest(answer: Answer) -> Digest | None:
         return Digest.parse(text) if text else None
     except UsageError as error:
         raise NetworkError(f"{answer.place} claims the digest {text!r}") from error
+
+
+def _is_expired(answer: Answer) -> bool:
+    """Return whether a registry refuses a login for its age by 400, as some do."""
+    if answer.status != 400:
+        return False
+    answer.keep(_ERROR_LIMIT)
+    return "expired" in _error_text(answer).lower()
 
 
 def _error_text(answer: Answer) -> str:

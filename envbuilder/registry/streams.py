@@ -10,13 +10,17 @@ from typing import BinaryIO, cast
 from envbuilder.layers.contents import Contents, scan
 from envbuilder.layers.untar import untar_stream
 from envbuilder.model.errors import BuildError, MismatchError
-from envbuilder.model.image import Layer
+from envbuilder.model.image import OCI_LAYER_TAR, OCI_LAYER_ZSTD, Layer
 
 from .blobs import stream_blob
 from .images import layer_descriptor
 from .repository import Repository
 
 _PIECE = 1 << 20
+_TWINS = {  # what Docker's family calls these
+    "application/vnd.docker.image.rootfs.diff.tar": OCI_LAYER_TAR,
+    "application/vnd.docker.image.rootfs.diff.tar.zstd": OCI_LAYER_ZSTD,
+}
 
 
 def scan_layer(repository: Repository, layer: Layer, *, hashed: bool = False) -> Contents:
@@ -27,7 +31,8 @@ def scan_layer(repository: Repository, layer: Layer, *, hashed: bool = False) ->
     with closing(stream_blob(repository, layer_descriptor(layer))) as chunks:
         blob = cast("BinaryIO", io.BufferedReader(_Chunks(chunks), _PIECE))
         try:
-            with untar_stream(blob, layer.media_type, layer.diff_id, str(layer.digest)) as tar:
+            kind = _TWINS.get(layer.media_type, layer.media_type)
+            with untar_stream(blob, kind, layer.diff_id, str(layer.digest), size=layer.size) as tar:
                 contents = scan(tar, hashed=hashed)
             for _ in chunks:  # only who has read to the end knows that the blob is right
                 pass

@@ -78,7 +78,7 @@ def push(
     """
     if ref.digest not in {None, image.digest}:
         raise UsageError(f"this image is {image.digest}, so it cannot become {ref}")
-    repository = client.repository(ref)
+    repository = client.repository(ref).for_writing()
     if ref.tag and repository.find(ref.tag) == image.digest:
         return image.digest
     manifest = Manifest(body=image.manifest, media_type=image.media_type)
@@ -132,13 +132,7 @@ class _Push:
         """Open a layer's file, fetching it first where the store lacks it."""
         if not self._store.has(layer.digest):
             self._fetch(layer)
-        path = self._store.path(layer.digest)
-        if path.stat().st_size != layer.size:
-            raise LockError(
-                f"layer {layer.digest} in the store is damaged: {path}",
-                hint="envbuilder cache verify, then build again",
-            )
-        return path.open("rb")
+        return self._store.checked(layer.digest).open("rb")
 
     def _fetch(self, layer: Layer) -> None:
         for other in self._origins:

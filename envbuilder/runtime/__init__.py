@@ -4,7 +4,8 @@
 """
 
 from .choose import NAMES, choose
-from .command import OUTPUT_LIMIT, Command, Completed, Mount, Prepared, Runtime
+from .command import Command, Completed, Mount, Prepared, Runtime
+from .output import OUTPUT_LIMIT
 
 __all__ = [
     "NAMES",

@@ -25,6 +25,10 @@ from typing import Any
 
 _MS_RDONLY, _MS_REMOUNT, _MS_BIND = 1, 32, 4096
 _MS_KEEP = {"nosuid": 2, "nodev": 4, "noexec": 8, "relatime": 1 << 21, "noatime": 1024}
+# An image's device nodes open nothing, and its set-id bits change nobody, on any mount of ours.
+_SAFE = _MS_KEEP["nosuid"] | _MS_KEEP["nodev"]
+# What lies in memory beside the command's own tmpfs: mount points, the bundle, drivers' links.
+_STAGE = "mode=0755,size=512m,nr_inodes=256k"
 _SIOCSIFFLAGS, _IFF_UP = 0x8914, 1
 _CGROUPS = "/sys/fs/cgroup"
 
@@ -51,12 +55,12 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
     for path in job["join"]:
         Path(path).write_text("0")
     raise_loopback()
-    mount("tmpfs", job["directory"], "tmpfs", data="mode=0755")
+    mount("tmpfs", job["directory"], "tmpfs", _SAFE, data=_STAGE)
     os.chdir(job["directory"])
     mount_rootfs(job["trees"])
     # Only who owns the network namespace may mount its sysfs: the cage, but no nested user.
     Path("sys").mkdir()
-    mount("sysfs", "sys", "sysfs", _MS_KEEP["nosuid"] | _MS_KEEP["nodev"] | _MS_KEEP["noexec"])
+    mount("sysfs", "sys", "sysfs", _SAFE | _MS_KEEP["noexec"])
     Path("config.json").write_text(json.dumps(job["config"]))
     return start(job["runtime"])
 
@@ -78,7 +82,7 @@ def mount_rootfs(trees: list[str]) -> None:
         Path(name).mkdir()
     lower = ":".join(str(number) for number in reversed(range(len(trees))))
     data = f"lowerdir={lower},upperdir=upper,workdir=work,userxattr"
-    mount("overlay", "rootfs", "overlay", data=data)
+    mount("overlay", "rootfs", "overlay", _SAFE, data=data)
 
 
 def start(runtime: str) -> dict[str, Any]:
@@ -87,7 +91,9 @@ def start(runtime: str) -> dict[str, Any]:
     options = [f"--root={here}/state", f"--log={here}/log", "--log-format=json"]
     # The cage is in its cgroup already: the runtime must make none that could outlive it.
     if Path(runtime).name == "crun":
-        mount("tmpfs", _CGROUPS, "tmpfs", _MS_RDONLY)  # crun refuses to start on mixed hierarchies
+        mount(
+            "tmpfs", _CGROUPS, "tmpfs", _SAFE | _MS_RDONLY
+        )  # crun refuses to start on mixed hierarchies
         options.append("--cgroup-manager=disabled")
     else:
         seal_cgroups()

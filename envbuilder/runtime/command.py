@@ -12,8 +12,10 @@ from envbuilder.model.errors import UsageError
 from envbuilder.model.image import Image
 from envbuilder.model.progress import Progress
 
-OUTPUT_LIMIT = 64 << 20
-"""Bytes kept of each output stream; a command that floods is drained, not stopped."""
+from .limits import MOST_PROCESSES
+
+Holds = Literal["cgroup", "rlimit", "none"]
+"""What holds a limit."""
 
 KILLED = 137
 """Exit code of a command that we, or the kernel, killed (128 + SIGKILL), as shells count it."""
@@ -37,8 +39,10 @@ class Command:
 
     The root file system is read-only; ``/tmp``, ``/dev/shm`` and each path in ``tmpfs`` are private
     memory. There is no network but loopback. ``timeout`` is in seconds, ``memory`` in bytes and
-    counts what lies in those tmpfs as well. ``user`` (``NAME|UID[:GROUP|GID]``) and ``workdir``
-    take the place of the image's own. ``gpus`` asks for every GPU of the host.
+    counts what lies in those tmpfs as well; ``processes`` counts threads, too. ``user``
+    (``NAME|UID[:GROUP|GID]``) and ``workdir`` take the place of the image's own. ``gpus`` asks for
+    every GPU of the host. ``log``, if given, is a file of this host that gets both outputs as they
+    come, instead of the result: at most OUTPUT_LIMIT bytes and the end of what is longer.
     """
 
     args: tuple[str, ...]
@@ -48,9 +52,11 @@ class Command:
     stdin: bytes = b""
     timeout: float = 600
     memory: int | None = None
+    processes: int = MOST_PROCESSES
     gpus: bool = False
     user: str | None = None
     workdir: str | None = None
+    log: Path | None = None
 
     def __post_init__(self) -> None:
         if not self.args:
@@ -69,8 +75,9 @@ class Completed:
     of its largest process, None if that was not to be learnt. ``memory_limit`` says what held
     the memory limit: "cgroup" bounds all processes together and tells ``out_of_memory``; "rlimit"
     bounds the writable data of each process, which then sees failing allocations; "none" where no
-    limit was asked for. ``truncated``: an output was longer than OUTPUT_LIMIT; its beginning is
-    kept.
+    limit was asked for. ``process_limit`` says the same of the limit of processes: "none" where
+    root runs commands without cgroups. ``truncated``: an output was longer than OUTPUT_LIMIT; its
+    beginning is kept.
     """
 
     exit_code: int
@@ -81,7 +88,8 @@ class Completed:
     timed_out: bool = False
     out_of_memory: bool = False
     truncated: bool = False
-    memory_limit: Literal["cgroup", "rlimit", "none"] = "none"
+    memory_limit: Holds = "none"
+    process_limit: Holds = "none"
 
 
 def check_sources(command: Command) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import docker
 from docker.errors import APIError, DockerException, NotFound
 from docker.models.containers import Container
-from docker.types import DeviceRequest, LogConfig
+from docker.types import DeviceRequest, LogConfig, Ulimit
 from docker.types import Mount as DockerMount
 from docker.utils import socket as frames
 
@@ -26,10 +26,11 @@ from envbuilder.model.image import Image
 from envbuilder.model.progress import Progress
 from envbuilder.storage.store import Store
 
-from .command import OUTPUT_LIMIT, Command, Completed, check_sources
+from .command import Command, Completed, check_sources
+from .limits import LARGEST_FILE, most_memory, tmpfs_options
 from .loading import answering, loaded, new_mark, remove_abandoned
+from .output import Output, outputs
 
-_MOST_PROCESSES = 1 << 14  # and threads, of which a model server may have thousands
 _PATIENCE = 3600  # seconds without a word from the engine; unpacking a big layer is silent
 
 
@@ -104,7 +105,11 @@ def connect(store: Store) -> DockerRuntime:
 
 
 def container_options(command: Command) -> dict[str, Any]:
-    """Return what the engine is told about ``command``, beside the image (pure)."""
+    """Return what the engine is told about ``command``, beside the image.
+
+    Its own lists of system calls, of devices and of hidden kernel files stay as they are.
+    """
+    tmpfs = ",".join(("exec", "nosuid", "nodev", "mode=1777", *tmpfs_options(_scratch(command))))
     options: dict[str, Any] = {
         "entrypoint": [command.args[0]],
         "command": list(command.args[1:]),
@@ -113,10 +118,14 @@ def container_options(command: Command) -> dict[str, Any]:
         "read_only": True,
         "cap_drop": ["ALL"],
         "security_opt": ["no-new-privileges"],
-        "pids_limit": _MOST_PROCESSES,
+        "pids_limit": command.processes,
+        "ulimits": [
+            Ulimit(name="core", soft=0, hard=0),
+            Ulimit(name="fsize", soft=LARGEST_FILE, hard=LARGEST_FILE),
+        ],
         "stdin_open": bool(command.stdin),
         "log_config": LogConfig(type="none"),  # a flood would fill the engine's disk
-        "tmpfs": dict.fromkeys(("/tmp", "/dev/shm", *command.tmpfs), "exec,mode=1777"),  # noqa: S108
+        "tmpfs": dict.fromkeys(("/tmp", "/dev/shm", *command.tmpfs), tmpfs),  # noqa: S108
         "mounts": [
             DockerMount(
                 mount.target, str(mount.source.absolute()), type="bind", read_only=mount.read_only
@@ -133,6 +142,16 @@ def container_options(command: Command) -> dict[str, Any]:
     if command.workdir is not None:
         options["working_dir"] = command.workdir
     return options
+
+
+def _scratch(command: Command) -> int:
+    """Return the bytes that each file system in memory may hold; the engine counts them together.
+
+    Where no limit was asked for there is nothing to count them against.
+    """
+    if command.memory is not None:
+        return command.memory
+    return most_memory() // (2 + len(command.tmpfs))
 
 
 @contextmanager
@@ -169,7 +188,8 @@ def _attend(container: Container, command: Command) -> Completed:
         timer.start()
         if command.stdin:
             feed.start()
-        stdout, stderr, truncated = _drain(stream)
+        with outputs(command.log) as (stdout, stderr):
+            _drain(stream, stdout, stderr)
         exit_code = container.wait()["StatusCode"]
     finally:
         timer.cancel()
@@ -178,14 +198,15 @@ def _attend(container: Container, command: Command) -> Completed:
     container.reload()
     return Completed(
         exit_code=exit_code,
-        stdout=stdout,
-        stderr=stderr,
+        stdout=bytes(stdout.data),
+        stderr=bytes(stderr.data),
         seconds=time.monotonic() - started,
         peak_memory=None,  # the engine forgets it with the process
         timed_out=out_of_time.is_set(),
         out_of_memory=container.attrs["State"]["OOMKilled"],
-        truncated=truncated,
+        truncated=stdout.truncated or stderr.truncated,
         memory_limit="none" if command.memory is None else "cgroup",
+        process_limit="cgroup",
     )
 
 
@@ -195,15 +216,9 @@ def _feed(connection: Any, data: bytes) -> None:  # noqa: ANN401 (a class for ea
         connection.shutdown(socket.SHUT_WR)
 
 
-def _drain(stream: Any) -> tuple[bytes, bytes, bool]:  # noqa: ANN401
-    kept = {False: bytearray(), True: bytearray()}
-    truncated = False
+def _drain(stream: Any, stdout: Output, stderr: Output) -> None:  # noqa: ANN401
     for number, piece in frames.frames_iter(stream, tty=False):  # type: ignore[no-untyped-call]
-        target = kept[number == frames.STDERR]
-        room = OUTPUT_LIMIT - len(target)
-        target += piece[:room]
-        truncated = truncated or len(piece) > room
-    return bytes(kept[False]), bytes(kept[True]), truncated
+        (stderr if number == frames.STDERR else stdout).add(piece)
 
 
 def refused(command: Command, error: APIError) -> EnvbuilderError:

@@ -8,26 +8,28 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from envbuilder.model.errors import MissingToolError, SmokeError
 from envbuilder.model.image import Image
+from envbuilder.model.owner import make_folder
 from envbuilder.model.progress import Progress
 from envbuilder.storage.store import Store
 
 from . import cdi
-from .cgroup import MemoryCgroup, memory_cgroup
-from .command import KILLED, OUTPUT_LIMIT, Command, Completed, check_sources
-from .oci_config import oci_config
+from .cgroup import Cgroups, cgroups
+from .command import KILLED, Command, Completed, Holds, check_sources
+from .limits import counts_processes, most_memory, process_limits
+from .oci_config import in_memory, oci_config
+from .output import OUTPUT_LIMIT
 from .pump import ProgramResult, pump
 from .trees import read_text, unpacked
 from .user import find_user
@@ -71,15 +73,17 @@ class PreparedTrees:
     def run(self, command: Command) -> Completed:
         """Run one command to its end; see :meth:`command.Prepared.run`."""
         check_sources(command)
-        limited = nullcontext() if command.memory is None else memory_cgroup(command.memory)
-        with limited as cgroup:
-            return self._run(command, cgroup)
+        limits = {"pids": command.processes}
+        if command.memory is not None:
+            limits["memory"] = command.memory
+        with cgroups(limits) as held:
+            return self._run(command, held)
 
-    def _run(self, command: Command, cgroup: MemoryCgroup | None) -> Completed:
+    def _run(self, command: Command, held: Cgroups) -> Completed:
         started = time.monotonic()
-        report, outcome = _caged(self._job(command, cgroup), command)
+        report, outcome = _caged(self._job(command, held), command)
         seconds = time.monotonic() - started
-        out_of_memory = cgroup is not None and cgroup.out_of_memory()
+        out_of_memory = held.out_of_memory()
         if not report and not outcome.timed_out and not out_of_memory:
             raise _no_cage(outcome.stderr.decode(errors="replace"))
         if "cage_error" in report:
@@ -98,10 +102,11 @@ class PreparedTrees:
             timed_out=outcome.timed_out,
             out_of_memory=out_of_memory,
             truncated=outcome.truncated,
-            memory_limit="cgroup" if cgroup else "none" if command.memory is None else "rlimit",
+            memory_limit=_holder(held, "memory", otherwise=command.memory is not None),
+            process_limit=_holder(held, "pids", otherwise=counts_processes()),
         )
 
-    def _job(self, command: Command, cgroup: MemoryCgroup | None) -> dict[str, Any]:
+    def _job(self, command: Command, held: Cgroups) -> dict[str, Any]:
         settings = self.image.settings
         wanted = settings.get("User") or "" if command.user is None else command.user
         user = find_user(
@@ -120,7 +125,11 @@ class PreparedTrees:
             command,
             user=user,
             mapped=unprivileged,
-            data_limit=None if cgroup else _data_limit(command.memory),
+            scratch=_scratch(command, held),
+            limits=process_limits(
+                data=None if "memory" in held.paths else command.memory,
+                processes=None if "pids" in held.paths else command.processes,
+            ),
         )
         if command.gpus:
             config = cdi.with_devices(config, cdi.nvidia_devices())
@@ -129,7 +138,7 @@ class PreparedTrees:
             "trees": [str(tree) for tree in self.trees],
             "config": config,
             "runtime": str(self.runtime.program),
-            "join": [str(cgroup.procs)] if cgroup else [],
+            "join": [str(path) for path in held.procs],
         }
 
 
@@ -171,6 +180,7 @@ def _caged(job: dict[str, Any], command: Command) -> tuple[dict[str, Any], Progr
             stdin=command.stdin,
             timeout=command.timeout,
             limit=OUTPUT_LIMIT,
+            log=command.log,
             pass_fds=(job_fd, report_fd),
         )
         report = os.pread(report_fd, os.fstat(report_fd).st_size, 0)
@@ -210,15 +220,20 @@ def _memory_file() -> Iterator[int]:
 
 def _mount_point(store: Store) -> Path:
     path = store.root / "cage"
-    path.mkdir(parents=True, exist_ok=True)
-    return path.absolute()
+    return make_folder(path, mode=0o700).absolute()
 
 
-def _data_limit(memory: int | None) -> int | None:
-    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
-    if memory is None or hard == resource.RLIM_INFINITY:
-        return memory
-    return min(memory, hard)
+def _scratch(command: Command, held: Cgroups) -> int:
+    """Return the bytes that each file system in memory may hold, so that all keep the limit."""
+    memory = most_memory() if command.memory is None else command.memory
+    together = command.memory is not None and "memory" in held.paths
+    return memory if together else memory // len(in_memory(command))
+
+
+def _holder(held: Cgroups, controller: str, *, otherwise: bool) -> Holds:
+    if controller in held.paths:
+        return "cgroup"
+    return "rlimit" if otherwise else "none"
 
 
 def _no_cage(reason: str) -> MissingToolError:

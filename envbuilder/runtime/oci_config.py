@@ -10,12 +10,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from .command import Command, Mount
+from .limits import tmpfs_options
+from .seccomp import profile
 from .user import User
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _MASKED = (
     "/proc/acpi",
     "/proc/asound",
+    "/proc/interrupts",
     "/proc/kcore",
     "/proc/keys",
     "/proc/latency_stats",
@@ -35,8 +38,9 @@ def oci_config(
     command: Command,
     *,
     user: User,
+    scratch: int,
+    limits: Mapping[str, int],
     mapped: bool = False,
-    data_limit: int | None = None,
 ) -> dict[str, Any]:
     """Return the config.json that runs ``command`` in an image with these ``settings``.
 
@@ -44,16 +48,16 @@ def oci_config(
     network namespace in it: the command stays in the one of the cage that starts the runtime.
 
     ``mapped`` says that we are an unprivileged user, to whom the cage has no user but root: another
-    ``user`` then gets a user namespace of its own. ``data_limit`` bounds each process's writable
-    data (bytes).
+    ``user`` then gets a user namespace of its own. ``scratch`` bounds each of its file systems in
+    memory (bytes), ``limits`` each of its processes (names of setrlimit(2)).
     """
     mapped = mapped and user.uid != 0
     return {
         "ociVersion": "1.0.2",
         "hostname": "envbuilder",
         "root": {"path": "rootfs", "readonly": True},
-        "process": _process(settings, command, user=user, data_limit=data_limit),
-        "mounts": [*_kernel_mounts(), *_own_mounts(command)],
+        "process": _process(settings, command, user=user, limits=limits),
+        "mounts": [*_kernel_mounts(), *_own_mounts(command, scratch)],
         "linux": {
             "namespaces": [
                 {"type": kind}
@@ -62,8 +66,14 @@ def oci_config(
             **(_mappings(user) if mapped else {}),
             "maskedPaths": list(_MASKED),
             "readonlyPaths": list(_READ_ONLY),
+            "seccomp": profile(),
         },
     }
+
+
+def in_memory(command: Command) -> tuple[str, ...]:
+    """Return where ``command`` may write, in memory of its own."""
+    return ("/tmp", "/dev/shm", *command.tmpfs)  # noqa: S108
 
 
 def environment(settings: Mapping[str, Any], command: Command, *, user: User) -> list[str]:
@@ -75,9 +85,8 @@ def environment(settings: Mapping[str, Any], command: Command, *, user: User) ->
 
 
 def _process(
-    settings: Mapping[str, Any], command: Command, *, user: User, data_limit: int | None
+    settings: Mapping[str, Any], command: Command, *, user: User, limits: Mapping[str, int]
 ) -> dict[str, Any]:
-    limits = [] if data_limit is None else [_rlimit("RLIMIT_DATA", data_limit)]
     return {
         "terminal": False,
         "user": {"uid": user.uid, "gid": user.gid},
@@ -86,12 +95,8 @@ def _process(
         "cwd": command.workdir or settings.get("WorkingDir") or "/",
         "capabilities": {kind: [] for kind in _CAPABILITIES},
         "noNewPrivileges": True,
-        "rlimits": [*limits, _rlimit("RLIMIT_CORE", 0)],
+        "rlimits": [{"type": kind, "soft": value, "hard": value} for kind, value in limits.items()],
     }
-
-
-def _rlimit(kind: str, value: int) -> dict[str, Any]:
-    return {"type": kind, "soft": value, "hard": value}
 
 
 def _mappings(user: User) -> dict[str, Any]:
@@ -114,12 +119,9 @@ def _kernel_mounts() -> list[dict[str, Any]]:
     ]
 
 
-def _own_mounts(command: Command) -> list[dict[str, Any]]:
-    scratch = ["nosuid", "nodev", "mode=1777"]
-    memory = [
-        _mount("tmpfs", path, "tmpfs", scratch)
-        for path in ("/tmp", "/dev/shm", *command.tmpfs)  # noqa: S108
-    ]
+def _own_mounts(command: Command, scratch: int) -> list[dict[str, Any]]:
+    options = ["nosuid", "nodev", "mode=1777", *tmpfs_options(scratch)]
+    memory = [_mount("tmpfs", path, "tmpfs", options) for path in in_memory(command)]
     return [*memory, *(_bind(mount) for mount in command.mounts)]
 
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from .output import Output, outputs
+
 _CHUNK = 1 << 16
 
 
@@ -32,24 +34,29 @@ def pump(
     stdin: bytes,
     timeout: float,
     limit: int,
+    log: Path | None = None,
     pass_fds: Iterable[int] = (),
 ) -> ProgramResult:
     """Run a program to its end, for at most ``timeout`` seconds, in a session of its own.
 
-    Keeps the first ``limit`` bytes of each output and drops the rest, so that a flood neither
-    fills our memory nor blocks the program. When this returns or raises, the program is dead and
-    so are its children and everybody who held its outputs.
+    Keeps the first ``limit`` bytes of each output, or of both in the file ``log``, and drops the
+    rest, so that a flood fills neither memory nor disk and does not block the program. When this
+    returns or raises, the program is dead and so are its children and everybody who held its
+    outputs.
     """
     deadline = time.monotonic() + timeout
-    with subprocess.Popen(
-        arguments,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        pass_fds=tuple(pass_fds),
-        start_new_session=True,  # Ctrl-C on our terminal is ours to handle
-    ) as process:
-        pipes = _Pipes(process, stdin=stdin, limit=limit)
+    with (
+        outputs(log, limit) as streams,
+        subprocess.Popen(
+            arguments,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            pass_fds=tuple(pass_fds),
+            start_new_session=True,  # Ctrl-C on our terminal is ours to handle
+        ) as process,
+    ):
+        pipes = _Pipes(process, stdin=stdin, outputs=streams)
         try:
             ended = pipes.serve(deadline) and _ended(process, deadline)
         finally:
@@ -86,19 +93,21 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 class _Pipes:
     """The three pipes of a process, served together."""
 
-    def __init__(self, process: subprocess.Popen[bytes], *, stdin: bytes, limit: int) -> None:
+    def __init__(
+        self, process: subprocess.Popen[bytes], *, stdin: bytes, outputs: tuple[Output, Output]
+    ) -> None:
         if not (process.stdin and process.stdout and process.stderr):
             raise ValueError("all three streams must be pipes")
         self._feed = _Feed(process.stdin, stdin)
-        self._stdout = _Kept(process.stdout, limit)
-        self._stderr = _Kept(process.stderr, limit)
+        self._stdout = _Drain(process.stdout, outputs[0])
+        self._stderr = _Drain(process.stderr, outputs[1])
 
     def serve(self, deadline: float) -> bool:
         """Move bytes until every pipe is done; False if the deadline came first."""
         with selectors.DefaultSelector() as selector:
             selector.register(self._feed.stream, selectors.EVENT_WRITE, self._feed.move)
-            for kept in (self._stdout, self._stderr):
-                selector.register(kept.stream, selectors.EVENT_READ, kept.move)
+            for drain in (self._stdout, self._stderr):
+                selector.register(drain.stream, selectors.EVENT_READ, drain.move)
             while selector.get_map():
                 left = deadline - time.monotonic()
                 if left <= 0:
@@ -110,15 +119,15 @@ class _Pipes:
 
     def drain(self) -> None:
         """Wait until nobody holds the outputs any more."""
-        for kept in (self._stdout, self._stderr):
-            while not kept.move():
+        for drain in (self._stdout, self._stderr):
+            while not drain.move():
                 pass
 
     def outcome(self, *, timed_out: bool) -> ProgramResult:
         return ProgramResult(
-            stdout=bytes(self._stdout.data),
-            stderr=bytes(self._stderr.data),
-            truncated=self._stdout.truncated or self._stderr.truncated,
+            stdout=bytes(self._stdout.into.data),
+            stderr=bytes(self._stderr.into.data),
+            truncated=self._stdout.into.truncated or self._stderr.into.truncated,
             timed_out=timed_out,
         )
 
@@ -143,18 +152,14 @@ class _Feed:
         return True
 
 
-class _Kept:
-    """Keeps the beginning of a stream; done at its end."""
+class _Drain:
+    """Hands on what comes from a stream; done at its end."""
 
-    def __init__(self, stream: IO[bytes], limit: int) -> None:
+    def __init__(self, stream: IO[bytes], into: Output) -> None:
         self.stream = stream
-        self.data = bytearray()
-        self.truncated = False
-        self._limit = limit
+        self.into = into
 
     def move(self) -> bool:
         piece = os.read(self.stream.fileno(), _CHUNK)
-        room = self._limit - len(self.data)
-        self.data += piece[:room]
-        self.truncated = self.truncated or len(piece) > room
+        self.into.add(piece)
         return not piece

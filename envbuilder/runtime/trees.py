@@ -7,60 +7,111 @@ opaque directories"). In a layer the same is said by ``.wh.`` names (image-spec,
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from msgspec import Struct
+
 from envbuilder.layers.unpack import unpack
 from envbuilder.model.errors import BuildError
 from envbuilder.model.image import Image, Layer
+from envbuilder.model.owner import make_folder
 from envbuilder.model.progress import Progress, Step
 from envbuilder.model.reference import Digest
 from envbuilder.storage.store import Store
+from envbuilder.storage.temporary import translated
 
 _FOLDER = "trees"
+_KIND = "unpacked"
+_LAYOUT = 2
+"""Raise it whenever the same layer is unpacked into another tree by our own doing."""
+_SOUND = "as it was unpacked"
 _WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
+
+
+class UnpackedTree(Struct, frozen=True, kw_only=True):
+    """What is recorded of a tree: the layer that it was made of, and how it was left then."""
+
+    layout: int
+    layer: Layer
+    fingerprint: Digest
 
 
 def unpacked(image: Image, *, store: Store, progress: Progress) -> tuple[Path, ...]:
     """Return one directory per layer of ``image``, lowest first, unpacking those not yet there.
 
-    Raises BuildError if a blob is missing from the store, or is not what its diff_id says.
+    A tree that changed since it was unpacked is made anew. Raises BuildError if a blob is missing
+    from the store, or is not what its diff_id says.
     """
-    trees = {layer: _folder(store) / layer.digest.hex for layer in image.layers}
-    if any(not tree.exists() for tree in trees.values()):
-        with store.lock(_FOLDER):
-            missing = [layer for layer, tree in trees.items() if not tree.exists()]
-            total = sum(layer.size for layer in missing)
-            with (
-                progress.step("unpack", f"{len(missing)} layers", total=total) as step,
-                ThreadPoolExecutor(os.cpu_count()) as pool,
-            ):
-                largest_first = sorted(missing, key=lambda layer: -layer.size)
-                list(pool.map(lambda layer: _unpack(store, layer, step), largest_first))
+    trees = {layer: tree_of(store, layer.digest) for layer in image.layers}
+    missing = [layer for layer in trees if not is_sound(store, layer.digest)]
+    if missing:
+        total = sum(layer.size for layer in missing)
+        with (
+            progress.step("unpack", f"{len(missing)} layers", total=total) as step,
+            ThreadPoolExecutor(os.cpu_count()) as pool,
+        ):
+            largest_first = sorted(missing, key=lambda layer: -layer.size)
+            list(pool.map(lambda layer: _unpack(store, layer, step), largest_first))
     return tuple(trees.values())
+
+
+def tree_of(store: Store, layer: Digest) -> Path:
+    """Name the directory of a layer, there or not."""
+    return _folder(store) / layer.hex
+
+
+def is_sound(store: Store, layer: Digest) -> bool:
+    """Return whether the layer's tree is there, and is as it was left when it was unpacked.
+
+    Looked at once in a process. That compares inodes, sizes and times of change, which no write
+    leaves as they were; what a failing disk does behind them, ``cache verify`` finds.
+    """
+    tree = tree_of(store, layer)
+    if store.verified.holds(tree, _SOUND):
+        return True
+    known = store.record(_KIND, _key(store, layer), UnpackedTree)
+    if known is None or known.layout != _LAYOUT or not tree.is_dir():
+        return False
+    if known.fingerprint != _fingerprint(tree):
+        return False
+    store.verified.add(tree, _SOUND)
+    return True
+
+
+def recorded(store: Store, layer: Digest) -> UnpackedTree | None:
+    """Return what is recorded of the layer's tree, if anything is."""
+    return store.record(_KIND, _key(store, layer), UnpackedTree)
 
 
 def prune_trees(store: Store) -> int:
     """Remove the trees of layers that are no longer in the store; return how many."""
-    with store.lock(_FOLDER):
-        folder = _folder(store)
-        trees = folder.iterdir() if folder.exists() else ()
-        gone = [tree for tree in trees if not store.has(Digest(tree.name))]
-        for tree in gone:
-            with store.scratch() as scratch:  # gone at once: half a tree would pass for a whole one
-                _move(tree, scratch / "tree")
+    gone = [layer for layer in list_layers(store) if not store.has(layer)]
+    for layer in gone:
+        drop_tree(store, layer)
     return len(gone)
+
+
+def drop_tree(store: Store, layer: Digest) -> None:
+    """Remove the layer's tree; the next run that needs it unpacks it again."""
+    with store.lock(f"tree-{layer.hex}"):
+        _drop(store, layer)
+
+
+def list_layers(store: Store) -> list[Digest]:
+    """Return which layers are unpacked for this user, in order."""
+    folder = _folder(store)
+    return sorted(Digest(tree.name) for tree in folder.iterdir()) if folder.exists() else []
 
 
 def list_trees(store: Store) -> dict[Digest, int]:
     """Return which layers are unpacked, and the bytes of disk that each takes."""
-    folder = _folder(store)
-    trees = sorted(folder.iterdir()) if folder.exists() else ()
-    return {Digest(tree.name): _disk(tree) for tree in trees}
+    return {layer: _disk(tree_of(store, layer)) for layer in list_layers(store)}
 
 
 def _disk(tree: Path) -> int:
@@ -121,20 +172,70 @@ def _move(tree: Path, place: Path) -> None:
 
 
 def _folder(store: Store) -> Path:
-    return (store.root / _FOLDER).absolute()
+    """Name the folder of this user's trees: root's hold owners, which no other user can give."""
+    own = not store.root.exists() or store.root.stat().st_uid == os.geteuid()
+    return (store.root / (_FOLDER if own else f"{_FOLDER}-{os.geteuid()}")).absolute()
+
+
+def _key(store: Store, layer: Digest) -> str:
+    return f"{_folder(store).name}/{layer.hex}"
+
+
+def _fingerprint(tree: Path) -> Digest:
+    """Hash what the file system says of every file: under a second for a hundred thousand."""
+    found = hashlib.sha256()
+    folders = [os.fspath(tree)]
+    while folders:
+        folder = folders.pop()
+        try:
+            with os.scandir(folder) as entries:
+                inside = sorted((each.name, each.stat(follow_symlinks=False)) for each in entries)
+        except PermissionError:  # what it holds nobody but root can change either
+            continue
+        stamps = [
+            (name, at.st_ino, at.st_mode, at.st_size, at.st_mtime_ns, at.st_ctime_ns)
+            for name, at in inside
+        ]
+        found.update(os.fsencode(repr((folder.removeprefix(str(tree)), stamps))))
+        folders += [f"{folder}/{name}" for name, at in inside if stat.S_ISDIR(at.st_mode)]
+    return Digest(found.hexdigest())
+
+
+def _drop(store: Store, layer: Digest) -> None:
+    tree = tree_of(store, layer)
+    store.drop_record(_KIND, _key(store, layer))
+    if tree.exists():
+        with store.scratch() as scratch:  # gone at once: half a tree would pass for a whole one
+            _move(tree, scratch / "tree")
 
 
 def _unpack(store: Store, layer: Layer, step: Step) -> None:
+    with store.lock(f"tree-{layer.digest.hex}"):
+        if not is_sound(store, layer.digest):  # nobody else made it while we waited
+            _make(store, layer)
+    step.advance(layer.size)
+
+
+def _make(store: Store, layer: Layer) -> None:
+    _drop(store, layer.digest)
+    tree = tree_of(store, layer.digest)
+    with store.scratch() as scratch:
+        unpack_layer(store, layer, scratch / "tree")
+        with translated(tree):
+            make_folder(tree.parent, mode=0o700).chmod(0o700)  # images hold set-id programs
+            _move(scratch / "tree", tree)
+    made = UnpackedTree(layout=_LAYOUT, layer=layer, fingerprint=_fingerprint(tree))
+    store.put_record(_KIND, _key(store, layer.digest), made)
+    store.verified.add(tree, _SOUND)
+
+
+def unpack_layer(store: Store, layer: Layer, into: Path) -> None:
+    """Unpack a layer into the new folder ``into``, in the form that overlayfs reads."""
     if not store.has(layer.digest):
         raise BuildError(
             f"layer {layer.digest} ({layer.title or 'untitled'}) is not in the store {store.root}",
             hint="build again to make it anew",
         )
-    with store.scratch() as scratch:
-        made = scratch / "tree"
-        made.mkdir(mode=0o755)
-        unpack(store.path(layer.digest), layer.media_type, made, diff_id=layer.diff_id)
-        mark_deletions(made)
-        _folder(store).mkdir(exist_ok=True)
-        _move(made, _folder(store) / layer.digest.hex)
-    step.advance(layer.size)
+    into.mkdir(mode=0o755)
+    unpack(store.path(layer.digest), layer.media_type, into, diff_id=layer.diff_id)
+    mark_deletions(into)

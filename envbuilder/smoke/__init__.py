@@ -6,14 +6,16 @@
 from .formats import to_json, to_junit
 from .local import LocalPython
 from .page import LayerSize, to_html
-from .plan import CHECKS, Expected, OwnSample, ProbedModel, SmokePlan
+from .plan import CHECKS, Expected, OwnSample, ProbedModel, SmokePlan, Start
 from .probe.samples import MODALITIES
-from .report import Cause, Check, CheckStatus, Report, TokenRow
+from .report import About, Cause, Check, CheckStatus, Report, TokenRow
 from .run_probe import Run, smoke
+from .start import as_it_starts
 
 __all__ = [
     "CHECKS",
     "MODALITIES",
+    "About",
     "Cause",
     "Check",
     "CheckStatus",
@@ -25,7 +27,9 @@ __all__ = [
     "Report",
     "Run",
     "SmokePlan",
+    "Start",
     "TokenRow",
+    "as_it_starts",
     "smoke",
     "to_html",
     "to_json",

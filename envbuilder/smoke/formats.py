@@ -8,6 +8,12 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from .report import Check, CheckStatus, Report
 
+_KINDS = {
+    CheckStatus.FAIL: "failure",
+    CheckStatus.ERROR: "error",
+    CheckStatus.UNPROVEN: "error",
+    CheckStatus.SKIP: "skipped",
+}
 _NOT_XML = re.compile(r"[^\t\n\r\x20-\uD7FF\uE000-\uFFFD\U00010000-\U0010FFFF]")
 
 
@@ -24,10 +30,14 @@ def to_junit(report: Report) -> str:
         name=f"envbuilder smoke: {_clean(report.subject)}",
         tests=str(len(checks)),
         failures=str(_count(report, CheckStatus.FAIL)),
-        errors=str(_count(report, CheckStatus.ERROR)),
+        errors=str(_count(report, CheckStatus.ERROR) + _count(report, CheckStatus.UNPROVEN)),
         skipped=str(_count(report, CheckStatus.SKIP)),
         time=f"{report.seconds:.3f}",
     )
+    if report.about is not None:
+        properties = SubElement(suite, "properties")
+        for name, value in report.about.lines():
+            SubElement(properties, "property", name=name, value=_clean(value))
     for check in checks:
         _case(suite, check)
     indent(suite)
@@ -43,10 +53,12 @@ def _case(suite: Element, check: Check) -> None:
         name=check.name,
         time=f"{check.seconds:.3f}",
     )
-    kind = {CheckStatus.FAIL: "failure", CheckStatus.ERROR: "error", CheckStatus.SKIP: "skipped"}
-    if check.status in kind:
+    if check.status in _KINDS:
         message = _clean(check.explanation)
-        SubElement(case, kind[check.status], message=message).text = _clean(_story(check))
+        element = SubElement(case, _KINDS[check.status], message=message)
+        element.text = _clean(_story(check))
+        if check.status is CheckStatus.UNPROVEN:
+            element.set("type", "unproven")
 
 
 def _story(check: Check) -> str:
@@ -57,6 +69,7 @@ def _story(check: Check) -> str:
     if check.cause is not None:
         lines.append(f"likely cause ({check.cause.id}): {check.cause.cause}")
         lines.append(f"cure: {check.cause.cure}")
+    lines += [f"to see it: {line}" for line in check.details.get("reproduction", ())]
     lines += [str(text) for text in check.details.get("findings", ())][1:]
     return "\n".join(lines)
 

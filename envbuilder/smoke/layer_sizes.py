@@ -6,22 +6,35 @@ from collections.abc import Iterable, Sequence
 
 from envbuilder.model.image import Layer
 from envbuilder.model.lock import DebianBase, DebPackage, Lock, Wheel
-from envbuilder.model.plan import plan
+from envbuilder.model.reference import Digest
 
 from .page import LayerSize
 
 
 def layer_sizes(layers: Sequence[Layer], lock: Lock | None = None) -> tuple[LayerSize, ...]:
     """Size ``layers``, lowest first; the ``lock`` that they were made from knows what is inside."""
-    parts = {}
-    if lock is not None:
-        parts = {layer.title: _heaviest(layer.wheels) for layer in plan(lock).layers}
-        if isinstance(lock.base, DebianBase):
-            parts[layers[0].title] = _heaviest(lock.base.packages)
+    parts = {} if lock is None else _parts(layers, lock)
     return tuple(
-        LayerSize(title=layer.title, size=layer.size, packages=parts.get(layer.title, ()))
+        LayerSize(title=layer.title, size=layer.size, packages=parts.get(layer.diff_id, ()))
         for layer in layers
     )
+
+
+def _parts(layers: Sequence[Layer], lock: Lock) -> dict[Digest, tuple[tuple[str, int], ...]]:
+    """Say what is in each layer, by what it was made from: the seal knows it of a foreign image."""
+    sealed = lock.seal.layers if lock.seal is not None else ()
+    made_from = {layer.diff_id: layer.inputs for layer in (*sealed, *layers) if layer.inputs}
+    known = {str(wheel.sha256): wheel for wheel in lock.wheels}
+    for source in lock.sources:
+        if source.wheel is not None:
+            known |= {str(source.wheel.sha256): source.wheel, source.commit: source.wheel}
+    parts = {
+        diff_id: _heaviest(known[each] for each in inputs if each in known)
+        for diff_id, inputs in made_from.items()
+    }
+    if isinstance(lock.base, DebianBase):
+        parts[layers[0].diff_id] = _heaviest(lock.base.packages)
+    return parts
 
 
 def _heaviest(packages: Iterable[Wheel | DebPackage]) -> tuple[tuple[str, int], ...]:

@@ -133,6 +133,7 @@ def _tally(report: Report) -> list[tuple[str, int]]:
         CheckStatus.PASS: "passed",
         CheckStatus.FAIL: "failed",
         CheckStatus.ERROR: "without verdict",
+        CheckStatus.UNPROVEN: "unproven",
         CheckStatus.SKIP: "skipped",
     }
     found = Counter(check.status for check in report.checks)

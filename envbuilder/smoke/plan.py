@@ -7,7 +7,7 @@ environment on this machine, or in a test, in the same few lines.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +16,7 @@ from envbuilder.model.errors import UsageError
 from .answers import Answers
 from .probe.samples import MODALITIES
 
-CHECKS = ("environment", "caches", "tokens", "engine", "gpu")
+CHECKS = ("environment", "caches", "start", "tokens", "engine", "gpu")
 """Every check group, in the order in which they run and are reported."""
 
 Gpu = Literal["auto", "required", "never"]
@@ -68,6 +68,18 @@ class OwnSample:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """What the image starts: its entry point with arguments, in ``workdir``.
+
+    ``run`` is a command to try there, which must end with 0.
+    """
+
+    args: tuple[str, ...] = ()
+    workdir: str = "/"
+    run: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SmokePlan:
     """Everything that a smoke run needs to know.
 
@@ -75,6 +87,7 @@ class SmokePlan:
     to the operating system and are never "extra". ``python`` is the interpreter inside the
     container. ``tokens`` states, per modality, how many tokens the engine reserves for one item;
     ``answers`` are those of the last good build.
+    ``start`` is what the image starts, None where there is no image.
     ``shared`` says that the environment lies on a machine whose caches are somebody else's.
     ``timeout`` (seconds) bounds the whole run, ``memory`` (bytes) the container. ``jobs``, where
     any is named, are all of the probe's jobs that run (``tokens.image``). ``sent`` are items as
@@ -89,6 +102,7 @@ class SmokePlan:
     tokens: Mapping[str, int] = field(default_factory=dict)
     samples: tuple[OwnSample, ...] = ()
     answers: Answers | None = None
+    start: Start | None = None
     gpu: Gpu = "auto"
     checks: tuple[str, ...] = CHECKS
     jobs: tuple[str, ...] = ()
@@ -133,6 +147,7 @@ class SmokePlan:
                 {"path": target, "modality": item.modality, "label": item.label}
                 for target, item in self.sample_mounts()
             ],
+            "start": None if self.start is None else asdict(self.start),
             "gpu": self.gpu,
             "sent": self.sent,
             "timeout": self.timeout,

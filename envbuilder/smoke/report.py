@@ -21,6 +21,8 @@ class CheckStatus(enum.StrEnum):
     """Nothing to check here, and the explanation says why."""
     ERROR = "error"
     """The check itself could not come to a verdict (crash, time limit, missing library)."""
+    UNPROVEN = "unproven"
+    """What was asked for could not be judged, or nothing was compared: neither right nor wrong."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +71,27 @@ class TokenRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class About:
+    """What a report is about, and who made it: without it a report belongs to no image.
+
+    ``image`` is the digest of the manifest and ``lock`` the lock's checksum, where there are such;
+    ``date`` is RFC 3339; ``runtime`` is what ran the container; ``driver`` is the host's, if any.
+    """
+
+    envbuilder: str
+    date: str
+    kernel: str
+    image: str | None = None
+    lock: str | None = None
+    runtime: str | None = None
+    driver: str | None = None
+
+    def lines(self) -> list[tuple[str, str]]:
+        """Return (name, value) of everything that is known, for people."""
+        return [(name, str(value)) for name, value in asdict(self).items() if value]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """Everything that a smoke run found.
 
@@ -83,11 +106,16 @@ class Report:
     environment: Mapping[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
     peak_memory: int = 0
+    about: About | None = None
 
     @property
     def ok(self) -> bool:
         """Whether the image may be called known-good."""
         return self.verdict is CheckStatus.PASS
+
+    def passes(self, *, allow_unproven: bool) -> bool:
+        """Return whether a command may end well: green, or unproven if that is allowed."""
+        return self.ok or (allow_unproven and self.verdict is CheckStatus.UNPROVEN)
 
     def to_dict(self) -> dict[str, Any]:
         """Render the report as plain JSON values (schema version 1)."""

@@ -8,17 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from envbuilder.model.errors import SmokeError
+from envbuilder.model.progress import Progress
 from envbuilder.runtime import Command, Completed, Mount
 
+from .document import UnfitError, read_document
 from .judge import judge
 from .local_model import locate
 from .plan import MODEL_MOUNT, SmokePlan
+from .probe.job import expand
 from .report import Report
+from .watch import PIPE_MOUNT, watched
 
 PROBE = Path(__file__).parent / "probe"
 PROBE_MOUNT = "/run/envbuilder/probe"
-KEYS = {"jobs", "seconds", "peak_memory", "python", "machine", "libc", "cores"}
-"""What every document of the probe holds beside its version."""
 GRACE = 30.0
 """Seconds beyond the plan's time limit in which the probe may still hand in what it has."""
 
@@ -26,17 +28,21 @@ Run = Callable[[Command], Completed]
 """Runs one command in the environment; ``Prepared.run`` of a runtime, or ``LocalPython.run``."""
 
 
-def smoke(run: Run, plan: SmokePlan, *, subject: str = "image") -> Report:
+def smoke(
+    run: Run, plan: SmokePlan, *, subject: str = "image", progress: Progress | None = None
+) -> Report:
     """Run every check of ``plan`` in one command and return the verdict.
 
+    ``progress`` shows each check while it runs.
+
     Whatever goes wrong inside the container is part of the report. Raises SmokeError if the
-    probe left no result at all: no such Python, killed as a whole, or output that is not JSON.
+    probe left no result at all: no such Python, killed as a whole, or output that is no document.
     """
-    document = ask(run, plan)
+    document = ask(run, plan, progress=progress)
     return judge(plan, document, subject=subject)
 
 
-def ask(run: Run, plan: SmokePlan) -> Mapping[str, Any]:
+def ask(run: Run, plan: SmokePlan, *, progress: Progress | None = None) -> Mapping[str, Any]:
     """Run the probe and return its document of facts."""
     mounts = [Mount(source=PROBE, target=PROBE_MOUNT)]
     mounts += _samples(plan)
@@ -45,31 +51,31 @@ def ask(run: Run, plan: SmokePlan) -> Mapping[str, Any]:
         source, inside = locate(plan.model)
         mounts.append(Mount(source=source, target=MODEL_MOUNT))
         request["model"]["path"] = f"{MODEL_MOUNT}/{inside}".rstrip("/")
-    completed = run(
-        Command(
-            args=(plan.python, "-I", "-B", PROBE_MOUNT),
-            mounts=tuple(mounts),
-            stdin=json.dumps(request).encode(),
-            timeout=plan.timeout + GRACE,
-            memory=plan.memory,
-            gpus=plan.gpu != "never",
+    wanted = expand(request)
+    with watched(progress, wanted) as pipe:
+        if pipe is not None:
+            mounts.append(Mount(source=pipe, target=PIPE_MOUNT))
+            request["progress"] = PIPE_MOUNT
+        completed = run(
+            Command(
+                args=(plan.python, "-I", "-B", PROBE_MOUNT),
+                mounts=tuple(mounts),
+                stdin=json.dumps(request).encode(),
+                timeout=plan.timeout + GRACE,
+                memory=plan.memory,
+                # a runtime makes the image's own folder if it is absent
+                workdir=None if plan.start is None else "/",
+                gpus=plan.gpu != "never",
+            )
         )
-    )
     try:
-        document = json.loads(completed.stdout, parse_constant=_no_number)
-    except ValueError as error:
+        return read_document(completed.stdout, wanted=wanted)
+    except UnfitError as error:
         where = f"the image must run {plan.python} (3.9 or newer); envbuilder inspect shows it"
         raise SmokeError(
-            f"the probe left no result: {_why(completed)}",
+            f"the probe left no result: {_why(completed, error)}",
             hint="--local takes a Python, 3.9 or newer" if plan.shared else where,
         ) from error
-    if not isinstance(document, dict) or document.get("version") != 1 or not set(document) >= KEYS:
-        raise SmokeError("the probe answered in a format that this envbuilder does not know")
-    return document
-
-
-def _no_number(_: str) -> None:
-    """Read NaN and infinity, which Python writes and JSON does not know, as null."""
 
 
 def _samples(plan: SmokePlan) -> list[Mount]:
@@ -83,11 +89,14 @@ def _samples(plan: SmokePlan) -> list[Mount]:
     return [Mount(source=item.path, target=target) for target, item in plan.sample_mounts()]
 
 
-def _why(completed: Completed) -> str:
+def _why(completed: Completed, unfit: UnfitError) -> str:
+    """Say how the command ended; if it ended well, what is wrong with what it printed."""
     if completed.timed_out:
         return f"killed after {completed.seconds:.0f} s, the time limit"
     if completed.out_of_memory:
         return "killed for lack of memory"
+    if completed.exit_code == 0:
+        return f"exit code 0, but what it printed does not fit: {unfit}"
     lines = completed.stderr.decode("utf-8", "replace").strip().splitlines()
     last = f": {lines[-1]}" if lines else ""
     return f"exit code {completed.exit_code}{last}"

@@ -13,6 +13,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from msgspec import Struct
+
 from envbuilder.model.errors import BuildError, LockError
 from envbuilder.model.pylock import lock_path
 from envbuilder.model.reference import Digest
@@ -39,6 +41,18 @@ class BuildTexts:
     lock: bytes
 
 
+class _Texts(Struct, frozen=True, kw_only=True):
+    """The blobs that hold the texts of one build."""
+
+    spec: Digest
+    lock: Digest
+
+
+class _KeptReport(Struct, frozen=True, kw_only=True):
+    report: dict[str, Any]
+    finished: str
+
+
 def present(spec_path: Path) -> BuildTexts:
     """Read the texts as they are on disk, a missing one as empty.
 
@@ -49,31 +63,40 @@ def present(spec_path: Path) -> BuildTexts:
 
 def keep(store: Store, lock: Digest, kept: BuildTexts) -> None:
     """Store the texts that belong to the lock with checksum ``lock``."""
-    texts = {"spec": store.add(kept.spec), "lock": store.add(kept.lock)}
-    plain = {name: str(digest) for name, digest in texts.items()}
-    store.put_record(_KIND, str(lock), plain, blobs=texts.values())
+    texts = _Texts(spec=store.add(kept.spec), lock=store.add(kept.lock))
+    store.put_record(_KIND, str(lock), texts, blobs=[texts.spec, texts.lock])
 
 
 def recall(store: Store, lock: Digest) -> BuildTexts | None:
     """Return the texts back, or None if this store never had them, or lost or damaged them."""
-    plain = store.record(_KIND, str(lock))
-    if plain is None:
+    found = store.record(_KIND, str(lock), _Texts)
+    if found is None:
         return None
     try:
-        return BuildTexts(**{name: store.read(Digest.parse(text)) for name, text in plain.items()})
+        return BuildTexts(spec=store.read(found.spec), lock=store.read(found.lock))
     except BuildError:  # damaged, so git is to be asked as if the store had never had them
         return None
 
 
+def kept(store: Store) -> list[Digest]:
+    """Name the locks whose texts are kept, by checksum."""
+    return [Digest.parse(found.key) for found in store.records(_KIND, _Texts)]
+
+
+def drop(store: Store, lock: Digest) -> None:
+    """Forget the texts of a lock."""
+    store.drop_record(_KIND, str(lock))
+
+
 def keep_report(store: Store, image: Digest, report: dict[str, Any]) -> None:
     """Remember the smoke report (JSON form) of ``image``, and that it was made now."""
-    store.put_record(_REPORT, str(image), {"report": report, "finished": now()}, blobs=[image])
+    store.put_record(_REPORT, str(image), _KeptReport(report=report, finished=now()), blobs=[image])
 
 
 def recall_report(store: Store, image: Digest) -> tuple[dict[str, Any], str] | None:
     """Return the smoke report of ``image`` and its moment (RFC 3339), or None without one."""
-    kept = store.record(_REPORT, str(image))
-    return None if kept is None else (kept["report"], kept["finished"])
+    kept = store.record(_REPORT, str(image), _KeptReport)
+    return None if kept is None else (kept.report, kept.finished)
 
 
 def forget(store: Store, *, days: float) -> int:
@@ -95,8 +118,8 @@ def forget(store: Store, *, days: float) -> int:
 
 def kept_blobs(store: Store, entries: Iterable[LedgerEntry]) -> set[Digest]:
     """Name the blobs that hold these entries' texts: what a prune of the store must leave."""
-    plains = (store.record(_KIND, str(entry.lock)) for entry in entries)
-    return {Digest.parse(text) for plain in plains if plain for text in plain.values()}
+    kept = (store.record(_KIND, str(entry.lock), _Texts) for entry in entries)
+    return {digest for texts in kept if texts for digest in (texts.spec, texts.lock)}
 
 
 def _bytes(path: Path) -> bytes:

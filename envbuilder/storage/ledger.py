@@ -7,24 +7,24 @@ good, on which host, and under which image digest.
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
+from msgspec import Struct
+
+from envbuilder.model.codec import MisfitError, from_json, to_plain
 from envbuilder.model.errors import LockError, UsageError
 from envbuilder.model.image import canonical_json
+from envbuilder.model.owner import give, make_folder
 from envbuilder.model.reference import Digest
 
-EVENTS = ("build", "promote", "rollback")
 _NUMBER_DIGITS = 5  # "12345" is an entry's number; six digits and more start a checksum
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuildHost:
+class BuildHost(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where a build was smoked; empty texts where the host has no such thing."""
 
     kernel: str = ""
@@ -33,13 +33,11 @@ class BuildHost:
     driver: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LedgerEntry:
+class LedgerEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One build: ``time`` is RFC 3339 in UTC, ``smoke`` the report's summary in one line.
 
-    ``spec`` and ``lock`` are ``lock.spec_checksum`` and ``lock_file.lock_checksum``; ``image`` is
-    the manifest's digest. ``event`` is one of EVENTS; ``note`` says more, for example the tag that
-    a promotion moved.
+    ``spec`` and ``lock`` are ``lock.spec_checksum`` and ``pylock.lock_checksum``; ``image`` is
+    the manifest's digest. ``note`` says more, for example the tag that a promotion moved.
     """
 
     time: str
@@ -50,7 +48,7 @@ class LedgerEntry:
     good: bool
     smoke: str = ""
     host: BuildHost = BuildHost()
-    event: str = "build"
+    event: Literal["build", "promote", "rollback"] = "build"
     note: str = ""
 
 
@@ -69,11 +67,12 @@ def append(path: Path, entry: LedgerEntry) -> None:
 
     What a killed writer left of a line is cut off first: it never counted.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
     with os.fdopen(handle, "r+b", buffering=0) as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        data = file.readall()
+        if not (data := file.readall()):  # a new one
+            give(path, fd=handle)
         whole, tail = _split(data)
         line = dump_entry(entry)
         if tail and _is_entry(tail):  # an editor took the last newline away
@@ -149,30 +148,18 @@ def built_on(entries: Sequence[LedgerEntry], image: Digest) -> str | None:
 
 def dump_entry(entry: LedgerEntry) -> bytes:
     """Return the entry's line, newline included."""
-    plain = {name: str(v) if isinstance(v, Digest) else v for name, v in _fields(entry).items()}
-    return canonical_json(plain) + b"\n"
+    return canonical_json(to_plain(entry)) + b"\n"
 
 
 def parse_entry(line: bytes, *, name: str = "entry") -> LedgerEntry:
     """Parse one line; ``name`` is how errors call it. Raises LockError."""
     try:
-        plain: dict[str, Any] = json.loads(line)
-        for key in ("spec", "lock", "image"):
-            plain[key] = Digest.parse(plain[key])
-        entry = LedgerEntry(**plain | {"host": BuildHost(**plain.get("host", {}))})
-    except (ValueError, KeyError, TypeError, AttributeError, UsageError) as error:
+        return from_json(line, LedgerEntry)
+    except MisfitError as error:
         raise LockError(
             f"{name} is not a ledger entry: {error}",
             hint="restore the file from git; the ledger is only ever appended to",
         ) from error
-    if not isinstance(entry.good, bool) or entry.event not in EVENTS:
-        raise LockError(f"{name} is not a ledger entry: good or event has an unknown value")
-    return entry
-
-
-def _fields(entry: LedgerEntry) -> dict[str, Any]:
-    plain = {field.name: getattr(entry, field.name) for field in fields(entry)}
-    return plain | {"host": asdict(entry.host)}
 
 
 def _split(data: bytes) -> tuple[bytes, bytes]:

@@ -3,35 +3,43 @@
 On disk: ``blobs/sha256/HEX`` (as in an OCI image layout), ``records/KIND/HEX.json``, ``locks/NAME``
 and ``tmp/``. A blob appears under its name only whole and synced (temporary file, fsync, rename),
 so several processes share one store, and a killed one leaves nothing but a temporary file, which
-the next process to write removes.
+the next process to write removes. A store that we make is its owner's alone (0700): what images
+hold has no business with other users. What root makes in a user's store stays that user's.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import io
-import json
 import os
 import re
+import shutil
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO, Self, TypeVar, overload
 
 from envbuilder.model.errors import BuildError, UsageError
-from envbuilder.model.image import canonical_json
+from envbuilder.model.owner import make_folder
 from envbuilder.model.reference import Digest
 
-from .stream import CheckedReader, Writer
+from .locks import holding
+from .records import Record, dump_record, read_record, record_path
+from .stream import CheckedReader, Writer, damaged
 from .temporary import Temporary, remove_abandoned, translated
+from .verified import Stamp, Verified
+
+T = TypeVar("T")
 
 _HEX = re.compile(r"[0-9a-f]{64}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _CHUNK = 1 << 20
-_BLINK = 0.2  # seconds between two tries to get a lock
+_FICLONE = 0x40049409  # linux/fs.h
+_NOT_OURS = (errno.EACCES, errno.EPERM, errno.EROFS)  # a store that may only be read still serves
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +60,10 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.verified = Verified()
+        """What this process found sound: blobs by digest, and whatever else others add."""
         self._blobs = root / "blobs" / "sha256"
+        self._records = root / "records"
         self._temporary = root / "tmp"
 
     @classmethod
@@ -79,8 +90,11 @@ class Store:
         return self._blobs / digest.hex
 
     def has(self, digest: Digest) -> bool:
-        """Return whether a blob is in the store."""
-        return self.path(digest).exists()
+        """Return whether a blob is in the store; raise BuildError if we may not look."""
+        try:
+            return self.path(digest).exists()
+        except OSError as error:
+            raise self._unreadable(digest, error) from error
 
     def read(self, digest: Digest) -> bytes:
         """Return a whole blob; raise BuildError if it is missing or damaged."""
@@ -90,14 +104,33 @@ class Store:
     @contextmanager
     def open(self, digest: Digest) -> Iterator[BinaryIO]:
         """Read a blob as a stream that raises BuildError at its end where the content is wrong."""
-        try:
-            file = self.path(digest).open("rb")
-        except FileNotFoundError as error:
-            raise BuildError(
-                f"blob {digest} is not in the store {self.root}", hint="build again to make it anew"
-            ) from error
-        with file:
+        with self._opened(digest) as file:
             yield io.BufferedReader(CheckedReader(file, digest), _CHUNK)
+
+    def checked(self, digest: Digest) -> Path:
+        """Return the file of a blob whose bytes are what its name says, for others to read.
+
+        It is hashed once in a process, and again where it changed since; what this process wrote
+        was hashed then. Raises BuildError if the blob is missing or damaged.
+        """
+        with self._opened(digest) as file:
+            stamp = Stamp.of(file.fileno())
+            if not self.verified.holds(digest, stamp):
+                if hashlib.file_digest(file, "sha256").hexdigest() != digest.hex:
+                    raise damaged(digest)
+                self.verified.add(digest, stamp)
+        return self.path(digest)
+
+    def copy(self, digest: Digest, target: Path) -> None:
+        """Copy a blob to the new file ``target``, checked; never a link, for a writer to reach us.
+
+        File systems that can share the bytes behind two files until one changes (btrfs, xfs) do.
+        """
+        with self.checked(digest).open("rb") as source, target.open("xb") as out:
+            try:
+                fcntl.ioctl(out, _FICLONE, source.fileno())
+            except OSError:  # this file system cannot, or these are two
+                shutil.copyfileobj(source, out, _CHUNK)
 
     def add(self, data: bytes) -> Digest:
         """Store ``data`` and return its digest."""
@@ -115,7 +148,7 @@ class Store:
         Raises BuildError if the disk is full.
         """
         with self._made("blob", directory=False) as temporary, temporary.path.open("wb") as file:
-            yield Writer(temporary, file, self.path)
+            yield Writer(temporary, file, self.path, self.verified)
 
     def adopt(self, path: Path, digest: Digest) -> Digest:
         """Take in a file by copying it; raise BuildError where it does not match ``digest``.
@@ -131,7 +164,7 @@ class Store:
 
     def discard(self, digest: Digest) -> None:
         """Remove a blob, if it is there."""
-        self.path(digest).unlink(missing_ok=True)
+        self._remove(self.path(digest))
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
@@ -141,32 +174,44 @@ class Store:
 
     # -- records ----------------------------------------------------------------------------
 
-    def record(self, kind: str, key: str) -> Any:  # noqa: ANN401 (JSON is any)
-        """Return the JSON value recorded for ``key``, or None if there is none.
+    @overload
+    def record(self, kind: str, key: str) -> Any: ...  # noqa: ANN401 (JSON is any)
 
-        None as well where a blob that the record stands on is gone. The blobs count as used now.
+    @overload
+    def record(self, kind: str, key: str, as_type: type[T]) -> T | None: ...
+
+    def record(self, kind: str, key: str, as_type: Any = Any) -> Any:
+        """Return the value recorded for ``key``, or None if there is none that is an ``as_type``.
+
+        None as well if the record is damaged, or a blob that it stands on is gone. The blobs
+        count as used now.
         """
-        return self._valid(self._record_path(kind, key))
+        found = self._valid(record_path(self._records, kind, key), as_type)
+        return None if found is None else found.value
 
-    def records(self, kind: str) -> Iterator[Any]:
-        """Yield the values of all records of a kind that still hold, in a stable order."""
-        for path in sorted((self.root / "records" / kind).glob("*.json")):
-            if (value := self._valid(path)) is not None:
-                yield value
+    def records(self, kind: str, as_type: type[T]) -> Iterator[Record[T]]:
+        """Yield all records of a kind that still hold, in a stable order."""
+        for path in sorted((self._records / kind).glob("*.json")):
+            if (found := self._valid(path, as_type)) is not None:
+                yield found
 
     def put_record(
         self,
         kind: str,
         key: str,
-        value: Any,  # noqa: ANN401 (JSON is any)
+        value: object,
         *,
         blobs: Iterable[Digest] = (),
     ) -> None:
         """Record a derived fact, valid as long as ``blobs`` are in the store."""
-        entry = {"key": key, "value": value, "blobs": sorted(str(digest) for digest in blobs)}
+        record = Record(kind=kind, key=key, value=value, blobs=tuple(sorted(blobs)))
         with self._made("record", directory=False) as temporary, translated(self.root):
-            temporary.path.write_bytes(canonical_json(entry) + b"\n")
-            temporary.keep_as(self._record_path(kind, key))
+            temporary.path.write_bytes(dump_record(record))
+            temporary.keep_as(record_path(self._records, kind, key))
+
+    def drop_record(self, kind: str, key: str) -> None:
+        """Remove what is recorded for ``key``, if anything is."""
+        self._remove(record_path(self._records, kind, key))
 
     # -- sharing ----------------------------------------------------------------------------
 
@@ -176,17 +221,12 @@ class Store:
 
         ``waiting`` is called while another holds it, five times a second; it may raise to give up.
         """
-        path = self.root / "locks" / name
         if not _NAME.fullmatch(name):
             raise ValueError(f"{name!r} is no lock name")
         with translated(self.root):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            file = path.open("wb")
-        with file:
-            while waiting is not None and not _free(file):
-                waiting()
-                time.sleep(_BLINK)
-            fcntl.flock(file, fcntl.LOCK_EX)  # it is ours already where we were `waiting`
+            folder = make_folder(self.root / "locks", mode=0o700)
+            file = (folder / name).open("wb")
+        with holding(file, waiting):
             yield
 
     # -- upkeep -----------------------------------------------------------------------------
@@ -202,19 +242,19 @@ class Store:
                     found.append(Blob(digest=digest, size=facts.st_size, used=facts.st_mtime))
         return sorted(found, key=lambda blob: blob.digest)
 
-    def verify(self) -> list[Digest]:
-        """Hash every blob, remove those that are damaged, and return their digests."""
-        damaged = []
-        for blob in self.ls():
-            try:
-                with self.path(blob.digest).open("rb") as file:
-                    actual = hashlib.file_digest(file, "sha256").hexdigest()
-            except FileNotFoundError:
-                continue  # a build beside us needs it no longer
-            if actual != blob.digest.hex:
-                self.discard(blob.digest)
-                damaged.append(blob.digest)
-        return damaged
+    def damaged(self, digest: Digest) -> bool:
+        """Return whether a blob holds other bytes than its name says, by reading all of it."""
+        with suppress(FileNotFoundError), self.path(digest).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() != digest.hex
+        return False  # a build beside us needs it no longer
+
+    def record_files(self) -> list[Path]:
+        """Return the files of all records."""
+        return sorted(self._records.glob("*/*.json"))
+
+    def damaged_record(self, path: Path) -> bool:
+        """Return whether a record's file says nothing, or not what its name promises."""
+        return read_record(self._records, path, Any) is None
 
     def prune(self, *, keep: Collection[Digest], unused_for: float = 3600) -> list[Blob]:
         """Remove blobs that are neither kept nor used in the last ``unused_for`` seconds.
@@ -226,63 +266,69 @@ class Store:
         with suppress(FileNotFoundError):
             remove_abandoned(self._temporary)
         needed = set(keep)
-        for _, blobs in self._records():
-            if not blobs.isdisjoint(keep):
-                needed |= blobs
+        for path in self.record_files():
+            found = read_record(self._records, path, Any)
+            if found is not None and not set(found.blobs).isdisjoint(keep):
+                needed |= set(found.blobs)
         before = time.time() - unused_for
         gone = [b for b in self.ls() if b.digest not in needed and b.used <= before]
         for blob in gone:
             self.discard(blob.digest)
-        for path, blobs in self._records():
-            if not all(self.has(digest) for digest in blobs):
-                path.unlink(missing_ok=True)
+        for path in self.record_files():
+            found = read_record(self._records, path, Any)
+            if found is None or not all(self.has(digest) for digest in found.blobs):
+                self._remove(path)
         return gone
 
     # -- inside -----------------------------------------------------------------------------
 
     def _touch(self, digest: Digest) -> bool:
+        path = self.path(digest)
         try:
-            os.utime(self.path(digest))
+            before = Stamp.of(path)
+            os.utime(path)
+            self.verified.moved(digest, before=before, after=Stamp.of(path))
         except (FileNotFoundError, NotADirectoryError):
             return False
-        except PermissionError:  # a store that is shared read-only still serves
+        except OSError as error:
+            if error.errno not in _NOT_OURS:
+                raise
             return self.has(digest)
         return True
 
     @contextmanager
+    def _opened(self, digest: Digest) -> Iterator[io.BufferedReader]:
+        try:
+            file = self.path(digest).open("rb")
+        except FileNotFoundError as error:
+            raise BuildError(
+                f"blob {digest} is not in the store {self.root}", hint="build again to make it anew"
+            ) from error
+        except OSError as error:
+            raise self._unreadable(digest, error) from error
+        with file:
+            yield file
+
+    def _remove(self, path: Path) -> None:
+        with translated(self.root):
+            path.unlink(missing_ok=True)
+
+    def _unreadable(self, digest: Digest, error: OSError) -> BuildError:
+        return BuildError(
+            f"cannot read {self.path(digest)}: {error.strerror}",
+            hint="check its permissions, or set ENVBUILDER_CACHE to a store that you may read",
+        )
+
+    @contextmanager
     def _made(self, kind: str, *, directory: bool) -> Iterator[Temporary]:
         with translated(self.root):
-            self._temporary.mkdir(parents=True, exist_ok=True)
+            make_folder(self._temporary, mode=0o700)
             remove_abandoned(self._temporary)
         with Temporary.create(self._temporary, kind, directory=directory) as temporary:
             yield temporary
 
-    def _valid(self, record: Path) -> Any:  # noqa: ANN401 (JSON is any)
-        try:
-            entry = json.loads(record.read_bytes())
-        except FileNotFoundError:
+    def _valid(self, path: Path, as_type: type[T]) -> Record[T] | None:
+        found = read_record(self._records, path, as_type)
+        if found is None or not all(self._touch(digest) for digest in found.blobs):
             return None
-        except ValueError:  # torn by a power cut: what is derived can be derived again
-            record.unlink(missing_ok=True)
-            return None
-        if not all(self._touch(Digest.parse(text)) for text in entry["blobs"]):
-            return None
-        return entry["value"]
-
-    def _record_path(self, kind: str, key: str) -> Path:
-        return self.root / "records" / kind / f"{Digest.of(key.encode()).hex}.json"
-
-    def _records(self) -> Iterator[tuple[Path, set[Digest]]]:
-        for path in sorted((self.root / "records").glob("*/*.json")):
-            with suppress(ValueError, FileNotFoundError):
-                blobs = json.loads(path.read_bytes())["blobs"]
-                yield path, {Digest.parse(text) for text in blobs}
-
-
-def _free(lock: BinaryIO) -> bool:
-    """Take the lock if nobody holds it, and say whether that was so."""
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+        return found

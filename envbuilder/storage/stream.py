@@ -13,19 +13,27 @@ from envbuilder.model.errors import BuildError
 from envbuilder.model.reference import Digest
 
 from .temporary import Temporary, translated
+from .verified import Stamp, Verified
 
 # Bytes after which the disk is told to begin. One sync after a gigabyte would leave the disk idle
 # first and the processor idle then; a sync in between would make the processor wait each time.
 _BEGIN_EVERY = 16 << 20
+
+REPAIR = "run `envbuilder cache repair`, which removes what is damaged; then build again"
 
 
 class Writer:
     """A blob in the making: ``size`` bytes so far; ``commit`` names it by what was written."""
 
     def __init__(
-        self, temporary: Temporary, file: BinaryIO, place: Callable[[Digest], Path]
+        self,
+        temporary: Temporary,
+        file: BinaryIO,
+        place: Callable[[Digest], Path],
+        verified: Verified,
     ) -> None:
         self.size = 0
+        self._verified = verified
         self._temporary = temporary
         self._file = file
         self._place = place
@@ -59,6 +67,7 @@ class Writer:
         with translated(self._temporary.path.parent):
             self._file.flush()
             self._temporary.keep_as(self._place(digest))
+            self._verified.add(digest, Stamp.of(self._file.fileno()))
         return digest
 
 
@@ -80,8 +89,10 @@ class CheckedReader(io.RawIOBase):
         count = self._file.readinto(buffer)  # type: ignore[attr-defined]
         self._hash.update(memoryview(buffer)[:count])
         if not count and len(buffer) and self._hash.hexdigest() != self._digest.hex:
-            raise BuildError(
-                f"blob {self._digest} in the store is damaged",
-                hint="run `envbuilder cache verify`, which removes damaged blobs; then build again",
-            )
+            raise damaged(self._digest)
         return int(count)
+
+
+def damaged(digest: Digest) -> BuildError:
+    """Return the error for a blob that holds other bytes than its name says."""
+    return BuildError(f"blob {digest} in the store is damaged", hint=REPAIR)

@@ -10,8 +10,10 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -19,8 +21,13 @@ from pathlib import Path
 from typing import Self
 
 from envbuilder.model.errors import BuildError, DiskFullError
+from envbuilder.model.owner import give, make_folder
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_CURE = (
+    "run `envbuilder cache prune`, or set ENVBUILDER_CACHE elsewhere",
+    "or set ENVBUILDER_CACHE to a folder you may write to",
+)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -54,41 +61,67 @@ class Temporary:
                 path.mkdir(mode=0o700)
             with suppress(FileNotFoundError):  # another process took it for abandoned: once more
                 flags = os.O_RDONLY | os.O_DIRECTORY if directory else os.O_RDWR | os.O_CREAT
-                fd = os.open(path, flags, 0o600)
+                fd = os.open(path, flags | os.O_CLOEXEC, 0o600)
                 fcntl.flock(fd, fcntl.LOCK_EX)
+                if not directory:
+                    give(path, fd=fd)
                 if _same(fd, path):
                     return cls(path=path, _fd=fd)
                 os.close(fd)
 
     def keep_as(self, target: Path) -> None:
         """Sync the file and give it its lasting name, read-only; replaces what stood there."""
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(target.parent, mode=0o700)
+        give(target, fd=self._fd)
         os.fsync(self._fd)
         os.fchmod(self._fd, 0o444)
         self.path.replace(target)
         self._kept = True
 
 
-def remove_abandoned(folder: Path) -> None:
-    """Remove what dead processes left in ``folder``."""
-    for path in list(folder.iterdir()):
-        try:
-            fd = os.open(path, os.O_RDONLY)
-        except (FileNotFoundError, PermissionError):
-            continue  # its owner was faster, or is another user
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            continue  # its owner lives
-        else:
-            if _same(fd, path):  # an owner may have given it its lasting name meanwhile
-                _remove(path)
-        finally:
-            os.close(fd)
+@contextmanager
+def work_folder(kind: str, place: Path | None = None) -> Iterator[Path]:
+    """Lend an empty folder at ``place``, else where temporary files go, for the block's time.
+
+    What dead processes of this user left of the same ``kind`` there goes first.
+    """
+    folder = place or Path(tempfile.gettempdir())
+    with translated(folder):
+        remove_abandoned(folder, kind)
+    with Temporary.create(folder, kind, directory=True) as temporary:
+        yield temporary.path
+
+
+def remove_abandoned(folder: Path, kind: str | None = None) -> None:
+    """Remove what dead processes of this user left in ``folder``, of one ``kind`` or of all."""
+    wanted = re.compile(rf"{'.*' if kind is None else re.escape(kind)}-[0-9a-f]{{16}}")
+    for path in [path for path in folder.iterdir() if wanted.fullmatch(path.name)]:
+        with suppress(FileNotFoundError, PermissionError):  # its owner was faster, or is another
+            _remove_if_abandoned(path)
+
+
+def _remove_if_abandoned(path: Path) -> None:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:  # gone, another user's, or a link, which nobody here makes
+        return
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return  # its owner lives
+    else:
+        ours = os.fstat(fd).st_uid in {os.geteuid(), path.parent.stat().st_uid}
+        if ours and _same(fd, path):  # an owner may have given it its lasting name meanwhile
+            _remove(path)
+    finally:
+        os.close(fd)
 
 
 def remove_tree(folder: Path) -> None:
     """Remove a folder with all in it, read-only folders included, which only root could empty."""
+    if os.geteuid() == 0:  # which a link that somebody puts there meanwhile shall not lead astray
+        shutil.rmtree(folder)
+        return
     folder.chmod(0o700)
     for place, folders, _ in os.walk(folder):
         for name in folders:
@@ -99,20 +132,21 @@ def remove_tree(folder: Path) -> None:
 
 
 @contextmanager
-def translated(place: Path) -> Iterator[None]:
-    """Turn the operating system's refusals to write at ``place`` into BuildError with a hint."""
+def translated(place: Path, *, cure: tuple[str, str] = _CURE) -> Iterator[None]:
+    """Turn the operating system's refusals to write at ``place`` into BuildError with a hint.
+
+    ``cure`` says what else helps: where room is lacking, and where permission is.
+    """
     try:
         yield
     except OSError as error:
+        where = error.filename or place
         if error.errno in _FULL:
             raise DiskFullError(
-                f"the disk that holds {place} is full",
-                hint="free some space, run `envbuilder cache prune`, or set ENVBUILDER_CACHE "
-                "elsewhere",
+                f"the disk that holds {place} is full", hint=f"free some space, {cure[0]}"
             ) from error
         raise BuildError(
-            f"cannot write at {error.filename or place}: {error.strerror}",
-            hint="check its permissions, or set ENVBUILDER_CACHE to a folder you may write to",
+            f"cannot write at {where}: {error.strerror}", hint=f"check its permissions, {cure[1]}"
         ) from error
 
 

@@ -1,1 +1,1 @@
-"""The jobs that users have: each joins rooms below into one piece of work."""
+"""The jobs that users have: each joins the rooms above into one piece of work."""

@@ -23,10 +23,12 @@ from envbuilder.model.image import Image
 from envbuilder.model.reference import ImageRef
 from envbuilder.model.spec import Index
 from envbuilder.registry.client import Client
+from envbuilder.resolve.context import Context
+from envbuilder.resolve.python.download import IndexClient
 from envbuilder.resolve.python.releases import releases
 from envbuilder.resolve.python.requirements import PythonTarget
 from envbuilder.runtime import Command, cdi
-from envbuilder.runtime.cgroup import memory_cgroup
+from envbuilder.runtime.cgroup import cgroups
 from envbuilder.runtime.docker import connect
 from envbuilder.runtime.oci import PreparedTrees, find_program, find_runtime
 from envbuilder.storage.store import Store
@@ -63,11 +65,12 @@ class Diagnosis:
     advice: str = ""
 
 
-def examine(store: Store, *, images: Iterable[ImageRef] = ()) -> tuple[Diagnosis, ...]:
+def examine(context: Context, *, images: Iterable[ImageRef] = ()) -> tuple[Diagnosis, ...]:
     """Look at this machine and return what was found, in a fixed order.
 
     ``images`` are references whose registries must answer, such as the bases of the specs.
     """
+    store = context.store
     checks: list[Callable[[], Diagnosis]] = [
         lambda: oci_runtime(store),
         memory_limits,
@@ -84,8 +87,8 @@ def examine(store: Store, *, images: Iterable[ImageRef] = ()) -> tuple[Diagnosis
         lambda: program(
             "mmdebstrap", needed_for="Debian bases", advice="apt-get install mmdebstrap uidmap"
         ),
-        package_index,
-        *((lambda image=image: registry(image)) for image in images),
+        lambda: package_index(context.indexes),
+        *((lambda image=image: registry(context.registries, image)) for image in images),
     ]
     with ThreadPoolExecutor(len(checks)) as pool:
         return tuple(pool.map(lambda check: check(), checks))
@@ -114,9 +117,9 @@ def oci_runtime(store: Store) -> Diagnosis:
 
 
 def memory_limits() -> Diagnosis:
-    """Make a memory cgroup and remove it."""
-    with memory_cgroup(1 << 30) as cgroup:
-        if cgroup is not None:
+    """Make cgroups of memory and of processes, and remove them."""
+    with cgroups({"memory": 1 << 30, "pids": 1 << 10}) as held:
+        if held.paths.keys() >= {"memory", "pids"}:
             return Diagnosis(
                 name="memory limits", status="ok", detail="by cgroup, for all processes"
             )
@@ -216,22 +219,21 @@ def program(name: str, *, needed_for: str, advice: str) -> Diagnosis:
     return Diagnosis(name=name, status="ok", detail=found)
 
 
-def package_index() -> Diagnosis:
+def package_index(indexes: IndexClient) -> Diagnosis:
     """Ask the configured package indexes for something that every index has."""
     target = PythonTarget(python=platform.python_version()[:4], platform="linux/amd64")
     try:
-        newest = releases("pip", target=target, index=Index())[-1].version
+        newest = releases(indexes, "pip", target=target, index=Index())[-1].version
     except EnvbuilderError as error:
         return _problem("Python package index", error)
     return Diagnosis(name="Python package index", status="ok", detail=f"answers; pip {newest}")
 
 
-def registry(image: ImageRef) -> Diagnosis:
+def registry(registries: Client, image: ImageRef) -> Diagnosis:
     """Ask a registry for an image, by one HEAD request."""
     name = f"registry {image.registry}"
     try:
-        with Client.from_environment() as client:
-            digest = client.repository(image).find(image.digest or image.tag or "latest")
+        digest = registries.repository(image).find(image.digest or image.tag or "latest")
     except EnvbuilderError as error:
         return _problem(name, error)
     if digest is None:

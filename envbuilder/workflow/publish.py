@@ -2,41 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from envbuilder.engines.reuse import held_in, reusable
-from envbuilder.evidence.attach import attach, attach_bundles, sign
+from envbuilder.evidence.attach import attach, attach_bundles, may_be_bundle, sign
+from envbuilder.evidence.keyring import Keyring
 from envbuilder.evidence.keys import PrivateKey, read_private
 from envbuilder.evidence.read import Evidence, is_signed, read_bundled, read_tagged
-from envbuilder.evidence.statements import NAMES, TEST_RESULT, Statement, provenance, test_result
+from envbuilder.evidence.statements import (
+    NAMES,
+    SIGNED,
+    TEST_RESULT,
+    Statement,
+    finished_on,
+    moment_of,
+    provenance,
+    result_of,
+    test_result,
+)
 from envbuilder.model.errors import LockError, UsageError
 from envbuilder.model.image import Image, parse_image
 from envbuilder.model.lock import ImageBase, Lock, Seal
 from envbuilder.model.progress import Progress
 from envbuilder.model.reference import Digest, ImageRef
-from envbuilder.registry.client import Client
 from envbuilder.registry.manifests import Manifest
+from envbuilder.registry.referrers import list_referrers
 from envbuilder.registry.repository import Repository
 from envbuilder.registry.transfer import push
+from envbuilder.resolve.context import Context
 from envbuilder.storage.build_records import recall_report
 from envbuilder.storage.ledger import now
-from envbuilder.storage.store import Store
 
-from .build import Options, make_image
+from .build import make_image
 
 _NAMES = {predicate_type: name for name, predicate_type in NAMES.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signing:
-    """With which key evidence is signed; ``bundles`` for Sigstore bundles instead of tags."""
+    """With which key evidence is signed; ``bundles`` for Sigstore bundles instead of tags.
+
+    None keeps the form of the evidence that is there, on this image or the one before it.
+    """
 
     key: PrivateKey
-    bundles: bool = False
+    bundles: bool | None = None
 
 
-def signing_with(key: str | None, *, bundles: bool = False) -> Signing | None:
+def signing_with(key: str | None, *, bundles: bool | None = None) -> Signing | None:
     """Read the private key that ``key`` names; None means that nothing is to be signed.
 
     Raises UsageError for a key that cannot be read, or for ``bundles`` without one.
@@ -57,12 +71,10 @@ class Published:
 
 
 def publish(
-    client: Client,
+    context: Context,
     lock: Lock,
     ref: ImageRef,
     *,
-    store: Store,
-    progress: Progress,
     signing: Signing | None = None,
     built: str | None = None,
 ) -> Published:
@@ -79,33 +91,47 @@ def publish(
             f"the lock of {lock.spec.name} has no seal: it was never built",
             hint=f"envbuilder build {lock.spec.name}",
         )
-    repository = client.repository(ref)
-    image = sealed_image(lock, seal, repository, store=store, progress=progress)
+    repository = context.registries.repository(ref).for_writing()
+    image = sealed_image(context, lock, seal, repository)
+    before = repository.find(ref.tag) if signing is not None and ref.tag else None
     named: tuple[str, ...] = ()
 
     def attach_evidence(repository: Repository) -> None:
         nonlocal named
         if signing is not None and not named:
-            statements = evidence(lock, seal, store=store, progress=progress, built=built)
-            named = _attach(repository, image, statements, signing)
+            form = _form(repository, signing, {image.digest, before} - {None})
+            statements = evidence(context, lock, seal, built=built)
+            named = _attach(repository, image, statements, form, context.progress)
 
-    push(client, image, store, ref, progress, sources=_sources(lock), before_tag=attach_evidence)
+    _warn(context, image.digest, signed=signing is not None)
+    push(
+        context.registries, image, context.store, ref, context.progress,
+        sources=_sources(lock), before_tag=attach_evidence,
+    )  # fmt: skip
     attach_evidence(repository)  # where the image was there already
     return Published(digest=image.digest, evidence=named)
 
 
-def sealed_image(
-    lock: Lock, seal: Seal, repository: Repository, *, store: Store, progress: Progress
-) -> Image:
+def _warn(context: Context, image: Digest, *, signed: bool) -> None:
+    """Say that the image was last found bad: a tag that moves to it should surprise nobody."""
+    kept = recall_report(context.store, image)
+    if kept is not None and result_of(kept[0]) == "FAILED":
+        says = "the signed test-result says so" if signed else "add --key KEY to have that signed"
+        context.progress.note(
+            f"warning: the last smoke test of this image FAILED, on {kept[1]}: {says}"
+        )
+
+
+def sealed_image(context: Context, lock: Lock, seal: Seal, repository: Repository) -> Image:
     """Take the sealed image from the store, or make what neither store nor ``repository`` has.
 
     Raises LockError if what was made is not the sealed image, and what building raises.
     """
+    store = context.store
     if store.has(seal.manifest) and store.has(seal.config):
         return parse_image(store.read(seal.manifest), store.read(seal.config))
     held = held_in(repository, reusable(lock, lock))
-    options = Options(locked=True)
-    image = make_image(lock, store=store, progress=progress, options=options, held=held)
+    image = make_image(context, lock, held=held)
     if image.digest != seal.manifest:
         raise LockError(
             f"building {lock.spec.name} gave {image.digest}, not the sealed {seal.manifest}",
@@ -115,7 +141,7 @@ def sealed_image(
 
 
 def evidence(
-    lock: Lock, seal: Seal, *, store: Store, progress: Progress, built: str | None = None
+    context: Context, lock: Lock, seal: Seal, *, built: str | None = None
 ) -> list[Statement]:
     """Make the statements on the sealed image; the smoke report's only if there is one.
 
@@ -124,37 +150,75 @@ def evidence(
     from envbuilder.evidence.sbom import sbom  # noqa: PLC0415 (the library takes 0.1 s to load)
 
     image = seal.manifest
-    kept = recall_report(store, image)
+    kept = recall_report(context.store, image)
     moment = built or (kept[1] if kept is not None else now())
     statements = [
         provenance(lock, image, engine=seal.engine, finished=moment),
         sbom(lock, image, finished=moment),
     ]
     if kept is None:
-        progress.note("warning: this image was not smoked here, so there is no test result to sign")
+        context.progress.note(
+            "warning: this image was not smoked here, so there is no test result to sign"
+        )
     else:
         report, finished = kept
         statements.append(test_result(lock, image, report, finished=finished))
     return statements
 
 
+def _form(repository: Repository, signing: Signing, images: Iterable[Digest | None]) -> Signing:
+    """Decide between tags and bundles: as asked for, or as the evidence that is there."""
+    if signing.bundles is not None:
+        return signing
+    there = (
+        may_be_bundle(referrer)
+        for image in images
+        if image is not None
+        for referrer in list_referrers(repository, image)
+    )
+    return replace(signing, bundles=any(there))
+
+
 def _attach(
-    repository: Repository, image: Image, statements: Sequence[Statement], signing: Signing
+    repository: Repository,
+    image: Image,
+    statements: Sequence[Statement],
+    signing: Signing,
+    progress: Progress,
 ) -> tuple[str, ...]:
     """Attach what our key has not stated yet; name all that it states now."""
-    key = signing.key.public_key()
-    names = tuple(_NAMES[each.predicate_type] for each in statements)
+    keyring = Keyring.of(signing.key.public_key())
+    names = (*(_NAMES[each.predicate_type] for each in statements), "signature")
+    tagged = read_tagged(repository, image.digest, keyring, NAMES.values())
+    bundled = read_bundled(repository, image.digest, keyring, {*NAMES.values(), SIGNED})
+    newest = (tagged + bundled).by_type(TEST_RESULT)[-1:]
+    held = bundled if signing.bundles else tagged
+    news = [each for each in _unheld(statements, held) if not _is_outdated(each, newest, progress)]
     if signing.bundles:
-        held = read_bundled(repository, image.digest, key)
         manifest = Manifest(body=image.manifest, media_type=image.media_type)
-        attach_bundles(repository, manifest, _unheld(statements, held), signing.key)
+        if not bundled.by_type(SIGNED):
+            news.append(Statement(subject=image.digest, predicate_type=SIGNED, predicate={}))
+        attach_bundles(repository, manifest, news, signing.key)
         return names
-    held = read_tagged(repository, image.digest, key, NAMES.values())
-    if missing := _unheld(statements, held):
-        attach(repository, image.digest, missing, signing.key)
-    if not is_signed(repository, image.digest, key):
+    if news:
+        attach(repository, image.digest, news, signing.key)
+    if not is_signed(repository, image.digest, keyring):
         sign(repository, image.digest, signing.key)
-    return (*names, "signature")
+    return names
+
+
+def _is_outdated(statement: Statement, newest: Sequence[Statement], progress: Progress) -> bool:
+    """Return whether our key has already stated a newer result, which must stay the truth."""
+    if statement.predicate_type != TEST_RESULT or not newest:
+        return False
+    ours, there = moment_of(statement), moment_of(newest[0])
+    if ours is None or there is None or ours >= there:
+        return False
+    progress.note(
+        f"the registry has a newer test-result by this key ({newest[0].predicate.get('result')}, "
+        f"of {finished_on(newest[0])}); the one of {finished_on(statement)} is not attached"
+    )
+    return True
 
 
 def _unheld(statements: Sequence[Statement], held: Evidence) -> list[Statement]:

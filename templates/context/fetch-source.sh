@@ -1,6 +1,6 @@
 #!/bin/sh
-# Fetch one package from git into /source: the commit $COMMIT of $REPOSITORY, whose files must be the
-# tree $TREE. Nothing of it runs here, where the network and the secrets are.
+# Fetch one commit from git into /source: $COMMIT of $REPOSITORY, whose files must be the tree $TREE.
+# Nothing of it runs here, where the network and the secrets are.
 . /run/build/step.sh
 
 command -v git >/dev/null || {

@@ -39,8 +39,9 @@ from envbuilder.model.progress import Silent
 from envbuilder.model.pylock import read_lock
 from envbuilder.registry.layout import export
 from envbuilder.storage.store import Store
-from envbuilder.workflow.build import Options, make_image
+from envbuilder.workflow.build import make_image
 from tests.bench.layering import timed, with_changed_wheel
+from tests.contexts import context
 
 NAIVE = """\
 FROM base
@@ -70,7 +71,7 @@ class Bench:
 
     def embedded(self, lock: Lock, _: str, flags: list[str]) -> None:  # noqa: ARG002
         """Layer, assemble, export; at first the store holds wheels and the Debian layer only."""
-        image = make_image(lock, store=self.store, progress=Silent(), options=Options(offline=True))
+        image = make_image(context(self.store, offline=True), lock)
         export(image, self.store, f"oci:{self.layout}", name="x", progress=Silent())
 
     @property
@@ -200,7 +201,7 @@ def _fresh_store(lock: Lock, default: Store, work: Path) -> Store:
     store = Store(work / "store")
     for deb in lock.base.packages:
         store.adopt(default.path(deb.sha256), deb.sha256)
-    foundation_layers(lock, store=store, offline=True, progress=Silent(), stop=threading.Event())
+    foundation_layers(context(store, offline=True), lock)
     return store
 
 

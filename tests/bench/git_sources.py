@@ -20,12 +20,12 @@ from pathlib import Path
 from uv import find_uv_bin
 
 from envbuilder.model.lock import DebianBase, Lock
-from envbuilder.model.progress import Silent
 from envbuilder.model.pylock import lock_path, write_lock
 from envbuilder.model.spec import Base, GitPackage, Index, Spec, to_builtins
-from envbuilder.resolve.git.locking import lock_spec
 from envbuilder.resolve.python.indexes import uv_environment
+from envbuilder.resolve.resolve import resolve
 from envbuilder.storage.store import Store
+from tests.contexts import context
 from tests.servers.git import GitHttp, git_http
 from tests.servers.git_large import make_repository
 
@@ -41,7 +41,7 @@ def lock(server: GitHttp, store: Store, pin: GitPackage) -> tuple[float, int]:
     server.sent = 0
     started = time.monotonic()
     spec = spec_of(pin)
-    lock_spec(spec, store=store, progress=Silent(), previous=held(spec))
+    resolve(context(store), spec, previous=held(spec))
     return time.monotonic() - started, server.sent
 
 

@@ -30,11 +30,11 @@ from envbuilder.layers.wheel_reconstruction import wheel_file
 from envbuilder.model.image import Layer
 from envbuilder.model.lock import Lock, Wheel
 from envbuilder.model.plan import WheelLayer, plan
-from envbuilder.model.progress import Silent
 from envbuilder.model.pylock import read_lock
 from envbuilder.model.reference import Digest
 from envbuilder.storage.store import Store
-from envbuilder.workflow.build import Options, make_image
+from envbuilder.workflow.build import make_image
+from tests.contexts import context
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -99,13 +99,12 @@ def measure_rebuilds(store: Store, lock: Lock) -> dict[str, Cost]:
     """Time the whole command on a warm store, and lock to image with another leaf in the lock."""
     name = lock.spec.name
     command = [sys.executable, "-m", "envbuilder", "build", name, "--no-smoke", "--locked"]
-    options = Options(offline=True)
     changed = with_changed_wheel(lock, store)
-    before = make_image(lock, store=store, progress=Silent(), options=options)
+    before = make_image(context(store, offline=True), lock)
     images = []
 
     def bump() -> None:
-        images.append(make_image(changed, store=store, progress=Silent(), options=options))
+        images.append(make_image(context(store, offline=True), changed))
 
     # As installed, with bytecode beside the source: the first run writes it.
     env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -82,12 +83,36 @@ class Checkout:
 
 
 @pytest.fixture(scope="session")
-def small(tmp_path_factory):
-    """Lock and build the small environment, smoke included, in a store of its own."""
+def small(shared, alone, tmp_path_factory):
+    """Lock and build the small environment, smoke included, in a store of its own.
+
+    It is built once for all workers; each gets a copy that it may change, the store's files linked.
+    """
+    made, ready = shared / "small", shared / "small.ready"
+    with alone("small"):
+        if not ready.exists():
+            shutil.rmtree(made, ignore_errors=True)  # of a worker that failed
+            _build_small(made)
+            ready.touch()
     folder = tmp_path_factory.mktemp("checkout")
-    (folder / "lockfiles").mkdir()
+    subprocess.run(["cp", "-a", "--link", made / "store", folder], check=True)
+    rest = [path for path in made.iterdir() if path.name != "store"]
+    subprocess.run(["cp", "-a", *rest, folder], check=True)
+    return Checkout(folder, {"ENVBUILDER_CACHE": str(folder / "store")})
+
+
+def _build_small(folder):
+    (folder / "lockfiles").mkdir(parents=True)
     (folder / "lockfiles" / "small.yaml").write_text(SPEC)
     checkout = Checkout(folder, {"ENVBUILDER_CACHE": str(folder / "store")})
     reports = ("--report", "report.json", "--report", "report.html")
     checkout.run("build", "small", "--output-image", "oci:layout", *reports)
-    return checkout
+
+
+@pytest.fixture
+def small_in_docker(alone):
+    """Give the name that a loaded image of ``small`` has in Docker; one test at a time has it."""
+    name = "small:latest"
+    with alone("docker"):
+        yield name
+        subprocess.run(["docker", "rmi", "--force", name], check=True, capture_output=True)

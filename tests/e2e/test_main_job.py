@@ -118,7 +118,7 @@ def test_gnu_tar_reads_each_layer(small):
         assert listed.stdout
 
 
-def test_docker_loads_the_archive_and_runs_it(small, tmp_path):
+def test_docker_loads_the_archive_and_runs_it(small, small_in_docker, tmp_path):
     archive = tmp_path / "small.tar"
     small.run("build", "small", "--locked", "--no-smoke", "--output-image", str(archive))
     with tarfile.open(archive) as opened:
@@ -127,18 +127,15 @@ def test_docker_loads_the_archive_and_runs_it(small, tmp_path):
     assert {"index.json", "oci-layout", "manifest.json"} <= set(names)
     assert set(manifest[0]["Layers"]) <= set(names)
     docker("load", "--quiet", "--input", archive)
-    try:
-        printed = docker(
-            "run", "--rm", "--network", "none", "small:latest",
-            "python", "-c", "import os, six, tqdm; print(tqdm.__version__, os.environ['GREETING'])",
-        )  # fmt: skip
-        assert printed == "4.67.1 hello, world\n"
-        assert docker("inspect", "--format", "{{.Id}}", "small:latest").strip() in {
-            sealed(small)["manifest"],  # what containerd's image store calls an image
-            sealed(small)["config"],  # what Docker's older one does
-        }
-    finally:
-        docker("rmi", "--force", "small:latest")
+    printed = docker(
+        "run", "--rm", "--network", "none", small_in_docker,
+        "python", "-c", "import os, six, tqdm; print(tqdm.__version__, os.environ['GREETING'])",
+    )  # fmt: skip
+    assert printed == "4.67.1 hello, world\n"
+    assert docker("inspect", "--format", "{{.Id}}", small_in_docker).strip() in {
+        sealed(small)["manifest"],  # what containerd's image store calls an image
+        sealed(small)["config"],  # what Docker's older one does
+    }
 
 
 def docker(*arguments):

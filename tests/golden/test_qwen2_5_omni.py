@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from envbuilder.engines.render import render
-from envbuilder.model.lock import GitSource, ImageBase, Lock, Wheel
+from envbuilder.model.lock import GitSource, ImageBase, Lock, SourceTree, Wheel
 from envbuilder.model.reference import Digest
 from envbuilder.model.spec_file import load
 
@@ -33,6 +33,26 @@ def lock() -> Lock:
         layers=(),
         manager="apt",
         packages=tuple(f"{name}=1-0ubuntu1" for name in sorted(spec.system.packages)),
+    )
+    builder = ImageBase(
+        reference=f"docker.io/{spec.build.image}",
+        digest=Digest.of(b"builder"),
+        config=Digest.of(b"builder config"),
+        layers=(),
+        manager="apt",
+        packages=tuple(f"{name}=1-0ubuntu1" for name in sorted(spec.build.system.packages)),
+    )
+    trees = tuple(
+        SourceTree(
+            name=name,
+            repository=pin.git,
+            requested=pin.tag or pin.commit or "",
+            commit=pin.commit or "4" * 40,
+            tree="5" * 40,
+            submodules=pin.submodules,
+            time=1_744_000_000,
+        )
+        for name, pin in sorted(spec.sources["vllm"].build.sources.items())
     )
     torch = made_up("torch", "2.6.0", "cp310-cp310-manylinux1_x86_64")
     setuptools = made_up("setuptools", "79.0.1")
@@ -63,8 +83,10 @@ def lock() -> Lock:
                 time=1_744_000_000,
                 describe="v0.8.4-20-gde8f43fbe",
                 requires=(*tools, setuptools, torch),
+                sources=trees,
             ),
         ),
+        builder=builder,
     )
 
 
@@ -83,7 +105,11 @@ def test_hadolint_finds_nothing():
 def test_it_pins_what_the_seed_pins():
     spec = load(SPEC)
     assert spec.python == "3.10"
-    assert {str(each) for each in spec.requirements} == {"torch==2.6.0", "setuptools==79.0.1"}
+    assert {str(each) for each in spec.requirements} == {
+        "torch==2.6.0",
+        "setuptools==79.0.1",
+        "librosa",
+    }
     assert spec.sources["transformers"].tag == "v4.51.3-Qwen2.5-Omni-preview"
     assert spec.sources["vllm"].branch == "qwen2_omni_public"
     assert spec.sources["vllm"].commit == "de8f43fbe9"
@@ -94,7 +120,7 @@ def test_it_stands_the_checks_that_need_no_network():
     alone = ["unshare", "--map-root-user", "--net", "--"]
     done = subprocess.run([*alone, *command], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "is a valid spec: linux/amd64, Python 3.10; 2 from indexes, 2 from git" in done.stdout
+    assert "is a valid spec: linux/amd64, Python 3.10; 3 from indexes, 2 from git" in done.stdout
 
 
 def test_its_header_says_why_there_is_no_lock_beside_it():

@@ -7,19 +7,17 @@ import sys
 from pathlib import Path
 
 from envbuilder.model.errors import EnvbuilderError
-from envbuilder.model.progress import Silent
 from envbuilder.model.pylock import read_lock
 from envbuilder.resolve.git.contained import contained
-from envbuilder.resolve.git.context import Context
 from envbuilder.resolve.git.sandbox import host_sandbox
 from envbuilder.resolve.git.wheel_build import build_sources
-from envbuilder.runtime import choose
 from envbuilder.storage.store import Store
+from tests.contexts import git_context
 
 
 def main() -> None:
     lock, store = read_lock(Path(sys.argv[1])), Store(Path(sys.argv[2]))
-    context = Context(store=store, runtime=lambda: choose("oci", store), progress=Silent())
+    context = git_context(store)
     make = contained(lambda: host_sandbox(lock.spec.python, store=store), context)
     try:
         built = build_sources(lock, make=make, context=context)

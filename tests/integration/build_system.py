@@ -10,9 +10,9 @@ import pickle
 import sys
 from pathlib import Path
 
-from envbuilder.model.progress import Silent
 from envbuilder.resolve.debian.system_layer import system_layer
 from envbuilder.storage.store import Store
+from tests.contexts import context
 
 
 def main() -> None:
@@ -22,7 +22,7 @@ def main() -> None:
         os.setgroups([])
         os.setresgid(user, user, user)
         os.setresuid(user, user, user)
-    layer = system_layer(Store(store), base, architecture="amd64", progress=Silent())
+    layer = system_layer(context(Store(store)), base, architecture="amd64")
     print(json.dumps([str(layer.digest), str(layer.diff_id), layer.size]))
 
 

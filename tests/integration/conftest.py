@@ -1,6 +1,7 @@
 """What several integration tests share."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -10,18 +11,23 @@ from envbuilder.model.progress import Silent
 from envbuilder.runtime import Prepared, choose
 from envbuilder.smoke import SmokePlan
 from envbuilder.storage.store import Store
-from envbuilder.workflow.build import Options, current_lock, make_image
+from envbuilder.workflow.build import make_image
+from envbuilder.workflow.lock import current_lock
 from envbuilder.workflow.smoke import smoke_plan
+from tests.contexts import context
 
 ROOT = Path(envbuilder.__file__).parents[1]
 
 
 @pytest.fixture(scope="session")
-def container() -> Iterator[tuple[Prepared, SmokePlan]]:
+def container(
+    alone: Callable[[str], AbstractContextManager[None]],
+) -> Iterator[tuple[Prepared, SmokePlan]]:
     """Give the demo's image, ready to run commands, and the plan of its smoke test."""
-    store, silent, options = Store.default(), Silent(), Options(locked=True)
+    store, silent = Store.default(), Silent()
     spec = ROOT / "lockfiles" / "omni-cpu.yaml"
-    lock = current_lock(spec, store=store, progress=silent, options=options)
-    image = make_image(lock, store=store, progress=silent, options=options)
+    with alone("demo"):  # the worker that comes later finds it in the store
+        lock = current_lock(context(store), spec, locked=True)
+        image = make_image(context(store), lock)
     with choose("auto", store).prepared(image, progress=silent) as ready:
         yield ready, smoke_plan(lock, folder=spec.parent)

@@ -19,8 +19,10 @@ from envbuilder.resolve.python.indexes import uv_environment
 from envbuilder.runtime import choose
 from envbuilder.smoke import CheckStatus, Report, smoke
 from envbuilder.storage.store import Store
-from envbuilder.workflow.build import Options, lock_environment, make_image
+from envbuilder.workflow.build import make_image
+from envbuilder.workflow.lock import lock_environment
 from envbuilder.workflow.smoke import smoke_plan
+from tests.contexts import context
 from tests.published import wheel_of
 from tests.wheels import Recipe, write_wheel
 
@@ -92,8 +94,8 @@ def smoked(folder: Path) -> Callable[[str], Report]:
         links = ",".join(filter(None, (str(folder), uv_environment(Index()).get("UV_FIND_LINKS"))))
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("UV_FIND_LINKS", links)
-            lock = lock_environment(spec, store=store, progress=silent)
-            image = make_image(lock, store=store, progress=silent, options=Options())
+            lock = lock_environment(context(store, silent), spec)
+            image = make_image(context(store, silent), lock)
         plan = dataclasses.replace(
             smoke_plan(lock, folder=spec.parent), checks=("engine",), timeout=1800.0
         )

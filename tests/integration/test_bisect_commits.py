@@ -17,6 +17,7 @@ from envbuilder.workflow.bisect.narrow import between
 from envbuilder.workflow.bisect.oracle import OracleAnswer
 from envbuilder.workflow.bisect.search import TrialResult
 from envbuilder.workflow.bump.stages import real_stages
+from tests.contexts import context
 from tests.servers.git import git_http
 from tests.servers.git_repositories import Origin
 from tests.unit.locks import lock, source
@@ -55,7 +56,7 @@ def ends(url: str, old: str, new: str) -> list[Lock]:
 
 def search(tmp_path, url, old, new, is_bad):
     """Bisect between two commits; the judge looks at nothing but the commit."""
-    stages = real_stages(folder=tmp_path, store=Store(tmp_path / "store"), progress=Silent())
+    stages = real_stages(context(Store(tmp_path / "store")), folder=tmp_path)
     stages = replace(stages, resolve=resolved)
     good, bad = ends(url, old, new)
     between_ends = span(good, bad, good_needs={}, bad_needs={})
@@ -77,6 +78,17 @@ def test_a_guilty_commit_among_two_hundred(tmp_path, origin, server):
     found = search(tmp_path, server.address("proj"), commits[0], commits[-1], bad.__contains__)
     assert found.narrowed.last_good == commits[GUILTY - 1]
     assert found.narrowed.first_bad == commits[GUILTY]
+    assert found.narrowed.mended_by is None
+    assert len(found.steps) <= 2 + ceil(log2(COMMITS))
+
+
+def test_a_good_end_that_is_newer_names_the_commit_that_mended_it(tmp_path, origin, server):
+    """Red at the old commit, green at the new one: which commit made it green?"""
+    commits = [origin.commit({"n": str(number)}) for number in range(COMMITS + 1)]
+    bad = set(commits[:GUILTY])
+    found = search(tmp_path, server.address("proj"), commits[-1], commits[0], bad.__contains__)
+    assert found.narrowed.mended_by == commits[GUILTY] == found.narrowed.last_good
+    assert found.narrowed.first_bad == commits[GUILTY - 1]
     assert len(found.steps) <= 2 + ceil(log2(COMMITS))
 
 

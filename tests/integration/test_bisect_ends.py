@@ -15,6 +15,7 @@ from envbuilder.storage.build_records import BuildTexts, keep
 from envbuilder.storage.ledger import LedgerEntry
 from envbuilder.storage.store import Store
 from envbuilder.workflow.bisect.endpoints import find_end, good_end
+from tests.contexts import context
 from tests.unit.locks import lock
 
 pytestmark = pytest.mark.integration
@@ -105,7 +106,7 @@ def test_the_good_end_is_the_last_that_stood_and_is_told(place: Place) -> None:
     notes = Notes()
 
     def end(bad: Lock) -> Lock:
-        return good_end(place.spec, bad, store=place.store, progress=notes)
+        return good_end(context(place.store, notes), place.spec, bad)
 
     assert end(THIRD) == SECOND
     assert end(SECOND) == FIRST

@@ -13,6 +13,7 @@ from envbuilder.registry.transfer import push
 from envbuilder.storage.store import Store
 from envbuilder.workflow.bump.outdated import What, outdated
 from envbuilder.workflow.bump.stages import real_stages
+from tests.contexts import context
 from tests.servers.distribution import registry
 from tests.servers.git import git_http
 from tests.servers.git_repositories import BORN, Origin
@@ -37,7 +38,7 @@ def page(call, _):
 
 @pytest.fixture
 def stages(tmp_path):
-    made = real_stages(folder=tmp_path, store=Store(tmp_path / "store"), progress=Silent())
+    made = real_stages(context(Store(tmp_path / "store")), folder=tmp_path)
     return replace(made, refresh=lambda locked: locked)  # Debian's archive is another test's
 
 
@@ -94,7 +95,7 @@ def test_commits_and_tags_of_a_git_server(tmp_path, stages):
 
 def test_newer_images_in_a_registry(tmp_path):
     store = Store(tmp_path / "store")
-    stages = real_stages(folder=tmp_path, store=store, progress=Silent())
+    stages = real_stages(context(store), folder=tmp_path)
     with registry(tmp_path / "registry") as server:
 
         def publish(name, content):

@@ -10,7 +10,6 @@ from envbuilder.evidence.keys import new_key
 from envbuilder.evidence.statements import TEST_RESULT
 from envbuilder.model.errors import LockError, UsageError
 from envbuilder.model.lock import spec_checksum
-from envbuilder.model.progress import Silent
 from envbuilder.model.pylock import dump_lock, lock_checksum, lock_path
 from envbuilder.model.reference import Digest, ImageRef
 from envbuilder.registry.client import Client
@@ -22,6 +21,7 @@ from envbuilder.storage.store import Store
 from envbuilder.workflow.bump.promote import promote
 from envbuilder.workflow.bump.rollback import rollback
 from envbuilder.workflow.publish import Signing, signing_with
+from tests.contexts import context
 from tests.servers.distribution import registry
 from tests.servers.locks import sealed, small_lock
 from tests.servers.samples import image_of, layer_of
@@ -67,12 +67,10 @@ class Place:
     ) -> LedgerEntry:
         with Client.from_environment() as client:
             return promote(
+                context(self.store, registries=client),
                 self.spec,
                 entry,
                 self.target,
-                client=client,
-                store=self.store,
-                progress=Silent(),
                 signing=signing,
             )
 

@@ -1,10 +1,10 @@
 """Rollback with real git: from the store, from the history, and never at unrelated work's cost."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import git
 import pytest
+from msgspec.structs import replace
 
 from envbuilder.model.errors import BuildError, LockError, UsageError
 from envbuilder.model.pylock import lock_path, write_lock
@@ -45,9 +45,9 @@ class Place:
         self.commit()
         self.second = self.build("2.0")
 
-    def build(self, version: str) -> BuildTexts:
+    def build(self, version: str, text: str = SPEC) -> BuildTexts:
         world = World({"app": {version: ""}})
-        self.spec.write_text(SPEC.replace("1.0", version))
+        self.spec.write_text(text.replace("1.0", version))
         outcome = world.build(world.resolve(load(self.spec), lock({}), frozenset()))
         write_lock(lock_path(self.spec), outcome.lock)
         entry = world.entry(outcome)
@@ -101,6 +101,20 @@ def test_restores_from_the_store_without_git(place: Place, tmp_path: Path) -> No
     assert place.now() == place.first
     rollback(place.spec, entries[1], store=place.store)
     assert place.now() == place.second
+
+
+def test_a_sample_that_was_deleted_since_does_not_hinder(place: Place) -> None:
+    """Only a smoke opens the files that a spec names, not whoever reads it (case H11)."""
+    sample = place.spec.with_name("photo.png")
+    sample.write_bytes(b"x")
+    text = SPEC.replace("base:", "smoke: {model: {family: qwen2_vl}, samples: [photo.png]}\nbase:")
+    with_sample = place.build("1.0", text)
+    place.commit()
+    sample.unlink()
+    place.build("2.0", text)
+    place.commit()
+    place.rollback()
+    assert place.now() == with_sample
 
 
 def test_goes_back_step_by_step(place: Place) -> None:

@@ -6,13 +6,13 @@ from dataclasses import replace
 import pytest
 
 from envbuilder.model.errors import MissingToolError, NetworkError, ResolutionError
-from envbuilder.model.progress import Silent
 from envbuilder.model.reference import Digest
 from envbuilder.resolve.debian.apt import PrivateApt, run_apt
 from envbuilder.resolve.debian.debs import fetch_debs
 from envbuilder.resolve.debian.packages import resolve_debs
 from envbuilder.resolve.debian.system_python import find_distributions
 from envbuilder.storage.store import Store
+from tests.contexts import context
 from tests.servers.debian import METADATA, Deb, Signer, debian_mirror
 
 pytestmark = pytest.mark.integration
@@ -183,7 +183,7 @@ def test_no_apt_is_one_clear_sentence(solve, monkeypatch):
 
 
 def fetch(debs, archives, store):
-    fetch_debs(debs, archives=archives, store=store, progress=Silent())
+    fetch_debs(context(store), debs, archives=archives)
 
 
 def test_fetches_what_the_store_lacks(solve, mirror, store):

@@ -27,6 +27,7 @@ from envbuilder.resolve.debian import mmdebstrap
 from envbuilder.resolve.debian.packages import lock_base
 from envbuilder.resolve.debian.system_layer import stored_system_layer, system_layer
 from envbuilder.storage.store import Store
+from tests.contexts import context
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
@@ -63,11 +64,10 @@ def store(tmp_path_factory):
 def base(store):
     """Resolve for trixie whatever suite the machine itself runs."""
     return lock_base(
+        context(store),
         suite="trixie",
         packages=["python3", "ca-certificates"],
         architecture="amd64",
-        store=store,
-        progress=Silent(),
     )
 
 
@@ -78,7 +78,7 @@ def told():
 
 @pytest.fixture(scope="module")
 def layer(store, base, told):
-    return system_layer(store, base, architecture="amd64", progress=told)
+    return system_layer(context(store, told), base, architecture="amd64")
 
 
 @pytest.fixture(scope="module")
@@ -183,7 +183,7 @@ def test_another_user_elsewhere_makes_the_same_layer_without_root(layer, elsewhe
 
 def test_a_second_request_is_answered_from_the_store(store, base, layer):
     told = Told()
-    assert system_layer(store, base, architecture="amd64", progress=told) == layer
+    assert system_layer(context(store, told), base, architecture="amd64") == layer
     assert told.done == {}
     assert stored_system_layer(store, base, architecture="amd64") == layer
 
@@ -243,7 +243,7 @@ def test_a_stop_ends_the_build_and_leaves_nothing(elsewhere, base, monkeypatch):
     thread = Thread(target=stop_amid)
     thread.start()
     with pytest.raises(BuildError, match="stopped"):
-        system_layer(elsewhere, base, architecture="amd64", progress=told, stop=stop)
+        system_layer(context(elsewhere, told, stop=stop), base, architecture="amd64")
     thread.join()
     assert not scratch(elsewhere)
     assert str(elsewhere.root.parent) not in processes()
@@ -279,20 +279,18 @@ def test_a_damaged_file_is_refused_before_it_is_installed(elsewhere, base, monke
     content = path.read_bytes()
     path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     with pytest.raises(BuildError, match="Hash Sum mismatch"):
-        system_layer(elsewhere, base, architecture="amd64", progress=Silent())
+        system_layer(context(elsewhere), base, architecture="amd64")
     assert not scratch(elsewhere)
 
 
 def test_a_file_that_the_store_lacks_is_named(store, base, layer):
     gone = replace(base.packages[0], sha256=layer.digest.of(b"nothing"))
     with pytest.raises(BuildError, match=f"{gone.name} .* is not in the store"):
-        system_layer(
-            store, replace(base, packages=(gone,)), architecture="amd64", progress=Silent()
-        )
+        system_layer(context(store), replace(base, packages=(gone,)), architecture="amd64")
 
 
 def test_no_mmdebstrap_is_one_clear_sentence(store, base, monkeypatch):
     monkeypatch.setattr(mmdebstrap, "_PATH", "/nonexistent")
     other = replace(base, packages=base.packages[:1])
     with pytest.raises(MissingToolError, match="mmdebstrap is not installed"):
-        system_layer(store, other, architecture="amd64", progress=Silent())
+        system_layer(context(store), other, architecture="amd64")

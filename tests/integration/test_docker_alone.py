@@ -10,7 +10,9 @@ from envbuilder.model.progress import Silent
 from envbuilder.registry.layout import export, load
 from envbuilder.resolve.debian.archives import debian_archives
 from envbuilder.storage.store import Store
-from envbuilder.workflow.build import Options, lock_environment, make_image
+from envbuilder.workflow.build import make_image
+from envbuilder.workflow.lock import lock_environment
+from tests.contexts import context
 from tests.integration.docker_light import Light
 from tests.integration.test_docker_same_tree import comparable, tree
 
@@ -44,7 +46,7 @@ def store(tmp_path):
 def lock(name, text, store, folder):
     path = folder / f"{name}.yaml"
     path.write_text(text)
-    return lock_environment(path, store=store, progress=Silent())
+    return lock_environment(context(store), path)
 
 
 def sources():
@@ -58,11 +60,11 @@ def sources():
 
 def test_the_rendered_folder_alone_gives_the_same_tree(store, tmp_path):
     made = lock("bootstrap", BOOTSTRAP.replace("SOURCES", sources()), store, tmp_path)
-    debian = build_target(made, "system", store=store, progress=Silent())
+    debian = build_target(context(store), made, "system")
     place = export(debian, store, f"oci:{tmp_path}/debian", name="x", progress=Silent())
 
     wanted = lock("alone", SPEC, store, tmp_path)
-    embedded = make_image(wanted, store=store, progress=Silent(), options=Options())
+    embedded = make_image(context(store), wanted)
     alone = Light(
         folder=tmp_path, contexts={"bootstrap": f"oci-layout://{place}@{debian.digest}"}
     ).build(wanted)

@@ -13,7 +13,8 @@ import pytest
 from envbuilder.engines.buildkit import find_builder
 from envbuilder.engines.render import render, write
 from envbuilder.model.errors import BuildError, MissingToolError
-from envbuilder.registry.open_image import open_image
+from envbuilder.storage.store import Store
+from tests.contexts import open_here
 from tests.integration.docker_light import Light, Recording, make_light
 from tests.integration.other_engines import (
     buildkit_port,
@@ -109,7 +110,7 @@ def test_bake_builds_the_rendered_file(light, small, monkeypatch, tmp_path):
             assert target["ssh"] == ["default"]
         done = subprocess.run(bake, cwd=folder, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
-        with open_image(f"{folder}/x.tar", "linux/amd64") as baked:
+        with open_here(f"{folder}/x.tar", Store(tmp_path / "store")) as baked:
             assert baked.image.digest == elsewhere(light, None, tmp_path).build(wanted).digest
 
 

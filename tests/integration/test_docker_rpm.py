@@ -15,7 +15,8 @@ from envbuilder.model.reference import ImageRef
 from envbuilder.registry.client import Client
 from envbuilder.registry.transfer import push
 from envbuilder.storage.store import Store
-from envbuilder.workflow.build import lock_environment
+from envbuilder.workflow.lock import lock_environment
+from tests.contexts import context
 from tests.integration.docker_light import Light
 from tests.servers.distribution import registry
 
@@ -85,8 +86,8 @@ def base(store, tmp_path_factory):
     """
     folder = tmp_path_factory.mktemp("base")
     (folder / "rpm-base.yaml").write_text(BASE)
-    lock = lock_environment(folder / "rpm-base.yaml", store=store, progress=Silent())
-    built = build_target(lock, "system", store=store, progress=Silent())
+    lock = lock_environment(context(store), folder / "rpm-base.yaml")
+    built = build_target(context(store), lock, "system")
     told = ["UV_COMPILE_BYTECODE=1", "UV_SYSTEM_PYTHON=1", "PIP_TARGET=/elsewhere"]
     settings = {**built.settings, "Env": [*built.settings["Env"], *told], "User": "1000"}
     image = compose(built.layers, platform="linux/amd64", settings=settings)
@@ -101,7 +102,7 @@ def base(store, tmp_path_factory):
 def lock_on(base, package, store, folder):
     path = folder / "on-rpm.yaml"
     path.write_text(SPEC.replace("IMAGE", str(base)).replace("PACKAGE", package))
-    return lock_environment(path, store=store, progress=Silent())
+    return lock_environment(context(store), path)
 
 
 def test_dnf_pins_and_installs_exactly_that(base, store, tmp_path):
@@ -110,7 +111,7 @@ def test_dnf_pins_and_installs_exactly_that(base, store, tmp_path):
     assert lock.base.packages == ("greet-1.0-1.noarch", "greet-words-1.1-1.noarch")
     assert lock_on(base, "greet-1.0", store, tmp_path) == lock  # pinned: nobody is asked again
 
-    image = build_with_docker(lock, store=store, progress=Silent())
+    image = build_with_docker(context(store), lock)
     assert image.settings["User"] == "1000"
     (system,) = (layer for layer in image.layers if layer.title == "system packages")
     found = files_of(system, store)

@@ -12,9 +12,10 @@ from envbuilder.engines.docker import build_with_docker
 from envbuilder.layers.untar import untar
 from envbuilder.layers.wheel_reconstruction import wheel_file
 from envbuilder.model.image import Image
-from envbuilder.model.progress import Silent
 from envbuilder.storage.store import Store
-from envbuilder.workflow.build import Options, fetch, lock_environment, make_image
+from envbuilder.workflow.build import fetch, make_image
+from envbuilder.workflow.lock import lock_environment
+from tests.contexts import context
 from tests.integration.docker_light import Recording
 
 pytestmark = [pytest.mark.integration, pytest.mark.docker, pytest.mark.slow]
@@ -48,24 +49,24 @@ def spec(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_same_tree_and_a_bump_is_one_stage_and_one_layer(store, spec, tmp_path, monkeypatch):
-    lock = lock_environment(spec, store=store, progress=Silent())
-    embedded = make_image(lock, store=store, progress=Silent(), options=Options())
-    docker = build_with_docker(lock, store=store, progress=Silent())
+    lock = lock_environment(context(store), spec)
+    embedded = make_image(context(store), lock)
+    docker = build_with_docker(context(store), lock)
     assert tree(store, docker) == tree(store, embedded)
     # BuildKit adds the first of these for Windows images; settings are the same otherwise.
     settings = {key: value for key, value in docker.settings.items() if key != "ArgsEscaped"}
     assert comparable(settings) == comparable(embedded.settings)
 
     spec.write_text(SPEC.replace("1.16.0", "1.17.0"))
-    bumped_lock = lock_environment(spec, store=store, progress=Silent())
-    fetch(bumped_lock, store=store, progress=Silent(), options=Options())
+    bumped_lock = lock_environment(context(store), spec)
+    fetch(context(store), bumped_lock)
     six = next(wheel for wheel in bumped_lock.wheels if wheel.name == "six")
     with wheel_file(store, six.sha256) as path:
         shutil.copy(path, tmp_path / six.filename)
     monkeypatch.setenv("PIP_NO_INDEX", "1")  # no index, but a folder of this machine
     monkeypatch.setenv("UV_FIND_LINKS", str(tmp_path))
     watched = Recording()
-    bumped = build_with_docker(bumped_lock, store=store, progress=watched)
+    bumped = build_with_docker(context(store, watched), bumped_lock)
     assert [title.split("]")[0] for title in watched.runs] == ["[package-six 1/1"]
     before = {layer.digest for layer in docker.layers}
     changed = [layer.title for layer in bumped.layers if layer.digest not in before]

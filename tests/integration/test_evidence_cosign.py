@@ -7,12 +7,22 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from envbuilder.evidence.attach import attach, attach_bundles, attestation_tag, sign
-from envbuilder.evidence.keys import new_key, read_private, read_public
+from envbuilder.evidence.keyring import Keyring
+from envbuilder.evidence.keys import new_key, public_pem, read_private, read_public
 from envbuilder.evidence.read import is_signed, read_evidence
 from envbuilder.evidence.sbom import sbom
-from envbuilder.evidence.statements import NAMES, PROVENANCE, SBOM, TEST_RESULT, provenance
+from envbuilder.evidence.statements import (
+    NAMES,
+    PROVENANCE,
+    SBOM,
+    SIGNED,
+    TEST_RESULT,
+    Statement,
+    provenance,
+)
 from envbuilder.evidence.statements import test_result as smoke_result
 from envbuilder.model.progress import Silent
 from envbuilder.model.reference import ImageRef
@@ -44,10 +54,15 @@ def cosign(request, tmp_path_factory):
     proxy = "http://127.0.0.1:1"  # whoever asks the network anyway fails at once
     environ = {"PATH": os.environ["PATH"], "HOME": str(home), "HTTPS_PROXY": proxy}
 
-    def run(*arguments: object) -> subprocess.CompletedProcess:
+    def run(*arguments: object, more: dict | None = None) -> subprocess.CompletedProcess:
         command = [program, *map(str, arguments)]
         return subprocess.run(
-            command, env=environ, capture_output=True, text=True, timeout=60, check=False
+            command,
+            env=environ | (more or {}),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
         )
 
     return run
@@ -161,12 +176,66 @@ def test_cosign_3_accepts_bundles(cosign, pushed, key, other, request):
     assert verify(cosign, other, "verify-attestation", *flags).returncode != 0
 
 
+def test_cosign_3_accepts_our_signature_in_a_bundle(cosign, pushed, key, other, request):
+    if "trixie" in request.node.name:
+        pytest.skip("cosign 2 reads bundles of attestations only")
+    repository, image = pushed
+    manifest = Manifest(body=image.manifest, media_type=image.media_type)
+    signed = Statement(subject=image.digest, predicate_type=SIGNED, predicate={})
+    attach_bundles(repository, manifest, [signed], private(key))
+    good = verify(cosign, key, "verify", f"{repository}:v1")
+    assert good.returncode == 0, good.stderr
+    assert verify(cosign, other, "verify", f"{repository}:v1").returncode != 0
+    assert is_signed(repository, image.digest, Keyring.of(public(key)))
+
+
+def test_what_cosign_signs_we_read(cosign, pushed, other, tmp_path, request):
+    """By a key of its own: under the tag by cosign 2, in a bundle by cosign 3."""
+    repository, image = pushed
+    environ = {"COSIGN_PASSWORD": "hunter2"}
+    prefix = tmp_path / "cosign"
+    done = cosign("generate-key-pair", "--output-key-prefix", prefix, more=environ)
+    assert done.returncode == 0, done.stderr
+    flags = ["--use-signing-config=false"] if "sid" in request.node.name else []
+    done = cosign(
+        "sign", "-y", "--key", f"{prefix}.key", "--tlog-upload=false", "--allow-http-registry",
+        *flags, f"{repository}@{image.digest}", more=environ,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    theirs = read_public(f"{prefix}.pub")
+    assert is_signed(repository, image.digest, Keyring.of(theirs))
+    assert not is_signed(repository, image.digest, Keyring.of(public(other)))
+    # And with that very key we sign what cosign takes.
+    mine = read_private(f"{prefix}.key", environ)
+    attach(repository, image.digest, statements(image), mine)
+    found = read_evidence(repository, image.digest, Keyring.of(theirs), {TEST_RESULT})
+    assert len(found.statements) == 1
+
+
+@pytest.mark.parametrize("kind", ["P-384", "Ed25519"])
+def test_cosign_accepts_other_kinds_of_keys(cosign, pushed, tmp_path, kind):
+    repository, image = pushed
+    key = (
+        ec.generate_private_key(ec.SECP384R1())
+        if kind == "P-384"
+        else ed25519.Ed25519PrivateKey.generate()
+    )
+    path = tmp_path / "k.pub"
+    path.write_bytes(public_pem(key.public_key()))
+    attach(repository, image.digest, statements(image), key)
+    flags = ("--type", TEST_RESULT, f"{repository}:v1")
+    good = verify(cosign, (None, path), "verify-attestation", *flags)
+    assert good.returncode == 0, good.stderr
+
+
 # -- ourselves ----------------------------------------------------------------------------------
 
 
 def read(pushed, pair, wanted=()):
     repository, image = pushed
-    return read_evidence(repository, image.digest, public(pair), wanted or NAMES.values())
+    return read_evidence(
+        repository, image.digest, Keyring.of(public(pair)), wanted or NAMES.values()
+    )
 
 
 @pytest.mark.parametrize("form", ["tags", "bundles"])
@@ -229,11 +298,11 @@ def test_the_newest_statement_replaces_the_one_before(pushed, key):
 
 def test_our_own_signature_check(pushed, key, other):
     repository, image = pushed
-    assert not is_signed(repository, image.digest, public(key))
+    assert not is_signed(repository, image.digest, Keyring.of(public(key)))
     sign(repository, image.digest, private(other))
-    assert not is_signed(repository, image.digest, public(key))
+    assert not is_signed(repository, image.digest, Keyring.of(public(key)))
     sign(repository, image.digest, private(key))
-    assert is_signed(repository, image.digest, public(key))
+    assert is_signed(repository, image.digest, Keyring.of(public(key)))
 
 
 def test_an_image_without_evidence_has_none(pushed, key):

@@ -116,6 +116,37 @@ def test_a_moved_tag_is_told_with_both_commits(origin, server, store):
     assert moved in error.value.message
 
 
+@pytest.mark.parametrize("digits", [8, 40])
+def test_a_rewritten_branch_is_told_of_a_pinned_commit_too(origin, server, store, digits):
+    url = server.address("proj/.git")
+    origin.commit({"a.txt": "1"})
+    lost = origin.commit({"a.txt": "2"})
+    pin = {"branch": "main", "commit": lost[:digits]}
+    found = resolve(url, store, **pin)
+    origin.git("reset", "--hard", "HEAD~1")
+    tip = origin.commit({"a.txt": "3"})
+    with pytest.raises(ResolutionError, match="was rewritten") as error:
+        resolve(url, store, **pin, locked=locked_at(url, found))
+    assert lost in error.value.message
+    assert tip in error.value.message
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_a_tag_that_is_gone_is_told_with_the_commit_that_it_named(origin, server, store, held):
+    url = server.address("proj/.git")
+    origin.commit({"a.txt": "1"})
+    if not held:
+        origin.git("checkout", "--quiet", "--detach")
+    commit = origin.commit({"a.txt": "2"})
+    origin.tag("v1.0")
+    found = resolve(url, store, tag="v1.0")
+    origin.git("tag", "--delete", "v1.0")
+    with pytest.raises(ResolutionError, match=r"tag v1\.0 of .* is gone") as error:
+        resolve(url, store, tag="v1.0", locked=locked_at(url, found))
+    assert commit in error.value.message
+    assert (f"commit: {commit}" in error.value.hint) is held
+
+
 def test_a_tag_that_names_another_commit_than_the_spec(origin, server, store):
     other = origin.commit({"a.txt": "1"})
     origin.commit({"a.txt": "2"})

@@ -15,12 +15,11 @@ from envbuilder.model.git_url import Address
 from envbuilder.model.progress import Silent
 from envbuilder.model.spec import GitPackage
 from envbuilder.resolve.git.checkout import Checkout
-from envbuilder.resolve.git.context import Context
 from envbuilder.resolve.git.mirror import Mirror
 from envbuilder.resolve.git.project import read_project
 from envbuilder.resolve.git.tree import Commit, export
-from envbuilder.runtime import choose
 from envbuilder.storage.store import Store
+from tests.contexts import git_context
 from tests.servers.git import git_http
 from tests.servers.git_repositories import BORN, Origin
 
@@ -198,7 +197,7 @@ def test_a_pyproject_that_makes_no_sense_is_refused_in_words(origin, store, text
 def checkout(origin: Origin, commit: str, store: Store, folder: Path) -> None:
     """Write the commit out as for a build whose version comes from tags."""
     pin = GitPackage(git=str(origin.path), commit=commit)
-    context = Context(store=store, runtime=lambda: choose("oci", store), progress=Silent())
+    context = git_context(store)
     found = commit_of(str(origin.path), commit, store)
     Checkout(commit=found, pin=pin, described="v1.0-0-g0").write(folder, context)
 

@@ -7,10 +7,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from envbuilder.cli.app import cli
-from envbuilder.model.progress import Silent
 from envbuilder.model.pylock import read_lock
 from envbuilder.resolve.python.wheels import supply
 from envbuilder.storage.store import Store
+from tests.contexts import context
 
 pytestmark = pytest.mark.integration
 
@@ -23,7 +23,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """Return a store that has two of the lock's CUDA wheels, as their index offers them."""
     filled, lock = Store(tmp_path_factory.mktemp("store")), read_lock(LOCK)
     wheels = [wheel for wheel in lock.wheels if wheel.name in SMALL]
-    source = supply(lock, wheels, store=filled, offline=False, progress=Silent())
+    source = supply(context(filled), lock, wheels)
     source.bring_all(wheels)
     return filled
 

@@ -14,10 +14,10 @@ from envbuilder.model.progress import Silent
 from envbuilder.model.reference import Digest
 from envbuilder.model.spec import Index
 from envbuilder.net.config import Settings
-from envbuilder.resolve.python import download
 from envbuilder.resolve.python.requirements import PythonTarget, locate_wheels, resolve_python
 from envbuilder.resolve.python.wheels import WheelSupply
 from envbuilder.storage.store import Store
+from tests.contexts import context, indexes
 from tests.servers.certificates import authority, server_certificate
 from tests.servers.packages import Packages
 from tests.servers.samples import noise
@@ -63,13 +63,13 @@ def versions(wheels):
 
 def resolve(server, *requirements, held=None, **index):
     index = Index(url=f"http://{server.host}/simple", **index)
-    return resolve_python(requirements, target=TARGET, index=index, held=held)
+    return resolve_python(requirements, indexes=indexes(), target=TARGET, index=index, held=held)
 
 
 def fetch(url, wheel):
     received = bytearray()
     with Silent().step("fetch", "") as step:
-        download.download(url, received.extend, sha256=wheel.sha256, size=wheel.size, step=step)
+        indexes().download(url, received.extend, sha256=wheel.sha256, size=wheel.size, step=step)
     return bytes(received)
 
 
@@ -108,7 +108,7 @@ def by_netrc(home, host, monkeypatch):
 def test_a_private_index_gives_its_files_to_who_may_resolve(home, monkeypatch, wheels, say):
     with scripted(Packages(wheels=wheels, login="u:p@ss").respond) as server:
         say(home, server.host, monkeypatch)
-        (wheel,) = resolve_python(["app==1.0"], target=TARGET, index=Index())
+        (wheel,) = resolve_python(["app==1.0"], indexes=indexes(), target=TARGET, index=Index())
         ((_, url),) = locate_wheels([wheel], target=TARGET, index=Index()).items()
         assert fetch(url, wheel) == wheels[wheel.filename]
         assert wheel.size == len(wheels[wheel.filename])
@@ -119,7 +119,7 @@ def test_who_is_refused_hears_how_to_log_in(wheels):
         url = f"http://{server.host}/files/{NAME}"
         for ask in (
             lambda: resolve(server, "app"),
-            lambda: download.size_of(url),
+            lambda: indexes().size_of(url),
             lambda: fetch(url, LOCKED),
         ):
             with pytest.raises((NetworkError, ResolutionError), match="401") as caught:
@@ -137,7 +137,7 @@ def test_the_authority_that_pip_trusts_is_trusted_for_files(home, tmp_path, monk
     (home / ".config/pip/pip.conf").write_text(f"[global]\ncert = {path}\n")
     with scripted(Packages(wheels=wheels).respond, tls=context) as server:
         index = Index(url=f"https://{server.host}/simple")
-        (wheel,) = resolve_python(["app==1.0"], target=TARGET, index=index)
+        (wheel,) = resolve_python(["app==1.0"], indexes=indexes(), target=TARGET, index=index)
         assert fetch(f"https://{server.host}/files/{wheel.filename}", wheel)
 
 
@@ -148,7 +148,8 @@ def test_no_index_asks_none(monkeypatch, tmp_path, wheels):
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
     with scripted(Packages(wheels=wheels).respond) as server:
         monkeypatch.setenv("PIP_INDEX_URL", f"http://{server.host}/simple")
-        assert versions(resolve_python(["app"], target=TARGET, index=Index())) == {
+        found = resolve_python(["app"], indexes=indexes(), target=TARGET, index=Index())
+        assert versions(found) == {
             "app": "1.2", "lib": "1.1"
         }  # fmt: skip
         assert server.seen == []
@@ -294,8 +295,8 @@ def test_a_file_of_this_machine_that_is_gone_is_named(tmp_path):
     url = (tmp_path / NAME).as_uri()
     for read in (
         lambda: fetch(url, LOCKED),
-        lambda: download.size_of(url),
-        lambda: download.read_range(url, 0, 1),
+        lambda: indexes().size_of(url),
+        lambda: indexes().read_range(url, 0, 1),
     ):
         with pytest.raises(NetworkError, match=f"cannot read .*{NAME}"):
             read()
@@ -303,7 +304,7 @@ def test_a_file_of_this_machine_that_is_gone_is_named(tmp_path):
 
 def supply(tmp_path, wheels, host):
     urls = {wheel: f"http://{host}/files/{wheel.filename}" for wheel in wheels}
-    return WheelSupply(store=Store(tmp_path / "store"), progress=Silent(), urls=urls)
+    return WheelSupply(context=context(Store(tmp_path / "store")), urls=urls)
 
 
 def many(count):
@@ -318,7 +319,7 @@ def test_all_wheels_come_and_none_twice(tmp_path):
         bringing.bring_all(wheels)
         bringing.bring_all(wheels)
         assert len(server.seen) == len(wheels)
-    assert all(bringing.store.has(wheel.sha256) for wheel in wheels)
+    assert all(bringing.context.store.has(wheel.sha256) for wheel in wheels)
 
 
 def test_the_first_failure_stops_the_others(tmp_path):
@@ -340,7 +341,7 @@ def test_the_first_failure_stops_the_others(tmp_path):
         bringing = supply(tmp_path, [slow, wrong], server.host)
         with pytest.raises(NetworkError, match=f"{wrong.filename} is not the locked file"):
             bringing.bring_all([slow, wrong])
-    assert not list((bringing.store.root / "tmp").iterdir())
+    assert not list((bringing.context.store.root / "tmp").iterdir())
 
 
 def test_a_wheel_that_was_pruned_meanwhile_is_named(tmp_path):

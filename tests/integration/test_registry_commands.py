@@ -85,7 +85,7 @@ def test_the_whole_way(desk):
     keep_report(Store(desk.folder / "store"), desk.image.digest, REPORT.to_dict())
     assert "(encrypted)" in desk.run("keys", "new", "ci")
     assert str(desk.image.digest) in desk.run("push", "small", desk.ref, "--key", "ci.key")
-    assert "is what the lock says, at level 1" in desk.run("verify", desk.ref)
+    assert "is what the lock it names says, at level 1" in desk.run("verify", desk.ref)
     assert "at level 2" in desk.run("verify", desk.ref, "--key", "ci.pub")
     assert "at level 3" in desk.run("verify", desk.ref, "--key", "ci.pub", "--level", "3")
     assert desk.run("diff", "small", desk.ref) == "no difference\n"
@@ -99,7 +99,7 @@ def test_a_policy_is_held(desk):
     assert "at level 2" in desk.run("verify", desk.ref, "--policy", "policy.yaml")
     policy.write_text("key: ci.pub\nrequired: [test-result]\n")
     found = desk.run("verify", desk.ref, "--policy", "policy.yaml", status=9)
-    assert "NOT what the lock says" in found
+    assert "NOT what the lock it names says" in found
     assert "none by this key about this image" in found
 
 
@@ -142,7 +142,7 @@ def test_a_push_says_what_evidence_its_key_has_there(desk, bundles):
     desk.run("keys", "new", "one")
     desk.run("keys", "new", "two")
     policy = desk.folder / "policy.yaml"
-    signature = "" if bundles else ", signature"
+    signature = ", signature"
     assert evidence_of(desk) == ""
     for key in ("one", "two"):
         policy.write_text(f"key: {key}.pub\nrequired: [provenance, sbom{signature}]\n")
@@ -188,6 +188,21 @@ def test_another_image_under_the_tag_is_found_and_shown_as_json(desk):
         "digest",
         "layer 2",
     }
+
+
+def test_the_lock_is_named(desk):
+    desk.run("push", "small", desk.ref)
+    path = "lockfiles/pylock.small.toml"
+    checksum = str(lock_checksum(LOCK))
+    own = desk.run("verify", desk.ref)
+    assert f"lock      {path} ({checksum}), named by the image's own label" in own
+    named = desk.run("verify", desk.ref, "--lock", "small")
+    assert f"lock      {path} ({checksum}), named by --lock\n" in named
+    assert "is what the lock says, at level 1" in named
+    for options, who in (((), "image"), (("--lock", path), "--lock")):
+        found = json.loads(desk.run("verify", desk.ref, "-o", "json", *options))
+        expected = {"name": "small", "path": path, "checksum": checksum, "named_by": who}
+        assert found["lock"] == expected
 
 
 def test_a_lock_that_was_never_built_cannot_be_pushed(desk):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from envbuilder.model.errors import NetworkError
+from envbuilder.model.errors import BuildError, NetworkError
 from envbuilder.model.progress import Silent
 from envbuilder.model.reference import ImageRef
 from envbuilder.net.config import Settings
@@ -204,7 +204,7 @@ def test_a_damaged_layer_in_the_store_reaches_no_registry(server, client, store)
     path = store.path(image.layers[0].digest)
     path.chmod(0o644)
     path.write_bytes(gzip.compress(noise(image.layers[0].size))[: image.layers[0].size])
-    with pytest.raises(NetworkError, match="DIGEST_INVALID"):
+    with pytest.raises(BuildError, match="in the store is damaged"):
         push(client, image, store, ref(server, "bad:v1"), Silent())
     assert client.repository(ref(server, "bad")).find("v1") is None
 

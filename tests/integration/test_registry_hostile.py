@@ -352,7 +352,7 @@ def test_a_layer_of_endless_size_is_refused(talk):
 
     with scripted(respond) as server:
         client, ref = talk(server)
-        fails("OverflowError", lambda: fetch_image(client, ref, AMD64))
+        fails("no JSON number", lambda: fetch_image(client, ref, AMD64))
 
 
 def test_a_length_of_many_digits_is_no_length(talk):
@@ -498,7 +498,8 @@ def test_a_blob_of_another_hash_or_length_is_refused(talk, body):
         client, ref = talk(server)
         blob = blob_of(noise(1000))
         fails(
-            "another hash|ended after", lambda: read_blob(client.repository(ref), blob, limit=5000)
+            "another hash|ended after|has no blob",
+            lambda: read_blob(client.repository(ref), blob, limit=5000),
         )
 
 

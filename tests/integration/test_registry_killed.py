@@ -24,13 +24,13 @@ AMD64 = Platform(os="linux", architecture="amd64")
 _HEAD = """
 import sys
 from pathlib import Path
-from envbuilder.image import parse_image
-from envbuilder.layers.store import Store
-from envbuilder.progress import Silent
-from envbuilder.reference import Digest, ImageRef
+from envbuilder.model.image import parse_image
+from envbuilder.storage.store import Store
+from envbuilder.model.progress import Silent
+from envbuilder.model.reference import Digest, ImageRef
 from envbuilder.registry.client import Client
 from envbuilder.registry.manifests import Platform
-from envbuilder.registry.settings import Settings
+from envbuilder.net.config import Settings
 from envbuilder.registry.transfer import pull, push
 ref, store = ImageRef.parse(sys.argv[1]), Store(Path(sys.argv[2]))
 client = Client(Settings(), docker_config=Path("/nowhere/config.json"))

@@ -57,7 +57,8 @@ def test_without_an_api_an_index_under_a_tag_lists_them(open_memory):
 
 
 def test_with_an_api_no_tag_is_written(open_memory):
-    entry = Descriptor(media_type=OCI_MANIFEST, digest=Digest.of(b"x"), size=1)
+    manifest = referrer("one")
+    entry = Descriptor(media_type=OCI_MANIFEST, digest=manifest.digest, size=len(manifest.body))
 
     def api(_memory, call, request) -> bool:
         if "/referrers/" not in request.path:
@@ -67,7 +68,7 @@ def test_with_an_api_no_tag_is_written(open_memory):
 
     memory = Memory(fault=api)
     repository = open_memory(memory)
-    attach_referrer(repository, SUBJECT, referrer("one"))
+    attach_referrer(repository, SUBJECT, manifest)
     assert list_referrers(repository, SUBJECT) == (entry,)
     assert fallback_tag(SUBJECT) not in memory.manifests
 

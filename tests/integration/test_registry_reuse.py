@@ -18,15 +18,14 @@ from envbuilder.net.config import Settings
 from envbuilder.registry.client import Client
 from envbuilder.registry.transfer import push
 from envbuilder.storage.store import Store
-from envbuilder.workflow.build import Options, make_image
+from envbuilder.workflow.build import make_image
 from envbuilder.workflow.publish import publish
+from tests.contexts import context
 from tests.servers.distribution import registry
 from tests.servers.samples import layer_of
 from tests.wheels import Recipe, write_wheel
 
 pytestmark = pytest.mark.integration
-
-OFFLINE = Options(locked=True, offline=True)
 
 
 def wheel_in(store: Store, folder: Path, name: str, version: str) -> Wheel:
@@ -66,11 +65,10 @@ class Full:
 
     def built(self, lock: Lock):
         return assemble(
+            context(self.store),
             lock,
-            store=self.store,
             foundation=lambda _: Foundation(layers=(self.base,)),
             bring=lambda _wheel, _stop: None,
-            progress=Silent(),
         )
 
 
@@ -110,7 +108,7 @@ def test_a_bump_needs_only_the_wheel_that_changed(full, bare, client, ref, tmp_p
     repository = client.repository(ref)
 
     held = held_in(repository, reusable(full.lock, lock))
-    image = make_image(lock, store=bare, progress=Silent(), options=OFFLINE, held=held)
+    image = make_image(context(bare, offline=True), lock, held=held)
 
     assert image.digest == full.built(lock).digest, "as if all of it had been made here"
     there = [layer.title for layer in image.layers if bare.has(layer.digest)]
@@ -127,14 +125,14 @@ def test_a_bump_needs_only_the_wheel_that_changed(full, bare, client, ref, tmp_p
 def test_a_sealed_lock_is_pushed_from_an_empty_store(full, bare, client, ref):
     push(client, full.image, full.store, ref, Silent())
     target = replace(ref, tag="again")
-    pushed = publish(client, full.lock, target, store=bare, progress=Silent())
+    pushed = publish(context(bare, registries=client), full.lock, target)
     assert (pushed.digest, pushed.evidence) == (full.image.digest, ())
     assert client.repository(ref).find("again") == pushed.digest
 
 
 def test_what_is_nowhere_is_named(full, bare):
     with pytest.raises(Exception, match=r"first-1\.0") as caught:
-        make_image(full.lock, store=bare, progress=Silent(), options=OFFLINE)
+        make_image(context(bare, offline=True), full.lock)
     assert caught.value.exit_code == 10
 
 
@@ -143,7 +141,7 @@ def test_a_seal_that_building_does_not_give_is_refused(full, bare, client, ref):
     assert full.lock.seal is not None
     wrong = replace(full.lock.seal, manifest=Digest.of(b"other"))
     with pytest.raises(LockError, match="not the sealed"):
-        publish(client, replace(full.lock, seal=wrong), ref, store=bare, progress=Silent())
+        publish(context(bare, registries=client), replace(full.lock, seal=wrong), ref)
 
 
 def test_a_layer_depends_on_more_than_its_wheels(full):

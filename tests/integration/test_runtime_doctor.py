@@ -7,6 +7,7 @@ import pytest
 from envbuilder.model.reference import ImageRef
 from envbuilder.storage.store import Store
 from envbuilder.workflow import doctor
+from tests.contexts import context
 
 pytestmark = pytest.mark.integration
 
@@ -15,7 +16,9 @@ NOWHERE = ImageRef.parse("127.0.0.1:1/library/debian:trixie")
 
 def test_every_trouble_comes_with_advice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
-    found = {finding.name: finding for finding in doctor.examine(Store(tmp_path), images=[NOWHERE])}
+    here = context(Store(tmp_path))
+    findings = doctor.examine(here, images=[NOWHERE])
+    found = {finding.name: finding for finding in findings}
     assert list(found)[:2] == ["container runtime", "memory limits"]
     assert found["container runtime"].status == "ok", found["container runtime"]
     assert "works here" in found["container runtime"].detail

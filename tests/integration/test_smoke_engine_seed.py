@@ -15,8 +15,10 @@ from envbuilder.model.progress import Silent
 from envbuilder.runtime import choose
 from envbuilder.smoke import CheckStatus, Report, smoke
 from envbuilder.storage.store import Store
-from envbuilder.workflow.build import Options, lock_environment, make_image
+from envbuilder.workflow.build import make_image
+from envbuilder.workflow.lock import lock_environment
 from envbuilder.workflow.smoke import smoke_plan
+from tests.contexts import context
 from tests.published import source_of
 from tests.wheels import Recipe, write_wheel
 
@@ -88,8 +90,8 @@ def _smoke(folder: Path, version: str, monkeypatch: pytest.MonkeyPatch) -> Repor
     before = (LOCKFILES / "pylock.omni-cpu.toml").read_text()
     (lockfiles / "pylock.omni-cpu.toml").write_text(before)  # so that the base is the same
     store, silent = Store.default(), Silent()
-    lock = lock_environment(lockfiles / "omni-cpu.yaml", store=store, progress=silent)
-    image = make_image(lock, store=store, progress=silent, options=Options())
+    lock = lock_environment(context(store, silent), lockfiles / "omni-cpu.yaml")
+    image = make_image(context(store, silent), lock)
     plan = dataclasses.replace(smoke_plan(lock, folder=lockfiles), checks=("engine",))
     with choose("auto", store).prepared(image, progress=silent) as ready:
         return smoke(ready.run, plan, subject=version)

@@ -158,25 +158,33 @@ def test_text_beside_each_frame_is_compared_by_the_models_own_tokenizer() -> Non
     assert exact.verdict is CheckStatus.PASS
     assert all(row.agree and row.engine == row.placeholders for row in exact.tokens)
     report = smoked(Model(count=count), tiny)
-    assert report.verdict is CheckStatus.PASS
-    assert states(report)["server.video"] is CheckStatus.SKIP
+    assert report.verdict is CheckStatus.UNPROVEN  # a name was given to compare with
+    assert states(report)["server.video"] is CheckStatus.UNPROVEN
     assert "only the model's own tokenizer tells" in why(report, "server.video")
     assert all(row.agree for row in report.tokens)
 
 
-@pytest.mark.parametrize(("real", "added"), [(True, [13, 26]), (False, [None, None])])
+@pytest.mark.parametrize(("real", "added"), [(True, [13, 26, 39]), (False, [None] * 3)])
 def test_a_tiny_models_text_beside_frames_is_not_expected(
     real: bool, added: list[int | None]
 ) -> None:
+    videos = [item.label for item in ITEMS if item.modality == "video"]
     items = [
-        {"modality": "video", "label": "4 frames", "placeholders": 10, "added": 13},
-        {"modality": "video", "label": "8 frames", "placeholders": 20, "added": 26},
-        {"modality": "image", "label": "280x280", "placeholders": 100, "added": 102},
+        {"modality": "video", "label": label, "placeholders": 10 * at, "added": 13 * at}
+        for at, label in enumerate(videos, start=1)
     ]
-    job = {"name": "sent", "outcome": "done", "items": items, "facts": {"real": real}}
+    items += [
+        {"modality": "image", "label": item.label, "placeholders": 100, "added": 102}
+        for item in ITEMS
+        if item.modality == "image"
+    ]
+    job = {"name": "sent", "outcome": "done", "seconds": 1, "items": items, "facts": {"real": real}}
     found = expectation(lambda _: _completed(job), SmokePlan(model=AnyModel(family="internvl")))
-    assert [found["video", label].added for label in ("4 frames", "8 frames")] == added
+    assert [found["video", label].added for label in videos] == added
     assert found["image", "280x280"] == Counted(placeholders=100, added=102)
+    del items[0]
+    with pytest.raises(SmokeError, match=f"{videos[0]} was not counted"):
+        expectation(lambda _: _completed(job), SmokePlan(model=AnyModel(family="internvl")))
 
 
 def test_a_spec_without_a_model_cannot_say_what_is_right() -> None:
@@ -323,6 +331,8 @@ def test_a_key_that_the_server_repeats_is_struck_out() -> None:
         (200, b"<html>welcome</html>", "no OpenAI-compatible server"),
         (200, b'{"data": []}', "names no model"),
         (200, b"[1]", "names no model"),
+        (200, b"[" * 200_000, "by its answer: it is nested too deeply"),
+        (400, b"[" * 200_000, "answered 400: [[["),
         (302, b"", "answered 302"),
     ],
 )
@@ -333,6 +343,25 @@ def test_what_is_no_such_server_is_named(status: int, body: bytes, words: str) -
     with scripted(handle) as server:
         failure = _failure(f"http://{server.host}")
     assert isinstance(failure, NetworkError)
+    assert words in failure.message
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"[" * 200_000, "no OpenAI-compatible server"),
+        (b'{"usage": {"prompt_tokens": 1' + b"0" * 400 + b"}}", "a number of 401 digits"),
+        (b'{"usage": {"prompt_tokens": -1}}', "no prompt is that long"),
+        (b'{"usage": {"prompt_tokens": 99999999999999999}}', "no prompt is that long"),
+    ],
+)
+def test_a_count_that_is_none_is_named(body: bytes, words: str) -> None:
+    def handle(call: Call, _: Any) -> None:
+        models = b'{"data": [{"id": "a\\ud800"}]}'
+        call.answer(200, models if call.path == "/v1/models" else body)
+
+    with scripted(handle) as server:
+        failure = _failure(f"http://{server.host}")
     assert words in failure.message
 
 

@@ -19,17 +19,19 @@ from envbuilder.model.progress import Silent
 from envbuilder.model.reference import Digest
 from envbuilder.model.spec import Base, GitPackage, Index, SourceBuild, Spec, Steps
 from envbuilder.resolve.git.contained import contained
-from envbuilder.resolve.git.context import Context
-from envbuilder.resolve.git.locking import lock_sources, lock_spec
+from envbuilder.resolve.git.context import GitContext
+from envbuilder.resolve.git.locking import lock_sources
 from envbuilder.resolve.git.mirror import Mirror
 from envbuilder.resolve.git.sandbox import Sandbox, host_sandbox
 from envbuilder.resolve.git.transfer import export_wheels, import_wheels
 from envbuilder.resolve.git.wheel_build import build_sources, check_reproducible
 from envbuilder.resolve.python.metadata_wheel import stand_ins
 from envbuilder.resolve.python.requirements import resolve_python
-from envbuilder.resolve.resolve import python_target
-from envbuilder.runtime import choose
+from envbuilder.resolve.resolve import resolve
+from envbuilder.resolve.target import python_target
+from envbuilder.runtime import OUTPUT_LIMIT
 from envbuilder.storage.store import Store
+from tests.contexts import git_context, indexes
 from tests.servers import git_projects
 from tests.servers.git_repositories import Origin
 
@@ -47,8 +49,8 @@ def store(tmp_path_factory) -> Store:
 
 
 @pytest.fixture
-def context(store) -> Context:
-    return Context(store=store, runtime=lambda: choose("oci", store), progress=Silent())
+def context(store) -> GitContext:
+    return git_context(store)
 
 
 @pytest.fixture
@@ -78,13 +80,13 @@ def spec_of(name: str, pin: GitPackage, **more) -> Spec:
     )
 
 
-def lock_of(name: str, origin: Origin, context: Context, *, more=None, **pin) -> Lock:
+def lock_of(name: str, origin: Origin, context: GitContext, *, more=None, **pin) -> Lock:
     spec = spec_of(name, GitPackage(git=str(origin.path), branch="main", **pin), **(more or {}))
     sources = lock_sources(spec, target=python_target(spec, BASE), context=context)
     return Lock(spec=spec, base=BASE, wheels=(), sources=sources)
 
 
-def source_of(name: str, origin: Origin, context: Context, **more) -> GitSource:
+def source_of(name: str, origin: Origin, context: GitContext, **more) -> GitSource:
     return lock_of(name, origin, context, **more).sources[0]
 
 
@@ -161,9 +163,7 @@ def test_a_c_extension_gives_one_digest_on_other_paths_moments_umasks_and_jobs(
     elsewhere = Store(tmp_path / "a longer path than the other")
     old = os.umask(0o077)
     try:
-        other = Context(
-            store=elsewhere, runtime=lambda: choose("oci", elsewhere), progress=Silent()
-        )
+        other = git_context(elsewhere)
         again = build_sources(
             lock_of("natty", origin, other, build=SourceBuild(env={"MAX_JOBS": "1"})),
             make=contained(lambda: host_sandbox(PYTHON, store=elsewhere), other),
@@ -217,7 +217,7 @@ def test_wheels_move_between_machines(tmp_path, context, sandbox):
     def never() -> Sandbox:
         raise AssertionError("it was built again")
 
-    there = Context(store=other, runtime=context.runtime, progress=Silent(), offline=True)
+    there = git_context(other, runtime=context.runtime, offline=True)
     assert build_sources(lock, make=contained(never, there), context=there) == built
 
 
@@ -245,7 +245,8 @@ def test_the_end_of_a_log_is_its_end_however_long_it_is(tmp_path, context):
     with pytest.raises(BuildError, match="the end") as error:
         lock_of("oldy", origin_of(tmp_path, files), context)
     log = Path(error.value.hint.removeprefix("the whole log: "))
-    assert log.stat().st_size > 70_000_000
+    assert OUTPUT_LIMIT < log.stat().st_size < OUTPUT_LIMIT + 100_000
+    assert b"bytes are left out here" in log.read_bytes()[OUTPUT_LIMIT:]
     log.unlink()
 
 
@@ -279,6 +280,19 @@ def test_a_source_that_needs_an_address_is_refused(tmp_path, context):
     )
     with pytest.raises(ResolutionError, match=r"flitty: its requirement .* names an address"):
         lock_of("flitty", origin_of(tmp_path, files), context)
+
+
+def test_an_address_in_an_extra_that_nobody_asked_for_is_no_hindrance(tmp_path, context):
+    files = dict(git_projects.FLIT)
+    files["pyproject.toml"] += (
+        '[project.optional-dependencies]\naudio = ["kenlm @ file:///k.whl"]\n'
+    )
+    origin = origin_of(tmp_path, files)
+    (source,) = lock_of("flitty", origin, context).sources
+    assert not any("file:" in line for line in source.requires_dist)
+    with pytest.raises(ResolutionError, match="names an address") as caught:
+        lock_of("flitty[audio]", origin, context)
+    assert "kenlm: " in caught.value.hint
 
 
 def test_a_source_for_another_python_is_refused(tmp_path, context):
@@ -371,7 +385,10 @@ def test_another_commit_is_built_with_the_same_tools(tmp_path, context):
     lock = lock_of("flitty", origin, context)
     [newest] = lock.sources[0].requires
     older = resolve_python(
-        ["flit_core==3.9.0"], target=python_target(lock.spec, BASE), index=lock.spec.index
+        ["flit_core==3.9.0"],
+        indexes=indexes(),
+        target=python_target(lock.spec, BASE),
+        index=lock.spec.index,
     )
     before = dataclasses.replace(lock.sources[0], requires=older)
     previous = dataclasses.replace(lock, sources=(before,))
@@ -397,6 +414,7 @@ def test_the_resolver_sees_a_sources_own_requirements(tmp_path, context):
     wheels = resolve_python(
         lines,
         apart={"flitty"},
+        indexes=indexes(),
         target=python_target(lock.spec, BASE),
         index=lock.spec.index,
     )
@@ -404,6 +422,7 @@ def test_the_resolver_sees_a_sources_own_requirements(tmp_path, context):
     with pytest.raises(ResolutionError, match="flitty"):
         resolve_python(
             ["packaging<20", *lines],
+            indexes=indexes(),
             target=python_target(lock.spec, BASE),
             index=lock.spec.index,
         )
@@ -487,12 +506,12 @@ def test_locking_goes_by_what_the_server_says_in_the_end(tmp_path, store):
     pin = GitPackage(git=str(origin.path), branch="main")
     spec = msgspec.structs.replace(spec_of("flitty", pin), base=base)
     before = Lock(spec=spec, base=BASE, wheels=())
-    first = lock_spec(spec, store=store, progress=Silent(), previous=before)
-    assert lock_spec(spec, store=store, progress=Silent(), previous=first) == first
+    first = resolve(git_context(store), spec, previous=before)
+    assert resolve(git_context(store), spec, previous=first) == first
     origin.git("commit", "--quiet", "--amend", "-m", "another past")
     with pytest.raises(ResolutionError, match="was rewritten"):
-        lock_spec(spec, store=store, progress=Silent(), previous=first)
-    again = lock_spec(spec, store=store, progress=Silent(), previous=before)
+        resolve(git_context(store), spec, previous=first)
+    again = resolve(git_context(store), spec, previous=before)
     assert again.sources[0].commit == origin.git("rev-parse", "HEAD")
 
 
@@ -502,13 +521,13 @@ def test_a_wheel_stays_in_the_lock_while_its_recipe_does(tmp_path, store):
     pin = GitPackage(git=str(origin.path), branch="main")
     spec = msgspec.structs.replace(spec_of("flitty", pin), base=base)
     before = Lock(spec=spec, base=BASE, wheels=())
-    lock = lock_spec(spec, store=store, progress=Silent(), previous=before)
+    lock = resolve(git_context(store), spec, previous=before)
     wheel = Wheel(name="flitty", version="1.2", filename="f.whl", size=1, sha256=Digest.of(b""))
     built = dataclasses.replace(lock, sources=(dataclasses.replace(lock.sources[0], wheel=wheel),))
     more = msgspec.structs.replace(spec, env={"SEEN": "at run time only"})
     other = msgspec.structs.replace(spec, steps=Steps(before_python=("apt-get install cc",)))
     for changed, kept in ((more, wheel), (other, None)):
-        again = lock_spec(changed, store=store, progress=Silent(), previous=built)
+        again = resolve(git_context(store), changed, previous=built)
         assert again.sources[0] == dataclasses.replace(lock.sources[0], wheel=kept)
 
 
@@ -560,6 +579,7 @@ def test_extras_of_a_source_are_resolved(tmp_path, context):
     wheels = resolve_python(
         stand_ins(lock.spec, lock.sources, tmp_path),
         apart={"hatchy"},
+        indexes=indexes(),
         target=python_target(lock.spec, BASE),
         index=lock.spec.index,
     )
@@ -580,7 +600,7 @@ def test_metadata_that_changes_with_the_builder_is_refused(tmp_path, context, sa
 def test_offline_without_the_commit_or_its_build_environment(tmp_path, context, sandbox):
     lock = lock_of("flitty", origin_of(tmp_path, git_projects.FLIT), context)
     other = Store(tmp_path / "other")
-    there = Context(store=other, runtime=context.runtime, progress=Silent(), offline=True)
+    there = git_context(other, runtime=context.runtime, offline=True)
     make = contained(sandbox, there)
     with pytest.raises(NetworkError, match="not on this machine"):
         build_sources(lock, make=make, context=there)

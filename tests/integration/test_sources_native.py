@@ -11,7 +11,6 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from threading import Event
 
 import pytest
 
@@ -27,7 +26,9 @@ from envbuilder.model.reference import Digest, ImageRef
 from envbuilder.registry.client import Client
 from envbuilder.registry.transfer import push
 from envbuilder.storage.store import Store
-from envbuilder.workflow.build import Options, lock_environment, make_image
+from envbuilder.workflow.build import make_image
+from envbuilder.workflow.lock import lock_environment
+from tests.contexts import context
 from tests.integration.docker_light import Recording
 from tests.integration.test_docker_same_tree import tree
 from tests.servers.distribution import registry
@@ -94,11 +95,11 @@ class Project:
         )
         if (held := self.folder / "first" / "pylock.native.toml").exists():
             shutil.copy(held, path.parent)
-        return lock_environment(path, store=self.store, progress=Silent())
+        return lock_environment(context(self.store), path)
 
     def build(self, lock: Lock, *, store: Store | None = None, **how: str) -> Wheel:
         """Build the wheel, in a store that has none unless ``store`` is given."""
-        made = with_wheels(lock, store=store or self.store, progress=Silent(), **how)
+        made = with_wheels(context(store or self.store), lock, **how)
         wheel = made.sources[0].wheel
         assert wheel is not None
         return wheel
@@ -147,7 +148,7 @@ def test_a_c_extension_is_compiled_in_the_base(project, first):
     assert library.startswith(b"\x7fELF")
     assert str(project.folder).encode() not in library
     made = replace(lock, sources=(replace(lock.sources[0], wheel=wheel),))
-    check_reproducible(made, store=project.store, progress=Silent(), offline=True)
+    check_reproducible(context(project.store, offline=True), made)
 
 
 def test_another_commit_compiles_only_what_it_touched(project, first):
@@ -157,7 +158,7 @@ def test_another_commit_compiles_only_what_it_touched(project, first):
     cached = project.build(lock)
     assert sorted(project.compiled()) == ["cache_miss", "direct_cache_hit"]
     made = replace(lock, sources=(replace(lock.sources[0], wheel=cached),))
-    check_reproducible(made, store=project.store, progress=Silent(), offline=True)
+    check_reproducible(context(project.store, offline=True), made)
 
 
 @pytest.mark.docker
@@ -166,14 +167,12 @@ def test_buildkit_makes_the_same_bytes_once(project, first):
     project.forget()
     assert project.build(lock, engine="docker") == wheel
     watched = Recording()
-    again = with_wheels(lock, store=project.store, progress=watched, engine="docker")
+    again = with_wheels(context(project.store, watched), lock, engine="docker")
     assert (again.sources[0].wheel, watched.titles) == (wheel, [])
     made = replace(lock, sources=(replace(lock.sources[0], wheel=wheel),))
-    check_reproducible(made, store=project.store, progress=Silent(), offline=False, engine="docker")
+    check_reproducible(context(project.store), made, engine="docker")
     with pytest.raises(NetworkError, match="Docker would fetch wheels"):
-        check_reproducible(
-            made, store=project.store, progress=Silent(), offline=True, engine="docker"
-        )
+        check_reproducible(context(project.store, offline=True), made, engine="docker")
 
 
 @pytest.mark.docker
@@ -184,9 +183,7 @@ def test_both_engines_install_the_same_wheel_and_compile_nothing(project, first)
     images = {}
     for engine in ("embedded", "docker"):
         watched = Recording()
-        images[engine] = make_image(
-            lock, store=project.store, progress=watched, options=Options(engine=engine)
-        )
+        images[engine] = make_image(context(project.store, watched), lock, engine=engine)
         assert not [title for title in watched.titles if "build-wheel.sh" in title]
     docker, embedded = (tree(project.store, images[name]) for name in ("docker", "embedded"))
     assert docker == embedded
@@ -229,7 +226,7 @@ def test_docker_contains_builds_where_there_is_neither_crun_nor_runc(project, fi
 
 def push_base(lock: Lock, client: Client, place: ImageRef, store: Store) -> Digest:
     """Push the base that the store has, as an image for anybody; return its digest."""
-    found = foundation_layers(lock, store=store, offline=True, progress=Silent(), stop=Event())
+    found = foundation_layers(context(store, offline=True), lock)
     image = compose(found.layers, platform=lock.spec.platform)
     store.add(image.config)
     return push(client, image, store, place, Silent())

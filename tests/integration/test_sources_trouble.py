@@ -12,14 +12,12 @@ from pathlib import Path
 import pytest
 
 from envbuilder.model.lock import DebianBase, Lock
-from envbuilder.model.progress import Silent
 from envbuilder.model.pylock import write_lock
 from envbuilder.model.spec import Base, GitPackage, Spec
-from envbuilder.resolve.git.context import Context
 from envbuilder.resolve.git.locking import lock_sources
-from envbuilder.resolve.resolve import python_target
-from envbuilder.runtime import choose
+from envbuilder.resolve.target import python_target
 from envbuilder.storage.store import Store
+from tests.contexts import git_context
 from tests.servers.git_repositories import Origin
 
 pytestmark = pytest.mark.integration
@@ -62,7 +60,7 @@ def locked(tmp_path: Path, **files: str | bytes) -> Lock:
         version=1, name="x", python="3.11", base=Base(debian="trixie"), packages={"big": pin}
     )
     store = Store(tmp_path / "store")
-    context = Context(store=store, runtime=lambda: choose("oci", store), progress=Silent())
+    context = git_context(store)
     sources = lock_sources(spec, target=python_target(spec, base), context=context)
     lock = Lock(spec=spec, base=base, wheels=(), sources=sources)
     write_lock(tmp_path / "pylock.x.toml", lock)

@@ -14,10 +14,11 @@ from envbuilder.model.errors import BuildError
 from envbuilder.model.lock import DebianBase, GitSource, Lock
 from envbuilder.model.progress import Silent
 from envbuilder.model.spec import Base, GitPackage, Spec
-from envbuilder.resolve.git.context import Context
+from envbuilder.resolve.git.context import GitContext
 from envbuilder.resolve.git.transfer import export_wheels, import_wheels
 from envbuilder.resolve.git.wheel_build import Job, Make, build_sources
 from envbuilder.storage.store import Store
+from tests.contexts import git_context
 from tests.servers.git_repositories import Origin
 
 pytestmark = pytest.mark.integration
@@ -42,11 +43,11 @@ def progress() -> Noting:
 
 
 @pytest.fixture
-def context(tmp_path, progress) -> Context:
+def context(tmp_path, progress) -> GitContext:
     def never():
         raise AssertionError("nothing here is contained")
 
-    return Context(store=Store(tmp_path / "store"), runtime=never, progress=progress)
+    return git_context(Store(tmp_path / "store"), progress, runtime=never)
 
 
 @pytest.fixture
@@ -81,7 +82,7 @@ def make() -> Make:
     return build
 
 
-def without_blob(built: Lock, context: Context) -> None:
+def without_blob(built: Lock, context: GitContext) -> None:
     wheel = built.sources[0].wheel
     assert wheel is not None
     context.store.discard(wheel.sha256)

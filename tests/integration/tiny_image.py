@@ -26,17 +26,31 @@ def tiny_image(
     *,
     config: Mapping[str, object] | None = None,
     layers: Iterable[Mapping[str, bytes | None]] = (),
+    tars: Iterable[bytes] = (),
+    below: Iterable[Layer] = (),
 ) -> Image:
     """Put an image into ``store``: one layer of programs, then ``layers`` of path -> content.
 
-    A path ending in ``/`` is a directory.
+    A path ending in ``/`` is a directory. ``tars`` are layers on top, made by hand.
     """
     stack = [_program_files(), *layers]
-    return image_of(store, [_tar(files) for files in stack], config=config or {})
+    tars = [*(_tar(files) for files in stack), *tars]
+    return image_of(store, tars, config=config or {}, below=below)
 
 
-def image_of(store: Store, tars: Iterable[bytes], *, config: Mapping[str, object]) -> Image:
-    layers = []
+def layer_of(store: Store, files: Mapping[str, bytes | None]) -> Layer:
+    """Put one layer of path -> content into ``store``, for several images."""
+    return image_of(store, [_tar(files)], config={}).layers[0]
+
+
+def image_of(
+    store: Store,
+    tars: Iterable[bytes],
+    *,
+    config: Mapping[str, object],
+    below: Iterable[Layer] = (),
+) -> Image:
+    layers = [*below]
     for tar in tars:
         blob = gzip.compress(tar, compresslevel=1, mtime=0)
         digest = store.add(blob)
@@ -64,6 +78,13 @@ def image_of(store: Store, tars: Iterable[bytes], *, config: Mapping[str, object
     return Image(manifest=manifest, config=body, layers=tuple(layers))
 
 
+def library_files(program: Path) -> dict[str, bytes]:
+    """Return the shared libraries that a program, or another library, of this host needs."""
+    listing = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
+    found = re.findall(r"(/\S+) \(0x", listing)
+    return {library.lstrip("/"): Path(library).read_bytes() for library in found}
+
+
 def _program_files() -> dict[str, bytes]:
     files = {
         "etc/passwd": PASSWD.encode(),
@@ -75,10 +96,7 @@ def _program_files() -> dict[str, bytes]:
     for name in PROGRAMS:
         found = shutil.which(name)
         assert found, f"{name} is not installed"
-        files[f"bin/{name}"] = Path(found).read_bytes()
-        listing = subprocess.run(["ldd", found], capture_output=True, text=True, check=True).stdout
-        for library in re.findall(r"(/\S+) \(0x", listing):
-            files[library.lstrip("/")] = Path(library).read_bytes()
+        files |= {f"bin/{name}": Path(found).read_bytes()} | library_files(Path(found))
     return files
 
 

@@ -4,8 +4,9 @@ docker-registry forgets an upload whose PATCH broke in the middle; this one reme
 """
 
 import hashlib
+import itertools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from urllib.parse import parse_qs, urlsplit
 
@@ -22,6 +23,7 @@ class Memory:
     manifests: dict[str, bytes] = field(default_factory=dict)
     uploads: dict[str, bytearray] = field(default_factory=dict)
     fault: Fault = lambda *_: False
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
 
     def respond(self, call: Call, request: Seen) -> None:
         """Answer one request."""
@@ -30,17 +32,18 @@ class Memory:
         parts = urlsplit(request.path)
         what = parts.path.removeprefix("/v2/app/")
         if what == "blobs/uploads/":
-            self._start(call)
+            call.answer(202, Location=self.open_upload())
         elif what.startswith("blobs/uploads/"):
             name = what.rpartition("/")[2]
             self._upload(call, request, name, parse_qs(parts.query))
         else:
             self._document(call, request, what)
 
-    def _start(self, call: Call) -> None:
-        name = f"upload-{len(self.uploads)}"
+    def open_upload(self) -> str:
+        """Begin an upload; give its address."""
+        name = f"upload-{next(self._numbers)}"
         self.uploads[name] = bytearray()
-        call.answer(202, Location=f"/v2/app/blobs/uploads/{name}")
+        return f"/v2/app/blobs/uploads/{name}"
 
     def _upload(self, call: Call, request: Seen, name: str, query: dict[str, list[str]]) -> None:
         if name not in self.uploads:
@@ -75,6 +78,7 @@ class Memory:
             held[name] = request.body
             call.answer(201)
         elif name in held:
-            call.answer(200, held[name])
+            digest = f"sha256:{hashlib.sha256(held[name]).hexdigest()}"
+            call.answer(200, held[name], Docker_Content_Digest=digest)
         else:
             call.answer(404)

@@ -13,6 +13,7 @@ from jsonschema import Draft202012Validator
 
 import envbuilder
 from envbuilder.smoke import Expected, ProbedModel, SmokePlan, to_json
+from envbuilder.smoke.document import read_document
 from envbuilder.smoke.judge import judge
 from envbuilder.smoke.report import Check, Report
 
@@ -62,7 +63,12 @@ class Document:
         self.job(name).update(outcome=outcome, items=[], failure=failure, **more)
 
     def report(self, plan: SmokePlan = PLAN) -> Report:
-        return judge(plan, self.value, subject="recorded")
+        return judge(plan, self.read(), subject="recorded")
+
+    def read(self) -> dict[str, Any]:
+        """Read it as what an image prints is read, with the jobs that it holds."""
+        wanted = [job["name"] for job in self.value["jobs"]]
+        return read_document(json.dumps(self.value).encode(), wanted=wanted)
 
     def check(self, name: str, plan: SmokePlan = PLAN) -> Check:
         return next(check for check in self.report(plan).checks if check.name == name)
@@ -76,3 +82,24 @@ def conform(report: Report) -> None:
 
 def _refuse(constant: str) -> None:
     raise AssertionError(f"{constant} is not JSON")
+
+
+def sound_start() -> dict[str, Any]:
+    """Return the job of an image that starts, as the probe writes it."""
+    return {
+        "name": "start", "outcome": "done", "seconds": 0.1, "finished": True, "failure": None,
+        "facts": {
+            "args": ["vllm", "serve"],
+            "user": {"uid": 1000, "gid": 1000, "name": "app", "problem": ""},
+            "home": {"path": "/home/app", "exists": True, "enters": True, "writable": True,
+                     "named": True},
+            "workdir": {"path": "/srv", "exists": True, "enters": True},
+            "limits": {"shm": 67108864, "files": 1048576, "memlock": -1},
+            "roots": True,
+            "read_roots": [],
+        },
+        "items": [
+            {"role": "the entry point", "program": "vllm", "path": "/opt/venv/bin/vllm",
+             "problem": ""},
+        ],
+    }  # fmt: skip

@@ -4,7 +4,8 @@ import pytest
 
 from envbuilder.engines.buildkit import Builder, BuildxRun, Secrets, build
 from envbuilder.model.errors import DiskFullError
-from envbuilder.model.progress import Silent
+from envbuilder.storage.store import Store
+from tests.contexts import context
 
 DOCKER = """\
 #!/bin/sh
@@ -26,5 +27,5 @@ def test_whose_disk_is_full(tmp_path, monkeypatch, place, hint):
     builder = Builder(name="far", driver="remote", version="v0.23.0", here=False)
     secrets = Secrets(flags=(), indexes={}, proxies={}, values=frozenset())
     with pytest.raises(DiskFullError, match="no space left") as caught:
-        build(wanted, tmp_path / "made", builder=builder, secrets=secrets, progress=Silent())
+        build(context(Store(tmp_path)), wanted, tmp_path / "made", builder=builder, secrets=secrets)
     assert hint in caught.value.hint

@@ -25,6 +25,7 @@ from envbuilder.workflow.bump.bump import Bumped, bump, propose
 from envbuilder.workflow.bump.pins import parse_pin
 from envbuilder.workflow.bump.stages import Stages
 from envbuilder.workflow.bump.transaction import transaction
+from tests.contexts import context
 from tests.unit.locks import lock
 from tests.unit.oracle import World
 from tests.unit.sheets import Sheet, sheets
@@ -73,11 +74,10 @@ class Place:
 
     def bump(self, *pins: str) -> Bumped:
         return bump(
+            context(self.store),
             self.spec,
             [parse_pin(pin) for pin in pins],
             stages=self.world.stages(),
-            store=self.store,
-            progress=Silent(),
         )
 
 

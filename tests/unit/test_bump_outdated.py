@@ -89,9 +89,28 @@ def test_newer_commits_on_a_branch() -> None:
     assert look(sourced(branch="main"), stages(Refs(heads={"main": "a" * 40}, tags={}))) == []
 
 
-def test_a_branch_that_is_gone() -> None:
-    with pytest.raises(ResolutionError, match="no longer has a branch main"):
-        look(sourced(branch="main"), stages())
+@pytest.mark.parametrize("pin", [{"branch": "main"}, {"tag": "v1.0"}])
+def test_a_branch_or_a_tag_that_is_gone_is_told_beside_the_rest(pin: dict[str, str]) -> None:
+    (newer,) = look(sourced(**pin), stages(Refs(heads={"other": "b" * 40}, tags={})))
+    assert (newer.what, newer.current, newer.newest) == (What.GONE, *pin.values(), "")
+
+
+def test_a_repository_that_is_gone_is_told_beside_the_rest() -> None:
+    def refuse(_: object) -> Refs:
+        raise ResolutionError("there is no git repository")
+
+    locked = replace(sourced(branch="main"), wheels=lock({"app": "1.0"}).wheels)
+    release, gone = look(locked, replace(stages(), refs=refuse))
+    assert (release.what, gone.what) == (What.RELEASE, What.GONE)
+    assert gone.current == "https://example.org/vllm.git"
+
+
+def test_a_branch_that_was_rewritten() -> None:
+    refs = Refs(heads={"main": "c" * 40}, tags={})
+    rewritten = replace(stages(refs), commits=lambda *_: ())
+    (newer,) = look(sourced(branch="main"), rewritten)
+    assert (newer.what, newer.current, newer.newest) == (What.REWRITTEN, "a" * 40, "c" * 40)
+    assert newer.date == MOMENTS["c"]
 
 
 def test_newer_tags_and_moved_ones() -> None:

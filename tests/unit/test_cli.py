@@ -106,7 +106,7 @@ def test_what_the_system_refuses_is_one_clear_error(project):
     folder = project.spec.parent
     folder.write_text("in the way")
     said = project.run("init", "small", code=7)
-    assert said == f"error: cannot use {folder}: File exists\n"
+    assert said == f"error: cannot use {folder}: Not a directory\n"
 
 
 def test_lock_check_tells_fresh_from_stale(small):

@@ -9,6 +9,7 @@ from envbuilder.model.lock import Lock, Wheel
 from envbuilder.model.progress import Silent
 from envbuilder.model.reference import Digest
 from envbuilder.storage.store import Store
+from tests.contexts import context
 from tests.unit.locks import lock
 from tests.wheels import Recipe, write_wheel
 
@@ -44,11 +45,10 @@ def locked(folder: Path, store: Store, *recipes: Recipe) -> Lock:
 def notes(made: Lock, store: Store) -> list[str]:
     progress = Notes()
     assemble(
+        context(store, progress),
         made,
-        store=store,
         foundation=lambda _: Foundation(layers=()),
         bring=lambda _wheel, _stop: None,
-        progress=progress,
     )
     return progress.told
 

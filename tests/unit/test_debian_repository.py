@@ -1,24 +1,32 @@
 """The folder of .deb files that mmdebstrap installs from."""
 
-import errno
-import os
-
 import pytest
 
-from envbuilder.resolve.debian.deb_repository import _place
+from envbuilder.model.errors import BuildError
+from envbuilder.model.lock import DebPackage
+from envbuilder.resolve.debian.deb_repository import write_repository
+from envbuilder.storage.store import Store
 
 
-@pytest.mark.parametrize("one_file_system", [True, False])
-def test_a_file_is_linked_where_that_can_be_and_else_copied(tmp_path, monkeypatch, one_file_system):
-    def refuse(*_):
-        raise OSError(errno.EXDEV, "Invalid cross-device link")
+def test_a_damaged_file_is_not_offered(tmp_path):
+    """A package's file is a copy: whoever installs it cannot write into the store."""
+    store = Store(tmp_path / "store")
+    digest = store.add(b"no .deb at all")
+    deb = DebPackage(
+        name="one", version="1", architecture="all", filename="one.deb", size=14, sha256=digest
+    )
 
-    if not one_file_system:
-        monkeypatch.setattr(os, "link", refuse)
-    source, target = tmp_path / "source", tmp_path / "target"
-    source.write_bytes(b"deb")
-    source.chmod(0o444)
-    _place(source, target)
-    assert target.read_bytes() == b"deb"
-    assert target.samefile(source) is one_file_system
-    assert target.stat().st_mode & 0o777 == (0o444 if one_file_system else 0o644)
+    def write() -> None:
+        write_repository(tmp_path, [deb], suite="trixie", architecture="amd64", store=store)
+
+    with pytest.raises(BuildError, match=r"one 1 is no \.deb file"):
+        write()
+    copy = tmp_path / f"{digest.hex}.deb"
+    assert copy.stat().st_mode & 0o777 == 0o644
+    assert copy.stat().st_nlink == 1
+    copy.unlink()
+    store.path(digest).chmod(0o644)
+    store.path(digest).write_bytes(b"yes")
+    with pytest.raises(BuildError, match="is damaged"):
+        write()
+    assert not copy.exists()

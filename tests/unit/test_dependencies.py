@@ -17,6 +17,7 @@ from envbuilder.model.lock import Wheel
 from envbuilder.model.reference import Digest
 from envbuilder.resolve.python.dependencies import read_needs
 from envbuilder.storage.store import Store
+from tests.contexts import context
 from tests.unit.locks import lock
 
 
@@ -78,23 +79,23 @@ def test_applies_markers_and_extras(tmp_path: Path) -> None:
         stored(store, "numpy", "2.0"),
     )  # fmt: skip
     plain = replace(lock({}, pins={"app": "*"}), wheels=wheels)
-    needs = read_needs(plain, store=store)
+    needs = read_needs(context(store), plain)
     assert {name: [str(each) for each in needs[name]] for name in needs} == {
         "app": ['numpy>=2; python_version < "3.13"', "lib[fast]>1"],
         "lib": ['zstd; extra == "fast"'],
         "numpy": [],
     }
     with_extra = replace(lock({}, pins={"app[old]": "*"}), wheels=wheels)
-    assert 'six; extra == "old"' in map(str, read_needs(with_extra, store=store)["app"])
+    assert 'six; extra == "old"' in map(str, read_needs(context(store), with_extra)["app"])
 
 
 def test_is_remembered_without_the_wheel(tmp_path: Path) -> None:
     store = Store(tmp_path)
     wheel = stored(store, "app", "1.0", "six")
     locked = replace(lock({}, pins={"app": "*"}), wheels=(wheel,))
-    first = read_needs(locked, store=store)
+    first = read_needs(context(store), locked)
     store.discard(wheel.sha256)
-    assert read_needs(locked, store=store) == first
+    assert read_needs(context(store), locked) == first
 
 
 def test_a_damaged_wheel_is_named(tmp_path: Path) -> None:
@@ -103,7 +104,7 @@ def test_a_damaged_wheel_is_named(tmp_path: Path) -> None:
         name="app", version="1", filename="app-1-py3-none-any.whl", size=3, sha256=store.add(b"abc")
     )
     with pytest.raises(BuildError, match=r"app-1-py3-none-any\.whl is not a wheel"):
-        read_needs(replace(lock({}, pins={}), wheels=(wheel,)), store=store)
+        read_needs(context(store), replace(lock({}, pins={}), wheels=(wheel,)))
 
 
 def test_seekable_survives_short_reads() -> None:

@@ -1,5 +1,6 @@
 """What the documentation says is true: commands parse, specs load, links lead somewhere."""
 
+import ast
 import re
 import shlex
 from pathlib import Path
@@ -9,7 +10,10 @@ import pytest
 
 from envbuilder.cli.app import cli
 from envbuilder.model.errors import EnvbuilderError
+from envbuilder.model.spec import schema
 from envbuilder.model.spec_file import load
+from tests.pages import PAGES as PAGES_FROM_CODE
+from tests.pages import REFERENCE
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -19,6 +23,35 @@ COMMANDS = [
     for page in PAGES
     for line in SHELL.findall(page.read_text(encoding="utf-8"))
 ]
+
+
+HOST_CODE = [
+    path
+    for path in (ROOT / "envbuilder").rglob("*.py")
+    if "probe" not in path.parts and path.name != "hook_program.py"  # those run elsewhere
+]
+
+
+def variables(code):
+    """Find the names that ``code`` looks up in an environment: environ.get, [], or ``in``."""
+    for node in ast.walk(ast.parse(code)):
+        match node:
+            case ast.Call(func=ast.Attribute(attr="get", value=where), args=[ast.Constant(), *_]):
+                key = node.args[0]
+            case ast.Subscript(value=where, slice=ast.Constant() as key):
+                pass
+            case ast.Compare(left=ast.Constant() as key, comparators=[where]):
+                pass
+            case _:
+                continue
+        named = where.attr if isinstance(where, ast.Attribute) else getattr(where, "id", "")
+        if named == "environ" and re.fullmatch(r"[A-Z][A-Z_]*[A-Z]", str(key.value)):
+            yield key.value
+
+
+def test_variables_are_found_in_code():
+    code = 'a = os.environ.get("ONE"); b = environ["TWO"]; c = "THREE" in environ; d = x["NO"]'
+    assert set(variables(code)) == {"ONE", "TWO", "THREE"}
 
 
 def parse(group, args):
@@ -78,3 +111,35 @@ def test_the_reference_has_every_exit_code_and_every_variable_of_ours():
     ours = set(re.findall(r"\bENVBUILDER_[A-Z_]+\b", code))
     ours.discard("ENVBUILDER_INDEXES")  # passes between us and a step of a build, no user sets it
     assert {"ENVBUILDER_CACHE"} <= ours == set(re.findall(r"\bENVBUILDER_[A-Z_]+\b", text))
+
+
+def test_the_reference_has_every_variable_of_others_that_the_code_asks_for():
+    text = (ROOT / "docs/reference/environment.md").read_text(encoding="utf-8")
+    told = set(re.findall(r"`([A-Z][A-Z_]+)`", text))
+    asked = {name for path in HOST_CODE for name in variables(path.read_text(encoding="utf-8"))}
+    assert asked <= told, f"{sorted(asked - told)} are heeded, but the page does not name them"
+
+
+@pytest.mark.parametrize("name", PAGES_FROM_CODE)
+def test_a_page_made_from_the_code_says_what_the_code_says(name):
+    found = (REFERENCE / name).read_text(encoding="utf-8")
+    assert found == PAGES_FROM_CODE[name](), "write it anew: python -m tests.pages"
+
+
+def keys_of(part):
+    """Find the names of all keys that a schema knows, at any depth."""
+    if isinstance(part, dict):
+        yield from part.get("properties", {})
+        for value in part.values():
+            yield from keys_of(value)
+    elif isinstance(part, list):
+        for value in part:
+            yield from keys_of(value)
+
+
+def test_the_page_on_the_spec_has_every_key():
+    text = (REFERENCE / "spec.md").read_text(encoding="utf-8")
+    told = set(re.findall(r"\w+", " ".join(re.findall(r"`([^`]+)`", text))))
+    known = set(keys_of(schema()))
+    assert len(known) > 40
+    assert known <= told, f"spec.md does not explain {sorted(known - told)}"

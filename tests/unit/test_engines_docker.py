@@ -4,8 +4,8 @@ import pytest
 
 from envbuilder.engines.docker import build_with_docker
 from envbuilder.model.errors import MissingToolError, NetworkError
-from envbuilder.model.progress import Silent
 from envbuilder.storage.store import Store
+from tests.contexts import context
 
 from . import locks
 from .rendered import image
@@ -19,7 +19,7 @@ def build(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
 
     def call(lock):
-        build_with_docker(lock, store=Store(tmp_path), progress=Silent(), offline=True)
+        build_with_docker(context(Store(tmp_path), offline=True), lock)
 
     return call
 

@@ -8,15 +8,16 @@ from envbuilder.engines.embedded import assemble
 from envbuilder.engines.foundation import Foundation
 from envbuilder.model.errors import MissingToolError, NetworkError
 from envbuilder.model.lock import Wheel
-from envbuilder.model.progress import Silent
+from envbuilder.resolve.context import Context
 from envbuilder.storage.store import Store
+from tests.contexts import context
 from tests.unit.locks import lock
 
 
 def test_a_base_that_cannot_be_made_does_not_wait_for_the_downloads(tmp_path):
     stopped = []
 
-    def foundation(_: Event) -> Foundation:
+    def foundation(_: Context) -> Foundation:
         raise MissingToolError("mmdebstrap is not installed")
 
     def bring(_: Wheel, stop: Event) -> None:
@@ -25,11 +26,7 @@ def test_a_base_that_cannot_be_made_does_not_wait_for_the_downloads(tmp_path):
 
     with pytest.raises(MissingToolError, match="mmdebstrap"):
         assemble(
-            lock({"torch": "2.6.0"}),
-            store=Store(tmp_path),
-            foundation=foundation,
-            bring=bring,
-            progress=Silent(),
+            context(Store(tmp_path)), lock({"torch": "2.6.0"}), foundation=foundation, bring=bring
         )
     assert stopped == [True]
 
@@ -37,8 +34,8 @@ def test_a_base_that_cannot_be_made_does_not_wait_for_the_downloads(tmp_path):
 def test_a_download_that_fails_ends_the_others_and_the_base(tmp_path):
     stopped = []
 
-    def foundation(stop: Event) -> Foundation:
-        stopped.append(stop.wait(60))
+    def foundation(within: Context) -> Foundation:
+        stopped.append(within.stop.wait(60))
         return Foundation(layers=())
 
     def bring(each: Wheel, stop: Event) -> None:
@@ -48,10 +45,9 @@ def test_a_download_that_fails_ends_the_others_and_the_base(tmp_path):
 
     with pytest.raises(NetworkError, match="no torch"):
         assemble(
+            context(Store(tmp_path)),
             lock({"torch": "2.6.0", "vllm": "0.8.5"}),
-            store=Store(tmp_path),
             foundation=foundation,
             bring=bring,
-            progress=Silent(),
         )
     assert all(stopped)

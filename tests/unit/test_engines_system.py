@@ -14,6 +14,7 @@ from envbuilder.model.progress import Silent
 from envbuilder.model.reference import Digest
 from envbuilder.registry.layout import export
 from envbuilder.storage.store import Store
+from tests.contexts import context
 
 from . import locks
 
@@ -67,7 +68,7 @@ def on_image(store, **settings):
 
 
 def lay(lock, store, stop=None):
-    return system_layers(lock, store=store, progress=Silent(), stop=stop or threading.Event())
+    return system_layers(context(store, stop=stop or threading.Event()), lock)
 
 
 def test_each_base_keeps_its_own_settings(docker, store, tmp_path):

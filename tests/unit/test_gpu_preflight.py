@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from envbuilder.model.lock import ImageBase, Lock
-from envbuilder.model.progress import Silent
 from envbuilder.model.reference import Digest
 from envbuilder.smoke.probe.gpu import driver_version
 from envbuilder.storage.store import Store
@@ -18,6 +17,7 @@ from envbuilder.workflow.gpu.code import MAGIC, architectures
 from envbuilder.workflow.gpu.cuda import drivers, fit
 from envbuilder.workflow.gpu.needs import Code, Cuda, Needs, arch_list, needs
 from envbuilder.workflow.gpu.preflight import GpuHost, preflight, this_host
+from tests.contexts import context
 from tests.unit.locks import lock, source
 from tests.wheels import Recipe, as_wheel, write_wheel
 
@@ -130,25 +130,25 @@ def test_a_lock_tells_its_cuda_release_and_its_wheels_their_devices(
     gpu_lock: tuple[Lock, Store],
 ) -> None:
     locked, store = gpu_lock
-    found = needs(locked, store=store, progress=Silent())
+    found = needs(context(store), locked)
     assert found.newest == Cuda(version="12.4", known_by="nvidia-cuda-runtime-cu12 12.4.127")
     (code,) = found.code
     assert code.architectures == ("compute_90", "sm_80", "sm_90", "sm_120")
-    assert needs(locked, store=store, progress=Silent()) == found  # from the store's record
+    assert needs(context(store), locked) == found  # from the store's record
 
 
 def test_without_the_wheel_the_devices_are_not_known(
     gpu_lock: tuple[Lock, Store], tmp_path: Path
 ) -> None:
     locked, _ = gpu_lock
-    found = needs(locked, store=Store(tmp_path / "empty"), progress=Silent())
+    found = needs(context(Store(tmp_path / "empty")), locked)
     assert (found.code, found.unread) == ((), ("torch 2.6.0",))
     statuses = _statuses(found, GpuHost(devices=("9.0",)))
     assert statuses["not known"] == statuses["runs on"] == statuses["GPU 9.0"] == "warn"
 
 
 def test_a_cpu_lock_needs_nothing(tmp_path: Path) -> None:
-    found = needs(lock({"numpy": "2.2.6"}), store=Store(tmp_path), progress=Silent())
+    found = needs(context(Store(tmp_path)), lock({"numpy": "2.2.6"}))
     (finding,) = preflight(found, GpuHost(driver="300.1"))
     assert (finding.status, finding.detail) == ("ok", "none: this lock needs no GPU")
 
@@ -176,7 +176,7 @@ def _compiled(targets: str) -> Lock:
 def test_a_lock_that_wants_a_gpu_and_names_no_release_is_not_said_to_need_none(
     locked: Lock, why: str, tmp_path: Path
 ) -> None:
-    found = needs(locked, store=Store(tmp_path), progress=Silent())
+    found = needs(context(Store(tmp_path)), locked)
     cuda = preflight(found, GpuHost(devices=("10.0",)))[0]
     assert (cuda.name, cuda.status) == ("CUDA", "warn")
     assert cuda.detail.startswith("release not known")
@@ -184,7 +184,7 @@ def test_a_lock_that_wants_a_gpu_and_names_no_release_is_not_said_to_need_none(
 
 
 def test_targets_in_other_words_than_torchs_are_not_guessed(tmp_path: Path) -> None:
-    found = needs(_compiled("8.0,9.0"), store=Store(tmp_path), progress=Silent())
+    found = needs(context(Store(tmp_path)), _compiled("8.0,9.0"))
     assert found.code == ()
     findings = {each.name: each for each in preflight(found, GpuHost(devices=("9.0",)))}
     assert findings["vllm"].detail.startswith(
@@ -199,7 +199,7 @@ def test_local_versions_and_nvidias_base_images_tell_it_too(tmp_path: Path) -> N
         reference="nvidia/cuda:12.8.1-devel-ubuntu22.04", digest=digest, config=digest, layers=()
     )
     mixed = dataclasses.replace(lock({"torch": "2.6.0+cu124"}), base=base)
-    found = needs(mixed, store=Store(tmp_path), progress=Silent())
+    found = needs(context(Store(tmp_path)), mixed)
     assert {each.version for each in found.cuda} == {"12.4", "12.8"}
     assert found.compat == "cuda-compat-12-8"
     cuda = preflight(found, GpuHost())[0]

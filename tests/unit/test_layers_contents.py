@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from envbuilder.layers.contents import Contents, Distribution, cache_of, scan, stacked
+from envbuilder.layers.contents import Contents, Cover, Distribution, cache_of, scan, stacked
 from envbuilder.layers.untar import untar_stream
 from envbuilder.model.reference import Digest
 from tests.servers.samples import tar_of
@@ -15,7 +15,7 @@ PLAIN = "application/vnd.oci.image.layer.v1.tar"
 
 def layer(files: dict[str, bytes], *, hashed: bool = False) -> Contents:
     tar = tar_of(files)
-    with untar_stream(io.BytesIO(tar), PLAIN, Digest.of(tar), "x") as opened:
+    with untar_stream(io.BytesIO(tar), PLAIN, Digest.of(tar), "x", size=len(tar)) as opened:
         return scan(opened, hashed=hashed)
 
 
@@ -58,6 +58,18 @@ def test_a_name_that_only_starts_alike_stays():
     assert sorted(shown.files) == ["ab/x"]
 
 
+def test_a_cover_is_of_all_that_lies_above():
+    opaque, whiteout = layer({"a/.wh..wh..opq": b""}), layer({".wh.b": b""})
+    plain = layer({"c": b"1", "d/x": b"1"})
+    for order in ([opaque, whiteout, plain], [plain, opaque, whiteout]):
+        cover = Cover()
+        for each in order:
+            cover = cover.under(each)
+        paths = ["a/x", "a/y/z", "b", "b/x", "c", "c/x", "d/x"]
+        assert [path for path in paths if not cover.hides(path)] == []
+        assert [path for path in ("a", "ab", "d", "d/y", "e") if cover.hides(path)] == []
+
+
 def test_python_packages_and_their_commits():
     origin = {"url": "x", "vcs_info": {"vcs": "git", "commit_id": "c0ffee"}}
     foo = "opt/site-packages/Foo_Bar-1.0.dist-info"
@@ -74,6 +86,18 @@ def test_python_packages_and_their_commits():
         Distribution(kind="python", name="foo-bar", version="1.0", commit="c0ffee"),
         Distribution(kind="python", name="old", version="2"),
     )
+
+
+def test_a_package_is_there_until_a_layer_removes_it():
+    metadata = {"site-packages/x-1.dist-info/METADATA": b"Name: x\nVersion: 1\n"}
+    other, gone = (
+        layer({"site-packages/y.py": b""}),
+        layer({"site-packages/.wh.x-1.dist-info": b""}),
+    )
+    x = (Distribution(kind="python", name="x", version="1"),)
+    assert stacked([layer(metadata), other]).distributions() == x
+    assert stacked([layer(metadata), other, gone]).distributions() == ()
+    assert stacked([layer(metadata), gone, layer(metadata)]).distributions() == x
 
 
 @pytest.mark.parametrize("origin", [b"", b"{", b"[]", b'{"vcs_info": 1}', b'{"dir_info": {}}'])

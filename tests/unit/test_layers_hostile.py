@@ -143,6 +143,52 @@ def test_a_directory_that_lies(
     assert "'demo.py'" in message
 
 
+def stretched(name: str, distance: Callable[[bytes, int], int]) -> bytes:
+    """Let the directory say of ``name`` that its data reach ``distance`` bytes further.
+
+    ``distance`` is given the zip and where the data of ``name`` end.
+    """
+    data = bytearray(zipped(lambda _: None))
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        info = archive.getinfo(name)
+    at = data.index(b"PK\x01\x02")
+    while data[at + 46 : at + 46 + len(name)] != name.encode():
+        at = data.index(b"PK\x01\x02", at + 1)
+    end = info.header_offset + 30 + len(name) + info.compress_size
+    packed = info.compress_size + distance(bytes(data), end)
+    struct.pack_into("<L", data, at + PACKED, packed)
+    return bytes(data)
+
+
+def test_data_that_reach_one_byte_into_the_next_member_s(tmp_path: Path) -> None:
+    def to_the_next(data: bytes, end: int) -> int:
+        assert data[end : end + 4] == b"PK\x03\x04"
+        return 30 + len("plain.txt") + 1
+
+    message = refused(tmp_path, written(tmp_path, stretched("demo.py", to_the_next)))
+    assert "member 'plain.txt' overlaps 'demo.py'" in message
+
+
+def test_data_that_reach_one_byte_into_the_directory(tmp_path: Path) -> None:
+    def to_the_directory(data: bytes, end: int) -> int:
+        assert data[end : end + 4] == b"PK\x01\x02"
+        return 1
+
+    record = f"{RECIPE.info}/RECORD"
+    message = refused(tmp_path, written(tmp_path, stretched(record, to_the_directory)))
+    assert f"member '{record}' overlaps the zip's directory" in message
+
+
+def test_metadata_of_more_than_memory_is_for(tmp_path: Path) -> None:
+    """What is read whole is refused by the size that it states, before anything is inflated."""
+    data = bytearray(zipped(lambda _: None))
+    name = f"{RECIPE.info}/WHEEL".encode()
+    at = data.rindex(name) - 46
+    assert data[at : at + 4] == b"PK\x01\x02"
+    struct.pack_into("<L", data, at + SIZE, (256 << 20) + 1)
+    assert "268435457 bytes" in refused(tmp_path, written(tmp_path, bytes(data)))
+
+
 def test_a_stored_member_that_lies_about_its_crc(tmp_path: Path) -> None:
     recipe = Recipe(files={"demo.py": b"plain text"}, stored=frozenset({"demo.py"}))
     data = zipped(lambda _: None, recipe).replace(b"plain text", b"plain tezt")

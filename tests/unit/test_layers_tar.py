@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from envbuilder.layers import tar
-from envbuilder.layers.deflate import DeflateError, inflate, stored
+from envbuilder.layers.deflate import PIECE, DeflateError, inflate, stored
 
 PART = st.text(
     st.characters(blacklist_characters="/\0", blacklist_categories=("Cs",)), min_size=1, max_size=90
@@ -102,3 +102,15 @@ def test_what_is_packed_well_comes_in_bounded_pieces() -> None:
 def test_a_deflate_stream_that_lies_is_refused(packed: bytes, size: int, piece: int) -> None:
     with pytest.raises(DeflateError):
         list(inflate(iter(cut(packed, piece)), size))
+
+
+def test_the_end_mark_is_two_blocks_of_zeros():
+    assert (len(tar.END), tar.END.strip(b"\0")) == (1024, b"")
+
+
+def test_a_stream_may_say_its_end_after_all_its_content():
+    """An empty block follows what fills the last piece to its last byte."""
+    packer = zlib.compressobj(wbits=-15)
+    data = bytes(PIECE)
+    raw = packer.compress(data) + packer.flush(zlib.Z_FULL_FLUSH) + packer.flush()
+    assert b"".join(content for _, content in inflate(iter([raw]), len(data))) == data

@@ -19,7 +19,8 @@ from envbuilder.model.errors import BuildError, EnvbuilderError
 from envbuilder.model.image import DOCKER_LAYER_GZIP, OCI_LAYER_GZIP, OCI_LAYER_TAR, OCI_LAYER_ZSTD
 from envbuilder.model.reference import Digest
 
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="owners and devices need root")
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="owners need root")
+CAP_SYS_ADMIN = "\x01\x00\x00\x02\x00\x00\x20\x00" + "\x00" * 12  # as setcap(8) writes it
 
 
 def entry(name: str, data: bytes = b"", **fields: object) -> tuple[tarfile.TarInfo, bytes]:
@@ -135,18 +136,49 @@ def test_whiteouts_stay_as_files(tmp_path: Path) -> None:
 
 
 @needs_root
-def test_owners_devices_and_attributes(tmp_path: Path) -> None:
-    suid = entry("suid", b"x", uid=1234, gid=4321, mode=0o4755)
-    suid[0].pax_headers = {
+def test_owners_and_harmless_attributes_are_kept(tmp_path: Path) -> None:
+    file = entry("file", b"x", uid=1234, gid=4321, mode=0o640)
+    file[0].pax_headers = {
         "SCHILY.xattr.user.note": "kept",
         "SCHILY.xattr.user.overlay.opaque": "y",
+        "SCHILY.xattr.trusted.overlay.redirect": "/etc",
+        "SCHILY.xattr.security.capability": CAP_SYS_ADMIN,
     }
-    fifo = entry("fifo", type=tarfile.FIFOTYPE)
-    into = unpacked(tmp_path, tarred(suid, fifo))
-    facts = (into / "suid").stat()
-    assert (facts.st_uid, facts.st_gid, stat.S_IMODE(facts.st_mode)) == (1234, 4321, 0o4755)
-    assert os.listxattr(into / "suid") == ["user.note"]
-    assert stat.S_ISFIFO((into / "fifo").stat().st_mode)
+    into = unpacked(tmp_path, tarred(file))
+    facts = (into / "file").stat()
+    assert (facts.st_uid, facts.st_gid, stat.S_IMODE(facts.st_mode)) == (1234, 4321, 0o640)
+    assert os.listxattr(into / "file") == ["user.note"]
+
+
+@pytest.mark.parametrize("mode", [0o4755, 0o2755, 0o6711, 0o7777])
+def test_no_file_on_this_host_is_set_id(tmp_path: Path, mode: int) -> None:
+    first = entry("su", b"x", mode=mode)
+    twin = entry("twin", type=tarfile.LNKTYPE, linkname="su", mode=mode)
+    into = unpacked(tmp_path, tarred(first, twin))
+    for name in ("su", "twin"):
+        assert stat.S_IMODE((into / name).stat().st_mode) == mode & 0o1777
+
+
+def test_directories_keep_their_group_bit(tmp_path: Path) -> None:
+    into = unpacked(tmp_path, tarred(entry("staff", type=tarfile.DIRTYPE, mode=0o2775)))
+    assert stat.S_IMODE((into / "staff").stat().st_mode) == 0o2775
+
+
+@pytest.mark.parametrize("kind", [tarfile.BLKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE, b"s"])
+def test_special_files_are_deleted_paths_instead(tmp_path: Path, kind: bytes) -> None:
+    """Whoever stacks the layers then sees nothing there, nor what a lower layer has there."""
+    entries = (
+        entry("dev/disk", b"was a file"),
+        entry("dev/disk", type=kind, devmajor=7, devminor=0),
+        entry("twin", type=tarfile.LNKTYPE, linkname="dev/disk"),
+        entry("again", type=kind),
+        entry("again", b"a file"),
+        entry("n" * 255, type=kind),
+    )
+    into = unpacked(tmp_path, tarred(*entries))
+    found = {str(path.relative_to(into)) for path in into.rglob("*")}
+    assert found == {"dev", "dev/.wh.disk", ".wh.twin", ".wh.again", "again"}
+    assert all(stat.S_ISREG(path.lstat().st_mode) for path in into.rglob("*") if path.name != "dev")
 
 
 @pytest.mark.parametrize(
@@ -186,11 +218,18 @@ def test_what_is_refused(tmp_path: Path, entries: list[tuple[tarfile.TarInfo, by
     assert [each.name for each in (tmp_path / "outer").iterdir()] == ["into"]
 
 
+@pytest.mark.parametrize("size", [-1, -512])
+def test_a_size_below_nothing(tmp_path: Path, size: int) -> None:
+    lying = entry("a", pax_headers={"size": str(size)})
+    with pytest.raises(BuildError, match=f"'a' states a size of {size} bytes"):
+        unpacked(tmp_path, tarred(lying, entry("b")))
+
+
 def test_another_tar_than_promised(tmp_path: Path) -> None:
     (tmp_path / "blob").write_bytes(tarred(entry("a")))
     with pytest.raises(BuildError, match="not sha256:") as caught:
         unpack(tmp_path / "blob", OCI_LAYER_TAR, tmp_path, diff_id=Digest.of(b"another"))
-    assert "cache verify" in caught.value.hint
+    assert "cache repair" in caught.value.hint
 
 
 def test_an_unknown_media_type(tmp_path: Path) -> None:

@@ -14,9 +14,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from envbuilder.layers.install import Target
+from envbuilder.layers.install import Target, install
 from envbuilder.layers.wheel import WheelInput, wheel_layer, written_paths
 from envbuilder.layers.wheel_reconstruction import has_wheel, makers, wheel_file
+from envbuilder.layers.wheelfile import WheelFile
 from envbuilder.model.errors import BuildError, UsageError
 from envbuilder.model.image import Layer
 from envbuilder.model.reference import Digest
@@ -137,6 +138,24 @@ def test_entry_points_become_launchers(store: Store, tmp_path: Path) -> None:
     assert "from demo.cli import main\n" in launcher
     assert "sys.exit(main.run())" in launcher
     assert b"from demo import main" in read(store, made, "opt/venv/bin/both")
+
+
+def test_a_size_that_cannot_be_true_gets_a_true_row(store: Store, tmp_path: Path) -> None:
+    """As tools leave it that patch a library and forget its row."""
+    files = {"demo.so": b"patched", "demo.py": b"print(1)\n", "long.so": bytes(3 << 20)}
+    rows = [
+        ("demo.so", "sha256=of-what-it-was", "5"),
+        ("demo.py", "sha256=is-not-looked-at", "9"),
+        ("long.so", "sha256=of-what-it-was", "1"),
+    ]
+    recipe = Recipe(files=files, record=rows)
+    made = wheel_layer(
+        store, [as_wheel(write_wheel(tmp_path, recipe))], target=TARGET, title="wheel demo"
+    )
+    found = record(store, made, recipe)
+    assert found["demo.so"] == hash_of(b"patched")
+    assert found["long.so"] == hash_of(bytes(3 << 20))
+    assert found["demo.py"] == "sha256=is-not-looked-at"
 
 
 def test_record_says_what_is_there(store: Store, tmp_path: Path) -> None:
@@ -351,6 +370,25 @@ def test_every_way_to_write_a_zip(store: Store, tmp_path: Path, kind: object) ->
 def test_a_prefix_that_no_script_could_name(prefix: str) -> None:
     with pytest.raises(UsageError):
         Target(python="3.11", prefix=prefix)
+
+
+def test_a_prefix_may_be_as_long_as_a_first_line_bears() -> None:
+    assert len(Target(python="3.11", prefix=f"/{'a' * 99}").prefix) == 100
+    with pytest.raises(UsageError, match="too long for the first line"):
+        Target(python="3.11", prefix=f"/{'a' * 100}")
+
+
+def test_a_directory_can_be_entered_whatever_the_zip_says(tmp_path: Path) -> None:
+    recipe = Recipe(
+        files={"demo/": b"", "demo/x": b"", "demo/run": b""},
+        modes={"demo/": 0o644, "demo/run": 0o700},
+    )
+    wheel = as_wheel(write_wheel(tmp_path, recipe))
+    with WheelFile.open(tmp_path / recipe.filename, wheel.filename) as opened:
+        assert not opened.members["demo/"].executable
+        modes = {file.path: file.mode for file in install(opened, target=TARGET)}
+    found = [modes[f"{SITE}/{name}"] for name in ("demo/", "demo/x", "demo/run")]
+    assert found == [0o755, 0o644, 0o755]
 
 
 @pytest.fixture(autouse=True)

@@ -127,6 +127,14 @@ def test_a_start_of_two_checksums_is_ambiguous() -> None:
         choose(twins, "abab")
 
 
+def test_one_image_of_two_locks_is_chosen_by_a_lock_only() -> None:
+    image = Digest("ab" * 32)
+    twins = [entry(1, image=image), entry(2, image=image)]
+    with pytest.raises(UsageError, match="several"):
+        choose(twins, str(image))
+    assert choose(twins, str(twins[0].lock)) == twins[0]
+
+
 def test_finds_the_last_good_one() -> None:
     assert last_good([entry(1), entry(2), entry(3, good=False)]) == entry(2)
     assert last_good([entry(1), entry(2), entry(1, event="promote")]) == entry(2)
@@ -167,3 +175,28 @@ def test_two_processes_append_whole_lines(tmp_path: Path) -> None:
     assert sorted(e.lock for e in entries) == sorted(
         entry(n).lock for start in (0, 1000) for n in range(start, start + 50)
     )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        (b'"good":true', b'"good":1', "good: expected bool, found int"),
+        (b'"event":"build"', b'"event":"burn"', "event: Invalid enum value 'burn'"),
+        (b'"kernel":"6.1"', b'"kernel":6', r"host\.kernel: expected str, found int"),
+        (b'"kernel"', b'"colonel"', "host: has an unknown key colonel"),
+        (b'"engine":"embedded",', b"", "lacks engine"),
+    ],
+)
+def test_an_error_names_the_place(old: bytes, new: bytes, says: str) -> None:
+    line = dump_entry(entry())
+    assert old in line
+    with pytest.raises(LockError, match=says):
+        parse_entry(line.replace(old, new))
+
+
+@pytest.mark.parametrize("path", sorted(Path("lockfiles").glob("*.ledger.jsonl")), ids=str)
+def test_our_own_ledgers_read_back_byte_for_byte(path: Path) -> None:
+    entries, torn = read(path)
+    assert entries
+    assert not torn
+    assert b"".join(map(dump_entry, entries)) == path.read_bytes()

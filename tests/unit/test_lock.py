@@ -23,6 +23,7 @@ from envbuilder.model.pylock import (
     dump_lock,
     lock_checksum,
     lock_path,
+    needed_blobs,
     parse_lock,
     read_lock,
     write_lock,
@@ -72,8 +73,8 @@ LOCK = Lock(
             requested="v1",
             commit="c" * 40,
             tree="d" * 40,
-            requires=(replace(WHEEL, name="setuptools"),),
-            wheel=replace(WHEEL, name="mine"),
+            requires=(replace(WHEEL, name="setuptools", sha256=Digest.of(b"tools")),),
+            wheel=replace(WHEEL, name="mine", sha256=Digest.of(b"wheel")),
         ),
     ),
     seal=Seal(
@@ -123,6 +124,11 @@ def test_our_own_locks_name_no_host_of_an_artifact(path):
     assert "://" not in dump_lock(replace(lock, spec=SPEC)).replace("https://example.org/m", "")
 
 
+@pytest.mark.parametrize("path", sorted(LOCKFILES.glob("pylock.*.toml")), ids=lambda p: p.stem)
+def test_our_own_locks_read_back_byte_for_byte(path):
+    assert dump_lock(read_lock(path)) == path.read_text()
+
+
 def test_the_checksum_is_the_same_before_and_after_building():
     assert lock_checksum(LOCK) == lock_checksum(LOCK.unsealed())
     assert lock_checksum(LOCK) != lock_checksum(replace(LOCK, wheels=()))
@@ -135,12 +141,21 @@ def test_the_checksum_is_the_same_before_and_after_building():
         ('python = "3.13"', 'python = "3.12"', "edited by hand"),
         ('sha256 = "sha256:', 'sha256 = "sha255:', "not a digest"),
         ("lock-version", "= lock", "is not TOML"),
-        ('architecture = "amd64"\n', "", "not a lock of ours"),
+        ("lock-version", "x = " + "[" * 5000, "is not TOML"),
+        ('suite = "trixie"', 'suite = "trixie"\nsweet = 1', "base: has an unknown key sweet"),
+        ("format = 1", "format = 1\nseat = 2", "tool.envbuilder: has an unknown key seat"),
+        ('path = "wheels/tqdm', 'url = "x"\npath = "wheels/tqdm', "has an unknown key url"),
+        ("requested-revision", "asked-revision", "has an unknown key asked-revision"),
+        ('architecture = "amd64"\n', "", r"base.packages\[0\]: lacks architecture"),
         ("[tool.envbuilder]", "[tool.other]", "not a lock of ours"),
         ("size = 3", 'size = "3"', "not a lock of ours"),
-        ("size = 78540", 'size = "78540"', "expected int, found '78540'"),
-        ("size = 78540", "size = true", "expected int, found True"),
-        ('version = "4.67.1"', "version = 4", "expected str, found 4"),
+        (
+            "size = 78540",
+            'size = "78540"',
+            r"packages\[1\].wheels\[0\].size: expected int, found str",
+        ),
+        ("size = 78540", "size = true", "size: expected int, found bool"),
+        ('version = "4.67.1"', "version = 4", r"packages\[1\].version: expected str, found int"),
         ("wheels/tqdm", "wheels/../../tqdm", "not a lock of ours"),
         ("wheels/tqdm-4.67.1-py3-none-any.whl", "wheels/..", "not the file name of a wheel"),
         ('filename = "tqdm', 'filename = "../tqdm', "not the file name of a wheel"),
@@ -165,7 +180,40 @@ def test_a_stale_lock_shows_what_changed():
     newer = msgspec.structs.replace(SPEC, packages={**SPEC.packages, "tqdm": "==4.66.0"})
     with pytest.raises(LockError, match=r"(?s)- .*4\.67\.1.*\+ .*4\.66\.0") as caught:
         check_fresh(LOCK, newer, name="small")
+    assert '\n  -  "tqdm": "==4.67.1"\n' in caught.value.message.replace('",\n', '"\n')
     assert caught.value.hint == "envbuilder lock small"
+
+
+def test_of_many_changes_the_first_twenty_are_shown():
+    labels = {f"org.example.l{number:02}": "x" for number in range(30)}
+    newer = msgspec.structs.replace(SPEC, labels=labels)
+    with pytest.raises(LockError) as caught:
+        check_fresh(LOCK, newer, name="small")
+    assert len(caught.value.message.splitlines()) == 1 + 20
+
+
+UNBUILT = replace(LOCK.sources[0], wheel=None)
+BUILDER = replace(IMAGE_LOCK.base, config=Digest.of(b"builder"), layers=(LAYER,))
+
+
+@pytest.mark.parametrize(
+    ("lock", "needed"),
+    [
+        (Lock(spec=SPEC, base=DebianBase(suite="trixie", packages=(DEB,)), wheels=()), {b"c"}),
+        (replace(LOCK, seal=None, sources=()), {b"c", b"tqdm"}),
+        (LOCK, {b"c", b"tqdm", b"config", b"manifest", b"a", b"tools", b"wheel"}),
+        (IMAGE_LOCK, {b"tqdm", b"c", b"a"}),
+        # The builder's image is wanted as long as something has to be built in it.
+        (
+            replace(LOCK, seal=None, sources=(UNBUILT,), builder=BUILDER),
+            {b"c", b"tqdm", b"tools", b"builder", b"a"},
+        ),
+        (replace(LOCK, seal=None, builder=BUILDER), {b"c", b"tqdm", b"tools", b"wheel"}),
+    ],
+    ids=["base", "wheels", "sealed", "image base", "to be built", "built"],
+)
+def test_what_a_store_must_keep_for_a_build_without_a_network(lock, needed):
+    assert needed_blobs(lock) == {Digest.of(content) for content in needed}
 
 
 def test_the_lock_lies_beside_its_spec():

@@ -1,10 +1,13 @@
 from dataclasses import replace
 
+import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from envbuilder.model import plan as plans
 from envbuilder.model.image import Layer
-from envbuilder.model.lock import DebianBase, ImageBase, Lock, Wheel
+from envbuilder.model.lock import DebianBase, GitSource, ImageBase, Lock, Wheel
 from envbuilder.model.plan import BUCKETS, HEAVY, MOST_LAYERS, is_cuda, plan
 from envbuilder.model.reference import Digest
 from envbuilder.model.spec import from_builtins
@@ -42,6 +45,20 @@ def test_heavy_lie_low_and_what_the_spec_names_lies_on_top():
     assert titles[3:] == ["app 1.0"]
 
 
+def test_what_every_layer_stands_on_stays():
+    """Whoever changes one of these changes every image, and so LAYOUT_VERSION."""
+    assert plans.LAYOUT_VERSION == 1
+    assert (HEAVY, BUCKETS, MOST_LAYERS, plans.PREFIX) == (8_388_608, 8, 110, "/opt/venv")
+    small = [wheel(name) for name in ("numpy", "six", "torch", "tqdm")]
+    shared = {layer.title: layer.wheels for layer in plan(lock(small)).layers}
+    assert shared == {
+        "packages 4/8": (small[0],),
+        "packages 5/8": (small[1],),
+        "packages 7/8": (small[3],),
+        "packages 8/8": (small[2],),
+    }
+
+
 def test_one_bump_touches_one_layer():
     wheels = [wheel(f"package-{number}") for number in range(200)]
     before = plan(lock(wheels)).layers
@@ -68,6 +85,76 @@ def test_every_wheel_lies_in_one_layer_and_layers_are_few(sizes, named, base_lay
     assert sorted(w for layer in layers for w in layer.wheels) == sorted(wheels)
     assert len(layers) + base_layers + 1 <= max(MOST_LAYERS, base_layers + BUCKETS + 1)
     assert plan(replace(locked, base=base)).layers == layers
+
+
+LAYER = Layer(digest=Digest.of(b""), size=1, diff_id=Digest.of(b""))
+
+
+def on_image(locked, layers):
+    base = ImageBase(
+        reference="x", digest=Digest.of(b""), config=Digest.of(b""), layers=(LAYER,) * layers
+    )
+    return replace(locked, base=base)
+
+
+def stepped(locked, before):
+    """Add ``before`` steps that run before Python's layers."""
+    steps = msgspec.structs.replace(locked.spec.steps, before_python=("true",) * before)
+    return replace(locked, spec=msgspec.structs.replace(locked.spec, steps=steps))
+
+
+def built(locked, names):
+    """Add a git source with its wheel for each name."""
+    sources = (
+        GitSource(
+            name=name,
+            version="1.0",
+            repository=f"https://example.org/{name}",
+            requested="main",
+            commit="c" * 40,
+            tree="d" * 40,
+            requires=(),
+            wheel=wheel(name),
+        )
+        for name in names
+    )
+    return replace(locked, sources=tuple(sources))
+
+
+FULL = lock([*(wheel(f"heavy-{n}", HEAVY + n) for n in range(120)), wheel("a"), wheel("app")])
+
+
+@pytest.mark.parametrize(
+    ("locked", "below"),
+    [
+        (FULL, 1),  # the system
+        (on_image(FULL, 5), 5 + 1),  # the base's own, and what is put on them
+        (stepped(FULL, 3), 1 + 3),
+        (stepped(on_image(FULL, 5), 3), 5 + 1 + 3),
+    ],
+)
+def test_a_full_image_leaves_room_for_its_buckets_and_two_layers(locked, below):
+    """The two are the environment's own files and one to spare for what runs after Python."""
+    layers = plan(locked).layers
+    alone = [layer for layer in layers if not layer.title.startswith("packages ")]
+    assert len(alone) == MOST_LAYERS - below - BUCKETS - 2
+
+
+def titles(locked, count):
+    """Name who gets one of ``count`` layers: an image base takes all others."""
+    layers = plan(on_image(locked, MOST_LAYERS - BUCKETS - 2 - 1 - count)).layers
+    return [layer.title for layer in layers if not layer.title.startswith("packages ")]
+
+
+def test_where_room_is_short_built_ones_come_first_then_named_ones_then_the_heaviest():
+    wheels = [wheel("app"), wheel("torch", HEAVY), wheel("triton", 2 * HEAVY)]
+    locked = built(lock(wheels), ["mine", "other"])
+    assert titles(locked, 5) == ["torch 1.0", "triton 1.0", "app 1.0", "mine 1.0", "other 1.0"]
+    assert titles(locked, 4) == ["triton 1.0", "app 1.0", "mine 1.0", "other 1.0"]
+    assert titles(locked, 3) == ["app 1.0", "mine 1.0", "other 1.0"]
+    assert titles(locked, 2) == ["mine 1.0", "other 1.0"]
+    assert titles(locked, 1) == ["mine 1.0"]
+    assert titles(locked, 0) == []
 
 
 def test_the_interpreter_is_the_bases_own():

@@ -16,6 +16,7 @@ HEX = "a" * 64
         ("localhost/a", "localhost/a:latest"),
         ("127.0.0.1:5000/a/b:c", "127.0.0.1:5000/a/b:c"),
         ("[::1]:5000/a", "[::1]:5000/a:latest"),
+        ("localhost:65535/a", "localhost:65535/a:latest"),
         (f"ghcr.io/a/b@sha256:{HEX}", f"ghcr.io/a/b@sha256:{HEX}"),
         (f"ghcr.io/a/b:t@sha256:{HEX}", f"ghcr.io/a/b:t@sha256:{HEX}"),
     ],

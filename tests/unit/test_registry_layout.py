@@ -1,4 +1,7 @@
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +18,8 @@ from envbuilder.model.progress import Silent
 from envbuilder.model.reference import Digest
 from envbuilder.registry.layout import export, load
 from envbuilder.storage.store import Store
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -102,13 +107,72 @@ def test_a_place_that_cannot_be_is_refused(image, store, tmp_path):
         export(image, store, f"oci:{tmp_path}/file/x", name="x", progress=Silent())
 
 
-def test_a_damaged_blob_gets_into_no_archive(image, store, tmp_path):
+@pytest.mark.parametrize("target", ["oci:{}/out", "{}/out.tar"])
+def test_a_damaged_or_missing_blob_leaves_in_no_form(image, store, tmp_path, target):
     blob = store.path(image.layers[0].digest)
     blob.chmod(0o644)
     blob.write_bytes(b"blab")
-    with pytest.raises(BuildError, match="damaged"):
-        export(image, store, str(tmp_path / "out.tar"), name="x", progress=Silent())
-    assert not (tmp_path / "out.tar").exists()
+    for says in ("damaged", "is not in the store"):
+        with pytest.raises(BuildError, match=says) as caught:
+            export(image, store, target.format(tmp_path), name="x", progress=Silent())
+        assert "space" not in caught.value.hint
+        assert [path.name for path in tmp_path.iterdir()] == ["store"]
+        blob.unlink(missing_ok=True)
+
+
+def test_writing_to_a_layout_does_not_reach_the_store(image, store, tmp_path):
+    path = export(image, store, f"oci:{tmp_path}/out", name="x", progress=Silent())
+    digest = image.layers[0].digest
+    with (path / "blobs" / "sha256" / digest.hex).open("r+b") as file:
+        file.write(b"mine")
+    assert store.read(digest) == b"blob"
+
+
+def test_a_layout_behind_a_link_is_replaced_there(image, store, tmp_path):
+    export(image, store, f"oci:{tmp_path}/elsewhere/real", name="x", progress=Silent())
+    (tmp_path / "link").symlink_to("elsewhere/real")
+    export(image, store, f"oci:{tmp_path}/link", name="y", progress=Silent())
+    assert (tmp_path / "link").is_symlink()
+    index = json.loads((tmp_path / "elsewhere/real/index.json").read_bytes())
+    assert index["manifests"][0]["annotations"]["org.opencontainers.image.ref.name"] == "y"
+    assert [path.name for path in (tmp_path / "elsewhere").iterdir()] == ["real"]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from envbuilder.model.image import parse_image
+from envbuilder.model.progress import Silent
+from envbuilder.registry import layout
+from envbuilder.storage import temporary
+from envbuilder.storage.store import Store
+store, out, calls = Store(Path(sys.argv[1])), sys.argv[2], int(sys.argv[3])
+image, _ = layout.load(Path(out), "linux/amd64")
+def count(event, arguments):
+    global calls
+    if event in {"open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "shutil.rmtree"}:
+        if any(str(Path(out).parent) in str(each) for each in arguments):
+            calls -= 1
+            if not calls:
+                os.kill(os.getpid(), signal.SIGKILL)
+sys.addaudithook(count)
+layout.export(image, store, f"oci:{out}", name="new", progress=Silent())
+"""
+
+
+def test_killed_at_any_step_of_replacing_a_layout(image, store, tmp_path):
+    """Kill before each touch of the target's folder: half a layout is never there."""
+    out = tmp_path / "folder" / "out"
+    code, step = -9, 0
+    while code == -9:
+        export(image, store, f"oci:{out}", name="old", progress=Silent())
+        assert [path.name for path in out.parent.iterdir()] == ["out"], "what was left is gone"
+        step += 1
+        command = [sys.executable, "-c", KILLED, store.root, out, str(step)]
+        code = subprocess.run(command, cwd=ROOT, check=False).returncode
+        assert not out.exists() or load(out, "linux/amd64")[0] == image
+    assert code == 0
+    assert step > 8
 
 
 def test_two_archives_are_the_same_bytes(image, store, tmp_path):

@@ -13,8 +13,8 @@ from envbuilder.registry.manifests import (
     index_of,
     parse_descriptor,
     parse_manifest,
-    select,
 )
+from envbuilder.registry.platforms import accepts, is_plain, normalized, select
 
 
 def child(platform: str | None, content: bytes = b"") -> Descriptor:
@@ -38,7 +38,49 @@ def child(platform: str | None, content: bytes = b"") -> Descriptor:
     ],
 )
 def test_platforms(wanted, there, accepted):
-    assert Platform.parse(wanted).accepts(Platform.parse(there)) is accepted
+    assert accepts(Platform.parse(wanted), Platform.parse(there)) is accepted
+
+
+@pytest.mark.parametrize(
+    ("stated", "spelling", "plain"),
+    [
+        ("linux/amd64", "linux/amd64", True),
+        ("Linux/AMD64", "linux/amd64", False),
+        ("linux/x86_64", "linux/amd64", False),
+        ("linux/x86-64", "linux/amd64", False),
+        ("linux/amd64/v1", "linux/amd64", False),
+        ("linux/amd64/v3", "linux/amd64/v3", False),
+        ("linux/arm64", "linux/arm64", True),
+        ("linux/arm64/v8", "linux/arm64", True),
+        ("linux/arm64/8", "linux/arm64", False),
+        ("linux/aarch64", "linux/arm64", False),
+        ("linux/aarch64/v9", "linux/arm64/v9", False),
+        ("linux/i386/v1", "linux/386", False),
+        ("linux/armhf", "linux/arm/v7", False),
+        ("linux/armel", "linux/arm/v6", False),
+        ("linux/arm", "linux/arm/v7", False),
+        ("linux/arm/v7", "linux/arm/v7", True),
+        ("macos/arm64", "darwin/arm64", False),
+    ],
+)
+def test_spellings(stated, spelling, plain):
+    platform = Platform.parse(stated)
+    assert (str(normalized(platform)), is_plain(platform)) == (spelling, plain)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "listed", "chosen"),
+    [
+        ("linux/amd64", ["linux/amd64/v3", "linux/amd64"], 1),
+        ("linux/amd64", ["linux/x86_64", "linux/amd64"], 0),
+        ("linux/arm64", ["linux/arm64/v9", "linux/arm64/v8"], 1),
+        ("linux/amd64", [None, "linux/amd64"], 1),
+        ("linux/amd64", ["linux/arm64", None], 1),
+    ],
+)
+def test_the_choice_is_containerd_s(wanted, listed, chosen):
+    children = [child(platform, bytes([n])) for n, platform in enumerate(listed)]
+    assert select(children, Platform.parse(wanted), "x") == children[chosen]
 
 
 @pytest.mark.parametrize("text", ["", "linux", "linux/", "/amd64", "a/b/c/d"])
@@ -92,6 +134,8 @@ _descriptors = st.builds(
         os=st.sampled_from(["linux", "windows"]),
         architecture=st.sampled_from(["amd64", "arm64"]),
         variant=st.sampled_from(["", "v8"]),
+        version=st.sampled_from(["", "6.1"]),
+        features=st.sampled_from([(), ("sse4", "x")]),
     ),
     artifact_type=_texts,
     annotations=st.dictionaries(_texts, _texts, max_size=3),

@@ -13,8 +13,8 @@ import pytest
 from envbuilder.model.errors import DiskFullError, MissingToolError, UsageError
 from envbuilder.model.progress import Silent
 from envbuilder.registry.layout import export
-from envbuilder.registry.open_image import open_image
 from envbuilder.storage.store import Store
+from tests.contexts import open_here
 from tests.integration.tiny_image import image_of
 from tests.servers.samples import tar_of
 
@@ -83,7 +83,7 @@ def test_an_image_without_waste_passes(store, tmp_path):
 
 
 def test_nothing_is_left_of_an_archive(archive, store):
-    with open_image(str(archive), "linux/amd64") as opened:
+    with open_here(str(archive), Store.default()) as opened:
         assert len(opened.image.layers) == 2
         assert list((store.root / "tmp").iterdir())
     assert not list((store.root / "tmp").iterdir())
@@ -100,7 +100,7 @@ def test_nothing_is_left_of_an_archive(archive, store):
 )
 def test_what_docker_does_not_give(docker, archive, store, script, match):
     docker(script.format(archive=archive))
-    with pytest.raises(UsageError, match=match), open_image("docker:x:1", "linux/amd64"):
+    with pytest.raises(UsageError, match=match), open_here("docker:x:1", Store.default()):
         pass
     assert not list((store.root / "tmp").iterdir())
 
@@ -108,7 +108,7 @@ def test_what_docker_does_not_give(docker, archive, store, script, match):
 @pytest.mark.usefixtures("store")
 def test_docker_is_not_installed(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(MissingToolError), open_image("docker:x:1", "linux/amd64"):
+    with pytest.raises(MissingToolError), open_here("docker:x:1", Store.default()):
         pass
 
 
@@ -118,7 +118,7 @@ def test_an_archive_that_is_none(tmp_path):
     for name in ("text.tar", "missing.tar"):
         with (
             pytest.raises(UsageError, match=f"cannot read the image archive .*{name}"),
-            open_image(str(tmp_path / name), "linux/amd64"),
+            open_here(str(tmp_path / name), Store.default()),
         ):
             pass
 
@@ -130,7 +130,7 @@ def test_only_the_layout_is_unpacked(archive, store, tmp_path):
         link = tarfile.TarInfo("blobs/sha256/" + "0" * 64)
         link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
         tar.addfile(link)
-    with open_image(str(archive), "linux/amd64"):
+    with open_here(str(archive), Store.default()):
         names = {path.name for path in store.root.rglob("*")}
         assert not {"escaped", "0" * 64} & names
     assert not list(tmp_path.rglob("escaped"))
@@ -141,5 +141,5 @@ def test_a_full_disk_is_no_fault_of_the_archive(archive, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(shutil, "copyfileobj", full)
-    with pytest.raises(DiskFullError, match="full"), open_image(str(archive), "linux/amd64"):
+    with pytest.raises(DiskFullError, match="full"), open_here(str(archive), Store.default()):
         pass

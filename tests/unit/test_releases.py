@@ -9,6 +9,7 @@ from envbuilder.model.errors import NetworkError, ResolutionError
 from envbuilder.model.spec import Index
 from envbuilder.resolve.python.releases import Release, releases
 from envbuilder.resolve.python.requirements import PythonTarget
+from tests.contexts import indexes
 
 TARGET = PythonTarget(python="3.12", platform="linux/amd64")
 HTML = """\
@@ -33,7 +34,7 @@ def index(tmp_path: Path, told_nothing: None) -> Index:  # noqa: ARG001
 
 
 def test_lists_what_fits_oldest_first(index: Index) -> None:
-    assert releases("my-app", target=TARGET, index=index) == (
+    assert releases(indexes(), "my-app", target=TARGET, index=index) == (
         Release(version="1.8", yanked=True),
         Release(version="1.9"),
         Release(version="1.10"),
@@ -42,12 +43,12 @@ def test_lists_what_fits_oldest_first(index: Index) -> None:
 
 def test_what_has_no_date_is_hidden_by_a_moment(index: Index) -> None:
     asked = Index(url=index.url, exclude_newer="2025-06-29")
-    assert releases("my-app", target=TARGET, index=asked) == ()
+    assert releases(indexes(), "my-app", target=TARGET, index=asked) == ()
 
 
 def test_an_unknown_package_is_said_to_be_unknown(index: Index) -> None:
     with pytest.raises(ResolutionError, match="no-such-thing"):
-        releases("no-such-thing", target=TARGET, index=index)
+        releases(indexes(), "no-such-thing", target=TARGET, index=index)
 
 
 def page(url: str, kind: str, body: bytes) -> list[str]:

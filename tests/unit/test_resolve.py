@@ -5,7 +5,7 @@ from packaging.tags import Tag
 
 from envbuilder.model.errors import UsageError, without_login
 from envbuilder.resolve.python.requirements import PythonTarget, _fits, _rank
-from envbuilder.resolve.resolve import EVERYTHING, SYSTEM, releasable
+from envbuilder.resolve.release import EVERYTHING, SYSTEM, releasable
 from tests.unit.locks import lock, source
 
 AMD64 = PythonTarget(python="3.12", platform="linux/amd64", glibc=36)

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,6 +12,7 @@ from envbuilder.runtime.command import Command, Mount
 from envbuilder.runtime.oci_config import environment, oci_config
 from envbuilder.runtime.user import User, find_user
 
+BOUNDS: Mapping[str, Any] = {"scratch": 1 << 20, "limits": {}}
 PASSWD = "root:x:0:0:root:/root:/bin/bash\nada:x:1000:1001::/home/ada:/bin/sh\nbroken line\n"
 GROUP = "root:x:0:\nvideo:x:44:ada\n"
 
@@ -23,7 +27,7 @@ def test_the_command_wins_over_the_image_and_the_image_over_the_defaults() -> No
 def test_working_directory_is_the_commands_or_the_images_or_the_root() -> None:
     def cwd(settings: dict[str, str], workdir: str | None) -> object:
         command = Command(args=("true",), workdir=workdir)
-        return oci_config(settings, command, user=User())["process"]["cwd"]
+        return oci_config(settings, command, user=User(), **BOUNDS)["process"]["cwd"]
 
     assert cwd({"WorkingDir": "/srv"}, "/opt") == "/opt"
     assert cwd({"WorkingDir": "/srv"}, None) == "/srv"
@@ -31,7 +35,7 @@ def test_working_directory_is_the_commands_or_the_images_or_the_root() -> None:
 
 
 def test_a_command_gets_no_capability_no_network_and_nothing_to_write_to() -> None:
-    config = oci_config({}, Command(args=("true",)), user=User())
+    config = oci_config({}, Command(args=("true",)), user=User(), **BOUNDS)
     assert not any(config["process"]["capabilities"].values())
     assert config["process"]["noNewPrivileges"] is True
     assert config["root"] == {"path": "rootfs", "readonly": True}
@@ -47,7 +51,9 @@ def test_a_command_gets_no_capability_no_network_and_nothing_to_write_to() -> No
 
 def test_only_a_user_that_the_cage_lacks_gets_a_namespace_of_its_own() -> None:
     def kinds(uid: int, *, mapped: bool) -> set[str]:
-        config = oci_config({}, Command(args=("x",)), user=User(uid=uid, gid=7), mapped=mapped)
+        config = oci_config(
+            {}, Command(args=("x",)), user=User(uid=uid, gid=7), mapped=mapped, **BOUNDS
+        )
         return {entry["type"] for entry in config["linux"]["namespaces"]}
 
     plain = {"pid", "mount", "ipc", "uts"}
@@ -55,9 +61,31 @@ def test_only_a_user_that_the_cage_lacks_gets_a_namespace_of_its_own() -> None:
     assert kinds(5, mapped=True) == plain | {"user"}
 
 
-def test_the_data_limit_becomes_an_rlimit() -> None:
-    limits = oci_config({}, Command(args=("x",)), user=User(), data_limit=9)["process"]["rlimits"]
-    assert {"type": "RLIMIT_DATA", "soft": 9, "hard": 9} in limits
+def test_limits_become_rlimits_and_sizes() -> None:
+    command = Command(args=("x",), tmpfs=("/scratch",))
+    config = oci_config({}, command, user=User(), scratch=4096, limits={"RLIMIT_DATA": 9})
+    assert config["process"]["rlimits"] == [{"type": "RLIMIT_DATA", "soft": 9, "hard": 9}]
+    sizes = {
+        mount["destination"]: [each for each in mount["options"] if each.startswith("size=")]
+        for mount in config["mounts"]
+        if mount["type"] == "tmpfs"
+    }
+    assert sizes == {
+        "/dev": ["size=65536k"],
+        "/tmp": ["size=4096"],
+        "/dev/shm": ["size=4096"],
+        "/scratch": ["size=4096"],
+    }
+
+
+def test_no_mount_takes_set_id_bits_and_only_dev_has_devices(tmp_path: Path) -> None:
+    command = Command(args=("x",), mounts=(Mount(source=tmp_path, target="/data"),))
+    mounts = oci_config({}, command, user=User(), **BOUNDS)["mounts"]
+    assert [each["destination"] for each in mounts if "nosuid" not in each["options"]] == []
+    assert {each["destination"] for each in mounts if "nodev" not in each["options"]} == {
+        "/dev",
+        "/dev/pts",
+    }
 
 
 @pytest.mark.parametrize(

@@ -2,17 +2,32 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from envbuilder.layers.files import Content, files_layer
 from envbuilder.model.errors import BuildError
 from envbuilder.model.image import Image, Layer
 from envbuilder.model.progress import Silent
 from envbuilder.model.reference import Digest
+from envbuilder.runtime import tree_check
 from envbuilder.runtime.cage import start_error
-from envbuilder.runtime.trees import list_trees, mark_deletions, prune_trees, read_text, unpacked
+from envbuilder.runtime.tree_check import is_damaged
+from envbuilder.runtime.trees import (
+    drop_tree,
+    list_trees,
+    mark_deletions,
+    prune_trees,
+    read_text,
+    unpacked,
+)
 from envbuilder.storage.store import Store
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_whiteouts_become_overlay_marks(tmp_path: Path) -> None:
@@ -101,3 +116,121 @@ def test_only_errors_of_the_runtime_count(tmp_path: Path) -> None:
     assert start_error(log) == ""
     log.write_text('{"level":"error","msg":"no such program"}\n{"level":"warning","msg":"hm"}\n')
     assert start_error(log) == "no such program"
+
+
+def image_in(store: Store, files: dict[str, bytes]) -> Image:
+    contents = {f"/{path}": Content(data=data) for path, data in files.items()}
+    made = files_layer(store, contents, title="x")
+    return Image(manifest=b"{}", config=b"{}", layers=(made,))
+
+
+def damage_bytes(file: Path) -> None:
+    facts = file.stat()
+    file.write_bytes(b"evil")
+    os.utime(file, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+
+
+def damage_mode(file: Path) -> None:
+    file.chmod(0o4755)
+
+
+def damage_name(file: Path) -> None:
+    file.rename(file.with_name("moved"))
+
+
+def damage_by_adding(file: Path) -> None:
+    (file.parent / "added").touch()
+
+
+DAMAGES = [damage_bytes, damage_mode, damage_name, damage_by_adding, Path.unlink]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_tree_that_changed_is_made_again(tmp_path: Path, damage: Callable[[Path], None]) -> None:
+    image = image_in(Store(tmp_path), {"usr/lib/one.so": b"good", "usr/bin/two": b"more"})
+    (tree,) = unpacked(image, store=Store(tmp_path), progress=Silent())
+    inode = (tree / "usr/bin/two").stat().st_ino
+    unpacked(image, store=Store(tmp_path), progress=Silent())
+    assert (tree / "usr/bin/two").stat().st_ino == inode, "a sound tree stays"
+    damage(tree / "usr/lib/one.so")
+    assert is_damaged(Store(tmp_path), image.layers[0].digest)
+    unpacked(image, store=Store(tmp_path), progress=Silent())
+    assert (tree / "usr/lib/one.so").read_bytes() == b"good"
+    assert sorted(path.name for path in (tree / "usr/lib").iterdir()) == ["one.so"]
+    assert stat.S_IMODE((tree / "usr/lib/one.so").stat().st_mode) == 0o644
+    assert not is_damaged(Store(tmp_path), image.layers[0].digest)
+
+
+def test_what_a_disk_does_behind_the_times_is_found_by_comparing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = image_in(Store(tmp_path), {"usr/lib/one.so": b"good"})
+    (tree,) = unpacked(image, store=Store(tmp_path), progress=Silent())
+    damage_bytes(tree / "usr/lib/one.so")
+    monkeypatch.setattr(tree_check, "is_sound", lambda *_: True)
+    assert is_damaged(Store(tmp_path), image.layers[0].digest)
+    monkeypatch.undo()
+    drop_tree(Store(tmp_path), image.layers[0].digest)
+    unpacked(image, store=Store(tmp_path), progress=Silent())
+    assert not is_damaged(Store(tmp_path), image.layers[0].digest)
+
+
+def test_a_tree_without_its_record_is_made_again(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    image = image_in(store, {"file": b"good"})
+    foreign = tmp_path / "trees" / image.layers[0].digest.hex
+    foreign.mkdir(parents=True)
+    (foreign / "file").write_text("evil")
+    (tree,) = unpacked(image, store=store, progress=Silent())
+    assert (tree / "file").read_bytes() == b"good"
+    assert stat.S_IMODE(tree.parent.stat().st_mode) == 0o700, "images hold set-id programs"
+
+
+def test_one_tree_does_not_wait_for_another(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    one, two = (image_in(store, {"file": data}) for data in (b"one", b"two"))
+    with store.lock(f"tree-{one.layers[0].digest.hex}"):
+        (tree,) = unpacked(two, store=store, progress=Silent())
+    assert (tree / "file").read_bytes() == b"two"
+
+
+def test_a_killed_unpacking_leaves_nothing_for_long(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    image = image_in(store, {f"file{n}": bytes([n]) * 100_000 for n in range(200)})
+    code = (
+        "import os, signal, sys; from pathlib import Path\n"
+        "from envbuilder.layers import unpack\n"
+        "from envbuilder.model.image import *; from envbuilder.model.progress import Silent\n"
+        "from envbuilder.model.reference import Digest\n"
+        "from envbuilder.runtime.trees import unpacked\n"
+        "from envbuilder.storage.store import Store\n"
+        "def count(event, arguments, seen=[]):\n"
+        "    seen += [1] if 'file' in str(arguments) and event == 'open' else []\n"
+        "    if len(seen) == 100:\n"
+        "        seen += [1]  # os.kill is an event, too\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"layer = Layer(digest=Digest({image.layers[0].digest.hex!r}), size=1,\n"
+        f"    diff_id=Digest({image.layers[0].diff_id.hex!r}))\n"
+        "image = Image(manifest=b'{}', config=b'{}', layers=(layer,))\n"
+        "sys.addaudithook(count)\n"
+        "unpacked(image, store=Store(Path(sys.argv[1])), progress=Silent())\n"
+    )
+    command = [sys.executable, "-c", code, tmp_path]
+    killed = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
+    assert killed.returncode == -9, killed.stderr
+    assert len(list((tmp_path / "tmp").iterdir())) == 1
+    (tree,) = unpacked(image, store=store, progress=Silent())
+    assert len(list(tree.iterdir())) == 200
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a store away")
+def test_root_keeps_trees_of_its_own_in_a_users_store(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    image = image_in(store, {"file": b"good"})
+    os.chown(tmp_path, 12345, 12345)
+    (tree,) = unpacked(image, store=store, progress=Silent())
+    assert tree.parent.name == "trees-0"
+    assert list_trees(store).keys() == {image.layers[0].digest}
+    os.chown(tmp_path, 0, 0)
+    assert list_trees(store) == {}

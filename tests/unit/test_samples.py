@@ -1,14 +1,20 @@
 """A user's own samples in a spec: what is refused, and where; what the plan makes of them."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from envbuilder.cli.lock import command
 from envbuilder.model import samples
 from envbuilder.model.errors import SmokeError, SpecError
 from envbuilder.model.spec import to_builtins
 from envbuilder.model.spec_file import load
 from envbuilder.smoke import LocalPython, OwnSample, ProbedModel, SmokePlan, smoke
+from envbuilder.workflow.smoke import smoke_plan
+
+from .locks import lock
 
 SPEC = """version: 1
 name: demo
@@ -43,10 +49,6 @@ def test_samples_are_files_beside_the_spec(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("gone.png", "9:7: gone.png: cannot be read: No such file"),
-        ("folder.png", "folder.png: cannot be read: Is a directory"),
-        ("empty.png", "the file is empty"),
-        ("large.png", "256 MiB at most"),
         ("thing.bin", "does not say what it is"),
         ("../outside.png", "leaves the spec's folder"),
         ("/etc/passwd", "leaves the spec's folder"),
@@ -58,15 +60,42 @@ def test_samples_are_files_beside_the_spec(tmp_path: Path) -> None:
 def test_what_cannot_be_a_sample_is_refused_in_its_place(
     tmp_path: Path, line: str, words: str
 ) -> None:
-    (tmp_path / "folder.png").mkdir()
-    (tmp_path / "empty.png").touch()
     (tmp_path / "thing.bin").write_bytes(b"x")
-    with (tmp_path / "large.png").open("wb") as sparse:
-        sparse.truncate(samples.LARGEST + 1)
     with pytest.raises(SpecError) as caught:
         load(_spec(tmp_path, line))
     assert words in str(caught.value)
     assert f"{tmp_path / 'demo.yaml'}:9:" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("gone.png", "cannot be read: No such file"),
+        ("folder.png", "cannot be read: Is a directory"),
+        ("empty.png", "the file is empty"),
+        ("large.png", "256 MiB at most"),
+    ],
+)
+def test_a_sample_that_cannot_be_counted_is_named_when_it_is_to_be(
+    tmp_path: Path, name: str, words: str
+) -> None:
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "good.png").write_bytes(b"x")
+    with (tmp_path / "large.png").open("wb") as sparse:
+        sparse.truncate(samples.LARGEST + 1)
+    path = _spec(tmp_path, "good.png", name)
+    spec = load(path)  # it can be read, whatever became of its files
+    made = replace(lock({"pillow": "11.0.0"}), spec=spec)
+    for look in (samples.check_samples, lambda _, folder: smoke_plan(made, folder=folder)):
+        with pytest.raises(SpecError) as caught:
+            look(spec, tmp_path)
+        assert caught.value.message.startswith(f"the sample {tmp_path / name}: ")
+        assert words in caught.value.message
+        assert "smoke.samples" in caught.value.hint
+    done = CliRunner().invoke(command, ["-f", str(path), "--dry-run"])
+    assert isinstance(done.exception, SpecError)
+    assert words in str(done.exception)
 
 
 def test_too_many_samples_are_refused(tmp_path: Path) -> None:

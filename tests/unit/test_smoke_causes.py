@@ -1,14 +1,15 @@
 """The cause book: every page answers a fault in what was recorded, and no other page does."""
 
 import ast
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from envbuilder.smoke import Check, judge
-from envbuilder.smoke.causes import book
-from tests.unit.smoke_documents import PLAN, Document
+from envbuilder.smoke.causes import book, search
+from tests.unit.smoke_documents import PLAN, Document, sound_start
 
 Plant = Callable[[Document], None]
 
@@ -41,8 +42,31 @@ def _refused(family: str, error: str) -> Plant:
     return plant
 
 
+def _start(links: Sequence[str] = (), **facts: Any) -> Plant:
+    """Let the image start otherwise: one link of the chain per problem."""
+
+    def plant(document: Document) -> None:
+        job = sound_start()
+        for name, value in facts.items():
+            known = job["facts"][name]
+            job["facts"][name] = {**known, **value} if isinstance(known, dict) else value
+        job["items"] += [
+            {"role": "the entry point", "program": "x", "path": None, "problem": problem}
+            for problem in links
+        ]
+        document.value["jobs"].append(job)
+
+    return plant
+
+
 LLAVA, FLAMINGO = {"family": "llava"}, {"family": "audioflamingo3", "transformers": "5.1.0"}
 ONEVISION = {"family": "llava_onevision", "transformers": "4.48.0"}
+
+
+def _import(message: str) -> Plant:
+    return lambda document: document.stop("import.transformers", "error", message)
+
+
 PAGES: dict[str, tuple[Plant, str]] = {
     "audio-generate-call": (
         _refused(
@@ -53,6 +77,32 @@ PAGES: dict[str, tuple[Plant, str]] = {
         "tokens.generate",
     ),
     "audio-off-by-one": (_item("tokens.audio", "2.74 s", placeholders=69), "tokens.audio"),
+    "entry-point-missing": (
+        _start(args=["vllm"], links=["there is no such program"]),
+        "start.program",
+    ),
+    "home-not-writable": (_start(home={"writable": False}), "start.user"),
+    "libgl-missing": (
+        _import("ImportError: libGL.so.1: cannot open shared object file: No such file"),
+        "environment.import.transformers",
+    ),
+    "libsndfile-missing": (
+        _import("OSError: sndfile library not found using ctypes.util.find_library"),
+        "environment.import.transformers",
+    ),
+    "merge-size-lost": (
+        _item("tokens.image", "280x280", {"family": "mistral3"}, placeholders=400),
+        "tokens.image",
+    ),
+    "pkg-resources-gone": (
+        _import("ModuleNotFoundError: No module named 'pkg_resources'"),
+        "environment.import.transformers",
+    ),
+    "tls-roots-missing": (_start(roots=False, read_roots=["aiohttp"]), "start.tls"),
+    "user-without-a-name": (
+        _start(user={"problem": "KeyError: 'getpwuid(): uid not found: 1000'"}),
+        "start.user",
+    ),
     "class-token": (_item("tokens.image", "280x280", LLAVA, placeholders=99), "tokens.image"),
     "cuda-audio-beside-cpu-torch": (
         _raised("engine.vllm", "OSError: Could not load torchaudio/lib/_torchaudio.so"),
@@ -211,3 +261,33 @@ def test_every_kind_of_the_book_is_one_that_the_judge_emits() -> None:
     for entry in book():
         kinds = entry.match["kind"]
         assert said.issuperset([kinds] if isinstance(kinds, str) else kinds), entry.cause.id
+
+
+def test_llava_next_without_its_additional_token_has_the_same_cause() -> None:
+    plant = _item("tokens.image", "280x280", {"family": "llava_next"}, placeholders=99)
+    cause = _check(plant, "tokens.image").cause
+    assert cause is not None
+    assert cause.id == "class-token"
+
+
+@pytest.mark.parametrize("page", book(), ids=lambda page: page.cause.id)
+def test_every_page_says_who_disagrees_in_which_versions_and_where_to_read_on(page: Any) -> None:
+    assert page.seen
+    assert page.between
+    assert page.affects
+    assert page.cause.link.startswith("https://")
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("SigLIP", {"class-token"}),
+        ("libgl1 headless", {"libgl-missing"}),
+        ("ImportError: libGL.so.1: cannot open shared object file", {"libgl-missing"}),
+        ("torch.ops: operator torchvision::nms does not exist", {"torchvision-beside-cpu-torch"}),
+        ("no page speaks of this", set()),
+        ("  ", set()),
+    ],
+)
+def test_the_book_is_searched_by_words_and_by_messages(text: str, found: set[str]) -> None:
+    assert {page.cause.id for page in search(text)} == found

@@ -1,17 +1,20 @@
 """``smoke``: options that would change nothing are refused; without a lock they are the plan."""
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
+import envbuilder
 from envbuilder.cli.app import cli
 from envbuilder.cli.report import print_report
 from envbuilder.model.errors import UsageError
 from envbuilder.runtime import Command, Completed
 from envbuilder.smoke import Check, CheckStatus, LocalPython, Report, TokenRow
+from envbuilder.smoke.probe.job import expand
 from tests.unit.smoke_documents import Document
 
 
@@ -78,6 +81,45 @@ def test_what_the_container_wrote_moves_no_cursor(capsys: pytest.CaptureFixture[
     assert "\x1b" not in shown
     assert r"\x1b[2J[/]" in shown
     assert "two\nlines" in shown
+
+
+def test_a_report_says_who_made_it_and_when(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = json.dumps({"version": 1, "jobs": []}).encode()
+
+    def run(_self: LocalPython, _command: Command) -> Completed:
+        return Completed(exit_code=0, stdout=said, stderr=b"", seconds=0.0, peak_memory=None)
+
+    monkeypatch.setattr(LocalPython, "run", run)
+    done = _smoke("--local", "p", "--report", "r.json")
+    assert done.exit_code == 8  # the probe says nothing of what it was asked
+    told = json.loads(Path("r.json").read_text())["about"]
+    assert told["envbuilder"] == envbuilder.__version__
+    assert abs(datetime.fromisoformat(told["date"]) - datetime.now(UTC)) < timedelta(minutes=5)
+    assert told["kernel"].startswith("Linux ")
+    assert told["image"] is None
+
+
+@pytest.mark.parametrize(("flags", "code"), [((), 8), (("--allow-unproven",), 0)])
+def test_what_is_unproven_ends_with_8_unless_it_is_allowed(
+    monkeypatch: pytest.MonkeyPatch, flags: tuple[str, ...], code: int
+) -> None:
+    document = Document()
+    for name in ("audio", "image", "video", "mixed"):
+        document.stop(f"tokens.{name}", "inapplicable", "no chat template")
+
+    document.value["jobs"].append({**document.job("gpu"), "name": "engine.run", "items": []})
+    document.stop("engine.run", "absent", "vLLM is not installed")
+
+    def run(_self: LocalPython, command: Command) -> Completed:
+        wanted = expand(json.loads(command.stdin))
+        document.value["jobs"] = [one for one in document.value["jobs"] if one["name"] in wanted]
+        said = json.dumps(document.value).encode()
+        return Completed(exit_code=0, stdout=said, stderr=b"", seconds=0.0, peak_memory=None)
+
+    monkeypatch.setattr(LocalPython, "run", run)
+    done = _smoke("--local", "p", "--family", "llava", *flags)
+    assert "unproven: 3 of " in done.output
+    assert done.exit_code == code
 
 
 def test_without_a_lock_the_options_are_the_plan(monkeypatch: pytest.MonkeyPatch) -> None:

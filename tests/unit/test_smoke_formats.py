@@ -13,6 +13,7 @@ from jsonschema import Draft202012Validator, ValidationError
 
 from envbuilder.model.errors import UsageError
 from envbuilder.smoke import (
+    About,
     Check,
     CheckStatus,
     LayerSize,
@@ -20,6 +21,7 @@ from envbuilder.smoke import (
     TokenRow,
     causes,
     to_html,
+    to_json,
     to_junit,
 )
 from envbuilder.smoke.causes import book, explain, likely_cause
@@ -178,4 +180,27 @@ def test_explain_finds_a_page_and_names_the_others() -> None:
 def test_every_file_of_the_book_is_toml_with_the_known_keys() -> None:
     for path in Path(causes.__file__).parent.glob("*.toml"):
         keys = set(tomllib.loads(path.read_text()))
-        assert keys <= {"title", "seen", "cause", "cure", "link", "match"}
+        assert keys <= {"title", "seen", "between", "affects", "cause", "cure", "link", "match"}
+
+
+ABOUT = About(
+    envbuilder="0.1",
+    date="2026-07-01T10:00:00Z",
+    kernel="Linux 6.1 x86_64",
+    image="sha256:" + "a" * 64,
+    lock="sha256:" + "b" * 64,
+    runtime="crun",
+    driver="550.54.14",
+)
+
+
+def test_every_form_says_which_image_and_lock_it_is_about_and_who_made_it(red: Report) -> None:
+    report = dataclasses.replace(red, about=ABOUT)
+    conform(report)
+    assert json.loads(to_json(report))["about"] == dataclasses.asdict(ABOUT)
+    properties = ET.fromstring(to_junit(report)).findall("properties/property")
+    page = to_html(report)
+    for name, value in dataclasses.asdict(ABOUT).items():
+        assert (name, value) in {(each.get("name"), each.get("value")) for each in properties}
+        assert f"{name} <code>{value}</code>" in page
+    assert "None" not in to_html(dataclasses.replace(red, about=None))

@@ -7,7 +7,7 @@ import pytest
 
 from envbuilder.smoke import CheckStatus, SmokePlan
 from envbuilder.smoke.judge.gpu import runs_on
-from tests.unit.smoke_documents import PLAN, Document
+from tests.unit.smoke_documents import PLAN, Document, conform
 
 
 def test_recorded_run_is_known_good() -> None:
@@ -535,18 +535,25 @@ def test_no_model_skips_the_counts_and_says_so() -> None:
     assert "names no smoke.model" in check.explanation
 
 
-def test_a_model_that_nobody_can_prompt_is_skipped_with_the_reason() -> None:
+def test_a_model_that_nobody_can_prompt_is_unproven_with_the_reason() -> None:
     document = Document()
     for name in ("audio", "image", "video", "mixed"):
         document.stop(f"tokens.{name}", "inapplicable", "no chat template")
     document.stop("engine.vllm", "inapplicable", "no chat template")
     document.drop("engine.tight")
     report = document.report(_plan(tokens={}))
-    skipped = {check.name for check in report.checks if check.explanation == "no chat template"}
-    assert skipped == {
-        "tokens.audio", "tokens.image", "tokens.video", "tokens.generate", "engine.vllm",
+    told = {check.name: check for check in report.checks if "no chat template" in check.explanation}
+    assert {name for name, check in told.items() if check.status is CheckStatus.UNPROVEN} == {
+        "tokens.audio", "tokens.image", "tokens.video",
     }  # fmt: skip
-    assert report.verdict is CheckStatus.PASS
+    assert {name for name, check in told.items() if check.status is CheckStatus.SKIP} == {
+        "tokens.generate", "engine.vllm",
+    }  # fmt: skip
+    assert report.verdict is CheckStatus.UNPROVEN
+    assert not report.ok
+    assert report.passes(allow_unproven=True)
+    assert report.summary.startswith("unproven: 3 of ")
+    conform(report)
 
 
 def test_without_vllm_the_engine_is_skipped() -> None:

@@ -1,8 +1,13 @@
-"""What a build left in the place of its answers."""
+"""What a source's code is given of this host, and what it left in the place of its answers."""
 
 import os
+from pathlib import Path
 
-from envbuilder.resolve.git.hooks import read_output
+from envbuilder.resolve.git.hooks import Hook, _command, read_output
+from envbuilder.resolve.git.project import Project
+from envbuilder.resolve.git.sandbox import host_sandbox
+from envbuilder.runtime.limits import most_memory
+from envbuilder.storage.store import Store
 
 
 def test_a_plain_file_of_sensible_length_is_read(tmp_path):
@@ -19,3 +24,19 @@ def test_links_and_paths_that_lead_out_are_not_read(tmp_path):
     (tmp_path / "out" / "folder").symlink_to(tmp_path)
     for name in ("link", "folder/secret", "../secret", "", "none"):
         assert read_output(tmp_path / "out", name) is None
+
+
+def test_a_source_sees_a_listed_few_of_this_host_and_writes_to_fewer(tmp_path):
+    sandbox = host_sandbox("3.11", store=Store(tmp_path / "store"))
+    project = Project(backend="x", backend_path=(), requires=())
+    hook = Hook(name="examine", project=project, source=tmp_path, subdirectory=None, env={})
+    command = _command(sandbox, hook, tmp_path, tmp_path / "log")
+    seen = {mount.target: mount.read_only for mount in command.mounts}
+    own = {"/build/source": False, "/build/output": False, "/build/hook.py": True}
+    host = {target: read_only for target, read_only in seen.items() if target not in own}
+    assert {target: seen[target] for target in own} == own
+    assert all(host.values())
+    python = Path(sandbox.interpreter).parents[1]
+    listed = {"/usr", "/bin", "/lib", "/lib64", "/sbin", "/etc/ld.so.cache", str(python)}
+    assert host.keys() <= listed
+    assert (command.memory, command.log) == (most_memory(), tmp_path / "log")

@@ -73,6 +73,13 @@ def test_a_good_spec(spec):
         ('"==4.52.4"', '"4.52.4"', "9:3", "not a version specifier", '"==4.52.4"'),
         ('"==4.52.4"', '" @ https://x"', "9:3", "not a version specifier", '"*" for any'),
         ("transformers:", '"transformers>1":', "9:3", "more than a package name", "behind"),
+        (
+            "transformers:",
+            "'transformers; os_name>\"\"':",
+            "9:3",
+            "more than a package name",
+            "behind",
+        ),
         ("Pillow", "Transformers", "10:3", "the same package", "keep one"),
         ("de8f43fbe9", "main", "14:5", "a commit id of 7 to 64", ""),
         ("    branch: main\n    commit: de8f43fbe9\n", "", "11:3", "needs a tag", "commit"),
@@ -94,6 +101,8 @@ def test_a_good_spec(spec):
         ("version: 1\n", "", "1:1", "'version' is missing", ""),
         ("{family: qwen2_5_omni}", "{family: a, path: b}", "21:3", "exactly one of family", "{"),
         ("2025-06-29T00:00:00Z", "someday", "19:3", "not an RFC 3339 moment", "2025"),
+        ("29T00:00:00Z", "29T00:00:00", "19:3", "not an RFC 3339 moment", "2025"),
+        ("29T00:00:00Z", "29T00:00:00+25:00", "19:3", "not an RFC 3339 moment", "2025"),
         ('"*"', '"*", six', "10:14", "not valid YAML", "a missing quote"),
         ("system:\n", "\tsystem:\n", "5:1", "not valid YAML", "no tabs"),
         ("omni-cpu", "Omni_CPU", "2:1", "lower-case words", ""),
@@ -108,17 +117,21 @@ def test_a_good_spec(spec):
         ("2025-06-29T00:00:00Z", "2025-13-45", "19:3", "not an RFC 3339 moment", "2025"),
         ("{debian: trixie}", "{image: 'A B'}", "4:8", "'library/A B' is not a repository", "base"),
         ("index:", "build: {image: 'a:B C'}\nindex:", "18:9", "'B C' is not a tag", ""),
+        ("index:", "build: {secrets: {a: {}}}\nindex:", "18:19", "exactly one of env", "a: {env"),
+        ("index:", "build: {secrets: {a: {env: A, file: b}}}\nindex:", "18:19", "exactly one", "a"),
         ("index:", "index:\n  url: ftp://h", "19:3", "'ftp://h' is not an index URL", "https"),
         ("index:", "index:\n  extra_urls: [https://a, b]", "19:27", "'b' is not an index", "https"),
         ("  Pillow", "  vlm: {tag: v1}\n  Pillow", "10:3", "'git' is missing in packages.vlm", ""),
         ('"*"', "", "10:3", "Pillow: expected a string or a mapping, got nothing", ""),
         ('"*"', "!!binary eA==", "10:3", "a string or a mapping, got bytes, found 'eA=='", ""),
+        ('"8"', '"{sources.x}"', "17:13", "no further source 'x'", "build.sources has: none"),
         ('"8"', "8", "17:13", "MAX_JOBS: expected a string, got a whole number", 'quote it: "8"'),
         ("env: {", "envv: {", "17:7", "unknown key 'envv'", "did you mean env?"),
         ("name:", "naaame" + "x" * 400 + ": y\nname:", "2:1", "unknown key 'naaame", "version"),
         ("name:", "<<: {a: b}\nname:", "2:1", "merge keys (<<) are not read", "write"),
         ("name:", "? [a, b]\n: x\nname:", "2:3", "not a list or a mapping", ""),
         ("qwen2_5_omni", "qwen2_5_onmi", "21:11", "no family is called", "mean qwen2_5_omni?"),
+        ("qwen2_5_omni}", "qwen2_5_omni, revision: v1}", "21:33", "goes with hub", "leave it out"),
         ("qwen2_5_omni", "nope", "21:11", "no family is called 'nope'", "known are audioflam"),
         ("model: {family: qwen2_5_omni}", "gpu: never", "22:3", "nothing to count", "model"),
         ("omni-cpu", "omni\x07", "2:11", "the character U+0007 is not allowed in YAML", ""),
@@ -155,6 +168,22 @@ def test_whatever_stands_anywhere_an_error_has_its_line_and_column(tmp_path, wro
             load(path)
         except SpecError as error:
             assert re.match(rf"{path}:[0-9]+:[0-9]+: ", error.message)  # noqa: PT017
+
+
+@pytest.mark.parametrize(
+    "moment", ["2025-06-29", "2025-06-29T00:00:00.5Z", "2025-06-29T02:00:00+02:00"]
+)
+def test_a_date_stands_alone_or_with_a_time_and_its_zone(spec, moment):
+    assert spec("2025-06-29T00:00:00Z", moment).index.exclude_newer == moment
+
+
+@pytest.mark.parametrize(
+    "kept", ["    branch: main\n", "    commit: de8f43fbe9\n", "    tag: v1\n"], ids=str.split
+)
+def test_any_one_of_tag_branch_and_commit_will_do(spec, kept):
+    found = spec("    branch: main\n    commit: de8f43fbe9\n", kept).sources["vllm"]
+    pins = {"branch": found.branch, "commit": found.commit, "tag": found.tag}
+    assert [f"    {name}: {pin}\n" for name, pin in pins.items() if pin is not None] == [kept]
 
 
 def test_all_semantic_problems_come_at_once(tmp_path):

@@ -7,9 +7,9 @@ import pytest
 from envbuilder.engines.render import render, render_question, system_packages
 from envbuilder.engines.system_pins import pin_packages
 from envbuilder.model.errors import MissingToolError
-from envbuilder.model.progress import Silent
 from envbuilder.model.reference import Digest
 from envbuilder.storage.store import Store
+from tests.contexts import context
 
 from . import locks
 from .dockerfiles import instructions
@@ -23,7 +23,7 @@ def ask(tmp_path, monkeypatch):
 
     def pin(lock, previous=None):
         store = Store(tmp_path / "store")
-        return pin_packages(lock, store=store, progress=Silent(), previous=previous)
+        return pin_packages(context(store), lock, previous=previous)
 
     return pin
 

@@ -7,22 +7,18 @@ import pytest
 from msgspec import structs
 
 from envbuilder.engines.reuse import ReusableLayers
-from envbuilder.model.errors import LockError, NetworkError, UsageError
+from envbuilder.model.errors import LockError, NetworkError, SpecError, UsageError
 from envbuilder.model.image import OCI_MANIFEST
 from envbuilder.model.lock import ImageBase, Lock, Wheel
-from envbuilder.model.progress import Silent
 from envbuilder.model.pylock import lock_path, read_lock, write_lock
 from envbuilder.model.reference import Digest
 from envbuilder.model.spec_file import load
-from envbuilder.resolve.resolve import EVERYTHING, resolve_base
+from envbuilder.resolve.base import resolve_base
+from envbuilder.resolve.release import EVERYTHING
 from envbuilder.storage.store import Store
-from envbuilder.workflow.build import (
-    BuildResult,
-    Options,
-    build_environment,
-    fetch,
-    lock_environment,
-)
+from envbuilder.workflow.build import BuildResult, Decisions, build_environment, fetch
+from envbuilder.workflow.lock import lock_environment
+from tests.contexts import context
 from tests.servers.samples import image_of, layer_of
 from tests.servers.scripted import Call, Seen, scripted
 from tests.wheels import Recipe, write_wheel
@@ -34,7 +30,6 @@ python: "3.13"
 base: {image: "HOST/app:1"}
 packages: {first: "==1.0"}
 """
-OFFLINE = Options(offline=True)
 
 
 class Desk:
@@ -85,9 +80,8 @@ class Desk:
             return ReusableLayers()
 
         return build_environment(
-            self.spec, store=self.store, progress=Silent(), options=OFFLINE, runtime=None,
-            reuse=reuse,
-        )  # fmt: skip
+            context(self.store, offline=True), self.spec, Decisions(), runtime=None, reuse=reuse
+        )
 
 
 @pytest.fixture
@@ -100,7 +94,7 @@ def desk(tmp_path):
 
 @pytest.fixture
 def fetched(desk):
-    fetch(desk.lock, store=desk.store, progress=Silent(), options=Options())
+    fetch(context(desk.store), desk.lock)
     return desk
 
 
@@ -115,8 +109,25 @@ def test_a_fetch_brings_the_config_where_the_layers_are_there_already(desk):
     with pytest.raises(NetworkError, match="lacks the config") as caught:
         desk.build()
     assert caught.value.hint.startswith("run envbuilder fetch onimage")
-    fetch(desk.lock, store=desk.store, progress=Silent(), options=Options())
+    fetch(context(desk.store), desk.lock)
     desk.build()
+
+
+def test_a_sample_that_is_gone_is_told_before_the_work(desk):
+    text = desk.spec.read_text() + "smoke: {model: {family: qwen2_vl}, samples: [gone.png]}\n"
+    desk.spec.write_text(text)
+    write_lock(desk.path, replace(desk.lock, spec=load(desk.spec)))
+    before, held = desk.path.read_bytes(), desk.store.ls()
+    with pytest.raises(SpecError, match=r"gone\.png: cannot be read"):
+        build_environment(context(desk.store), desk.spec, Decisions(), runtime=Never())
+    assert desk.path.read_bytes() == before
+    assert desk.store.ls() == held
+
+
+class Never:
+    """A runtime that is never asked."""
+
+    name = "never"
 
 
 def test_a_lock_that_changed_during_a_build_stays(fetched):
@@ -133,23 +144,23 @@ def test_two_builds_that_seal_alike_do_not_disturb_each_other(fetched):
 
 def test_a_damaged_lock_is_made_anew_only_when_every_pin_is_let_go(desk, monkeypatch):
     desk.path.write_text("<<<<<<< HEAD\n")
-    monkeypatch.setattr("envbuilder.workflow.build.resolve_spec", lambda *_, **__: desk.lock)
+    monkeypatch.setattr("envbuilder.workflow.lock.resolve_spec", lambda *_, **__: desk.lock)
     with pytest.raises(LockError, match="is not TOML") as caught:
-        lock_environment(desk.spec, store=desk.store, progress=Silent())
+        lock_environment(context(desk.store), desk.spec)
     assert "envbuilder lock NAME --upgrade" in caught.value.hint
-    lock_environment(desk.spec, store=desk.store, progress=Silent(), release=(EVERYTHING,))
+    lock_environment(context(desk.store), desk.spec, release=(EVERYTHING,))
     assert read_lock(desk.path) == desk.lock
 
 
 def test_an_image_stays_for_its_own_platform_only(desk):
-    kept = resolve_base(desk.lock.spec, desk.lock, store=desk.store, progress=Silent())
+    kept = resolve_base(context(desk.store), desk.lock.spec, desk.lock)
     assert kept == desk.lock.base
     other = structs.replace(desk.lock.spec, platform="linux/arm64")
     with pytest.raises(NetworkError, match="linux/amd64, not for linux/arm64"):
-        resolve_base(other, desk.lock, store=desk.store, progress=Silent())
+        resolve_base(context(desk.store), other, desk.lock)
 
 
 def test_a_package_to_let_go_of_must_be_there(desk):
     with pytest.raises(UsageError, match="no package frist") as caught:
-        lock_environment(desk.spec, store=desk.store, progress=Silent(), release=("frist",))
+        lock_environment(context(desk.store), desk.spec, release=("frist",))
     assert "did you mean first?" in caught.value.hint

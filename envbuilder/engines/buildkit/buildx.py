@@ -19,7 +19,8 @@ from typing import TextIO
 from envbuilder.engines.dockerfile_quoting import csv_row
 from envbuilder.layers.tar import MTIME
 from envbuilder.model.errors import BuildError, DiskFullError, EnvbuilderError
-from envbuilder.model.progress import Progress
+from envbuilder.model.owner import give, make_folder
+from envbuilder.resolve.context import Context
 
 from .builder import Builder
 from .folders import lent
@@ -65,38 +66,25 @@ class BuildxRun:
 
 
 def build(
-    wanted: BuildxRun,
-    target: Path,
-    *,
-    builder: Builder,
-    secrets: Secrets,
-    progress: Progress,
-    stop: Event | None = None,
+    context: Context, wanted: BuildxRun, target: Path, *, builder: Builder, secrets: Secrets
 ) -> None:
     """Build into the new folder ``target``: an OCI layout, or the files of targets that are none.
 
-    The folder appears whole or not at all; ``stop``, when another thread sets it, ends the build.
+    The folder appears whole or not at all; the context's ``stop`` ends the build.
     Raises BuildError with the failing step, its last lines and the Dockerfile's line,
     ResolutionError where the base is gone, and NetworkError.
     """
-    stop = stop or Event()
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as name:
         made = Path(name) / "made"
-        _run(wanted, made, builder=builder, secrets=secrets, progress=progress, stop=stop)
+        _run(context, wanted, made, builder=builder, secrets=secrets)
         if target.exists():
             shutil.rmtree(target)
         made.replace(target)
 
 
 def _run(
-    wanted: BuildxRun,
-    made: Path,
-    *,
-    builder: Builder,
-    secrets: Secrets,
-    progress: Progress,
-    stop: Event,
+    context: Context, wanted: BuildxRun, made: Path, *, builder: Builder, secrets: Secrets
 ) -> None:
     command = [*builder.command, *secrets.flags, *wanted.arguments(_output(wanted, made))]
     with (
@@ -105,11 +93,11 @@ def _run(
         ThreadPoolExecutor(1) as beside,
         _running(command, secrets.environ(places)) as process,
     ):
-        beside.submit(_heed, stop, process)
-        watch = Watch(progress, secrets.blot, log)
+        beside.submit(_heed, context.stop, process)
+        watch = Watch(context.progress, secrets.blot, log)
         watch.follow(process.stdout or ())
         code = process.wait()
-    if stop.is_set():
+    if context.stop.is_set():
         raise BuildError("docker buildx build was stopped")
     if code:
         raise _ours(watch.failure(), made)
@@ -122,8 +110,9 @@ def _log(path: Path | None) -> Iterator[TextIO | None]:
     if path is None:
         yield None
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     with path.open("w", encoding="utf-8") as log:
+        give(path, fd=log.fileno())
         yield log
 
 

@@ -16,11 +16,11 @@ class Level(enum.IntEnum):
     DIGEST = 0
     """The tag names the sealed manifest: one request, no body."""
     CONTENT = 1
-    """Manifest and config say the sealed layers and settings: some 40 KB."""
+    """Manifest and config say the sealed layers and settings: some 40 KB; other blobs are read."""
     EVIDENCE = 2
     """Signed statements satisfy the policy: some 3 KB more."""
     PACKAGES = 3
-    """Layers that the seal does not prove are read, and their packages compared."""
+    """Where layers are not the sealed ones, all are read, and their packages compared."""
 
 
 class FindingStatus(enum.StrEnum):

@@ -6,31 +6,30 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from envbuilder.evidence.keys import PublicKey
+from envbuilder.evidence.keyring import Keyring
 from envbuilder.evidence.read import is_signed, read_evidence
 from envbuilder.evidence.statements import NAMES
-from envbuilder.layers.contents import Contents, scan
-from envbuilder.layers.untar import untar
-from envbuilder.model.errors import BuildError, LockError, MismatchError, NetworkError, UsageError
-from envbuilder.model.image import Image, Layer
-from envbuilder.model.lock import ImageBase, Lock, Seal
+from envbuilder.model.errors import LockError, NetworkError, UsageError
+from envbuilder.model.image import Image
+from envbuilder.model.lock import Lock, Seal
 from envbuilder.model.progress import Progress
 from envbuilder.model.reference import Digest, ImageRef
 from envbuilder.registry.client import Client
 from envbuilder.registry.images import read_image
-from envbuilder.registry.manifests import Manifest, Platform
-from envbuilder.registry.open_image import in_registry
+from envbuilder.registry.manifests import INDEX_TYPES, Manifest, NoImageError, Platform
 from envbuilder.registry.repository import Repository
-from envbuilder.registry.streams import scan_layer
 from envbuilder.storage.store import Store
 
-from .content import compare_content, unproven
+from .content import compare_content
 from .findings import Finding, FindingStatus, Level, Verdict
-from .packages import compare_base, compare_packages
+from .index import choose, entry_fault
+from .layers import LayerReader
+from .manifest import compare_manifest
 from .policy import SIGNATURE, Policy
 from .statements import judge_evidence
 
 _ATTESTATION = Platform(os="unknown", architecture="unknown")  # as BuildKit marks its own
+_MOST_CHILDREN = 32  # that are looked at for an image
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,15 +48,17 @@ def look(client: Client, ref: ImageRef) -> Seen:
     """
     repository = client.repository(ref)
     manifest = repository.manifest(ref.digest or ref.tag or "latest")
-    manifests: tuple[Manifest, ...] = (manifest,)
-    if manifest.is_index:
-        children = (child for child in manifest.children if child.platform != _ATTESTATION)
-        first = next(children, None)
-        if first is None:
-            raise NetworkError(f"{ref} is an index that lists no image")
-        manifest = repository.manifest(first.digest)
-        manifests = (*manifests, manifest)
-    return Seen(manifests=manifests, image=read_image(repository, manifest))
+    if not manifest.is_index:
+        return Seen(manifests=(manifest,), image=read_image(repository, manifest))
+    for child in manifest.children[:_MOST_CHILDREN]:
+        if child.platform != _ATTESTATION:
+            with suppress(NoImageError):
+                inner = repository.manifest(child.digest)
+                return Seen(manifests=(manifest, inner), image=read_image(repository, inner))
+    raise NoImageError(
+        f"{ref} is an index that lists no image",
+        hint="name the lock with --lock NAME to see how it differs",
+    )
 
 
 def verify(
@@ -68,23 +69,23 @@ def verify(
     level: Level,
     progress: Progress,
     policy: Policy | None = None,
-    key: PublicKey | None = None,
+    keyring: Keyring | None = None,
     seen: Seen | None = None,
     store: Store | None = None,
 ) -> Verdict:
     """Compare the image at ``ref`` with the sealed ``lock``, down to ``level``; pull nothing.
 
     What does not match, and what could not be looked at, becomes a finding; nothing is raised for
-    it. Evidence is looked at where a ``key`` is given. What was ``seen`` is not asked for again,
-    and layers that ``store`` holds are read there. Raises LockError for a lock without a seal,
-    UsageError where evidence is asked for but no key is named.
+    it. Evidence is looked at where a ``keyring`` is given. What was ``seen`` is not asked again;
+    layers that the seal does not prove are read, from ``store`` where it holds them. Raises
+    LockError for a lock without a seal, UsageError where evidence is asked for but no key is named.
     """
     if lock.seal is None:
         raise LockError(
             f"the lock of {lock.spec.name} has no seal: nothing says what its image should be",
             hint=f"envbuilder build {lock.spec.name}",
         )
-    if key is None and (level is Level.EVIDENCE or policy is not None):
+    if keyring is None and (level is Level.EVIDENCE or policy is not None):
         raise UsageError(
             "evidence is only as good as the key that signed it, and none is named",
             hint="name the public key with --key FILE, or look less deep with --level 1",
@@ -94,15 +95,14 @@ def verify(
         repository=repository,
         lock=lock,
         seal=lock.seal,
-        progress=progress,
+        reader=LayerReader(repository=repository, store=store, progress=progress),
         seen=seen,
-        store=store,
     )
     running.look_up(ref.digest or ref.tag or "latest")
     if level >= Level.CONTENT:
         running.read_content(Platform.parse(lock.spec.platform))
     if level >= Level.EVIDENCE:
-        running.read_evidence(policy or Policy(), key)
+        running.read_evidence(policy or Policy(), keyring)
     if level >= Level.PACKAGES:
         running.read_packages()
     return Verdict(
@@ -117,9 +117,8 @@ class _Verification:
     repository: Repository
     lock: Lock
     seal: Seal
-    progress: Progress
+    reader: LayerReader
     seen: Seen | None
-    store: Store | None
     findings: list[Finding] = field(default_factory=list)
     digest: Digest | None = None
     image: Image | None = None
@@ -157,18 +156,25 @@ class _Verification:
     # -- level 1 ----------------------------------------------------------------------------
 
     def read_content(self, platform: Platform) -> None:
-        """Read manifest and config, and compare them with the seal."""
+        """Read manifest and config, and blobs that are not sealed; compare them with the seal."""
         if self.digest is None:
             return
         try:
             manifest = self._choose(self._manifest(self.digest), platform)
             if manifest is None:
                 return
+            self.findings += compare_manifest(self.seal, manifest)
             self.image = self._image(manifest)
+        except NoImageError as error:
+            self._add(Level.CONTENT, "content", FindingStatus.MISMATCH, error.message)
+            return
         except NetworkError as error:
             self._add(Level.CONTENT, "content", FindingStatus.UNKNOWN, error.message)
+            self._excuse()
             return
         self.findings += compare_content(self.lock, self.seal, self.image)
+        if _same_content(self.seal, self.image):
+            self.findings += self.reader.prove(self.seal.layers, self.image.layers)
         self._excuse()
 
     def _manifest(self, digest: Digest) -> Manifest:
@@ -186,48 +192,51 @@ class _Verification:
         """Follow an index, which must leave no choice to whoever pulls."""
         if not manifest.is_index:
             return manifest
-        fitting = [
-            child
-            for child in manifest.children
-            if child.platform is None or platform.accepts(child.platform)
-        ]
-        if len(fitting) != 1:
-            what = f"the tag names an index with {len(fitting)} images for {platform}"
-            self._add(Level.CONTENT, "index", FindingStatus.MISMATCH, what)
-        sealed = [child for child in fitting if child.digest == self.seal.manifest]
-        return self._manifest((sealed or fitting)[0].digest) if fitting else None
+        choice = choose(manifest, platform, self.seal.manifest)
+        self.findings += choice.findings
+        if choice.entry is None or choice.entry.media_type in INDEX_TYPES:
+            return None
+        chosen = self._manifest(choice.entry.digest)
+        if fault := entry_fault(choice.entry, chosen):
+            self._add(Level.CONTENT, "index", FindingStatus.MISMATCH, fault)
+        return None if chosen.is_index else chosen
 
     def _excuse(self) -> None:
-        """Turn another manifest digest into a note where all that it names is as sealed."""
-        others = [each for each in self.findings[1:] if each.level <= Level.CONTENT]
-        if self.findings[0].status is FindingStatus.MISMATCH and not any(
-            each.status is FindingStatus.MISMATCH for each in others
+        """Turn another manifest digest into a note where nothing that it names is wrong."""
+        found = {each.status for each in self.findings[1:] if each.level <= Level.CONTENT}
+        if (
+            self.findings[0].status is FindingStatus.MISMATCH
+            and FindingStatus.MISMATCH not in found
         ):
+            unread = FindingStatus.UNKNOWN in found
+            why = "what it names could not be read" if unread else "of the very same content"
             self.findings[0] = replace(
                 self.findings[0],
                 status=FindingStatus.NOTE,
-                explanation="another manifest, or an index, of the very same content",
+                explanation=f"another manifest, or an index: {why}",
             )
 
     # -- level 2 ----------------------------------------------------------------------------
 
-    def read_evidence(self, policy: Policy, key: PublicKey | None) -> None:
-        """Read what ``key`` has signed about the image, and hold it against the policy."""
+    def read_evidence(self, policy: Policy, keyring: Keyring | None) -> None:
+        """Read what ``keyring`` has signed about the image, and hold it against the policy."""
         if self.digest is None:
             return
-        if key is None:
+        if keyring is None:
             why = "not looked at: no key is named"
             self._add(Level.EVIDENCE, "evidence", FindingStatus.NOTE, why)
             return
         subject = self.digest if self.image is None else self.image.digest
         try:
             if SIGNATURE in policy.required:
-                signed = is_signed(self.repository, subject, key)
+                signed = is_signed(self.repository, subject, keyring)
                 status = FindingStatus.OK if signed else FindingStatus.MISMATCH
                 why = "signed" if signed else "no signature of this image by this key"
                 self._add(Level.EVIDENCE, SIGNATURE, status, why)
             wanted = [NAMES[name] for name in policy.required if name in NAMES]
-            evidence = read_evidence(self.repository, subject, key, wanted)
+            if not wanted:
+                return
+            evidence = read_evidence(self.repository, subject, keyring, wanted)
         except NetworkError as error:
             self._add(Level.EVIDENCE, "evidence", FindingStatus.UNKNOWN, error.message)
             return
@@ -236,58 +245,21 @@ class _Verification:
     # -- level 3 ----------------------------------------------------------------------------
 
     def read_packages(self) -> None:
-        """Read the layers that the seal does not prove, and compare what is in them."""
+        """Compare packages with the lock, reading all layers where the content is not sealed."""
         if self.image is None:
             return
-        sealed, found = self.seal.layers, self.image.layers
-        if [each.diff_id for each in sealed] == [each.diff_id for each in found]:
-            for number, layer in unproven(sealed, found):
-                self._prove(f"layer {number}", layer)
-            self._add(
-                Level.PACKAGES, "packages", FindingStatus.OK, "in the sealed layers, as locked"
-            )
-            self._excuse()
+        if _same_content(self.seal, self.image):
+            why = "in the sealed layers, as locked"
+            self._add(Level.PACKAGES, "packages", FindingStatus.OK, why)
             return
-        if isinstance(self.lock.base, ImageBase):
-            self.findings.append(compare_base(self.lock.base, self.image))
-        opened = in_registry(self.repository, self.image)
-        opened = replace(opened, scan_layer=lambda layer, _hashed: self._scan(layer))
-        try:
-            contents = opened.contents(self.progress)
-        except MismatchError as error:
-            self._add(Level.PACKAGES, "layers", FindingStatus.MISMATCH, error.message)
-        except NetworkError as error:
-            self._add(Level.PACKAGES, "layers", FindingStatus.UNKNOWN, error.message)
-        else:
-            self.findings += compare_packages(self.lock, contents)
-
-    def _scan(self, layer: Layer) -> Contents:
-        """Read a layer: in the store where that holds it, and nothing of it is wrong."""
-        if self.store is not None and self.store.has(layer.digest):
-            path = self.store.path(layer.digest)
-            with suppress(BuildError), untar(path, layer.media_type, layer.diff_id) as tar:
-                return scan(tar)
-        return scan_layer(self.repository, layer)
-
-    def _prove(self, subject: str, layer: Layer) -> None:
-        """Read a blob that claims a sealed layer's content, and settle what was said of it."""
-        place = next(n for n, each in enumerate(self.findings) if each.subject == subject)
-        try:
-            with self.progress.step("read", layer.title or subject, total=layer.size) as step:
-                self._scan(layer)
-                step.advance(layer.size)
-        except MismatchError as error:
-            settled = replace(self.findings[place], explanation=error.message)
-        except NetworkError as error:
-            settled = replace(
-                self.findings[place], status=FindingStatus.UNKNOWN, explanation=error.message
-            )
-        else:
-            why = "compressed anew; its content was read, and is the sealed one"
-            settled = replace(self.findings[place], status=FindingStatus.NOTE, explanation=why)
-        self.findings[place] = settled
+        self.findings += self.reader.packages(self.lock, self.image)
 
     def _add(self, level: Level, subject: str, status: FindingStatus, explanation: str) -> None:
         self.findings.append(
             Finding(level=level, subject=subject, status=status, explanation=explanation)
         )
+
+
+def _same_content(seal: Seal, image: Image) -> bool:
+    """Return whether the layers claim the sealed content, in the sealed order."""
+    return [each.diff_id for each in seal.layers] == [each.diff_id for each in image.layers]

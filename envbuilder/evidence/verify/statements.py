@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from envbuilder.evidence.read import Evidence
-from envbuilder.evidence.statements import NAMES, PROVENANCE, TEST_RESULT, Statement, finished_on
+from envbuilder.evidence.statements import (
+    NAMES,
+    PROVENANCE,
+    TEST_RESULT,
+    Statement,
+    finished_on,
+    moment_of,
+)
 from envbuilder.model.lock import Lock
 from envbuilder.model.pylock import lock_checksum
 
@@ -21,17 +28,21 @@ def judge_evidence(
 ) -> Iterator[Finding]:
     """Say for each required predicate whether a statement satisfies the policy.
 
-    Of several by the same key any one that does is enough; what is missing fails.
+    Of test results the newest decides, whichever trusted key signed it; of what an image is made of
+    any one is enough. What is missing fails.
     """
     for name in policy.required:
         if name not in NAMES:
             continue
         statements = evidence.by_type(NAMES[name])
+        if NAMES[name] == TEST_RESULT:
+            statements = statements[-1:]
         faults = [_fault(statement, policy, lock, now) for statement in statements]
         if not statements:
             yield _finding(name, FindingStatus.MISMATCH, _missing(evidence))
         elif all(faults):
-            yield _finding(name, FindingStatus.MISMATCH, faults[-1])
+            which = "the newest by a trusted key " if NAMES[name] == TEST_RESULT else ""
+            yield _finding(name, FindingStatus.MISMATCH, which + faults[-1])
         else:
             when = finished_on(statements[faults.index("")])
             yield _finding(name, FindingStatus.OK, f"signed, about this image, of {when}")
@@ -56,13 +67,9 @@ def _fault(statement: Statement, policy: Policy, lock: Lock, now: datetime) -> s
 
 
 def _age_fault(statement: Statement, policy: Policy, now: datetime) -> str:
-    text = finished_on(statement)
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
+    text, moment = finished_on(statement), moment_of(statement)
+    if moment is None:
         return f"has no date that we can read: {text[:40]!r}"
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
     if moment > now + _CLOCKS:
         return f"is from the future: {text}"
     if policy.max_age_days is not None and now - moment > timedelta(days=policy.max_age_days):
@@ -90,9 +97,8 @@ def _result_fault(statement: Statement, policy: Policy) -> str:
         return ""
     result = statement.predicate.get("result")
     if result != "PASSED":
-        return (
-            f"says {result!r}: {', '.join(_tests(statement, 'failedTests')) or 'no reason given'}"
-        )
+        why = ", ".join(_tests(statement, "failedTests")) or "no reason given"
+        return f"says {result!r}, of {finished_on(statement)}: {why}"
     passed = _tests(statement, "passedTests")
     missing = [check for check in policy.checks if not _covers(passed, check)]
     return f"does not say that these passed: {', '.join(missing)}" if missing else ""

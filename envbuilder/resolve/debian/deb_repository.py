@@ -48,24 +48,15 @@ def write_repository(
 
 def _take(folder: Path, deb: DebPackage, store: Store) -> str:
     """Place one file and describe it as the Packages index does."""
-    source = store.path(deb.sha256)
     name = f"{deb.sha256.hex}.deb"
-    if not source.exists():
+    if not store.has(deb.sha256):
         raise BuildError(
             f"{deb.name} {deb.version} is not in the store", hint="run `envbuilder fetch` first"
         )
-    _place(source, folder / name)
-    done = subprocess.run(["dpkg-deb", "--field", source], capture_output=True, check=False)
+    store.copy(deb.sha256, folder / name)
+    (folder / name).chmod(0o644)
+    done = subprocess.run(["dpkg-deb", "--field", folder / name], capture_output=True, check=False)
     if done.returncode:
         raise BuildError(f"{deb.name} {deb.version} is no .deb file: {done.stderr.decode()}")
     fields = done.stdout.decode().rstrip("\n")
     return f"{fields}\nFilename: ./{name}\nSize: {deb.size}\nSHA256: {deb.sha256.hex}\n"
-
-
-def _place(source: Path, target: Path) -> None:
-    """Link where one file system holds both, else copy."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
-        target.chmod(0o644)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from envbuilder.model.errors import BuildError, EnvbuilderError, NetworkError, ResolutionError
 from envbuilder.model.lock import DebPackage
-from envbuilder.model.progress import Progress, Step
+from envbuilder.model.progress import Step
+from envbuilder.resolve.context import Context
 from envbuilder.storage.store import Store
 
 from .apt import complaints, download, forged, unreachable
@@ -22,7 +23,7 @@ _BATCH = 16 << 20  # bytes: one apt-helper for many small files, and progress th
 
 
 def fetch_debs(
-    debs: Iterable[DebPackage], *, archives: Sequence[Archive], store: Store, progress: Progress
+    context: Context, debs: Iterable[DebPackage], *, archives: Sequence[Archive]
 ) -> None:
     """Put those ``debs`` into the store that it lacks, from the first archive that has each.
 
@@ -30,12 +31,13 @@ def fetch_debs(
     does not match its hash, NetworkError where an archive cannot be reached, BuildError where
     the disk is full.
     """
+    store = context.store
     missing = sorted(set(_absent(debs, store)), key=lambda deb: (deb.size, deb))
     if not missing:
         return
     said: list[str] = []
     with (
-        progress.step(
+        context.progress.step(
             "fetch", f"{len(missing)} Debian packages", total=sum(deb.size for deb in missing)
         ) as step,
         store.scratch() as folder,

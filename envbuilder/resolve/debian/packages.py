@@ -8,8 +8,8 @@ from difflib import get_close_matches
 
 from envbuilder.model.errors import ResolutionError
 from envbuilder.model.lock import DebianBase, DebPackage
-from envbuilder.model.progress import Progress
 from envbuilder.model.reference import Digest
+from envbuilder.resolve.context import Context
 from envbuilder.storage.store import Store
 
 from .apt import PrivateApt
@@ -21,12 +21,11 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 
 
 def lock_base(
+    context: Context,
     *,
     suite: str,
     packages: Sequence[str],
     architecture: str,
-    store: Store,
-    progress: Progress,
     held: Sequence[DebPackage] = (),
 ) -> DebianBase:
     """Resolve a base and look inside its files for the Python distributions that they bring.
@@ -37,11 +36,12 @@ def lock_base(
     MissingToolError.
     """
     archives = debian_archives(suite)
-    with progress.step("resolve", f"Debian {suite}", unit="items"):
+    store = context.store
+    with context.progress.step("resolve", f"Debian {suite}", unit="items"):
         debs = resolve_debs(
             packages, architecture=architecture, archives=archives, store=store, held=held
         )
-    fetch_debs(debs, archives=archives, store=store, progress=progress)
+    fetch_debs(context, debs, archives=archives)
     return DebianBase(suite=suite, packages=debs, python=find_distributions(debs, store=store))
 
 

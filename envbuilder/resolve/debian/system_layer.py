@@ -16,9 +16,11 @@ from threading import Event
 
 from envbuilder.model.errors import BuildError
 from envbuilder.model.image import Layer, canonical_json
+from envbuilder.model.layer_kind import LayerKind
 from envbuilder.model.lock import DebianBase
 from envbuilder.model.progress import Progress, Step
 from envbuilder.model.reference import Digest
+from envbuilder.resolve.context import Context
 from envbuilder.storage.store import Store
 from envbuilder.storage.stream import Writer
 from envbuilder.storage.temporary import translated
@@ -34,42 +36,24 @@ SYSTEM_LAYOUT = 3
 
 def stored_system_layer(store: Store, base: DebianBase, *, architecture: str) -> Layer | None:
     """Return the layer of ``base`` if the store has it, whether or not it has the .deb files."""
-    found = store.record("layer", _key(base, architecture))
-    if found is None:
-        return None
-    digest, diff_id = Digest(found["digest"]), Digest(found["diff_id"])
-    return Layer(digest=digest, size=found["size"], diff_id=diff_id, title=_title(base))
+    return store.record("layer", _key(base, architecture), Layer)
 
 
-def system_layer(
-    store: Store,
-    base: DebianBase,
-    *,
-    architecture: str,
-    progress: Progress,
-    stop: Event | None = None,
-) -> Layer:
+def system_layer(context: Context, base: DebianBase, *, architecture: str) -> Layer:
     """Return the layer of ``base``, built if it is not there; its .deb files lie in the store.
 
-    ``architecture`` is Debian's (``amd64``). One process builds, others wait for it; setting
-    ``stop`` ends the build. Raises BuildError and MissingToolError, and leaves nothing behind.
+    ``architecture`` is Debian's (``amd64``). One process builds, others wait for it; the
+    context's ``stop`` ends the build. Raises BuildError and MissingToolError, and leaves nothing
+    behind.
     """
-    stop = stop or Event()
-    with store.lock("system", waiting=_Waiting(progress, stop)):
+    store = context.store
+    with store.lock("system", waiting=_Waiting(context.progress, context.stop)):
         layer = stored_system_layer(store, base, architecture=architecture)
         if layer is not None:
             return layer
         with _work(store) as work:
-            layer = _build(
-                work,
-                store,
-                base,
-                architecture=architecture,
-                progress=progress,
-                stop=stop,
-            )
-        facts = {"digest": layer.digest.hex, "size": layer.size, "diff_id": layer.diff_id.hex}
-        store.put_record("layer", _key(base, architecture), facts, blobs=[layer.digest])
+            layer = _build(context, work, base, architecture=architecture)
+        store.put_record("layer", _key(base, architecture), layer, blobs=[layer.digest])
         return layer
 
 
@@ -89,15 +73,8 @@ class _Waiting:
             self._said = True
 
 
-def _build(
-    work: Path,
-    store: Store,
-    base: DebianBase,
-    *,
-    architecture: str,
-    progress: Progress,
-    stop: Event,
-) -> Layer:
+def _build(context: Context, work: Path, base: DebianBase, *, architecture: str) -> Layer:
+    store, progress = context.store, context.progress
     repository = work / "repository"
     with translated(work):
         repository.mkdir()
@@ -118,11 +95,11 @@ def _build(
             packages=[deb.name for deb in base.packages],
             say=lambda line: _advance(step, line),
             consume=lambda tar: _pack(tar, out, progress),
-            stop=stop,
+            stop=context.stop,
         )
         _expect(base, installed)
         size = out.size
-        return Layer(digest=out.commit(), size=size, diff_id=diff_id, title=_title(base))
+        return _layer(base, out.commit(), size, diff_id)
 
 
 def _pack(tar: BufferedReader, out: Writer, progress: Progress) -> tuple[dict[str, str], Digest]:
@@ -147,6 +124,11 @@ def _expect(base: DebianBase, installed: dict[str, str]) -> None:
     if installed != locked:
         wrong = sorted(name for name, _ in installed.items() ^ locked.items())
         raise BuildError(f"what is installed is not what the lock says: {', '.join(wrong)}")
+
+
+def _layer(base: DebianBase, digest: Digest, size: int, diff_id: Digest) -> Layer:
+    title, kind = _title(base), LayerKind.SYSTEM
+    return Layer(digest=digest, size=size, diff_id=diff_id, title=title, kind=kind)
 
 
 def _title(base: DebianBase) -> str:

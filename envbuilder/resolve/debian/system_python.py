@@ -27,7 +27,7 @@ def find_distributions(debs: Iterable[DebPackage], *, store: Store) -> tuple[Sys
 
     Sorted, with canonical names (PEP 503).
     """
-    found = {distribution for deb in debs for distribution in _read(store.path(deb.sha256))}
+    found = {distribution for deb in debs for distribution in _read(store.checked(deb.sha256))}
     return tuple(sorted(found))
 
 

@@ -7,29 +7,37 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from envbuilder.model.errors import BuildError
+from envbuilder.model.lock import SourceTree
 from envbuilder.model.spec import GitPackage
+from envbuilder.runtime import Mount
 from envbuilder.storage.temporary import translated
 
-from .context import Context
+from .build_sources import PLACE, variables, write_trees
+from .context import GitContext
 from .project import Project, read_project
-from .scm_version import variables, write_archival
+from .scm_version import variables as scm_variables
+from .scm_version import write_archival
 from .tree import Commit, export
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkout:
-    """A commit that is built as ``pin`` says; ``described`` is its locked ``git describe``."""
+    """A commit that is built as ``pin`` says; ``described`` is its locked ``git describe``.
+
+    ``sources`` are further files that its build reads.
+    """
 
     commit: Commit
     pin: GitPackage
     described: str | None
+    sources: tuple[SourceTree, ...] = ()
 
     @property
     def project(self) -> Project:
         """The project in the folder that the spec names."""
         return read_project(self.commit, subdirectory=self.pin.subdirectory)
 
-    def write(self, folder: Path, context: Context) -> None:
+    def write(self, folder: Path, context: GitContext) -> None:
         """Make ``folder`` and write the commit's files into it, ready to be built."""
         export(self.commit, folder, open_mirror=context.mirror, submodules=self.pin.submodules)
         project = folder / (self.pin.subdirectory or "")
@@ -42,10 +50,17 @@ class Checkout:
             with translated(folder):
                 write_archival(folder, commit=self.commit.commit, described=self.described)
 
+    def mount_sources(self, folder: Path, context: GitContext) -> tuple[Mount, ...]:
+        """Write the further sources, if there are any, into ``folder``; return it as a mount."""
+        if not self.sources:
+            return ()
+        write_trees(self.sources, self.pin.build, folder, open_mirror=context.mirror)
+        return (Mount(source=folder, target=PLACE),)
+
     def variables(self, requires: Iterable[str]) -> dict[str, str]:
         """Return the build's variables: the commit's time, its version, and what the spec sets.
 
         ``requires`` names what is in the build environment.
         """
-        told = {} if self.described is None else variables(requires, self.described)
-        return {"SOURCE_DATE_EPOCH": str(self.commit.time), **told, **self.pin.build.env}
+        told = {} if self.described is None else scm_variables(requires, self.described)
+        return {"SOURCE_DATE_EPOCH": str(self.commit.time), **told, **variables(self.pin.build)}

@@ -11,10 +11,12 @@ import os
 from collections.abc import Callable
 
 from envbuilder.model.git_url import Address
-from envbuilder.resolve.resolve import python_target
+from envbuilder.model.owner import give_all, make_folder
+from envbuilder.resolve.target import python_target
 from envbuilder.runtime import Mount
 
-from .context import Context
+from .build_sources import PLACE
+from .context import GitContext
 from .hooks import Hook, run_hook
 from .sandbox import Sandbox
 from .wheel_build import Job, Make
@@ -29,7 +31,7 @@ _COMPILERS = {
 }
 
 
-def contained(sandbox: Callable[[], Sandbox], context: Context) -> Make:
+def contained(sandbox: Callable[[], Sandbox], context: GitContext) -> Make:
     """Build in what ``sandbox`` makes, which is asked for only when there is something to do."""
 
     def make(job: Job) -> str:
@@ -43,27 +45,34 @@ def contained(sandbox: Callable[[], Sandbox], context: Context) -> Make:
             source=job.files,
             subdirectory=source.subdirectory,
             env=_COMPILERS | told,
-            mounts=(_cache(job, context),),
+            mounts=(cache := _cache(job, context), *_sources(job)),
         )
-        answer = run_hook(
-            inside,
-            hook,
-            requires=source.requires,
-            output=job.output,
-            log=job.log,
-            context=context,
-        )
+        try:
+            answer = run_hook(
+                inside,
+                hook,
+                requires=source.requires,
+                output=job.output,
+                log=job.log,
+                context=context,
+            )
+        finally:
+            give_all(cache.source)
         return str(answer.get("made"))
 
     return make
 
 
-def _cache(job: Job, context: Context) -> Mount:
+def _sources(job: Job) -> tuple[Mount, ...]:
+    return (Mount(source=job.sources, target=PLACE),) if job.source.sources else ()
+
+
+def _cache(job: Job, context: GitContext) -> Mount:
     """Lend the repository's cache; an empty one to a build that shall find nothing."""
     name = context.mirror(Address.parse(job.source.repository)).path.name
     folder = context.store.root / COMPILED / name
     if job.fresh:
         folder = job.output.with_name("cache")
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # a build may leave anything in it
+    make_folder(folder, mode=0o700)  # a build may leave anything in it
     os.utime(folder)  # it counts as used now
     return Mount(source=folder, target=_CACHE, read_only=False)

@@ -3,36 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from envbuilder.layers.wheel_reconstruction import has_wheel
 from envbuilder.model.errors import NetworkError
 from envbuilder.model.git_url import Address
 from envbuilder.model.lock import Wheel
-from envbuilder.model.progress import Progress
 from envbuilder.model.spec import Index
+from envbuilder.resolve.context import Context
 from envbuilder.resolve.python.requirements import PythonTarget, locate_wheels
 from envbuilder.resolve.python.wheels import WheelSupply
-from envbuilder.runtime import Runtime
-from envbuilder.storage.store import Store
+from envbuilder.runtime import Runtime, choose
 
 from .mirror import Mirror
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Context:
-    """The store, the runtime that contains builds, who watches, and whether there is a network.
+class GitContext(Context):
+    """A context with the mirrors that are open, and the runtime that contains builds.
 
     ``runtime`` is asked for when there is something to run: most often there is not. ``ahead``:
     what servers said last counts, until it is :meth:`confirmed`.
     """
 
-    store: Store
     runtime: Callable[[], Runtime]
-    progress: Progress
-    offline: bool = False
     ahead: bool = False
     opened: dict[str, Mirror] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, context: Context, *, ahead: bool = False) -> GitContext:
+        """Return ``context`` with no mirror open yet, and whatever runtime this machine has."""
+        shared = {each.name: getattr(context, each.name) for each in fields(Context)}
+        return cls(**shared, runtime=lambda: choose("auto", context.store), ahead=ahead)
 
     def mirror(self, address: Address) -> Mirror:
         """Open our copy of the repository at ``address``; a server is asked once."""
@@ -59,4 +61,4 @@ class Context:
             names = ", ".join(wheel.filename for wheel in missing[:5])
             raise NetworkError(f"--offline, and the store lacks {names}", hint="fetch them first")
         urls = locate_wheels(missing, target=target, index=index)
-        WheelSupply(store=self.store, progress=self.progress, urls=urls).bring_all(missing)
+        WheelSupply(context=self, urls=urls).bring_all(missing)

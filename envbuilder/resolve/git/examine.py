@@ -8,23 +8,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from packaging.metadata import RawMetadata, parse_email
-from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 
 from envbuilder.layers.wheelfile import WheelFile
-from envbuilder.model.errors import BuildError, ResolutionError
+from envbuilder.model.errors import BuildError, ResolutionError, without_login
 from envbuilder.model.image import canonical_json
 from envbuilder.model.lock import Wheel
-from envbuilder.model.reference import Digest
 from envbuilder.model.spec import Index
+from envbuilder.resolve.context import Context
 from envbuilder.resolve.python.requirements import PythonTarget, resolve_python
 
+from .build_sources import identity
 from .checkout import Checkout
-from .context import Context
+from .context import GitContext
+from .direct_references import read_requirement
 from .hooks import Hook, is_plain_file, read_output, run_hook
 from .sandbox import Sandbox, host_sandbox
 
@@ -60,6 +60,7 @@ class Question:
             "submodules": pin.submodules,
             "requires": pin.build.requires,
             "env": pin.build.env,
+            **({"sources": identity(checkout.sources)} if checkout.sources else {}),
             "index": [self.index.url, self.index.extra_urls, self.index.exclude_newer],
             "constraints": self.constraints,
             "held": dict(self.held),
@@ -70,7 +71,10 @@ class Question:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Examined:
-    """A source's core metadata, and the wheels that build it on the target."""
+    """A source's core metadata, and the wheels that build it on the target.
+
+    ``requires_dist`` is what the source says, addresses included: never hand it to a resolver.
+    """
 
     name: str
     version: str
@@ -78,17 +82,17 @@ class Examined:
     requires: tuple[Wheel, ...]
 
 
-def examine(question: Question, context: Context, *, fresh: bool = False) -> Examined:
+def examine(question: Question, context: GitContext, *, fresh: bool = False) -> Examined:
     """Answer ``question``, from the store where it was asked before and not ``fresh``.
 
     Raises BuildError if the source's own code fails, ResolutionError where its requirements
     cannot be met or it is not for the target's Python, and what Mirror and the runtime raise.
     """
-    found = None if fresh else context.store.record(_KIND, question.key)
+    found = None if fresh else context.store.record(_KIND, question.key, Examined)
     if found is not None:
-        return _from_plain(found)
+        return found
     made = _examine(question, context)
-    context.store.put_record(_KIND, question.key, _plain(made))
+    context.store.put_record(_KIND, question.key, made)
     return made
 
 
@@ -98,7 +102,7 @@ def metadata_in(wheel: WheelFile) -> RawMetadata:
     return _parse(wheel.read(infos[0]) if infos else None, wheel.filename)
 
 
-def _examine(question: Question, context: Context) -> Examined:
+def _examine(question: Question, context: GitContext) -> Examined:
     checkout = question.checkout
     requires = [*map(str, checkout.project.requires), *checkout.pin.build.requires]
     sandbox = host_sandbox(question.target.python, store=context.store)
@@ -114,27 +118,29 @@ def _examine(question: Question, context: Context) -> Examined:
         name=metadata["name"],
         version=str(Version(metadata["version"])),
         requires_dist=tuple(metadata.get("requires_dist", ())),
-        requires=_resolve(requires, question, question.target),
+        requires=_resolve(context, requires, question, question.target),
     )
 
 
 def _ask(
-    question: Question, requires: list[str], sandbox: Sandbox, context: Context
+    question: Question, requires: list[str], sandbox: Sandbox, context: GitContext
 ) -> tuple[list[str], RawMetadata | None]:
     """Run the source's hooks once; what it asks for beside ``requires``, or else its metadata."""
     checkout = question.checkout
-    wheels = _resolve(requires, question, sandbox.target)
+    wheels = _resolve(context, requires, question, sandbox.target)
     context.bring(wheels, target=sandbox.target, index=question.index)
     with context.store.scratch() as scratch:
         checkout.write(scratch / "source", context)
         output = scratch / "output"
         output.mkdir()
+        mounts = checkout.mount_sources(scratch / "sources", context)
         hook = Hook(
             name="examine",
             project=checkout.project,
             source=scratch / "source",
             subdirectory=checkout.pin.subdirectory,
             env=checkout.variables(wheel.name for wheel in wheels),
+            mounts=mounts,
             known=tuple(requires),
         )
         log = context.store.root / "logs" / f"{checkout.commit.commit}-metadata.log"
@@ -144,16 +150,9 @@ def _ask(
 
 
 def _check_requirement(line: str, *, what: str, hint: str) -> None:
-    """Refuse what no index can be asked for: an address could hold other bytes tomorrow.
-
-    It would also make this machine ask any server, or read any file, at the source's word.
-    """
-    try:
-        address = Requirement(line).url
-    except InvalidRequirement as error:
-        raise ResolutionError(f"{what} {line!r} cannot be read: {error}") from error
-    if address is not None:
-        raise ResolutionError(f"{what} {line!r} names an address", hint=hint)
+    """Refuse what no index can be asked for."""
+    if read_requirement(line, what=what).url is not None:
+        raise ResolutionError(f"{what} {without_login(line)!r} names an address", hint=hint)
 
 
 def _check_python(metadata: RawMetadata, target: PythonTarget) -> None:
@@ -170,7 +169,9 @@ def _check_python(metadata: RawMetadata, target: PythonTarget) -> None:
         )
 
 
-def _resolve(requires: list[str], question: Question, target: PythonTarget) -> tuple[Wheel, ...]:
+def _resolve(
+    context: Context, requires: list[str], question: Question, target: PythonTarget
+) -> tuple[Wheel, ...]:
     hint = "give a version from an index in the spec's `build: {requires: […]}`"
     for line in requires:
         _check_requirement(line, what="its build requirement", hint=hint)
@@ -178,6 +179,7 @@ def _resolve(requires: list[str], question: Question, target: PythonTarget) -> t
         return ()
     return resolve_python(
         requires,
+        indexes=context.indexes,
         target=target,
         index=question.index,
         held=question.held,
@@ -203,24 +205,6 @@ def _parse(content: bytes | None, made: str) -> RawMetadata:
         Version(raw["version"])
     except InvalidVersion as error:
         raise BuildError(f"its build made {made!r} with invalid metadata: {error}") from error
-    hint = "pin a commit that asks for a version from an index"
     for line in raw.get("requires_dist", ()):
-        _check_requirement(line, what="its requirement", hint=hint)
+        read_requirement(line, what="its requirement")
     return raw
-
-
-def _plain(examined: Examined) -> dict[str, Any]:
-    wheels = [asdict(wheel) | {"sha256": str(wheel.sha256)} for wheel in examined.requires]
-    return asdict(examined) | {"requires": wheels}
-
-
-def _from_plain(plain: dict[str, Any]) -> Examined:
-    wheels = (
-        Wheel(**{**each, "sha256": Digest.parse(each["sha256"])}) for each in plain["requires"]
-    )
-    return Examined(
-        name=plain["name"],
-        version=plain["version"],
-        requires_dist=tuple(plain["requires_dist"]),
-        requires=tuple(wheels),
-    )

@@ -1,9 +1,9 @@
 """Runs PEP 517 hooks inside the build environment; a program, not a part of the package.
 
 Argument: the job as JSON. ``backend`` and ``backend_path`` are pyproject.toml's, ``source`` is the
-project's folder (also the working directory), ``output`` an empty folder, ``log`` the file for all
-that is printed, ``known`` the requirement lines that the environment was made for. ``hook`` is
-"examine" (which further requirements, and if there are none: which metadata) or "wheel".
+project's folder (also the working directory), ``output`` an empty folder, ``known`` the requirement
+lines that the environment was made for. ``hook`` is "examine" (which further requirements, and if
+there are none: which metadata) or "wheel".
 ``output/result.json`` tells what came of it. Standard library only, Python 3.9 or later.
 """
 
@@ -20,9 +20,7 @@ from typing import Any
 def main() -> None:
     job = json.loads(sys.argv[1])
     del sys.argv[1:]
-    log = os.open(job["log"], os.O_WRONLY | os.O_APPEND)
-    os.dup2(log, 1)
-    os.dup2(log, 2)  # one log, in the order of events
+    os.dup2(1, 2)  # one log, in the order of events
     os.umask(0o022)
     os.chdir(job["source"])
     sys.path[0:1] = [str(Path(job["source"], each)) for each in job["backend_path"]]

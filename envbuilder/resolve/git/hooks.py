@@ -19,17 +19,20 @@ from envbuilder.layers.wheel import WheelInput, wheel_layer
 from envbuilder.model.errors import BuildError, SmokeError
 from envbuilder.model.image import Image, compose
 from envbuilder.model.lock import Wheel
+from envbuilder.model.owner import give, make_folder
 from envbuilder.model.plan import HEAVY
-from envbuilder.runtime import Command, Mount
+from envbuilder.runtime import Command, Completed, Mount
+from envbuilder.runtime.limits import most_memory
 from envbuilder.storage.temporary import translated
 
-from .context import Context
+from .context import GitContext
+from .no_network import explain
 from .project import Project
 from .sandbox import Sandbox
 
 PREFIX = "/opt/build"
 _SOURCE, _OUTPUT = "/build/source", "/build/output"
-_HOOK, _LOG = "/build/hook.py", "/build/log"
+_HOOK = "/build/hook.py"
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _CCACHE = "/usr/lib/ccache:/usr/lib64/ccache"  # compilers that go through it, if it is installed
 _HOME = "/tmp/home"  # noqa: S108 - the container's own, made anew for every run
@@ -63,7 +66,7 @@ def run_hook(
     requires: Iterable[Wheel],
     output: Path,
     log: Path,
-    context: Context,
+    context: GitContext,
 ) -> Mapping[str, Any]:
     """Run ``hook`` with exactly the wheels ``requires`` (in the store) and return its result.
 
@@ -74,22 +77,23 @@ def run_hook(
     image = _image(sandbox, sorted(requires), context)
     command = _command(sandbox, hook, output, log)
     with translated(log):
-        log.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(log.parent, mode=0o700)
         log.write_bytes(b"")
+        give(log)
     try:
-        done = context.runtime().run(image, command, progress=context.progress)
+        with translated(log):
+            done = context.runtime().run(image, command, progress=context.progress)
     except SmokeError as error:
         raise BuildError(
             f"the base cannot run Python for a build: {error.message}",
             hint="it needs the spec's Python: system: {packages: [python3]}",
         ) from error
-    # What a Python says that did not come as far as the log; and where the disk is full, the build
-    # may have failed without a word: so does this line, then.
+    # Where the disk is full, the build may have failed without a word: so does this line, then.
     with translated(log), log.open("ab") as file:
-        file.write(done.stdout + done.stderr + b"exit code %d\n" % done.exit_code)
+        file.write(b"exit code %d\n" % done.exit_code)
     result = _result(read_output(output, "result.json"))
     if done.exit_code or result is None:
-        raise _failed(log, timed_out=done.timed_out)
+        raise _failed(log, done)
     return result
 
 
@@ -132,7 +136,6 @@ def _command(sandbox: Sandbox, hook: Hook, output: Path, log: Path) -> Command:
         "source": source,
         "output": _OUTPUT,
         "known": hook.known,
-        "log": _LOG,
     }
     settings = dict(entry.partition("=")[::2] for entry in sandbox.settings.get("Env") or ())
     path = settings.get("PATH", _PATH)
@@ -155,16 +158,17 @@ def _command(sandbox: Sandbox, hook: Hook, output: Path, log: Path) -> Command:
             *hook.mounts,
             Mount(source=hook.source, target=_SOURCE, read_only=False),
             Mount(source=output, target=_OUTPUT, read_only=False),
-            Mount(source=log, target=_LOG, read_only=False),
             Mount(source=Path(__file__).with_name("hook_program.py"), target=_HOOK),
         ),
         timeout=_TIMEOUT,
+        memory=most_memory(),
+        log=log,
         user=f"{os.geteuid()}:{os.getegid()}",
         workdir="/",
     )
 
 
-def _image(sandbox: Sandbox, wheels: list[Wheel], context: Context) -> Image:
+def _image(sandbox: Sandbox, wheels: list[Wheel], context: GitContext) -> Image:
     """Lay the build environment on the sandbox: heavy wheels alone, as they are shared most."""
     target = Target(python=sandbox.target.python, prefix=PREFIX)
     heavy = [[wheel] for wheel in wheels if wheel.size >= HEAVY]
@@ -192,10 +196,17 @@ def _image(sandbox: Sandbox, wheels: list[Wheel], context: Context) -> Image:
     return image
 
 
-def _failed(log: Path, *, timed_out: bool) -> BuildError:
+def _failed(log: Path, done: Completed) -> BuildError:
     with log.open("rb") as file:
         file.seek(max(0, log.stat().st_size - _TAIL))
-        lines = file.read().decode(errors="replace").splitlines()
-    why = "took more than six hours" if timed_out else "failed"
-    end = "\n".join(f"  {line}" for line in lines[-_SHOWN:])
-    return BuildError(f"the build {why}; it said last:\n{end}", hint=f"the whole log: {log}")
+        said = file.read().decode(errors="replace")
+    why, hint = "failed", f"the whole log: {log}"
+    if done.timed_out:
+        why = "took more than six hours"
+    elif done.out_of_memory:
+        why = f"needed more than the {most_memory() >> 30} GiB of memory that a build gets here"
+        hint = f"set MAX_JOBS to fewer in the spec's `build: {{env: …}}`; {hint}"
+    elif cause := explain(said):
+        why, hint = f"{why}: {cause[0]}", f"{cause[1]}; {hint}"
+    end = "\n".join(f"  {line}" for line in said.splitlines()[-_SHOWN:])
+    return BuildError(f"the build {why}; it said last:\n{end}", hint=hint)

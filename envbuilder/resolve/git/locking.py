@@ -13,21 +13,19 @@ from dataclasses import dataclass, replace
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from envbuilder.model.errors import BuildError, EnvbuilderError, ResolutionError
+from envbuilder.model.errors import BuildError, ResolutionError
 from envbuilder.model.git_url import Address
-from envbuilder.model.lock import GitSource, Lock
-from envbuilder.model.progress import Progress
+from envbuilder.model.lock import GitSource, Lock, SourceTree
 from envbuilder.model.spec import GitPackage, Spec
 from envbuilder.resolve.python.requirements import PythonTarget
-from envbuilder.resolve.resolve import EVERYTHING, resolve
-from envbuilder.runtime import choose
-from envbuilder.storage.store import Store
+from envbuilder.resolve.release import EVERYTHING
 
+from .build_sources import lock_trees
 from .checkout import Checkout
-from .context import Context
+from .context import GitContext
+from .direct_references import plain_requirements
 from .examine import Examined, Question, examine
 from .pin_cache import commit_of, find_describe, find_revision
-from .recipe import Recipe
 from .refs import Revision
 
 
@@ -35,7 +33,7 @@ def lock_sources(
     spec: Spec,
     *,
     target: PythonTarget,
-    context: Context,
+    context: GitContext,
     previous: Lock | None = None,
     release: Collection[str] = (),
 ) -> tuple[GitSource, ...]:
@@ -57,62 +55,6 @@ def lock_sources(
     )
 
 
-def lock_spec(
-    spec: Spec,
-    *,
-    store: Store,
-    progress: Progress,
-    previous: Lock | None = None,
-    release: Collection[str] = (),
-) -> Lock:
-    """Pin every artifact of ``spec``, sources from git included; see ``resolve.resolve``."""
-    work = Context(
-        store=store, runtime=lambda: choose("auto", store), progress=progress, ahead=True
-    )
-    try:
-        lock = _resolved(spec, work, previous, release)
-    except EnvbuilderError:
-        if work.confirmed():
-            raise
-    else:
-        if work.confirmed():
-            return lock
-    # A server says other things than last time: once more, on its own word.
-    return _resolved(spec, replace(work, ahead=False, opened={}), previous, release)
-
-
-def _resolved(
-    spec: Spec, context: Context, previous: Lock | None, release: Collection[str]
-) -> Lock:
-    def sources(target: PythonTarget, held: Lock | None) -> tuple[GitSource, ...]:
-        return lock_sources(spec, target=target, context=context, previous=held, release=release)
-
-    lock = resolve(
-        spec,
-        store=context.store,
-        progress=context.progress,
-        previous=previous,
-        release=release,
-        sources=sources,
-    )
-    return lock if previous is None else _without_stale_wheels(lock, previous)
-
-
-def _without_stale_wheels(lock: Lock, previous: Lock) -> Lock:
-    """Let go of wheels that were built in another base, or another builder, than is locked now."""
-    before = {source.name: source for source in previous.sources}
-    return replace(
-        lock,
-        sources=tuple(
-            source
-            if source.wheel is None
-            or Recipe.of(lock, source).key == Recipe.of(previous, before[source.name]).key
-            else replace(source, wheel=None)
-            for source in lock.sources
-        ),
-    )
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Work:
     """The locking of one spec's sources."""
@@ -121,17 +63,22 @@ class _Work:
     previous: Lock | None
     release: frozenset[str]
     target: PythonTarget
-    context: Context
+    context: GitContext
 
     def lock(self, name: str, pin: GitPackage, before: GitSource | None) -> GitSource:
         locked = None if name in self.release else before
         mirror = self.context.mirror(Address.parse(pin.git))
         store = self.context.store
         revision = find_revision(name, pin, mirror=mirror, locked=locked, store=store)
-        if locked is not None and self._holds(name, pin, locked, revision):
+        trees = lock_trees(
+            name, pin.build.sources, before=locked, open_mirror=self.context.mirror, store=store
+        )
+        if locked is not None and self._holds(name, pin, locked, revision, trees):
             return replace(locked, requested=revision.requested)
         described = find_describe(pin, revision, mirror=mirror, store=store)
-        checkout = Checkout(commit=commit_of(revision, mirror), pin=pin, described=described)
+        checkout = Checkout(
+            commit=commit_of(revision, mirror), pin=pin, described=described, sources=trees
+        )
         examined = self._examine(name, checkout, before)
         return GitSource(
             name=name,
@@ -145,22 +92,38 @@ class _Work:
             submodules=pin.submodules,
             describe=described,
             requires=examined.requires,
-            requires_dist=examined.requires_dist,
+            requires_dist=self._requirements(name, examined),
+            sources=trees,
         )
 
-    def _holds(self, name: str, pin: GitPackage, before: GitSource, revision: Revision) -> bool:
+    def _holds(
+        self,
+        name: str,
+        pin: GitPackage,
+        before: GitSource,
+        revision: Revision,
+        trees: tuple[SourceTree, ...],
+    ) -> bool:
         """Return whether what was locked still answers the same question."""
         assert self.previous is not None  # noqa: S101 - before came from it
         old = self.previous.spec
         pinned = {wheel.name for wheel in before.requires}
         return (
             (before.commit, before.repository) == (revision.commit, Address.parse(pin.git).text)
+            and before.sources == trees
             and (before.subdirectory, before.submodules) == (pin.subdirectory, pin.submodules)
             and (old.python, old.platform) == (self.spec.python, self.spec.platform)
             and name in old.sources
             and old.sources[name].build == pin.build
             and _constraints(old, pin, pinned) == _constraints(self.spec, pin, pinned)
+            and _asked(old, before) == _asked(self.spec, before)
         )
+
+    def _requirements(self, name: str, examined: Examined) -> tuple[str, ...]:
+        try:
+            return plain_requirements(examined.requires_dist, name, self.spec, self.target)
+        except ResolutionError as error:
+            raise ResolutionError(f"{name}: {error.message}", hint=error.hint) from error
 
     def _examine(self, name: str, checkout: Checkout, before: GitSource | None) -> Examined:
         tools = () if before is None else before.requires
@@ -182,6 +145,12 @@ class _Work:
                 hint=f"call it {found.name} in the spec",
             )
         return found
+
+
+def _asked(spec: Spec, source: GitSource) -> tuple[frozenset[str], frozenset[str]]:
+    """Return what decides how addresses in the requirements of ``source`` are taken."""
+    names = {canonicalize_name(Requirement(line).name) for line in source.requires_dist}
+    return spec.extras(source.name), spec.requested & names
 
 
 def _constraints(

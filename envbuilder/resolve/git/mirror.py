@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING
 
 from envbuilder.model.atomic import write_text
 from envbuilder.model.errors import NetworkError, ResolutionError
+from envbuilder.model.owner import give_all, make_folder
 from envbuilder.model.reference import Digest
 
 from .repository import GitRepository
@@ -119,7 +120,7 @@ class Mirror:
 
     def _ask(self) -> Refs:
         with self._fetching("branches and tags"):
-            self._content.path.mkdir(parents=True, exist_ok=True)
+            make_folder(self._content.path, mode=0o700)
             text = self._content.list_refs()
             write_text(self.path / "refs", text)
         return Refs.parse(text)
@@ -145,7 +146,7 @@ class Mirror:
         return self._holders[commit]
 
     def _with_content(self, commit: str) -> GitRepository:
-        with suppress(FileNotFoundError, PermissionError):  # not there yet, or shared read-only
+        with suppress(OSError):  # not there yet, or shared read-only
             os.utime(self.path)  # it counts as used now
         if (self._content.path / _arrived(commit)).exists():
             return self._content
@@ -192,7 +193,11 @@ class Mirror:
     def _fetching(self, what: str) -> Iterator[None]:
         title = f"{self.address.slug}: {what}"
         with self._store.lock(f"git-{self._name}"), self._progress.step("git", title):
-            yield
+            make_folder(self.path, mode=0o700)
+            try:
+                yield
+            finally:
+                give_all(self.path)
 
     def _cut_off(self, what: str) -> NetworkError:
         return NetworkError(

@@ -13,9 +13,9 @@ from typing import Any
 from packaging.requirements import Requirement
 
 from envbuilder.model.image import canonical_json
-from envbuilder.model.lock import GitSource
+from envbuilder.model.lock import LockedCommit
 from envbuilder.model.reference import Digest
-from envbuilder.model.spec import GitPackage
+from envbuilder.model.spec import GitPackage, GitPin
 from envbuilder.storage.store import Store
 
 from .mirror import Mirror
@@ -29,16 +29,16 @@ _FORMAT = 2
 
 
 def find_revision(
-    name: str, pin: GitPackage, *, mirror: Mirror, locked: GitSource | None, store: Store
+    name: str, pin: GitPin, *, mirror: Mirror, locked: LockedCommit | None, store: Store
 ) -> Revision:
     """Find the one commit that ``pin`` names; see ``resolve_git``."""
     before = locked and [locked.repository, locked.requested, locked.commit]
     key = _key(mirror, [pin.tag, pin.branch, pin.commit, before])
-    known = store.record(_REVISION, key)
+    known = store.record(_REVISION, key, Revision)
     if known is None:
-        known = asdict(resolve_git(name, pin, mirror=mirror, locked=locked))
+        known = resolve_git(name, pin, mirror=mirror, locked=locked)
         store.put_record(_REVISION, key, known)
-    return Revision(**known)
+    return known
 
 
 def find_describe(
@@ -46,12 +46,11 @@ def find_describe(
 ) -> str | None:
     """Return the commit's ``git describe``, where what builds it makes a version of that."""
     key = _key(mirror, [revision.commit, pin.subdirectory, pin.build.requires])
-    known = store.record(_DESCRIBE, key)
+    known = store.record(_DESCRIBE, key, dict[str, str | None])
     if known is None:
         known = {"described": _describe(pin, revision, mirror)}
         store.put_record(_DESCRIBE, key, known)
-    described: str | None = known["described"]
-    return described
+    return known.get("described")
 
 
 def commit_of(revision: Revision, mirror: Mirror) -> Commit:

@@ -7,14 +7,14 @@ what the wheel held, so that another outcome of the same recipe is noticed and t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from envbuilder.model.image import canonical_json
 from envbuilder.model.lock import GitSource, ImageBase, Lock, Wheel
 from envbuilder.model.reference import Digest
 from envbuilder.storage.store import Store
 
+from .build_sources import identity
 from .normal_wheel import Contents
 
 LAYOUT = 1
@@ -56,6 +56,7 @@ class Recipe:
             "describe": source.describe,
             "requires": sorted(str(wheel.sha256) for wheel in source.requires),
             "env": dict(self.env),
+            **({"sources": identity(source.sources)} if source.sources else {}),
             "builder": str(self.builder),
             "python": self.python,
             "platform": self.platform,
@@ -76,31 +77,21 @@ def remembered(store: Store, recipe: Recipe) -> Built | None:
 
     The wheel itself may be gone from the store; see ``complement.has_wheel``.
     """
-    found = store.record(_KIND, recipe.key)
-    return None if found is None else from_plain(found)
+    return store.record(_KIND, recipe.key, Built)
 
 
 def remember(store: Store, key: str, built: Built) -> None:
     """Record what the recipe ``key`` gave."""
-    store.put_record(_KIND, key, to_plain(built))
-
-
-def to_plain(built: Built) -> dict[str, Any]:
-    """Turn it into JSON's types."""
-    wheel = asdict(built.wheel) | {"sha256": str(built.wheel.sha256)}
-    return {"wheel": wheel, "contents": dict(built.contents)}
-
-
-def from_plain(plain: Mapping[str, Any]) -> Built:
-    """Read what :func:`to_plain` made; raises KeyError and the like for anything else."""
-    wheel = {**plain["wheel"], "sha256": Digest.parse(plain["wheel"]["sha256"])}
-    return Built(wheel=Wheel(**wheel), contents=dict(plain["contents"]))
+    store.put_record(_KIND, key, built)
 
 
 def _identity(lock: Lock) -> Digest:
     """Name what wheels are built in by content, without building or pulling it."""
     if lock.builder is not None:
-        return lock.builder.digest
+        image, added = lock.builder, lock.spec.build.system.packages
+        if not added:
+            return image.digest
+        return Digest.of(canonical_json([str(image.digest), added, image.packages]))
     base, spec = lock.base, lock.spec
     if isinstance(base, ImageBase):
         below: list[object] = [str(base.digest), spec.system.packages, base.packages]

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from envbuilder.model.errors import ResolutionError
-from envbuilder.model.lock import GitSource
-from envbuilder.model.spec import GitPackage
+from envbuilder.model.lock import LockedCommit
+from envbuilder.model.spec import GitPin
 
 from .mirror import Mirror
 from .repository import GitRepository
@@ -31,7 +31,7 @@ class Revision:
 
 
 def resolve_git(
-    name: str, pin: GitPackage, *, mirror: Mirror, locked: GitSource | None = None
+    name: str, pin: GitPin, *, mirror: Mirror, locked: LockedCommit | None = None
 ) -> Revision:
     """Find the one commit that ``pin`` names.
 
@@ -44,40 +44,35 @@ def resolve_git(
     if pin.tag is None and pin.branch is None and (before is None or before.commit != commit):
         _check_reachable(name, commit, mirror)
     if pin.branch is not None:
-        _check_branch(name, pin.branch, commit, mirror)
+        _check_branch(name, pin.branch, commit, mirror, before)
     return _revision(name, pin, commit, mirror)
 
 
-def requested(pin: GitPackage) -> str:
+def requested(pin: GitPin) -> str:
     """Return the firmest word that a pin uses: its tag, else its commit, else its branch."""
     return pin.tag or pin.commit or pin.branch or ""
 
 
-def _same_pin(pin: GitPackage, locked: GitSource, mirror: Mirror) -> bool:
+def _same_pin(pin: GitPin, locked: LockedCommit, mirror: Mirror) -> bool:
     return locked.repository == mirror.address.text and locked.requested == requested(pin)
 
 
-def _commit(name: str, pin: GitPackage, *, mirror: Mirror, before: GitSource | None) -> str:
+def _commit(name: str, pin: GitPin, *, mirror: Mirror, before: LockedCommit | None) -> str:
     if pin.tag is not None:
         return _tagged(name, pin, pin.tag, mirror, before)
     if pin.commit is not None and len(pin.commit) in _FULL:
         return pin.commit
     if pin.commit is not None:
+        if before is not None and before.commit.startswith(pin.commit):
+            return before.commit  # the same digits may fit more commits by now, or none
         return _unshortened(name, pin.commit, pin.branch, mirror)
-    branch = pin.branch or ""
-    tip = _named(name, "branch", branch, mirror.refs.heads, mirror)
-    if before is None or before.commit == tip:
-        return tip
-    if not _contains(mirror.history, tip, before.commit):
-        raise ResolutionError(
-            f"{name}: branch {branch} was rewritten: {before.commit} was locked and is no longer "
-            f"on it; its tip is now {tip}",
-            hint=f"envbuilder lock NAME --upgrade-package {name} takes the new tip",
-        )
-    return before.commit
+    tip = _named(name, "branch", pin.branch or "", mirror.refs.heads, mirror)
+    return tip if before is None else before.commit
 
 
-def _tagged(name: str, pin: GitPackage, tag: str, mirror: Mirror, before: GitSource | None) -> str:
+def _tagged(name: str, pin: GitPin, tag: str, mirror: Mirror, before: LockedCommit | None) -> str:
+    if before is not None and tag not in mirror.refs.tags:
+        raise _tag_is_gone(name, tag, before.commit, mirror)
     commit = _named(name, "tag", tag, mirror.refs.tags, mirror)
     if before is not None and before.commit != commit:
         raise ResolutionError(
@@ -92,6 +87,17 @@ def _tagged(name: str, pin: GitPackage, tag: str, mirror: Mirror, before: GitSou
             hint="correct the tag or the commit in the spec, or leave one of them out",
         )
     return commit
+
+
+def _tag_is_gone(name: str, tag: str, commit: str, mirror: Mirror) -> ResolutionError:
+    holders = _holders(mirror.history, commit)
+    found = f"{', '.join(holders)} still holds it" if holders else "nothing else holds it"
+    hint = f"pin `commit: {commit}`" if holders else "ask who removed it, or pin a fork that has it"
+    return ResolutionError(
+        f"{name}: tag {tag} of {mirror.address} is gone: it named {commit} when it was locked, "
+        f"and {found}",
+        hint=hint,
+    )
 
 
 def _named(name: str, kind: str, wanted: str, known: Mapping[str, str], mirror: Mirror) -> str:
@@ -138,10 +144,19 @@ def _check_reachable(name: str, commit: str, mirror: Mirror) -> None:
         )
 
 
-def _check_branch(name: str, branch: str, commit: str, mirror: Mirror) -> None:
+def _check_branch(
+    name: str, branch: str, commit: str, mirror: Mirror, before: LockedCommit | None
+) -> None:
     tip = _named(name, "branch", branch, mirror.refs.heads, mirror)
     if commit == tip or _contains(mirror.history, tip, commit):
         return
+    if before is not None and before.commit == commit:
+        raise ResolutionError(
+            f"{name}: branch {branch} was rewritten: {commit} was locked and is no longer on it; "
+            f"its tip is now {tip}",
+            hint=f"envbuilder lock NAME --upgrade-package {name} takes the new tip, if the spec "
+            "names no commit",
+        )
     holders = _holders(mirror.history, commit)
     found = f"it is on {', '.join(holders)}" if holders else "no branch or tag holds it"
     raise ResolutionError(
@@ -165,7 +180,7 @@ def _described(history: GitRepository, commit: str) -> str:
     return history.ask("log", "-1", "--format=%H  %cs  %s", commit) or commit
 
 
-def _revision(name: str, pin: GitPackage, commit: str, mirror: Mirror) -> Revision:
+def _revision(name: str, pin: GitPin, commit: str, mirror: Mirror) -> Revision:
     content = mirror.content(commit)
     kind = content.ask("cat-file", "-t", commit)
     if kind != "commit":

@@ -7,21 +7,32 @@ the wheel still accepts no other.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
+
+from msgspec import Struct
 
 from envbuilder.layers.wheel_reconstruction import has_wheel, wheel_file
 from envbuilder.model.atomic import write_text
+from envbuilder.model.codec import MisfitError, from_json, to_plain
 from envbuilder.model.errors import BuildError, UsageError
 from envbuilder.model.image import canonical_json
 from envbuilder.model.lock import Lock, Wheel
 from envbuilder.storage.store import Store
 from envbuilder.storage.temporary import translated
 
-from .recipe import Built, Recipe, from_plain, remember, remembered, to_plain
+from .normal_wheel import Contents
+from .recipe import Built, Recipe, remember, remembered
 
 _SUFFIX = ".recipe.json"
 _CHUNK = 1 << 20
+
+
+class _RecipeFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What lies beside a wheel: the key of its recipe, and what that gave."""
+
+    recipe: str
+    wheel: Wheel
+    contents: Contents
 
 
 def export_wheels(lock: Lock, folder: Path, *, store: Store) -> list[Path]:
@@ -65,18 +76,19 @@ def _export(recipe: Recipe, built: Built, folder: Path, store: Store) -> Path:
             while piece := source.read(_CHUNK):
                 out.write(piece)
         partial.replace(target)
-    facts = {"recipe": recipe.key, **to_plain(built)}
-    write_text(folder / f"{target.name}{_SUFFIX}", canonical_json(facts).decode() + "\n")
+    facts = _RecipeFile(recipe=recipe.key, wheel=built.wheel, contents=built.contents)
+    text = canonical_json(to_plain(facts)).decode()
+    write_text(folder / f"{target.name}{_SUFFIX}", f"{text}\n")
     return target
 
 
 def _import(path: Path, store: Store) -> Wheel:
     wheel = path.with_name(path.name.removesuffix(_SUFFIX))
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-        key, built = str(facts["recipe"]), from_plain(facts)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, UsageError) as error:
-        raise BuildError(f"{path} is not a recipe file: {error!r}") from error
+        facts = from_json(path.read_bytes(), _RecipeFile)
+    except (OSError, MisfitError) as error:
+        raise BuildError(f"{path} is not a recipe file: {error}") from error
+    built = Built(wheel=facts.wheel, contents=facts.contents)
     if not wheel.is_file() or wheel.name != built.wheel.filename:
         raise BuildError(f"{wheel}, which {path.name} describes, is not there")
     try:
@@ -84,5 +96,5 @@ def _import(path: Path, store: Store) -> Wheel:
     except BuildError as error:
         hint = "it was damaged on the way: copy it again"
         raise BuildError(f"{wheel}: {error.message}", hint=hint) from error
-    remember(store, key, built)
+    remember(store, facts.recipe, built)
     return built.wheel

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from envbuilder.model.errors import ResolutionError
 from envbuilder.model.git_url import Address
-from envbuilder.storage.temporary import translated
+from envbuilder.storage.temporary import translated, work_folder
 
 from .mirror import Mirror
 from .repository import GitRepository
@@ -101,6 +100,24 @@ def export(commit: Commit, folder: Path, *, open_mirror: OpenMirror, submodules:
         _settle(folder, commit.time)
 
 
+def bring(commit: Commit, *, open_mirror: OpenMirror, submodules: bool) -> None:
+    """Bring the files of the commit's submodules, if they are wanted, to this machine as well."""
+    if submodules:
+        _bring(commit, open_mirror, depth=0)
+
+
+def _bring(commit: Commit, open_mirror: OpenMirror, *, depth: int) -> None:
+    links = [entry for entry in commit.entries() if entry.mode == _SUBMODULE]
+    if links and depth == _DEEPEST:
+        raise _too_deep(commit)
+    for _, inner in _submodules(commit, links, open_mirror):
+        _bring(inner, open_mirror, depth=depth + 1)
+
+
+def _too_deep(commit: Commit) -> ResolutionError:
+    return ResolutionError(f"{commit.repository.address}: submodules lie too deep")
+
+
 def _export(commit: Commit, folder: Path, open_mirror: OpenMirror | None, *, depth: int) -> None:
     entries = commit.entries()
     for entry in entries:
@@ -114,7 +131,7 @@ def _export(commit: Commit, folder: Path, open_mirror: OpenMirror | None, *, dep
         (folder / entry.path).mkdir()
     if links and open_mirror is not None:
         if depth == _DEEPEST:
-            raise ResolutionError(f"{commit.repository.address}: submodules lie too deep")
+            raise _too_deep(commit)
         for entry, inner in _submodules(commit, links, open_mirror):
             _export(inner, folder / entry.path, open_mirror, depth=depth + 1)
 
@@ -148,10 +165,9 @@ def _addresses(commit: Commit) -> dict[str, str]:
     content = commit.read(_MODULES)
     if content is None:
         return {}
-    with tempfile.NamedTemporaryFile() as file:
-        file.write(content)
-        file.flush()
-        asked = ("config", "--file", file.name, "--no-includes", "--null", "--list")
+    with work_folder("envbuilder-modules") as folder:
+        (folder / _MODULES).write_bytes(content)
+        asked = ("config", "--file", str(folder / _MODULES), "--no-includes", "--null", "--list")
         listed = commit.repository.run(*asked).decode(errors="surrogateescape")
     values: dict[str, dict[str, str]] = {}
     for line in listed.split("\0")[:-1]:

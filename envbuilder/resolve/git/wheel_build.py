@@ -15,16 +15,18 @@ from envbuilder.layers.wheelfile import WheelFile
 from envbuilder.model.errors import BuildError
 from envbuilder.model.git_url import Address
 from envbuilder.model.lock import GitSource, Lock, Wheel
-from envbuilder.resolve.resolve import python_target
+from envbuilder.resolve.target import python_target
 from envbuilder.storage.temporary import translated
 
+from .build_sources import fetch_trees
 from .checkout import Checkout
-from .context import Context
+from .context import GitContext
+from .direct_references import plain_requirements
 from .examine import metadata_in
 from .hooks import is_plain_file
 from .normal_wheel import differences, normalise
 from .recipe import Built, Recipe, remember, remembered
-from .tree import Commit
+from .tree import Commit, bring
 
 _SHOWN = 20
 _CHUNK = 1 << 20
@@ -34,7 +36,8 @@ _CHUNK = 1 << 20
 class Job:
     """One build: the files of ``checkout`` lie in ``files``, the wheel goes into ``output``.
 
-    Both folders are the job's own. All that the build prints goes to ``log``. ``fresh``: nothing
+    Further sources lie in ``sources``, which is there if there are any. All folders are the job's
+    own. All that the build prints goes to ``log``. ``fresh``: nothing
     that was compiled before may serve.
     """
 
@@ -42,6 +45,7 @@ class Job:
     source: GitSource
     checkout: Checkout
     files: Path
+    sources: Path
     output: Path
     log: Path
     fresh: bool
@@ -51,7 +55,7 @@ Make = Callable[[Job], str]
 """Does a job and gives the wheel's file name; raises BuildError with the end of the log."""
 
 
-def build_sources(lock: Lock, *, make: Make, context: Context) -> Lock:
+def build_sources(lock: Lock, *, make: Make, context: GitContext) -> Lock:
     """Return ``lock`` with a wheel for every source, each in the store.
 
     A wheel that the store has under the source's recipe is taken; otherwise ``make`` builds it.
@@ -62,7 +66,7 @@ def build_sources(lock: Lock, *, make: Make, context: Context) -> Lock:
     return lock if made == lock.sources else replace(lock, sources=made)
 
 
-def check_reproducible(lock: Lock, *, make: Make, context: Context) -> None:
+def check_reproducible(lock: Lock, *, make: Make, context: GitContext) -> None:
     """Build every source of ``lock`` once more and compare.
 
     Raises BuildError that lists the files that differ from the wheel that is there.
@@ -73,15 +77,18 @@ def check_reproducible(lock: Lock, *, make: Make, context: Context) -> None:
         _check_same(source, again, lock, context)
 
 
-def fetch_sources(lock: Lock, context: Context) -> None:
+def fetch_sources(lock: Lock, context: GitContext) -> None:
     """Bring every source's commit and build environment to this machine."""
     target = python_target(lock.spec, lock.base)
     for source in lock.sources:
         context.bring(source.requires, target=target, index=lock.spec.index)
-        context.mirror(Address.parse(source.repository)).content(source.commit)
+        repository = context.mirror(Address.parse(source.repository)).content(source.commit)
+        commit = Commit(repository=repository, commit=source.commit, time=source.time)
+        bring(commit, open_mirror=context.mirror, submodules=source.submodules)
+        fetch_trees(source.sources, open_mirror=context.mirror)
 
 
-def _with_wheel(lock: Lock, source: GitSource, make: Make, context: Context) -> GitSource:
+def _with_wheel(lock: Lock, source: GitSource, make: Make, context: GitContext) -> GitSource:
     if source.wheel is not None and has_wheel(context.store, source.wheel.sha256):
         return source
     recipe = Recipe.of(lock, source)
@@ -100,7 +107,7 @@ def _with_wheel(lock: Lock, source: GitSource, make: Make, context: Context) -> 
     return replace(source, wheel=built.wheel)
 
 
-def _check_same(source: GitSource, again: Built, lock: Lock, context: Context) -> None:
+def _check_same(source: GitSource, again: Built, lock: Lock, context: GitContext) -> None:
     """Compare with the wheel that the lock holds; what was in it, the store may still know."""
     assert source.wheel is not None  # noqa: S101 - callers have it
     if source.wheel.sha256 == again.wheel.sha256:
@@ -130,13 +137,14 @@ def _difference(source: GitSource, before: Built, again: Built) -> str:
 
 
 def _build(
-    lock: Lock, source: GitSource, make: Make, context: Context, *, fresh: bool = False
+    lock: Lock, source: GitSource, make: Make, context: GitContext, *, fresh: bool = False
 ) -> Built:
     repository = context.mirror(Address.parse(source.repository)).content(source.commit)
     checkout = Checkout(
         commit=Commit(repository=repository, commit=source.commit, time=source.time),
         pin=lock.spec.sources[source.name],
         described=source.describe,
+        sources=source.sources,
     )
     title = f"{source.name} {source.version} from {source.commit[:12]}"
     with context.store.scratch() as scratch, context.progress.step("build", title, unit="items"):
@@ -145,6 +153,7 @@ def _build(
             source=source,
             checkout=checkout,
             files=scratch / "source",
+            sources=scratch / "sources",
             output=scratch / "output",
             log=context.store.root / "logs" / f"{source.name}-{source.commit}.log",
             fresh=fresh,
@@ -152,18 +161,19 @@ def _build(
         job.output.mkdir()
         try:
             checkout.write(job.files, context)
+            checkout.mount_sources(job.sources, context)
             return _take(job, make(job), context)
         except BuildError as error:  # a full disk is one, and stays one
             raise type(error)(f"{source.name}: {error.message}", hint=error.hint) from error
 
 
-def _take(job: Job, filename: str, context: Context) -> Built:
+def _take(job: Job, filename: str, context: GitContext) -> Built:
     """Check the wheel that a build made and put it, in its normal form, into the store."""
     source = job.source
     _check_name(job.lock, source, filename)
     if not is_plain_file(job.output, filename):
         raise BuildError(f"its build says it made {filename!r}, which is not there")
-    _check_metadata(source, job.output / filename)
+    _check_metadata(job.lock, source, job.output / filename)
     with (
         translated(job.output),
         tempfile.TemporaryFile(dir=job.output) as normal,
@@ -198,10 +208,12 @@ def _check_name(lock: Lock, source: GitSource, filename: str) -> None:
         )
 
 
-def _check_metadata(source: GitSource, wheel: Path) -> None:
+def _check_metadata(lock: Lock, source: GitSource, wheel: Path) -> None:
     """Refuse a wheel that needs other packages than those that the lock resolved for it."""
     with WheelFile.open(wheel, wheel.name) as opened:
-        needs = _normal(metadata_in(opened).get("requires_dist", ()))
+        said = metadata_in(opened).get("requires_dist", ())
+    target = python_target(lock.spec, lock.base)
+    needs = _normal(plain_requirements(said, source.name, lock.spec, target))
     locked = _normal(source.requires_dist)
     if needs == locked:
         return

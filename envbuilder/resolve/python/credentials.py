@@ -11,8 +11,7 @@ import netrc
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
-from functools import cache
+from collections.abc import Callable, Iterator, Mapping
 from os.path import commonpath
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -32,9 +31,28 @@ Login = tuple[str, str]
 """User and password."""
 
 
-def find_login(url: str, environment: Mapping[str, str]) -> Login | None:
+def in_keyring(service: str, user: str) -> str:
+    """Ask the keyring, which may open a window; empty where it knows nothing."""
+    done = subprocess.run(
+        ["keyring", "get", service, user],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
+    )
+    return done.stdout.rstrip("\n") if done.returncode == 0 else ""
+
+
+def find_login(
+    url: str,
+    environment: Mapping[str, str],
+    *,
+    password: Callable[[str, str], str] = in_keyring,
+) -> Login | None:
     """Find the login for ``url`` in what ``environment`` (of uv_environment) and its files say.
 
+    ``password`` asks the keyring by service and user.
     Raises NetworkError if netrc cannot be read.
     """
     if (own := _login_in(url)) is not None:
@@ -49,8 +67,8 @@ def find_login(url: str, environment: Mapping[str, str]) -> Login | None:
     if _asks_keyring(environment):
         for index, (user, _) in near:
             for service in (place(index), urlsplit(index).netloc.rpartition("@")[2]):
-                if password := _in_keyring(service, user):
-                    return user, password
+                if found_there := password(service, user):
+                    return user, found_there
     return near[0][1] if near else None  # a token alone may stand for the user
 
 
@@ -92,17 +110,3 @@ def _asks_keyring(environment: Mapping[str, str]) -> bool:
     told = [environment.get("UV_KEYRING_PROVIDER")]
     told += [table.get("keyring-provider") for table in uv_tables(environment)]
     return "subprocess" in told and shutil.which("keyring") is not None
-
-
-@cache
-def _in_keyring(service: str, user: str) -> str:
-    """Ask the keyring once; it may open a window."""
-    done = subprocess.run(
-        ["keyring", "get", service, user],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        encoding="utf-8",
-        errors="replace",
-        check=False,
-    )
-    return done.stdout.rstrip("\n") if done.returncode == 0 else ""

@@ -19,47 +19,50 @@ from envbuilder.layers.seekable import seekable
 from envbuilder.layers.wheel_reconstruction import has_wheel, open_wheel
 from envbuilder.model.errors import BuildError
 from envbuilder.model.lock import Lock, Wheel
-from envbuilder.resolve.resolve import python_target
+from envbuilder.resolve.context import Context
+from envbuilder.resolve.target import python_target
 from envbuilder.storage.store import Store
 
-from .download import read_range
 from .requirements import locate_wheels
 
 _KIND = "requires"
 _AT_ONCE = 8
 
 
-def read_needs(lock: Lock, *, store: Store) -> dict[str, tuple[Requirement, ...]]:
+def read_needs(context: Context, lock: Lock) -> dict[str, tuple[Requirement, ...]]:
     """Return for each package of ``lock`` its requirements that apply there, extras included.
 
     Raises NetworkError and ResolutionError if a wheel's metadata is not in the store and the
     index does not help.
     """
+    store = context.store
     lines = {each.name: _known(store, each) for each in lock.wheels}
     missing = [each for each in lock.wheels if lines[each.name] is None]
-    lines |= _read_all(lock, missing, store=store)
+    lines |= _read_all(context, lock, missing)
     lines |= {source.name: source.requires_dist for source in lock.sources}
     requirements = {name: _parse(each or ()) for name, each in lines.items()}
     return _applying(lock, requirements)
 
 
 def _known(store: Store, wheel: Wheel) -> tuple[str, ...] | None:
-    if (remembered := store.record(_KIND, str(wheel.sha256))) is not None:
-        return tuple(remembered)
+    if (remembered := store.record(_KIND, str(wheel.sha256), tuple[str, ...])) is not None:
+        return remembered
     if not has_wheel(store, wheel.sha256):
         return None
     with open_wheel(store, wheel.sha256) as file:
         return _remember(store, wheel, file)
 
 
-def _read_all(lock: Lock, wheels: list[Wheel], *, store: Store) -> dict[str, tuple[str, ...]]:
+def _read_all(context: Context, lock: Lock, wheels: list[Wheel]) -> dict[str, tuple[str, ...]]:
     """Read what the store does not have from the index, a few wheels at a time."""
     target = python_target(lock.spec, lock.base)
     urls = locate_wheels(wheels, target=target, index=lock.spec.index)
 
+    read_range = context.indexes.read_range
+
     def read(wheel: Wheel) -> tuple[str, ...]:
         with seekable(wheel.size, lambda at, size: read_range(urls[wheel], at, size)) as file:
-            return _remember(store, wheel, file)
+            return _remember(context.store, wheel, file)
 
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         return dict(zip((wheel.name for wheel in wheels), pool.map(read, wheels), strict=True))

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable, Iterator
-from functools import cache
+from collections.abc import Callable, Hashable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from threading import RLock
+from typing import Any, BinaryIO, Self, TypeVar
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from envbuilder.model.errors import NetworkError
@@ -22,101 +22,151 @@ from envbuilder.net.messages import Answer, HttpRequest
 from envbuilder.net.resume import body_from, mended
 from envbuilder.net.transport import Transport
 
-from .credentials import LOG_IN, find_login
+from .credentials import LOG_IN, find_login, in_keyring
 from .indexes import uv_environment
 
 _CHUNK = 1 << 20
 
-
-def size_of(url: str) -> int:
-    """Ask how large the file at ``url`` is, in bytes; raise NetworkError if nobody says."""
-    if (path := _local(url)) is not None:
-        with _open(path) as stream:
-            return stream.seek(0, 2)
-    with _transport(_host(url)).send(_request("HEAD", url)) as answer:
-        if answer.status != 200:
-            raise _refusal(answer)
-        length = answer.headers.get("Content-Length", "")
-        if not length.isdecimal():
-            raise NetworkError(f"{answer.place} does not tell its size")
-        return int(length)
+T = TypeVar("T")
 
 
-def read_page(url: str, *, accept: str, limit: int) -> tuple[str, bytes] | None:
-    """Read a small document: its media type and its bytes, at most ``limit``; None if none is.
+class IndexClient:
+    """Asks this machine's package indexes; what it was told once, it knows.
 
-    A directory's page is its ``index.html``. Raises NetworkError.
+    Close it, or use it in ``with``. Safe to use from several threads.
     """
-    if (path := _local(url)) is not None:
-        page = path / "index.html"
-        if not page.is_file():
-            return None
-        with _open(page) as stream:
-            return "text/html", stream.read(limit)
-    with _transport(_host(url)).send(_request("GET", url, Accept=accept)) as answer:
-        if answer.status in {404, 410}:
-            return None
-        if answer.status != 200:
-            raise _refusal(answer)
-        kind = answer.headers.get("Content-Type", "").partition(";")[0].strip()
-        return kind, answer.read(limit)
 
+    def __init__(self) -> None:
+        self._transports: dict[str, Transport] = {}
+        self._answers: dict[Hashable, Any] = {}
+        self._lock = RLock()
 
-def read_range(url: str, offset: int, size: int) -> bytes:
-    """Read ``size`` bytes at ``offset`` of a file; raise NetworkError where only all is served."""
-    if (path := _local(url)) is not None:
-        with _open(path) as stream:
-            stream.seek(offset)
-            return stream.read(size)
-    request = _request("GET", url, Range=f"bytes={offset}-{offset + size - 1}")
-    with _transport(_host(url)).send(request) as answer:
-        if answer.status != 206:
-            raise NetworkError(f"{answer.place} does not serve parts (status {answer.status})")
-        return answer.read(size)
+    def __enter__(self) -> Self:
+        return self
 
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
-def download(
-    url: str, write: Callable[[bytes], object], *, sha256: Digest, size: int, step: Step
-) -> None:
-    """Pass the ``size`` bytes at ``url`` to ``write``.
+    def close(self) -> None:
+        """Close all connections."""
+        for transport in self._transports.values():
+            transport.close()
 
-    Raises NetworkError if the file is not to be had, or is not the one that was locked: the
-    caller throws away then what was written.
-    """
-    hasher = hashlib.sha256()
-    received = 0
-    for chunk in _chunks(url):
-        hasher.update(chunk)
-        received += len(chunk)
-        if received > size:
-            break
-        write(chunk)
-        step.advance(len(chunk))
-    if received != size or hasher.hexdigest() != sha256.hex:
-        name = unquote(urlsplit(url).path.rsplit("/", 1)[-1])
-        raise NetworkError(
-            f"{name} is not the locked file: expected {size:,} bytes with {sha256}, the index "
-            f"sent {received:,} bytes with sha256:{hasher.hexdigest()}",
-            hint="the index or a proxy changed the file; use another mirror, or lock again and "
-            "look at what changed",
-        )
+    def once(self, question: Hashable, ask: Callable[[], T]) -> T:
+        """Return what ``ask`` gave when it was first called for ``question``."""
+        with self._lock:
+            if question not in self._answers:
+                self._answers[question] = ask()
+            answer: T = self._answers[question]
+        return answer
 
-
-def _chunks(url: str) -> Iterator[bytes]:
-    if (path := _local(url)) is not None:
-        with _open(path) as stream:
-            yield from iter(lambda: stream.read(_CHUNK), b"")
-        return
-    transport = _transport(_host(url))
-
-    def chunks_from(offset: int) -> Iterator[bytes]:
-        request = _request("GET", url, **({"Range": f"bytes={offset}-"} if offset else {}))
-        with transport.send(request) as answer:
-            if answer.status not in {200, 206}:
+    def size_of(self, url: str) -> int:
+        """Ask how large the file at ``url`` is, in bytes; raise NetworkError if nobody says."""
+        if (path := _local(url)) is not None:
+            with _open(path) as stream:
+                return stream.seek(0, 2)
+        with self._transport(_host(url)).send(self._request("HEAD", url)) as answer:
+            if answer.status != 200:
                 raise _refusal(answer)
-            yield from body_from(answer, offset)
+            length = answer.headers.get("Content-Length", "")
+            if not length.isdecimal():
+                raise NetworkError(f"{answer.place} does not tell its size")
+            return int(length)
 
-    yield from mended(chunks_from, attempts=transport.settings.attempts, pause=transport.pause)
+    def read_page(self, url: str, *, accept: str, limit: int) -> tuple[str, bytes] | None:
+        """Read a small document: its media type and its bytes, at most ``limit``; None if none is.
+
+        A directory's page is its ``index.html``. Raises NetworkError.
+        """
+        if (path := _local(url)) is not None:
+            page = path / "index.html"
+            if not page.is_file():
+                return None
+            with _open(page) as stream:
+                return "text/html", stream.read(limit)
+        with self._transport(_host(url)).send(self._request("GET", url, Accept=accept)) as answer:
+            if answer.status in {404, 410}:
+                return None
+            if answer.status != 200:
+                raise _refusal(answer)
+            kind = answer.headers.get("Content-Type", "").partition(";")[0].strip()
+            return kind, answer.read(limit)
+
+    def read_range(self, url: str, offset: int, size: int) -> bytes:
+        """Read ``size`` bytes at ``offset`` of a file.
+
+        Raises NetworkError where only all is served.
+        """
+        if (path := _local(url)) is not None:
+            with _open(path) as stream:
+                stream.seek(offset)
+                return stream.read(size)
+        request = self._request("GET", url, Range=f"bytes={offset}-{offset + size - 1}")
+        with self._transport(_host(url)).send(request) as answer:
+            if answer.status != 206:
+                raise NetworkError(f"{answer.place} does not serve parts (status {answer.status})")
+            return answer.read(size)
+
+    def download(
+        self, url: str, write: Callable[[bytes], object], *, sha256: Digest, size: int, step: Step
+    ) -> None:
+        """Pass the ``size`` bytes at ``url`` to ``write``.
+
+        Raises NetworkError if the file is not to be had, or is not the one that was locked: the
+        caller throws away then what was written.
+        """
+        hasher = hashlib.sha256()
+        received = 0
+        for chunk in self._chunks(url):
+            hasher.update(chunk)
+            received += len(chunk)
+            if received > size:
+                break
+            write(chunk)
+            step.advance(len(chunk))
+        if received != size or hasher.hexdigest() != sha256.hex:
+            name = unquote(urlsplit(url).path.rsplit("/", 1)[-1])
+            raise NetworkError(
+                f"{name} is not the locked file: expected {size:,} bytes with {sha256}, the index "
+                f"sent {received:,} bytes with sha256:{hasher.hexdigest()}",
+                hint="the index or a proxy changed the file; use another mirror, or lock again and "
+                "look at what changed",
+            )
+
+    def _chunks(self, url: str) -> Iterator[bytes]:
+        if (path := _local(url)) is not None:
+            with _open(path) as stream:
+                yield from iter(lambda: stream.read(_CHUNK), b"")
+            return
+        transport = self._transport(_host(url))
+
+        def chunks_from(offset: int) -> Iterator[bytes]:
+            request = self._request("GET", url, **({"Range": f"bytes={offset}-"} if offset else {}))
+            with transport.send(request) as answer:
+                if answer.status not in {200, 206}:
+                    raise _refusal(answer)
+                yield from body_from(answer, offset)
+
+        yield from mended(chunks_from, attempts=transport.settings.attempts, pause=transport.pause)
+
+    def _transport(self, host: str) -> Transport:
+        with self._lock:
+            if host not in self._transports:
+                settings = Settings.from_environment(uv_environment(Index()))
+                self._transports[host] = Transport(host, settings)
+            return self._transports[host]
+
+    def _request(self, method: str, url: str, **headers: str) -> HttpRequest:
+        parts = urlsplit(url)
+        login = find_login(url, uv_environment(Index()), password=self._password)
+        if login is not None:
+            token = base64.b64encode(":".join(login).encode()).decode()
+            headers["Authorization"] = f"Basic {token}"
+        bare = urlunsplit((parts.scheme, _host(url), parts.path, parts.query, ""))
+        return HttpRequest(method=method, url=bare, headers=headers)
+
+    def _password(self, service: str, user: str) -> str:
+        return self.once(("keyring", service, user), lambda: in_keyring(service, user))
 
 
 def _local(url: str) -> Path | None:
@@ -136,22 +186,6 @@ def _open(path: Path) -> BinaryIO:
 
 def _host(url: str) -> str:
     return urlsplit(url).netloc.rpartition("@")[2]
-
-
-@cache
-def _transport(host: str) -> Transport:
-    """Keep one pool of connections per host, for as long as the program runs."""
-    return Transport(host, Settings.from_environment(uv_environment(Index())))
-
-
-def _request(method: str, url: str, **headers: str) -> HttpRequest:
-    parts = urlsplit(url)
-    login = find_login(url, uv_environment(Index()))
-    if login is not None:
-        token = base64.b64encode(":".join(login).encode()).decode()
-        headers["Authorization"] = f"Basic {token}"
-    bare = urlunsplit((parts.scheme, _host(url), parts.path, parts.query, ""))
-    return HttpRequest(method=method, url=bare, headers=headers)
 
 
 def _refusal(answer: Answer) -> NetworkError:

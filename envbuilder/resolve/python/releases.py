@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import json
 import re
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
 from html.parser import HTMLParser
-from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
 
@@ -24,8 +21,9 @@ from packaging.version import Version
 
 from envbuilder.model.errors import NetworkError, ResolutionError
 from envbuilder.model.spec import Index
+from envbuilder.storage.temporary import work_folder
 
-from .download import read_page
+from .download import IndexClient
 from .indexes import index_flags, uv_environment, visible_until
 from .requirements import PythonTarget
 from .uv import run_uv
@@ -49,17 +47,19 @@ class Release:
     yanked: bool = False
 
 
-def releases(name: str, *, target: PythonTarget, index: Index) -> tuple[Release, ...]:
+def releases(
+    indexes: IndexClient, name: str, *, target: PythonTarget, index: Index
+) -> tuple[Release, ...]:
     """List the releases of ``name`` that have a wheel for ``target``, oldest first.
 
     What ``index.exclude_newer`` hides is left out. Raises NetworkError, and ResolutionError if
     no index knows the package.
     """
-    urls = _index_urls(index)
+    urls = indexes.once(index, lambda: _index_urls(index))
     pages = [
         (url, page)
         for url in (urljoin(f"{base.rstrip('/')}/", f"{name}/") for base in urls)
-        if (page := read_page(url, accept=_ACCEPT, limit=_LARGEST)) is not None
+        if (page := indexes.read_page(url, accept=_ACCEPT, limit=_LARGEST)) is not None
     ]
     if not pages:
         raise ResolutionError(
@@ -77,11 +77,9 @@ def _is_before(uploaded: str, until: datetime) -> bool:
     return bool(uploaded) and datetime.fromisoformat(uploaded) < until
 
 
-@cache
 def _index_urls(index: Index) -> tuple[str, ...]:
     """Ask uv, which reads its own configuration, where it would look; best first."""
-    with tempfile.TemporaryDirectory(prefix="envbuilder-index-") as name:
-        folder = Path(name)
+    with work_folder("envbuilder-index") as folder:
         (folder / "none.in").touch()
         environment = uv_environment(index)
         arguments = ["pip", "compile", "none.in", "--emit-index-url", "--no-header", "--no-build"]

@@ -7,7 +7,6 @@ is a git source with a locked build environment.
 from __future__ import annotations
 
 import sys
-import tempfile
 import tomllib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -26,8 +25,9 @@ from envbuilder.model.errors import ResolutionError
 from envbuilder.model.lock import Wheel
 from envbuilder.model.reference import Digest
 from envbuilder.model.spec import MACHINES, Index
+from envbuilder.storage.temporary import work_folder
 
-from .download import size_of
+from .download import IndexClient
 from .indexes import index_flags, uv_environment, visible_until
 from .uv import run_uv
 
@@ -103,6 +103,7 @@ class Located:
 def resolve_python(
     requirements: Iterable[str],
     *,
+    indexes: IndexClient,
     target: PythonTarget,
     index: Index,
     held: Mapping[str, str] | None = None,
@@ -140,14 +141,14 @@ def resolve_python(
             raise
         packages = compile_with(held, limits)  # something forces at least one of them
     picked = [package for package in packages if canonicalize_name(package["name"]) not in apart]
-    return tuple(sorted(_sized(located) for located in _select(picked, target)))
+    return tuple(sorted(_sized(located, indexes) for located in _select(picked, target)))
 
 
-def _sized(located: Located) -> Wheel:
+def _sized(located: Located, indexes: IndexClient) -> Wheel:
     """Fill in the size where the index does not tell it (PEP 700 made that optional)."""
     if located.wheel.size:
         return located.wheel
-    return replace(located.wheel, size=size_of(located.url))
+    return replace(located.wheel, size=indexes.size_of(located.url))
 
 
 def locate_wheels(
@@ -190,8 +191,7 @@ def _compile(
     constraints: Iterable[str] = (),
     flags: Iterable[str] = (),
 ) -> list[dict[str, Any]]:
-    with tempfile.TemporaryDirectory(prefix="envbuilder-resolve-") as name:
-        folder = Path(name)
+    with work_folder("envbuilder-resolve") as folder:
         arguments = ["pip", "compile", "requirements.in", "--output-file", "pylock.toml"]
         arguments += ["--format", "pylock.toml", "--no-header", "--no-build", *flags]
         # Nothing is built, so no interpreter is needed either: uv would fetch one, or try for long.

@@ -10,11 +10,9 @@ from threading import Event
 from envbuilder.layers.wheel_reconstruction import has_wheel
 from envbuilder.model.errors import NetworkError
 from envbuilder.model.lock import Lock, Wheel
-from envbuilder.model.progress import Progress
-from envbuilder.resolve.resolve import python_target
-from envbuilder.storage.store import Store
+from envbuilder.resolve.context import Context
+from envbuilder.resolve.target import python_target
 
-from .download import download
 from .requirements import locate_wheels
 
 DOWNLOADS = 4
@@ -22,10 +20,9 @@ DOWNLOADS = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WheelSupply:
-    """Where the wheels that a store lacks are to be had: wheel -> URL."""
+    """Where the wheels that the store lacks are to be had: wheel -> URL."""
 
-    store: Store
-    progress: Progress
+    context: Context
     urls: Mapping[Wheel, str]
 
     def bring(self, wheel: Wheel, stop: Event) -> None:
@@ -34,7 +31,7 @@ class WheelSupply:
         Raises NetworkError if the file is not to be had, is not the locked one, or ``stop`` was
         set meanwhile.
         """
-        if has_wheel(self.store, wheel.sha256):
+        if has_wheel(self.context.store, wheel.sha256):
             return
         if (url := self.urls.get(wheel)) is None:
             raise NetworkError(
@@ -42,8 +39,8 @@ class WheelSupply:
                 hint="run the same command again",
             )
         with (
-            self.progress.step("fetch", wheel.filename, total=wheel.size) as step,
-            self.store.writer() as target,
+            self.context.progress.step("fetch", wheel.filename, total=wheel.size) as step,
+            self.context.store.writer() as target,
         ):
 
             def write(data: bytes) -> None:
@@ -51,12 +48,14 @@ class WheelSupply:
                     raise NetworkError(f"gave up fetching {wheel.filename}: something else failed")
                 target.write(data)
 
-            download(url, write, sha256=wheel.sha256, size=wheel.size, step=step)
+            self.context.indexes.download(
+                url, write, sha256=wheel.sha256, size=wheel.size, step=step
+            )
             target.commit(wheel.sha256)
 
     def bring_all(self, wheels: Iterable[Wheel]) -> None:
         """Bring ``wheels``, several at a time; the first failure stops the others."""
-        stop = Event()
+        stop = self.context.part().stop
         with ThreadPoolExecutor(max_workers=DOWNLOADS) as pool:
             brought = [pool.submit(self.bring, wheel, stop) for wheel in wheels]
             try:
@@ -68,15 +67,13 @@ class WheelSupply:
                 raise
 
 
-def supply(
-    lock: Lock, wheels: Iterable[Wheel], *, store: Store, offline: bool, progress: Progress
-) -> WheelSupply:
-    """Find out where those of ``wheels`` lie that ``store`` lacks.
+def supply(context: Context, lock: Lock, wheels: Iterable[Wheel]) -> WheelSupply:
+    """Find out where those of ``wheels`` lie that the store lacks.
 
-    Raises NetworkError that names them when ``offline`` forbids to ask.
+    Raises NetworkError that names them where the context is offline.
     """
-    missing = [wheel for wheel in wheels if not has_wheel(store, wheel.sha256)]
-    if missing and offline:
+    missing = [wheel for wheel in wheels if not has_wheel(context.store, wheel.sha256)]
+    if missing and context.offline:
         names = ", ".join(wheel.filename for wheel in missing[:5])
         more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
         raise NetworkError(
@@ -84,8 +81,8 @@ def supply(
             hint=f"run envbuilder fetch {lock.spec.name} while there is a network",
         )
     if not missing:
-        return WheelSupply(store=store, progress=progress, urls={})
-    with progress.step("locate", f"{len(missing)} wheels", unit="items"):
+        return WheelSupply(context=context, urls={})
+    with context.progress.step("locate", f"{len(missing)} wheels", unit="items"):
         target = python_target(lock.spec, lock.base)
         urls = locate_wheels(missing, target=target, index=lock.spec.index)
-    return WheelSupply(store=store, progress=progress, urls=urls)
+    return WheelSupply(context=context, urls=urls)

@@ -23,11 +23,16 @@ from envbuilder.smoke.report import Cause
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CausePage:
-    """A page of the book: the cause, its ``match`` conditions, and which counts were ``seen``."""
+    """A page of the book: the cause, its ``match`` conditions, and which counts were ``seen``.
+
+    ``between`` says who disagrees, ``affects`` which versions do.
+    """
 
     cause: Cause
     match: Mapping[str, Any]
     seen: str = ""
+    between: str = ""
+    affects: str = ""
 
 
 @functools.cache
@@ -45,6 +50,24 @@ def explain(cause_id: str) -> CausePage:
             return entry
     known = ", ".join(entry.cause.id for entry in book())
     raise UsageError(f"the cause book has no page {cause_id!r}", hint=f"it knows {known}")
+
+
+def search(text: str) -> tuple[CausePage, ...]:
+    """Return the pages that hold every word of ``text``, or whose message is found in it."""
+    words = text.casefold().split()
+    return tuple(page for page in book() if _holds(page, words) or _is_about(page, text))
+
+
+def _holds(page: CausePage, words: list[str]) -> bool:
+    cause = page.cause
+    told = (cause.id, cause.title, cause.cause, cause.cure, cause.link)
+    whole = " ".join([*told, page.seen, page.between, page.affects]).casefold()
+    return bool(words) and all(word in whole for word in words)
+
+
+def _is_about(page: CausePage, text: str) -> bool:
+    message = page.match.get("message")
+    return message is not None and re.search(message, text) is not None
 
 
 def likely_cause(kind: str, facts: Mapping[str, Any]) -> Cause | None:
@@ -102,4 +125,6 @@ def _read(name: str, text: str) -> CausePage:
         ),
         match=page["match"],
         seen=page.get("seen", ""),
+        between=page.get("between", ""),
+        affects=page.get("affects", ""),
     )

@@ -8,14 +8,17 @@ from typing import Any
 from envbuilder.smoke.plan import SmokePlan
 from envbuilder.smoke.report import Check, CheckStatus, Report, TokenRow
 
-from . import answers, caches, engine, environment, gpu, server, serving, tokens
+from . import answers, caches, engine, environment, gpu, server, serving, start, tokens, whole
+from .finding import WORST_FIRST
 
 
 def judge(plan: SmokePlan, document: Mapping[str, Any], *, subject: str) -> Report:
     """Judge the probe's ``document`` by ``plan``; ``subject`` names what was smoked, for people."""
     checks = (
+        *whole.judge(document),
         *environment.judge(plan, document),
         *caches.judge(document),
+        *start.judge(document),
         *tokens.judge(plan, document),
         *answers.judge(plan, document),
         *engine.judge(document),
@@ -58,10 +61,10 @@ def judge_server(
 
 
 def overall(checks: Sequence[Check]) -> CheckStatus:
-    """Return fail before error before pass; skip if nothing was checked at all."""
+    """Return fail before error before unproven before pass; nothing checked at all is unproven."""
     found = {check.status for check in checks}
-    order = (CheckStatus.FAIL, CheckStatus.ERROR, CheckStatus.PASS)
-    return next((status for status in order if status in found), CheckStatus.SKIP)
+    order = (*WORST_FIRST, CheckStatus.PASS)
+    return next((status for status in order if status in found), CheckStatus.UNPROVEN)
 
 
 def _summary(verdict: CheckStatus, checks: Sequence[Check], table: Sequence[TokenRow]) -> str:
@@ -70,11 +73,14 @@ def _summary(verdict: CheckStatus, checks: Sequence[Check], table: Sequence[Toke
         maxima = [f"{row.modality} {row.placeholders}" for row in table if row.role == "maximum"]
         tokens_text = f"; tokens: {', '.join(maxima)}" if maxima else ""
         return f"known good: {passed} checks passed{tokens_text}"
-    if verdict is CheckStatus.SKIP:
-        return "nothing was checked"
     bad = [check for check in checks if check.status is verdict]
+    if not bad:
+        return "unproven: nothing was checked"
+    told = f"{bad[0].name}: {bad[0].explanation}"
+    if verdict is CheckStatus.UNPROVEN:
+        return f"unproven: {len(bad)} of {len(checks)} checks could not be judged: {told}"
     word = "failed" if verdict is CheckStatus.FAIL else "came to no verdict"
-    return f"{len(bad)} of {len(checks)} checks {word}: {bad[0].name}: {bad[0].explanation}"
+    return f"{len(bad)} of {len(checks)} checks {word}: {told}"
 
 
 def _server_summary(checks: Sequence[Check], *, compared: bool) -> str:

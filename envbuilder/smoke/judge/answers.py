@@ -60,7 +60,7 @@ def answers_of(document: Mapping[str, Any]) -> Answers | None:
     mixed, environment = (jobs.named(document, one) for one in ("tokens.mixed", "environment"))
     if mixed is None or environment is None:
         return None
-    answered = [item for item in mixed["items"] if item.get("spread") is not None]
+    answered = [item for item in mixed["items"] if _is_whole(item)]
     if not answered or mixed["outcome"] != "done" or environment["outcome"] != "done":
         return None
     return Answers(
@@ -85,6 +85,12 @@ def answers_of(document: Mapping[str, Any]) -> Answers | None:
             for item in answered
         },
     )
+
+
+def _is_whole(item: Mapping[str, Any]) -> bool:
+    """Return whether ``item`` holds numbers alone: NaN and infinity came as none."""
+    numbers = (item.get("spread"), *item.get("logits", ()), *item.get("margins", ()))
+    return "error" not in item and None not in numbers
 
 
 def _moved(before: Answers, after: Answers) -> list[str]:

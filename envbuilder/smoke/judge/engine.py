@@ -9,7 +9,7 @@ from envbuilder.smoke.probe.samples import MODALITIES
 from envbuilder.smoke.report import Check, CheckStatus
 
 from . import jobs
-from .finding import Fault, conclude, skipped
+from .finding import Fault, conclude, skipped, unproven
 
 Facts = Mapping[str, Any]
 
@@ -38,7 +38,7 @@ def _start(job: jobs.Job) -> Check:
     stopped = jobs.failure(job)
     if stopped:
         findings.append(stopped)
-    reserved = ", ".join(f"{kind} {(declared or dummy).get(kind)}" for kind in dummy)
+    reserved = _listed(declared or dummy) if declared or dummy else ""
     return conclude(
         "engine.reserve",
         findings,
@@ -69,7 +69,7 @@ def _assertion(facts: Facts) -> Fault:
 
 
 def _without_dummy(facts: Facts, dummy: Mapping[str, int]) -> Iterator[Fault]:
-    for kind in facts["modalities"]:
+    for kind in facts.get("modalities", ()):
         if kind not in dummy:
             yield Fault(
                 kind="dummy-missing",
@@ -82,7 +82,7 @@ def _without_dummy(facts: Facts, dummy: Mapping[str, int]) -> Iterator[Fault]:
 
 
 def _undeclared(facts: Facts, declared: Mapping[str, int]) -> Iterator[Fault]:
-    for kind in facts["modalities"]:
+    for kind in facts.get("modalities", ()):
         if kind not in declared:
             yield Fault(
                 kind="declared-missing",
@@ -122,8 +122,13 @@ def _counts(job: jobs.Job, document: Facts) -> Check:
         for item in job["items"]
         for found in _item(job["facts"], item, processor.get((item["modality"], item["label"])))
     ]
-    if not findings and not job["items"]:
-        return skipped("engine.counts", "no sample was counted")
+    if not job["items"]:
+        why = "vLLM counted no sample"
+        return (
+            unproven("engine.counts", why)
+            if job["outcome"] == "done"
+            else skipped("engine.counts", why)
+        )
     compared = sum((item["modality"], item["label"]) in processor for item in job["items"])
     return conclude(
         "engine.counts",
@@ -133,7 +138,7 @@ def _counts(job: jobs.Job, document: Facts) -> Check:
             f"vLLM fills {len(job['items'])} samples as its ranges say, {compared} of them "
             "compared with transformers' processor",
         ),
-        seconds=sum(item["seconds"] for item in job["items"]),
+        seconds=sum(item.get("seconds", 0.0) for item in job["items"]),
     )
 
 

@@ -12,7 +12,7 @@ from envbuilder.smoke.plan import Expected, SmokePlan
 from envbuilder.smoke.report import Check
 
 from . import jobs
-from .finding import Fault, conclude, skipped
+from .finding import Fault, conclude, skipped, unproven
 
 
 def judge(plan: SmokePlan, document: Mapping[str, Any]) -> list[Check]:
@@ -26,7 +26,7 @@ def judge(plan: SmokePlan, document: Mapping[str, Any]) -> list[Check]:
     facts = job["facts"]
     return [
         _packages(plan, facts, job["seconds"]),
-        _files(facts["files"]),
+        _files(plan, facts["files"]),
         _requirements(facts),
         *(_import(one) for one in jobs.starting(document, "import.")),
     ]
@@ -112,7 +112,11 @@ def _extra(expected: tuple[Expected, ...], owned: list[Mapping[str, Any]]) -> It
         places.add((entry["name"], entry["place"]))
 
 
-def _files(facts: Mapping[str, Any]) -> Check:
+def _files(plan: SmokePlan, facts: Mapping[str, Any]) -> Check:
+    if not facts["hashed"] and not facts["damaged"]:
+        why = "no RECORD states the hash of any file"
+        seconds = facts["seconds"]
+        return (unproven if plan.expected else skipped)("environment.files", why, seconds=seconds)
     findings = [
         Fault(
             kind="file-damaged",
@@ -169,10 +173,13 @@ def _import(job: jobs.Job) -> Check:
             actual=stopped.actual,
             facts=stopped.facts,
         )
+    name = f"environment.{job['name']}"
     modules = ", ".join(item["module"] for item in job["items"])
+    if not stopped and not modules:
+        return skipped(name, "it installs no module", seconds=job["seconds"])
     return conclude(
-        f"environment.{job['name']}",
+        name,
         [stopped] if stopped else [],
-        good=("imports", f"import {modules}" if modules else "it installs no module"),
+        good=("imports", f"import {modules}"),
         seconds=job["seconds"],
     )

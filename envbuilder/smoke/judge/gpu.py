@@ -20,7 +20,8 @@ def judge(plan: SmokePlan, document: Mapping[str, Any]) -> list[Check]:
         return []
     stopped = jobs.failure(job)
     facts, required = job["facts"], plan.gpu == "required"
-    if not required and not (facts.get("driver_cuda") and facts.get("torch_cuda")):
+    reached = stopped is None or job["outcome"] in {"absent", "inapplicable"}
+    if not required and reached and not (facts.get("driver_cuda") and facts.get("torch_cuda")):
         driver = "" if facts.get("driver_cuda") else "no NVIDIA driver here; "
         why = stopped.text if stopped else driver + _needs(facts)
         return [skipped("gpu", why, seconds=job["seconds"])]
@@ -66,7 +67,9 @@ def _unfit(facts: Mapping[str, Any], devices: Sequence[Mapping[str, Any]]) -> It
         label = f"{device['name']} (compute capability {device['capability']})"
         if not runs_on(device["capability"], facts.get("arch_list", ())):
             known = " ".join(facts.get("arch_list", ()))
-            text = f"torch {facts['torch']} carries no code for {label}: it was built for {known}"
+            text = (
+                f"torch {facts.get('torch')} carries no code for {label}: it was built for {known}"
+            )
             yield _finding("gpu-arch", text, f"sm_{device['capability']}", known, facts)
         elif not device["computes"]:
             text = f"a product of two small matrices is wrong on {label}"

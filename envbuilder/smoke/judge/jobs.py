@@ -11,6 +11,11 @@ from envbuilder.smoke.report import CheckStatus
 from .finding import Fault
 
 Job = Mapping[str, Any]
+_STATUS = {
+    "absent": CheckStatus.FAIL,
+    "inapplicable": CheckStatus.FAIL,
+    "uncountable": CheckStatus.UNPROVEN,
+}
 
 
 def named(document: Mapping[str, Any], name: str) -> Job | None:
@@ -28,7 +33,8 @@ def failure(job: Job) -> Fault | None:
 
     "absent" (a library, a class or a file that it needs is missing) and "inapplicable" (the model
     has no such thing) are failures: the plan asked for the job. Crash, time limit, memory and
-    exceptions are errors: no verdict was reached.
+    exceptions are errors: no verdict was reached. So are "malformed" (it reported what does not
+    fit) and "missing". "uncountable" leaves unproven what was asked for.
     """
     outcome = job["outcome"]
     if outcome == "done":
@@ -38,6 +44,9 @@ def failure(job: Job) -> Fault | None:
     text = {
         "absent": message,
         "inapplicable": message,
+        "uncountable": message,
+        "malformed": message,
+        "missing": message,
         "error": f"{message}{doing}",
         "timeout": f"killed after {job['seconds']:.0f} s{doing}: the time limit"
         if job["seconds"]
@@ -50,7 +59,7 @@ def failure(job: Job) -> Fault | None:
         text=text,
         expected="a result",
         actual=outcome,
-        status=CheckStatus.FAIL if outcome in ("absent", "inapplicable") else CheckStatus.ERROR,
+        status=_STATUS.get(outcome, CheckStatus.ERROR),
         facts={"message": f"{message}\n{job.get('output', '')}", "job": job["name"]},
     )
 

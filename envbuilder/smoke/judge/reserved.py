@@ -9,7 +9,7 @@ from envbuilder.smoke.plan import SmokePlan
 from envbuilder.smoke.report import Check
 
 from . import jobs
-from .finding import Fault, conclude, skipped
+from .finding import Fault, conclude, unproven
 
 
 def reserved(
@@ -27,7 +27,7 @@ def reserved(
     name = f"tokens.{modality}.reserved"
     item = next((one for one in job["items"] if one["role"] == "maximum"), None)
     if item is None or "placeholders" not in item:
-        return [skipped(name, "the maximum item was not counted")]
+        return [unproven(name, "the maximum item was not counted")]
     measured = item["placeholders"]
     engine = engine_reserves(document, modality)
     good = f"{item['label']} yields {measured} tokens"

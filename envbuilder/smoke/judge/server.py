@@ -15,7 +15,7 @@ from typing import Any
 from envbuilder.smoke.probe.samples import MODALITIES
 from envbuilder.smoke.report import Check, CheckStatus, TokenRow
 
-from .finding import Fault, conclude, skipped
+from .finding import Fault, conclude, skipped, unproven
 
 Facts = Mapping[str, Any]
 
@@ -91,7 +91,7 @@ def _modality(facts: Facts, expected: Counts | None, modality: str) -> Check:
             f"the server adds {added} tokens, not compared: the processor writes text beside each "
             "frame, whose length only the model's own tokenizer tells (--local with --model DIR)"
         )
-        return skipped(name, why, seconds=seconds)
+        return unproven(name, why, seconds=seconds)
     return conclude(
         name,
         findings,

@@ -14,10 +14,13 @@ from envbuilder.smoke.probe.samples import MODALITIES
 from envbuilder.smoke.report import Check, CheckStatus, TokenRow
 
 from . import jobs
-from .finding import Fault, conclude, skipped
+from .finding import Fault, conclude, skipped, unproven
 from .reserved import reserved
 
 Facts = Mapping[str, Any]
+COUNTED = ("placeholders", "formula", "embeddings")
+"""What the probe may know of one item, beside what an engine makes of it."""
+_ALONE = "the placeholders were compared with nothing: no formula is known, nothing was encoded"
 
 
 def judge(plan: SmokePlan, document: Facts) -> list[Check]:
@@ -31,6 +34,8 @@ def judge(plan: SmokePlan, document: Facts) -> list[Check]:
         job = jobs.named(document, f"tokens.{modality}")
         if job is not None:
             checks += _modality(plan, document, modality, job)
+    if checks and all(check.status is CheckStatus.SKIP for check in checks):
+        checks = [_uncounted(check) for check in checks]
     mixed = jobs.named(document, "tokens.mixed")
     return checks + ([_generate(mixed)] if mixed else [])
 
@@ -55,7 +60,7 @@ def _items(document: Facts, modality: str) -> list[Facts]:
 
 
 def _row(item: Facts, engine: int | None, stated: int | None) -> TokenRow:
-    taken = {item.get(key) for key in ("formula", "placeholders", "embeddings")} | {engine}
+    taken = {item.get(key) for key in COUNTED} | {engine}
     return TokenRow(
         modality=item["modality"],
         sample=item["label"],
@@ -66,9 +71,15 @@ def _row(item: Facts, engine: int | None, stated: int | None) -> TokenRow:
         engine=engine,
         stated=stated,
         agree="error" not in item and len(taken - {None}) == 1,
-        note=item.get("error") or item.get("note") or "",
+        note=item.get("error") or item.get("note") or _alone(item, engine),
         grid=tuple(item.get("grid") or ()),
     )
+
+
+def _alone(item: Facts, engine: int | None) -> str:
+    """Say so where a row holds one number alone."""
+    taken = [item.get(key) for key in COUNTED] + [engine]
+    return "compared with nothing" if sum(one is not None for one in taken) == 1 else ""
 
 
 def _modality(plan: SmokePlan, document: Facts, modality: str, job: jobs.Job) -> list[Check]:
@@ -77,10 +88,16 @@ def _modality(plan: SmokePlan, document: Facts, modality: str, job: jobs.Job) ->
     if job["outcome"] == "inapplicable" and not asked:
         return [skipped(name, job["failure"]["message"], seconds=job["seconds"])]
     stopped = jobs.failure(job) or jobs.nothing_counted(job)
-    findings = [*_vocabulary(job), *(found for item in job["items"] for found in _item(job, item))]
+    findings = [
+        *_vocabulary(job),
+        *(found for item in job["items"] for found in _item(plan, job, item)),
+    ]
     if stopped:
         findings.append(stopped)
     counted = [item for item in job["items"] if "placeholders" in item]
+    if not findings and not any(map(_compared, counted)):
+        check = unproven(name, _ALONE, seconds=job["seconds"], details={"facts": job["facts"]})
+        return [check, *reserved(plan, document, modality, job)]
     check = conclude(
         name,
         findings,
@@ -91,10 +108,20 @@ def _modality(plan: SmokePlan, document: Facts, modality: str, job: jobs.Job) ->
     return [check, *reserved(plan, document, modality, job)]
 
 
+def _uncounted(check: Check) -> Check:
+    """Turn the skip of a model that was asked for, and of which nothing counts, into what it is."""
+    why = f"the model was not counted: {check.explanation}"
+    return unproven(check.name, why, seconds=check.seconds)
+
+
+def _compared(item: Facts) -> bool:
+    return item.get("formula") is not None or item.get("embeddings") is not None
+
+
 def _agreement(items: list[Facts]) -> str:
     """Say which numbers were compared, so that green claims no more than it is."""
-    known = sum(item["formula"] is not None for item in items)
-    encoded = sum(item["embeddings"] is not None for item in items)
+    known = sum(item.get("formula") is not None for item in items)
+    encoded = sum(item.get("embeddings") is not None for item in items)
     formula = f"the formula for {known} samples" if known else "no formula (none is known)"
     return f"placeholders agree with {formula}, with the encoder's rows for {encoded}"
 
@@ -105,46 +132,48 @@ def _vocabulary(job: jobs.Job) -> Iterator[Fault]:
     if facts.get("degraded"):
         yield Fault(
             kind="processor-degraded",
-            text=f"AutoProcessor gave a bare {facts['tokenizer']}: it makes no placeholders at all",
+            text=f"AutoProcessor gave a bare {facts.get('tokenizer')}: it makes no placeholders at "
+            "all",
             expected="a multimodal processor",
-            actual=facts["processor"],
+            actual=facts.get("processor", "another"),
             facts=facts,
         )
     wanted, found = facts.get("model_token_id"), facts.get("token_id")
     if None not in (wanted, found) and wanted != found:
         yield Fault(
             kind="token-id-differs",
-            text=f"{facts['token']} is {found} to the tokenizer, but the model inserts embeddings "
-            f"at {wanted}: they would never meet, and no error would tell",
+            text=f"{facts.get('token')} is {found} to the tokenizer, but the model inserts "
+            f"embeddings at {wanted}: they would never meet, and no error would tell",
             expected=str(wanted),
             actual=str(found),
             facts=facts,
         )
-    pieces = facts.get("token_splits_into", 1)
-    if pieces != 1:
+    pieces = facts.get("token_splits_into")
+    if pieces not in (None, 1):
         yield Fault(
             kind="token-splits",
-            text=f"the tokenizer ({facts['tokenizer']}) splits {facts['token']} into {pieces} "
-            "ids, so no placeholder can be found",
+            text=f"the tokenizer ({facts.get('tokenizer')}) splits {facts.get('token')} into "
+            f"{pieces} ids, so no placeholder can be found",
             expected="1 id",
             actual=f"{pieces} ids",
             facts=facts,
         )
 
 
-def _item(job: jobs.Job, item: Facts) -> Iterator[Fault]:
+def _item(plan: SmokePlan, job: jobs.Job, item: Facts) -> Iterator[Fault]:
     """Yield the disagreements of one sample."""
     what = f"{item['modality']} {item['label']}"
-    facts = {**job["facts"], **item, "message": item.get("error", "")}
+    model = plan.model and (plan.model.path or plan.model.hub)
+    facts = {**job["facts"], **item, "message": item.get("error", ""), "model": model}
     if "error" in item:
         yield _stopped(what, item, facts)
         return
-    placeholders, formula, made = item["placeholders"], item["formula"], item["embeddings"]
+    placeholders, formula, made = (item.get(key) for key in COUNTED)
     if made is not None and placeholders != made:
         yield _differ("placeholders-embeddings", what, facts, ("encoder makes", made))
     if formula is not None and placeholders != formula:
         yield _differ("placeholders-formula", what, facts, ("formula gives", formula))
-    for other, count in item["strays"].items():
+    for other, count in item.get("strays", {}).items():
         yield Fault(
             kind="stray-placeholders",
             text=f"{what} alone yields {count} placeholders of {other}",
@@ -178,8 +207,13 @@ def _differ(kind: str, what: str, facts: Facts, other: tuple[str, int]) -> Fault
         f"into the prompt, the {who} {number}",
         expected=str(number),
         actual=str(placeholders),
-        facts={**facts, "difference": placeholders - number},
+        facts={**facts, "difference": placeholders - number, "ratio": _ratio(placeholders, number)},
     )
+
+
+def _ratio(placeholders: int, number: int) -> int | None:
+    """Return how often ``number`` goes into ``placeholders``, if it does without a rest."""
+    return placeholders // number if number and placeholders % number == 0 else None
 
 
 def _generate(job: jobs.Job) -> Check:

@@ -14,6 +14,7 @@ from typing import Callable
 
 from .facts import Absent, Emitter, Facts, Inapplicable, describe, kind_of
 from .samples import MODALITIES
+from .told import Telling
 
 PR_SET_PDEATHSIG = 1
 
@@ -31,6 +32,8 @@ def expand(request: Facts) -> list[str]:
         names += ["tokens." + modality for modality in (*reversed(MODALITIES), "mixed")]
     if "engine" in checks and request["model"]:
         names.append("engine.run")  # the largest of all: it starts when the others are about done
+    if "start" in checks and request.get("start"):
+        names += ["start"] + (["start.run"] if request["start"]["run"] else [])
     names += [name for name in ("environment", "caches", "gpu") if name in checks]
     if "environment" in checks:
         requested = [item["name"] for item in request["expected"] if item["requested"]]
@@ -40,8 +43,9 @@ def expand(request: Facts) -> list[str]:
 
 def main(name: str, descriptor: int) -> int:
     """Run the job ``name``; its facts go to ``descriptor``. Return the exit code."""
-    emit = Emitter(descriptor)
+    emit = Telling(descriptor, name)
     request = json.loads(sys.stdin.read())
+    emit.pipe = request.get("progress")
     _die_with_parent()
     try:
         _entry(name)(request, emit)
@@ -57,6 +61,8 @@ def main(name: str, descriptor: int) -> int:
 def _entry(name: str) -> Callable[[Facts, Emitter], None]:
     """Return what runs the job ``name``; the part after the dot goes to it as an argument."""
     kind, _, rest = name.partition(".")
+    if name == "start.run":
+        return importlib.import_module(".start", __package__).run_command  # type: ignore[no-any-return]
     modules = {"tokens.mixed": "mixed", "engine.run": "serving", "import": "imports"}
     module = importlib.import_module("." + modules.get(name, modules.get(kind, kind)), __package__)
     if not rest or name in modules:

@@ -16,9 +16,12 @@ from typing import IO
 
 from . import job
 from .facts import Facts, nothing, read_facts
+from .told import tell
 
 PYTHON = (sys.executable, "-I", "-B")
 """Isolated from the user's site and PYTHON* variables, and leaving no bytecode behind."""
+AS_IT_RUNS = ("environment", "import.", "start")
+"""Jobs that see the module path as the image will: its own PYTHON* variables count."""
 PARALLEL = 2
 """Jobs at a time: the token jobs need up to 1.5 GB each, and the promise is 4 GB in all. Of a real
 model, whose weights each job loads, one runs alone."""
@@ -65,11 +68,12 @@ def main(arguments: list[str]) -> int:
 def run_job(name: str, request: Facts, scratch: str, deadline: float) -> Facts:
     """Run the job ``name`` and return its facts, whatever happens to its process."""
     started = time.monotonic()
+    tell(request.get("progress"), job=name, state="begun")
     if started >= deadline:
         return {**nothing(), "name": name, "seconds": 0.0, "outcome": "timeout"}
     with tempfile.TemporaryFile() as facts, tempfile.TemporaryFile() as output:
         process = subprocess.Popen(
-            [*PYTHON, str(Path(__file__).parent), "--job", name, str(facts.fileno())],
+            [*_python(name), str(Path(__file__).parent), "--job", name, str(facts.fileno())],
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=output,
@@ -85,7 +89,12 @@ def run_job(name: str, request: Facts, scratch: str, deadline: float) -> Facts:
         if outcome["outcome"] != "done":
             outcome["output"] = _tail(output)
             outcome["exit_code"] = process.returncode
+    tell(request.get("progress"), job=name, state="ended")
     return outcome
+
+
+def _python(name: str) -> tuple[str, ...]:
+    return (sys.executable, "-B") if name.startswith(AS_IT_RUNS) else PYTHON
 
 
 def _claim_stdout() -> int:

@@ -29,13 +29,8 @@ def token_ids(specials: Sequence[str]) -> dict[str, int]:
     return {token: BYTES + number for number, token in enumerate(specials)}
 
 
-def write(directory: str, specials: Sequence[str], settings: Facts) -> None:
-    """Write tokenizer.json, tokenizer_config.json, vocab.json and merges.txt to ``directory``.
-
-    ``settings`` completes tokenizer_config.json: class name, named special tokens.
-    """
-    vocabulary = {sign: number for number, sign in enumerate(byte_alphabet())}
-    added = [
+def _added_tokens(specials: Sequence[str]) -> list[Facts]:
+    return [
         {
             "id": number,
             "content": token,
@@ -47,6 +42,15 @@ def write(directory: str, specials: Sequence[str], settings: Facts) -> None:
         }
         for token, number in token_ids(specials).items()
     ]
+
+
+def write(directory: str, specials: Sequence[str], settings: Facts) -> None:
+    """Write tokenizer.json, tokenizer_config.json, vocab.json and merges.txt to ``directory``.
+
+    ``settings`` completes tokenizer_config.json: class name, named special tokens.
+    """
+    vocabulary = {sign: number for number, sign in enumerate(byte_alphabet())}
+    added = _added_tokens(specials)
     byte_level = {
         "type": "ByteLevel",
         "add_prefix_space": False,

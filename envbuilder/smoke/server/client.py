@@ -13,9 +13,12 @@ from urllib.parse import urlsplit
 from urllib.request import HTTPErrorProcessor, ProxyHandler, Request, build_opener
 
 from envbuilder.model.errors import NetworkError, UsageError
+from envbuilder.smoke.document import UnfitError, read_json
 
 LARGEST = 4 << 20
 """Bytes of an answer that are read; a chat completion of one token has a few hundred."""
+MOST = 1 << 40
+"""Tokens of a prompt; more is no number of tokens."""
 SHOWN = 300
 """Characters of a server's complaint that are worth showing."""
 
@@ -100,6 +103,8 @@ class Server:
         number = usage.get("prompt_tokens") if isinstance(usage, dict) else None
         if not isinstance(number, int) or isinstance(number, bool):
             raise RefusedError(200, "the answer has no usage.prompt_tokens")
+        if not 0 <= number <= MOST:
+            raise RefusedError(200, f"its usage.prompt_tokens is {number}: no prompt is that long")
         return number
 
     def _send(self, path: str, body: object) -> object:
@@ -118,10 +123,10 @@ class Server:
         if status != 200:
             raise RefusedError(status, self._complaint(read))
         try:
-            parsed: object = json.loads(read)
-        except ValueError as error:
+            parsed: object = read_json(read)
+        except UnfitError as error:
             raise NetworkError(
-                f"{self.base}{path} answered, but not with JSON: it is no OpenAI-compatible server",
+                f"{self.base}{path} is no OpenAI-compatible server, by its answer: {error}",
                 hint="--server takes the address under which /v1/models answers",
             ) from error
         return parsed
@@ -162,10 +167,10 @@ class Server:
         """Return the message of an error's body, on one line, the key struck out."""
         text = body.decode("utf-8", "replace")
         try:
-            told = json.loads(text)
+            told = read_json(body)
             inner = told.get("error", told)
             text = str(inner.get("message", inner) if isinstance(inner, dict) else inner)
-        except (ValueError, AttributeError):
+        except (UnfitError, AttributeError):
             pass  # not JSON, or not an object: shown as it came
         line = " ".join(text.split())
         return (line.replace(self._key, "***") if self._key else line)[:SHOWN]

@@ -29,6 +29,16 @@ def expectation(run: Run, plan: SmokePlan) -> Counts:
             f"what the server should count is not known: {stopped.text if stopped else 'no model'}",
             hint="name an environment with transformers, and a model: --local PYTHON --family NAME",
         )
+    counted = {(item["modality"], item["label"]) for item in job["items"]}
+    kinds = {modality for modality, _ in counted}
+    if lacking := [
+        item.label
+        for item in ITEMS
+        if item.modality in kinds and (item.modality, item.label) not in counted
+    ]:
+        raise SmokeError(
+            f"what the server should count is not known: {', '.join(lacking)} was not counted"
+        )
     beside: dict[str, set[int]] = {}
     for item in job["items"]:
         beside.setdefault(item["modality"], set()).add(item["added"] - item["placeholders"])

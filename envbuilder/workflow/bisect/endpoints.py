@@ -8,8 +8,8 @@ import git
 
 from envbuilder.model.errors import LockError, UsageError
 from envbuilder.model.lock import Lock
-from envbuilder.model.progress import Progress
 from envbuilder.model.pylock import lock_checksum, lock_path, parse_lock, read_lock
+from envbuilder.resolve.context import Context
 from envbuilder.storage.ledger import LedgerEntry, choose, last_good, ledger_path, read
 from envbuilder.storage.store import Store
 from envbuilder.workflow.bump.texts import texts_of
@@ -36,7 +36,7 @@ def find_end(spec_path: Path, text: str, *, store: Store) -> Lock:
     return _of_entry(spec_path, entry, store)
 
 
-def good_end(spec_path: Path, bad: Lock, *, store: Store, progress: Progress) -> Lock:
+def good_end(context: Context, spec_path: Path, bad: Lock) -> Lock:
     """Return the lock of the last good build that is not ``bad``, and say which that is.
 
     Raises UsageError if there is none.
@@ -47,8 +47,9 @@ def good_end(spec_path: Path, bad: Lock, *, store: Store, progress: Progress) ->
         raise UsageError(
             "no other build of the ledger is good, so name one with --good", hint=_HINT
         )
-    progress.note(f"good end: entry {entries.index(entry) + 1} of the history, of {entry.time}")
-    return _of_entry(spec_path, entry, store)
+    number = entries.index(entry) + 1
+    context.progress.note(f"good end: entry {number} of the history, of {entry.time}")
+    return _of_entry(spec_path, entry, context.store)
 
 
 def _of_entry(spec_path: Path, entry: LedgerEntry, store: Store) -> Lock:

@@ -8,14 +8,15 @@ one tries it again, since the reason may be gone by then.
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
+from msgspec import Struct
+
+from envbuilder.model.codec import MisfitError, from_json, to_plain
 from envbuilder.model.errors import (
     BuildError,
     DiskFullError,
@@ -25,21 +26,36 @@ from envbuilder.model.errors import (
 )
 from envbuilder.model.image import canonical_json
 from envbuilder.model.lock import Lock
+from envbuilder.model.owner import give, make_folder
 from envbuilder.model.progress import Progress
 from envbuilder.model.pylock import lock_checksum
+from envbuilder.model.reference import Digest
+from envbuilder.storage.store import Store
 
 from .oracle import Judge, OracleAnswer
 from .search import TrialResult
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trial:
+class Trial(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One test: what was tried, what came of it, and how long it took (seconds)."""
 
     tried: str
     outcome: TrialResult
     detail: str
     seconds: float
+
+
+class _Line(Trial, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A trial as it is written down, under the key of what was tested."""
+
+    key: str
+
+
+def journal_path(store: Store, old: Lock, new: Lock, question: Sequence[str | None]) -> Path:
+    """Name the file of a bisection by its two ends and what is asked of each lock."""
+    asked = [str(lock_checksum(old)), str(lock_checksum(new)), *question]
+    key = Digest.of(canonical_json(asked)).hex[:16]
+    return store.root / "bisect" / f"{new.spec.name}-{key}.jsonl"
 
 
 class Diary:
@@ -58,8 +74,9 @@ class Diary:
 
         Raises UsageError if another bisection writes it.
         """
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent, mode=0o700)
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        give(path, fd=handle)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -118,11 +135,15 @@ class Diary:
         whole = data[: data.rfind(b"\n") + 1]
         os.ftruncate(self._handle, len(whole))  # what was killed in mid-line never counted
         for line in whole.splitlines():
-            entry: dict[str, Any] = json.loads(line)
-            key, outcome = entry.pop("key"), TrialResult(entry.pop("outcome"))
-            self._steps[key] = Trial(outcome=outcome, **entry)
+            with suppress(MisfitError):  # damaged, or of an older version: it is tried again
+                read = from_json(line, _Line)
+                self._steps[read.key] = _trial(read)
 
     def _write(self, key: str, step: Trial) -> None:
-        line = canonical_json({"key": key, **asdict(step), "outcome": str(step.outcome)}) + b"\n"
+        line = canonical_json({"key": key, **to_plain(step)}) + b"\n"
         os.write(self._handle, line)
         os.fsync(self._handle)
+
+
+def _trial(line: _Line) -> Trial:
+    return Trial(tried=line.tried, outcome=line.outcome, detail=line.detail, seconds=line.seconds)

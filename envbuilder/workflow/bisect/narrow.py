@@ -1,4 +1,8 @@
-"""Inside a guilty package: the first bad one of its versions, or of its commits, in between."""
+"""Inside a guilty package: the first bad one of its versions, or of its commits, in between.
+
+The good end may be the newer one: then the line runs back in time, and its last good step is what
+mended the package.
+"""
 
 from __future__ import annotations
 
@@ -19,13 +23,15 @@ from .search import TrialResult, first_bad
 class Line:
     """The steps of one package from good (first) to bad (last).
 
-    ``kind`` is "version" or "commit". ``context`` is the lock of the first step; ``make(position)``
-    gives that of another, or raises ResolutionError or BuildError.
+    ``kind`` is "version" or "commit"; ``backwards`` if good is newer than bad. ``context`` is the
+    lock of the first step; ``make(position)`` gives that of another, or raises ResolutionError or
+    BuildError.
     """
 
     package: str
     kind: str
     steps: tuple[str, ...]
+    backwards: bool
     context: Lock
     make: Callable[[int], Lock]
 
@@ -36,13 +42,17 @@ Lines = Callable[[str, Lock, Lock], Line | None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Narrowed:
-    """The last good and the first bad step of a package; the ``skipped`` between say nothing."""
+    """The last good and the first bad step of a package; the ``skipped`` between say nothing.
+
+    ``mended_by`` is the step that turned bad into good, where good is newer than bad.
+    """
 
     package: str
     kind: str
     last_good: str
     first_bad: str
     skipped: tuple[str, ...]
+    mended_by: str | None = None
 
 
 def narrow(line: Line, *, test: Callable[[int], TrialResult]) -> Narrowed:
@@ -54,6 +64,7 @@ def narrow(line: Line, *, test: Callable[[int], TrialResult]) -> Narrowed:
         last_good=line.steps[lo],
         first_bad=line.steps[hi],
         skipped=line.steps[lo + 1 : hi],
+        mended_by=line.steps[lo] if line.backwards and hi == lo + 1 else None,
     )
 
 
@@ -81,7 +92,8 @@ def _versions(old: Wheel, new: Wheel, good: Lock, bad: Lock, stages: Stages) -> 
         and not each.yanked
         and (early or not Version(each.version).is_prerelease)
     ]
-    if Version(old.version) > Version(new.version):
+    backwards = Version(old.version) > Version(new.version)
+    if backwards:
         versions.reverse()
     steps = (old.version, *versions, new.version)
 
@@ -89,21 +101,29 @@ def _versions(old: Wheel, new: Wheel, good: Lock, bad: Lock, stages: Stages) -> 
         spec = _pinned(good.spec, old.name, f"=={steps[position]}")
         return stages.resolve(spec, good, frozenset({old.name}))
 
-    return Line(package=old.name, kind="version", steps=steps, context=good, make=make)
+    return Line(
+        package=old.name, kind="version", steps=steps, backwards=backwards, context=good, make=make
+    )
 
 
 def _commits(old: GitSource, new: GitSource, good: Lock, bad: Lock, stages: Stages) -> Line | None:
-    pin = to_builtins(bad.spec)["packages"][bad.spec.key_of(old.name)]
     steps = (old.commit, *stages.commits(old, new))
-    if steps[-1] != new.commit or old.repository != new.repository:
-        return None  # the one does not descend from the other
+    backwards = steps[-1] != new.commit
+    if backwards:
+        steps = tuple(reversed((new.commit, *stages.commits(new, old))))
+    if (steps[0], steps[-1]) != (old.commit, new.commit) or old.repository != new.repository:
+        return None  # neither descends from the other
+    newer = good if backwards else bad  # whose branch holds all of them
+    pin = to_builtins(newer.spec)["packages"][newer.spec.key_of(old.name)]
 
     def make(position: int) -> Lock:
         fixed = {key: value for key, value in pin.items() if key != "tag"}
         spec = _pinned(good.spec, old.name, fixed | {"commit": steps[position]})
         return stages.resolve(spec, good, frozenset({old.name}))
 
-    return Line(package=old.name, kind="commit", steps=steps, context=good, make=make)
+    return Line(
+        package=old.name, kind="commit", steps=steps, backwards=backwards, context=good, make=make
+    )
 
 
 def _pinned(spec: Spec, name: str, pin: object) -> Spec:

@@ -42,9 +42,12 @@ def by_smoke(build: Callable[[Lock], Built], *, check: str | None = None) -> Jud
         assert report is not None  # noqa: S101 - the stages always smoke
         if check is not None:
             return _by_check(report, check)
-        return OracleAnswer(
-            outcome=TrialResult.GOOD if report.ok else TrialResult.BAD, detail=report.summary
-        )
+        if report.ok:
+            outcome = TrialResult.GOOD
+        else:
+            unproven = report.verdict is CheckStatus.UNPROVEN
+            outcome = TrialResult.SKIP if unproven else TrialResult.BAD
+        return OracleAnswer(outcome=outcome, detail=report.summary)
 
     return judge
 
@@ -76,7 +79,8 @@ def _by_check(report: Report, wanted: str) -> OracleAnswer:
     failed = [each for each in found if each.status in {CheckStatus.FAIL, CheckStatus.ERROR}]
     if failed:
         return OracleAnswer(outcome=TrialResult.BAD, detail=_said(failed))
-    passed = any(each.status is CheckStatus.PASS for each in found)
+    states = {each.status for each in found}
+    passed = CheckStatus.PASS in states and CheckStatus.UNPROVEN not in states
     return OracleAnswer(
         outcome=TrialResult.GOOD if passed else TrialResult.SKIP, detail=_said(found)
     )

@@ -17,6 +17,7 @@ from packaging.version import InvalidVersion, Version
 from envbuilder.model.atomic import write_text
 from envbuilder.model.errors import BuildError, LockError, NetworkError, ResolutionError
 from envbuilder.model.image import Layer
+from envbuilder.model.layer_kind import OWN
 from envbuilder.model.lock import Lock
 from envbuilder.model.lock_diff import Change, Known, compare, new_layers
 from envbuilder.model.progress import Progress
@@ -24,6 +25,7 @@ from envbuilder.model.pylock import dump_lock, lock_path, read_lock
 from envbuilder.model.spec_file import parse
 from envbuilder.model.yaml_document import Document, read_document
 from envbuilder.model.yaml_edit import set_scalar
+from envbuilder.resolve.context import Context
 from envbuilder.storage.build_records import BuildTexts, keep, present
 from envbuilder.storage.ledger import ledger_path, now, read
 from envbuilder.storage.store import Store
@@ -36,7 +38,6 @@ from .stages import Stages
 from .transaction import transaction
 
 _NEAREST = 3
-_OWN = ("environment", "lock", "settings")  # as Docker's layers are called
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,9 +94,7 @@ def propose(
     return Proposal(over=over, text=document.text, before=before, lock=lock, changes=changes)
 
 
-def bump(
-    spec_path: Path, pins: Sequence[Pin], *, stages: Stages, store: Store, progress: Progress
-) -> Bumped:
+def bump(context: Context, spec_path: Path, pins: Sequence[Pin], *, stages: Stages) -> Bumped:
     """Bump the environment of ``spec_path``; green is kept and recorded, red leaves all as it was.
 
     Raises what :func:`propose` and the stages raise, UsageError where another bump runs, and
@@ -103,22 +102,22 @@ def bump(
     """
     with transaction(spec_path) as held:
         read(ledger_path(spec_path))  # one that is damaged is to be told before all the work
-        proposal = propose(spec_path, pins, stages=stages, progress=progress)
+        proposal = propose(spec_path, pins, stages=stages, progress=context.progress)
         if not proposal.moves:
             return Bumped(proposal=proposal)
         for change in proposal.changes:
-            progress.note(f"moves    {change}")
+            context.progress.note(f"moves    {change}")
         outcome = stages.build(proposal.lock)
         bumped = _bumped(proposal, outcome)
         if not outcome.good:
-            return replace(bumped, failed=keep_failure(store, proposal.text, outcome))
+            return replace(bumped, failed=keep_failure(context.store, proposal.text, outcome))
         entry = stages.entry(outcome)
         texts = BuildTexts(spec=proposal.text.encode(), lock=dump_lock(outcome.lock).encode())
-        keep(store, entry.lock, texts)
+        keep(context.store, entry.lock, texts)
         try:
             held.commit(texts, entry=entry, over=proposal.over)
         except LockError as error:
-            folder = keep_failure(store, proposal.text, outcome)
+            folder = keep_failure(context.store, proposal.text, outcome)
             raise LockError(
                 error.message, hint=f"{error.hint}; what was built is in {folder}"
             ) from error
@@ -182,12 +181,11 @@ def _known(
 def _bumped(proposal: Proposal, outcome: BuildResult) -> Bumped:
     assert outcome.lock.seal is not None  # noqa: S101 - build seals
     layers = new_layers(proposal.before.seal, outcome.lock.seal)
-    titles = {*_OWN, f"environment {outcome.lock.spec.name}"}
     return Bumped(
         proposal=proposal,
         outcome=outcome,
-        layers=tuple(layer for layer in layers if layer.title not in titles),
-        own=tuple(layer for layer in layers if layer.title in titles),
+        layers=tuple(layer for layer in layers if layer.kind not in OWN),
+        own=tuple(layer for layer in layers if layer.kind in OWN),
     )
 
 

@@ -33,6 +33,10 @@ class What(enum.StrEnum):
     COMMIT = "commit"
     TAG = "tag"
     MOVED = "moved tag"
+    REWRITTEN = "rewritten branch"
+    """The branch no longer holds the locked commit; ``newest`` is its tip."""
+    GONE = "gone"
+    """The tag, branch or repository that was locked is not there any more; ``newest`` is empty."""
     BASE = "base"
     DEB = "deb"
     YANKED = "yanked"
@@ -118,7 +122,11 @@ def _git(
     source: GitSource, lock: Lock, stages: Stages, youngest: datetime | None
 ) -> Iterator[Newer]:
     pin = lock.spec.sources[source.name]
-    refs = stages.refs(pin)
+    try:
+        refs = stages.refs(pin)
+    except ResolutionError:  # told in its own line: the others are to be looked at all the same
+        yield _gone(source, source.repository)
+        return
 
     def ripe(what: What, commits: Sequence[tuple[str, str]]) -> Iterator[Newer]:
         """Take the first of (name, commit) that is old enough."""
@@ -131,12 +139,27 @@ def _git(
                 )  # fmt: skip
                 return
 
-    if pin.tag is not None:
+    if pin.tag is not None and pin.tag not in refs.tags:
+        yield _gone(source, pin.tag)
+    elif pin.tag is not None:
         yield from _moved(source, pin.tag, refs, stages)
         yield from ripe(What.TAG, _later_tags(pin.tag, refs))
-    if pin.branch is not None and (tip := _head(source, pin.branch, refs)) != source.commit:
-        between = stages.commits(source, replace(source, commit=tip)) or (tip,)
-        yield from ripe(What.COMMIT, [(commit, commit) for commit in reversed(between)])
+    if pin.branch is not None and pin.branch not in refs.heads:
+        yield _gone(source, pin.branch)
+    elif pin.branch is not None and (tip := refs.heads[pin.branch]) != source.commit:
+        between = stages.commits(source, replace(source, commit=tip))
+        if between:
+            yield from ripe(What.COMMIT, [(commit, commit) for commit in reversed(between)])
+        else:
+            yield Newer(
+                what=What.REWRITTEN, name=source.name, current=source.commit, newest=tip,
+                date=stages.moment(replace(source, commit=tip)), named=True,
+                pin=f"{source.name}@{tip}",
+            )  # fmt: skip
+
+
+def _gone(source: GitSource, what: str) -> Newer:
+    return Newer(what=What.GONE, name=source.name, current=what, newest="", named=True)
 
 
 def _moved(source: GitSource, tag: str, refs: Refs, stages: Stages) -> Iterator[Newer]:
@@ -174,15 +197,6 @@ def _is_akin(name: str, tag: str) -> bool:
 
 def _numbers(tag: str) -> list[int]:
     return [int(number) for number in _NUMBER.findall(tag)]
-
-
-def _head(source: GitSource, branch: str, refs: Refs) -> str:
-    if branch not in refs.heads:
-        raise ResolutionError(
-            f"{source.name}: {source.repository} no longer has a branch {branch}",
-            hint=f"envbuilder bump NAME {source.name}@BRANCH takes another",
-        )
-    return refs.heads[branch]
 
 
 def _version(tag: str) -> Version | None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from envbuilder.model.errors import LockError, UsageError
 from envbuilder.model.lock import Lock
-from envbuilder.model.progress import Progress
 from envbuilder.model.pylock import parse_lock
 from envbuilder.model.reference import ImageRef
-from envbuilder.registry.client import Client
+from envbuilder.resolve.context import Context
 from envbuilder.storage.build_records import present
 from envbuilder.storage.ledger import (
     LedgerEntry,
@@ -28,13 +28,11 @@ from .texts import checksum_of, texts_of
 
 
 def promote(
+    context: Context,
     spec_path: Path,
     wanted: LedgerEntry | None,
     target: ImageRef,
     *,
-    client: Client,
-    store: Store,
-    progress: Progress,
     signing: Signing | None = None,
 ) -> LedgerEntry:
     """Let ``target`` (with a tag) name the image of ``wanted``, and return whose it is.
@@ -52,9 +50,9 @@ def promote(
             f"{spec_path.stem} has no such build that is known to be good",
             hint=f"envbuilder build {spec_path.stem}",
         )
-    lock = _sealed_lock(spec_path, entry, store)
+    lock = _sealed_lock(spec_path, entry, context.store)
     built = built_on(entries, entry.image)
-    publish(client, lock, target, store=store, progress=progress, signing=signing, built=built)
+    publish(context, lock, target, signing=signing, built=built)
     append(path, replace(entry, time=now(), event="promote", note=f"as {target}"))
     return entry
 

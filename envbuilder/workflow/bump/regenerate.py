@@ -12,6 +12,13 @@ from pathlib import Path
 
 from envbuilder.model.errors import EnvbuilderError
 from envbuilder.model.spec_file import load
+from envbuilder.resolve.context import Context
+from envbuilder.runtime import Runtime
+from envbuilder.workflow.build import Decisions, build_environment, engine_for
+
+from .bump import bump
+from .pins import Pin, parse_pin
+from .stages import real_stages
 
 _INTERNAL = 1
 
@@ -32,6 +39,33 @@ class Result:
 
 Make = Callable[[Path], tuple[int, str]]
 """Makes the environment of one spec: exit code (0, or 8 for a red smoke) and one line to show."""
+
+
+def maker(context: Context, pins: Sequence[str], *, runtime: Runtime) -> Make:
+    """Return what builds and smokes an environment, or bumps ``pins`` in it if there are any."""
+    wishes = [parse_pin(pin) for pin in pins]
+    if not wishes:
+        return lambda path: _built(context, path, runtime)
+    return lambda path: _bumped(context, path, wishes, runtime)
+
+
+def _built(context: Context, path: Path, runtime: Runtime) -> tuple[int, str]:
+    decisions = Decisions(engine=engine_for(path))
+    outcome = build_environment(context, path, decisions, runtime=runtime)
+    summary = outcome.report.summary if outcome.report is not None else ""
+    return (0 if outcome.good else 8), summary
+
+
+def _bumped(
+    context: Context, path: Path, wishes: Sequence[Pin], runtime: Runtime
+) -> tuple[int, str]:
+    engine = engine_for(path)
+    stages = real_stages(context, folder=path.parent, engine=engine, runtime=runtime)
+    done = bump(context, path, wishes, stages=stages)
+    if done.outcome is None or done.outcome.report is None:
+        return 0, "nothing moves"
+    changes = f"{len(done.proposal.changes)} changes"
+    return (8 if done.failed else 0), f"{changes}; {done.outcome.report.summary}"
 
 
 def regenerate(spec_paths: Sequence[Path], make: Make, *, jobs: int) -> tuple[Result, ...]:

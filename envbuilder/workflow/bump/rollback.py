@@ -7,9 +7,10 @@ stay as they are.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import chain
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from envbuilder.model.errors import UsageError
 from envbuilder.storage.build_records import BuildTexts, present, recall

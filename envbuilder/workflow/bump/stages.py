@@ -19,17 +19,20 @@ from envbuilder.model.errors import MissingToolError
 from envbuilder.model.git_url import Address
 from envbuilder.model.lock import GitSource, ImageBase, Lock
 from envbuilder.model.lock_diff import Needs
-from envbuilder.model.progress import Progress
+from envbuilder.model.samples import check_samples
 from envbuilder.model.spec import Spec
+from envbuilder.resolve.base import resolve_base, resolve_builder
+from envbuilder.resolve.context import Context
 from envbuilder.resolve.git.commits import commits_between, moment_of
-from envbuilder.resolve.git.mirror import Mirror
+from envbuilder.resolve.git.context import GitContext
+from envbuilder.resolve.git.repository import GitRepository
 from envbuilder.resolve.python.dependencies import read_needs
 from envbuilder.resolve.python.releases import Release, releases
-from envbuilder.resolve.resolve import python_target, resolve_base, resolve_builder
+from envbuilder.resolve.target import python_target
 from envbuilder.runtime import Command, Completed, Runtime, choose
 from envbuilder.storage.ledger import LedgerEntry
-from envbuilder.storage.store import Store
-from envbuilder.workflow.build import BuildResult, Options, ledger_entry, make_all, resolve_spec
+from envbuilder.workflow.build import BuildResult, ledger_entry, make_all
+from envbuilder.workflow.lock import resolve_spec
 from envbuilder.workflow.smoke import smoke_image
 
 from .git_pins import AskRefs
@@ -62,82 +65,68 @@ class Stages:
 
 
 def real_stages(
-    *,
-    folder: Path,
-    store: Store,
-    progress: Progress,
-    runtime: Runtime | None = None,
-    options: Options | None = None,
+    context: Context, *, folder: Path, engine: str = "embedded", runtime: Runtime | None = None
 ) -> Stages:
     """Make the stages of the pipeline's parts, for a spec that lies in ``folder``.
 
     Without ``runtime`` one is chosen when it is needed.
     """
-    chosen = options or Options()
 
     @cache
     def ready() -> Runtime:
-        return runtime or choose("auto", store)
-
-    def run(lock: Lock, args: tuple[str, ...]) -> Completed:
-        lock, image = make_all(lock, store=store, progress=progress, options=chosen)
-        if isinstance(lock.base, ImageBase):  # its layers come through only now, to be run
-            fetch_base(lock, store=store, offline=chosen.offline, progress=progress)
-        smoke = lock.spec.smoke
-        with ready().prepared(image, progress=progress) as prepared:
-            command = Command(args=args, timeout=smoke.timeout, memory=smoke.memory << 20)
-            return prepared.run(command)
+        return runtime or choose("auto", context.store)
 
     def build(lock: Lock) -> BuildResult:
-        lock, image = make_all(lock, store=store, progress=progress, options=chosen)
-        report = smoke_image(
-            lock,
-            image,
-            store=store,
-            runtime=ready(),
-            progress=progress,
-            offline=chosen.offline,
-            folder=folder,
-        )
-        sealed = seal(lock, image, engine=chosen.engine)
-        return BuildResult(lock=sealed, image=image, report=report)
+        check_samples(lock.spec, folder)
+        lock, image = make_all(context, lock, engine=engine)
+        report = smoke_image(context, lock, image, runtime=ready(), folder=folder)
+        return BuildResult(lock=seal(lock, image, engine=engine), image=image, report=report)
 
-    @cache  # so that a server is asked for its branches and tags once
-    def mirror(repository: str) -> Mirror:
-        return Mirror(Address.parse(repository), store=store, progress=progress)
+    mirrors = GitContext.of(context)  # so that a server is asked for its branches and tags once
+
+    def history(source: GitSource) -> GitRepository:
+        return mirrors.mirror(Address.parse(source.repository)).history
 
     return Stages(
         resolve=lambda spec, previous, release: resolve_spec(
-            spec, store=store, progress=progress, previous=previous, release=release
+            context, spec, previous=previous, release=release
         ),
-        refresh=lambda lock: _refreshed(lock, store=store, progress=progress),
+        refresh=lambda lock: _refreshed(context, lock),
         build=build,
-        run=run,
+        run=lambda lock, args: _run(context, lock, args, engine=engine, runtime=ready()),
         entry=lambda outcome: ledger_entry(outcome, runtime=ready().name),
-        needs=lambda lock: read_needs(lock, store=store),
+        needs=lambda lock: read_needs(context, lock),
         releases=lambda name, lock: releases(
-            name, target=python_target(lock.spec, lock.base), index=lock.spec.index
+            context.indexes, name, target=python_target(lock.spec, lock.base), index=lock.spec.index
         ),
-        refs=lambda package: mirror(package.git).refs,
-        commits=lambda old, new: commits_between(
-            mirror(new.repository).history, old.commit, new.commit
-        ),
-        moment=lambda source: moment_of(mirror(source.repository).history, source.commit),
-        created=lambda lock, image: _created(lock, image, store=store),
+        refs=lambda package: mirrors.mirror(Address.parse(package.git)).refs,
+        commits=lambda old, new: commits_between(history(new), old.commit, new.commit),
+        moment=lambda source: moment_of(history(source), source.commit),
+        created=lambda lock, image: _created(context, lock, image),
     )
 
 
-def _refreshed(lock: Lock, *, store: Store, progress: Progress) -> Lock:
-    base = resolve_base(lock.spec, None, store=store, progress=progress)
-    builder = resolve_builder(lock.spec, None, progress=progress)
+def _run(
+    context: Context, lock: Lock, args: tuple[str, ...], *, engine: str, runtime: Runtime
+) -> Completed:
+    lock, image = make_all(context, lock, engine=engine)
+    if isinstance(lock.base, ImageBase):  # its layers come through only now, to be run
+        fetch_base(context, lock)
+    smoke = lock.spec.smoke
+    with runtime.prepared(image, progress=context.progress) as prepared:
+        return prepared.run(Command(args=args, timeout=smoke.timeout, memory=smoke.memory << 20))
+
+
+def _refreshed(context: Context, lock: Lock) -> Lock:
+    base = resolve_base(context, lock.spec, None)
+    builder = resolve_builder(context, lock.spec, None)
     fresh = replace(lock.unsealed(), base=base, builder=builder)
     try:
-        return pin_packages(fresh, store=store, progress=progress)
+        return pin_packages(context, fresh)
     except MissingToolError as error:
-        progress.note(f"warning: cannot ask the base for newer packages: {error.message}")
+        context.progress.note(f"warning: cannot ask the base for newer packages: {error.message}")
         return fresh
 
 
-def _created(lock: Lock, image: ImageBase, *, store: Store) -> str:
-    config = base_config(lock, image, store=store, offline=False)
-    return str(json.loads(config).get("created") or "")
+def _created(context: Context, lock: Lock, image: ImageBase) -> str:
+    return str(json.loads(base_config(context, lock, image)).get("created") or "")

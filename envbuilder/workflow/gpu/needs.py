@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from envbuilder.layers.wheel_reconstruction import has_wheel, wheel_file
 from envbuilder.layers.wheelfile import WheelFile
 from envbuilder.model.lock import ImageBase, Lock, Wheel
-from envbuilder.model.progress import Progress
+from envbuilder.resolve.context import Context
 from envbuilder.storage.store import Store
 
 from .code import architectures
@@ -79,7 +79,7 @@ class Needs:
         return max(self.cuda, key=lambda each: number(each.version), default=None)
 
 
-def needs(lock: Lock, *, store: Store, progress: Progress) -> Needs:
+def needs(context: Context, lock: Lock) -> Needs:
     """Find out what ``lock`` wants; wheels that the store lacks stay unknown, nothing is fetched.
 
     Reading the wheels takes seconds per GB, once: the answer is recorded in the store.
@@ -88,7 +88,7 @@ def needs(lock: Lock, *, store: Store, progress: Progress) -> Needs:
     wanted_by = "" if cuda else _wanted_by(lock, targets)
     if not cuda and not wanted_by:
         return Needs()
-    carried, unread = _carried(lock, store=store, progress=progress)
+    carried, unread = _carried(context, lock)
     compiled = {name: arch_list(text) for name, text in targets.items()}
     by = "TORCH_CUDA_ARCH_LIST in the spec"
     return Needs(
@@ -160,7 +160,7 @@ def arch_list(text: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _carried(lock: Lock, *, store: Store, progress: Progress) -> tuple[list[Code], tuple[str, ...]]:
+def _carried(context: Context, lock: Lock) -> tuple[list[Code], tuple[str, ...]]:
     """Return what each wheel with code for GPUs carries, and the packages that cannot be read."""
     wheels = [
         wheel
@@ -168,9 +168,9 @@ def _carried(lock: Lock, *, store: Store, progress: Progress) -> tuple[list[Code
         if not wheel.filename.endswith("-any.whl") and not wheel.name.startswith(_COMPILES_LATER)
     ]
     found, unread = [], []
-    with progress.step("read", "code for GPUs in the wheels", unit="wheels") as step:
+    with context.progress.step("read", "code for GPUs in the wheels", unit="wheels") as step:
         for wheel in wheels:
-            known, label = _known(wheel, store=store), f"{wheel.name} {wheel.version}"
+            known, label = _known(wheel, store=context.store), f"{wheel.name} {wheel.version}"
             if known is None:
                 unread.append(label)
             elif known:
@@ -182,7 +182,7 @@ def _carried(lock: Lock, *, store: Store, progress: Progress) -> tuple[list[Code
 
 def _known(wheel: Wheel, *, store: Store) -> list[str] | None:
     """Return the architectures in ``wheel``, None if neither it nor a record of it is here."""
-    recorded: list[str] | None = store.record(RECORD, str(wheel.sha256))
+    recorded = store.record(RECORD, str(wheel.sha256), list[str])
     if recorded is not None or not has_wheel(store, wheel.sha256):
         return recorded
     found: set[str] = set()

@@ -12,7 +12,7 @@ from collections import Counter
 from typing import Any, Iterable, Sequence
 
 from .. import edges, films, formulas
-from ..facts import Absent, Facts, Inapplicable
+from ..facts import Absent, Facts, Uncountable
 from ..samples import Sample
 from . import _marks, _prompts
 from .base import Family, Modality, feature_method, read_json, rows
@@ -127,11 +127,11 @@ class Generic(Family):
     def load_model(self, directory: str, *, weights: bool) -> Any:
         """Load the model by the class that its config.json names.
 
-        Raises Inapplicable if it names none: what the model would insert cannot be asked then.
+        Raises Uncountable if it names none: what the model would insert cannot be asked then.
         """
         named = read_json(directory, "config.json").get("architectures") or []
         if not named:
-            raise Inapplicable("config.json names no architecture, so no encoder can be asked")
+            raise Uncountable("config.json names no architecture, so no encoder can be asked")
         self.model_class = named[0]
         return super().load_model(directory, weights=weights)
 

@@ -1,0 +1,79 @@
+"""What one wheel or one layer may make us hold and do: a budget each, spent as it is read.
+
+A few megabytes may say that they are gigabytes, or name millions of files. The numbers are some ten
+times what the largest honest inputs need: torch's RECORD has 1 MB, a layer of conda 400,000 files,
+and no wheel inflates to more than 20 times its size.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from envbuilder.model.errors import BuildError
+
+MEMBERS = 1_000_000
+DEPTH = 128
+"""Folders above one path."""
+PATH = 4096
+"""Characters of a path; Linux takes no longer one."""
+NAMES = 128 << 20
+"""Bytes that all paths of one input take in memory."""
+WHOLE = 64 << 20
+"""Bytes that are held whole, of all documents of one input together."""
+IMAGE_WHOLE = 128 << 20
+"""Bytes of all documents of an image's layers together."""
+RATIO = 100
+FLOOR = 2 << 30
+"""Bytes that an input may inflate to whatever its ratio is."""
+
+
+def most_content(packed: int) -> int:
+    """Return how many bytes ``packed`` ones may inflate to."""
+    return max(FLOOR, RATIO * packed)
+
+
+def check_path(path: str) -> str:
+    """Say what is too much about ``path``, or nothing."""
+    if len(path) > PATH:
+        return f"it has a path of {len(path)} characters, more than {PATH}"
+    if path.count("/") > DEPTH:
+        return f"{path[:60]!r}… lies more than {DEPTH} folders deep"
+    return ""
+
+
+@dataclass(slots=True, kw_only=True)
+class Budget:
+    """What is left for one input; each method raises what ``refuse`` makes when it is spent."""
+
+    refuse: Callable[[str], BuildError]
+    content_left: int
+    members_left: int = field(default_factory=lambda: MEMBERS)
+    names_left: int = field(default_factory=lambda: NAMES)
+    whole_left: int = field(default_factory=lambda: WHOLE)
+
+    def member(self, path: str) -> None:
+        """Count one member."""
+        if why := check_path(path):
+            raise self.refuse(why)
+        self.members_left -= 1
+        self.names_left -= sys.getsizeof(path)
+        if self.members_left < 0:
+            raise self.refuse(f"it has more than {MEMBERS} members")
+        if self.names_left < 0:
+            raise self.refuse(f"its paths alone take more than {NAMES >> 20} MiB")
+
+    def hold(self, path: str, size: int, *, limit: int) -> None:
+        """Count ``size`` bytes of ``path`` that are held whole, of which ``limit`` are sensible."""
+        if size > limit:
+            raise self.refuse(f"{path!r} has {size} bytes, more than the {limit} that are sensible")
+        self.whole_left -= size
+        if self.whole_left < 0:
+            raise self.refuse(f"its documents have more than {WHOLE >> 20} MiB together")
+
+    def content(self, size: int) -> None:
+        """Count bytes that came out of a compressed stream."""
+        self.content_left -= size
+        if self.content_left < 0:
+            raise self.refuse(f"it inflates to more than {RATIO} times its size")

@@ -1,0 +1,110 @@
+"""Spec -> the base that everything lies on, and the image that git sources are built in."""
+
+from __future__ import annotations
+
+import re
+
+from envbuilder.model.errors import ResolutionError
+from envbuilder.model.image import Layer
+from envbuilder.model.layer_kind import LayerKind
+from envbuilder.model.lock import DebianBase, ImageBase, Lock
+from envbuilder.model.reference import ImageRef
+from envbuilder.model.spec import Spec
+from envbuilder.registry.images import fetch_image
+from envbuilder.registry.manifests import Platform
+
+from .context import Context
+from .debian.packages import lock_base
+
+
+def resolve_base(context: Context, spec: Spec, previous: Lock | None) -> DebianBase | ImageBase:
+    """Pin the base of ``spec``: as ``previous`` did where that still fits, else the newest."""
+    held = previous.base if previous is not None else None
+    if spec.base.image is not None:
+        return _image(context, spec.base.image, spec, held, previous)
+    assert spec.base.debian is not None  # noqa: S101 - the spec's own check
+    if previous is not None and isinstance(held, DebianBase) and _same_base(spec, previous.spec):
+        _check_python(spec, held)
+        return held  # nothing to ask apt, which takes seconds to say the same
+    same_suite = isinstance(held, DebianBase) and held.suite == spec.base.debian
+    base = lock_base(
+        context,
+        suite=spec.base.debian,
+        packages=spec.system.packages,
+        architecture=spec.platform.partition("/")[2],
+        held=held.packages if same_suite and isinstance(held, DebianBase) else (),
+    )
+    _check_python(spec, base)
+    return base
+
+
+def _same_base(one: Spec, other: Spec) -> bool:
+    return (one.base, one.system.packages, one.platform) == (
+        other.base,
+        other.system.packages,
+        other.platform,
+    )
+
+
+def resolve_builder(context: Context, spec: Spec, previous: Lock | None) -> ImageBase | None:
+    """Pin the image that git sources are built in: as ``previous`` did, else the newest."""
+    if spec.build.image is None or not spec.sources:
+        return None
+    held = previous.builder if previous is not None else None
+    return _image(context, spec.build.image, spec, held, previous)
+
+
+def _image(
+    context: Context,
+    reference: str,
+    spec: Spec,
+    held: DebianBase | ImageBase | None,
+    previous: Lock | None,
+) -> ImageBase:
+    """Pin an image to its digest; what is held stays, unless the spec names another.
+
+    A digest is one platform's: that of another does not stay.
+    """
+    ref = ImageRef.parse(reference)
+    same_platform = previous is not None and previous.spec.platform == spec.platform
+    if same_platform and isinstance(held, ImageBase) and held.reference == str(ref):
+        return held
+    with context.progress.step("resolve", str(ref), unit="items"):
+        image = fetch_image(context.registries, ref, Platform.parse(spec.platform))
+    return ImageBase(
+        reference=str(ref),
+        digest=image.digest,
+        config=image.config_digest,
+        layers=tuple(_plain(layer) for layer in image.layers),
+        user=image.settings.get("User") or None,
+    )
+
+
+def _plain(layer: Layer) -> Layer:
+    return Layer(
+        digest=layer.digest,
+        size=layer.size,
+        diff_id=layer.diff_id,
+        media_type=layer.media_type,
+        title="base",
+        kind=LayerKind.BASE,
+    )
+
+
+def _check_python(spec: Spec, base: DebianBase) -> None:
+    """Find out now, not in the container, that the suite has another Python than the spec."""
+    if spec.base.python is not None:
+        return
+    found = {
+        match[1] for deb in base.packages if (match := re.fullmatch(r"python(3\.\d+)", deb.name))
+    }
+    if spec.python in found:
+        return
+    if found:
+        raise ResolutionError(
+            f"Debian {base.suite} has Python {', '.join(sorted(found))}, not {spec.python}",
+            hint=f'python: "{max(found)}", or another suite',
+        )
+    raise ResolutionError(
+        f"the base has no Python {spec.python}", hint="system: {packages: [python3]}"
+    )

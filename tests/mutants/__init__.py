@@ -1,0 +1,1 @@
+"""Small mutations of the core, to see whether the unit tests notice: ``make mutants``."""

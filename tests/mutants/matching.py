@@ -1,0 +1,48 @@
+"""Which unit tests shall notice a mutation of a module: those named like it, and this table."""
+
+from pathlib import Path
+
+ROOMS = ("model", "layers", "smoke/judge", "evidence/verify")
+
+_WHEELS = ("test_layers_wheel", "test_layers_hostile")
+_JUDGE = ("test_smoke_judge*", "test_smoke_causes", "test_smoke_formats")
+_VERIFY = ("test_verify*", "test_evidence_*", "test_workflow_diff")
+_MORE = {
+    "model/errors": ("test_cli",),
+    "model/image": ("test_registry_manifests", "test_layers_wheel"),
+    "model/progress": ("test_console",),
+    "model/pylock": ("test_lock",),
+    "model/resources": ("test_samples", "test_smoke_families", "test_docs"),
+    "model/spec_file": ("test_spec", "test_samples"),
+    "model/yaml_document": ("test_spec", "test_yaml_edit"),
+    "layers/contents": ("test_layers_contents", "test_workflow_inspect"),
+    "layers/deflate": ("test_layers_tar", "test_layers_unpack", *_WHEELS),
+    "layers/install": _WHEELS,
+    "layers/seekable": ("test_dependencies", "test_layers_wheel"),
+    "layers/untar": ("test_layers_contents", "test_layers_unpack"),
+    "layers/wheel": _WHEELS,
+    "layers/wheel_reconstruction": _WHEELS,
+    "layers/wheelfile": _WHEELS,
+    "layers/worker": _WHEELS,
+    "layers/writer": ("test_layers_files", *_WHEELS),
+    "smoke/judge": _JUDGE,
+    "smoke/judge/serving": ("test_smoke_engine_run",),
+    "evidence/verify": _VERIFY,
+}
+
+
+def modules(package: Path) -> list[Path]:
+    """List the modules that are mutated, relative to ``package``."""
+    found = (path for room in ROOMS for path in (package / room).rglob("*.py"))
+    return sorted(path.relative_to(package) for path in found if path.stat().st_size)
+
+
+def matching_tests(module: Path, unit: Path) -> tuple[str, ...]:
+    """Name the test files under ``unit`` that a mutation of ``module`` runs; none if none fit."""
+    name = module.with_suffix("")
+    room = name.parent.name
+    patterns = [f"test_{name.name}*", f"test_{room}_{name.name}*", *_MORE.get(name.as_posix(), ())]
+    if room not in {"model", "layers"}:  # rooms that are tested as one
+        patterns += _MORE[name.parent.as_posix()]
+    found = {path.name for pattern in patterns for path in unit.glob(f"{pattern}.py")}
+    return tuple(sorted(found))

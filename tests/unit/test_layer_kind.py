@@ -1,0 +1,66 @@
+"""What a layer is: told by its maker, and read back from what a lock or an image calls it."""
+
+from dataclasses import replace
+
+import pytest
+
+from envbuilder.engines.docker import named_layers
+from envbuilder.model.image import Layer, compose, parse_image
+from envbuilder.model.layer_kind import OWN, LayerKind, kind_of
+from envbuilder.model.lock import Seal
+from envbuilder.model.plan import LAYOUT_VERSION, plan
+from envbuilder.model.pylock import dump_lock, parse_lock
+from envbuilder.model.reference import Digest
+
+from . import locks
+
+
+def layers(count: int) -> tuple[Layer, ...]:
+    digests = [Digest.of(bytes([number])) for number in range(count)]
+    return tuple(Layer(digest=each, size=1, diff_id=each) for each in digests)
+
+
+def test_titles_tell_the_kinds_that_were_made():
+    steps = {"before_python": ["true"], "after_python": ["true", "false"]}
+    made = locks.lock({"torch": "2.6.0", "six": "1.17.0"}, steps=steps)
+    named = named_layers(made, compose(layers(9), platform="linux/amd64"))
+    assert [kind_of(layer.title) for layer in named] == [layer.kind for layer in named]
+    assert {layer.kind for layer in named} >= {LayerKind.BASE, LayerKind.STEP, *OWN}
+
+
+def test_a_title_says_what_its_plan_meant():
+    for group in plan(locks.lock({f"small-{number}": "1.0" for number in range(20)})).layers:
+        assert kind_of(group.title) is LayerKind.PACKAGES
+
+
+@pytest.mark.parametrize(
+    ("title", "kind"),
+    [
+        ("Debian trixie: 294 packages", LayerKind.SYSTEM),
+        ("environment omni-cpu", LayerKind.ENVIRONMENT),
+        ("environment 1.0", LayerKind.PACKAGES),
+        ("RUN /bin/sh -c environment", LayerKind.OTHER),
+        ("", LayerKind.OTHER),
+    ],
+)
+def test_what_lies_in_images(title, kind):
+    assert kind_of(title) is kind
+
+
+def test_the_kind_is_in_no_text_and_comes_back_from_it():
+    made = locks.lock({"six": "1.17.0"})
+    top = replace(layers(1)[0], title="environment demo", kind=LayerKind.ENVIRONMENT)
+    image = compose((top,), platform="linux/amd64", created="2000-01-01T00:00:00Z")
+    seal = Seal(
+        engine="embedded",
+        layout=LAYOUT_VERSION,
+        layers=image.layers,
+        config=image.config_digest,
+        manifest=image.digest,
+    )
+    text = dump_lock(replace(made, seal=seal))
+    assert "kind" not in text
+    read = parse_lock(text, name="it")
+    assert dump_lock(read) == text
+    for layer in (*read.seal.layers, *parse_image(image.manifest, image.config).layers):
+        assert layer.kind is LayerKind.ENVIRONMENT

@@ -1,0 +1,286 @@
+"""Inputs of a few megabytes that ask for gigabytes: what they get, measured from outside."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import subprocess
+import sys
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from envbuilder.layers import bounds
+from envbuilder.layers.contents import scan
+from envbuilder.layers.untar import untar
+from envbuilder.model.errors import BuildError
+from envbuilder.model.image import OCI_LAYER_GZIP
+from envbuilder.model.reference import Digest
+from tests.wheels import Recipe
+
+MEMORY = 400 << 20
+SECONDS = 30
+LARGEST_INPUT = 10 << 20
+
+PROGRAM = """
+import sys, time
+from pathlib import Path
+from envbuilder.layers.contents import scan
+from envbuilder.layers.install import Target
+from envbuilder.layers.unpack import unpack
+from envbuilder.layers.untar import untar
+from envbuilder.layers.wheel import WheelInput, wheel_layer
+from envbuilder.model.errors import BuildError
+from envbuilder.model.image import OCI_LAYER_GZIP
+from envbuilder.model.reference import Digest
+from envbuilder.storage.store import Store
+
+what, path = sys.argv[1], Path(sys.argv[2])
+try:
+    if what == "wheel":
+        wheel = WheelInput(filename=path.name, sha256=Digest(sys.argv[3]), path=path)
+        store = Store(path.parent / "store")
+        wheel_layer(store, [wheel], target=Target(python="3.11"), title="hostile")
+    elif what == "scan":
+        with untar(path, OCI_LAYER_GZIP, Digest(sys.argv[3])) as tar:
+            scan(tar)
+    else:
+        (path.parent / "into").mkdir()
+        unpack(path, OCI_LAYER_GZIP, path.parent / "into", diff_id=Digest(sys.argv[3]))
+    print("done")
+except BuildError as error:
+    print(error.message)
+print(time.process_time())
+print(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1])
+"""
+
+
+def measured(what: str, path: Path, digest: Digest) -> str:
+    """Let another process read ``path``; return what it says, if it kept the bounds."""
+    assert path.stat().st_size <= LARGEST_INPUT
+    command = [sys.executable, "-c", PROGRAM, what, str(path), digest.hex]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    message, seconds, peak = done.stdout.strip().rsplit("\n", 2)
+    assert int(peak) << 10 < MEMORY
+    assert float(seconds) < SECONDS  # of processors: others may want the machine, too
+    return message
+
+
+def zeros(count: int, text: bytes = b"\0") -> Iterator[bytes]:
+    piece = (text * (1 << 20))[: 1 << 20]
+    yield from (piece for _ in range(count))
+
+
+def wheel(tmp_path: Path, name: str, content: Callable[[], Iterator[bytes]]) -> Path:
+    """Write a wheel whose member ``name`` is what ``content`` yields, packed well."""
+    recipe = Recipe()
+    path = tmp_path / recipe.filename
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for other, data in recipe.contents().items():
+            if not other.endswith(f"/{name}"):
+                archive.writestr(other, data)
+        with archive.open(f"{recipe.info}/{name}", "w", force_zip64=True) as file:
+            for piece in content():
+                file.write(piece)
+    return path
+
+
+def digest_of(path: Path) -> Digest:
+    return Digest.of(path.read_bytes())
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "why"),
+    [
+        ("WHEEL", b"\0", "sensible"),
+        ("RECORD", b",,\n", "sensible"),
+        ("entry_points.txt", b"a=b:c\n", "sensible"),
+    ],
+)
+def test_metadata_of_a_wheel_that_inflates_to_far_more(
+    tmp_path: Path, name: str, text: bytes, why: str
+) -> None:
+    path = wheel(tmp_path, name, lambda: zeros(450, text))
+    assert why in measured("wheel", path, digest_of(path))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "size", "why"),
+    [
+        ("RECORD", b",,\n", 15, "rows"),
+        ("RECORD", b'"', 15, "RECORD cannot be read"),
+        ("entry_points.txt", b"[x]\n", 0.9, "cannot be read"),
+        ("METADATA", b"A: b\n", 15, "done"),
+    ],
+)
+def test_metadata_as_large_as_is_allowed(
+    tmp_path: Path, name: str, text: bytes, size: float, why: str
+) -> None:
+    whole = text * (int(size * (1 << 20)) // len(text))
+    path = wheel(tmp_path, name, lambda: iter([whole]))
+    assert why in measured("wheel", path, digest_of(path))
+
+
+def test_fifty_thousand_entry_points(tmp_path: Path) -> None:
+    lines = "".join(f"x{number}=a:b\n" for number in range(50_000))
+    path = wheel(
+        tmp_path, "entry_points.txt", lambda: iter([b"[console_scripts]\n" + lines.encode()])
+    )
+    assert "50000 scripts" in measured("wheel", path, digest_of(path))
+
+
+def test_a_thousand_scripts_that_are_rewritten(tmp_path: Path) -> None:
+    recipe = Recipe(
+        files={f"demo-1.0.data/scripts/x{n}": b"#!python\n" + bytes(4 << 20) for n in range(40)}
+    )
+    path = tmp_path / recipe.filename
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for name, data in recipe.contents().items():
+            archive.writestr(name, data)
+    assert "64 MiB together" in measured("wheel", path, digest_of(path))
+
+
+def test_a_directory_full_of_empty_members(tmp_path: Path) -> None:
+    recipe = Recipe()
+    path = tmp_path / recipe.filename
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in recipe.contents().items():
+            archive.writestr(name, data)
+        for number in range(60_000):
+            archive.writestr(zipfile.ZipInfo(f"{number:x}"), b"")
+    assert measured("wheel", path, digest_of(path)) == "done"
+
+
+@cache
+def packed(piece: bytes) -> bytes:
+    return gzip.compress(piece, compresslevel=6, mtime=0)
+
+
+class Layer:
+    """A gzip file and the hash of its content, written in pieces of which large ones repeat."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file = path.open("wb")
+        self._hash = hashlib.sha256()
+
+    def add(self, *pieces: bytes) -> None:
+        for piece in pieces:
+            self._hash.update(piece)
+            self._file.write(packed(piece))
+
+    def entry(self, name: str, size: int, **fields: object) -> None:
+        info = tarfile.TarInfo(name)
+        info.size = size
+        for key, value in fields.items():
+            setattr(info, key, value)
+        self.add(info.tobuf(tarfile.PAX_FORMAT))
+
+    def end(self) -> tuple[Path, Digest]:
+        self.add(bytes(1024))
+        self._file.close()
+        return self.path, Digest(self._hash.hexdigest())
+
+
+PIECE = bytes(1 << 20)
+
+
+def test_many_metadata_of_sixty_megabytes(tmp_path: Path) -> None:
+    layer = Layer(tmp_path / "blob")
+    for number in range(8):
+        layer.entry(f"lib/python3.11/site-packages/x{number}.dist-info/METADATA", 60 << 20)
+        layer.add(*[PIECE] * 60)
+    assert "more than the 4194304 that are sensible" in measured("scan", *layer.end())
+
+
+def test_many_metadata_as_large_as_is_allowed(tmp_path: Path) -> None:
+    layer = Layer(tmp_path / "blob")
+    for number in range(100):
+        layer.entry(f"lib/python3.11/site-packages/x{number}.dist-info/METADATA", 4 << 20)
+        layer.add(*[PIECE] * 4)
+    assert "64 MiB together" in measured("scan", *layer.end())
+
+
+def test_bytecode_of_more_than_memory_is_for(tmp_path: Path) -> None:
+    layer = Layer(tmp_path / "blob")
+    layer.entry("a/__pycache__/x.cpython-311.pyc", 450 << 20)
+    layer.add(*[PIECE] * 450)
+    assert measured("scan", *layer.end()) == "done"
+
+
+def add_attribute(layer: Layer, key: str, size: int) -> None:
+    """Add an extended header whose one record has ``size`` bytes."""
+    start = f"{size} SCHILY.xattr.user.{key}=".encode()
+    most = b"v" * (size - 100)
+    layer.entry("x", size, type=tarfile.XHDTYPE)
+    layer.add(start + b"v" * (99 - len(start)), most, b"\n" + bytes(-size % 512))
+
+
+@pytest.mark.parametrize("what", ["scan", "unpack"])
+def test_many_extended_headers_before_one_entry(tmp_path: Path, what: str) -> None:
+    layer = Layer(tmp_path / "blob")
+    for number in range(500):
+        add_attribute(layer, f"k{number}", (1 << 20) - 512)
+    layer.entry("file", 0)
+    assert "headers of one entry" in measured(what, *layer.end())
+
+
+def test_many_directories_with_large_attributes(tmp_path: Path) -> None:
+    layer = Layer(tmp_path / "blob")
+    for number in range(4500):
+        add_attribute(layer, "k", 100_000)
+        layer.entry(f"d{number}", 0, type=tarfile.DIRTYPE, mode=0o755)
+    assert "64 MiB together" in measured("unpack", *layer.end())
+
+
+def layer_of(names: list[str], tmp_path: Path, content: bytes = b"") -> tuple[Path, Digest]:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        for name in names:
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    path = tmp_path / "blob"
+    path.write_bytes(gzip.compress(buffer.getvalue()))
+    return path, Digest.of(buffer.getvalue())
+
+
+@pytest.mark.parametrize(
+    ("limits", "names", "why"),
+    [
+        ({"MEMBERS": 2}, ["a", "b", "c"], "more than 2 members"),
+        ({"NAMES": 100}, ["a", "b", "c"], "paths alone"),
+        ({}, ["a/" * 60 + "n" * 4000], "characters"),
+        ({}, ["a/" * 200 + "b"], "folders deep"),
+    ],
+)
+def test_what_a_layer_may_name(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    limits: dict[str, int],
+    names: list[str],
+    why: str,
+) -> None:
+    for limit, value in limits.items():
+        monkeypatch.setattr(bounds, limit, value)
+    path, diff_id = layer_of(names, tmp_path)
+    with pytest.raises(BuildError, match=why), untar(path, OCI_LAYER_GZIP, diff_id) as tar:
+        scan(tar)
+
+
+def test_what_a_layer_may_inflate_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounds, "FLOOR", 1 << 20)
+    path, diff_id = layer_of(["zeros"], tmp_path, bytes(8 << 20))
+    with pytest.raises(BuildError, match="100 times"), untar(path, OCI_LAYER_GZIP, diff_id) as tar:
+        scan(tar)
+
+
+def test_honest_ratios_are_far_away() -> None:
+    text = b"".join(b"def function_%d():\n    return %d\n" % (n, n) for n in range(10_000))
+    assert len(text) / len(zlib.compress(text)) < bounds.RATIO / 5

@@ -1,0 +1,27 @@
+"""Programs that tests write as text: whatever they import is there."""
+
+import ast
+import importlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+TESTS = Path(__file__).parents[1]
+_IMPORT = re.compile(r"(?m)^from (envbuilder[\w.]*) import (\w+(?:, *\w+)*)(?: *;| *$)")
+
+
+def imports(text: str) -> Iterator[tuple[str, str]]:
+    """Yield the module and the name of each import in a text that stands in a test's source."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            for module, names in _IMPORT.findall(node.value):
+                yield from ((module, name.strip()) for name in names.split(","))
+
+
+def test_what_a_program_in_a_text_imports_is_there() -> None:
+    found = [
+        (path, *each) for path in sorted(TESTS.rglob("*.py")) for each in imports(path.read_text())
+    ]
+    assert len(found) > 10
+    missing = [each for each in found if not hasattr(importlib.import_module(each[1]), each[2])]
+    assert missing == []
