@@ -55,7 +55,7 @@ def command(
     from envbuilder.workflow.bisect.bisect import bisect
     from envbuilder.workflow.bisect.endpoints import find_end, good_end
     from envbuilder.workflow.bisect.intermediate_lock import span
-    from envbuilder.workflow.bisect.journal import Diary, journal_path
+    from envbuilder.workflow.bisect.journal import Journal, journal_path
     from envbuilder.workflow.bisect.narrow import between
     from envbuilder.workflow.build import engine_of
     from envbuilder.workflow.bump.stages import real_stages
@@ -77,12 +77,12 @@ def command(
         )
         judge = _judge(stages, check, shell_command)
         between_ends = span(old, new, good_needs=stages.needs(old), bad_needs=stages.needs(new))
-        diary_path = journal_path(store, old, new, (check, shell_command))
-        diary = Diary.open(diary_path, context.progress, fresh=fresh)
+        place = journal_path(store, old, new, (check, shell_command))
+        journal = Journal.open(place, context.progress, fresh=fresh)
         try:
-            found = bisect(between_ends, judge=judge, diary=diary, lines=between(stages))
+            found = bisect(between_ends, judge=judge, journal=journal, lines=between(stages))
         finally:
-            diary.close()
+            journal.close()
     if output == "json":
         options.print_json(_plain(found))
     else:

@@ -73,14 +73,13 @@ def repair(output: str, progress_mode: str) -> None:
 
 def _examine(output: str, progress_mode: str, *, repair: bool) -> int:
     """Look at everything, say what was looked at and what is damaged, and return how much is."""
-    from envbuilder.storage.store import Store
     from envbuilder.workflow.store_health import examine
 
-    from .console import open_progress
+    from .context import open_context
 
     found = []
-    with open_progress(progress_mode) as progress:
-        for kind in examine(Store.default(), progress, repair=repair):
+    with open_context(progress_mode) as context:
+        for kind in examine(context, repair=repair):
             found.append(kind)
             if output == "text":
                 for name in kind.damaged:

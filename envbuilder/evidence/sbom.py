@@ -26,6 +26,9 @@ from envbuilder.model.reference import Digest
 
 from .statements import SBOM, Statement, package_url, public_address
 
+_RELEASES = {"bullseye": "11", "bookworm": "12", "trixie": "13", "forky": "14", "duke": "15"}
+"""Debian's suites by the number that scanners know them by; sid has none."""
+
 
 def sbom(lock: Lock, image: Digest, *, finished: str) -> Statement:
     """State what ``image`` consists of (CycloneDX 1.6); ``finished`` is RFC 3339."""
@@ -56,12 +59,24 @@ def _components(lock: Lock) -> Iterable[Component]:
     yield from (_wheel(wheel) for wheel in lock.wheels)
     yield from (_source(source) for source in lock.sources)
     if isinstance(lock.base, DebianBase):
+        release = _RELEASES.get(lock.base.suite, lock.base.suite)
+        yield _system(release)
         for package in lock.base.packages:
             purl = package_url("deb", f"debian/{package.name}", package.version)
-            purl += f"?arch={package.architecture}&distro={lock.base.suite}"
+            purl += f"?arch={package.architecture}&distro=debian-{release}"
             yield _component(package.name, package.version, purl, package.sha256)
     else:
         yield _container(lock.base.reference, lock.base.digest)
+
+
+def _system(release: str) -> Component:
+    """Name the operating system: without it scanners hold no .deb against Debian's advisories."""
+    return Component(
+        name="debian",
+        version=release,
+        type=ComponentType.OPERATING_SYSTEM,
+        bom_ref=f"debian-{release}",
+    )
 
 
 def _wheel(wheel: Wheel) -> Component:

@@ -61,8 +61,8 @@ def wheel_layer(
     """Return the layer that holds ``wheels`` installed into ``target``, made if it is not there.
 
     Where two of them write one path, the later one wins. A wheel that lies in the store leaves it:
-    the layer holds its bytes from then on (``complement.wheel_file`` gives it back). Raises
-    BuildError, which names the wheel and the member, for what is damaged, hostile or missing.
+    the layer holds its bytes from then on (``wheel_reconstruction.wheel_file`` makes it again).
+    Raises BuildError, which names wheel and member, for what is damaged, hostile or missing.
     """
     key = _key(target, wheels=[wheel.facts() for wheel in wheels])
     with store.lock(f"layer-{Digest.of(key.encode()).hex}"):

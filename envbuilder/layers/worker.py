@@ -1,6 +1,6 @@
 """A thread that takes pieces in order, so that hashing, inflating and writing overlap.
 
-hashlib, isal and file writes let go of the interpreter lock, so lanes really run at once.
+hashlib, isal and file writes let go of the interpreter lock, so workers really run at once.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Self
 
 # Handing a piece over costs some 20 µs, so small ones travel together (bytes).
 _BATCH = 1 << 18
-# Pieces that may wait before a slow lane: bounds its memory to a few MiB.
+# Pieces that may wait before a slow worker: bounds its memory to a few MiB.
 _WAITING = 6
 
 
-class Lane:
+class Worker:
     """Call ``consume`` on all bytes put in, in order, in a thread; use as a context manager."""
 
     def __init__(self, consume: Callable[[bytes], object]) -> None:
@@ -41,7 +41,7 @@ class Lane:
         self._stop()
 
     def put(self, piece: bytes) -> None:
-        """Hand over a piece; wait while the lane is behind; raise what ``consume`` raised."""
+        """Hand over a piece; wait while the worker is behind; raise what ``consume`` raised."""
         if len(piece) >= _BATCH:
             self._flush()
             self._give(piece)
@@ -52,7 +52,7 @@ class Lane:
             self._flush()
 
     def drain(self) -> None:
-        """Wait until every piece is consumed and end the lane; raise what ``consume`` raised."""
+        """Wait until every piece is consumed and end the worker; raise what ``consume`` raised."""
         self._flush()
         self._stop()
         if self._error:

@@ -13,16 +13,18 @@ from envbuilder.storage.stream import Writer
 
 from . import tar
 from .deflate import HEADER, STORED_BLOCK, stored, stored_block, trailer
-from .worker import Lane
+from .worker import Worker
 
 
 class LayerWriter:
     """Write tar entries as gzip members; get one from :func:`layer_writer`."""
 
-    def __init__(self, blob: Writer, packed: Lane, plain: Lane, plain_hash: hashlib._Hash) -> None:
+    def __init__(
+        self, blob: Writer, packed: Worker, plain: Worker, plain_hash: hashlib._Hash
+    ) -> None:
         self._blob = blob
-        self._packed_lane = packed
-        self._plain_lane = plain
+        self._packed_worker = packed
+        self._plain_worker = plain
         self._plain_hash = plain_hash
         self._packed = 0
         self._literal: list[bytes] = []
@@ -71,8 +73,8 @@ class LayerWriter:
         """End the tar, wait for the hashes, and make the blob permanent."""
         self._literal.append(tar.END)
         self._flush_literal()
-        self._packed_lane.drain()
-        self._plain_lane.drain()
+        self._packed_worker.drain()
+        self._plain_worker.drain()
         diff_id = Digest(self._plain_hash.hexdigest())
         return Layer(digest=self._blob.commit(), size=self._packed, diff_id=diff_id)
 
@@ -83,8 +85,8 @@ class LayerWriter:
 
     def _put(self, packed: bytes, plain: bytes) -> None:
         self._packed += len(packed)
-        self._packed_lane.put(packed)
-        self._plain_lane.put(plain)
+        self._packed_worker.put(packed)
+        self._plain_worker.put(plain)
 
 
 @contextmanager
@@ -93,7 +95,7 @@ def layer_writer(store: Store) -> Iterator[LayerWriter]:
     plain_hash = hashlib.sha256()
     with (
         store.writer() as blob,
-        Lane(blob.write) as packed,
-        Lane(plain_hash.update) as plain,
+        Worker(blob.write) as packed,
+        Worker(plain_hash.update) as plain,
     ):
         yield LayerWriter(blob, packed, plain, plain_hash)

@@ -1,7 +1,7 @@
 """The lock: every artifact of an environment by name, size and SHA-256, and no host.
 
 A lock is a valid PEP 751 file; what that standard does not know stands under ``[tool.envbuilder]``.
-It names no host: the same lock serves behind any mirror and in an air gap. ``lock_file`` reads
+It names no host: the same lock serves behind any mirror and in an air gap. ``pylock`` reads
 and writes the text; this module is values only.
 """
 

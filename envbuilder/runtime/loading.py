@@ -21,7 +21,7 @@ from envbuilder.model.progress import Progress
 from envbuilder.registry.layout import export
 from envbuilder.storage.store import Store
 
-from .local_registry import Offer, offer
+from .local_registry import LocalRegistry, local_registry
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _PROCESSES = Path("/proc/self/ns/pid")
@@ -76,10 +76,10 @@ def loaded(
     try:
         with (
             progress.step("load", "into Docker", total=total) as step,
-            offer(image, store, tag=mark, on_sent=step.advance) as open_offer,
+            local_registry(image, store, tag=mark, on_sent=step.advance) as registry,
         ):
-            name = f"{open_offer.repository}:{mark}"
-            pulled = _pull(client, open_offer, mark)
+            name = f"{registry.repository}:{mark}"
+            pulled = _pull(client, registry, mark)
         if not pulled:
             name = f"docker.io/library/envbuilder:{mark}"
             _load(client, image, store, name=name, progress=progress)
@@ -119,7 +119,7 @@ def _lives(pid: int) -> bool:
     return True
 
 
-def _pull(client: docker.DockerClient, source: Offer, mark: str) -> bool:
+def _pull(client: docker.DockerClient, source: LocalRegistry, mark: str) -> bool:
     """Pull from ``source``; False if the engine cannot reach it."""
     try:
         with answering():

@@ -1,4 +1,4 @@
-"""Offer one image on loopback, as a registry that can only be read and knows nothing else.
+"""LocalRegistry one image on loopback, as a registry that can only be read and knows nothing else.
 
 A Docker daemon that pulls from it asks for the layers that it lacks, and for no others. Source: OCI
 distribution-spec 1.1, "Pull". Docker takes plain HTTP from 127.0.0.0/8 without being told to.
@@ -29,7 +29,7 @@ Document = tuple[str, bytes | Path]
 
 
 @dataclass(slots=True, kw_only=True)
-class Offer:
+class LocalRegistry:
     """A running registry; ``repository`` is what to pull from, by the tag that was given.
 
     ``visited`` says whether anybody came: a daemon on another host, or in a VM, cannot.
@@ -42,9 +42,9 @@ class Offer:
 
 
 @contextmanager
-def offer(
+def local_registry(
     image: Image, store: Store, *, tag: str, on_sent: Callable[[int], None] | None = None
-) -> Iterator[Offer]:
+) -> Iterator[LocalRegistry]:
     """Serve ``image`` as ``tag``; ``on_sent`` hears of the blob bytes as they leave."""
     manifest = (image.media_type, image.manifest)
     documents: dict[str, Document] = {
@@ -54,7 +54,7 @@ def offer(
     }
     for layer in image.layers:
         documents[f"blobs/{layer.digest}"] = (_BLOB, store.path(layer.digest))
-    made = Offer(documents=documents, on_sent=on_sent)
+    made = LocalRegistry(documents=documents, on_sent=on_sent)
     with serving(partial(_Handler, made)) as port:
         made.repository = f"{HOST}:{port}/{_NAME}"
         yield made
@@ -63,8 +63,8 @@ def offer(
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
-    def __init__(self, offered: Offer, *args: Any) -> None:  # noqa: ANN401
-        self._offered = offered
+    def __init__(self, registry: LocalRegistry, *args: Any) -> None:  # noqa: ANN401
+        self._registry = registry
         super().__init__(*args)
 
     def handle(self) -> None:
@@ -88,15 +88,15 @@ class _Handler(BaseHTTPRequestHandler):
         """Stay quiet: what goes wrong reaches us through the daemon."""
 
     def _answer(self, *, send_body: bool) -> None:
-        self._offered.visited = True
+        self._registry.visited = True
         if self.path == "/v2/":
             self._head(HTTPStatus.OK, "application/json", 0)
             return
         key = self.path.removeprefix(f"/v2/{_NAME}/")
-        if key not in self._offered.documents:
+        if key not in self._registry.documents:
             self._head(HTTPStatus.NOT_FOUND, "application/json", 0)
             return
-        media_type, content = self._offered.documents[key]
+        media_type, content = self._registry.documents[key]
         size = len(content) if isinstance(content, bytes) else content.stat().st_size
         self._head(HTTPStatus.OK, media_type, size)
         if send_body:
@@ -116,5 +116,5 @@ class _Handler(BaseHTTPRequestHandler):
         with content.open("rb") as blob:
             while piece := blob.read(_CHUNK):
                 self.wfile.write(piece)
-                if self._offered.on_sent is not None:
-                    self._offered.on_sent(len(piece))
+                if self._registry.on_sent is not None:
+                    self._registry.on_sent(len(piece))

@@ -24,8 +24,8 @@ DEEPEST = 12
 """Levels of lists and objects below a job; the probe uses six."""
 LONGEST = 20_000
 """Characters of one text; more are cut off."""
-MOST_DIGITS = 18
-"""Digits of a whole number: none that counts tokens, bytes or seconds has more."""
+MOST_DIGITS = 19
+"""Digits of a whole number: no limit of the kernel, no count of tokens or bytes has more."""
 
 Facts = dict[str, Any]
 

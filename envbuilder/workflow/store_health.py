@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from envbuilder.model.progress import Progress
+from envbuilder.resolve.context import Context
 from envbuilder.resolve.git.mirror_check import drop_mirror, is_broken, mirrors
 from envbuilder.runtime.tree_check import is_damaged
 from envbuilder.runtime.trees import drop_tree, list_layers
@@ -38,19 +38,22 @@ class _Kind:
     remove: Callable[[Any], object]
 
 
-def examine(store: Store, progress: Progress, *, repair: bool = False) -> Iterator[Examination]:
-    """Look at everything in ``store``, one kind after another; to ``repair`` removes the damaged.
+def examine(context: Context, *, repair: bool = False) -> Iterator[Examination]:
+    """Look at everything in the store, one kind after another; to ``repair`` removes the damaged.
 
     What stands on blobs comes before these, or it would be gone together with them, unsaid.
 
     Raises BuildError if something damaged cannot be removed, MissingToolError for git
     repositories without git.
     """
+    store = context.store
     for listed in (_builds, _records, _trees, _mirrors, _blobs):
         kind = listed(store)
         damaged = []
         with (
-            progress.step("verify", kind.name, total=len(kind.things), unit="items") as step,
+            context.progress.step(
+                "verify", kind.name, total=len(kind.things), unit="items"
+            ) as step,
             translated(store.root),
         ):
             for thing in kind.things:

@@ -70,7 +70,7 @@ def test_finds_the_package_and_its_first_bad_version(counts):
     judged = {step["tried"]: step["outcome"] for step in found["steps"]}
     assert judged["transformers " + found["narrowed"]["first_bad"]] == "bad"
     again = bisect(counts, "--good", "good.toml", "--run", COUNT)
-    assert again == found  # from the diary: not a step was taken again
+    assert again == found  # from the journal: not a step was taken again
 
 
 def test_an_end_that_is_not_what_it_was_said_to_be(counts):

@@ -12,7 +12,7 @@ from envbuilder.model.spec import from_builtins, to_builtins
 from envbuilder.storage.store import Store
 from envbuilder.workflow.bisect.bisect import bisect
 from envbuilder.workflow.bisect.intermediate_lock import span
-from envbuilder.workflow.bisect.journal import Diary
+from envbuilder.workflow.bisect.journal import Journal
 from envbuilder.workflow.bisect.narrow import between
 from envbuilder.workflow.bisect.oracle import OracleAnswer
 from envbuilder.workflow.bisect.search import TrialResult
@@ -60,16 +60,16 @@ def search(tmp_path, url, old, new, is_bad):
     stages = replace(stages, resolve=resolved)
     good, bad = ends(url, old, new)
     between_ends = span(good, bad, good_needs={}, bad_needs={})
-    diary = Diary.open(tmp_path / "diary.jsonl", Silent())
+    journal = Journal.open(tmp_path / "journal.jsonl", Silent())
 
     def judge(candidate: Lock) -> OracleAnswer:
         outcome = TrialResult.BAD if is_bad(candidate.sources[0].commit) else TrialResult.GOOD
         return OracleAnswer(outcome=outcome, detail="")
 
     try:
-        return bisect(between_ends, judge=judge, diary=diary, lines=between(stages))
+        return bisect(between_ends, judge=judge, journal=journal, lines=between(stages))
     finally:
-        diary.close()
+        journal.close()
 
 
 def test_a_guilty_commit_among_two_hundred(tmp_path, origin, server):

@@ -111,7 +111,7 @@ def test_a_policy_is_held(desk):
         ("required: sbom\n", "policy.yaml:1:1: expected a list"),
         ("max_age_days: 0\n", "policy.yaml:1:1: expected a number of days"),
         ("key: 7\n", "policy.yaml:1:1: expected a file"),
-        ("required: []\n", "policy.yaml:1:1: expected one of"),
+        ("required: []\n", "policy.yaml:1:1: expected a list of evidence"),
         ("required: [sbom]\nchecks: [tokens]\n", "policy.yaml:2:1: only a test-result tells"),
         ("required: [signature]\nmax_age_days: 1\n", "policy.yaml:2:1: a signature has no date"),
         ("", "hint: a policy says"),

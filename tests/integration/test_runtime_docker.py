@@ -20,7 +20,7 @@ from envbuilder.model.progress import Silent
 from envbuilder.runtime import OUTPUT_LIMIT, Command, Completed, Mount, choose
 from envbuilder.runtime.docker import DockerRuntime, connect
 from envbuilder.runtime.loading import remove_abandoned
-from envbuilder.runtime.local_registry import offer
+from envbuilder.runtime.local_registry import local_registry
 from envbuilder.storage.store import Store
 from tests.integration.tiny_image import tiny_image
 
@@ -148,7 +148,7 @@ def test_only_missing_layers_are_sent(runtime: DockerRuntime, store: Store) -> N
     large = tiny_image(store, config=config, layers=[{"data/new": os.urandom(1000)}])
     with runtime.prepared(small, progress=Silent()):
         sent: list[int] = []
-        with offer(large, store, tag="more", on_sent=sent.append) as registry:
+        with local_registry(large, store, tag="more", on_sent=sent.append) as registry:
             pulled = runtime.client.images.pull(registry.repository, tag="more")
         try:
             assert sum(sent) == large.layers[-1].size

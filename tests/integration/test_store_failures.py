@@ -16,10 +16,10 @@ import pytest
 from envbuilder.layers.install import Target
 from envbuilder.layers.wheel import WheelInput, wheel_layer
 from envbuilder.layers.wheel_reconstruction import wheel_file
-from envbuilder.model.progress import Silent
 from envbuilder.model.reference import Digest
 from envbuilder.storage.store import Store
 from envbuilder.workflow.store_health import examine
+from tests.contexts import context
 from tests.wheels import Recipe, write_wheel
 
 pytestmark = pytest.mark.integration
@@ -69,7 +69,7 @@ PIPED = {"cwd": ROOT, "stdout": subprocess.PIPE, "text": True}
 
 def sound(store: Store) -> bool:
     """Return whether all that ``cache verify`` looks at is sound."""
-    return not any(kind.damaged for kind in examine(store, Silent()))
+    return not any(kind.damaged for kind in examine(context(store)))
 
 
 def layering(store: Path, wheels: Path) -> list[str | Path]:

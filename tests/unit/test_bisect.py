@@ -19,7 +19,7 @@ from envbuilder.model.progress import Silent
 from envbuilder.runtime import Completed
 from envbuilder.workflow.bisect.bisect import Found, bisect
 from envbuilder.workflow.bisect.intermediate_lock import span
-from envbuilder.workflow.bisect.journal import Diary
+from envbuilder.workflow.bisect.journal import Journal
 from envbuilder.workflow.bisect.narrow import between
 from envbuilder.workflow.bisect.oracle import by_command, by_smoke
 from envbuilder.workflow.bisect.search import TrialResult
@@ -33,22 +33,22 @@ INDEX = {name: {"1": "", "2": ""} for name in NAMES}
 
 
 class Case:
-    """A bisection that can be run again on the same diary."""
+    """A bisection that can be run again on the same journal."""
 
     def __init__(self, folder: Path, world: World, good: Lock = OLD, bad: Lock = NEW) -> None:
-        self.path = folder / "diary.jsonl"
+        self.path = folder / "journal.jsonl"
         self.world = world
         stages = world.stages()
         self.span = span(good, bad, good_needs=stages.needs(good), bad_needs=stages.needs(bad))
 
     def run(self, check: str | None = None, *, fresh: bool = False) -> Found:
         stages = self.world.stages()
-        diary = Diary.open(self.path, Silent(), fresh=fresh)
+        journal = Journal.open(self.path, Silent(), fresh=fresh)
         try:
             judge = by_smoke(stages.build, check=check)
-            return bisect(self.span, judge=judge, diary=diary, lines=between(stages))
+            return bisect(self.span, judge=judge, journal=journal, lines=between(stages))
         finally:
-            diary.close()
+            journal.close()
 
 
 def world(good: Callable[[dict[str, str]], bool], **more: object) -> World:
@@ -267,8 +267,8 @@ def test_resumes_after_a_kill_without_asking_twice(tmp_path: Path) -> None:
     case = Case(tmp_path, world(good))
     with pytest.raises(KeyboardInterrupt):
         case.run()
-    with case.path.open("ab") as diary:
-        diary.write(b'{"key": "sha')  # as a kill in mid-write leaves it
+    with case.path.open("ab") as journal:
+        journal.write(b'{"key": "sha')  # as a kill in mid-write leaves it
     before = [*asked]
     case.world.good = lambda v: asked.append(v) or v["package-09"] == "1"
     found = case.run()
@@ -281,11 +281,11 @@ def test_resumes_after_a_kill_without_asking_twice(tmp_path: Path) -> None:
 
 
 def test_the_same_bisection_runs_once(tmp_path: Path) -> None:
-    diary = Diary.open(tmp_path / "diary.jsonl", Silent())
+    journal = Journal.open(tmp_path / "journal.jsonl", Silent())
     with pytest.raises(UsageError, match="under way"):
-        Diary.open(tmp_path / "diary.jsonl", Silent())
-    diary.close()
-    Diary.open(tmp_path / "diary.jsonl", Silent()).close()
+        Journal.open(tmp_path / "journal.jsonl", Silent())
+    journal.close()
+    Journal.open(tmp_path / "journal.jsonl", Silent()).close()
 
 
 def test_nothing_to_bisect(tmp_path: Path) -> None:

@@ -46,12 +46,12 @@ def test_names_its_blobs_for_prune(tmp_path: Path) -> None:
 
 
 def test_forgets_old_reports_and_no_young_ones(tmp_path: Path) -> None:
-    folder, diary = tmp_path / "failed" / "web-1", tmp_path / "bisect" / "web-2.jsonl"
-    for path in (folder / "report.json", diary):
+    folder, journal = tmp_path / "failed" / "web-1", tmp_path / "bisect" / "web-2.jsonl"
+    for path in (folder / "report.json", journal):
         path.parent.mkdir(parents=True)
         path.write_text("{}")
     os.utime(folder, (0, 0))
     assert forget(Store(tmp_path), days=30) == 1
-    assert (folder.exists(), diary.exists()) == (False, True)
+    assert (folder.exists(), journal.exists()) == (False, True)
     assert forget(Store(tmp_path), days=0) == 1
-    assert not diary.exists()
+    assert not journal.exists()

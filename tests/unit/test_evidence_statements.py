@@ -148,3 +148,12 @@ def test_a_test_result_says_what_the_report_says(verdict, result):
 )  # fmt: skip
 def test_what_is_no_statement_is_none(payload):
     assert parse_statement(payload, IMAGE) is None
+
+
+def test_scanners_find_the_operating_system():
+    """Trivy and Dependency-Track skip .debs of an unnamed system, and know it by its number."""
+    bill = sbom(small_lock(), IMAGE, finished=MOMENT).predicate
+    (system,) = (each for each in bill["components"] if each["type"] == "operating-system")
+    assert (system["name"], system["version"]) == ("debian", "13")
+    (deb,) = (each for each in bill["components"] if each.get("purl", "").startswith("pkg:deb/"))
+    assert deb["purl"] == "pkg:deb/debian/libstdc%2B%2B6@1:14.2.0-19?arch=amd64&distro=debian-13"

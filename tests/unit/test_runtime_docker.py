@@ -21,7 +21,7 @@ from envbuilder.runtime import loading
 from envbuilder.runtime.command import Command, Mount
 from envbuilder.runtime.docker import connect, container_options, refused
 from envbuilder.runtime.loading import is_abandoned, new_mark
-from envbuilder.runtime.local_registry import offer
+from envbuilder.runtime.local_registry import local_registry
 from envbuilder.storage.store import Store
 from tests.servers.engine import ANSWERS, engine
 
@@ -153,7 +153,7 @@ def offered(tmp_path: Path) -> Iterator[tuple[str, Image]]:
         config=config,
         layers=(Layer(digest=store.add(layer), size=len(layer), diff_id=Digest.of(b"tar")),),
     )
-    with offer(image, store, tag="run") as registry:
+    with local_registry(image, store, tag="run") as registry:
         assert not registry.visited
         yield registry.repository, image
         assert registry.visited
@@ -198,7 +198,7 @@ def test_what_left_is_counted(tmp_path: Path) -> None:
     made = Layer(digest=store.add(layer), size=len(layer), diff_id=Digest.of(b"tar"))
     image = Image(manifest=b"{}", config=b"{}", layers=(made,))
     sent: list[int] = []
-    with offer(image, store, tag="run", on_sent=sent.append) as registry:
+    with local_registry(image, store, tag="run", on_sent=sent.append) as registry:
         base = f"http://{registry.repository.replace('/', '/v2/')}"
         assert _get(f"{base}/manifests/run") == (200, b"{}")
         assert sent == []
@@ -209,7 +209,7 @@ def test_what_left_is_counted(tmp_path: Path) -> None:
 def test_nothing_outlives_the_offer(tmp_path: Path) -> None:
     image = Image(manifest=b"{}", config=b"{}", layers=())
     before = set(threading.enumerate())
-    with offer(image, Store(tmp_path), tag="run") as registry:
+    with local_registry(image, Store(tmp_path), tag="run") as registry:
         host, _, port = registry.repository.partition("/")[0].partition(":")
         idle = socket.create_connection((host, int(port)), timeout=5)
         idle.sendall(b"HEAD /v2/ HTTP/1.1\r\n\r\n")
@@ -226,7 +226,7 @@ def test_who_hangs_up_is_no_error(tmp_path: Path, capfd: pytest.CaptureFixture[s
     layer = os.urandom(16_000_000)
     made = Layer(digest=store.add(layer), size=len(layer), diff_id=Digest.of(b"tar"))
     image = Image(manifest=b"{}", config=b"{}", layers=(made,))
-    with offer(image, store, tag="run") as registry:
+    with local_registry(image, store, tag="run") as registry:
         address, _, name = registry.repository.partition("/")
         host, _, port = address.partition(":")
         request = f"GET /v2/{name}/blobs/{made.digest} HTTP/1.1\r\n\r\n"

@@ -58,9 +58,10 @@ def test_what_travels_together_travels_in_a_context():
 
 @pytest.mark.parametrize("name", ["builder", "offline"])
 def test_only_the_edge_takes_what_a_context_holds(name):
-    """``builder`` and ``offline`` are options of commands, and of the few leaves that need one."""
+    """``builder`` and ``offline`` go into a context where it is opened, but for a git mirror's."""
     takes = [path for path, each in functions() if {"store", name} <= arguments(each)]
-    assert len(takes) <= 1, takes
+    below = [path for path in takes if not path.startswith("__init__.py")]
+    assert len(below) <= 1, below
 
 
 def calls(tree: ast.Module) -> set[str]:

@@ -15,8 +15,17 @@ from envbuilder.smoke import CheckStatus, Report, smoke, to_html, to_json, to_ju
 from envbuilder.smoke import document as reading
 from envbuilder.smoke.document import UnfitError, clean, read_document
 from envbuilder.smoke.judge import judge
-from tests.unit.smoke_documents import PLAN, RECORDED, Document, conform
+from tests.unit.smoke_documents import PLAN, RECORDED, Document, conform, sound_start
 
+RAN = {"args": ["vllm", "--version"], "exit_code": 0, "output": "0.8.5"}
+WHOLE = {
+    **RECORDED,
+    "jobs": [
+        *RECORDED["jobs"],
+        sound_start(),
+        {**sound_start(), "name": "start.run", "facts": {}, "items": [RAN]},
+    ],
+}
 WANTED = [job["name"] for job in RECORDED["jobs"]]
 
 
@@ -32,6 +41,19 @@ def _spoilt(spoil: Callable[[dict[str, Any]], None]) -> Report:
 
 def _job(document: dict[str, Any], name: str) -> dict[str, Any]:
     return next(job for job in document["jobs"] if job["name"] == name)
+
+
+def test_an_image_that_starts_is_judged_by_four_checks() -> None:
+    wanted = [*WANTED, "start", "start.run"]
+    report = judge(PLAN, read_document(json.dumps(WHOLE).encode(), wanted=wanted), subject="x")
+    assert report.ok
+    told = {check.name: check for check in report.checks if check.name.startswith("start")}
+    assert told.keys() == {"start.program", "start.user", "start.tls", "start.run"}
+    assert told["start.user"].explanation == (
+        "user 1000 is app, at home in /home/app; here it has 67 MB of /dev/shm, 1048576 open "
+        "files, and may lock any memory"
+    )
+    assert told["start.run"].explanation == "`vllm --version` ends with 0 and says: 0.8.5"
 
 
 def test_what_the_probe_really_writes_fits() -> None:
@@ -195,11 +217,16 @@ def test_jobs_that_saw_two_versions_of_a_library_contradict_each_other() -> None
     assert "transformers is 4.52.4 in one job, 5.0.0 in another" in check.explanation
 
 
-VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just("\ud800"),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
-    max_leaves=12,
-)
+LEAF = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just("\ud800")
+
+
+def _around(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """Return values, and lists and objects of them."""
+    lists = st.lists(inner, max_size=4)
+    return inner | lists | st.dictionaries(st.text(max_size=9), inner, max_size=4)
+
+
+VALUES = _around(_around(LEAF))
 
 
 def _places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
@@ -217,7 +244,7 @@ def _places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return found
 
 
-PLACES = _places(RECORDED)
+PLACES = _places(WHOLE)
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -225,13 +252,15 @@ PLACES = _places(RECORDED)
 def test_nothing_that_an_image_prints_stops_the_judge(
     places: list[tuple[Any, ...]], data: st.DataObject
 ) -> None:
-    document = copy.deepcopy(RECORDED)
+    document = copy.deepcopy(WHOLE)
     for path in places:
         _spoil(document, path, data)
     try:
-        report = _judged(json.dumps(document).encode())
+        text = json.dumps(document).encode()
+        found = read_document(text, wanted=[*WANTED, "start", "start.run"])
     except UnfitError:
         return
+    report = judge(PLAN, found, subject="recorded")
     conform(report)
     for form in (to_json, to_html, to_junit):
         form(report).encode()

@@ -75,7 +75,7 @@ class Built:
 def remembered(store: Store, recipe: Recipe) -> Built | None:
     """Find what ``recipe`` gave before, on this machine or on one that it was imported from.
 
-    The wheel itself may be gone from the store; see ``complement.has_wheel``.
+    The wheel itself may be gone from the store; see ``wheel_reconstruction.has_wheel``.
     """
     return store.record(_KIND, recipe.key, Built)
 

@@ -13,7 +13,7 @@ from envbuilder.model.pylock import lock_checksum
 
 from .base_packages import deb_groups, deb_text, with_debs
 from .intermediate_lock import BASE, Atom, Span
-from .journal import Diary, Trial
+from .journal import Journal, Trial
 from .narrow import Line, Lines, Narrowed, narrow
 from .oracle import Judge
 from .search import TrialResult, smallest_guilty
@@ -40,14 +40,14 @@ class Found:
     steps: tuple[Trial, ...]
 
 
-def bisect(span: Span, *, judge: Judge, diary: Diary, lines: Lines) -> Found:
+def bisect(span: Span, *, judge: Judge, journal: Journal, lines: Lines) -> Found:
     """Find the smallest set of changes in ``span`` that turns good into bad.
 
     Raises UsageError if nothing differs, or where an end is not what it was said to be.
     """
     if not span.atoms:
         raise UsageError("the two ends do not differ in anything that shows in an image")
-    search = _Search(span, judge, diary)
+    search = _Search(span, judge, journal)
     search.check_ends()
     groups = smallest_guilty(len(span.atoms), search.test, span.weights)
     guilty = frozenset[int]().union(*groups)
@@ -58,17 +58,17 @@ def bisect(span: Span, *, judge: Judge, diary: Diary, lines: Lines) -> Found:
         companions=search.texts(companions),
         narrowed=search.narrow(guilty, companions, lines),
         debs=search.narrow_base(guilty, companions),
-        steps=tuple(diary.asked.values()),
+        steps=tuple(journal.asked.values()),
     )
 
 
 class _Search:
-    """One bisection's questions, put to the judge by way of the diary."""
+    """One bisection's questions, put to the judge by way of the journal."""
 
-    def __init__(self, span: Span, judge: Judge, diary: Diary) -> None:
+    def __init__(self, span: Span, judge: Judge, journal: Journal) -> None:
         self._span = span
         self._judge = judge
-        self._diary = diary
+        self._journal = journal
         self._old, self._new = (package_versions(each) for each in (span.good, span.bad))
 
     def check_ends(self) -> None:
@@ -138,7 +138,7 @@ class _Search:
         return f"{part} {self._old.get(part, '(none)')} -> {self._new.get(part, '(gone)')}"
 
     def _ask(self, tried: str, lock: Lock) -> Trial:
-        return self._diary.ask(tried, lock, self._judge)
+        return self._journal.ask(tried, lock, self._judge)
 
     def _test_step(self, line: Line, position: int) -> TrialResult:
         """Test one version or commit."""
@@ -146,7 +146,7 @@ class _Search:
         key = f"{lock_checksum(line.context)} {line.package} {step}"
         tried = f"{line.package} {step}"
         made_and_judged = lambda: self._judge(line.make(position))  # noqa: E731
-        return self._diary.remember(tried, key, made_and_judged).outcome
+        return self._journal.remember(tried, key, made_and_judged).outcome
 
 
 def _leader(span: Span, atom: Atom) -> str | None:

@@ -1,7 +1,7 @@
 """Every step of a bisection on disk, one line each, so that a killed one resumes where it was.
 
 A step's key is what was tested (the lock's checksum) under the question that was asked; asked
-again, it is answered from the diary. What could not be made is a skip in this run only: the next
+again, it is answered from the journal. What could not be made is a skip in this run only: the next
 one tries it again, since the reason may be gone by then.
 """
 
@@ -58,7 +58,7 @@ def journal_path(store: Store, old: Lock, new: Lock, question: Sequence[str | No
     return store.root / "bisect" / f"{new.spec.name}-{key}.jsonl"
 
 
-class Diary:
+class Journal:
     """The steps so far, by key; made by :meth:`open`, which also keeps rivals out."""
 
     def __init__(self, handle: int, progress: Progress) -> None:
@@ -69,8 +69,8 @@ class Diary:
         """The steps that this run needed, remembered ones included, in order."""
 
     @classmethod
-    def open(cls, path: Path, progress: Progress, *, fresh: bool = False) -> Diary:
-        """Open the diary at ``path``, or a ``fresh`` one in its place.
+    def open(cls, path: Path, progress: Progress, *, fresh: bool = False) -> Journal:
+        """Open the journal at ``path``, or a ``fresh`` one in its place.
 
         Raises UsageError if another bisection writes it.
         """
@@ -86,9 +86,9 @@ class Diary:
             ) from error
         if fresh:
             os.ftruncate(handle, 0)
-        diary = cls(handle, progress)
-        diary._read()
-        return diary
+        journal = cls(handle, progress)
+        journal._read()
+        return journal
 
     def close(self) -> None:
         """Let the file go."""

@@ -1,0 +1,73 @@
+"""What a policy may say, and where it is said to be wrong."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from envbuilder.evidence.keys import new_key, public_der, read_public
+from envbuilder.evidence.verify.policy import Policy, read_keyring, read_policy
+from envbuilder.model.errors import SpecError, UsageError
+
+
+@pytest.fixture
+def written(tmp_path):
+    def write(text):
+        path = tmp_path / "policy.yaml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("required: [sbm]\n", ":1:12: unknown evidence 'sbm'; known are provenance"),
+        ("required: [1]\n", ":1:12: unknown evidence 1"),
+        ("required: []\n", ":1:1: expected a list of evidence"),
+        ("required: sbom\n", ":1:1: expected a list of evidence"),
+        ("requires: [sbom]\n", ":1:1: unknown key 'requires'; known are key, keys, required"),
+        ("max_age_days: 0\n", ":1:1: expected a number of days, 1 or more, not 0"),
+        ("max_age_days: true\n", ":1:1: expected a number of days"),
+        ("max_age_days: 1.5\n", ":1:1: expected a number of days"),
+        ("key: 7\n", ":1:1: expected a file or env://NAME, not 7"),
+        ("checks: 3\n", ":1:1: expected a list of names"),
+        ("keys: [[]]\n", ":1:8: expected a list of files"),
+        ("keys: [a, {key: b, till: x}]\n", ":1:20: unknown key 'till'; known are key, until"),
+        ("keys: [{key: b, until: soon}]\n", ":1:17: expected a date such as 2026-07-01"),
+        ("key: a\nkeys: [b]\n", ":2:1: name the keys in key or in keys"),
+        ("required: [sbom]\nchecks: [tokens]\n", ":2:1: only a test-result tells"),
+        ("required: [signature]\nmax_age_days: 1\n", ":2:1: a signature has no date"),
+    ],
+)
+def test_what_does_not_fit_is_shown_with_its_place(written, text, words):
+    with pytest.raises(SpecError) as caught:
+        read_policy(written(text))
+    assert words in str(caught.value)
+
+
+def test_keys_lie_beside_the_policy_and_may_retire(written, tmp_path):
+    for name in ("new", "old"):
+        new_key(tmp_path / name)
+    path = written("keys: [new.pub, {key: old.pub, until: 2026-07-01}]\n")
+    keyring = read_keyring(read_policy(path), path)
+    assert [public_der(each.key) for each in keyring.keys] == [
+        public_der(read_public(str(tmp_path / f"{name}.pub"))) for name in ("new", "old")
+    ]
+    new, old = keyring.keys
+    until = datetime(2026, 7, 1, tzinfo=UTC)
+    assert (new.until, old.until) == (None, until)
+    assert (old.holds(until), old.holds(datetime(2026, 7, 2, tzinfo=UTC))) == (True, False)
+    assert (old.holds(None), new.holds(None)) == (False, True)
+
+
+def test_a_key_that_is_not_there_is_an_error(written):
+    path = written("key: nowhere.pub\n")
+    with pytest.raises(UsageError, match=r"cannot read the key .*nowhere.pub"):
+        read_keyring(read_policy(path), path)
+
+
+def test_a_policy_may_name_no_key(written):
+    path = written("max_age_days: 3\n")
+    assert read_policy(path) == Policy(max_age_days=3)
+    assert read_keyring(read_policy(path), path) is None
