@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import pytest
 
 from envbuilder.smoke.probe import edges, families, films, formulas, mixed, tokens
-from envbuilder.smoke.probe.facts import Absent, Inapplicable, Unasked
+from envbuilder.smoke.probe.facts import Absent, Unasked, Uncountable
 from envbuilder.smoke.probe.families import _marks, _prompts, base, generic
 from envbuilder.smoke.probe.samples import Sample
 
@@ -206,7 +206,7 @@ def test_a_modality_that_cannot_be_counted_says_so(monkeypatch: pytest.MonkeyPat
     family.uncounted = {"audio": "no id for its <noise>"}
     subject = types.SimpleNamespace(family=family)
     monkeypatch.setattr(tokens, "opened", lambda _: contextlib.nullcontext(subject))
-    with pytest.raises(Inapplicable, match="cannot be counted: no id for its <noise>"):
+    with pytest.raises(Uncountable, match="cannot be counted: no id for its <noise>"):
         tokens.run({}, lambda **_: None, "audio")  # type: ignore[arg-type]
 
 

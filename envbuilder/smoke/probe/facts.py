@@ -8,8 +8,8 @@ Optional keys, beside those that a job always writes:
 
 - ``tokens.*``, facts ``counts``: what is counted; "placeholders", or for an encoder-decoder that
   has none the positions of its encoder, in words.
-- ``tokens.*``, failure ``{"kind": "inapplicable"}`` whose message begins with "cannot be counted: "
-  (:data:`UNCOUNTED`): the processor takes this modality, and nothing could be compared.
+- ``tokens.*``, failure ``{"kind": "uncountable"}`` (:class:`Uncountable`): the processor takes this
+  modality, and nothing could be compared; the message says why.
 - ``tokens.*``, item ``embeddings`` None with a ``note`` that begins with "the encoder cannot be
   asked: " (:data:`UNASKED`): this version of the model offers no way to.
 - ``tokens.mixed``, item ``unasked``: such modalities and why; ``embeddings`` and ``placeholders``
@@ -30,8 +30,6 @@ LONGEST = 500
 """How much (characters) of an exception's message is worth showing."""
 
 
-UNCOUNTED = "cannot be counted: "
-"""How the message of a modality begins that is there and cannot be counted."""
 UNASKED = "the encoder cannot be asked: "
 """How the note of an item begins whose encoder offers no way to ask."""
 

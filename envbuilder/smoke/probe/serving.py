@@ -35,9 +35,7 @@ def run(request: Facts, emit: Emitter) -> None:
     emit(doing="importing vLLM")
     with opened(request) as subject:
         if subject.family.counts != "placeholders":
-            raise Inapplicable(
-                f"the engine is not asked to serve: it counts {subject.family.counts}"
-            )
+            raise Inapplicable(f"the engine is not asked to serve: {subject.family.counts}")
         device = device_type()
         emit(facts={"device": device})
         _require_place(device, request["gpu"])

@@ -12,7 +12,6 @@ from typing import Any
 from .decode import Undecodable, decode
 from .facts import (
     UNASKED,
-    UNCOUNTED,
     Emitter,
     Facts,
     Inapplicable,
@@ -37,7 +36,7 @@ def run(request: Facts, emit: Emitter, modality: str) -> None:
     with opened(request) as subject:
         family = subject.family
         if modality in family.uncounted:
-            raise Uncountable(UNCOUNTED + family.uncounted[modality])
+            raise Uncountable(f"cannot be counted: {family.uncounted[modality]}")
         if modality not in family.modalities:
             raise Inapplicable(f"{family.name} has no {modality}")
         emit(facts=facts_of(subject, modality))
