@@ -31,18 +31,20 @@ def commands() -> str:
     return head + "".join(parts)
 
 
-def _helps(group: click.Group, name: str) -> Iterator[tuple[str, str]]:
-    with click.Context(group, info_name=name, max_content_width=_HELP_WIDTH) as context:
-        for word in group.list_commands(context):
-            command = group.get_command(context, word)
+def _helps(
+    group: click.Group, name: str, parent: click.Context | None = None
+) -> Iterator[tuple[str, str]]:
+    """Yield each command's name and help, in the context that it has on the command line."""
+    word = name.rpartition(" ")[2]
+    with click.Context(group, info_name=word, parent=parent, **group.context_settings) as context:
+        for each in group.list_commands(context):
+            command = group.get_command(context, each)
             assert command is not None
-            with click.Context(
-                command, info_name=word, parent=context, max_content_width=_HELP_WIDTH
-            ) as inner:
-                inner.terminal_width = _HELP_WIDTH
-                yield f"{name} {word}", command.get_help(inner)
-                if isinstance(command, click.Group):
-                    yield from _helps(command, f"{name} {word}")
+            with click.Context(command, info_name=each, parent=context) as inner:
+                inner.terminal_width = inner.max_content_width = _HELP_WIDTH
+                yield f"{name} {each}", command.get_help(inner)
+            if isinstance(command, click.Group):
+                yield from _helps(command, f"{name} {each}", context)
 
 
 def spec_schema() -> str:
