@@ -10,8 +10,10 @@ _VERIFY = ("test_verify*", "test_evidence_*", "test_workflow_diff")
 _MORE = {
     "model/errors": ("test_cli",),
     "model/image": ("test_registry_manifests", "test_layers_wheel"),
+    "model/package_checks": ("test_spec",),
     "model/progress": ("test_console",),
     "model/pylock": ("test_lock",),
+    "model/requirements_file": ("test_spec",),
     "model/resources": ("test_samples", "test_smoke_families", "test_docs"),
     "model/spec_file": ("test_spec", "test_samples"),
     "model/yaml_document": ("test_spec", "test_yaml_edit"),

@@ -67,7 +67,8 @@ devices:
 
 def _config() -> dict[str, Any]:
     settings = {"Env": ["NVIDIA_VISIBLE_DEVICES=all", "COLOUR=red"]}
-    return oci_config(settings, Command(args=("nvidia-smi",)), user=User())
+    command = Command(args=("nvidia-smi",))
+    return oci_config(settings, command, user=User(), scratch=1 << 20, limits={})
 
 
 def _edited(spec: str) -> dict[str, Any]:
