@@ -23,8 +23,8 @@ _PER_LINE = 36  # characters of a box's text
 
 def modules() -> list[Path]:
     """List every module of a room, but the probe: it runs elsewhere and imports nothing of ours."""
-    found = sorted(path for path in PACKAGE.rglob("*.py") if "probe" not in path.parts)
-    return [path for path in found if path.parent != PACKAGE]
+    found = (path for path in sorted(PACKAGE.rglob("*.py")) if path.parent != PACKAGE)
+    return [path for path in found if "probe" not in path.relative_to(PACKAGE).parts]
 
 
 def room_of(path: Path) -> str:

@@ -18,7 +18,7 @@ from .base import resolve_base, resolve_builder
 from .context import Context
 from .git.context import GitContext
 from .git.direct_references import plain_requirements
-from .git.locking import lock_sources
+from .git.locking import check_pins, lock_sources
 from .git.recipe import Recipe
 from .python.direct import DirectWheel, check_direct, lock_direct
 from .python.metadata_wheel import StandIn, stand_ins
@@ -73,6 +73,7 @@ def _resolved(
 ) -> Lock:
     kept = previous if EVERYTHING not in release else None
     held = kept if SYSTEM not in release else None
+    check_pins(spec, context=context, previous=kept, release=release)
     base = resolve_base(context, spec, held)
     builder = resolve_builder(context, spec, held)
     target = python_target(spec, base)

@@ -17,7 +17,7 @@ from envbuilder.model.git_url import Address
 from envbuilder.model.lock import DebianBase, GitSource, Lock, Wheel
 from envbuilder.model.progress import Silent
 from envbuilder.model.reference import Digest
-from envbuilder.model.spec import Base, Index, Package, SourceBuild, Spec, Steps
+from envbuilder.model.spec import Base, BuildSource, Index, Package, SourceBuild, Spec, Steps
 from envbuilder.resolve.git.contained import contained
 from envbuilder.resolve.git.context import GitContext
 from envbuilder.resolve.git.locking import lock_sources
@@ -609,3 +609,21 @@ def test_offline_without_the_commit_or_its_build_environment(tmp_path, context, 
     Mirror(address, store=other, progress=Silent()).content(source.commit)
     with pytest.raises(NetworkError, match="the store lacks flit_core"):
         build_sources(lock, make=make, context=there)
+
+
+@pytest.mark.parametrize("further", [False, True])
+def test_a_git_server_that_refuses_is_met_before_the_base_is_asked(
+    tmp_path, store, monkeypatch, further
+):
+    """A Debian base takes minutes; a repository that is gone is known in a second."""
+
+    def never(*_, **__):
+        raise AssertionError("the base was asked first")
+
+    monkeypatch.setattr("envbuilder.resolve.resolve.resolve_base", never)
+    gone, there = tmp_path / "gone", origin_of(tmp_path, git_projects.FLIT)
+    build = SourceBuild(sources={"more": BuildSource(git=str(gone), branch="main")})
+    pin = Package(git=str(there.path if further else gone), branch="main",
+                     build=build if further else SourceBuild())  # fmt: skip
+    with pytest.raises(ResolutionError, match="there is no git repository"):
+        resolve(git_context(store), spec_of("flitty", pin))

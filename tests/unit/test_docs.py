@@ -30,7 +30,8 @@ COMMANDS = [
 HOST_CODE = [
     path
     for path in (ROOT / "envbuilder").rglob("*.py")
-    if "probe" not in path.parts and path.name != "hook_program.py"  # those run elsewhere
+    if "probe" not in path.relative_to(ROOT).parts
+    and path.name != "hook_program.py"  # those run elsewhere
 ]
 
 

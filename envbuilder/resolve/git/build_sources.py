@@ -43,13 +43,24 @@ def lock_trees(
     """
     held = {} if before is None else {tree.name: tree for tree in before.sources}
     trees = []
-    for name, pin in sorted(pins.items()):
+    for name, (what, pin, locked) in zip(
+        sorted(pins), further_pins(package, pins, held), strict=True
+    ):
         mirror = open_mirror(Address.parse(pin.git))
-        what = f"{package}: build.sources: {name}"
-        revision = find_revision(what, pin, mirror=mirror, locked=held.get(name), store=store)
+        revision = find_revision(what, pin, mirror=mirror, locked=locked, store=store)
         bring(commit_of(revision, mirror), open_mirror=open_mirror, submodules=pin.submodules)
         trees.append(_tree(name, pin, revision, mirror))
     return tuple(trees)
+
+
+def further_pins(
+    package: str, pins: Mapping[str, BuildSource], held: Mapping[str, SourceTree]
+) -> list[tuple[str, BuildSource, SourceTree | None]]:
+    """List the pins of further sources by name: what to call each in messages, and what is held."""
+    return [
+        (f"{package}: build.sources: {name}", pin, held.get(name))
+        for name, pin in sorted(pins.items())
+    ]
 
 
 def _tree(name: str, pin: BuildSource, revision: Revision, mirror: Mirror) -> SourceTree:

@@ -15,18 +15,38 @@ from packaging.utils import canonicalize_name
 
 from envbuilder.model.errors import BuildError, ResolutionError
 from envbuilder.model.git_url import Address
-from envbuilder.model.lock import GitSource, Lock, SourceTree
-from envbuilder.model.spec import GitPackage, Spec
+from envbuilder.model.lock import GitSource, Lock, LockedCommit, SourceTree
+from envbuilder.model.spec import GitPackage, GitPin, Spec
 from envbuilder.resolve.python.requirements import PythonTarget
 from envbuilder.resolve.release import EVERYTHING
 
-from .build_sources import lock_trees
+from .build_sources import further_pins, lock_trees
 from .checkout import Checkout
 from .context import GitContext
 from .direct_references import plain_requirements
 from .examine import Examined, Question, examine
 from .pin_cache import commit_of, find_describe, find_revision
 from .refs import Revision
+
+
+def check_pins(
+    spec: Spec, *, context: GitContext, previous: Lock | None, release: Collection[str]
+) -> None:
+    """Find the commit of every pin; raise what :func:`lock_sources` would raise for one.
+
+    That takes seconds, and what comes before the sources takes minutes: so servers that refuse are
+    met first. The answers are remembered. What ``previous`` locked holds, but for ``release``.
+    """
+    locked_before = () if previous is None else previous.sources
+    before = {source.name: source for source in locked_before if source.name not in release}
+    for name, pin in sorted(spec.sources.items()):
+        held = before.get(name)
+        trees = {} if held is None else {tree.name: tree for tree in held.sources}
+        pins: list[tuple[str, GitPin, LockedCommit | None]] = [(name, pin, held)]
+        pins += further_pins(name, pin.build.sources, trees)
+        for what, each, locked in pins:
+            mirror = context.mirror(Address.parse(each.git))
+            find_revision(what, each, mirror=mirror, locked=locked, store=context.store)
 
 
 def lock_sources(
