@@ -627,3 +627,16 @@ def test_a_git_server_that_refuses_is_met_before_the_base_is_asked(
                      build=build if further else SourceBuild())  # fmt: skip
     with pytest.raises(ResolutionError, match="there is no git repository"):
         resolve(git_context(store), spec_of("flitty", pin))
+
+
+def test_what_lies_in_this_machines_usr_local_is_not_seen_by_a_source(tmp_path, context):
+    """A version that depends on the CUDA of whoever asks would lock another wheel than is built."""
+    files = {
+        "setup.py": """\
+import os
+from setuptools import setup
+here = sorted(set(os.listdir("/usr/local")) - {"bin", "lib", "lib64", "include", "share"})
+setup(name="looky", version="1.0" + ("+" + here[0].replace("-", ".") if here else ""))
+""",
+    }
+    assert source_of("looky", origin_of(tmp_path, files), context).version == "1.0"

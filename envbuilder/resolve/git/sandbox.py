@@ -19,11 +19,15 @@ from typing import Any
 from envbuilder.layers.files import Link, files_layer
 from envbuilder.model.errors import MissingToolError
 from envbuilder.model.image import Layer
+from envbuilder.model.owner import make_folder
+from envbuilder.model.reference import Digest
 from envbuilder.resolve.python.requirements import PythonTarget
 from envbuilder.resolve.python.uv import find_uv
 from envbuilder.runtime import Mount
 from envbuilder.storage.store import Store
 
+_LOCAL = Path("/usr/local")
+_PYTHON_FOLDERS = ("bin", "lib", "lib64", "include", "share")
 _MERGED = ("bin", "lib", "lib64", "sbin")
 _MACHINES = {"x86_64": "linux/amd64", "aarch64": "linux/arm64"}
 _ABOUT = (
@@ -47,7 +51,9 @@ class Sandbox:
 def host_sandbox(python: str, *, store: Store) -> Sandbox:
     """Make a sandbox of this machine's Python ``python`` (X.Y), or of ours where it has none.
 
-    Of this machine it shows ``/usr`` and that Python, read-only.
+    Of this machine it shows ``/usr`` and that Python, read-only. What somebody put into
+    ``/usr/local`` (CUDA, most of all) is hidden: a source that looks there would be locked as this
+    machine has it, and not as the base does.
     """
     prefix, interpreter, version = _about(_find_python(python))
     roots = [Path("/", name) for name in _MERGED]
@@ -63,8 +69,27 @@ def host_sandbox(python: str, *, store: Store) -> Sandbox:
         ),
         interpreter=interpreter,
         layers=(files_layer(store, links, title="links"),),
-        mounts=tuple(Mount(source=path, target=str(path)) for path in dict.fromkeys(shown)),
+        mounts=(
+            *(Mount(source=path, target=str(path)) for path in dict.fromkeys(shown)),
+            *_hidden_local(Path(prefix), store),
+        ),
     )
+
+
+def _hidden_local(prefix: Path, store: Store) -> tuple[Mount, ...]:
+    """Lay an empty folder over ``/usr/local``, and on it the Python, if that lies in there."""
+    if not _LOCAL.is_dir() or _LOCAL.is_symlink():
+        return ()
+    own: list[Path] = []
+    if prefix == _LOCAL:
+        own = [path for name in _PYTHON_FOLDERS if (path := _LOCAL / name).is_dir()]
+    elif prefix.is_relative_to(_LOCAL):
+        own = [prefix]
+    empty = store.root / "empty" / Digest.of(str(own).encode()).hex[:16]
+    for path in (_LOCAL, *own):  # the places that the mounts below need
+        make_folder(empty / path.relative_to(_LOCAL))
+    shown = (Mount(source=path, target=str(path)) for path in own)
+    return (Mount(source=empty, target=str(_LOCAL)), *shown)
 
 
 def _find_python(version: str) -> str:
