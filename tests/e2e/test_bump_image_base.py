@@ -15,6 +15,7 @@ from envbuilder.storage.store import Store
 from tests.e2e.conftest import Checkout
 from tests.servers.debian import Deb, Mirror, debian_mirror
 from tests.servers.distribution import registry
+from tests.servers.git_repositories import Origin
 from tests.servers.samples import layer_of
 
 pytestmark = [pytest.mark.integration, pytest.mark.docker, pytest.mark.slow]
@@ -37,6 +38,36 @@ base: {image: BASE}
 system: {packages: [tool]}
 packages: {tqdm: "==4.67.1"}
 """
+
+
+SPLIT = """\
+version: 1
+name: split
+python: "3.13"
+base: {image: BASE}
+build: {image: BASE, system: {packages: [tool]}}
+packages: {reader: {git: ORIGIN, branch: main}}
+index: {exclude_newer: 2025-07-01T00:00:00Z}
+"""
+READER = {
+    "pyproject.toml": """\
+[build-system]
+requires = ["setuptools>=77"]
+build-backend = "setuptools.build_meta"
+""",
+    "setup.py": """\
+import shutil
+from setuptools import setup
+from setuptools.command.build_py import build_py
+class Copied(build_py):
+    def run(self):
+        shutil.copy("/usr/share/tool", "reader/tool.txt")
+        super().run()
+setup(name="reader", version="1", packages=["reader"], package_data={"reader": ["*.txt"]},
+      cmdclass={"build_py": Copied})
+""",
+    "reader/__init__.py": "",
+}
 
 
 @dataclass(frozen=True)
@@ -119,3 +150,27 @@ def test_system_and_base_are_pinned_anew_and_nothing_is_without_an_engine(place)
     assert [(each["kind"], each["why"]) for each in done["changes"]] == [("base", "asked")]
     assert f"image: {place.repository}:2}}" in place.files()["onimage.yaml"].decode()
     assert place.locked() == ("tool-data=1.0", "tool=1.1")
+
+
+def test_what_the_image_to_compile_in_lacks_is_laid_on_it_and_not_shipped(place, tmp_path):
+    """Both images are the bare base; only the builder gets the package that the build reads."""
+    origin = Origin.create(tmp_path / "reader")
+    origin.commit(READER)
+    folder, run = place.checkout.folder / "lockfiles", place.checkout.run
+    spec = SPLIT.replace("BASE", f"{place.repository}:1").replace("ORIGIN", str(origin.path))
+    (folder / "split.yaml").write_text(spec)
+    run("lock", "split")
+    locked = read_lock(folder / "pylock.split.toml")
+    assert {each.partition("=")[0] for each in locked.builder.packages} == {"tool", "tool-data"}
+    assert locked.base.packages is None
+    run("build", "split")
+    compiled = read_lock(folder / "pylock.split.toml").sources[0].wheel
+    run("build", "split", "--engine", "docker", "--reseal")
+    sealed = read_lock(folder / "pylock.split.toml")
+    assert sealed.sources[0].wheel == compiled
+    layers = sealed.seal.layers
+    assert not any("tool" in layer.title for layer in layers)
+    rendered = tmp_path / "rendered"
+    run("render", "split", "-o", str(rendered))
+    text = (rendered / "Dockerfile").read_text()
+    assert text.index("AS builder") < text.index("tool=") < text.index("AS source-reader")
