@@ -100,7 +100,7 @@ def main() -> NoReturn:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # cleaned up after like Ctrl-C
     try:
         cli.main(standalone_mode=False)
-        if sys.stdout is not None:  # None where it was closed before us
+        if sys.stdout is not None:  # None if it was closed before us
             sys.stdout.flush()  # here, where a reader that is gone can still be met quietly
     except click.exceptions.Abort as stop:
         if isinstance(stop.__cause__, EOFError):  # click takes any EOFError for Ctrl-D

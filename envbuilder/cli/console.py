@@ -28,7 +28,7 @@ def open_progress(mode: str) -> AbstractContextManager[ProgressProtocol]:
 
 
 def stdout() -> Console:
-    """Return the console for results; plain where stdout is no terminal or NO_COLOR is set."""
+    """Return the console for results; plain if stdout is no terminal or NO_COLOR is set."""
     return Console(highlight=False)
 
 

@@ -33,7 +33,7 @@ def command(
     """Resolve NAME's spec and pin every artifact by hash in pylock.NAME.toml.
 
     Pins that nothing forces to change stay as they were. --check asks no index: it compares the
-    spec with the one in the lock, and exits with 5 where they differ.
+    spec with the one in the lock, and exits with 5 if they differ.
     """
     from envbuilder.model.errors import UsageError
     from envbuilder.model.pylock import check_fresh, lock_path, read_lock

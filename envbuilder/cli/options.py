@@ -68,7 +68,7 @@ def engine(text: str, *, default: str | None = "embedded") -> Callable[[_F], _F]
 
 def builder(command: _F) -> _F:
     """Add ``--builder``: the buildx builder."""
-    text = "The buildx builder, where Docker is needed."
+    text = "The buildx builder, if Docker is needed."
     return click.option("--builder", metavar="NAME", help=text)(command)
 
 

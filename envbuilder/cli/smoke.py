@@ -97,7 +97,7 @@ def run(
     """Smoke TARGET: the NAME of an environment, oci:DIR, PATH.tar, docker:IMAGE or a REF.
 
     A NAME is built first if it is not. For an image that was not built here, --lock says what
-    must be in it. Exits with 8 where a check fails, or could not be judged (unproven).
+    must be in it. Exits with 8 if a check fails, or could not be judged (unproven).
     """
     from .context import open_context
     from .report import check_targets, print_report, write_reports

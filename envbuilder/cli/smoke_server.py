@@ -53,7 +53,7 @@ def command(
 
     What it should count is counted by the processor of NAME's model in NAME's image, or with
     --local PYTHON and --family or --model. Without either, the server is compared with itself,
-    which shows that it is steady but not that it is right. Exits with 8 where a check fails, or
+    which shows that it is steady but not that it is right. Exits with 8 if a check fails, or
     could not be judged (unproven).
     """
     from dataclasses import replace

@@ -52,7 +52,7 @@ def command(
 ) -> None:
     """Prove that the image at REF (HOST/NAME:TAG) is what its lock says, without pulling it.
 
-    Exits with 9 where something does not match, and with 10 where it could not look.
+    Exits with 9 if something does not match, and with 10 if it could not look.
     """
     from envbuilder.evidence.keyring import Keyring
     from envbuilder.evidence.keys import read_public

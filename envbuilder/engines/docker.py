@@ -43,7 +43,7 @@ def build_with_docker(context: Context, lock: Lock) -> Image:
 
     A Debian base is made here, as for the embedded engine, and handed to BuildKit, so that both
     build on the same bytes; wheels from git, too, if the store has them. Raises MissingToolError
-    where no builder is fit, NetworkError for what Docker would fetch offline, and what
+    if no builder is fit, NetworkError for what Docker would fetch offline, and what
     ``buildkit.build`` raises.
     """
     image = build_target(context, lock, "runtime")

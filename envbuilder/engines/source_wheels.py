@@ -23,7 +23,7 @@ from .system import system_layers
 
 
 def with_wheels(context: Context, lock: Lock, *, engine: str = "embedded") -> Lock:
-    """Return ``lock`` with the wheel of every git source, each in the store; built where need be.
+    """Return ``lock`` with the wheel of every git source, each in the store; built if need be.
 
     ``engine`` "embedded" builds in containers of our own, "docker" in BuildKit. Raises BuildError
     if a build fails or gives other bytes than the lock holds, and what fetching and running bring

@@ -26,7 +26,7 @@ def system_layers(context: Context, lock: Lock) -> Foundation:
 
     That is packages on an image from a registry, and steps before Python; only what lies above
     the base's own layers is taken. Raises UsageError for steps after Python, which this
-    engine cannot run, NetworkError where offline BuildKit would be needed, and what building
+    engine cannot run, NetworkError if offline BuildKit would be needed, and what building
     raises.
     """
     if lock.spec.steps.after_python:

@@ -66,7 +66,7 @@ def keep(store: Store, *, wheel: Digest, fd: int, layer: Digest, copies: Iterabl
 
 
 def release(store: Store, wheel: Digest) -> None:
-    """Drop the wheel's own blob where a layer holds its bytes as well."""
+    """Drop the wheel's own blob if a layer holds its bytes as well."""
     if store.has(wheel) and _source(store, wheel) is not None:
         store.discard(wheel)
 
@@ -84,7 +84,7 @@ def makers(store: Store, wheels: Iterable[Digest]) -> set[Digest]:
 
 @contextmanager
 def wheel_file(store: Store, wheel: Digest) -> Iterator[Path]:
-    """Lend the exact wheel as a file, made again from its layer where need be.
+    """Lend the exact wheel as a file, made again from its layer if need be.
 
     Raises BuildError if the store does not have it.
     """
@@ -139,7 +139,7 @@ def _source(store: Store, wheel: Digest) -> _Source | None:
 
 
 def _make_again(store: Store, wheel: Digest, path: Path) -> None:
-    """Write the wheel to ``path``; raise BuildError where its layer is damaged."""
+    """Write the wheel to ``path``; raise BuildError if its layer is damaged."""
     segments, blob = _segments(store, wheel)
     found = hashlib.sha256()
     with path.open("wb") as out, blob.open("rb") as layer:

@@ -80,7 +80,7 @@ class WheelFile:
             os.close(fd)
 
     def pieces(self, member: Member) -> Iterator[tuple[bytes, bytes]]:
-        """Yield (packed piece, its content) of a member; raise BuildError where it lies.
+        """Yield (packed piece, its content) of a member; raise BuildError if it lies.
 
         Memory stays near 2 MiB whatever the member's size is.
         """

@@ -24,7 +24,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
     A file keeps its mode, and a link leads to the new bytes; what root writes belongs to the owner
     of the file that was there, else of its folder. An error inside the block changes nothing.
-    Raises OSError that names ``path`` where the system refuses to write there.
+    Raises OSError that names ``path`` if the system refuses to write there.
     """
     path = path.resolve()
     make_folder(path.parent)

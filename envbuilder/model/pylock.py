@@ -79,7 +79,7 @@ def lock_checksum(lock: Lock) -> Digest:
 
 
 def check_fresh(lock: Lock, spec: Spec, *, name: str) -> None:
-    """Raise LockError that shows the difference where ``spec`` is not what was locked."""
+    """Raise LockError that shows the difference if ``spec`` is not what was locked."""
     if spec_checksum(spec) == spec_checksum(lock.spec):
         return
     old, new = (
@@ -230,7 +230,7 @@ def _wheel(package: _Package, artifact: _Artifact) -> Wheel:
 
 
 def _check_same(found: object, ours: object, place: str) -> None:
-    """Raise MisfitError where ``found`` says what the lock that was read of it would not say.
+    """Raise MisfitError if ``found`` says what the lock that was read of it would not say.
 
     It may say less: a lock of an older version lacks keys that have a default.
     """

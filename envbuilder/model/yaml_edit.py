@@ -25,7 +25,7 @@ def set_scalar(document: Document, path: KeyPath, value: str) -> Document:
     """Change the scalar at ``path`` to the string ``value``, in its own style where that can hold.
 
     An anchor stays on the scalar, so its aliases change with it; an alias is replaced by the value.
-    Raises SpecError if there is no scalar at ``path``, UsageError where YAML cannot hold
+    Raises SpecError if there is no scalar at ``path``, UsageError if YAML cannot hold
     ``value``.
     """
     token = _value_token(document, path)

@@ -168,7 +168,7 @@ def join_url(base: str, target: str) -> str:
 
 
 def parse_json(data: bytes, what: str) -> Any:  # noqa: ANN401 (JSON is any)
-    """Parse what a server sent; raise NetworkError where ``what`` is no JSON, or ambiguous.
+    """Parse what a server sent; raise NetworkError if ``what`` is no JSON, or ambiguous.
 
     As strict as Go's parser is: UTF-8 without a mark before it, and no NaN or Infinity.
     """

@@ -22,7 +22,7 @@ _LENGTH = re.compile(r"[0-9]{1,18}")
 
 
 def has_blob(repository: Repository, digest: Digest) -> bool:
-    """Ask whether ``repository`` holds a blob: one HEAD, or a GET of one byte where that fails."""
+    """Ask whether ``repository`` holds a blob: one HEAD, or a GET of one byte if that fails."""
     doing = f"looking for blob {digest} in {repository}"
     with repository.send("HEAD", f"blobs/{digest}") as answer:
         if answer.status not in NO_HEAD:
@@ -40,7 +40,7 @@ def _is_there(repository: Repository, answer: Answer, doing: str) -> bool:
 
 
 def read_blob(repository: Repository, blob: Descriptor, *, limit: int) -> bytes:
-    """Fetch a small blob whole; raise NetworkError where it claims more than ``limit`` bytes."""
+    """Fetch a small blob whole; raise NetworkError if it claims more than ``limit`` bytes."""
     if blob.size > limit:
         raise NetworkError(
             f"blob {blob.digest} of {repository} claims {blob.size} bytes; at most {limit} are read"

@@ -22,7 +22,7 @@ def fetch_image(client: Client, ref: ImageRef, platform: Platform) -> Image:
     """Fetch manifest and config of the image that ``ref`` names, for ``platform``; no layer.
 
     An index is followed to its manifest. Raises NetworkError if there is no such image, where
-    it is for another platform, or where what came is not what was asked for.
+    it is for another platform, or if what came is not what was asked for.
     """
     repository = client.repository(ref)
     manifest = find_manifest(repository, ref.digest or ref.tag or "latest", platform)

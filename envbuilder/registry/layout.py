@@ -28,7 +28,7 @@ def export(image: Image, store: Store, target: str, *, name: str, progress: Prog
     """Write ``image`` to ``target`` (``oci:DIR`` or ``PATH.tar``), whole or not at all.
 
     ``name`` becomes the reference in the index ("omni-cpu:latest"). Raises UsageError for another
-    kind of target or one that exists with other content, BuildError where a layer is missing or
+    kind of target or one that exists with other content, BuildError if a layer is missing or
     damaged or writing fails.
     """
     path = check_target(target)
@@ -59,7 +59,7 @@ def _replace(path: Path, work: Path) -> None:
 
 
 def check_target(target: str) -> Path:
-    """Return the path of an image ``target``; raise UsageError where no image may go there."""
+    """Return the path of an image ``target``; raise UsageError if no image may go there."""
     path = Path(target.removeprefix("oci:"))
     if target.startswith("oci:"):
         if path.exists() and not _replaceable(path):

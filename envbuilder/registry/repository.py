@@ -148,7 +148,7 @@ class Repository:
             raise NoImageError(error.message) from error
 
     def put_manifest(self, manifest: Manifest, reference: str | Digest) -> Digest:
-        """Store ``manifest`` under a tag or its digest; raise NetworkError where that fails."""
+        """Store ``manifest`` under a tag or its digest; raise NetworkError if that fails."""
         self.store_manifest(manifest, reference)
         return manifest.digest
 

@@ -26,7 +26,7 @@ _TWINS = {  # what Docker's family calls these
 def scan_layer(repository: Repository, layer: Layer, *, hashed: bool = False) -> Contents:
     """Read a layer from ``repository`` to its end, and say what is in it.
 
-    Raises NetworkError if it does not come, MismatchError where its tar is not its diff_id.
+    Raises NetworkError if it does not come, MismatchError if its tar is not its diff_id.
     """
     with closing(stream_blob(repository, layer_descriptor(layer))) as chunks:
         blob = cast("BinaryIO", io.BufferedReader(_Chunks(chunks), _PIECE))

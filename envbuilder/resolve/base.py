@@ -19,7 +19,7 @@ from .target import debian_patch
 
 
 def resolve_base(context: Context, spec: Spec, previous: Lock | None) -> DebianBase | ImageBase:
-    """Pin the base of ``spec``: as ``previous`` did where that still fits, else the newest."""
+    """Pin the base of ``spec``: as ``previous`` did if that still fits, else the newest."""
     held = previous.base if previous is not None else None
     if spec.base.image is not None:
         return _image(context, spec.base.image, spec, held, previous)

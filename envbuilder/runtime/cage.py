@@ -6,8 +6,8 @@ the runtime's state) is mounted here, in memory, so that the kernel takes it awa
 the last process, however that one ends: nothing is left to clean up, not even after kill -9.
 
 Arguments: two file descriptors. From the first comes the job as JSON, to the second goes the
-report: ``{"exit_code", "peak_memory"}``, ``{"start_error"}`` where the command cannot be started,
-or ``{"cage_error"}`` where the host does not allow the cage.
+report: ``{"exit_code", "peak_memory"}``, ``{"start_error"}`` if the command cannot be started,
+or ``{"cage_error"}`` if the host does not allow the cage.
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ class Command:
 class Completed:
     """What came of a command: bytes as written, wall time in seconds, memory in bytes.
 
-    ``exit_code`` is 128 + N where signal N ended the command. ``peak_memory`` is the resident size
+    ``exit_code`` is 128 + N if signal N ended the command. ``peak_memory`` is the resident size
     of its largest process, None if that was not to be learnt. ``memory_limit`` says what held
     the memory limit: "cgroup" bounds all processes together and tells ``out_of_memory``; "rlimit"
     bounds the writable data of each process, which then sees failing allocations; "none" where no
@@ -106,8 +106,8 @@ class Prepared(Protocol):
         """Run one command to its end; whatever ends it, nothing of it is left on the host.
 
         A command that fails, runs out of time or out of memory is a result, not an error. Raises
-        MissingToolError where the host cannot run it, SmokeError where the image cannot start it,
-        UsageError where a mount's source does not exist.
+        MissingToolError if the host cannot run it, SmokeError if the image cannot start it,
+        UsageError if a mount's source does not exist.
         """
 
 

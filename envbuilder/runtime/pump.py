@@ -74,7 +74,7 @@ def _ended(process: subprocess.Popen[bytes], deadline: float) -> bool:
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    """Kill ``process`` where it still runs, by its children if it has any.
+    """Kill ``process`` if it still runs, by its children if it has any.
 
     It then ends by itself once they are gone; killed first, it would leave their last moments
     to nobody.

@@ -24,7 +24,7 @@ Gpu = Literal["auto", "required", "never"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expected:
-    """One distribution that the lock promises; ``commit`` where it comes from git."""
+    """One distribution that the lock promises; ``commit`` if it comes from git."""
 
     name: str
     version: str
@@ -87,7 +87,7 @@ class SmokePlan:
     to the operating system and are never "extra". ``python`` is the interpreter inside the
     container. ``tokens`` states, per modality, how many tokens the engine reserves for one item;
     ``answers`` are those of the last good build.
-    ``start`` is what the image starts, None where there is no image.
+    ``start`` is what the image starts, None if there is no image.
     ``shared`` says that the environment lies on a machine whose caches are somebody else's.
     ``timeout`` (seconds) bounds the whole run, ``memory`` (bytes) the container. ``jobs``, where
     any is named, are all of the probe's jobs that run (``tokens.image``). ``sent`` are items as

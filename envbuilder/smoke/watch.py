@@ -26,7 +26,7 @@ SHOWN = 120
 """Characters of what is being done."""
 
 Tell = Callable[[str, str | None], None]
-"""Takes the name of a job, and what it does; None where it has ended."""
+"""Takes the name of a job, and what it does; None if it has ended."""
 
 
 class Shown:

@@ -151,7 +151,7 @@ class Store:
             yield Writer(temporary, file, self.path, self.verified)
 
     def adopt(self, path: Path, digest: Digest) -> Digest:
-        """Take in a file by copying it; raise BuildError where it does not match ``digest``.
+        """Take in a file by copying it; raise BuildError if it does not match ``digest``.
 
         The file stays the caller's: a link would let later writes to it reach the store.
         """

@@ -41,7 +41,7 @@ class Writer:
         self._begun = 0
 
     def write(self, data: bytes) -> None:
-        """Append ``data``; raise BuildError where the disk is full."""
+        """Append ``data``; raise BuildError if the disk is full."""
         self._hash.update(data)
         self.size += len(data)
         with translated(self._temporary.path.parent):

@@ -51,7 +51,7 @@ def side_of_image(opened: OpenedImage, progress: Progress, *, files: bool = Fals
     """Take an image as one side.
 
     An image of ours names its packages in the lock that its last layer carries; of others, and
-    where ``files`` are asked for, every layer is read.
+    if ``files`` are asked for, every layer is read.
     """
     carried = None if files else carried_lock(opened)
     if carried is not None:

@@ -39,8 +39,8 @@ def lock_environment(context: Context, spec_path: Path, *, release: Collection[s
     """Resolve the spec at ``spec_path``, write its lock beside it, and return it.
 
     Pins that nothing forces stay; see ``resolve_spec``. A seal stays where the lock does. Raises
-    LockError where the present lock cannot be read, unless EVERYTHING in it is let go, and
-    UsageError where ``release`` names what it does not hold.
+    LockError if the present lock cannot be read, unless EVERYTHING in it is let go, and
+    UsageError if ``release`` names what it does not hold.
     """
     spec = load(spec_path)
     path = lock_path(spec_path)

@@ -32,7 +32,7 @@ def prune(store: Store, folder: Path | None, *, reports: float, sources: float) 
     """Remove what no lock in ``folder`` needs; without one, all that no running build relies on.
 
     ``reports`` and ``sources`` are the days that red reports and logs, and unused repositories and
-    compilers' caches, stay. Raises UsageError where the folder has no locks, since all would go.
+    compilers' caches, stay. Raises UsageError if the folder has no locks, since all would go.
     """
     locks = [] if folder is None else _locks(folder)
     gone = store.prune(keep=_needed(store, folder, locks))

@@ -72,7 +72,7 @@ def build(
 
     The folder appears whole or not at all; the context's ``stop`` ends the build.
     Raises BuildError with the failing step, its last lines and the Dockerfile's line,
-    ResolutionError where the base is gone, and NetworkError.
+    ResolutionError if the base is gone, and NetworkError.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as name:

@@ -56,7 +56,7 @@ def locked_python(lock: Lock) -> tuple[Distribution, ...]:
 
 
 def locked_debs(lock: Lock) -> tuple[Distribution, ...]:
-    """List the .deb packages that the lock promises; none where the base is an image."""
+    """List the .deb packages that the lock promises; none if the base is an image."""
     packages = lock.base.packages if isinstance(lock.base, DebianBase) else ()
     return tuple(
         Distribution(kind="deb", name=package.name, version=package.version) for package in packages

@@ -78,7 +78,7 @@ def verify(
     What does not match, and what could not be looked at, becomes a finding; nothing is raised for
     it. Evidence is looked at where a ``keyring`` is given. What was ``seen`` is not asked again;
     layers that the seal does not prove are read, from ``store`` where it holds them. Raises
-    LockError for a lock without a seal, UsageError where evidence is asked for but no key is named.
+    LockError for a lock without a seal, UsageError if evidence is asked for but no key is named.
     """
     if lock.seal is None:
         raise LockError(

@@ -136,7 +136,7 @@ def download(wanted: Iterable[tuple[str, Path, str]]) -> subprocess.CompletedPro
 
 
 def run_apt(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run one of apt's programs; raise MissingToolError where this machine has none."""
+    """Run one of apt's programs; raise MissingToolError if this machine has none."""
     if shutil.which(program) is None:
         raise MissingToolError(
             "apt is not installed; Debian bases are resolved and fetched with it",

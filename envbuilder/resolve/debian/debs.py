@@ -28,7 +28,7 @@ def fetch_debs(
     """Put those ``debs`` into the store that it lacks, from the first archive that has each.
 
     Raises ResolutionError that names a file which no archive has (any more) or whose content
-    does not match its hash, NetworkError where an archive cannot be reached, BuildError where
+    does not match its hash, NetworkError if an archive cannot be reached, BuildError if
     the disk is full.
     """
     store = context.store

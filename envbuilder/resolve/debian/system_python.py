@@ -32,7 +32,7 @@ def find_distributions(debs: Iterable[DebPackage], *, store: Store) -> tuple[Sys
 
 
 def _read(deb: Path) -> Iterator[SystemPython]:
-    """Unpack the data only where the file list names metadata: a data member may be gigabytes."""
+    """Unpack the data only if the file list names metadata: a data member may be gigabytes."""
     left = sum(1 for name in _listed(deb) if _METADATA.fullmatch(name))
     if not left:
         return

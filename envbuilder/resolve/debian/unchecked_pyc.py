@@ -19,7 +19,7 @@ TIMED, UNCHECKED, CHECKED = number(0), number(1), number(3)
 
 
 def settle(path: str) -> None:
-    """Rewrite one .pyc file's header; remove the file where it does not belong to its source."""
+    """Rewrite one .pyc file's header; remove the file if it does not belong to its source."""
     try:
         with open(source_from_cache(path), "rb") as file:  # noqa: PTH123
             source = file.read()

@@ -8,7 +8,7 @@ from .repository import GitRepository
 
 
 def commits_between(history: GitRepository, old: str, new: str) -> tuple[str, ...]:
-    """List the commits after ``old`` up to ``new``, oldest first; none where ``new`` is no heir.
+    """List the commits after ``old`` up to ``new``, oldest first; none if ``new`` is no heir.
 
     Along the first parents where these lead there, so that neighbours are parent and child, and
     one merge counts as one step; else all that lie between, parents before children.

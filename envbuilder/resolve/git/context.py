@@ -53,7 +53,7 @@ class GitContext(Context):
         return all(mirror.confirmed() for mirror in list(self.opened.values()))
 
     def bring(self, wheels: Iterable[Wheel], *, target: PythonTarget, index: Index) -> None:
-        """Put ``wheels`` into the store; raise NetworkError where that needs a network."""
+        """Put ``wheels`` into the store; raise NetworkError if that needs a network."""
         missing = [wheel for wheel in wheels if not has_wheel(self.store, wheel.sha256)]
         if not missing:
             return

@@ -86,7 +86,7 @@ class Examined:
 def examine(question: Question, context: GitContext, *, fresh: bool = False) -> Examined:
     """Answer ``question``, from the store where it was asked before and not ``fresh``.
 
-    Raises BuildError if the source's own code fails, ResolutionError where its requirements
+    Raises BuildError if the source's own code fails, ResolutionError if its requirements
     cannot be met or it is not for the target's Python, and what Mirror and the runtime raise.
     """
     found = None if fresh else context.store.record(_KIND, question.key, Examined)

@@ -71,7 +71,7 @@ def write_archival(folder: Path, *, commit: str, described: str) -> None:
     """Write what ``git archive`` would have put into ``.git_archival.txt``.
 
     It takes the place of the commit's own, which may be a link to anywhere. Raises ResolutionError
-    where the commit has a folder there.
+    if the commit has a folder there.
     """
     path = folder / ARCHIVAL
     if path.is_dir() and not path.is_symlink():

@@ -32,7 +32,7 @@ Login = tuple[str, str]
 
 
 def in_keyring(service: str, user: str) -> str:
-    """Ask the keyring, which may open a window; empty where it knows nothing."""
+    """Ask the keyring, which may open a window; empty if it knows nothing."""
     done = subprocess.run(
         ["keyring", "get", service, user],
         stdin=subprocess.DEVNULL,

@@ -103,7 +103,7 @@ class IndexClient:
     def read_range(self, url: str, offset: int, size: int) -> bytes:
         """Read ``size`` bytes at ``offset`` of a file.
 
-        Raises NetworkError where only all is served.
+        Raises NetworkError if only all is served.
         """
         if (path := _local(url)) is not None:
             with _open(path) as stream:

@@ -190,7 +190,7 @@ def _explained(indexes: IndexClient, error: ResolutionError, problem: Problem) -
 
 
 def _sized(indexes: IndexClient, located: Located) -> Wheel:
-    """Fill in the size where the index does not tell it (PEP 700 made that optional)."""
+    """Fill in the size if the index does not tell it (PEP 700 made that optional)."""
     if located.wheel.size:
         return located.wheel
     return replace(located.wheel, size=indexes.size_of(located.url))

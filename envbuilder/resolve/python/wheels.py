@@ -69,7 +69,7 @@ class WheelSupply:
 def supply(context: Context, lock: Lock, wheels: Iterable[Wheel]) -> WheelSupply:
     """Find out where those of ``wheels`` lie that the store lacks.
 
-    Raises NetworkError that names them where the context is offline.
+    Raises NetworkError that names them if the context is offline.
     """
     missing = [wheel for wheel in wheels if not has_wheel(context.store, wheel.sha256)]
     if missing and context.offline:

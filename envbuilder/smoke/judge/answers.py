@@ -25,7 +25,7 @@ NAMED = 4
 
 
 def judge(plan: SmokePlan, document: Mapping[str, Any]) -> list[Check]:
-    """Return the check ``tokens.answers``, or none where no prompt was answered.
+    """Return the check ``tokens.answers``, or none if no prompt was answered.
 
     Red is only what cannot be: the same weights in the same packages give other answers.
     """

@@ -65,7 +65,7 @@ def failure(job: Job) -> Fault | None:
 
 
 def nothing_counted(job: Job) -> Fault | None:
-    """Return a finding where ``job`` ended by itself without any item: green would say nothing."""
+    """Return a finding if ``job`` ended by itself without any item: green would say nothing."""
     if job["items"] or job["outcome"] != "done":
         return None
     return Fault(

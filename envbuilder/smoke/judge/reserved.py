@@ -15,7 +15,7 @@ from .finding import Fault, conclude, unproven
 def reserved(
     plan: SmokePlan, document: Mapping[str, Any], modality: str, job: jobs.Job
 ) -> list[Check]:
-    """Return the check ``tokens.MODALITY.reserved``, or none where the spec states no number.
+    """Return the check ``tokens.MODALITY.reserved``, or none if the spec states no number.
 
     With an engine in the image, the statement must be what that engine reserves. Without, it must
     be what the processor yields for the family's maximum item: one more would be slots that no

@@ -15,7 +15,7 @@ Facts = Mapping[str, Any]
 
 
 def judge(plan: SmokePlan, document: Facts) -> list[Check]:
-    """Return the check ``engine.run``, or none where no engine is installed.
+    """Return the check ``engine.run``, or none if no engine is installed.
 
     An engine that needs a GPU and has none is skipped, unless the plan requires the GPU.
     """

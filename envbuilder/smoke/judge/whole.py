@@ -14,7 +14,7 @@ SHOWN = 50
 
 
 def judge(document: Mapping[str, Any]) -> list[Check]:
-    """Return the check ``probe``, or none where nothing is wrong with the document."""
+    """Return the check ``probe``, or none if nothing is wrong with the document."""
     unfit = [
         Fault(
             kind="document-unfit",

@@ -25,7 +25,7 @@ class Undecodable(Absent):
 def decode(modality: str, path: str) -> Any:
     """Return the file as a sample's array (``samples.Sample.make`` says of what form).
 
-    Raises Undecodable where another library might, ValueError where every one that is known fails.
+    Raises Undecodable where another library might, ValueError if every one that is known fails.
     """
     told, missing = [], []
     for name, read in READERS[modality]:

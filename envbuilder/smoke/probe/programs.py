@@ -25,7 +25,7 @@ MISSING = ("not found", "cannot open shared object", "Error loading", "Error rel
 def follow(args: list[str], folder: str) -> Iterator[Facts]:
     """Yield each link of the chain that starts ``args`` in ``folder``; the last may be broken.
 
-    ``problem`` is empty where a link is sound.
+    ``problem`` is empty if a link is sound.
     """
     yield from _links(args[0], folder, "the entry point")
     if os.path.basename(args[0]) in WRAPPERS and "--" in args[:-1]:

@@ -92,7 +92,7 @@ def _folder(path: str) -> Facts:
 def may_write(path: str) -> bool | None:
     """Return whether this user may write into ``path``, by its mode: the smoke's root is read-only.
 
-    None where owners are not to be seen: an unprivileged host shows all files as its own.
+    None if owners are not to be seen: an unprivileged host shows all files as its own.
     """
     if os.geteuid() == 0:
         return True

@@ -87,7 +87,7 @@ class Server:
     def prompt_tokens(self, model: str, parts: Sequence[Mapping[str, object]]) -> int:
         """Return ``usage.prompt_tokens`` of a chat with one message of ``parts``.
 
-        Raises RefusedError if the server declines, or leaves the number out; NetworkError where
+        Raises RefusedError if the server declines, or leaves the number out; NetworkError if
         no answer came.
         """
         answer = self._send(

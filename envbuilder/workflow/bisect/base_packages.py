@@ -13,7 +13,7 @@ from envbuilder.model.lock import DebianBase, DebPackage, Lock
 
 
 def deb_groups(good: Lock, bad: Lock) -> tuple[tuple[str, ...], ...]:
-    """Group the .deb packages that differ by their source; none where the base is another one.
+    """Group the .deb packages that differ by their source; none if the base is another one.
 
     Only what drifted can be told apart: a suite or ``system`` that changed is guilty as a whole.
     """

@@ -43,7 +43,7 @@ class Found:
 def bisect(span: Span, *, judge: Judge, journal: Journal, lines: Lines) -> Found:
     """Find the smallest set of changes in ``span`` that turns good into bad.
 
-    Raises UsageError if nothing differs, or where an end is not what it was said to be.
+    Raises UsageError if nothing differs, or if an end is not what it was said to be.
     """
     if not span.atoms:
         raise UsageError("the two ends do not differ in anything that shows in an image")

@@ -20,7 +20,7 @@ _HINT = "a lock's path, an entry of `envbuilder history`, or a git revision"
 def find_end(spec_path: Path, text: str, *, store: Store) -> Lock:
     """Find the lock that ``text`` means: a path, a ledger entry, or a git revision.
 
-    Raises UsageError if it is none of these, LockError where its lock is not to be had.
+    Raises UsageError if it is none of these, LockError if its lock is not to be had.
     """
     path = Path(text)
     if path.suffix == ".toml" and path.is_file():

@@ -29,7 +29,7 @@ def insecure(lock: Lock, database: Path) -> list[Pin]:
 
     A package that the spec does not name, or whose advisory knows no fix, is only let go. Git
     sources are left out: the version of a commit does not tell what was mended in it. Raises
-    UsageError where ``database`` is no folder or zip of OSV documents.
+    UsageError if ``database`` is no folder or zip of OSV documents.
     """
     # Advisories know nothing of builds: 2.6.0+cu124 has the holes of 2.6.0.
     locked = {wheel.name: Version(Version(wheel.version).public) for wheel in lock.wheels}

@@ -81,7 +81,7 @@ def propose(
     """Work out what ``pins`` would change, and change nothing.
 
     Raises SpecError, LockError if there is no lock yet, UsageError for pins that do not fit,
-    and ResolutionError that names the nearest versions where one does not exist.
+    and ResolutionError that names the nearest versions if one does not exist.
     """
     over = present(spec_path)  # before it is read again: an edit in between shows at the commit
     document = read_document(spec_path)
@@ -97,8 +97,8 @@ def propose(
 def bump(context: Context, spec_path: Path, pins: Sequence[Pin], *, stages: Stages) -> Bumped:
     """Bump the environment of ``spec_path``; green is kept and recorded, red leaves all as it was.
 
-    Raises what :func:`propose` and the stages raise, UsageError where another bump runs, and
-    LockError where the files changed while it built: they stay, and the evidence is kept.
+    Raises what :func:`propose` and the stages raise, UsageError if another bump runs, and
+    LockError if the files changed while it built: they stay, and the evidence is kept.
     """
     with transaction(spec_path) as held:
         read(ledger_path(spec_path))  # one that is damaged is to be told before all the work

@@ -30,7 +30,7 @@ def set_git(
 ) -> Document:
     """Write ``pin`` into the git package at ``path``, which reads ``current`` now.
 
-    Raises UsageError if the pin does not fit, ResolutionError where the server has no such ref.
+    Raises UsageError if the pin does not fit, ResolutionError if the server has no such ref.
     """
     ref = pin.ref or current.branch
     if ref is None:

@@ -69,7 +69,7 @@ def outdated(
     """List what is newer than ``lock``; releases and commits made after ``youngest`` do not count.
 
     What the spec's ``index.exclude_newer`` hides does not count either. Raises NetworkError and
-    ResolutionError where an index, git server or registry does not answer.
+    ResolutionError if an index, git server or registry does not answer.
     """
     with progress.step("look", "packages", unit="items"), ThreadPoolExecutor(_AT_ONCE) as pool:
         direct = {name_of(key) for key in lock.spec.direct}  # newer ones have other addresses

@@ -40,7 +40,7 @@ def promote(
     Without ``wanted`` it is the present lock's if that is known to be good, else the last good
     one. Where the registry has the image already, only the tag moves; with ``signing``, what says
     that the image is good lies beside it before that. Raises UsageError if the build is not
-    known to be good, LockError where its lock is lost, and what ``publish`` raises.
+    known to be good, LockError if its lock is lost, and what ``publish`` raises.
     """
     path = ledger_path(spec_path)
     entries, _ = read(path)

@@ -32,7 +32,7 @@ def rollback(
     """Restore the spec and lock of ``wanted``, or of the last good build that is not the present.
 
     Returns the entry that was restored; the ledger gets a line. Raises UsageError if ``wanted``
-    is not good (``red`` says that it need not be), or where the present spec or lock would be lost
+    is not good (``red`` says that it need not be), or if the present spec or lock would be lost
     (``force`` says that they may be), and LockError if nobody has the texts any more.
     """
     with transaction(spec_path) as held:

@@ -146,7 +146,7 @@ def _wanted_by(lock: Lock, targets: Mapping[str, str]) -> str:
 def arch_list(text: str) -> tuple[str, ...]:
     """Translate torch's way to name targets, "8.0 9.0a+PTX", into sm_80, sm_90a and compute_90a.
 
-    Nothing where a word is none of torch's.
+    Nothing if a word is none of torch's.
     """
     for name, targets in _NAMED.items():
         text = text.replace(name, targets)

@@ -3,7 +3,7 @@
 One small file for each, written from its source and from nothing that the processor returns, so
 that a rounding that is wrong but consistent meets a second opinion. Each has ``SOURCE`` and
 ``tokens(sample, stated, config)``: ``stated`` is what the processor's files say, ``config`` the
-model's configuration; None where these do not say what the formula needs.
+model's configuration; None if these do not say what the formula needs.
 """
 
 from __future__ import annotations
