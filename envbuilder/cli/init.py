@@ -24,11 +24,12 @@ def command(name: str, file: Path | None) -> None:
     import msgspec
 
     from envbuilder.model.atomic import write_text
+    from envbuilder.model.codec import convert
     from envbuilder.model.resources import template
     from envbuilder.model.spec import IN_WORDS, NAME, Name
 
     try:
-        msgspec.convert(name, Name)
+        convert(name, Name)
     except msgspec.ValidationError as error:
         expected = f"{IN_WORDS[NAME]}, 64 characters at most"
         raise UsageError(f"{name!r} is no name: expected {expected}") from error

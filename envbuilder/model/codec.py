@@ -6,6 +6,7 @@ An error says the place in the document, what was expected there and what was fo
 from __future__ import annotations
 
 import re
+from threading import RLock
 from typing import Any, TypeVar
 
 import msgspec
@@ -14,6 +15,9 @@ from .errors import UsageError
 from .reference import Digest
 
 T = TypeVar("T")
+
+_ONE_AT_A_TIME = RLock()
+"""msgspec 0.22 learns a type at its first use, and crashes if two threads do that at once."""
 
 _AT = re.compile(r"(?P<what>.*?)(?: - at `\$\.?(?P<place>.*)`)?", re.DOTALL)
 _WORDS = (
@@ -27,21 +31,35 @@ class MisfitError(ValueError):
     """A document that is not what was expected; the message begins with the place."""
 
 
+def convert(value: object, kind: Any) -> Any:  # noqa: ANN401 (any type)
+    """Turn plain ``value`` into ``kind``; raise what msgspec raises. Safe in several threads."""
+    with _ONE_AT_A_TIME:
+        return msgspec.convert(value, kind, dec_hook=_decode)
+
+
+def json_schema(kind: type) -> dict[str, Any]:
+    """Return the JSON schema of ``kind``."""
+    with _ONE_AT_A_TIME:
+        return msgspec.json.schema(kind)
+
+
 def from_plain(value: object, kind: type[T], *, place: str = "") -> T:
     """Turn JSON's or TOML's types into ``kind``; raise MisfitError for what does not fit.
 
     ``place`` is where ``value`` stands in its document.
     """
     try:
-        return msgspec.convert(value, kind, dec_hook=_decode)
+        found: T = convert(value, kind)
     except (msgspec.MsgspecError, RecursionError) as error:
         raise MisfitError(_in_words(error, place)) from error
+    return found
 
 
 def from_json(text: bytes | msgspec.Raw, kind: type[T]) -> T:
     """Decode JSON into ``kind``; raise MisfitError for what does not fit, or is no JSON."""
     try:
-        return msgspec.json.decode(text, type=kind, dec_hook=_decode)
+        with _ONE_AT_A_TIME:
+            return msgspec.json.decode(text, type=kind, dec_hook=_decode)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise MisfitError(_in_words(error)) from error
 

@@ -15,6 +15,7 @@ from msgspec import Meta, Struct
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from .codec import convert, json_schema
 from .errors import SpecError
 
 _END = r"$(?!\n)"  # Python's $ alone would let a last line break pass; JSON schema's would not
@@ -410,9 +411,10 @@ def _git_of(pin: Package) -> GitPackage:
 def from_builtins(value: object) -> Spec:
     """Make a Spec of its normal form, as the lock holds it; raises SpecError."""
     try:
-        return msgspec.convert(value, Spec)
+        spec: Spec = convert(value, Spec)
     except msgspec.ValidationError as error:
         raise SpecError(f"the embedded spec does not fit: {error}") from error
+    return spec
 
 
 def to_builtins(spec: Spec) -> dict[str, Any]:
@@ -423,7 +425,7 @@ def to_builtins(spec: Spec) -> dict[str, Any]:
 
 def schema() -> dict[str, Any]:
     """Return the JSON schema (draft 2020-12) of a spec file, for editors."""
-    found = msgspec.json.schema(Spec)
+    found = json_schema(Spec)
     found["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     found["title"] = "envbuilder spec"
     return found

@@ -14,6 +14,7 @@ import yaml
 from msgspec import Struct
 from packaging.requirements import InvalidRequirement, Requirement
 
+from .codec import convert
 from .errors import SpecError, UsageError
 from .package_checks import Problem, index_problems, package_problems
 from .reference import ImageRef
@@ -44,7 +45,7 @@ def parse(document: Document) -> Spec:
     """Check a document that was read already; raises SpecError."""
     _check_quoting(document)
     try:
-        spec = msgspec.convert(document.value | _lines_of_files(document), Spec)
+        spec: Spec = convert(document.value | _lines_of_files(document), Spec)
     except msgspec.ValidationError as error:
         raise _explain(document, str(error)) from error
     problems = [document.error(path, message, hint=hint) for path, message, hint in _check(spec)]
@@ -258,7 +259,7 @@ def _locate(value: Any, text: str) -> tuple[KeyPath, Any]:  # noqa: ANN401 - YAM
 
 def _fits(value: Any, kind: Any) -> bool:  # noqa: ANN401 - YAML holds anything
     try:
-        msgspec.convert(value, kind)
+        convert(value, kind)
     except msgspec.ValidationError:
         return False
     return True

@@ -15,6 +15,8 @@ from typing import Any
 
 import msgspec
 
+from envbuilder.model.codec import convert
+
 from .document_jobs import Document, job_type
 from .repeated import contradictions
 
@@ -114,7 +116,7 @@ def _head(plain: Facts) -> tuple[Facts, list[str]]:
     """Return what the document says beside its jobs; blanks where it does not fit."""
     try:
         cleaned = clean({key: plain[key] for key in plain if key in Document.__struct_fields__})
-        fitting = msgspec.convert(cleaned, Document)
+        fitting = convert(cleaned, Document)
     except (UnfitError, msgspec.ValidationError) as error:
         return msgspec.to_builtins(Document()), [str(error)]
     if fitting.version != 1:
@@ -142,7 +144,7 @@ def _jobs(found: Sequence[object], wanted: Sequence[str]) -> tuple[list[Facts], 
 def _fitting(name: str, plain: object) -> Facts:
     try:
         cleaned: Facts = clean(plain)
-        msgspec.convert(cleaned, job_type(name))
+        convert(cleaned, job_type(name))
     except (UnfitError, msgspec.ValidationError) as error:
         return unfit(name, "malformed", f"what it reported does not fit: {error}")
     return {"doing": None, "failure": None, "finished": False, **cleaned}

@@ -117,7 +117,7 @@ def main() -> None:
         store = _fresh_store(lock, default, work)
         for title, each in (("now", lock), ("changed", changed)):
             _lay_out(default, each, work / "wheels" / title, store)
-        contexts = made_here(lock, work, store=store, offline=True, progress=Silent())
+        contexts = made_here(context(store, offline=True), lock, work)
         (pip,) = (Path(ensurepip.__file__).parent / "_bundled").glob("pip-*.whl")
         shutil.copy(pip, work / "tools" / "pip.whl")
         with _serving(work / "wheels") as url:

@@ -22,6 +22,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from envbuilder.evidence.attach import attach
+from envbuilder.evidence.keyring import Keyring
 from envbuilder.evidence.statements import provenance
 from envbuilder.evidence.statements import test_result as smoke_result
 from envbuilder.evidence.verify.findings import Level
@@ -96,7 +97,7 @@ def count(server: Server, lock: Lock, image: Image) -> None:
             ref = ImageRef.parse(f"{counter.host}/bench:v1")
             verdict = verify(
                 client, ref, lock, level=level, progress=Silent(), policy=Policy(),
-                key=key.public_key(),
+                keyring=Keyring.of(key.public_key()),
             )  # fmt: skip
         assert verdict.ok, verdict
         passed = counter.sent + counter.received

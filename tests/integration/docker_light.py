@@ -15,6 +15,7 @@ from envbuilder.model.lock import Lock
 from envbuilder.model.progress import Progress, Silent
 from envbuilder.registry.layout import export, load
 from envbuilder.storage.store import Store
+from tests.contexts import context as work_context
 from tests.integration.tiny_image import tiny_image
 
 MORE = ("git", "find", "ln", "rm", "grep", "echo", "printf", "chmod", "sed")
@@ -41,21 +42,21 @@ class Light:
         **more: object,
     ) -> Image:
         """Render and build ``lock``; the layout lies in ``folder/name`` afterwards."""
-        context = self.folder / f"{name}-context"
-        write(render(lock), context)
+        folder = self.folder / f"{name}-context"
+        write(render(lock), folder)
         wanted = BuildxRun(
-            folder=context,
+            folder=folder,
             target=target,
             platform="linux/amd64",
             contexts=self.contexts,
             **more,
         )
         build(
+            work_context(Store(self.folder / "store"), progress),
             wanted,
             self.folder / name,
             builder=find_builder(self.builder),
             secrets=gather(lock.spec),
-            progress=progress or Silent(),
         )
         return load(self.folder / name, "linux/amd64")[0]
 

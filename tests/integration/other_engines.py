@@ -7,6 +7,7 @@ import signal
 import socket
 import socketserver
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -35,11 +36,17 @@ def small_engine(folder: Path, *, disk: str, containerd_store: bool = True) -> I
     features = f'{{"features": {{"containerd-snapshotter": {str(containerd_store).lower()}}}}}'
     (folder / "daemon.json").write_text(features)
     (folder / "data").mkdir()
-    url = f"unix://{folder}/docker.sock"
+    # A socket's path has 104 characters at most, and tests that run side by side have long ones.
+    with tempfile.TemporaryDirectory(prefix="engine-") as short:
+        yield from _started(folder, Path(short), disk)
+
+
+def _started(folder: Path, short: Path, disk: str) -> Iterator[str]:
+    url = f"unix://{short}/docker.sock"
     script = (
         f"ip link set lo up && mount -t tmpfs -o size={disk} none {folder}/data && "
         f"exec dockerd --config-file {folder}/daemon.json --host {url} --data-root {folder}/data "
-        f"--exec-root {folder}/exec --pidfile {folder}/pid --iptables=false --ip6tables=false "
+        f"--exec-root {short}/exec --pidfile {folder}/pid --iptables=false --ip6tables=false "
         "--exec-opt native.cgroupdriver=cgroupfs"
     )
     path = f"{_root()}/usr/sbin:{_root()}/usr/bin:{os.environ['PATH']}"

@@ -1,10 +1,11 @@
 """Which lock a user means by an end: a number, a path, or whatever git takes for a commit."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import git
 import pytest
+from msgspec import structs
 
 from envbuilder.model.errors import LockError, UsageError
 from envbuilder.model.lock import Lock, spec_checksum
@@ -112,8 +113,8 @@ def test_the_good_end_is_the_last_that_stood_and_is_told(place: Place) -> None:
     assert end(SECOND) == FIRST
     first, second = place.entries
     path = ledger.ledger_path(place.spec)
-    ledger.append(path, replace(first, event="rollback"))
-    ledger.append(path, replace(second, event="promote"))
+    ledger.append(path, structs.replace(first, event="rollback"))
+    ledger.append(path, structs.replace(second, event="promote"))
     assert end(THIRD) == FIRST
     told = [note.partition(", of ")[0] for note in notes.said]
     assert told == [f"good end: entry {n} of the history" for n in (2, 1, 3)]

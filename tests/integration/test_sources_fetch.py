@@ -8,7 +8,8 @@ from envbuilder.engines.buildkit import BuildxRun, build, find_builder, gather
 from envbuilder.engines.render import files_stage, render, write
 from envbuilder.model.errors import BuildError
 from envbuilder.model.lock import GitSource, Lock
-from envbuilder.model.progress import Silent
+from envbuilder.storage.store import Store
+from tests.contexts import context
 from tests.integration.docker_light import Light, make_light
 from tests.servers.git import git_daemon
 from tests.servers.git_projects import FLIT
@@ -28,7 +29,8 @@ def fetch(light: Light, lock: Lock) -> Path:
     )
     made = light.folder / "made"
     secrets = gather(lock.spec)
-    build(wanted, made, builder=find_builder(), secrets=secrets, progress=Silent())
+    work = context(Store(light.folder / "store"))
+    build(work, wanted, made, builder=find_builder(), secrets=secrets)
     return made
 
 

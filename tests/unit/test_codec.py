@@ -3,6 +3,9 @@
 import copy
 import json
 import pickle
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from msgspec import Struct
@@ -10,6 +13,8 @@ from msgspec import Struct
 from envbuilder.model.codec import MisfitError, from_json, from_plain, to_json, to_plain
 from envbuilder.model.lock import Wheel
 from envbuilder.model.reference import Digest
+
+ROOT = Path(__file__).parents[2]
 
 
 class Box(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -81,3 +86,27 @@ def test_a_digest_is_a_value():
     assert repr(one) == f"Digest({one.hex!r})"
     with pytest.raises(AttributeError, match="does not change"):
         one.hex = other.hex
+
+
+def test_types_are_learnt_by_one_thread_at_a_time():
+    """msgspec 0.22 crashed when two threads decoded a type for the first time: each run is new."""
+    code = """
+import sys, threading
+from pathlib import Path
+from envbuilder.model.pylock import read_lock
+from envbuilder.model.spec_file import load
+sys.setswitchinterval(1e-6)
+start = threading.Barrier(4)
+def work():
+    start.wait()
+    load(Path("lockfiles/omni-cpu.yaml"))
+    read_lock(Path("lockfiles/pylock.omni-cpu.toml"))
+threads = [threading.Thread(target=work) for _ in range(4)]
+for each in threads:
+    each.start()
+for each in threads:
+    each.join()
+"""
+    for _ in range(4):
+        done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False)
+        assert done.returncode == 0

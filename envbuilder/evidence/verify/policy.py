@@ -24,6 +24,7 @@ from msgspec import Meta, Struct
 from envbuilder.evidence.keyring import Keyring, TrustedKey
 from envbuilder.evidence.keys import read_public
 from envbuilder.evidence.statements import NAMES
+from envbuilder.model.codec import convert
 from envbuilder.model.errors import SpecError
 from envbuilder.model.yaml_document import Document, KeyPath, read_document
 
@@ -64,7 +65,7 @@ def read_policy(path: Path) -> Policy:
     """Read a policy; raise SpecError with file, line and column where it does not fit."""
     document = read_document(path, starter=_STARTER)
     try:
-        policy = msgspec.convert(document.value, Policy)
+        policy: Policy = convert(document.value, Policy)
     except msgspec.ValidationError as error:
         raise _explained(document, str(error)) from None
     _check(document, policy)
