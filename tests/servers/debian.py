@@ -107,7 +107,7 @@ class Signer:
 
     def end(self) -> None:
         subprocess.run(["gpgconf", "--homedir", self._home, "--kill", "all"], check=False)
-        shutil.rmtree(self._home)
+        shutil.rmtree(self._home, ignore_errors=True)  # the agent removes its sockets meanwhile
 
     def _run(self, *arguments: str, given: bytes = b"") -> bytes:
         command = [*self._gpg, *arguments]
