@@ -374,7 +374,7 @@ def test_what_was_locked_stays_until_it_is_released(tmp_path, context):
     changed = msgspec.structs.replace(
         lock.spec,
         packages={"flitty": msgspec.structs.replace(
-            lock.spec.sources["flitty"], build=SourceBuild(env={"A": "b"}))},
+            lock.spec.packages["flitty"], build=SourceBuild(env={"A": "b"}))},
     )  # fmt: skip
     assert again(changed) == lock.sources[0]
 
