@@ -28,7 +28,7 @@ OWNERS = {
     "click": {"cli"},
     "rich": {"cli"},
     "yaml": {"model", "runtime"},
-    "jinja2": {"engines", "smoke"},
+    "jinja2": {"engines", "smoke", "workflow"},
 }
 LOOSE = {"__init__.py", "__main__.py"}
 
