@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from docker.errors import DockerException, ImageNotFound
 
@@ -43,25 +44,31 @@ def into_docker(image: Image, runtime: DockerRuntime, *, name: str, progress: Pr
     return f"{repository}:{tag}"
 
 
-def into_podman(image: Image, store: Store, *, name: str, progress: Progress) -> str:
-    """Bring ``image`` into this user's Podman, if it is not there, and return its name there.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Podman:
+    """This user's Podman, which takes images from ``store``."""
 
-    Raises MissingToolError if there is no Podman, or it does not take the image.
-    """
-    wanted = f"localhost/envbuilder/{name}:{_tag(image)}"
-    known = _podman("image", "inspect", "--format", "{{.Id}}", wanted, check=False)
-    if f"sha256:{known.strip()}" in _ids(image):
+    store: Store
+
+    def bring(self, image: Image, *, name: str, progress: Progress) -> str:
+        """Bring ``image`` to where Podman has it, and return its name there.
+
+        Raises MissingToolError if there is no Podman, or it does not take the image.
+        """
+        wanted = f"localhost/envbuilder/{name}:{_tag(image)}"
+        known = _podman("image", "inspect", "--format", "{{.Id}}", wanted, check=False)
+        if f"sha256:{known.strip()}" in _ids(image):
+            return wanted
+        mark, total = new_mark(), sum(layer.size for layer in image.layers)
+        with (
+            progress.step("load", "into Podman", total=total) as step,
+            local_registry(image, self.store, tag=mark, on_sent=step.advance) as registry,
+        ):
+            passing = f"{registry.repository}:{mark}"
+            _podman("pull", "--quiet", "--tls-verify=false", passing)
+        _podman("tag", passing, wanted)
+        _podman("untag", wanted, passing)
         return wanted
-    mark, total = new_mark(), sum(layer.size for layer in image.layers)
-    with (
-        progress.step("load", "into Podman", total=total) as step,
-        local_registry(image, store, tag=mark, on_sent=step.advance) as registry,
-    ):
-        passing = f"{registry.repository}:{mark}"
-        _podman("pull", "--quiet", "--tls-verify=false", passing)
-    _podman("tag", passing, wanted)
-    _podman("untag", wanted, passing)
-    return wanted
 
 
 def _tag(image: Image) -> str:

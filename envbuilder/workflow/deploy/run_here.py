@@ -19,7 +19,7 @@ from envbuilder.model.lock import ImageBase, Lock
 from envbuilder.resolve.context import Context
 from envbuilder.runtime import Mount
 from envbuilder.runtime.docker import connect
-from envbuilder.runtime.engine_images import into_docker, into_podman
+from envbuilder.runtime.engine_images import Podman, into_docker
 from envbuilder.runtime.foreground import Session, attend, command_of
 from envbuilder.runtime.oci import find_runtime
 from envbuilder.workflow.build import make_to_smoke
@@ -111,7 +111,7 @@ def _image(context: Context, spec_path: Path) -> tuple[Lock, Image]:
 def _bring(context: Context, image: Image, engine: Engine, *, name: str) -> str:
     if engine == "docker":
         return into_docker(image, connect(context.store), name=name, progress=context.progress)
-    return into_podman(image, context.store, name=name, progress=context.progress)
+    return Podman(store=context.store).bring(image, name=name, progress=context.progress)
 
 
 def _by_oci(context: Context, image: Image, wanted: Deployment, *, in_shell: bool) -> ReadyToRun:
