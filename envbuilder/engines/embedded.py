@@ -34,7 +34,7 @@ METADATA = "/usr/share/envbuilder"
 """Where every image carries its own lock."""
 CREATED = "2000-01-01T00:00:00Z"
 """The moment in every config: a clock would make two builds differ."""
-NO_REUSE = ReusableLayers()
+_NO_REUSE = ReusableLayers()
 _DOWNLOADS = 4
 _LAYERINGS = 2
 
@@ -45,7 +45,7 @@ def assemble(
     *,
     foundation: Callable[[Context], Foundation],
     bring: Callable[[Wheel, Event], None],
-    held: ReusableLayers = NO_REUSE,
+    held: ReusableLayers = _NO_REUSE,
 ) -> Image:
     """Build the image of ``lock``; its layers, config and manifest are in the store afterwards.
 
