@@ -37,6 +37,7 @@ COMMANDS = {
     "push": "Push an image to a registry, with signed evidence.",
     "promote": "Move a registry's tag to a known-good image.",
     "verify": "Prove that a remote image is what its lock says.",
+    "sbom": "Write what an image consists of, for scanners.",
     "diff": "Show what two locks or images differ in.",
     "keys": "Make the keys that sign evidence.",
     # Housekeeping.

@@ -170,5 +170,10 @@ def refuse_word(text: str) -> None:
 
 def print_json(value: Any) -> None:  # noqa: ANN401 - any JSON value
     """Write ``value`` to stdout as indented JSON."""
+    click.echo(json_text(value))
+
+
+def json_text(value: Any) -> bytes:  # noqa: ANN401 - any JSON value
+    """Return ``value`` as indented JSON; half a surrogate pair stays an escape."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
-    click.echo(text.encode(errors="backslashreplace"))  # half a surrogate pair stays an escape
+    return text.encode(errors="backslashreplace")
