@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from envbuilder.engines.reuse import held_in, reusable
 from envbuilder.evidence.attach import attach, attach_bundles, may_be_bundle, sign
 from envbuilder.evidence.bill import facts_of_store
 from envbuilder.evidence.keyring import Keyring
@@ -34,8 +33,6 @@ from envbuilder.registry.transfer import push
 from envbuilder.resolve.context import Context
 from envbuilder.storage.build_records import recall_report
 from envbuilder.storage.ledger import now
-
-from .build import make_image
 
 _NAMES = {predicate_type: name for name, predicate_type in NAMES.items()}
 
@@ -131,6 +128,11 @@ def sealed_image(context: Context, lock: Lock, seal: Seal, repository: Repositor
     store = context.store
     if store.has(seal.manifest) and store.has(seal.config):
         return parse_image(store.read(seal.manifest), store.read(seal.config))
+    # All that builds takes half a second to load, and a push of what is built needs none of it.
+    from envbuilder.engines.reuse import held_in, reusable  # noqa: PLC0415
+
+    from .build import make_image  # noqa: PLC0415
+
     held = held_in(repository, reusable(lock, lock))
     image = make_image(context, lock, held=held)
     if image.digest != seal.manifest:
