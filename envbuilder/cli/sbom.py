@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @click.command("sbom")
-@click.argument("target", metavar="NAME|IMAGE")
+@click.argument("target", metavar="NAME|IMAGE", shell_complete=options.complete_names)
 @click.option("-o", "--output", "file", type=click.Path(path_type=Path, dir_okay=False),
     help="Write it here, not to stdout.")  # fmt: skip
 @click.option(

@@ -19,6 +19,11 @@ _MOST = 4096  # blobs that are remembered of one repository, the last ones
 _TRIED = 2  # repositories that a blob is mounted from, if the first no longer has it
 
 
+def known_repositories(store: Store) -> list[str]:
+    """Name the repositories (HOST/NAME) that images were pushed to from this store, sorted."""
+    return sorted(record.key for record in store.records(_KIND, tuple[Digest, ...]))
+
+
 class SeenBlobs:
     """The blobs in the repositories of one registry, but for ``repository`` itself."""
 
