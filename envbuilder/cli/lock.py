@@ -12,6 +12,7 @@ from . import options
 @click.command("lock")
 @options.environment
 @click.option("--check", is_flag=True, help="Only tell whether the lock is of this spec.")
+@click.option("--all", "everything", is_flag=True, help="With --check: every spec in lockfiles/.")
 @click.option("--upgrade", is_flag=True, help="Let go of every pin that the spec does not hold.")
 @click.option(
     "--upgrade-package", "release", multiple=True, metavar="PACKAGE",
@@ -24,6 +25,7 @@ def command(
     name: str | None,
     file: Path | None,
     check: bool,
+    everything: bool,
     upgrade: bool,
     release: tuple[str, ...],
     builder: str | None,
@@ -33,7 +35,8 @@ def command(
     """Resolve NAME's spec and pin every artifact by hash in pylock.NAME.toml.
 
     Pins that nothing forces to change stay as they were. --check asks no index: it compares the
-    spec with the one in the lock, and exits with 5 if they differ.
+    spec with the one in the lock, and exits with 5 if they differ. With --all it goes through all
+    specs to the end; the exit code is that of the worst.
     """
     from envbuilder.model.errors import UsageError
     from envbuilder.model.pylock import check_fresh, lock_path, read_lock
@@ -48,6 +51,11 @@ def command(
         raise UsageError(
             "expected one of --check, --dry-run, --upgrade and --upgrade-package, not several"
         )
+    if everything:
+        if not check or name is not None or file is not None:
+            raise UsageError("--all goes with --check alone", hint="envbuilder lock --check --all")
+        _check_all()
+        return
     path = options.spec_path(name, file)
     target = lock_path(path)
     if dry_run:
@@ -66,3 +74,27 @@ def command(
     size = sum(wheel.size for wheel in lock.wheels) / 1e6
     news = "as before" if target.read_bytes() == before else "written anew" if before else "new"
     click.echo(f"{target}: {len(lock.wheels)} wheels, {size:,.0f} MB; {news}")
+
+
+def _check_all() -> None:
+    """Check every spec, tell of each, and exit with the worst of their codes."""
+    from envbuilder.model.errors import EnvbuilderError, UsageError
+    from envbuilder.model.pylock import check_fresh, lock_path, read_lock
+    from envbuilder.model.spec_file import load
+
+    from .console import printable
+
+    paths = sorted(options.FOLDER.glob("*.yaml"))
+    if not paths:
+        hint = "envbuilder init NAME writes one"
+        raise UsageError(f"{options.FOLDER}/ holds no specs", hint=hint)
+    codes = [0]
+    for path in paths:
+        try:
+            check_fresh(read_lock(lock_path(path)), load(path), name=path.stem)
+            click.echo(f"fresh  {path.stem}")
+        except EnvbuilderError as error:
+            click.echo(f"stale  {path.stem}: {printable(error.message)}")
+            codes.append(error.exit_code)
+    if worst := max(codes):
+        raise SystemExit(worst)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @click.command("regenerate")
-@click.argument("names", nargs=-1, metavar="NAME...")
+@click.argument("names", nargs=-1, metavar="NAME...", shell_complete=options.complete_names)
 @click.option(
     "-f", "--file", "files", type=click.Path(path_type=Path), multiple=True,
     help="A spec anywhere, beside the NAMEs. Repeatable.",

@@ -24,10 +24,10 @@ _STYLES = {"ok": "green", "note": "yellow", "mismatch": "bold red", "unknown": "
 
 
 @click.command("verify")
-@click.argument("ref")
+@click.argument("ref", shell_complete=options.complete_refs)
 @click.option(
-    "--lock", "lock_name", metavar="NAME", help="The environment, or the path of its lock; the "
-    "image's own label names it otherwise.",
+    "--lock", "lock_name", metavar="NAME", shell_complete=options.complete_names,
+    help="The environment, or the path of its lock; the image's own label names it otherwise.",
 )  # fmt: skip
 @click.option(
     "--level", type=click.IntRange(0, 3), help="0 digest, 1 content, 2 signed evidence, 3 packages "

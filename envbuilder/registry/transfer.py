@@ -18,7 +18,8 @@ from .client import Client
 from .images import fetch_image, layer_descriptor
 from .manifests import Manifest, Platform
 from .repository import Repository
-from .uploads import BlobSource, put_bytes, upload
+from .seen import SeenBlobs
+from .uploads import BlobSource, mounted, put_bytes, upload
 
 WORKERS = 4
 Item = TypeVar("Item")
@@ -107,6 +108,7 @@ class BlobPush:
         self._store = store
         self._progress = progress
         self._origins = origins
+        self._seen = SeenBlobs(store, repository)
         near = (other for other in origins if other.registry == repository.registry)
         self._mounts = tuple(other.name for other in near if other.name != repository.name)
 
@@ -119,11 +121,12 @@ class BlobPush:
         """Bring the layers and the config of ``image`` there; raises as :meth:`layers` does."""
         self.layers(image.layers)
         put_bytes(self._repository, image.config, OCI_CONFIG)
+        self._seen.remember(layers)
 
     def _layer(self, layer: Layer, stop: threading.Event) -> None:
         title = layer.title or str(layer.digest)
         with self._progress.step("push", title, total=layer.size) as step:
-            if has_blob(self._repository, layer.digest):
+            if self._is_there(layer):
                 step.advance(layer.size)
                 return
             source = BlobSource(
@@ -132,6 +135,12 @@ class BlobPush:
                 open=lambda: self._open(layer),
             )
             upload(self._repository, source, step=_Stoppable(step, stop), mount=self._mounts)
+
+    def _is_there(self, layer: Layer) -> bool:
+        """Return whether the repository has a layer, or takes it over from one that had it."""
+        names = self._seen.names(layer.digest)
+        mounts = (mounted(self._repository, layer.digest, name) for name in names)
+        return any(mounts) or has_blob(self._repository, layer.digest)
 
     def _open(self, layer: Layer) -> BinaryIO:
         """Open a layer's file, fetching it first where the store lacks it."""

@@ -23,6 +23,7 @@ _MORE = {
     "layers/seekable": ("test_dependencies", "test_layers_wheel"),
     "layers/untar": ("test_layers_contents", "test_layers_unpack"),
     "layers/wheel": _WHEELS,
+    "layers/wheel_metadata": ("test_sbom", "test_dependencies"),
     "layers/wheel_reconstruction": _WHEELS,
     "layers/wheelfile": _WHEELS,
     "layers/worker": _WHEELS,
