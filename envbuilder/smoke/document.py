@@ -17,7 +17,7 @@ import msgspec
 
 from envbuilder.model.codec import convert
 
-from .document_jobs import Document, job_type
+from .job_types import Document, job_type
 from .repeated import contradictions
 
 LARGEST = 4 << 20
