@@ -67,8 +67,7 @@ def pair(run: Run, plan: SmokePlan, family: str, *, quick: bool) -> Report:
     """
     asked = dataclasses.replace(
         plan,
-        model=ProbedModel(family=family),
-        tokens={},
+        models=(ProbedModel(family=family),),
         checks=("tokens",),
         jobs=("tokens.mixed",) if quick else (),
     )

@@ -221,7 +221,7 @@ def _record(
     build_records.keep(store, entry.lock, texts)
     ledger.append(ledger.ledger_path(spec_path), entry)
     if outcome.report is not None:
-        record_answers(outcome.report, name=outcome.lock.spec.name, folder=spec_path.parent)
+        record_answers(outcome.report, outcome.lock.spec, folder=spec_path.parent)
 
 
 def ledger_entry(outcome: BuildResult, *, runtime: str) -> ledger.LedgerEntry:

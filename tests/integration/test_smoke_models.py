@@ -30,9 +30,7 @@ def models(container: Container, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 def _counted(container: Container, model: Path, modality: str) -> Report:
     ready, plan = container
-    asked = replace(
-        plan, model=ProbedModel(path=str(model)), tokens={}, answers=None, checks=("tokens",)
-    )
+    asked = replace(plan, models=(ProbedModel(path=str(model)),), checks=("tokens",))
     return smoke(ready.run, replace(asked, jobs=(f"tokens.{modality}",)))
 
 

@@ -9,9 +9,9 @@ import types
 import pytest
 
 from envbuilder.smoke import Check, CheckStatus, ProbedModel, Report, SmokePlan, to_html, to_junit
-from envbuilder.smoke.judge import overall
 from envbuilder.smoke.judge.finding import Fault, conclude
-from tests.unit.smoke_documents import PLAN, Document, conform
+from envbuilder.smoke.judge.verdict import overall
+from tests.unit.smoke_documents import PLAN, Document, conform, stating
 
 FAIL, ERROR, UNPROVEN, PASS, SKIP = (
     CheckStatus.FAIL, CheckStatus.ERROR, CheckStatus.UNPROVEN, CheckStatus.PASS, CheckStatus.SKIP,
@@ -69,7 +69,7 @@ def _only(name: str, **counts: object) -> Document:
 def test_counts_that_were_compared_with_nothing_are_unproven() -> None:
     document = _only("image", formula=None, embeddings=None)
     document.drop("engine.vllm", "engine.tight")
-    plan = dataclasses.replace(PLAN, tokens={})
+    plan = stating({})
     check = document.check("tokens.image", plan)
     assert check.status is UNPROVEN
     assert "compared with nothing" in check.explanation
@@ -120,7 +120,7 @@ def test_a_model_that_cannot_be_counted_is_unproven_also_beside_what_can() -> No
     document.stop("tokens.video", "uncountable", "its template joins strings")
     check = document.check("tokens.video")
     assert (check.status, check.explanation) == (UNPROVEN, "its template joins strings")
-    report = document.report(dataclasses.replace(PLAN, tokens={"image": 16384}))
+    report = document.report(stating({"image": 16384}))
     assert report.verdict is UNPROVEN
 
 
@@ -128,7 +128,7 @@ def test_a_stated_number_whose_maximum_was_not_counted_is_not_calm() -> None:
     document = Document()
     items = document.job("tokens.image")["items"]
     document.job("tokens.image")["items"] = [one for one in items if one["role"] != "maximum"]
-    report = document.report(dataclasses.replace(PLAN, tokens={"image": 16384}))
+    report = document.report(stating({"image": 16384}))
     check = next(one for one in report.checks if one.name == "tokens.image.reserved")
     assert check.status is UNPROVEN
     assert report.verdict is UNPROVEN
@@ -186,7 +186,7 @@ def test_the_model_is_asked_for_by_the_plan_alone() -> None:
     document = Document()
     for name in ("audio", "image", "video", "mixed"):
         document.stop(f"tokens.{name}", "inapplicable", f"the model has no {name}")
-    report = document.report(SmokePlan(model=ProbedModel(family="llava"), checks=("tokens",)))
+    report = document.report(SmokePlan(models=(ProbedModel(family="llava"),), checks=("tokens",)))
     assert {check.status for check in report.checks if check.name != "tokens.generate"} >= {
         UNPROVEN
     }
@@ -206,7 +206,7 @@ def test_what_no_page_knows_comes_with_three_lines_that_show_it(
 ) -> None:
     document = Document()
     document.item(job, label)["placeholders"] = 3
-    plan = dataclasses.replace(PLAN, model=ProbedModel(path="/models/it's mine"))
+    plan = dataclasses.replace(PLAN, models=(ProbedModel(path="/models/it's mine"),))
     check = document.check(job, plan)
     assert check.cause is None
     lines = check.details["reproduction"]

@@ -6,6 +6,7 @@ that stopped on its way has only a part of its facts, so most may be unset.
 
 from __future__ import annotations
 
+from .architecture import ArchitectureJob
 from .base import Document, Job
 from .engine import EngineJob, ServingJob
 from .installed import CachesJob, EnvironmentJob, ImportJob
@@ -19,6 +20,7 @@ _TYPES: dict[str, type[Job]] = {
     "environment": EnvironmentJob,
     "caches": CachesJob,
     "import": ImportJob,
+    "architecture": ArchitectureJob,
     "tokens": TokensJob,
     "tokens.mixed": MixedJob,
     "engine": EngineJob,

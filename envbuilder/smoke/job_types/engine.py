@@ -11,6 +11,7 @@ class EngineFacts(Struct, kw_only=True):
     """What the engine reserves, and by what."""
 
     version: str | UnsetType = UNSET
+    resolved: str | UnsetType = UNSET
     modalities: list[str] | UnsetType = UNSET
     declared: dict[str, Count] | None = None
     declared_by: str = ""

@@ -122,8 +122,7 @@ def bump(context: Context, spec_path: Path, pins: Sequence[Pin], *, stages: Stag
                 error.message, hint=f"{error.hint}; what was built is in {folder}"
             ) from error
         if outcome.report is not None:
-            name = outcome.lock.spec.name
-            record_answers(outcome.report, name=name, folder=spec_path.parent)
+            record_answers(outcome.report, outcome.lock.spec, folder=spec_path.parent)
         return bumped
 
 
