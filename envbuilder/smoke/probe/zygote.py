@@ -139,8 +139,9 @@ class Zygote:
         return int(ended.get("exit_code", -signal.SIGKILL))
 
     def close(self) -> None:
-        """End the process: it leaves when nobody is there to ask it for jobs."""
+        """End the process, and with it what is left of keepers and their jobs."""
         self._here.close()
+        os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
 
