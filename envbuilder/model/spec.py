@@ -271,9 +271,25 @@ class SampleFile(_Frozen):
 
 
 class StartCommand(_Frozen):
-    """A command to try as the image starts: with its env, as its user, in its workdir."""
+    """What to try as the image starts: with its env, as its user, in its workdir.
+
+    ``run`` is a command that must end with 0. ``serve`` starts the image's own entry point with the
+    first model: true gives it the model's folder, a list these arguments, with ``{model}`` for the
+    folder. At ``port`` it must answer ``ready`` with 200 ``within`` seconds.
+    """
 
     run: tuple[Line, ...] = ()
+    serve: bool | tuple[Line, ...] = False
+    ready: Annotated[str, Meta(pattern="^/[!-~]*$")] = "/health"
+    port: Annotated[int, Meta(ge=1, le=65535)] = 8000
+    within: Annotated[int, Meta(ge=1, le=86400, description="seconds")] = 300
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """What the entry point gets to serve; nothing if it shall not."""
+        if isinstance(self.serve, bool):
+            return ("{model}",) if self.serve else ()
+        return self.serve
 
 
 class Smoke(_Frozen):

@@ -133,6 +133,12 @@ def _check_smoke(spec: Spec) -> Iterator[Problem]:
         yield ("smoke", "tokens"), "without a model there is nothing to count", hint
     if smoke.model is not None:
         yield from _check_model(("smoke", "model"), smoke.model, ("family", "path", "hub"))
+    if smoke.start.arguments and not smoke.served:
+        hint = "add model: {family: qwen2_5_omni}"
+        yield ("smoke", "start", "serve"), "without a model there is nothing to serve", hint
+    if smoke.start.arguments and not spec.entrypoint and spec.base.image is None:
+        hint = "add entrypoint: [vllm, serve]"
+        yield ("smoke", "start", "serve"), "without an entrypoint nothing serves", hint
     names: list[str] = []
     for number, model in enumerate(smoke.models):
         at = ("smoke", "models", number)

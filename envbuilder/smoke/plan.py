@@ -14,6 +14,7 @@ from typing import Any, Literal
 from envbuilder.model.errors import UsageError
 
 from .answers import Answers
+from .media import ITEMS
 from .probe.samples import MODALITIES
 
 CHECKS = ("environment", "caches", "start", "architecture", "tokens", "engine", "gpu")
@@ -87,12 +88,18 @@ class OwnSample:
 class Start:
     """What the image starts: its entry point with arguments, in ``workdir``.
 
-    ``run`` is a command to try there, which must end with 0.
+    ``run`` is a command to try there, which must end with 0. ``serve`` are the arguments that the
+    entry point gets to serve the first model, in place of the image's own (``{model}`` stands for
+    its folder); it must answer ``ready`` at ``port`` with 200 ``within`` seconds.
     """
 
     args: tuple[str, ...] = ()
     workdir: str = "/"
     run: tuple[str, ...] = ()
+    serve: tuple[str, ...] = ()
+    ready: str = "/health"
+    port: int = 8000
+    within: int = 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,10 +163,25 @@ class SmokePlan:
                 for target, item in self.sample_mounts()
             ],
             "start": None if self.start is None else asdict(self.start),
+            "parts": self._parts(),
             "gpu": self.gpu,
             "sent": self.sent,
             "timeout": self.timeout,
         }
+
+    def _parts(self) -> list[dict[str, Any]]:
+        """Return a small item of each modality as a chat request carries it, if one is sent."""
+        sent = [item for item in ITEMS if item.role == "small"]
+        return [
+            {
+                "modality": item.modality,
+                "label": item.label,
+                "shape": item.shape,
+                "part": item.part(),
+            }
+            for item in sent
+            if self.start is not None and self.start.serve
+        ]
 
     def sample_mounts(self) -> list[tuple[str, OwnSample]]:
         """Pair each sample with its path inside the container; no path is another's start."""

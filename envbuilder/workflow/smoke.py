@@ -16,7 +16,7 @@ from envbuilder.model.lock import ImageBase, Lock
 from envbuilder.model.plan import PREFIX
 from envbuilder.model.pylock import lock_checksum
 from envbuilder.model.samples import check_samples, own_samples
-from envbuilder.model.spec import ServedModel, Spec
+from envbuilder.model.spec import ServedModel, Spec, StartCommand
 from envbuilder.resolve.context import Context
 from envbuilder.runtime import Runtime
 from envbuilder.smoke import (
@@ -75,10 +75,23 @@ def smoke_plan(lock: Lock, *, folder: Path) -> SmokePlan:
             OwnSample(path=folder.resolve() / path, modality=modality, label=path)
             for path, modality in own_samples(spec)
         ),
-        start=Start(run=spec.smoke.start.run) if spec.smoke.start.run else None,
+        start=_start(spec.smoke.start),
         gpu=gpu_here(spec.smoke.gpu),
         timeout=float(spec.smoke.timeout),
         memory=spec.smoke.memory << 20,
+    )
+
+
+def _start(asked: StartCommand) -> Start | None:
+    """Return what shall be tried as the image starts; None if nothing."""
+    if not asked.run and not asked.arguments:
+        return None
+    return Start(
+        run=asked.run,
+        serve=asked.arguments,
+        ready=asked.ready,
+        port=asked.port,
+        within=asked.within,
     )
 
 

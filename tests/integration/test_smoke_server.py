@@ -22,8 +22,8 @@ from envbuilder.model.errors import EnvbuilderError, NetworkError, SmokeError, U
 from envbuilder.runtime import Completed
 from envbuilder.smoke import CheckStatus, LocalPython, Report, SmokePlan
 from envbuilder.smoke import ProbedModel as AnyModel
+from envbuilder.smoke.media import ITEMS, Item
 from envbuilder.smoke.server import Counted, Counts, Server, expectation, smoke_server
-from envbuilder.smoke.server.media import ITEMS, Item
 from tests.servers.scripted import Call, Scripted, Seen, scripted
 
 pytestmark = pytest.mark.integration

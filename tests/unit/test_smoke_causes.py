@@ -71,16 +71,9 @@ def _unbuilt(message: str) -> Plant:
     """Let transformers have failed to build the model, with ``message``."""
 
     def plant(document: Document) -> None:
-        document.value["jobs"].append(
-            {
-                "name": "architecture",
-                "outcome": "error",
-                "seconds": 1.0,
-                "facts": {},
-                "items": [],
-                "failure": {"kind": "error", "message": message},
-            }  # fmt: skip
-        )
+        failure = {"kind": "error", "message": message}
+        job = {"name": "architecture", "outcome": "error", "failure": failure}
+        document.value["jobs"].append({**job, "seconds": 1.0, "facts": {}, "items": []})
 
     return plant
 
@@ -178,6 +171,13 @@ PAGES: dict[str, tuple[Plant, str]] = {
     "processor-call-changed": (
         _raised("engine.vllm", "ValueError: Failed to apply Qwen2_5OmniProcessor on data={}"),
         "engine.reserve",
+    ),
+    "processor-library-missing": (
+        _raised(
+            "tokens.image",
+            "ImportError: Package `num2words` is required to run SmolVLM processor. Install it.",
+        ),
+        "tokens.image",
     ),
     "processor-degraded": (
         _fact("tokens.image", degraded=True, processor="Qwen2TokenizerFast"),

@@ -11,7 +11,7 @@ from .base import Document, Job
 from .engine import EngineJob, ServingJob
 from .installed import CachesJob, EnvironmentJob, ImportJob
 from .machine import GpuJob
-from .start import StartJob, StartRunJob
+from .start import ServeJob, StartJob, StartRunJob
 from .tokens import MixedJob, SentJob, TokensJob
 
 __all__ = ["Document", "Job", "job_type"]
@@ -29,6 +29,7 @@ _TYPES: dict[str, type[Job]] = {
     "sent": SentJob,
     "start": StartJob,
     "start.run": StartRunJob,
+    "start.serve": ServeJob,
 }
 
 

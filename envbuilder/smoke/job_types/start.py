@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import UNSET, Struct, UnsetType
 
-from .base import Count, Job, Size
+from .base import Count, Job, Modality, Seconds, Size, Word
 
 
 class User(Struct, kw_only=True):
@@ -77,6 +77,46 @@ class Ran(Struct, kw_only=True):
     args: list[str]
     exit_code: int | None
     output: str
+
+
+class ServeFacts(Struct, kw_only=True):
+    """What was started, and when it was ready; ``silent`` says why it was not."""
+
+    args: list[str] | UnsetType = UNSET
+    ready: Seconds | UnsetType = UNSET
+    silent: str | UnsetType = UNSET
+    output: str = ""
+
+
+class ServedItem(Struct, kw_only=True):
+    """What the server said to one request, in tokens of its prompt."""
+
+    label: Word
+    modality: Modality | None = None
+    error: str | UnsetType = UNSET
+    prompt: Count | UnsetType = UNSET
+    added: int | None = None
+    placeholders: Count | None = None
+    text: str = ""
+    seconds: Seconds = 0.0
+
+    def __post_init__(self) -> None:
+        if self.error is UNSET and self.prompt is UNSET:
+            raise ValueError(f"{self.label} has neither a prompt nor an error")
+
+
+class ServeJob(Job, kw_only=True):
+    """The job that starts the image's own server."""
+
+    facts: ServeFacts  # type: ignore[assignment]
+    items: list[ServedItem]  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._needs("args")
+        facts = self.facts
+        if self.outcome == "done" and (facts.ready is UNSET) and (facts.silent is UNSET):
+            raise ValueError("it is neither ready nor silent")
 
 
 class StartRunJob(Job, kw_only=True):

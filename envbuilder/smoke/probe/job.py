@@ -17,6 +17,13 @@ from .samples import MODALITIES
 from .told import Telling
 
 PR_SET_PDEATHSIG = 1
+MODULES = {
+    "engine.run": "serving",
+    "import": "imports",
+    "start.serve": "serve",
+    "tokens.mixed": "mixed",
+}
+"""Jobs, and kinds of jobs, that are called otherwise than their module."""
 
 
 def expand(request: Facts) -> list[str]:
@@ -31,7 +38,9 @@ def expand(request: Facts) -> list[str]:
             for number, model in enumerate(request["models"]):
                 names += [numbered(name, number) for name in _of_model(kind, model)]
     if "start" in checks and request.get("start"):
-        names += ["start"] + (["start.run"] if request["start"]["run"] else [])
+        start = request["start"]
+        names += ["start.serve"] if start["serve"] and request["models"] else []
+        names += ["start"] + (["start.run"] if start["run"] else [])
     names += [name for name in ("environment", "caches", "gpu") if name in checks]
     if "environment" in checks:
         requested = [item["name"] for item in request["expected"] if item["requested"]]
@@ -91,9 +100,8 @@ def _entry(name: str) -> Callable[[Facts, Emitter], None]:
     kind, _, rest = name.partition(".")
     if name == "start.run":
         return importlib.import_module(".start", __package__).run_command  # type: ignore[no-any-return]
-    modules = {"tokens.mixed": "mixed", "engine.run": "serving", "import": "imports"}
-    module = importlib.import_module("." + modules.get(name, modules.get(kind, kind)), __package__)
-    if not rest or name in modules:
+    module = importlib.import_module("." + MODULES.get(name, MODULES.get(kind, kind)), __package__)
+    if not rest or name in MODULES:
         return module.run  # type: ignore[no-any-return]
     return lambda request, emit: module.run(request, emit, rest)
 

@@ -7,10 +7,9 @@ from dataclasses import replace
 from envbuilder.model.errors import SmokeError
 from envbuilder.smoke.judge import jobs
 from envbuilder.smoke.judge.server import Counted, Counts
+from envbuilder.smoke.media import ITEMS
 from envbuilder.smoke.plan import SmokePlan
 from envbuilder.smoke.run_probe import Run, ask
-
-from .media import ITEMS
 
 
 def expectation(run: Run, plan: SmokePlan) -> Counts:
