@@ -1,9 +1,9 @@
 """A real, if small, OpenAI-compatible server: transformers' processor and model behind http.server.
 
-usage: python omni_server.py MODEL [--port N] [--slow SECONDS] [--deaf MODALITY] [--fall]
+usage: python omni_server.py MODEL [--port N] [--deaf MODALITY]
 
 It decodes PNG, WAV and uncompressed AVI as chat requests carry them. ``--deaf`` leaves the items of
-a modality out of its prompts, as a server does whose processor degraded; ``--fall`` dies at once.
+a modality out of its prompts, as a server does whose processor degraded.
 """
 
 import argparse
@@ -11,8 +11,6 @@ import base64
 import io
 import json
 import struct
-import sys
-import time
 import wave
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -75,11 +73,10 @@ class Handler(BaseHTTPRequestHandler):
     """Answers /health, /v1/models and /v1/chat/completions."""
 
     model = None
-    ready_at = 0.0
 
     def do_GET(self):
         if self.path == "/health":
-            self.send(200 if time.monotonic() >= self.ready_at else 503, {})
+            self.send(200, {})
         else:
             self.send(200, {"object": "list", "data": [{"id": "tiny", "object": "model"}]})
 
@@ -102,14 +99,9 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("folder")
     parser.add_argument("--port", type=int, default=8000)
-    parser.add_argument("--slow", type=float, default=0)
     parser.add_argument("--deaf")
-    parser.add_argument("--fall", action="store_true")
     asked = parser.parse_args()
-    if asked.fall:
-        sys.exit("RuntimeError: no kernel image is available for execution on the device")
     Handler.model = Model(asked.folder, asked.deaf)
-    Handler.ready_at = time.monotonic() + asked.slow
     HTTPServer(("127.0.0.1", asked.port), Handler).serve_forever()
 
 
