@@ -24,4 +24,4 @@ def tokens(sample: Sample, stated: Facts, config: Any) -> int | None:
     unit = vision.patch_size * vision.spatial_merge_size
     settings = {"patch_size": unit, "merge_size": 1, "min_pixels": least, "max_pixels": most}
     high, wide = resized(sample.shape, settings)
-    return (high // unit) * (wide // unit)
+    return int(high // unit) * int(wide // unit)
