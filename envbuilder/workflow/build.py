@@ -68,7 +68,11 @@ class BuildResult:
     @property
     def good(self) -> bool:
         """Whether the image passed its smoke test."""
-        return self.report is not None and self.report.ok
+        return self.passes(allow_unproven=False)
+
+    def passes(self, *, allow_unproven: bool) -> bool:
+        """Return whether it passed; what is unproven counts as if, where that is allowed."""
+        return self.report is not None and self.report.passes(allow_unproven=allow_unproven)
 
 
 def fetch(context: Context, lock: Lock) -> None:
@@ -236,7 +240,7 @@ def _record(
     build_records.keep(store, entry.lock, texts)
     ledger.append(ledger.ledger_path(spec_path), entry)
     if outcome.report is not None:
-        record_answers(outcome.report, name=outcome.lock.spec.name, folder=spec_path.parent)
+        record_answers(outcome.report, outcome.lock.spec, folder=spec_path.parent)
 
 
 def ledger_entry(outcome: BuildResult, *, runtime: str) -> ledger.LedgerEntry:

@@ -29,7 +29,10 @@ _MORE = {
     "layers/worker": _WHEELS,
     "layers/writer": ("test_layers_files", *_WHEELS),
     "smoke/judge": _JUDGE,
+    "smoke/judge/architecture": ("test_smoke_verdict",),
+    "smoke/judge/served": ("test_smoke_served",),
     "smoke/judge/serving": ("test_smoke_engine_run",),
+    "smoke/judge/verdict": ("test_smoke_verdict",),
     "evidence/verify": _VERIFY,
 }
 
