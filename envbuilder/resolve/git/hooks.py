@@ -31,8 +31,9 @@ from .project import Project
 from .sandbox import Sandbox
 
 PREFIX = "/opt/build"
+_HERE = Path(__file__).parent
 _SOURCE, _OUTPUT = "/build/source", "/build/output"
-_HOOK = "/build/hook.py"
+_PROGRAM, _HOOK, _WATCH = "hook_program.py", "/build/hook.py", "/build/hook_watch.py"
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _CCACHE = "/usr/lib/ccache:/usr/lib64/ccache"  # compilers that go through it, if it is installed
 _HOME = "/tmp/home"  # noqa: S108 - the container's own, made anew for every run
@@ -47,7 +48,7 @@ class Hook:
     """A call of a PEP 517 hook (see ``hook_program.py``) on the files in ``source``.
 
     ``mounts`` are what it sees beside them; ``known`` are the requirement lines that its
-    environment was made for.
+    environment was made for. ``watch``: note what the source looks at beyond itself.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Hook:
     env: Mapping[str, str]
     mounts: tuple[Mount, ...] = ()
     known: tuple[str, ...] = ()
+    watch: bool = False
 
 
 def run_hook(
@@ -86,7 +88,8 @@ def run_hook(
     except SmokeError as error:
         raise BuildError(
             f"the base cannot run Python for a build: {error.message}",
-            hint="it needs the spec's Python: system: {packages: [python3]}",
+            hint="it needs the spec's Python: system: {packages: [python3]}, below build for an "
+            "image to compile in",
         ) from error
     # Where the disk is full, the build may have failed without a word: so does this line, then.
     with translated(log), log.open("ab") as file:
@@ -95,6 +98,15 @@ def run_hook(
     if done.exit_code or result is None:
         raise _failed(log, done)
     return result
+
+
+def looked_at(output: Path) -> tuple[str, ...]:
+    """Return what a watched hook looked at beyond itself; that it kept it to itself, if it did."""
+    try:
+        found = json.loads(read_output(output, "looked.json") or b"null")
+    except (ValueError, RecursionError):
+        found = None
+    return tuple(map(str, found)) if isinstance(found, list) else ("nobody knows what",)
 
 
 def is_plain_file(output: Path, name: str) -> bool:
@@ -136,6 +148,7 @@ def _command(sandbox: Sandbox, hook: Hook, output: Path, log: Path) -> Command:
         "source": source,
         "output": _OUTPUT,
         "known": hook.known,
+        "watch": hook.watch,
     }
     settings = dict(entry.partition("=")[::2] for entry in sandbox.settings.get("Env") or ())
     path = settings.get("PATH", _PATH)
@@ -158,7 +171,8 @@ def _command(sandbox: Sandbox, hook: Hook, output: Path, log: Path) -> Command:
             *hook.mounts,
             Mount(source=hook.source, target=_SOURCE, read_only=False),
             Mount(source=output, target=_OUTPUT, read_only=False),
-            Mount(source=Path(__file__).with_name("hook_program.py"), target=_HOOK),
+            Mount(source=_HERE / _PROGRAM, target=_HOOK),
+            Mount(source=_HERE / "hook_watch.py", target=_WATCH),
         ),
         timeout=_TIMEOUT,
         memory=most_memory(),
