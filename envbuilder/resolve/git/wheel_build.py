@@ -18,7 +18,9 @@ from envbuilder.model.lock import GitSource, Lock, Wheel
 from envbuilder.resolve.target import python_target
 from envbuilder.storage.temporary import translated
 
+from . import lfs
 from .ask import metadata_in
+from .build_log import following
 from .build_sources import fetch_trees
 from .checkout import Checkout
 from .context import GitContext
@@ -148,7 +150,10 @@ def _build(
         sources=source.sources,
     )
     title = f"{source.name} {source.version} from {source.commit[:12]}"
-    with context.store.scratch() as scratch, context.progress.step("build", title, unit="items"):
+    with (
+        context.store.scratch() as scratch,
+        context.progress.step("build", title, unit="items") as step,
+    ):
         job = Job(
             lock=lock,
             source=source,
@@ -163,9 +168,18 @@ def _build(
         try:
             checkout.write(job.files, context)
             checkout.mount_sources(job.sources, context)
-            return _take(job, make(job), context)
+            with following(job.log, step):
+                filename = make(job)
+            return _take(job, filename, context)
         except BuildError as error:  # a full disk is one, and stays one
-            raise type(error)(f"{source.name}: {error.message}", hint=error.hint) from error
+            hint = "; ".join(filter(None, (_about_pointers(job), error.hint)))
+            raise type(error)(f"{source.name}: {error.message}", hint=hint) from error
+
+
+def _about_pointers(job: Job) -> str | None:
+    """Name the pointers of Git LFS that the build may have taken for files, if there are any."""
+    found = [each for folder in (job.files, job.sources) for each in lfs.pointers(folder)]
+    return lfs.told(found) if found else None
 
 
 def _take(job: Job, filename: str, context: GitContext) -> Built:
@@ -220,6 +234,7 @@ def _ask_anew(lock: Lock, source: GitSource) -> str:
 def _check_metadata(lock: Lock, source: GitSource, wheel: Path, context: GitContext) -> None:
     """Refuse a wheel that needs other packages than those that the lock resolved for it."""
     with WheelFile.open(wheel, wheel.name) as opened:
+        lfs.check_wheel(opened)
         said = metadata_in(opened).get("requires_dist", ())
     target = python_target(lock.spec, lock.base)
     needs = _normal(plain_requirements(said, source.name, lock.spec, target))
