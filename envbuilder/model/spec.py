@@ -200,11 +200,15 @@ class BuildSystem(_Frozen):
     packages: tuple[SystemPackage, ...] = ()
 
 
+BUILD_TIMEOUT = 6 * 3600
+"""Seconds that a source may take to become a wheel; vLLM's take two hours on a small machine."""
+
+
 class BuildSettings(_Frozen):
     """What builds get to work with: secrets, SSH agent, CA bundle, an image to compile in.
 
     ``image`` is where git sources become wheels, if not in the base; its Python lies where the
-    base has it. ``system`` is laid on it.
+    base has it. ``system`` is laid on it. ``timeout`` is for each source.
     """
 
     image: Line | None = None
@@ -212,6 +216,7 @@ class BuildSettings(_Frozen):
     secrets: dict[Name, Secret] = {}
     ssh: bool = False
     ca: Line | None = None
+    timeout: Annotated[int, Meta(ge=1, le=604800, description="seconds")] = BUILD_TIMEOUT
 
 
 class Steps(_Frozen):

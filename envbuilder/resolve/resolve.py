@@ -16,6 +16,7 @@ from envbuilder.storage.temporary import work_folder
 
 from .base import resolve_base, resolve_builder
 from .context import Context
+from .git.build_environment import Building
 from .git.context import GitContext
 from .git.direct_references import plain_requirements
 from .git.locking import check_pins, lock_sources
@@ -36,11 +37,13 @@ def resolve(
     previous: Lock | None = None,
     release: Collection[str] = (),
     folder: Path = _HERE,
+    building: Building | None = None,
 ) -> Lock:
     """Pin every artifact of ``spec``, whose paths count from ``folder``.
 
     What ``previous`` pinned is kept unless the spec forces something else, or ``release`` names it:
-    a package, SYSTEM for the base and its packages, or EVERYTHING. Raises ResolutionError,
+    a package, SYSTEM for the base and its packages, or EVERYTHING. Git sources whose metadata
+    depends on where they are asked are asked in what ``building`` gives. Raises ResolutionError,
     NetworkError, BuildError (a git source's own code fails) and MissingToolError.
     """
     if spec.base.image is not None and spec.base.glibc is None:
@@ -53,7 +56,7 @@ def resolve(
     direct = lock_direct(context, spec.direct.items(), folder=folder, previous=kept, release=names)
     ahead = GitContext.of(context, ahead=True)
     try:
-        lock = _resolved(ahead, spec, direct, previous, names)
+        lock = _resolved(ahead, spec, direct, previous, names, building=building)
     except EnvbuilderError:
         if ahead.confirmed():
             raise
@@ -61,7 +64,7 @@ def resolve(
         if ahead.confirmed():
             return lock
     # A git server says other things than last time: once more, on its own word.
-    return _resolved(GitContext.of(context), spec, direct, previous, names)
+    return _resolved(GitContext.of(context), spec, direct, previous, names, building=building)
 
 
 def _resolved(
@@ -70,6 +73,8 @@ def _resolved(
     direct: tuple[DirectWheel, ...],
     previous: Lock | None,
     release: frozenset[str],
+    *,
+    building: Building | None,
 ) -> Lock:
     kept = previous if EVERYTHING not in release else None
     held = kept if SYSTEM not in release else None
@@ -77,7 +82,15 @@ def _resolved(
     base = resolve_base(context, spec, held)
     builder = resolve_builder(context, spec, held)
     target = python_target(spec, base)
-    sources = lock_sources(spec, target=target, context=context, previous=kept, release=release)
+    bare = Lock(spec=spec, base=base, wheels=(), builder=builder)
+    sources = lock_sources(
+        spec,
+        target=target,
+        context=context,
+        previous=kept,
+        release=release,
+        environment=building(bare) if building is not None and spec.sources else None,
+    )
     versions = {} if kept is None else {wheel.name: wheel.version for wheel in kept.wheels}
     still = {name: version for name, version in versions.items() if name not in release}
     check_direct(direct, target)

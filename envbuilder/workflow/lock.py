@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-from envbuilder.engines.system_pins import pin_packages
+from envbuilder.engines.build_environment import build_environment
+from envbuilder.engines.system_pins import SystemPins
 from envbuilder.model.errors import LockError, NetworkError
 from envbuilder.model.lock import Lock
 from envbuilder.model.pylock import check_fresh, lock_path, read_lock, write_lock
@@ -30,9 +31,17 @@ def resolve_spec(
     The spec lies in ``folder``. What ``previous`` pinned stays, but for what ``release`` names; see
     ``resolve``.
     """
-    lock = resolve(context, spec, previous=previous, release=release, folder=folder)
     kept = None if {SYSTEM, EVERYTHING} & set(release) else previous
-    return pin_packages(context, lock, previous=kept)
+    pins = SystemPins(context=context, held=kept)
+    lock = resolve(
+        context,
+        spec,
+        previous=previous,
+        release=release,
+        folder=folder,
+        building=lambda bare: build_environment(context, bare, pins),
+    )
+    return pins.pin(lock)
 
 
 def lock_environment(context: Context, spec_path: Path, *, release: Collection[str] = ()) -> Lock:

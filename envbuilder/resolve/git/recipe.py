@@ -38,7 +38,7 @@ class Recipe:
         return cls(
             source=source,
             env=lock.spec.sources[source.name].build.env,
-            builder=_identity(lock),
+            builder=builder_identity(lock),
             python=lock.spec.minor,
             platform=lock.spec.platform,
         )
@@ -85,7 +85,7 @@ def remember(store: Store, key: str, built: Built) -> None:
     store.put_record(_KIND, key, built)
 
 
-def _identity(lock: Lock) -> Digest:
+def builder_identity(lock: Lock) -> Digest:
     """Name what wheels are built in by content, without building or pulling it."""
     if lock.builder is not None:
         image, added = lock.builder, lock.spec.build.system.packages
