@@ -32,6 +32,7 @@ _SITE = r"(?:.*/)?(?:site|dist)-packages/[^/]+"
 _METADATA = re.compile(rf"{_SITE}\.(?:dist-info/METADATA|egg-info/PKG-INFO)")
 _ORIGIN = re.compile(rf"{_SITE}\.dist-info/direct_url\.json")
 _DPKG = re.compile(r"var/lib/dpkg/(?:status|status\.d/[^/.]+)")
+_SYSTEM = re.compile(r"(?:etc|usr/lib)/os-release|var/lib/apt/extended_states")
 _LOCK = re.compile(r"usr/share/envbuilder/pylock\.[^/]+\.toml")
 _PYC = re.compile(r"((?:.*/)?)__pycache__/([^/]+?)\.[^/.]+(?:\.opt-[^/.]+)?\.pyc")
 _ANY = r"(?:.*/)?"  # a home may be anywhere
@@ -250,7 +251,7 @@ def _normal(name: str) -> str:
 
 
 def _is_document(path: str) -> bool:
-    return any(pattern.fullmatch(path) for pattern in (_METADATA, _ORIGIN, _DPKG, _LOCK))
+    return any(pattern.fullmatch(path) for pattern in (_METADATA, _ORIGIN, _DPKG, _SYSTEM, _LOCK))
 
 
 def _distributions(documents: dict[str, bytes]) -> Iterator[Distribution]:
