@@ -146,6 +146,11 @@ def _arguments(given: tuple[str, ...]) -> dict[str, str]:
     return dict(text.partition("=")[::2] for text in given)
 
 
+def _some(names: tuple[str, ...]) -> str:
+    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+    return ", ".join(names[:8]) + more
+
+
 def _print(path: Path, found: Adopted, next_step: str) -> None:
     """Say what came in, and what did not with its reason."""
     findings, spec = found.findings, found.spec
@@ -157,7 +162,7 @@ def _print(path: Path, found: Adopted, next_step: str) -> None:
         click.echo(f"… and {len(left) - _SHOWN} more, at the end of {path}")
     click.echo(f"wrote {path}: {read - len(left)} of {read} statements came in")
     if findings.unpinned:
-        click.echo(f"{len(findings.unpinned)} packages are not pinned: `lock` will choose")
+        click.echo(f"not pinned, so that `lock` chooses: {_some(findings.unpinned)}")
     count = f"{len(spec.packages)} packages, {len(spec.system.packages)} of the system"
     click.echo(f"it is a valid spec: {spec.platform}, Python {spec.python}; {count}")
     click.echo(f"next: {next_step}")

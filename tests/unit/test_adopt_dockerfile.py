@@ -1,17 +1,24 @@
 """Dockerfiles: our grammar against Docker's own parser, and what is concluded from RUN lines."""
 
+from pathlib import Path
+
 import dockerfile
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from envbuilder.model.errors import UsageError
 from envbuilder.workflow.adopt.dockerfile.evaluate import Knowledge
+from envbuilder.workflow.adopt.dockerfile.instructions import read_instruction
 from envbuilder.workflow.adopt.dockerfile.read import read_dockerfile
-from envbuilder.workflow.adopt.dockerfile.shell import UnreadableError, parse_shell
+from envbuilder.workflow.adopt.dockerfile.shell import parse_shell
+from envbuilder.workflow.adopt.dockerfile.stage import Stage
 from envbuilder.workflow.adopt.dockerfile.syntax import parse_dockerfile
-from envbuilder.workflow.adopt.dockerfile.words import Expansion, expand
+from envbuilder.workflow.adopt.dockerfile.words import Expansion, UnreadableError, expand
 from envbuilder.workflow.adopt.fold import Target, fold
 from tests.unit.test_adopt_deployments import DEPLOYMENTS
 
+HERE = Path(__file__).parent
 HARD = r"""# escape=\
 # a comment
 from debian:bookworm as  one
@@ -150,6 +157,38 @@ def test_what_is_not_shell_is_told(text):
 def test_deep_nesting_ends_in_a_refusal_not_in_a_crash():
     with pytest.raises(UnreadableError, match="nested"):
         parse_shell("(" * 5000 + "x" + ")" * 5000)
+
+
+PIECES = [
+    "if ", "then ", "fi", "case ", "in ", "esac", "else ", ";;", ";", "&&", "||", "|", "(", ")",
+    "{ ", "}", "! ", "[ ", "]", "$", "$(", "${", ":-", "'", '"', "`", "\\", "\n", "\\\n", "#",
+    "<<EOF", ">", "2>&1", " ", "a", "pip install ", "cd ", "git clone ", "FROM x\n", "RUN ",
+    "ENV A=", "COPY ", "--from=0 ",
+]  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=40).map("".join))
+@settings(max_examples=400, deadline=None)
+def test_whatever_stands_there_is_read_or_refused(text):
+    for lines in parse_safely(text), parse_safely(f"FROM a\nRUN {text}"):
+        for each in lines:
+            stage = Stage(name="x", contexts=(HERE,), arguments={}, knowledge=Knowledge({"a": "1"}))
+            assert all(found.at.place for found in read_instruction(stage, each))
+
+
+def parse_safely(text):
+    try:
+        return list(parse_dockerfile(text, name="x"))
+    except UsageError:
+        return []
+
+
+@pytest.mark.parametrize(
+    "sign", ["(", "$(", "${A:-", '"$(', "! ", "if ", "{ ", "[ ! ", "`", "a=$("]
+)
+def test_what_nests_a_thousand_times_is_left(tmp_path, sign):
+    _, left = read(tmp_path, f"FROM debian:trixie\nRUN {sign * 3000}x\nENV A={sign * 3000}x\n")
+    assert all(each.startswith("Dockerfile:") for each in left)
 
 
 def read(tmp_path, text, *, stage=None, files=(), **arguments):

@@ -122,7 +122,7 @@ def project_name(folder: Path) -> str:
     path = folder / "pyproject.toml"
     try:
         table = read_toml(path).get("project", {}) if path.is_file() else {}
-    except UsageError:
+    except (UsageError, OSError):
         table = {}  # its own reader says what is wrong with it
     name = table.get("name") if isinstance(table, dict) else None
     return name if isinstance(name, str) else folder.name

@@ -18,6 +18,7 @@ _COMMENT = re.compile(r"(^|\s)#.*")
 _HASH = re.compile(r"\s--hash[= ]\S+")
 _VARIABLE = re.compile(r"\$\{\w+\}")
 _PER_LINE = re.compile(r"\s--(config-settings?|global-option|install-option)[= ].*")
+_LONGEST = 8192  # characters
 _IDLE = {  # what needs no key: it says what is so in any case
     "--only-binary": "wheels alone are taken from indexes",
     "--prefer-binary": "wheels alone are taken from indexes",
@@ -87,7 +88,9 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
 def _line(
     at: At, line: str, folder: Path, role: Role, stack: tuple[Path, ...]
 ) -> Iterator[Statement]:
-    if variable := _VARIABLE.search(line):
+    if len(line) > _LONGEST:
+        yield left(at, "longer than any requirement")
+    elif variable := _VARIABLE.search(line):
         yield left(at, f"{variable[0]} is a variable of the machine")
     elif line.startswith("-"):
         yield from _option_line(at, line, folder, role, stack)

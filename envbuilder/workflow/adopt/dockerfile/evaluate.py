@@ -6,8 +6,8 @@ import fnmatch
 import re
 from collections.abc import Mapping
 
-from .shell import Case, Chain, Command, If, Node, Not, Sequence, UnreadableError, parse_shell
-from .words import Expansion, expand
+from .shell import Case, Chain, Command, If, Node, Not, Sequence, parse_shell
+from .words import Expansion, UnreadableError, expand
 
 _COMPARISONS = {"-eq", "-ne", "-lt", "-le", "-gt", "-ge"}
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
@@ -120,7 +120,7 @@ class Knowledge:
 
 def _judge(values: list[str], *, glob: bool) -> bool | None:
     match values:
-        case ["!", *rest]:
+        case ["!", *rest] if rest[:1] != ["!"]:
             inner = _judge(rest, glob=glob)
             return None if inner is None else not inner
         case []:

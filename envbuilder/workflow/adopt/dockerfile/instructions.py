@@ -20,7 +20,7 @@ from .files import copied_files, user_setting
 from .run import read_run
 from .stage import Copied, Stage
 from .syntax import Instruction, json_items
-from .words import Expansion, expand, split_words, unquoted
+from .words import Expansion, UnreadableError, expand, split_words, unquoted
 
 _PAIR = re.compile(r"([A-Za-z_][\w.-]*)=(.*)", re.DOTALL)
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|us|ns|h|m|s)")
@@ -39,8 +39,11 @@ def read_instruction(stage: Stage, each: Instruction) -> Iterator[Statement]:
     reader = _READERS.get(each.name)
     if reader is None:
         yield left(at, f"{each.name[:20]} is no instruction of a Dockerfile")
-    else:
-        yield from reader(stage, at, each)
+        return
+    try:
+        yield from list(reader(stage, at, each))
+    except UnreadableError as error:
+        yield left(at, f"not read: {error}")
 
 
 def _arg(stage: Stage, at: At, each: Instruction) -> Iterator[Statement]:

@@ -16,7 +16,6 @@ from .evaluate import Knowledge
 from .instructions import read_instruction
 from .stage import Stage
 from .syntax import Instruction, parse_dockerfile
-from .words import split_words
 
 _FROM = re.compile(r"(?P<base>\S+)(?:\s+AS\s+(?P<name>\S+))?", re.IGNORECASE)
 _MOST = 2000  # instructions
@@ -157,7 +156,7 @@ def _copied_environment(
     if other is None or other in seen:
         return
     built, statements = _lineage(file, other, seen)
-    sources = each.items or tuple(split_words(each.rest))
+    sources = each.items or tuple(each.rest.split())
     paths = [stage.expanded(source)[0] for source in sources[:-1]]
     if not any(built.holds_environment(path) for path in paths):
         return

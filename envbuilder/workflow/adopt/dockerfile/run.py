@@ -18,11 +18,10 @@ from .shell import (
     Not,
     Other,
     Sequence,
-    UnreadableError,
     parse_shell,
 )
 from .stage import Stage
-from .words import expand
+from .words import UnreadableError, expand
 
 _ASSIGNMENT = re.compile(r"(?P<name>[A-Za-z_]\w*)\+?=(?P<value>.*)", re.DOTALL)
 _ASKS = {"[", "[[", "test", "true", "false", ":"}

@@ -9,17 +9,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from .words import skip
+from .words import UnreadableError, skip
 
 _OPERATORS = ("&&", "||", ";;", "|", ";", "&", "(", ")", "\n")
 _REDIRECT = re.compile(r"\d*(?:>>|>&|<&|<<<|<>|>\||&>>|&>|>|<)")
 _OPENING = {"for": "done", "while": "done", "until": "done"}
 _RESERVED = {"then", "elif", "else", "fi", "do", "done", "esac", "}"}
 _DEEPEST = 40
-
-
-class UnreadableError(ValueError):
-    """A text that is not shell, or a part of it that is not read here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,20 +101,21 @@ def parse_shell(text: str) -> Sequence:
 def _tokens(text: str) -> list[tuple[str, int]]:
     """Return words and operators, each with the line in which it ends."""
     tokens: list[tuple[str, int]] = []
-    word, at = "", 0
+    word, at, line = "", 0, 0
     while at < len(text):
         found = _separator(text, at, word)
         if found is None:
             end = skip(text, at)
             word += "" if text.startswith("\\\n", at) else text[at:end]
+            line += text.count("\n", at, end)
             at = end
             continue
-        line = text.count("\n", 0, at)
-        separator, at = found
+        separator, end = found
         tokens += [(word, line)] if word else []
         tokens += [(separator, line)] if separator.strip(" \t\r") else []
-        word = ""
-    return [*tokens, (word, text.count("\n"))] if word else tokens
+        line += text.count("\n", at, end)
+        word, at = "", end
+    return [*tokens, (word, line)] if word else tokens
 
 
 def _separator(text: str, at: int, word: str) -> tuple[str, int] | None:
@@ -185,6 +182,8 @@ class _Parser:
     def pipe(self) -> Node:
         if self.peek() == "!":
             self.at += 1
+            if self.peek() == "!":
+                raise UnreadableError("a condition that is denied twice")
             return Not(node=self.pipe())
         begun = self.at
         node = self.command()

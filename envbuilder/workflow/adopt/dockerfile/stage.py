@@ -105,14 +105,14 @@ class Stage:
             return None
         to = posixpath.normpath(copied.to)
         candidates = {to: origin, posixpath.join(to, origin.name): origin}
-        if origin.is_dir():
+        if _exists(origin) and origin.is_dir():
             candidates = {to: origin}
         for place, file in candidates.items():
-            if path == place and file.exists():
+            if path == place and _exists(file):
                 return file
-            if file.is_dir() and path.startswith(place.rstrip("/") + "/"):
+            if _exists(file) and file.is_dir() and path.startswith(place.rstrip("/") + "/"):
                 below = (file / path[len(place.rstrip("/")) + 1 :]).resolve()
-                if below.is_relative_to(context) and below.exists():
+                if below.is_relative_to(context) and _exists(below):
                     return below
         return None
 
@@ -145,3 +145,10 @@ class Stage:
                 yield left(
                     clone.at, f"nothing is installed from {clone.url}, and its files are no package"
                 )
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name that no file system takes
+        return False

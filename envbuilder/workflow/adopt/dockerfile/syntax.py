@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from envbuilder.model.errors import UsageError
 
-from .words import split_words, unquoted
+from .words import UnreadableError, split_words, unquoted
 
 _DIRECTIVE = re.compile(r"#\s*([A-Za-z][A-Za-z0-9]*)\s*=\s*(.+?)\s*")
 _FLAG = re.compile(r"(--[a-z][a-z-]*(?:=(?:\"[^\"]*\"|\S*))?)(?:\s+|$)")
@@ -119,13 +119,20 @@ def _heredocs(
     if name.upper() not in _WITH_HEREDOCS or "<<" not in rest:
         return (), number
     found = []
-    for word in split_words(rest):
+    for word in _words(rest):
         match = _HEREDOC.fullmatch(word)
         if match is not None and unquoted(match[2]):
             content, number = _content(lines, number, match, place)
             plain = unquoted(match[2])
             found.append(Heredoc(name=plain, content=content, expand=plain == match[2]))
     return tuple(found), number
+
+
+def _words(rest: str) -> list[str]:
+    try:
+        return split_words(rest)
+    except UnreadableError:
+        return []  # whoever reads the instruction says so
 
 
 def _content(lines: list[str], number: int, match: re.Match[str], place: str) -> tuple[str, int]:

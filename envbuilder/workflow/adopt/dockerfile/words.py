@@ -10,6 +10,11 @@ from dataclasses import dataclass, field
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _MODIFIED = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?:(:?[-+?])(.*))?", re.DOTALL)
 _CLOSING = {"(": ")", "{": "}"}
+_DEEPEST = 40
+
+
+class UnreadableError(ValueError):
+    """A text that is not shell, or a part of it that is not read here."""
 
 
 @dataclass(slots=True)
@@ -36,42 +41,36 @@ def split_words(text: str) -> list[str]:
 
 
 def skip(text: str, at: int) -> int:
-    """Return the end of what begins at ``at``: a quoted text, an escape, ``$(…)``, a character."""
-    sign = text[at]
+    """Return the end of what begins at ``at``: a quoted text, an escape, ``$(…)``, a character.
+
+    Raises UnreadableError for what is nested deeper than people write.
+    """
+    closing: list[str] = []
+    while at < len(text):
+        at = _step(text, at, closing)
+        if len(closing) > _DEEPEST:
+            raise UnreadableError("nested too deeply")
+        if not closing:
+            break
+    return at
+
+
+def _step(text: str, at: int, closing: list[str]) -> int:
+    """Go on by one sign; ``closing`` are the signs that end what is open, the innermost last."""
+    sign, within = text[at], closing[-1] if closing else ""
     if sign == "\\":
         return min(at + 2, len(text))
-    if sign == "'":
-        return _past(text, text.find("'", at + 1))
-    if sign == '"':
-        return _past_double(text, at + 1)
-    if sign == "`":
-        return _past(text, text.find("`", at + 1))
-    if sign == "$" and text[at + 1 : at + 2] in {"(", "{"}:
-        return _past_bracket(text, at + 1)
+    if sign == within:
+        closing.pop()
+    elif sign == "$" and text[at + 1 : at + 2] in _CLOSING:
+        closing.append(_CLOSING[text[at + 1]])
+        return at + 2
+    elif sign in {"'", "`"} and within != '"':
+        found = text.find(sign, at + 1)
+        return len(text) if found < 0 else found + 1
+    elif sign == '"' or (sign == "(" and within == ")"):
+        closing.append('"' if sign == '"' else ")")
     return at + 1
-
-
-def _past(text: str, found: int) -> int:
-    return len(text) if found < 0 else found + 1
-
-
-def _past_double(text: str, at: int) -> int:
-    while at < len(text) and text[at] != '"':
-        at = (
-            min(at + 2, len(text))
-            if text[at] == "\\"
-            else skip(text, at)
-            if text[at] == "$"
-            else at + 1
-        )
-    return min(at + 1, len(text))
-
-
-def _past_bracket(text: str, at: int) -> int:
-    closing, at = _CLOSING[text[at]], at + 1
-    while at < len(text) and text[at] != closing:
-        at = _past_bracket(text, at) if text[at] == "(" and closing == ")" else skip(text, at)
-    return min(at + 1, len(text))
 
 
 def unquoted(word: str) -> str:
