@@ -34,6 +34,7 @@ _SITE = r"(?:.*/)?(?:site|dist)-packages/[^/]+"
 _METADATA = re.compile(rf"{_SITE}\.(?:dist-info/METADATA|egg-info/PKG-INFO)")
 _ORIGIN = re.compile(rf"{_SITE}\.dist-info/direct_url\.json")
 _DPKG = re.compile(r"var/lib/dpkg/(?:status|status\.d/[^/.]+)")
+_EXTENDED = re.compile(r"var/lib/apt/extended_states")
 _LOCK = re.compile(r"usr/share/envbuilder/pylock\.[^/]+\.toml")
 _PYC = re.compile(r"((?:.*/)?)__pycache__/([^/]+?)\.[^/.]+(?:\.opt-[^/.]+)?\.pyc")
 _ANY = r"(?:.*/)?"  # a home may be anywhere
@@ -257,7 +258,7 @@ def _normal(name: str) -> str:
 
 
 def _is_document(path: str) -> bool:
-    ours = any(pattern.fullmatch(path) for pattern in (_METADATA, _ORIGIN, _LOCK))
+    ours = any(pattern.fullmatch(path) for pattern in (_METADATA, _ORIGIN, _EXTENDED, _LOCK))
     return ours or is_system_document(path)
 
 

@@ -61,6 +61,7 @@ SystemPackage = Annotated[str, Meta(pattern=_SYSTEM_PACKAGE)]
 GitRef = Annotated[str, Meta(pattern=_GIT_REF, max_length=255)]
 Commit = Annotated[str, Meta(pattern=_COMMIT)]
 Platform = Literal["linux/amd64", "linux/arm64"]
+PLATFORMS: tuple[Platform, ...] = ("linux/amd64", "linux/arm64")
 MACHINES = {"linux/amd64": "x86_64", "linux/arm64": "aarch64"}
 """Each platform's machine, as Python names it."""
 PythonVersion = Annotated[str, Meta(pattern=_PYTHON)]

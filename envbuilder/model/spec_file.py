@@ -48,9 +48,9 @@ def parse(document: Document) -> Spec:
         spec: Spec = convert(document.value | _lines_of_files(document), Spec)
     except msgspec.ValidationError as error:
         raise _explain(document, str(error)) from error
-    problems = [document.error(path, message, hint=hint) for path, message, hint in _check(spec)]
-    if problems:
-        raise SpecError("\n".join(p.message for p in problems), hint=problems[0].hint)
+    found = [document.error(path, message, hint=hint) for path, message, hint in problems(spec)]
+    if found:
+        raise SpecError("\n".join(p.message for p in found), hint=found[0].hint)
     return spec
 
 
@@ -85,7 +85,7 @@ def _lines_of_files(document: Document) -> dict[str, list[str]]:
     return found
 
 
-def _check(spec: Spec) -> Iterator[Problem]:
+def problems(spec: Spec) -> Iterator[Problem]:
     """Yield what types cannot say: path, message, hint."""
     checks: tuple[Callable[[Spec], Iterator[Problem]], ...] = (
         _check_base,
