@@ -33,12 +33,13 @@ def command(
     """Resolve NAME's spec and pin every artifact by hash in pylock.NAME.toml.
 
     Pins that nothing forces to change stay as they were. --check asks no index: it compares the
-    spec with the one in the lock, and exits with 5 if they differ.
+    spec and its files with those in the lock, and exits with 5 if they differ.
     """
     from envbuilder.model.errors import UsageError
     from envbuilder.model.pylock import check_fresh, lock_path, read_lock
     from envbuilder.model.samples import check_samples
     from envbuilder.model.spec_file import load
+    from envbuilder.resolve.own_files import check_files
     from envbuilder.resolve.release import EVERYTHING
     from envbuilder.workflow.lock import lock_environment
 
@@ -57,7 +58,9 @@ def command(
         click.echo(f"{path} is a valid spec: {spec.platform}, Python {spec.python}; {count}")
         return
     if check:
-        check_fresh(read_lock(target), load(path), name=path.stem)
+        old = read_lock(target)
+        check_fresh(old, load(path), name=path.stem)
+        check_files(old, path.parent)
         click.echo(f"{target} is fresh")
         return
     before = target.read_bytes() if target.exists() else b""

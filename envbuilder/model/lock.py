@@ -127,6 +127,28 @@ LockedCommit = GitSource | SourceTree
 """What names one commit of one repository, whatever becomes of its files."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class LockedFile:
+    """One of the spec's own files, by its ``path`` below the place that it goes to.
+
+    ``sha256`` and ``size`` (bytes) are of its content, or of the text of a symbolic link.
+    """
+
+    path: str
+    size: int
+    sha256: Digest
+    executable: bool = False
+    link: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileTree:
+    """What one entry of the spec's ``files`` gave, sorted by path; ``into`` is a folder."""
+
+    into: str
+    files: tuple[LockedFile, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seal:
     """What building the lock gave: the image, by digest, down to each layer's inputs."""
@@ -142,7 +164,8 @@ class Seal:
 class Lock:
     """A resolved spec; ``spec`` is embedded whole, so a lock is enough to build from.
 
-    ``builder`` is the image that git sources are built in, if that is not the base.
+    ``builder`` is the image that git sources are built in, if that is not the base; ``files`` are
+    the spec's own, one tree for each entry.
     """
 
     spec: Spec
@@ -150,6 +173,7 @@ class Lock:
     wheels: tuple[Wheel, ...]
     sources: tuple[GitSource, ...] = ()
     builder: ImageBase | None = None
+    files: tuple[FileTree, ...] = ()
     seal: Seal | None = None
 
     def unsealed(self) -> Lock:
