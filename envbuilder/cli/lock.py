@@ -41,6 +41,7 @@ def command(
     from envbuilder.model.spec_file import load
     from envbuilder.resolve.own_files import check_files
     from envbuilder.resolve.release import EVERYTHING
+    from envbuilder.resolve.target import base_words
     from envbuilder.workflow.lock import lock_environment
 
     from .context import open_context
@@ -67,5 +68,6 @@ def command(
     with open_context(progress_mode, builder=builder) as context:
         lock = lock_environment(context, path, release=(EVERYTHING,) if upgrade else release)
     size = sum(wheel.size for wheel in lock.wheels) / 1e6
+    click.echo(f"base: {base_words(lock.spec, lock.base)}", err=True)
     news = "as before" if target.read_bytes() == before else "written anew" if before else "new"
     click.echo(f"{target}: {len(lock.wheels)} wheels, {size:,.0f} MB; {news}")

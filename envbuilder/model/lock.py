@@ -64,7 +64,9 @@ class ImageBase:
 
     ``user`` is whom its config names, where it names one: builds are root's business.
     ``packages`` are those that the spec adds, with all that these need, as its package
-    ``manager`` takes them (``NAME=VERSION`` for apt); None until it was asked.
+    ``manager`` takes them (``NAME=VERSION`` for apt); None until it was asked. ``glibc`` or
+    ``musl``, and ``python`` (X.Y.Z) at ``interpreter``, are what its own files say of those, if
+    they were asked.
     """
 
     reference: str
@@ -74,6 +76,10 @@ class ImageBase:
     user: str | None = None
     manager: str = "apt"
     packages: tuple[str, ...] | None = None
+    glibc: str | None = None
+    musl: str | None = None
+    python: str | None = None
+    interpreter: str | None = None
 
     def __post_init__(self) -> None:
         if self.manager not in {"apt", "dnf"}:

@@ -83,7 +83,8 @@ def plan(lock: Lock) -> Plan:
 
 def interpreter(lock: Lock) -> str:
     """Name the interpreter in the base that the environment stands on, as an absolute path."""
-    return lock.spec.base.python or f"/usr/bin/python{lock.spec.minor}"
+    found = lock.base.interpreter if isinstance(lock.base, ImageBase) else None
+    return lock.spec.base.python or found or f"/usr/bin/python{lock.spec.minor}"
 
 
 def is_cuda(lock: Lock) -> bool:
