@@ -35,14 +35,16 @@ def command(
     """Resolve NAME's spec and pin every artifact by hash in pylock.NAME.toml.
 
     Pins that nothing forces to change stay as they were. --check asks no index: it compares the
-    spec with the one in the lock, and exits with 5 if they differ. With --all it goes through all
-    specs to the end; the exit code is that of the worst.
+    spec and its files with those in the lock, and exits with 5 if they differ. With --all it goes
+    through all specs to the end; the exit code is that of the worst.
     """
     from envbuilder.model.errors import UsageError
     from envbuilder.model.pylock import check_fresh, lock_path, read_lock
     from envbuilder.model.samples import check_samples
     from envbuilder.model.spec_file import load
+    from envbuilder.resolve.own_files import check_files
     from envbuilder.resolve.release import EVERYTHING
+    from envbuilder.resolve.target import base_words
     from envbuilder.workflow.lock import lock_environment
 
     from .context import open_context
@@ -65,13 +67,16 @@ def command(
         click.echo(f"{path} is a valid spec: {spec.platform}, Python {spec.python}; {count}")
         return
     if check:
-        check_fresh(read_lock(target), load(path), name=path.stem)
+        old = read_lock(target)
+        check_fresh(old, load(path), name=path.stem)
+        check_files(old, path.parent)
         click.echo(f"{target} is fresh")
         return
     before = target.read_bytes() if target.exists() else b""
     with open_context(progress_mode, builder=builder) as context:
         lock = lock_environment(context, path, release=(EVERYTHING,) if upgrade else release)
     size = sum(wheel.size for wheel in lock.wheels) / 1e6
+    click.echo(f"base: {base_words(lock.spec, lock.base)}", err=True)
     news = "as before" if target.read_bytes() == before else "written anew" if before else "new"
     click.echo(f"{target}: {len(lock.wheels)} wheels, {size:,.0f} MB; {news}")
 

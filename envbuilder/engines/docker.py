@@ -10,6 +10,7 @@ from pathlib import Path
 from threading import Event, Timer
 
 from envbuilder.layers.wheel_reconstruction import has_wheel, wheel_file
+from envbuilder.model.account import account_of
 from envbuilder.model.errors import BuildError, NetworkError
 from envbuilder.model.image import Image, Layer, compose
 from envbuilder.model.layer_kind import LayerKind
@@ -27,6 +28,7 @@ from envbuilder.storage.store import Store
 from .buildkit import BuildxRun, build, find_builder, gather
 from .foundation import foundation_layers
 from .given_wheels import copy_given
+from .own_files import copy_files, inputs, title
 from .render import (
     files_stage,
     further_stage,
@@ -67,6 +69,7 @@ def build_target(context: Context, lock: Lock, target: str) -> Image:
         folder = work / "context"
         write(render(lock), folder)
         copy_given(lock, folder, store=context.store)
+        copy_files(lock, folder, store=context.store)
         wanted = BuildxRun(
             folder=folder,
             target=target,
@@ -225,6 +228,8 @@ def _named(lock: Lock, count: int) -> list[_Name]:
     if packages := system_packages(lock):
         names.append((LayerKind.SYSTEM, "system packages", packages))
     names += _steps("before", len(steps.before_python))
+    if account := account_of(lock.spec):
+        names.append((LayerKind.ACCOUNT, f"user {account.name}", (account.passwd,)))
     names += [
         (LayerKind.PACKAGES, layer.title, tuple(str(wheel.sha256) for wheel in layer.wheels))
         for layer in index_layers(lock)
@@ -232,6 +237,10 @@ def _named(lock: Lock, count: int) -> list[_Name]:
     names += [
         (LayerKind.PACKAGES, f"{source.name} {source.version}", (source.commit,))
         for source in lock.sources
+    ]
+    names += [
+        (LayerKind.FILES, title(entry), inputs(tree))
+        for entry, tree in zip(lock.spec.files, lock.files, strict=True)
     ]
     names += [(LayerKind.ENVIRONMENT, "environment", ()), (LayerKind.LOCK, "lock", ())]
     names += _steps("after", len(steps.after_python))

@@ -27,6 +27,7 @@ from envbuilder.resolve.context import Context
 from envbuilder.storage.store import Store
 
 from .foundation import Foundation
+from .own_files import own_files_layers
 from .reuse import ReusableLayers
 from .wheel_input import wheel_input
 
@@ -84,8 +85,9 @@ def assemble(
         below = base.result()
     if not held.wheels:  # who sealed those layers was warned, and not all wheels are here
         _warn_of_conflicts(context, lock, planned, target=target)
+    own = own_files_layers(context, lock, below)
     top = _environment_layer(lock, planned, target=target, store=context.store)
-    return _image(lock, (*below.layers, *wheels, top), below.settings, context.store)
+    return _image(lock, (*below.layers, *wheels, *own, top), below.settings, context.store)
 
 
 def _await(futures: Sequence[Future[Any]]) -> None:

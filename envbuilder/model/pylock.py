@@ -19,7 +19,7 @@ from . import spec as specs
 from .atomic import write_text
 from .codec import MisfitError, from_plain
 from .errors import LockError
-from .lock import DebianBase, GitSource, ImageBase, Lock, Seal, Wheel, spec_checksum
+from .lock import DebianBase, FileTree, GitSource, ImageBase, Lock, Seal, Wheel, spec_checksum
 from .reference import Digest
 
 if TYPE_CHECKING:
@@ -103,6 +103,7 @@ def needed_blobs(lock: Lock) -> set[Digest]:
     needed = {wheel.sha256 for wheel in lock.wheels}
     needed |= {wheel.sha256 for source in lock.sources for wheel in source.requires}
     needed |= {source.wheel.sha256 for source in lock.sources if source.wheel is not None}
+    needed |= {file.sha256 for tree in lock.files for file in tree.files if file.link is None}
     if isinstance(lock.base, DebianBase):
         needed |= {deb.sha256 for deb in lock.base.packages}
     else:
@@ -165,6 +166,8 @@ def _ours(lock: Lock) -> dict[str, Any]:
         ours["sources"] = _plain(lock.sources)
     if lock.builder is not None:
         ours["builder"] = _plain(lock.builder)
+    if lock.files:
+        ours["files"] = _plain(lock.files)
     if lock.seal is not None:
         ours["seal"] = _plain(lock.seal)
     return ours
@@ -191,6 +194,7 @@ class _Ours(Struct, frozen=True, kw_only=True, rename="kebab"):
     base: dict[str, Any]
     sources: tuple[GitSource, ...] = ()
     builder: ImageBase | None = None
+    files: tuple[FileTree, ...] = ()
     seal: Seal | None = None
 
 
@@ -209,6 +213,7 @@ def _lock(data: dict[str, Any]) -> Lock:
         wheels=tuple(_wheel(each, artifact) for each in packages for artifact in each.wheels),
         sources=ours.sources,
         builder=ours.builder,
+        files=ours.files,
         seal=ours.seal,
     )
     if ours.spec_checksum != spec_checksum(lock.spec):

@@ -34,6 +34,10 @@ _BUILD_SOURCE = r"^[a-z0-9]+([_-][a-z0-9]+)*" + _END
 _FETCH_CONTENT = r"^[A-Za-z0-9_.+-]+" + _END
 _SIGNAL = r"^(SIG[A-Z0-9+-]+|[0-9]{1,2})" + _END
 _ABSOLUTE = r"^(/[A-Za-z0-9._+-]+)+" + _END
+_PLACE = r"^(/[A-Za-z0-9._+-]+)+/?" + _END
+_MODE = r"^0?[0-7]{3}" + _END
+_USER = r"^[a-z_][a-z0-9_-]{0,31}" + _END
+_OWNER = r"^([a-z_][a-z0-9_-]*|[0-9]{1,7}(:[0-9]{1,7})?)" + _END
 
 IN_WORDS = {  # for error messages: what each pattern means
     NAME: "lower-case words and digits joined by hyphens",
@@ -48,6 +52,10 @@ IN_WORDS = {  # for error messages: what each pattern means
     _SUITE: "the name of a Debian suite, like trixie",
     _FAMILY: "the name of a model family, like qwen2_5_omni",
     _ABSOLUTE: "an absolute path",
+    _PLACE: "an absolute path; one that ends in / is a folder to put a file into",
+    _MODE: 'a file\'s mode in octal, like "0644"',
+    _USER: "a user's name, of at most 32 letters, digits, _ and -",
+    _OWNER: "the spec's own user by name, or UID, or UID:GID",
     _SIGNAL: "a signal, like SIGINT",
     _BUILD_SOURCE: "lower-case words and digits joined by - or _",
     _FETCH_CONTENT: "the name that CMake's FetchContent_Declare has",
@@ -240,6 +248,42 @@ class Healthcheck(_Frozen):
     retries: Annotated[int, Meta(ge=1)] | None = None
 
 
+class OwnUser(_Frozen):
+    """A user to make in the image, with a group and a home, and to run as.
+
+    ``gid`` is the number ``uid`` if left out, ``home`` is ``/home/NAME``.
+    """
+
+    name: Annotated[str, Meta(pattern=_USER)]
+    uid: Annotated[int, Meta(ge=1, le=2**31 - 2)]
+    gid: Annotated[int, Meta(ge=0, le=2**31 - 2)] | None = None
+    home: Annotated[str, Meta(pattern=_ABSOLUTE)] | None = None
+
+    @property
+    def group(self) -> int:
+        """The number of the user's group."""
+        return self.uid if self.gid is None else self.gid
+
+    @property
+    def folder(self) -> str:
+        """The path of the user's home."""
+        return self.home or f"/home/{self.name}"
+
+
+class OwnFiles(_Frozen):
+    """A file or a folder of one's own, from the spec's folder, and its place in the image.
+
+    ``mode`` is that of every file; left out, 0755 for what its owner may execute and 0644 for the
+    rest. ``owner`` is root if left out. ``exclude`` holds patterns as in a ``.dockerignore``.
+    """
+
+    to: Annotated[str, Meta(pattern=_PLACE, max_length=1024)]
+    from_: Line = msgspec.field(name="from")
+    mode: Annotated[str, Meta(pattern=_MODE)] | None = None
+    owner: Annotated[str, Meta(pattern=_OWNER)] | None = None
+    exclude: tuple[Line, ...] = ()
+
+
 class Model(_Frozen):
     """What the smoke test runs: a family (tiny random weights), a directory, or a hub model."""
 
@@ -351,9 +395,10 @@ class Spec(_Frozen):
     index: Index = Index()
     build: BuildSettings = BuildSettings()
     steps: Steps = Steps()
+    files: tuple[OwnFiles, ...] = ()
     env: dict[EnvName, Line] = {}
     labels: dict[LabelName, Line] = {}
-    user: Line | None = None
+    user: Line | OwnUser | None = None
     workdir: Line | None = None
     entrypoint: tuple[Line, ...] = ()
     cmd: tuple[Line, ...] = ()

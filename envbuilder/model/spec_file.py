@@ -16,12 +16,14 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from .codec import convert
 from .errors import SpecError, UsageError
+from .own_files import file_problems
 from .package_checks import Problem, index_problems, package_problems
 from .reference import ImageRef
 from .requirements_file import read_requirements
 from .resources import families
 from .samples import sample_problems
 from .spec import IN_WORDS, Model, ServedModel, Spec
+from .variables import variable_problems
 from .yaml_document import Document, KeyPath, excerpt, read_document
 
 if TYPE_CHECKING:
@@ -94,6 +96,8 @@ def problems(spec: Spec) -> Iterator[Problem]:
         _check_smoke,
         _check_samples,
         _check_build,
+        file_problems,
+        variable_problems,
     )
     for check in checks:
         yield from check(spec)
@@ -294,7 +298,9 @@ def _members(kind: Any) -> dict[str, Any]:  # noqa: ANN401 - any type of a spec'
     structs = [
         each for each in _options(kind) if inspect.isclass(each) and issubclass(each, Struct)
     ]
-    return {field.name: field.type for each in structs for field in msgspec.structs.fields(each)}
+    return {
+        field.encode_name: field.type for each in structs for field in msgspec.structs.fields(each)
+    }
 
 
 def _options(kind: Any) -> tuple[Any, ...]:  # noqa: ANN401 - any type of a spec's

@@ -22,6 +22,7 @@ from .git.direct_references import plain_requirements
 from .git.locking import check_pins, lock_sources
 from .git.recipe import Recipe
 from .python.direct import DirectWheel, check_direct, lock_direct
+from .python.held_back import held_back
 from .python.metadata_wheel import StandIn, stand_ins
 from .python.requirements import PythonTarget, resolve_python
 from .release import EVERYTHING, SYSTEM
@@ -46,11 +47,6 @@ def resolve(
     depends on where they are asked are asked in what ``building`` gives. Raises ResolutionError,
     NetworkError, BuildError (a git source's own code fails) and MissingToolError.
     """
-    if spec.base.image is not None and spec.base.glibc is None:
-        context.progress.note(
-            f"{spec.base.image} counts as glibc 2.{ASSUMED_GLIBC}, which decides on wheels: "
-            "an image does not tell it, the spec's base.glibc may"
-        )
     names = frozenset(release)
     kept = previous if EVERYTHING not in names else None
     direct = lock_direct(context, spec.direct.items(), folder=folder, previous=kept, release=names)
@@ -80,6 +76,7 @@ def _resolved(
     held = kept if SYSTEM not in release else None
     check_pins(spec, context=context, previous=kept, release=release)
     base = resolve_base(context, spec, held)
+    _note_assumption(context, spec, base)
     builder = resolve_builder(context, spec, held)
     target = python_target(spec, base)
     bare = Lock(spec=spec, base=base, wheels=(), builder=builder)
@@ -99,6 +96,15 @@ def _resolved(
     wheels = tuple(sorted((*chosen, *(each.wheel for each in direct))))
     lock = Lock(spec=spec, base=base, wheels=wheels, sources=sources, builder=builder)
     return lock if previous is None else _without_stale_wheels(lock, previous)
+
+
+def _note_assumption(context: Context, spec: Spec, base: DebianBase | ImageBase) -> None:
+    told = isinstance(base, DebianBase) or base.glibc is not None or base.musl is not None
+    if not told and spec.base.glibc is None:
+        context.progress.note(
+            f"{spec.base.image} counts as glibc 2.{ASSUMED_GLIBC}, which decides on wheels: its "
+            "files do not tell it, the spec's base.glibc may"
+        )
 
 
 def _wheels(
@@ -131,6 +137,22 @@ def _wheels(
             note=context.progress.note,
         )
         step.advance(len(wheels))
+    for line in held_back(
+        context.indexes,
+        spec.requirements,
+        wheels,
+        target=python_target(spec, base),
+        index=spec.indexes,
+    ):
+        context.progress.note(line)
+    for line in held_back(
+        context.indexes,
+        spec.requirements,
+        wheels,
+        target=python_target(spec, base),
+        index=spec.indexes,
+    ):
+        context.progress.note(line)
     locked = {wheel.name for wheel in wheels} | {each.name for each in known}
     for line in idle_overrides(spec, locked, python_target(spec, base)):
         context.progress.note(f"warning: overrides names {line}, which nothing here needs")

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from envbuilder.engines.account import with_account
 from envbuilder.engines.docker import build_with_docker
 from envbuilder.engines.embedded import assemble, seal
 from envbuilder.engines.foundation import fetch_base
@@ -126,7 +127,7 @@ def make_image(
     image = assemble(
         context,
         lock,
-        foundation=lambda within: system_layers(within, lock),
+        foundation=lambda within: with_account(within, lock, system_layers(within, lock)),
         bring=source.bring,
         held=held,
     )
