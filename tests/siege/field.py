@@ -8,7 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from random import Random
 
 from tests.siege.judge import Judge
@@ -24,8 +24,6 @@ class Field:
     checkout: Checkout
     judge: Judge
     random: Random
-    lengths: dict[tuple[str, ...], float] = field(default_factory=dict)
-    """Seconds that a command took, undisturbed."""
 
     @property
     def tally(self) -> Tally:
@@ -33,12 +31,13 @@ class Field:
 
     def length(self, *arguments: str) -> float:
         """Return the seconds that a command takes, and run it once to learn that."""
-        if arguments not in self.lengths:
+        lengths = self.bed.lengths
+        if arguments not in lengths:
             start = time.monotonic()
             with self.judge.as_it_was():
                 self.judge.run(*arguments)
-            self.lengths[arguments] = time.monotonic() - start
-        return self.lengths[arguments]
+            lengths[arguments] = time.monotonic() - start
+        return lengths[arguments]
 
 
 def nothing_missing() -> str:
@@ -56,6 +55,8 @@ class Attack:
     name: str
     run: Callable[[Field], None]
     share: int = 1
+    weight: float = 1.0
+    """How much time it gets, beside the others."""
     missing: Callable[[], str] = nothing_missing
     """Say what this machine lacks for it, or nothing."""
 

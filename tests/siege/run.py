@@ -11,10 +11,10 @@ from random import Random
 from tests.siege.field import Attack, Field, open_field
 from tests.siege.judge import orphans_adopted
 from tests.siege.tally import Tally
-from tests.siege.testbed import Testbed, testbed
+from tests.siege.testbed import Testbed, open_testbed
 
-SLICE = 20.0
-"""Seconds that each attack gets in a round."""
+SLICE = 30.0
+"""Seconds that an attack gets in a round, for each unit of its weight."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +30,7 @@ class Plan:
 def lay_siege(plan: Plan, *, tell: Callable[[str], None]) -> list[Tally]:
     """Return the figures of all attacks; faults are told as they happen."""
     with ExitStack() as stack:
-        bed = stack.enter_context(testbed())
+        bed = stack.enter_context(open_testbed())
         stack.enter_context(orphans_adopted())
         able = [attack for attack in plan.attacks if not attack.missing()]
         fields = [stack.enter_context(open_field(bed, attack)) for attack in able]
@@ -51,7 +51,7 @@ def round_of(
     attack: Attack, field: Field, plan: Plan, *, deadline: float, tell: Callable[[str], None]
 ) -> None:
     """Attack for a slice of time, or once."""
-    end = min(deadline, time.monotonic() + SLICE)
+    end = min(deadline, time.monotonic() + SLICE * attack.weight)
     known = len(field.tally.faults)
     while True:
         seed = plan.first + field.tally.runs if plan.seed is None else plan.seed

@@ -19,7 +19,7 @@ from tests.siege.parsers import PARSERS, Parser
 from tests.siege.report import BEGIN, END, PAGE
 from tests.siege.run import share
 from tests.siege.tally import FAULTS, Tally, table
-from tests.siege.testbed import NAME, Testbed, testbed
+from tests.siege.testbed import NAME, Testbed, open_testbed
 
 pytestmark = pytest.mark.integration
 
@@ -28,7 +28,7 @@ SHARED = [attack for attack in ATTACKS if attack.share]
 
 @pytest.fixture(scope="module")
 def bed() -> Iterator[Testbed]:
-    with testbed() as made, orphans_adopted():
+    with open_testbed() as made, orphans_adopted():
         yield made
 
 

@@ -12,7 +12,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
@@ -127,6 +127,8 @@ class Testbed:
     """Before the registry, the package index and the git server."""
     origin: Origin
     built: Checkout
+    lengths: dict[tuple[str, ...], float] = field(default_factory=dict)
+    """Seconds that a command took, undisturbed."""
 
     @property
     def host(self) -> str:
@@ -145,7 +147,7 @@ class Testbed:
 
 
 @contextmanager
-def testbed() -> Iterator[Testbed]:
+def open_testbed() -> Iterator[Testbed]:
     """Start the servers, and build the environment once."""
     with ExitStack() as stack:
         name = stack.enter_context(tempfile.TemporaryDirectory(prefix="siege-", dir="/var/tmp"))

@@ -48,5 +48,6 @@ def start(command: list[str]) -> Running:
 
 
 ATTACKS = tuple(
-    Attack(name=f"fuzz: {parser.name}", run=partial(fuzz, parser), share=0) for parser in PARSERS
+    Attack(name=f"fuzz: {parser.name}", run=partial(fuzz, parser), share=0, weight=0.2)
+    for parser in PARSERS
 )

@@ -126,8 +126,8 @@ def no_engine() -> str:
 
 
 ATTACKS = (
-    Attack(name="SIGKILL, all commands", run=kill_any),
+    Attack(name="SIGKILL, all commands", run=kill_any, weight=3),
     Attack(name="SIGKILL, cold store", run=kill_cold, share=0),
-    Attack(name="SIGKILL, Docker engine", run=kill_docker, share=0, missing=no_engine),
-    Attack(name="SIGINT, SIGTERM, SIGHUP", run=interrupt),
+    Attack(name="SIGKILL, Docker engine", run=kill_docker, share=0, weight=2, missing=no_engine),
+    Attack(name="SIGINT, SIGTERM, SIGHUP", run=interrupt, share=0),
 )

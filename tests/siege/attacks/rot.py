@@ -97,6 +97,6 @@ def _write(path: Path, data: bytes) -> None:
 
 ATTACKS = (
     Attack(name="bit rot in the store, repaired", run=of_store, share=0),
-    Attack(name="bit rot in the store, built at once", run=of_store_unrepaired),
+    Attack(name="bit rot in the store, built at once", run=of_store_unrepaired, share=0),
     Attack(name="bit rot in specs, locks, ledgers", run=of_checkout),
 )

@@ -70,6 +70,6 @@ def _besieged(field: Field, number: int, *commands: tuple[str, ...]) -> None:
 
 ATTACKS = (
     Attack(name="hostile registry", run=registry),
-    Attack(name="hostile package index", run=index),
+    Attack(name="hostile package index", run=index, share=0),
     Attack(name="hostile git server", run=git, share=0),
 )
