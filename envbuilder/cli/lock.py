@@ -54,6 +54,8 @@ def command(
         spec = load(path)
         check_samples(spec, path.parent)
         count = f"{len(spec.requirements)} from indexes, {len(spec.sources)} from git"
+        if placed := len(spec.direct) + len(spec.archives):
+            count += f", {placed} by address or path"
         click.echo(f"{path} is a valid spec: {spec.platform}, Python {spec.python}; {count}")
         return
     if check:

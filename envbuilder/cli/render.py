@@ -21,6 +21,7 @@ def command(name: str | None, file: Path | None, folder: Path | None) -> None:
     The folder is new, empty, or rendered before: then its files are replaced, and yours beside
     them stay.
     """
+    from envbuilder.engines.given_archives import copy_archives
     from envbuilder.engines.given_wheels import copy_given, given_paths
     from envbuilder.engines.render import render, write
     from envbuilder.model.pylock import check_fresh, lock_path, read_lock
@@ -34,5 +35,7 @@ def command(name: str | None, file: Path | None, folder: Path | None) -> None:
     write(render(lock), target)
     if given_paths(lock):
         copy_given(lock, target, store=Store.default())
+    if lock.archives:
+        copy_archives(lock, target, store=Store.default())
     click.echo(f"{target}/Dockerfile")
     click.echo(f"hint: cd {target} && docker buildx bake", err=True)

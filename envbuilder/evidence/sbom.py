@@ -21,7 +21,7 @@ from cyclonedx.output.json import JsonV1Dot6
 from packageurl import PackageURL
 
 from envbuilder import __version__
-from envbuilder.model.lock import DebianBase, GitSource, Lock, Wheel
+from envbuilder.model.lock import ArchiveSource, DebianBase, GitSource, Lock, Wheel
 from envbuilder.model.reference import Digest
 
 from .statements import SBOM, Statement, package_url, public_address
@@ -58,6 +58,7 @@ def sbom(lock: Lock, image: Digest, *, finished: str) -> Statement:
 def _components(lock: Lock) -> Iterable[Component]:
     yield from (_wheel(wheel) for wheel in lock.wheels)
     yield from (_source(source) for source in lock.sources)
+    yield from (_archive(archive) for archive in lock.archives)
     if isinstance(lock.base, DebianBase):
         release = _RELEASES.get(lock.base.suite, lock.base.suite)
         yield _system(release)
@@ -93,6 +94,20 @@ def _source(source: GitSource) -> Component:
         ExternalReference(
             type=ExternalReferenceType.VCS,
             url=XsUri(f"git+{public_address(source.repository)}@{source.commit}"),
+        )
+    )
+    return component
+
+
+def _archive(archive: ArchiveSource) -> Component:
+    purl = package_url("pypi", archive.name, archive.version)
+    made = None if archive.wheel is None else archive.wheel.sha256
+    component = _component(archive.name, archive.version, purl, made)
+    component.external_references.add(
+        ExternalReference(
+            type=ExternalReferenceType.SOURCE_DISTRIBUTION,
+            url=XsUri(archive.filename),
+            hashes=[_hash(archive.sha256)],
         )
     )
     return component

@@ -9,7 +9,12 @@ import pytest
 from envbuilder.model.errors import ResolutionError
 from envbuilder.model.spec import ChosenIndex, Index
 from envbuilder.resolve.python.releases import releases
-from envbuilder.resolve.python.requirements import PythonTarget, locate_wheels, resolve_python
+from envbuilder.resolve.python.requirements import (
+    PythonTarget,
+    choose_packages,
+    locate_wheels,
+    resolve_python,
+)
 from tests.contexts import indexes as ask
 from tests.servers.packages import Packages
 from tests.servers.scripted import scripted
@@ -56,7 +61,7 @@ def numpyish(*versions):
 
 
 def resolve(*requirements, index, **more):
-    found = resolve_python(requirements, indexes=ask(), target=TARGET, index=index, **more)
+    found = choose_packages(requirements, indexes=ask(), target=TARGET, index=index, **more).wheels
     return {wheel.name: wheel.version for wheel in found}
 
 

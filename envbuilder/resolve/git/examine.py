@@ -54,8 +54,7 @@ class Question:
         checkout, pin = self.checkout, self.checkout.pin
         facts = {
             "format": _FORMAT,
-            "address": checkout.commit.repository.address.text,
-            "commit": checkout.commit.commit,
+            **checkout.tree.facts,
             "described": checkout.described,
             "subdirectory": pin.subdirectory,
             "submodules": pin.submodules,
@@ -144,7 +143,7 @@ def _ask(
             mounts=mounts,
             known=tuple(requires),
         )
-        log = context.store.root / "logs" / f"{checkout.commit.commit}-metadata.log"
+        log = context.store.root / "logs" / f"{checkout.tree.identity}-metadata.log"
         answer = run_hook(sandbox, hook, requires=wheels, output=output, log=log, context=context)
         metadata = _metadata(output, str(answer["made"])) if "made" in answer else None
     return [str(each) for each in answer.get("requires", ())], metadata

@@ -56,11 +56,14 @@ _HINTS = (  # what uv says, and what helps; the first that fits
 
 
 class NoWheelError(ResolutionError):
-    """The resolution needs ``package``, of which there are sdists alone."""
+    """The resolution needs ``packages``, of which there are sdists alone; uv ``said`` it so."""
 
-    def __init__(self, message: str, *, package: str, hint: str) -> None:
+    def __init__(
+        self, message: str, *, packages: tuple[str, ...], hint: str, said: str = ""
+    ) -> None:
         super().__init__(message, hint=hint)
-        self.package = package
+        self.packages = packages
+        self.said = said or message
 
 
 def find_uv() -> str:
@@ -115,5 +118,5 @@ def _explain(stderr: str) -> EnvbuilderError:
     if _NETWORK.search(text):
         return NetworkError(f"cannot ask the package index: {text}", hint=hint)
     if sdist := _NO_WHEEL.search(stderr):
-        return NoWheelError(text.rstrip(), package=sdist[1], hint=hint)
+        return NoWheelError(text.rstrip(), packages=(sdist[1],), hint=hint)
     return ResolutionError(text.rstrip(), hint=hint)
