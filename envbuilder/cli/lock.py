@@ -33,14 +33,15 @@ def command(
     """Resolve NAME's spec and pin every artifact by hash in pylock.NAME.toml.
 
     Pins that nothing forces to change stay as they were. --check asks no index: it compares the
-    spec with the one in the lock, and exits with 5 if they differ.
+    spec, and the files and folders that it names, with what is locked, and exits with 5 if they
+    differ.
     """
     from envbuilder.model.errors import UsageError
-    from envbuilder.model.pylock import check_fresh, lock_path, read_lock
+    from envbuilder.model.pylock import lock_path
     from envbuilder.model.samples import check_samples
     from envbuilder.model.spec_file import load
     from envbuilder.resolve.release import EVERYTHING
-    from envbuilder.workflow.lock import lock_environment
+    from envbuilder.workflow.lock import current_lock, lock_environment
 
     from .context import open_context
 
@@ -59,12 +60,14 @@ def command(
         click.echo(f"{path} is a valid spec: {spec.platform}, Python {spec.python}; {count}")
         return
     if check:
-        check_fresh(read_lock(target), load(path), name=path.stem)
+        with open_context(progress_mode) as context:
+            current_lock(context, path, locked=True)
         click.echo(f"{target} is fresh")
         return
     before = target.read_bytes() if target.exists() else b""
     with open_context(progress_mode, builder=builder) as context:
         lock = lock_environment(context, path, release=(EVERYTHING,) if upgrade else release)
     size = sum(wheel.size for wheel in lock.wheels) / 1e6
+    count = f"{len(lock.wheels)} wheels" + (f", {len(lock.built)} to build" if lock.built else "")
     news = "as before" if target.read_bytes() == before else "written anew" if before else "new"
-    click.echo(f"{target}: {len(lock.wheels)} wheels, {size:,.0f} MB; {news}")
+    click.echo(f"{target}: {count}, {size:,.0f} MB; {news}")

@@ -37,8 +37,8 @@ def packed(folder: Path) -> tuple[bytes, dict[str, str]]:
 def litter(folder: Path) -> None:
     """Leave what tools leave."""
     for path in (
-        ".git/HEAD", "__pycache__/a.pyc", "src/mine/a.pyc", ".venv/x", "env/pyvenv.cfg", "env/bin/x",
-        "cache/CACHEDIR.TAG", "cache/x", "mine.egg-info/PKG-INFO", "build/lib/a.py", "dist/a.whl",
+        ".git/HEAD", "__pycache__/a.pyc", "src/mine/a.pyc", ".venv/x", "env/pyvenv.cfg",
+        "env/bin/x", "cache/CACHEDIR.TAG", "cache/x", "mine.egg-info/PKG-INFO", "build/lib/a.py", "dist/a.whl",
         ".pytest_cache/x", "node_modules/x", "pylock.x.toml", "x.ledger.jsonl", "wheels/x.whl",
     ):  # fmt: skip
         place = folder / path

@@ -121,8 +121,7 @@ def test_what_no_honest_sdist_has_is_refused_and_nothing_lies_outside(tmp_path, 
     ids=["empty", "page", "cut", "zip"],
 )
 def test_what_is_no_archive_is_said_to_be_none(tmp_path, data):
-    with pytest.raises(BuildError, match="no sound archive|is refused"):
-        archive(tmp_path, data).youngest()
+    with pytest.raises(BuildError, match=r"no sound archive|is refused"):
         written(tmp_path, data)
 
 
