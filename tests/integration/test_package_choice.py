@@ -175,7 +175,7 @@ def test_a_constraint_asks_for_nothing_by_itself(two):
     assert found == {"numpyish": "1.0"}
 
 
-def test_all_that_has_no_wheels_is_told_at_once_with_the_line_to_add(tmp_path):
+def test_all_that_has_no_wheels_is_told_at_once(tmp_path):
     for name in ("alone", "other", "fine"):
         folder = tmp_path / name
         folder.mkdir()
@@ -185,8 +185,7 @@ def test_all_that_has_no_wheels_is_told_at_once_with_the_line_to_add(tmp_path):
     with pytest.raises(ResolutionError) as caught:
         resolve("alone", "fine==1.0", index=Index(url=tmp_path.as_uri()))
     message = caught.value.message
-    assert message.startswith("2 packages have no usable wheels:\n  alone: {git: …, tag: …}\n")
-    assert "  other: {git: …, tag: …}" in message
+    assert message.startswith("2 packages have no usable wheels:\n  alone\n  other\n")
     assert "--no-build" not in message
     assert "`path:`" in caught.value.hint
 

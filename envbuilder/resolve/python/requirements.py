@@ -1,7 +1,7 @@
 """Requirements -> wheels: what a target platform and Python would install, as uv resolves it.
 
 Only wheels count: an sdist would run code of unknown make at install time. What must be compiled
-is a git source with a locked build environment.
+has a locked build environment, and takes part by stand-ins.
 """
 
 from __future__ import annotations

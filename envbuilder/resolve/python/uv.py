@@ -39,8 +39,8 @@ _HINTS = (  # what uv says, and what helps; the first that fits
     ("401 Unauthorized|403 Forbidden", LOG_IN),
     (_NETWORK, "check the network, the proxy and the index settings (UV_* or PIP_* variables)"),
     ("no usable wheels|no wheels with",
-     "only wheels are locked: name a version that has one, one of your own (`url:`, `path:`), or "
-     "build it with `git:`"),
+     "name a version that has a wheel, one of your own (`url:`, `path:`), or what builds it: "
+     "`build: {sdists: [NAME]}`, or `git:`"),
     ("was not found in the (package registry|provided package locations)",
      "check the name, and the index settings (UV_* or PIP_* variables)"),
     ("but not at the requested version",
