@@ -30,8 +30,7 @@ Problem = tuple[KeyPath, str, str]
 """Where in the spec, what is wrong, and what would be right."""
 
 _OF_GIT = ("tag", "branch", "commit", "subdirectory", "submodules")
-ARCHIVES = (".tar.gz", ".tgz", ".zip", ".tar.bz2", ".tar.xz", ".tar")
-"""How the names of the archives end that sdists come in."""
+_ARCHIVES = (".tar.gz", ".tgz", ".zip", ".tar.bz2", ".tar.xz", ".tar")
 _DEFAULT = Package()
 
 
@@ -98,7 +97,7 @@ def _specifier_problems(at: KeyPath, key: str, pin: str) -> Iterator[Problem]:
         return
     if "://" in pin:
         hint = f"an address is a key of its own: {key}: {{url: …}}, or {{git: …}}"
-    elif pin.endswith((".whl", *ARCHIVES)) or pin.startswith("."):
+    elif pin.endswith((".whl", *_ARCHIVES)) or pin.startswith("."):
         hint = f"a file is a key of its own: {key}: {{path: {pin}}}"
     elif pin[:1].isdigit():
         hint = f'did you mean "=={pin}"?'
@@ -134,7 +133,7 @@ def _table_problems(at: KeyPath, key: str, pin: Package, spec: Spec) -> Iterator
     if pin.url is not None:
         hint = "https://HOST/NAME-VERSION-TAGS.whl"
         yield from _url_problems((*at, "url"), pin.url, "address of a file", hint)
-        yield from _file_problems((*at, "url"), key, pin, (".whl", *ARCHIVES))
+        yield from _file_problems((*at, "url"), key, pin, (".whl", *_ARCHIVES))
     if pin.path is not None:
         yield from _path_problems((*at, "path"), pin.path)
         yield from _file_problems((*at, "path"), key, pin, (".whl",))

@@ -10,7 +10,6 @@ from packaging.version import Version
 
 from envbuilder.model.errors import EnvbuilderError, ResolutionError
 from envbuilder.model.lock import ArchiveSource, FolderFile, Lock, SourceTree
-from envbuilder.model.package_checks import ARCHIVES
 from envbuilder.model.spec import ArchivePackage, Package, Spec, name_of
 from envbuilder.resolve.context import Context
 from envbuilder.resolve.git.build_sources import lock_trees
@@ -160,7 +159,7 @@ def _taken(
     context: Context, key: str, pin: Package, folder: Path, held: ArchiveSource | None
 ) -> Taken:
     name = name_of(key)
-    if pin.path is not None and not pin.filename.endswith(ARCHIVES):
+    if pin.path is not None and not (folder / pin.path).is_file():
         archive, files = pack_folder(context, folder / pin.path, name)
         return Taken(name=name, archive=archive, size=archive.path.stat().st_size, files=files)
     if pin.path is not None:
