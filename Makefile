@@ -9,7 +9,8 @@ WORKERS ?= 2
 PYTEST := $(BIN)/pytest --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-gpu test coverage check lint type golden mutants bench pairs vllm siege engine \
+.PHONY: help setup demo demo-gpu test coverage check lint type golden mutants bench pairs sdists vllm \
+  siege engine \
   engine-stop clean
 
 help: ## show the targets
@@ -63,6 +64,10 @@ bench: ## measure layering and builds side by side, as ratios of one run
 pairs: ## smoke every released pair of transformers and a family that is known to work (half an hour)
 	@.ci/setup test
 	@$(BIN)/python -m tests.pairs
+
+sdists: ## build twenty real sdists as uv does, and compare every file (a few minutes)
+	@.ci/setup test
+	@SDISTS=all $(BIN)/pytest -q tests/integration/test_sdist_parity.py
 
 vllm: ## opt-in: the real vLLM serves in a container, sound and faulty (1.3 GB of wheels)
 	@.ci/setup test

@@ -21,6 +21,7 @@ def command(name: str | None, file: Path | None, folder: Path | None) -> None:
     The folder is new, empty, or rendered before: then its files are replaced, and yours beside
     them stay.
     """
+    from envbuilder.engines.given_archives import copy_archives
     from envbuilder.engines.given_wheels import copy_given, given_paths
     from envbuilder.engines.own_files import copy_files
     from envbuilder.engines.render import render, write
@@ -39,5 +40,7 @@ def command(name: str | None, file: Path | None, folder: Path | None) -> None:
         copy_given(lock, target, store=Store.default())
     if lock.files:
         copy_files(lock, target, store=Store.default())
+    if lock.archives:
+        copy_archives(lock, target, store=Store.default())
     click.echo(f"{target}/Dockerfile")
     click.echo(f"hint: cd {target} && docker buildx bake", err=True)

@@ -82,7 +82,7 @@ def build_target(context: Context, lock: Lock, target: str) -> Image:
 
 
 def build_wheel(context: Context, job: Job) -> str:
-    """Build a git source's wheel by BuildKit into ``job.output``; return its file name.
+    """Build a source's wheel by BuildKit into ``job.output``; return its file name.
 
     BuildKit gets the files that were checked here, so it needs neither git nor the repository.
     """
@@ -171,7 +171,7 @@ def made_here(context: Context, lock: Lock, work: Path) -> dict[str, str]:
 
 def _wheels(lock: Lock, work: Path, store: Store) -> dict[str, str]:
     given = {}
-    for source in lock.sources:
+    for source in lock.built:
         if source.wheel is not None and has_wheel(store, source.wheel.sha256):
             folder = work / "wheels" / source.name
             folder.mkdir(parents=True)
@@ -235,8 +235,8 @@ def _named(lock: Lock, count: int) -> list[_Name]:
         for layer in index_layers(lock)
     ]
     names += [
-        (LayerKind.PACKAGES, f"{source.name} {source.version}", (source.commit,))
-        for source in lock.sources
+        (LayerKind.PACKAGES, f"{source.name} {source.version}", (source.identity,))
+        for source in lock.built
     ]
     names += [
         (LayerKind.FILES, title(entry), inputs(tree))

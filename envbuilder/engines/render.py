@@ -10,7 +10,7 @@ import json
 import re
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,15 @@ from envbuilder.model.account import account_of
 from envbuilder.model.atomic import write_text
 from envbuilder.model.errors import SpecError, UsageError
 from envbuilder.model.image_config import environment, image_settings
-from envbuilder.model.lock import DebianBase, GitSource, ImageBase, Lock, LockedCommit
+from envbuilder.model.lock import (
+    ArchiveSource,
+    DebianBase,
+    GitSource,
+    ImageBase,
+    Lock,
+    LockedCommit,
+    Source,
+)
 from envbuilder.model.plan import (
     PREFIX,
     WheelLayer,
@@ -53,6 +61,7 @@ from .dockerfile_quoting import (
     script,
     with_variables,
 )
+from .given_archives import archive_path
 from .given_wheels import given_paths, requirements_text
 from .own_files import FOLDER as OWN_FOLDER
 from .own_files import rendered
@@ -87,20 +96,24 @@ class _Tree:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Source:
-    """A package from git: its stages, from fetching to installing, their files and input.
+    """A package that is built: its stages, from its files to installing, their own files and input.
 
-    ``commit`` is what to fetch, ``env`` the build's variables, ``cache`` whose compilers share one.
-    ``trees`` are further commits that the build reads, ``toolchain`` the file for CMake among them.
+    ``commit`` is what to fetch from git, or else ``archive`` the tar of its files in the folder,
+    ``requested`` its name if the spec names it; ``env`` are the build's variables, ``cache`` is
+    whose compilers share one. ``trees`` are further commits that the build reads, ``toolchain`` the
+    file for CMake among them.
     """
 
     name: str
     file: str
     origin: str
     cache: str
-    commit: Mapping[str, str]
     env: Mapping[str, str]
     time: int
-    subdirectory: str
+    commit: Mapping[str, str] = field(default_factory=dict)
+    archive: str = ""
+    requested: str = ""
+    subdirectory: str = ""
     trees: tuple[_Tree, ...] = ()
     toolchain: str = ""
 
@@ -130,7 +143,7 @@ class _Source:
 
 
 def files_stage(name: str) -> str:
-    """Name the stage that is the files of the git source ``name``, ready to be built."""
+    """Name the stage that is the files of the source ``name``, ready to be built."""
     return f"files-{name}"
 
 
@@ -140,7 +153,7 @@ def further_stage(name: str) -> str:
 
 
 def wheel_stage(name: str) -> str:
-    """Name the stage, and target, that is the wheel of the git source ``name``."""
+    """Name the stage, and target, that is the wheel of the source ``name``."""
     return f"wheel-{name}"
 
 
@@ -151,7 +164,7 @@ def render(lock: Lock) -> dict[str, str]:
     hold.
     """
     stages = [_stage(lock, layer) for layer in index_layers(lock)]
-    sources = [_source(lock, source) for source in lock.sources]
+    sources = [_source(lock, source) for source in lock.built]
     values = _values(lock, stages, sources)
     files = {
         "Dockerfile": _template("Dockerfile.j2", values),
@@ -160,11 +173,12 @@ def render(lock: Lock) -> dict[str, str]:
         values["lock_file"]: dump_lock(lock.unsealed()),
     }
     files |= {stage.file: stage.requirements for stage in stages}
-    for source, locked in zip(sources, lock.sources, strict=True):
+    for source, locked in zip(sources, lock.built, strict=True):
         files[source.file] = requirements_text(lock, locked.requires)
-        files[source.origin] = direct_url(locked).decode()
+        if (origin := direct_url(locked)) is not None:
+            files[source.origin] = origin.decode()
         if source.toolchain:
-            files[source.toolchain] = toolchain(lock.spec.sources[source.name].build)
+            files[source.toolchain] = toolchain(lock.spec.build_of(source.name))
     files |= {f"build/{path.name}": path.read_text("utf-8") for path in _static()}
     if isinstance(lock.base, DebianBase):
         files |= _debian(lock.base)
@@ -213,7 +227,7 @@ def system_packages(lock: Lock) -> tuple[str, ...]:
 
 
 def index_layers(lock: Lock) -> list[WheelLayer]:
-    """Return the plan's layers without what is built from git, which has stages of its own."""
+    """Return the plan's layers without what is built, which has stages of its own."""
     layers = (
         replace(layer, wheels=tuple(wheel for wheel in layer.wheels if not source_for(lock, wheel)))
         for layer in plan(lock).layers
@@ -238,6 +252,7 @@ def _values(lock: Lock, stages: list[_Stage], sources: list[_Source]) -> dict[st
         "layers": stages,
         "given": any(stage.given for stage in stages),
         "account": account_of(spec),
+        "archives": bool(lock.archives),
         "skeleton": _skeleton(lock),
         "files": rendered(lock),
         "sources": sources,
@@ -302,22 +317,31 @@ def _stage(lock: Lock, layer: WheelLayer) -> _Stage:
     )
 
 
-def _source(lock: Lock, source: GitSource) -> _Source:
-    told = {}
-    build = lock.spec.sources[source.name].build
-    if source.describe is not None:
-        told = variables((wheel.name for wheel in source.requires), source.describe)
-    return _Source(
+def _source(lock: Lock, source: Source) -> _Source:
+    build = lock.spec.build_of(source.name)
+    common = _Source(
         name=source.name,
         file=f"requirements/source-{source.name}.txt",
+        origin="",
+        cache=f"compiled-{source.identity[:16]}",
+        env=dict(sorted(build_variables(build).items())),
+        time=source.time,
+        trees=tuple(_Tree(name=each.name, commit=_fetched(each)) for each in source.sources),
+        toolchain=f"requirements/source-{source.name}.cmake" if toolchain(build) else "",
+    )
+    if isinstance(source, ArchiveSource):
+        asked = source.name if source.name in lock.spec.requested else ""
+        return replace(common, archive=archive_path(source), requested=asked)
+    told = {}
+    if source.describe is not None:
+        told = variables((wheel.name for wheel in source.requires), source.describe)
+    return replace(
+        common,
         origin=f"requirements/source-{source.name}.json",
         cache=f"compiled-{Digest.of(source.repository.encode()).hex[:16]}",
         commit=_fetched(source),
         env=dict(sorted((told | build_variables(build)).items())),
-        time=source.time,
         subdirectory=source.subdirectory or "",
-        trees=tuple(_Tree(name=each.name, commit=_fetched(each)) for each in source.sources),
-        toolchain=f"requirements/source-{source.name}.cmake" if toolchain(build) else "",
     )
 
 

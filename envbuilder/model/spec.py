@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, Any, Literal, dataclass_transform
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 from msgspec import Meta, Struct
@@ -122,7 +123,7 @@ class BuildSource(_Frozen):
 
 
 class SourceBuild(_Frozen):
-    """How a git source becomes a wheel: more build requirements, its environment, more sources.
+    """How a source becomes a wheel: more build requirements, its environment, more sources.
 
     ``{sources.NAME}`` in a variable's value is the folder of the further source NAME.
     """
@@ -144,6 +145,25 @@ class GitPackage(_Frozen):
     build: SourceBuild = SourceBuild()
 
 
+class ArchivePackage(_Frozen):
+    """What a :class:`Package` says that is built from an sdist or a folder.
+
+    That holds one project, and all of it.
+    """
+
+    build: SourceBuild = SourceBuild()
+
+    @property
+    def subdirectory(self) -> str | None:
+        """None: the project is not below another one."""
+        return None
+
+    @property
+    def submodules(self) -> bool:
+        """False: only repositories have such."""
+        return False
+
+
 GitPin = GitPackage | BuildSource
 """What names a commit of a repository."""
 
@@ -151,9 +171,10 @@ GitPin = GitPackage | BuildSource
 class Package(_Frozen):
     """A package that a version alone does not say.
 
-    Exactly one of these tells where it comes from: ``git``; ``url``, the address of a wheel;
-    ``path``, a wheel's file from the folder of the spec; else an index, by ``version`` and, where
-    only one will do, the name of that ``index``.
+    Exactly one of these tells where it comes from: ``git``; ``url``, the address of a wheel or an
+    sdist; ``path``, such a file or a project's folder, from the folder of the spec; else an index,
+    by ``version`` and, where only one will do, the name of that ``index``. ``build`` says how what
+    is no wheel becomes one; with a ``version`` it allows that an sdist is built.
     """
 
     version: Line | None = None
@@ -170,8 +191,14 @@ class Package(_Frozen):
 
     @property
     def place(self) -> str | None:
-        """The address or path of a wheel, if that is where the package comes from."""
+        """The address or path, if that is where the package comes from."""
         return self.url if self.url is not None else self.path
+
+    @property
+    def filename(self) -> str:
+        """The last part of the address or path; empty if there is none."""
+        place = unquote(urlsplit(self.url).path) if self.url is not None else self.path or ""
+        return place.rstrip("/").rpartition("/")[2]
 
 
 class Index(_Frozen):
@@ -216,11 +243,13 @@ BUILD_TIMEOUT = 6 * 3600
 class BuildSettings(_Frozen):
     """What builds get to work with: secrets, SSH agent, CA bundle, an image to compile in.
 
-    ``image`` is where git sources become wheels, if not in the base; its Python lies where the
-    base has it. ``system`` is laid on it. ``timeout`` is for each source.
+    ``image`` is where sources become wheels, if not in the base; its Python lies where the
+    base has it. ``system`` is laid on it. ``timeout`` is for each source. ``sdists`` names what may
+    be built from an index's sdist where it has no wheel: packages, or "all".
     """
 
     image: Line | None = None
+    sdists: tuple[Line, ...] | Literal["all"] = ()
     system: BuildSystem = BuildSystem()
     secrets: dict[Name, Secret] = {}
     ssh: bool = False
@@ -368,6 +397,8 @@ class Smoke(_Frozen):
         return (ServedModel(**where, tokens=self.tokens),)
 
 
+_NO = SourceBuild()
+
 Requirements = dict[Line, Line] | tuple[Line, ...] | str
 """Packages with version specifiers, as a mapping or as lines, or the path of a file of lines.
 
@@ -440,11 +471,35 @@ class Spec(_Frozen):
     @property
     def direct(self) -> dict[str, Package]:
         """The packages that come as a wheel by address or path, by the key that names them."""
-        return {
-            key: pin
-            for key, pin in sorted(self.packages.items())
-            if isinstance(pin, Package) and pin.place is not None
-        }
+        return {key: pin for key, pin in self._placed if pin.filename.endswith(".whl")}
+
+    @property
+    def archives(self) -> dict[str, Package]:
+        """The packages that come as an sdist or folder by address or path, by their key."""
+        return {key: pin for key, pin in self._placed if not pin.filename.endswith(".whl")}
+
+    @property
+    def _placed(self) -> list[tuple[str, Package]]:
+        tables = ((key, pin) for key, pin in self.packages.items() if isinstance(pin, Package))
+        return sorted((key, pin) for key, pin in tables if pin.place is not None)
+
+    @property
+    def builds(self) -> bool:
+        """Whether anything may have to be built into a wheel."""
+        return bool(self.sources or self.archives or self.sdists or self.build.sdists)
+
+    def build_of(self, name: str) -> SourceBuild:
+        """Return how the package ``name`` (canonical) is built, if it is no wheel already."""
+        pin = self.packages.get(self.key_of(name) or "")
+        return pin.build if isinstance(pin, Package) else SourceBuild()
+
+    @property
+    def sdists(self) -> frozenset[str]:
+        """The canonical names of packages whose sdists may be built, as far as they are named."""
+        tables = ((key, pin) for key, pin in self.packages.items() if isinstance(pin, Package))
+        told = {name_of(key) for key, pin in tables if pin.version is not None and pin.build != _NO}
+        listed = () if self.build.sdists == "all" else self.build.sdists
+        return frozenset(told | {canonicalize_name(name) for name in listed})
 
     @property
     def indexes(self) -> ChosenIndex:

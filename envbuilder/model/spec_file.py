@@ -7,7 +7,7 @@ import inspect
 import re
 from pathlib import Path
 from types import UnionType
-from typing import TYPE_CHECKING, Any, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 
 import msgspec
 import yaml
@@ -257,7 +257,9 @@ def _humanise(message: str, kind: Any) -> str:  # noqa: ANN401 - any type of a s
         regex = pattern["pattern"].replace("\\\\", "\\")  # msgspec shows it escaped
         return f"expected {IN_WORDS.get(regex, f'text of the form {regex}')}"
     if message.startswith("Invalid enum value"):
-        choices = [str(choice) for each in _options(kind) for choice in get_args(each)]
+        named = [each for each in _options(kind) if get_origin(each) is Literal]
+        choices = [str(choice) for each in named for choice in get_args(each)]
+        choices += ["a list"] * any(get_origin(each) is tuple for each in _options(kind))
         return f"expected {'one of ' * (len(choices) > 1)}{', '.join(choices)}"
     for group in re.findall(r"`[^`]*`", message):
         words = (_WORDS.get(name, name) for name in group.strip("`").split(" | "))

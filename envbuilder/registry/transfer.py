@@ -116,12 +116,12 @@ class BlobPush:
         """Bring those of ``layers`` there that are missing; raises NetworkError, LockError."""
         distinct = {layer.digest: layer for layer in layers}
         _each(_largest_first(distinct.values()), self._layer)
+        self._seen.remember(distinct)
 
     def blobs(self, image: Image) -> None:
         """Bring the layers and the config of ``image`` there; raises as :meth:`layers` does."""
         self.layers(image.layers)
         put_bytes(self._repository, image.config, OCI_CONFIG)
-        self._seen.remember(layers)
 
     def _layer(self, layer: Layer, stop: threading.Event) -> None:
         title = layer.title or str(layer.digest)

@@ -12,7 +12,7 @@ from pathlib import Path
 from envbuilder import __version__
 from envbuilder.engines.foundation import fetch_base
 from envbuilder.model.image import Image
-from envbuilder.model.lock import ImageBase, Lock
+from envbuilder.model.lock import ArchiveSource, ImageBase, Lock, Wheel
 from envbuilder.model.plan import PREFIX
 from envbuilder.model.pylock import lock_checksum
 from envbuilder.model.samples import check_samples, own_samples
@@ -139,9 +139,10 @@ def gpu_here(asked: Gpu) -> Gpu:
 def expected(lock: Lock) -> tuple[Expected, ...]:
     """List the distributions that the lock promises."""
     requested = lock.spec.requested
+    named: list[Wheel | ArchiveSource] = [*lock.wheels, *lock.archives]
     wheels = (
-        Expected(name=wheel.name, version=wheel.version, requested=wheel.name in requested)
-        for wheel in lock.wheels
+        Expected(name=each.name, version=each.version, requested=each.name in requested)
+        for each in named
     )
     sources = (
         Expected(name=source.name, version=source.version, commit=source.commit, requested=True)

@@ -163,6 +163,7 @@ def _resolved(
     except ResolutionError as error:
         raise _with_nearest(error, pins, replace(before, spec=spec), stages) from error
     versions = {wheel.name: wheel.version for wheel in lock.wheels}
+    versions |= {archive.name: archive.version for archive in lock.archives}
     document = request.document
     for name, path in request.repin.items():
         document = set_scalar(document, path, f"=={versions[name]}")

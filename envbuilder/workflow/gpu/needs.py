@@ -131,10 +131,10 @@ def _release(version: str) -> str:
 
 
 def _targets(lock: Lock) -> dict[str, str]:
-    """Return what the spec says that git sources are compiled for, in its own words."""
+    """Return what the spec says that sources are compiled for, in its own words."""
     found = {
-        source.name: lock.spec.sources[source.name].build.env.get("TORCH_CUDA_ARCH_LIST", "")
-        for source in lock.sources
+        source.name: lock.spec.build_of(source.name).env.get("TORCH_CUDA_ARCH_LIST", "")
+        for source in lock.built
     }
     return {name: text for name, text in found.items() if text}
 
