@@ -56,13 +56,12 @@ from envbuilder.smoke.judge import judge
 from envbuilder.storage.ledger import parse_entry
 from envbuilder.storage.ledger import read as read_ledger
 from envbuilder.storage.store import Store
-from envbuilder.workflow.bump.advisories import insecure
 from tests.contexts import open_here
 from tests.servers.debian import Deb, build_deb
 from tests.servers.locks import sealed, small_lock
 from tests.servers.samples import small_image, tar_of
 from tests.unit.smoke_documents import PLAN, RECORDED, sound_start
-from tests.unit.test_bump_advisories import LOCK, advisory
+from tests.unit.test_bump_advisories import LOCK, advisory, insecure
 from tests.unit.test_debian_archives import BOOKWORM
 from tests.unit.test_runtime_cdi import SPEC as CDI
 from tests.wheels import Recipe, write_wheel
