@@ -23,7 +23,7 @@ OWN = frozenset({LayerKind.ENVIRONMENT, LayerKind.LOCK, LayerKind.SETTINGS})
 """Kinds that hold an environment's own files, and so are new in every image."""
 _TITLES = (
     (LayerKind.BASE, "base"),
-    (LayerKind.SYSTEM, r"Debian \S+: \d+ packages|system packages"),
+    (LayerKind.SYSTEM, r"Debian \S+: .+|system packages"),
     (LayerKind.STEP, r"step \d+ (before|after) Python"),
     (LayerKind.ENVIRONMENT, "environment( [a-z0-9-]+)?"),
     (LayerKind.LOCK, "lock"),
