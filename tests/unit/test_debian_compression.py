@@ -49,7 +49,10 @@ def test_nothing_is_no_member(tmp_path):
 
 def test_the_compressed_bytes_are_what_they_have_always_been(tmp_path):
     content, _ = blob(tmp_path, [DATA])
-    assert hashlib.sha256(content).hexdigest() == "39ba2d71c9f426e883f6fdbd768cdc7328a2df5111b27c365d9bb98612815f13"
+    assert (
+        hashlib.sha256(content).hexdigest()
+        == "39ba2d71c9f426e883f6fdbd768cdc7328a2df5111b27c365d9bb98612815f13"
+    )
 
 
 def test_tars_that_are_written_in_turn_do_not_mix(tmp_path):

@@ -1,4 +1,4 @@
-"""A root file system cut by owner: each part is a whole tar, and together they are the same tree."""
+"""A root file system cut by owner: each part is a whole tar, together the same tree."""
 
 import io
 import tarfile
@@ -35,9 +35,13 @@ def read(data):
 
 def test_each_file_goes_to_its_owner_and_the_rest_to_the_last():
     perl, dash, rest = cut(
-        ("etc/", 0o755), ("etc/passwd", b"x"), ("usr/", 0o755), ("usr/bin/", 0o711),
-        ("usr/bin/perl", b"perl"), ("usr/bin/sh", b"sh"),
-    )  # fmt: skip
+        ("etc/", 0o755),
+        ("etc/passwd", b"x"),
+        ("usr/", 0o755),
+        ("usr/bin/", 0o711),
+        ("usr/bin/perl", b"perl"),
+        ("usr/bin/sh", b"sh"),
+    )
     assert perl == {"usr": "0o755", "usr/bin": "0o711", "usr/bin/perl": 4}
     assert dash == {"usr": "0o755", "usr/bin": "0o711", "usr/bin/sh": 2}
     assert rest == {"etc": "0o755", "etc/passwd": 1}
