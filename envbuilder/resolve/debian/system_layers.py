@@ -34,7 +34,7 @@ from .mmdebstrap import bootstrap, remove_leftovers
 from .owners import Owners, read_owners
 from .rootfs import settle
 
-SYSTEM_LAYOUT = 4
+SYSTEM_LAYOUT = 5
 """Raise it whenever the same .deb files give other layers."""
 _KIND = "system"
 
