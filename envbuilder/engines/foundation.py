@@ -45,6 +45,14 @@ def foundation_layers(context: Context, lock: Lock) -> Foundation:
     return Foundation(layers=layers)
 
 
+def has_base(context: Context, lock: Lock) -> bool:
+    """Return whether the layers of a Debian base are made already; those of an image always are."""
+    if isinstance(lock.base, ImageBase):
+        return True
+    known = stored_system_layers(context.store, lock.base, architecture=_architecture(lock))
+    return known is not None
+
+
 def fetch_base(context: Context, lock: Lock) -> None:
     """Bring what the base is made of into the store: .deb files, or an image's layers."""
     if isinstance(lock.base, ImageBase):
