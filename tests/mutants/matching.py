@@ -17,6 +17,7 @@ _MORE = {
     "model/requirements_file": ("test_spec",),
     "model/resources": ("test_samples", "test_smoke_families", "test_docs"),
     "model/spec_file": ("test_spec", "test_samples"),
+    "model/yaml_text": ("test_deploy",),
     "model/yaml_document": ("test_spec", "test_yaml_edit"),
     "layers/account": ("test_account",),
     "layers/contents": ("test_layers_contents", "test_workflow_inspect", "test_layers_below"),
