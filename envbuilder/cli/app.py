@@ -26,6 +26,11 @@ COMMANDS = {
     "smoke": "Run the smoke checks against an image or an environment.",
     "wheels": "Build what comes from git, and carry it between machines.",
     "inspect": "Show an image's layers, packages and every byte of cache.",
+    # Use.
+    "run": "Run NAME's image on this machine.",
+    "shell": "Open a shell in NAME's image.",
+    "export": "Print a deployment: Kubernetes, Compose, Quadlet or Apptainer.",
+    "status": "Show all environments of this project at a glance.",
     # Change.
     "outdated": "Show what is newer than what is locked.",
     "bump": "Change pins, see what moves, keep it if it is good.",

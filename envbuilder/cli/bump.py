@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="Show what would move; change and build nothing.")
 @options.runtime("the smoke test")
 @options.engine("What builds the image; else what built it before.", default=None)
+@options.allow_unproven
 @options.output
 @options.progress
 def command(
@@ -47,6 +48,7 @@ def command(
     dry_run: bool,
     runtime: str,
     engine: str | None,
+    allow_unproven: bool,
     output: str,
     progress_mode: str,
 ) -> None:
@@ -56,8 +58,8 @@ def command(
     PIN is NAME==VERSION, NAME (newest that resolves), NAME@COMMIT, NAME@TAG or NAME@BRANCH,
     python=3.12, base=IMAGE, base, system or exclude-newer=DATE.
 
-    When the smoke test fails, all files stay as they were, the report is kept, and the exit code
-    is 8.
+    When the smoke test fails, or leaves unproven what it was asked, all files stay as they were,
+    the report is kept, and the exit code is 8.
     """  # noqa: D301 - click's mark for lines that stay as they are
     from envbuilder.model.pylock import lock_path, read_lock
     from envbuilder.runtime import choose
@@ -87,7 +89,7 @@ def command(
             proposal = propose(path, wishes, stages=stages, progress=context.progress)
             _show_proposal(proposal, output)
         else:
-            done = bump(context, path, wishes, stages=stages)
+            done = bump(context, path, wishes, stages=stages, allow_unproven=allow_unproven)
         if vex is not None:
             write_vex(context, read_lock(lock_path(path)), security, stated, vex)
     if dry_run:

@@ -35,15 +35,16 @@ def command(
     """Resolve NAME's spec and pin every artifact by hash in pylock.NAME.toml.
 
     Pins that nothing forces to change stay as they were. --check asks no index: it compares the
-    spec with the one in the lock, and exits with 5 if they differ. With --all it goes through all
-    specs to the end; the exit code is that of the worst.
+    spec, and the files and folders that it names, with what is locked, and exits with 5 if they
+    differ. With --all it goes through all specs to the end; the exit code is that of the worst.
     """
     from envbuilder.model.errors import UsageError
-    from envbuilder.model.pylock import check_fresh, lock_path, read_lock
+    from envbuilder.model.pylock import lock_path
     from envbuilder.model.samples import check_samples
     from envbuilder.model.spec_file import load
     from envbuilder.resolve.release import EVERYTHING
-    from envbuilder.workflow.lock import lock_environment
+    from envbuilder.resolve.target import base_words
+    from envbuilder.workflow.lock import current_lock, lock_environment
 
     from .context import open_context
 
@@ -54,7 +55,7 @@ def command(
     if everything:
         if not check or name is not None or file is not None:
             raise UsageError("--all goes with --check alone", hint="envbuilder lock --check --all")
-        _check_all()
+        _check_all(progress_mode)
         return
     path = options.spec_path(name, file)
     target = lock_path(path)
@@ -62,39 +63,45 @@ def command(
         spec = load(path)
         check_samples(spec, path.parent)
         count = f"{len(spec.requirements)} from indexes, {len(spec.sources)} from git"
+        if placed := len(spec.direct) + len(spec.archives):
+            count += f", {placed} by address or path"
         click.echo(f"{path} is a valid spec: {spec.platform}, Python {spec.python}; {count}")
         return
     if check:
-        check_fresh(read_lock(target), load(path), name=path.stem)
+        with open_context(progress_mode) as context:
+            current_lock(context, path, locked=True)
         click.echo(f"{target} is fresh")
         return
     before = target.read_bytes() if target.exists() else b""
     with open_context(progress_mode, builder=builder) as context:
         lock = lock_environment(context, path, release=(EVERYTHING,) if upgrade else release)
     size = sum(wheel.size for wheel in lock.wheels) / 1e6
+    click.echo(f"base: {base_words(lock.spec, lock.base)}", err=True)
+    count = f"{len(lock.wheels)} wheels" + (f", {len(lock.built)} to build" if lock.built else "")
     news = "as before" if target.read_bytes() == before else "written anew" if before else "new"
-    click.echo(f"{target}: {len(lock.wheels)} wheels, {size:,.0f} MB; {news}")
+    click.echo(f"{target}: {count}, {size:,.0f} MB; {news}")
 
 
-def _check_all() -> None:
+def _check_all(progress_mode: str) -> None:
     """Check every spec, tell of each, and exit with the worst of their codes."""
     from envbuilder.model.errors import EnvbuilderError, UsageError
-    from envbuilder.model.pylock import check_fresh, lock_path, read_lock
-    from envbuilder.model.spec_file import load
+    from envbuilder.workflow.lock import current_lock
 
     from .console import printable
+    from .context import open_context
 
     paths = sorted(options.FOLDER.glob("*.yaml"))
     if not paths:
         hint = "envbuilder init NAME writes one"
         raise UsageError(f"{options.FOLDER}/ holds no specs", hint=hint)
     codes = [0]
-    for path in paths:
-        try:
-            check_fresh(read_lock(lock_path(path)), load(path), name=path.stem)
-            click.echo(f"fresh  {path.stem}")
-        except EnvbuilderError as error:
-            click.echo(f"stale  {path.stem}: {printable(error.message)}")
-            codes.append(error.exit_code)
+    with open_context(progress_mode) as context:
+        for path in paths:
+            try:
+                current_lock(context, path, locked=True)
+                click.echo(f"fresh  {path.stem}")
+            except EnvbuilderError as error:
+                click.echo(f"stale  {path.stem}: {printable(error.message)}")
+                codes.append(error.exit_code)
     if worst := max(codes):
         raise SystemExit(worst)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.message import Message
 from urllib.parse import quote
 
@@ -20,7 +20,7 @@ from envbuilder.layers.installed import (
 )
 from envbuilder.layers.wheel_metadata import stored_metadata
 from envbuilder.model.layer_kind import LayerKind
-from envbuilder.model.lock import DebianBase, DebPackage, GitSource, Lock, Wheel
+from envbuilder.model.lock import ArchiveSource, DebianBase, DebPackage, GitSource, Lock, Wheel
 from envbuilder.model.reference import Digest
 from envbuilder.storage.store import Store
 
@@ -40,7 +40,8 @@ AskMetadata = Callable[[str, Digest | None], Message | None]
 class Part:
     """One package, or the image below; ``purl`` names it, ``source`` is what a .deb is built from.
 
-    ``vcs`` is the commit of what comes from git; ``sha256`` is None where only a name is known.
+    ``vcs`` is the commit of what comes from git, ``sdist`` the file name and hash of what a wheel
+    was built from; ``sha256`` is None where only a name is known.
     """
 
     kind: str
@@ -50,6 +51,7 @@ class Part:
     sha256: Digest | None = None
     license: License = UNKNOWN
     vcs: str = ""
+    sdist: tuple[str, Digest] | None = None
     source: str = ""
     source_version: str = ""
 
@@ -96,6 +98,7 @@ def bill_of_lock(
     parts = [
         *(_wheel(each, known.metadata) for each in lock.wheels),
         *(_git(each, known.metadata) for each in lock.sources),
+        *(_archive(each, known.metadata) for each in lock.archives),
     ]
     release = system.release
     if isinstance(lock.base, DebianBase):
@@ -157,6 +160,12 @@ def _git(source: GitSource, metadata: AskMetadata) -> Part:
         license=UNKNOWN if found is None else license_of_metadata(found),
         vcs=f"git+{public_address(source.repository)}@{source.commit}",
     )
+
+
+def _archive(archive: ArchiveSource, metadata: AskMetadata) -> Part:
+    digest = archive.wheel.sha256 if archive.wheel else None
+    part = python_part(archive.name, archive.version, metadata(archive.name, digest), digest)
+    return replace(part, sdist=(archive.filename, archive.sha256))
 
 
 def _locked_debs(base: DebianBase, system: SystemFacts, release: tuple[str, str]) -> Iterator[Part]:

@@ -95,6 +95,15 @@ def _component(part: Part) -> Component:
     if part.vcs:
         vcs = ExternalReference(type=ExternalReferenceType.VCS, url=XsUri(part.vcs))
         component.external_references.add(vcs)
+    if part.sdist is not None:
+        name, sha256 = part.sdist
+        component.external_references.add(
+            ExternalReference(
+                type=ExternalReferenceType.SOURCE_DISTRIBUTION,
+                url=XsUri(name),
+                hashes=[_hash(sha256)],
+            )
+        )
     return component
 
 

@@ -78,6 +78,8 @@ def _package(identifier: str, part: Part) -> dict[str, Any]:
         package["checksums"] = [{"algorithm": "SHA256", "checksumValue": part.sha256.hex}]
     if part.source:
         package["sourceInfo"] = f"built from {part.source} {part.source_version}"
+    if part.sdist is not None:
+        package["sourceInfo"] = f"built from {part.sdist[0]}, {part.sdist[1]}"
     if part.purl:
         package["externalRefs"] = [
             {

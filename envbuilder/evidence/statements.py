@@ -15,7 +15,7 @@ from urllib.parse import quote, urlsplit
 
 from envbuilder import __version__
 from envbuilder.model.image import canonical_json
-from envbuilder.model.lock import DebianBase, GitSource, Lock, Wheel, spec_checksum
+from envbuilder.model.lock import DebianBase, Lock, Source, Wheel, spec_checksum
 from envbuilder.model.pylock import lock_checksum
 from envbuilder.model.reference import Digest
 
@@ -160,7 +160,7 @@ def public_address(repository: str) -> str:
 
 
 def _wheels(lock: Lock) -> Sequence[Wheel]:
-    built = [source.wheel for source in lock.sources if source.wheel is not None]
+    built = [source.wheel for source in lock.built if source.wheel is not None]
     return sorted([*lock.wheels, *built])
 
 
@@ -190,7 +190,14 @@ def _sources(lock: Lock) -> Iterable[dict[str, Any]]:
             "digest": {"gitCommit": source.commit, "gitTree": source.tree},
         }
         yield from (_build_requirement(source, wheel) for wheel in source.requires)
+    for archive in lock.archives:
+        yield {
+            "name": archive.filename,
+            "uri": package_url("pypi", archive.name, archive.version),
+            "digest": {"sha256": archive.sha256.hex},
+        }
+        yield from (_build_requirement(archive, wheel) for wheel in archive.requires)
 
 
-def _build_requirement(source: GitSource, wheel: Wheel) -> dict[str, Any]:
+def _build_requirement(source: Source, wheel: Wheel) -> dict[str, Any]:
     return {**_wheel(wheel), "annotations": {"builds": source.name}}

@@ -85,7 +85,7 @@ def push(
     manifest = Manifest(body=image.manifest, media_type=image.media_type)
     if repository.find(image.digest) is None:
         origins = tuple(client.repository(source) for source in sources)
-        _Push(repository, store, progress, origins).blobs(image)
+        BlobPush(repository, store, progress, origins).blobs(image)
         repository.put_manifest(manifest, image.digest)
     if before_tag is not None:
         before_tag(repository)
@@ -94,15 +94,15 @@ def push(
     return image.digest
 
 
-class _Push:
-    """The blobs of one push: where they go, and where those come from that we lack."""
+class BlobPush:
+    """The blobs of one push: where they go, and from ``origins`` those that we lack."""
 
     def __init__(
         self,
         repository: Repository,
         store: Store,
         progress: Progress,
-        origins: tuple[Repository, ...],
+        origins: tuple[Repository, ...] = (),
     ) -> None:
         self._repository = repository
         self._store = store
@@ -112,11 +112,16 @@ class _Push:
         near = (other for other in origins if other.registry == repository.registry)
         self._mounts = tuple(other.name for other in near if other.name != repository.name)
 
+    def layers(self, layers: Iterable[Layer]) -> None:
+        """Bring those of ``layers`` there that are missing; raises NetworkError, LockError."""
+        distinct = {layer.digest: layer for layer in layers}
+        _each(_largest_first(distinct.values()), self._layer)
+        self._seen.remember(distinct)
+
     def blobs(self, image: Image) -> None:
-        layers = {layer.digest: layer for layer in image.layers}
-        _each(_largest_first(layers.values()), self._layer)
+        """Bring the layers and the config of ``image`` there; raises as :meth:`layers` does."""
+        self.layers(image.layers)
         put_bytes(self._repository, image.config, OCI_CONFIG)
-        self._seen.remember(layers)
 
     def _layer(self, layer: Layer, stop: threading.Event) -> None:
         title = layer.title or str(layer.digest)

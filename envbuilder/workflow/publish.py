@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from envbuilder.evidence.attach import attach, attach_bundles, may_be_bundle, sign
@@ -104,7 +104,7 @@ def publish(
     _warn(context, image.digest, signed=signing is not None)
     push(
         context.registries, image, context.store, ref, context.progress,
-        sources=_sources(lock), before_tag=attach_evidence,
+        sources=_sources(context, lock), before_tag=attach_evidence,
     )  # fmt: skip
     attach_evidence(repository)  # where the image was there already
     return Published(digest=image.digest, evidence=named)
@@ -242,8 +242,9 @@ def _unheld(statements: Sequence[Statement], held: Evidence) -> list[Statement]:
     ]
 
 
-def _sources(lock: Lock) -> tuple[ImageRef, ...]:
-    """Name where the base's layers are, which the store may lack."""
-    if not isinstance(lock.base, ImageBase):
-        return ()
-    return (ImageRef.parse(lock.base.reference).at(lock.base.digest),)
+def _sources(context: Context, lock: Lock) -> Iterator[ImageRef]:
+    """Name where layers are that the store may lack: the base's, and those that a team shares."""
+    if isinstance(lock.base, ImageBase):
+        yield ImageRef.parse(lock.base.reference).at(lock.base.digest)
+    if context.remote is not None:
+        yield context.remote.place

@@ -37,7 +37,7 @@ def read_needs(context: Context, lock: Lock) -> dict[str, tuple[Requirement, ...
     lines = {each.name: _known(store, each) for each in lock.wheels}
     missing = [each for each in lock.wheels if lines[each.name] is None]
     lines |= _read_all(context, lock, missing)
-    lines |= {source.name: source.requires_dist for source in lock.sources}
+    lines |= {source.name: source.requires_dist for source in lock.built}
     requirements = {name: _parse(each or ()) for name, each in lines.items()}
     return _applying(lock, requirements)
 
