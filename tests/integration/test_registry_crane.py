@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from envbuilder.evidence.attach import attach, attach_bundles, sign
+from envbuilder.evidence.attach import BUNDLE_TYPE, attach, attach_bundles, sign
 from envbuilder.evidence.keyring import Keyring
 from envbuilder.evidence.keys import new_key, read_private, read_public
 from envbuilder.evidence.read import is_signed, read_evidence
@@ -20,7 +20,7 @@ from envbuilder.registry.manifests import Descriptor, Manifest, Platform
 from envbuilder.registry.transfer import pull, push
 from envbuilder.registry.uploads import BlobSource, upload
 from envbuilder.storage.store import Store
-from tests.servers.crane import crane, crane_registry
+from tests.servers.crane import crane, crane_registry, oras
 from tests.servers.locks import small_lock
 from tests.servers.samples import noise, small_image
 
@@ -44,7 +44,7 @@ def test_an_image_goes_there_and_back(host, client, tmp_path):
     image = small_image(store, size=50_000)
     ref = ImageRef.parse(f"{host}/app:v1")
     push(client, image, store, ref, Silent())
-    assert crane("digest", "--insecure", str(ref)).stdout.strip() == str(image.digest)
+    assert crane("digest", "--insecure", str(ref)).strip() == str(image.digest)
     crane("validate", "--insecure", "--remote", str(ref))
     pulled = pull(client, ref, Platform.parse("linux/amd64"), other, Silent())
     assert pulled.manifest == image.manifest
@@ -80,5 +80,6 @@ def test_evidence_in_both_forms_is_found(host, client, tmp_path):
     sign(repository, image.digest, key)
     assert len(read_evidence(repository, image.digest, keyring, {PROVENANCE}).statements) == 2
     assert is_signed(repository, image.digest, keyring)
-    listed = json.loads(crane("manifest", "--insecure", str(ref)).stdout)
-    assert len(listed["layers"]) == len(image.layers)
+    listed = json.loads(oras("discover", "--plain-http", "--format=json", str(ref)))
+    assert [each["artifactType"] for each in listed["referrers"]] == [BUNDLE_TYPE]
+    oras("pull", "--plain-http", "--output", str(tmp_path / "got"), str(ref))

@@ -10,16 +10,25 @@ from pathlib import Path
 import requests
 
 ROOT = Path(__file__).parents[2]
-PROGRAM = ROOT / ".crane" / "crane"
+FOLDER = ROOT / ".crane"
 
 
-def crane(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run crane, brought first if it is not there; give what it said."""
-    if not PROGRAM.exists():
-        subprocess.run([ROOT / "tests/debian_tool.sh", "sid", "crane", PROGRAM.parent], check=True)
-    return subprocess.run(
-        [PROGRAM, *arguments], capture_output=True, text=True, check=True, timeout=60
-    )
+def crane(*arguments: str) -> str:
+    """Run crane; give what it said."""
+    return _run("crane", *arguments)
+
+
+def oras(*arguments: str) -> str:
+    """Run oras; give what it said."""
+    return _run("oras", *arguments)
+
+
+def _run(name: str, *arguments: str) -> str:
+    """Run a program, brought from Debian first if it is not there."""
+    if not (FOLDER / name).exists():
+        subprocess.run([ROOT / "tests/debian_tool.sh", "sid", name, FOLDER], check=True)
+    command = [FOLDER / name, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
 
 
 @contextlib.contextmanager
@@ -29,7 +38,7 @@ def crane_registry(folder: Path) -> Iterator[str]:
     folder.mkdir()
     with socket.create_server(("127.0.0.1", 0)) as free:
         host = f"127.0.0.1:{free.getsockname()[1]}"
-    command = [PROGRAM, "registry", "serve", f"--address={host}", f"--disk={folder}"]
+    command = [FOLDER / "crane", "registry", "serve", f"--address={host}", f"--disk={folder}"]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
         try:
             _wait(host, process)
