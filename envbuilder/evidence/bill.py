@@ -83,8 +83,10 @@ def facts_of_store(store: Store, lock: Lock) -> PackageFacts:
     layers = (
         [] if lock.seal is None else [each for each in lock.seal.layers if each.kind in _SYSTEM]
     )
+    # Of a Debian base the lock names each package, which what is found is held against.
+    partial = isinstance(lock.base, DebianBase)
     return PackageFacts(
-        system=facts_in_store(store, layers) if layers else None,
+        system=facts_in_store(store, layers, partial=partial) if layers else None,
         metadata=lambda _name, wheel: None if wheel is None else stored_metadata(store, wheel),
     )
 

@@ -14,9 +14,11 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
+from envbuilder.model.errors import NetworkError
 from envbuilder.model.image import canonical_json
 
 from .keys import PrivateKey, PublicKey
+from .service_key import ServiceKey
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 ENVELOPE_TYPE = "application/vnd.dsse.envelope.v1+json"
@@ -53,6 +55,11 @@ def sign_bytes(data: bytes, key: PrivateKey) -> str:
 
     ECDSA is over SHA-256 whatever the curve: cosign 2 and 3 take nothing else from a key in a file.
     """
+    if isinstance(key, ServiceKey):
+        signature = key.sign(data)
+        if not is_signed(data, signature, key.public):
+            raise NetworkError(f"what {key.address} signed is not by its own public key")
+        return signature
     if isinstance(key, ed25519.Ed25519PrivateKey):
         return base64.b64encode(key.sign(data)).decode()
     return base64.b64encode(key.sign(data, ec.ECDSA(hashes.SHA256()))).decode()

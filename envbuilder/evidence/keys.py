@@ -2,7 +2,7 @@
 
 The private one is PKCS #8, encrypted if a password is given, or in cosign's own form. A key may
 also stand in an environment variable, named ``env://NAME`` as cosign does, so that a CI system need
-write no file.
+write no file; or stay in a key service.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ from envbuilder.model.errors import UsageError
 
 from .cosign_key import PASSWORD_VARIABLE as COSIGN_VARIABLE
 from .cosign_key import decrypted, is_cosign_key
+from .service_key import ServiceKey, fetch_public, is_address
 
 PASSWORD_VARIABLE = "ENVBUILDER_KEY_PASSWORD"  # noqa: S105 (the variable's name)
 BUILDER_VARIABLE = "ENVBUILDER_BUILDER_ID"
 _ENVIRONMENT = "env://"
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^\s\x00-\x1f]+")
 
-PrivateKey = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
+PrivateKey = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | ServiceKey
 PublicKey = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
 _CURVES = (ec.SECP256R1, ec.SECP384R1)
 _KINDS = "a P-256, P-384 or Ed25519 key"
@@ -58,11 +59,15 @@ def new_key(prefix: Path, password: str = "") -> tuple[Path, Path]:
 def read_private(source: str, environ: Mapping[str, str] = os.environ) -> PrivateKey:
     """Read a private key from a file or ``env://NAME``; its password from the environment.
 
+    An address such as ``awskms://…`` gives a key that stays in its service.
+
     A key in cosign's form has it in $COSIGN_PASSWORD, as with cosign, any other in
     $ENVBUILDER_KEY_PASSWORD, which also serves where the former is unset.
 
     Raises UsageError if there is none, or it cannot be opened; never shows its content.
     """
+    if is_address(source):
+        return ServiceKey(address=source, public=read_public(source, environ))
     password = environ.get(PASSWORD_VARIABLE) or None
     pem = _pem(source, environ, hint="envbuilder keys new makes one")
     if is_cosign_key(pem):
@@ -95,9 +100,12 @@ def _signing(key: object, source: str) -> PrivateKey:
 
 
 def read_public(source: str, environ: Mapping[str, str] = os.environ) -> PublicKey:
-    """Read a public key from a file or ``env://NAME``; raise UsageError if it is none."""
+    """Read a public key from a file, ``env://NAME`` or a key service; raise UsageError if none.
+
+    Raises MissingToolError and NetworkError, too, for the key of a service.
+    """
     hint = "expected the .pub file of the signing key"
-    pem = _pem(source, environ, hint=hint)
+    pem = fetch_public(source) if is_address(source) else _pem(source, environ, hint=hint)
     try:
         key = serialization.load_pem_public_key(pem)
     except (ValueError, UnsupportedAlgorithm) as error:

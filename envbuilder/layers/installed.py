@@ -85,16 +85,21 @@ def remember(store: Store, diff_id: Digest, facts: SystemFacts) -> None:
     store.put_record(_KIND, str(diff_id), facts)
 
 
-def facts_in_store(store: Store, layers: Iterable[Layer]) -> SystemFacts | None:
+def facts_in_store(
+    store: Store, layers: Iterable[Layer], *, partial: bool = False
+) -> SystemFacts | None:
     """Return what ``layers``, the lowest first, say together; None if one of them is not there.
 
-    Raises BuildError for a layer that is damaged.
+    Where ``partial`` will do, what is not there is passed over. Raises BuildError for a layer that
+    is damaged.
     """
     whole = SystemFacts()
     for layer in layers:
         facts = store.record(_KIND, str(layer.diff_id), SystemFacts)
         if facts is None:
             if not store.has(layer.digest):
+                if partial:
+                    continue
                 return None
             with untar(store.path(layer.digest), layer.media_type, layer.diff_id) as tar:
                 facts = read_facts(tar)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
+from contextlib import closing
 from functools import partial
 
 from envbuilder.model.errors import NetworkError
@@ -48,6 +49,20 @@ def read_blob(repository: Repository, blob: Descriptor, *, limit: int) -> bytes:
     return b"".join(stream_blob(repository, blob))
 
 
+def read_part(repository: Repository, blob: Descriptor, offset: int, size: int) -> bytes:
+    """Fetch ``size`` bytes of a blob from ``offset``; whoever asks must check them.
+
+    Raises NetworkError if they do not come.
+    """
+    part = b""
+    with closing(_chunks_from(repository, blob, offset)) as chunks:
+        for chunk in chunks:
+            part += chunk[: size - len(part)]
+            if len(part) == size:
+                return part
+    raise NetworkError(f"blob {blob.digest} of {repository} has no {size} bytes at {offset}")
+
+
 def stream_blob(repository: Repository, blob: Descriptor) -> Generator[bytes, None, None]:
     """Return a blob piece by piece, going on where a broken connection left off.
 
@@ -75,7 +90,9 @@ def stream_blob(repository: Repository, blob: Descriptor) -> Generator[bytes, No
         )
 
 
-def _chunks_from(repository: Repository, blob: Descriptor, offset: int) -> Iterator[bytes]:
+def _chunks_from(
+    repository: Repository, blob: Descriptor, offset: int
+) -> Generator[bytes, None, None]:
     headers = {"Range": f"bytes={offset}-{blob.size - 1}"} if offset else {}
     with repository.send("GET", f"blobs/{blob.digest}", headers=headers) as answer:
         if answer.status in {400, 401, 403} and repository.is_elsewhere(answer):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
-from typing import BinaryIO, cast
+from functools import partial
+from typing import BinaryIO, TypeVar, cast
 
 from envbuilder.layers.contents import Contents, scan
-from envbuilder.layers.untar import untar_stream
+from envbuilder.layers.untar import Untar, untar_stream
 from envbuilder.model.errors import BuildError, MismatchError
 from envbuilder.model.image import OCI_LAYER_TAR, OCI_LAYER_ZSTD, Layer
 
@@ -16,6 +17,7 @@ from .blobs import stream_blob
 from .images import layer_descriptor
 from .repository import Repository
 
+Result = TypeVar("Result")
 _PIECE = 1 << 20
 _TWINS = {  # what Docker's family calls these
     "application/vnd.docker.image.rootfs.diff.tar": OCI_LAYER_TAR,
@@ -24,21 +26,27 @@ _TWINS = {  # what Docker's family calls these
 
 
 def scan_layer(repository: Repository, layer: Layer, *, hashed: bool = False) -> Contents:
-    """Read a layer from ``repository`` to its end, and say what is in it.
+    """Read a layer from ``repository`` to its end, and say what is in it; as :func:`read_layer`."""
+    return read_layer(repository, layer, partial(scan, hashed=hashed))
 
-    Raises NetworkError if it does not come, MismatchError if its tar is not its diff_id.
+
+def read_layer(repository: Repository, layer: Layer, read: Callable[[Untar], Result]) -> Result:
+    """Return what ``read`` makes of a layer's tar, which is read to its end, and stored nowhere.
+
+    Raises NetworkError if it does not come, MismatchError if its tar is not its diff_id, or if
+    ``read`` raises BuildError.
     """
     with closing(stream_blob(repository, layer_descriptor(layer))) as chunks:
         blob = cast("BinaryIO", io.BufferedReader(_Chunks(chunks), _PIECE))
         try:
             kind = _TWINS.get(layer.media_type, layer.media_type)
             with untar_stream(blob, kind, layer.diff_id, str(layer.digest), size=layer.size) as tar:
-                contents = scan(tar, hashed=hashed)
+                result = read(tar)
             for _ in chunks:  # only who has read to the end knows that the blob is right
                 pass
         except BuildError as error:
             raise MismatchError(f"{repository}: {error.message}") from error
-    return contents
+    return result
 
 
 class _Chunks(io.RawIOBase):

@@ -148,6 +148,27 @@ def repacked(pack, media_type, **more):
     return apply
 
 
+def chunked(change=len, prefix="io.github.containers.zstd-chunked.", **notes):
+    """Pack a layer as zstd:chunked, with its table of contents as ``change`` leaves it."""
+
+    def apply(world):
+        plain = gzip.decompress(world.store.read(world.image.layers[1].digest))
+        listed = [
+            {"type": "reg", "name": "opt/file-1", "mode": 0o644, "size": 100,
+             "modtime": "1970-01-01T00:00:00Z", "digest": str(Digest.of(bytes([1]) * 100))},
+        ]  # fmt: skip
+        change(listed)
+        text = json.dumps({"version": 1, "entries": listed}).encode()
+        table, packed = zstandard.compress(text), zstandard.compress(plain)
+        skipped = b"\x50\x2a\x4d\x18" + len(table).to_bytes(4, "little") + table
+        place = f"{len(packed) + 8}:{len(table)}:{len(text)}:1"
+        said = {"manifest-checksum": str(Digest.of(table)), "manifest-position": place, **notes}
+        annotations = {prefix + name: value for name, value in said.items()}
+        world.layer(1, packed + skipped, OCI_LAYER_ZSTD, annotations=annotations)
+
+    return apply
+
+
 def swapped(pack, media_type):
     return lambda world: world.layer(1, pack(tar_of({"opt/evil": b"x"})), media_type)
 
@@ -180,6 +201,22 @@ BLOBS = {
     "zstd called gzip": (repacked(zstandard.compress, OCI_LAYER_GZIP), 9),
     "zstd with a toc": (
         repacked(zstandard.compress, OCI_LAYER_ZSTD, annotations={CHUNKED: SOME}), 9),
+    "zstd:chunked": (chunked(), 0),
+    "zstd:chunked by an older podman": (chunked(prefix="io.containers.zstd-chunked."), 0),
+    "zstd:chunked with its split": (chunked(**{"tarsplit-position": "1:2:3:1"}), 0),
+    "a table with another file's hash": (
+        chunked(lambda listed: listed[0].update(digest=SOME)), 9),
+    "a table with another mode": (chunked(lambda listed: listed[0].update(mode=0o4755)), 9),
+    "a table with a file more": (
+        chunked(lambda listed: listed.append({**listed[0], "name": "opt/evil"})), 9),
+    "an empty table": (chunked(lambda listed: listed.clear()), 9),
+    "another table than is named": (chunked(**{"manifest-checksum": SOME}), 9),
+    "a table that is no table": (chunked(**{"manifest-position": "0:10:10:1"}), 9),
+    "a table beyond the blob": (chunked(**{"manifest-position": "999999:10:10:1"}), 10),
+    "a table of another kind": (chunked(**{"manifest-position": "0:10:10:2"}), 9),
+    "a table without a place": (chunked(**{"manifest-position": ""}), 9),
+    "a table too large": (chunked(**{"manifest-position": "0:10:99999999999:1"}), 9),
+    "a table of two kinds": (chunked(**{"toc.digest": SOME}), 9),
     "zstd from elsewhere": (repacked(zstandard.compress, OCI_LAYER_ZSTD, urls=["http://x/"]), 9),
     "a size too small": (repacked(zstandard.compress, OCI_LAYER_ZSTD, size=10), 10),
     "a size too large": (repacked(zstandard.compress, OCI_LAYER_ZSTD, size=99_999), 10),

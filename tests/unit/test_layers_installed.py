@@ -128,4 +128,7 @@ def test_a_layer_that_is_not_there_leaves_all_unknown(tmp_path):
     there = layer(store, {"var/lib/dpkg/status": STATUS})
     absent = Layer(digest=Digest.of(b"x"), size=1, diff_id=Digest.of(b"x"), title="x")
     assert facts_in_store(store, [there, absent]) is None
+    partial = facts_in_store(store, [there, absent], partial=True)
+    assert partial is not None
+    assert partial == facts_in_store(store, [there])
     assert facts_in_store(store, []) == SystemFacts()

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
+from envbuilder.layers.chunked import prove_table, read_table
 from envbuilder.layers.contents import Contents, scan
-from envbuilder.layers.untar import untar
+from envbuilder.layers.untar import Untar, untar
 from envbuilder.model.errors import BuildError, MismatchError, NetworkError
 from envbuilder.model.image import Image, Layer
 from envbuilder.model.lock import ImageBase, Lock
 from envbuilder.model.progress import Progress
+from envbuilder.model.reference import Digest
+from envbuilder.registry.blobs import read_part
+from envbuilder.registry.images import layer_descriptor
 from envbuilder.registry.open_image import in_registry
 from envbuilder.registry.repository import Repository
-from envbuilder.registry.streams import scan_layer
+from envbuilder.registry.streams import read_layer, scan_layer
 from envbuilder.storage.store import Store
 
 from .findings import Finding, FindingStatus, Level
 from .packages import compare_base, compare_packages
+from .tables import TableNote
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,13 +34,18 @@ class LayerReader:
     store: Store | None
     progress: Progress
 
-    def prove(self, sealed: Sequence[Layer], found: Sequence[Layer]) -> Iterator[Finding]:
+    def prove(
+        self, sealed: Sequence[Layer], found: Sequence[Layer], notes: Sequence[TableNote | None]
+    ) -> Iterator[Finding]:
         """Read each blob that claims a sealed layer's content, but is not the sealed one.
 
+        ``notes`` say which of them have a table of contents, which is then compared with the tar.
         A runtime that unpacks whole layers compares them with their ``diff_id``, but one that
         fetches files one by one does not: such a blob proves nothing until someone has read it.
         """
         for number, layer in unproven(sealed, found):
+            note = notes[number - 1]
+            and_table = ", and its table of contents lists just that" if note else ""
             finding = Finding(
                 level=Level.CONTENT,
                 subject=f"layer {number}",
@@ -43,10 +53,10 @@ class LayerReader:
                 expected=str(sealed[number - 1].digest),
                 actual=str(layer.digest),
                 explanation="compressed anew: "
-                f"its {layer.size} bytes were read, and hold the sealed content",
+                f"its {layer.size} bytes were read, and hold the sealed content{and_table}",
             )
             try:
-                self._read(layer)
+                self._read(layer, note)
             except MismatchError as error:
                 why = f"claims the sealed content, but {error.message}"
                 finding = replace(finding, status=FindingStatus.MISMATCH, explanation=why)
@@ -70,11 +80,26 @@ class LayerReader:
         else:
             yield from compare_packages(lock, contents)
 
-    def _read(self, layer: Layer) -> None:
+    def _read(self, layer: Layer, note: TableNote | None) -> None:
         title = layer.title or str(layer.digest)
         with self.progress.step("read", title, total=layer.size) as step:
-            self._scan(layer)
+            if note is None:
+                self._scan(layer)
+            else:
+                read_layer(self.repository, layer, self._prover(layer, note))
             step.advance(layer.size)
+
+    def _prover(self, layer: Layer, note: TableNote) -> Callable[[Untar], None]:
+        """Fetch a layer's table, as its puller will; return what compares a tar with it."""
+        blob = layer_descriptor(layer)
+        packed = read_part(self.repository, blob, note.offset, note.size)
+        if Digest.of(packed) != note.checksum:
+            raise MismatchError("its table of contents is not the one that is named")
+        try:
+            table = read_table(packed, note.plain_size)
+        except BuildError as error:
+            raise MismatchError(error.message) from error
+        return lambda tar: prove_table(tar, table)
 
     def _scan(self, layer: Layer) -> Contents:
         """Read a layer: in the store where that holds it, and nothing of it is wrong."""

@@ -4,12 +4,12 @@ Harmless, and nothing else is: another digest, size and compression of a layer, 
 then read; the family of media types, OCI's or Docker's, as long as it is one; and the notes named
 below, which no puller acts on. Anything more (addresses to fetch from, a type of artifact, a
 subject, old layer lists, tables of contents that lazy pullers trust, fields that we do not know)
-is a mismatch, also beside blobs that are sealed.
+is a mismatch, also beside blobs that are sealed. Only tables of ``zstd:chunked`` can be proven.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from envbuilder.model.image import (
@@ -27,6 +27,7 @@ from envbuilder.model.image import (
 from envbuilder.model.lock import Seal
 from envbuilder.registry.manifests import Descriptor, Manifest
 
+from . import tables
 from .findings import Finding, FindingStatus, Level
 
 _DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar"
@@ -75,11 +76,22 @@ def _faults(seal: Seal, manifest: Manifest) -> Iterator[str]:
     for number, (layer, entry) in enumerate(zip(layers, content["layers"], strict=True), start=1):
         what = f"its layer {number}"
         yield from foreign_members(entry, _LAYER, what)
-        yield from foreign_notes(entry.get("annotations"), what)
+        # A table of contents is read, and compared with the tar, where the blob is.
+        table = compression(layer.media_type) == "zstd" and layer.digest not in sealed
+        yield from foreign_notes(entry.get("annotations"), what, tables.NOTES if table else ())
+        if table:
+            yield from _table_faults(layer, what)
         if layer.media_type not in layer_types:
             yield f"{what} is of type {layer.media_type!r}, which does not go with the manifest's"
         if layer.digest in sealed:
             yield from _blob_faults(sealed[layer.digest], layer, what)
+
+
+def _table_faults(layer: Descriptor, what: str) -> Iterator[str]:
+    try:
+        tables.table_note(layer.annotations)
+    except ValueError as error:
+        yield f"{what} {error}"
 
 
 def _blob_faults(sealed: Layer, stated: Descriptor, what: str) -> Iterator[str]:
@@ -112,12 +124,12 @@ def foreign_members(value: Mapping[str, Any], known: set[str], what: str) -> Ite
         yield f"{what} has {name!r}, which the sealed one has not"
 
 
-def foreign_notes(notes: object, what: str) -> Iterator[str]:
-    """Name the annotations that someone may act on: all but those that are for people."""
+def foreign_notes(notes: object, what: str, proven: Collection[str] = ()) -> Iterator[str]:
+    """Name the annotations that someone may act on: but for those for people, and ``proven``."""
     if notes is None:
         return
     if not isinstance(notes, dict):
         yield f"{what} has annotations that are none"
         return
-    for name in sorted(notes.keys() - _NOTES):
+    for name in sorted(notes.keys() - _NOTES - set(proven)):
         yield f"{what} is annotated with {name!r}, which a puller may trust"

@@ -2,7 +2,7 @@
 
 ::
 
-    key: cosign.pub                       # beside this file, or env://NAME
+    key: cosign.pub                       # beside this file, env://NAME, or awskms://…
     required: [test-result, provenance]   # also: sbom, signature
     max_age_days: 30
     checks: [tokens, environment]         # smoke checks that must have passed
@@ -91,7 +91,7 @@ def read_keyring(policy: Policy, path: Path) -> Keyring | None:
 
 
 def _beside(source: str, path: Path) -> str:
-    return source if source.startswith("env://") else str(path.parent / source)
+    return source if "://" in source else str(path.parent / source)
 
 
 def _moment(text: str) -> datetime | None:

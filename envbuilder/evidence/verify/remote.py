@@ -27,6 +27,7 @@ from .layers import LayerReader
 from .manifest import compare_manifest
 from .policy import SIGNATURE, Policy
 from .statements import judge_evidence
+from .tables import TableNote, table_note
 
 _ATTESTATION = Platform(os="unknown", architecture="unknown")  # as BuildKit marks its own
 _MOST_CHILDREN = 32  # that are looked at for an image
@@ -174,7 +175,8 @@ class _Verification:
             return
         self.findings += compare_content(self.lock, self.seal, self.image)
         if _same_content(self.seal, self.image):
-            self.findings += self.reader.prove(self.seal.layers, self.image.layers)
+            notes = _table_notes(manifest)
+            self.findings += self.reader.prove(self.seal.layers, self.image.layers, notes)
         self._excuse()
 
     def _manifest(self, digest: Digest) -> Manifest:
@@ -258,6 +260,17 @@ class _Verification:
         self.findings.append(
             Finding(level=level, subject=subject, status=status, explanation=explanation)
         )
+
+
+def _table_notes(manifest: Manifest) -> list[TableNote | None]:
+    """Return what each layer's annotations say of a table; what does not fit was told before."""
+    notes: list[TableNote | None] = []
+    for layer in manifest.layers:
+        try:
+            notes.append(table_note(layer.annotations))
+        except ValueError:
+            notes.append(None)
+    return notes
 
 
 def _same_content(seal: Seal, image: Image) -> bool:
