@@ -19,7 +19,7 @@ from .normal_wheel import Contents
 
 LAYOUT = 1
 """Raise it whenever the same recipe gives other bytes by our own doing."""
-_KIND = "built-wheel"
+_KIND, _DURATION = "built-wheel", "build-duration"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +83,20 @@ def remembered(store: Store, recipe: Recipe) -> Built | None:
 def remember(store: Store, key: str, built: Built) -> None:
     """Record what the recipe ``key`` gave."""
     store.put_record(_KIND, key, built)
+
+
+def remember_duration(store: Store, source: GitSource, seconds: float) -> None:
+    """Record how long some commit of the source took to become a wheel on this machine."""
+    store.put_record(_DURATION, _place(source), seconds)
+
+
+def last_duration(store: Store, source: GitSource) -> float | None:
+    """Return how many seconds the last build of any commit of the source took; None if unknown."""
+    return store.record(_DURATION, _place(source), float)
+
+
+def _place(source: GitSource) -> str:
+    return canonical_json([source.repository, source.subdirectory]).decode()
 
 
 def builder_identity(lock: Lock) -> Digest:
