@@ -14,7 +14,7 @@ from tests.servers.git_repositories import Origin
 from tests.wheels import Recipe, write_wheel
 
 BACKEND = """\
-import os, pathlib, subprocess, zipfile
+import base64, hashlib, os, pathlib, zipfile
 from about import NAME, REQUIRES, tell_version, compiled
 VERSION = tell_version()
 INFO = f"{NAME}-{VERSION}.dist-info"
@@ -27,17 +27,20 @@ def prepare_metadata_for_build_wheel(output, *_):
     pathlib.Path(output, INFO, "METADATA").write_text(METADATA)
     return INFO
 
+def row(name, content):
+    digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).decode().rstrip("=")
+    return f"{name},sha256={digest},{len(content)}\\n"
+
 def build_wheel(output, *_):
     filename = f"{NAME}-{VERSION}-py3-none-any.whl"
+    about = "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n"
+    files = {str(path): path.read_bytes() for path in sorted(pathlib.Path(NAME).rglob("*.py"))}
+    files |= compiled() | {f"{INFO}/METADATA": METADATA.encode(), f"{INFO}/WHEEL": about.encode()}
+    rows = [row(*item) for item in files.items()]
+    files[f"{INFO}/RECORD"] = "".join([*rows, f"{INFO}/RECORD,,\\n"]).encode()
     with zipfile.ZipFile(os.path.join(output, filename), "w") as wheel:
-        for path in sorted(pathlib.Path(NAME).rglob("*.py")):
-            wheel.write(path)
-        for name, content in compiled().items():
+        for name, content in files.items():
             wheel.writestr(name, content)
-        wheel.writestr(f"{INFO}/METADATA", METADATA)
-        about = "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n"
-        wheel.writestr(f"{INFO}/WHEEL", about)
-        wheel.writestr(f"{INFO}/RECORD", "")
     return filename
 """
 PYPROJECT = """\
@@ -111,7 +114,7 @@ def tell_version():
 def compiled():
     kernel = os.path.join(os.environ["VLLM_CUTLASS_SRC_DIR"], "gemm.cu")
     subprocess.check_call(["nvcc", "-c", kernel, "-o", "/tmp/kernels.o"])
-    return {"vllm/kernels.o": open("/tmp/kernels.o").read()}
+    return {"vllm/kernels.o": open("/tmp/kernels.o", "rb").read()}
 """,
     DUMMY: CAPPED,
     "vllm/__init__.py": '__version__ = "0.8.5"\n',
