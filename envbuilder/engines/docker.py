@@ -10,11 +10,13 @@ from pathlib import Path
 from threading import Event, Timer
 
 from envbuilder.layers.wheel_reconstruction import has_wheel, wheel_file
+from envbuilder.model.account import account_of
 from envbuilder.model.errors import BuildError, NetworkError
 from envbuilder.model.image import Image, Layer, compose
 from envbuilder.model.layer_kind import LayerKind
 from envbuilder.model.lock import DebianBase, ImageBase, Lock, Wheel
 from envbuilder.model.spec import Steps
+from envbuilder.model.system_plan import system_plan
 from envbuilder.registry.layout import export, load
 from envbuilder.resolve.context import Context
 from envbuilder.resolve.git.build_log import first_errors, is_starved
@@ -27,6 +29,7 @@ from envbuilder.storage.store import Store
 from .buildkit import BuildxRun, build, find_builder, gather
 from .foundation import foundation_layers
 from .given_wheels import copy_given
+from .own_files import copy_files, inputs, title
 from .render import (
     files_stage,
     further_stage,
@@ -67,6 +70,7 @@ def build_target(context: Context, lock: Lock, target: str) -> Image:
         folder = work / "context"
         write(render(lock), folder)
         copy_given(lock, folder, store=context.store)
+        copy_files(lock, folder, store=context.store)
         wanted = BuildxRun(
             folder=folder,
             target=target,
@@ -79,7 +83,7 @@ def build_target(context: Context, lock: Lock, target: str) -> Image:
 
 
 def build_wheel(context: Context, job: Job) -> str:
-    """Build a git source's wheel by BuildKit into ``job.output``; return its file name.
+    """Build a source's wheel by BuildKit into ``job.output``; return its file name.
 
     BuildKit gets the files that were checked here, so it needs neither git nor the repository.
     """
@@ -168,7 +172,7 @@ def made_here(context: Context, lock: Lock, work: Path) -> dict[str, str]:
 
 def _wheels(lock: Lock, work: Path, store: Store) -> dict[str, str]:
     given = {}
-    for source in lock.sources:
+    for source in lock.built:
         if source.wheel is not None and has_wheel(store, source.wheel.sha256):
             folder = work / "wheels" / source.name
             folder.mkdir(parents=True)
@@ -219,24 +223,38 @@ _Name = tuple[LayerKind, str, tuple[str, ...]]
 
 def _named(lock: Lock, count: int) -> list[_Name]:
     """Name the layers in the order of the Dockerfile: kinds, titles, and hashes of what went in."""
-    base = len(lock.base.layers) if isinstance(lock.base, ImageBase) else 1
     steps = lock.spec.steps
-    names: list[_Name] = [(LayerKind.BASE, "base", ())] * base
+    names = _base_names(lock.base)
     if packages := system_packages(lock):
         names.append((LayerKind.SYSTEM, "system packages", packages))
     names += _steps("before", len(steps.before_python))
+    if account := account_of(lock.spec):
+        names.append((LayerKind.ACCOUNT, f"user {account.name}", (account.passwd,)))
     names += [
         (LayerKind.PACKAGES, layer.title, tuple(str(wheel.sha256) for wheel in layer.wheels))
         for layer in index_layers(lock)
     ]
     names += [
-        (LayerKind.PACKAGES, f"{source.name} {source.version}", (source.commit,))
-        for source in lock.sources
+        (LayerKind.PACKAGES, f"{source.name} {source.version}", (source.identity,))
+        for source in lock.built
+    ]
+    names += [
+        (LayerKind.FILES, title(entry), inputs(tree))
+        for entry, tree in zip(lock.spec.files, lock.files, strict=True)
     ]
     names += [(LayerKind.ENVIRONMENT, "environment", ()), (LayerKind.LOCK, "lock", ())]
     names += _steps("after", len(steps.after_python))
     names += [(LayerKind.SETTINGS, "settings", ())] * count  # WORKDIR makes a layer of its own
     return names[:count]
+
+
+def _base_names(base: ImageBase | DebianBase) -> list[_Name]:
+    if isinstance(base, ImageBase):
+        return [(LayerKind.BASE, "base", ())] * len(base.layers)
+    return [
+        (LayerKind.SYSTEM, group.title, tuple(str(deb.sha256) for deb in group.packages))
+        for group in system_plan(base)
+    ]
 
 
 def _steps(when: str, count: int) -> list[_Name]:

@@ -110,8 +110,8 @@ class _Asking:
         return [str(each) for each in answer.get("requires", ())], metadata
 
     def _run(self, hook: Hook, wheels: tuple[Wheel, ...], output: Path) -> Mapping[str, Any]:
-        context, commit = self.context, self.question.checkout.commit.commit
-        log = context.store.root / "logs" / f"{commit}-metadata.log"
+        context, identity = self.context, self.question.checkout.tree.identity
+        log = context.store.root / "logs" / f"{identity}-metadata.log"
         try:
             return run_hook(
                 self.sandbox, hook, requires=wheels, output=output, log=log, context=context

@@ -86,8 +86,7 @@ def _there(
     if found is not None and found.examined is not None:
         return found.examined
     words = ", ".join(looked[:_SHOWN]) + (", …" if len(looked) > _SHOWN else "")
-    commit = question.checkout.commit
-    title = f"the metadata of {commit.repository.address} in {environment.title}"
+    title = f"the metadata of {question.checkout.tree.place} in {environment.title}"
     context.progress.note(f"asking for {title}: it may depend on where it is asked ({words})")
     with context.progress.step("build", title, unit="items"):
         told = ask(question, environment.sandbox(), context)
@@ -106,7 +105,7 @@ def _other_python(question: Question, sandbox: Sandbox) -> tuple[str, ...]:
     """Name the Python here if it is not the spec's, and the source has a script to tell it by."""
     wanted, checkout = question.target.python, question.checkout
     if sandbox.target.python == wanted or not has_script(
-        checkout.commit, subdirectory=checkout.pin.subdirectory
+        checkout.tree, subdirectory=checkout.pin.subdirectory
     ):
         return ()
     return (f"Python {sandbox.target.python} instead of {wanted}",)

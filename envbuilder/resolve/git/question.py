@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 import msgspec
 
 from envbuilder.model.image import canonical_json
-from envbuilder.model.lock import GitSource, Wheel
+from envbuilder.model.lock import Source, Wheel
 from envbuilder.model.spec import Index
 from envbuilder.resolve.python.requirements import PythonTarget
 from envbuilder.storage.store import Store
@@ -22,7 +22,7 @@ _DOUBTED = "source-doubted"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """What an answer depends on: a commit, how the spec wants it built, and for what.
+    """What an answer depends on: a source, how the spec wants it built, and for what.
 
     ``held`` maps names to the versions that the build environment keeps unless something forces
     others.
@@ -40,8 +40,7 @@ class Question:
         checkout, pin = self.checkout, self.checkout.pin
         facts = {
             "format": _FORMAT,
-            "address": checkout.commit.repository.address.text,
-            "commit": checkout.commit.commit,
+            **checkout.tree.facts,
             "described": checkout.described,
             "subdirectory": pin.subdirectory,
             "submodules": pin.submodules,
@@ -74,17 +73,11 @@ class Examined:
     requires: tuple[Wheel, ...]
 
 
-def doubt(store: Store, source: GitSource) -> None:
+def doubt(store: Store, source: Source) -> None:
     """Remember that a source, once built, was another one than it had said on this machine."""
-    store.put_record(_DOUBTED, _commit_key(source.repository, source.commit), source.commit)
+    store.put_record(_DOUBTED, source.identity, source.identity)
 
 
 def is_doubted(store: Store, question: Question) -> bool:
-    """Return whether a build of the commit gave something else than asking here did."""
-    commit = question.checkout.commit
-    key = _commit_key(commit.repository.address.text, commit.commit)
-    return store.record(_DOUBTED, key, str) is not None
-
-
-def _commit_key(repository: str, commit: str) -> str:
-    return canonical_json([repository, commit]).decode()
+    """Return whether a build of the source gave something else than asking here did."""
+    return store.record(_DOUBTED, question.checkout.tree.identity, str) is not None

@@ -1,4 +1,4 @@
-"""The wheels that were built, by recipe: nobody compiles the same commit twice.
+"""The wheels that were built, by recipe: nobody compiles the same source twice.
 
 A recipe is everything that a build may depend on. Under its key the store remembers the wheel, and
 what the wheel held, so that another outcome of the same recipe is noticed and told file by file.
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from envbuilder.model.image import canonical_json
-from envbuilder.model.lock import GitSource, ImageBase, Lock, Wheel
+from envbuilder.model.lock import ArchiveSource, ImageBase, Lock, Source, Wheel
 from envbuilder.model.reference import Digest
 from envbuilder.storage.store import Store
 
@@ -26,18 +26,18 @@ _KIND, _DURATION = "built-wheel", "build-duration"
 class Recipe:
     """What a wheel is made from; equal keys are expected to give equal bytes."""
 
-    source: GitSource
+    source: Source
     env: Mapping[str, str]
     builder: Digest
     python: str
     platform: str
 
     @classmethod
-    def of(cls, lock: Lock, source: GitSource) -> Recipe:
+    def of(cls, lock: Lock, source: Source) -> Recipe:
         """Return the recipe of a source in ``lock``, which is built in the lock's base."""
         return cls(
             source=source,
-            env=lock.spec.sources[source.name].build.env,
+            env=lock.spec.build_of(source.name).env,
             builder=builder_identity(lock),
             python=lock.spec.minor,
             platform=lock.spec.platform,
@@ -49,11 +49,7 @@ class Recipe:
         source = self.source
         facts = {
             "layout": LAYOUT,
-            "repository": source.repository,
-            "commit": source.commit,
-            "subdirectory": source.subdirectory,
-            "submodules": source.submodules,
-            "describe": source.describe,
+            **_files(source),
             "requires": sorted(str(wheel.sha256) for wheel in source.requires),
             "env": dict(self.env),
             **({"sources": identity(source.sources)} if source.sources else {}),
@@ -85,18 +81,34 @@ def remember(store: Store, key: str, built: Built) -> None:
     store.put_record(_KIND, key, built)
 
 
-def remember_duration(store: Store, source: GitSource, seconds: float) -> None:
-    """Record how long some commit of the source took to become a wheel on this machine."""
+def remember_duration(store: Store, source: Source, seconds: float) -> None:
+    """Record how long some state of the source took to become a wheel on this machine."""
     store.put_record(_DURATION, _place(source), seconds)
 
 
-def last_duration(store: Store, source: GitSource) -> float | None:
-    """Return how many seconds the last build of any commit of the source took; None if unknown."""
+def last_duration(store: Store, source: Source) -> float | None:
+    """Return how many seconds the last build of any state of the source took; None if unknown."""
     return store.record(_DURATION, _place(source), float)
 
 
-def _place(source: GitSource) -> str:
+def _place(source: Source) -> str:
+    """Name what a source is a state of: a project in a repository, or an archive's project."""
+    if isinstance(source, ArchiveSource):
+        return source.name
     return canonical_json([source.repository, source.subdirectory]).decode()
+
+
+def _files(source: Source) -> dict[str, object]:
+    """Return what a build depends on of the source's own files."""
+    if isinstance(source, ArchiveSource):
+        return {"archive": str(source.sha256), "time": source.time}
+    return {
+        "repository": source.repository,
+        "commit": source.commit,
+        "subdirectory": source.subdirectory,
+        "submodules": source.submodules,
+        "describe": source.describe,
+    }
 
 
 def builder_identity(lock: Lock) -> Digest:

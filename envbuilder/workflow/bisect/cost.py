@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from envbuilder.layers.wheel_reconstruction import has_wheel
-from envbuilder.model.lock import GitSource, Lock
+from envbuilder.model.lock import Lock, Source
 from envbuilder.resolve.git.recipe import Recipe, last_duration, remembered
 from envbuilder.storage.store import Store
 
@@ -23,7 +23,7 @@ def telling(judge: Judge, store: Store, note: Callable[[str], None]) -> Judge:
 
 
 def cost(lock: Lock, store: Store) -> str:
-    """Say which git sources of ``lock`` have to be built, and what has to be fetched."""
+    """Say which sources of ``lock`` have to be built, and what has to be fetched."""
     parts = [f"to build: {', '.join(builds)}"] if (builds := list(_builds(lock, store))) else []
     missing = [wheel.size for wheel in lock.wheels if not has_wheel(store, wheel.sha256)]
     if missing:
@@ -42,14 +42,14 @@ def duration(seconds: float) -> str:
 
 
 def _builds(lock: Lock, store: Store) -> Iterator[str]:
-    for source in lock.sources:
+    for source in lock.built:
         if not _is_built(lock, source, store):
             last = last_duration(store, source)
             told = "never built here" if last is None else f"the last one took {duration(last)}"
-            yield f"{source.name} at {source.commit[:12]} ({told})"
+            yield f"{source.name} at {source.identity[:12]} ({told})"
 
 
-def _is_built(lock: Lock, source: GitSource, store: Store) -> bool:
+def _is_built(lock: Lock, source: Source, store: Store) -> bool:
     if source.wheel is not None and has_wheel(store, source.wheel.sha256):
         return True
     built = remembered(store, Recipe.of(lock, source))
