@@ -53,6 +53,7 @@ def command(
     from envbuilder.model.pylock import lock_path, read_lock
     from envbuilder.runtime import choose
     from envbuilder.workflow.bisect.bisect import bisect
+    from envbuilder.workflow.bisect.cost import telling
     from envbuilder.workflow.bisect.endpoints import find_end, good_end
     from envbuilder.workflow.bisect.intermediate_lock import span
     from envbuilder.workflow.bisect.journal import Journal, journal_path
@@ -75,7 +76,9 @@ def command(
             engine=engine_of(old),
             runtime=choose(runtime, store),
         )
-        judge = _judge(stages, check, shell_command)
+        judge = telling(
+            _judge(stages, check, shell_command), store=store, note=context.progress.note
+        )
         between_ends = span(old, new, good_needs=stages.needs(old), bad_needs=stages.needs(new))
         place = journal_path(store, old, new, (check, shell_command))
         journal = Journal.open(place, context.progress, fresh=fresh)

@@ -56,14 +56,15 @@ requires = ["setuptools>=77"]
 build-backend = "setuptools.build_meta"
 """,
     "setup.py": """\
-import shutil
+import os, shutil
 from setuptools import setup
 from setuptools.command.build_py import build_py
 class Copied(build_py):
     def run(self):
         shutil.copy("/usr/share/tool", "reader/tool.txt")
         super().run()
-setup(name="reader", version="1", packages=["reader"], package_data={"reader": ["*.txt"]},
+version = "1+tool" if os.path.exists("/usr/share/tool") else "1"
+setup(name="reader", version=version, packages=["reader"], package_data={"reader": ["*.txt"]},
       cmdclass={"build_py": Copied})
 """,
     "reader/__init__.py": "",
@@ -163,6 +164,7 @@ def test_what_the_image_to_compile_in_lacks_is_laid_on_it_and_not_shipped(place,
     locked = read_lock(folder / "pylock.split.toml")
     assert {each.partition("=")[0] for each in locked.builder.packages} == {"tool", "tool-data"}
     assert locked.base.packages is None
+    assert locked.sources[0].version == "1+tool"  # asked where it is built, packages included
     run("build", "split")
     sealed = read_lock(folder / "pylock.split.toml")
     assert not any("tool" in layer.title for layer in sealed.seal.layers)

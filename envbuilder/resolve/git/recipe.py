@@ -19,7 +19,7 @@ from .normal_wheel import Contents
 
 LAYOUT = 1
 """Raise it whenever the same recipe gives other bytes by our own doing."""
-_KIND = "built-wheel"
+_KIND, _DURATION = "built-wheel", "build-duration"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +79,23 @@ def remembered(store: Store, recipe: Recipe) -> Built | None:
 def remember(store: Store, key: str, built: Built) -> None:
     """Record what the recipe ``key`` gave."""
     store.put_record(_KIND, key, built)
+
+
+def remember_duration(store: Store, source: Source, seconds: float) -> None:
+    """Record how long some state of the source took to become a wheel on this machine."""
+    store.put_record(_DURATION, _place(source), seconds)
+
+
+def last_duration(store: Store, source: Source) -> float | None:
+    """Return how many seconds the last build of any state of the source took; None if unknown."""
+    return store.record(_DURATION, _place(source), float)
+
+
+def _place(source: Source) -> str:
+    """Name what a source is a state of: a project in a repository, or an archive's project."""
+    if isinstance(source, ArchiveSource):
+        return source.name
+    return canonical_json([source.repository, source.subdirectory]).decode()
 
 
 def _files(source: Source) -> dict[str, object]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,7 +32,7 @@ from .direct_references import plain_requirements
 from .hooks import is_plain_file
 from .normal_wheel import differences, normalise
 from .question import doubt
-from .recipe import Built, Recipe, remember, remembered
+from .recipe import Built, Recipe, remember, remember_duration, remembered
 from .tree import Commit, bring
 
 _SHOWN = 20
@@ -109,7 +110,9 @@ def _with_wheel(lock: Lock, source: Source, make: Make, context: GitContext) -> 
     with context.store.lock(f"build-{source.name}-{source.identity[:12]}"):
         built = remembered(context.store, recipe)
         if built is None or not has_wheel(context.store, built.wheel.sha256):
+            started = time.monotonic()
             again = _build(lock, source, make, context)
+            remember_duration(context.store, source, time.monotonic() - started)
             if source.wheel is not None:
                 _check_same(source, again, lock, context)
             elif built is not None and built.wheel != again.wheel:
