@@ -87,6 +87,8 @@ class SmokePlan:
     to the operating system and are never "extra". ``python`` is the interpreter inside the
     container. ``tokens`` states, per modality, how many tokens the engine reserves for one item;
     ``answers`` are those of the last good build.
+    ``installed`` names the distributions as they were laid down, one after the other: where several
+    wrote one path, the last one's file is there. Empty if nobody knows.
     ``start`` is what the image starts, None if there is no image.
     ``shared`` says that the environment lies on a machine whose caches are somebody else's.
     ``timeout`` (seconds) bounds the whole run, ``memory`` (bytes) the container. ``jobs``, where
@@ -95,6 +97,7 @@ class SmokePlan:
     """
 
     expected: tuple[Expected, ...] = ()
+    installed: tuple[str, ...] = ()
     prefix: str | None = None
     shared: bool = False
     python: str = "python3"
@@ -133,6 +136,7 @@ class SmokePlan:
                 }
                 for item in self.expected
             ],
+            "installed": self.installed,
             "prefix": self.prefix,
             "shared": self.shared,
             "model": None
