@@ -6,6 +6,7 @@ Ends with 1 if anything happened that must not. ``--write`` puts the figures int
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 
@@ -27,6 +28,8 @@ def main() -> int:
         attacks=[attack for attack in ATTACKS if given.only in attack.name],
         seconds=given.seconds, seed=given.seed, first=given.first,
     )  # fmt: skip
+    for number in (signal.SIGTERM, signal.SIGINT):  # so that the servers end, and folders go
+        signal.signal(number, signal.default_int_handler)
     start = time.monotonic()
     tallies = lay_siege(plan, tell=lambda text: print(text, flush=True))
     print(table(tallies))

@@ -33,18 +33,20 @@ def lay_siege(plan: Plan, *, tell: Callable[[str], None]) -> list[Tally]:
         bed = stack.enter_context(open_testbed())
         stack.enter_context(orphans_adopted())
         able = [attack for attack in plan.attacks if not attack.missing()]
-        fields = [stack.enter_context(open_field(bed, attack)) for attack in able]
+        fields: dict[str, Field] = {}
         deadline = time.monotonic() + plan.seconds
         while True:
-            for attack, field in zip(able, fields, strict=True):
-                round_of(attack, field, plan, deadline=deadline, tell=tell)
+            for attack in able:
+                if attack.name not in fields:
+                    fields[attack.name] = stack.enter_context(open_field(bed, attack))
+                round_of(attack, fields[attack.name], plan, deadline=deadline, tell=tell)
             if plan.seed is not None or time.monotonic() >= deadline:
                 break
         skipped = [
             Tally(attack=attack.name, skipped=attack.missing())
             for attack in plan.attacks if attack not in able
         ]  # fmt: skip
-        return [*(field.tally for field in fields), *skipped]
+        return [*(field.tally for field in fields.values()), *skipped]
 
 
 def round_of(

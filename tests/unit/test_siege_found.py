@@ -18,6 +18,7 @@ from envbuilder.model.progress import Silent
 from envbuilder.registry.layout import load
 from envbuilder.resolve.debian.packages import _described_by
 from envbuilder.resolve.debian.system_python import find_distributions
+from envbuilder.resolve.debian.work_place import work_place
 from envbuilder.resolve.python.index_pages import _files
 from envbuilder.runtime.cdi import nvidia_devices
 from envbuilder.smoke.watch import watched
@@ -157,4 +158,25 @@ def test_the_pipe_of_a_smoke_that_was_killed_goes_with_the_next(tmp_path, monkey
     assert len(list(tmp_path.iterdir())) == 1
     with watched(Silent(), ["x"]):
         assert len(list(tmp_path.iterdir())) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+UNPACKING = """
+import os, signal
+from envbuilder.resolve.debian.work_place import work_place
+with work_place() as work:
+    (work / "root").mkdir()
+    (work / "root" / "file").touch()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_dead_build_of_a_base_left_goes_with_the_next_of_any_store(tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    root = Path(__file__).parents[2]
+    subprocess.run([sys.executable, "-c", UNPACKING], check=False, cwd=root)
+    assert [path.name for path in tmp_path.glob("*/root/*")] == ["file"]
+    with work_place() as one, work_place() as two:
+        assert sorted(tmp_path.iterdir()) == sorted([one, two]), "the living keep theirs"
+        assert one.stat().st_mode & 0o777 == 0o755
     assert list(tmp_path.iterdir()) == []

@@ -6,10 +6,6 @@ two builds at other times and places are one layer. The store remembers it.
 
 from __future__ import annotations
 
-import hashlib
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
 from threading import Event
@@ -27,8 +23,9 @@ from envbuilder.storage.temporary import translated
 
 from .compression import compressed
 from .deb_repository import write_repository
-from .mmdebstrap import bootstrap, remove_leftovers
+from .mmdebstrap import bootstrap
 from .rootfs import settle
+from .work_place import work_place
 
 SYSTEM_LAYOUT = 3
 """Raise it whenever the same .deb files give another layer."""
@@ -51,7 +48,7 @@ def system_layer(context: Context, base: DebianBase, *, architecture: str) -> La
         layer = stored_system_layer(store, base, architecture=architecture)
         if layer is not None:
             return layer
-        with _work(store) as work:
+        with work_place() as work:
             layer = _build(context, work, base, architecture=architecture)
         store.put_record("layer", _key(base, architecture), layer, blobs=[layer.digest])
         return layer
@@ -139,22 +136,3 @@ def _key(base: DebianBase, architecture: str) -> str:
     debs = sorted(deb.sha256.hex for deb in base.packages)
     facts = {"suite": base.suite, "architecture": architecture, "debs": debs}
     return canonical_json({"system": SYSTEM_LAYOUT, **facts}).decode()
-
-
-@contextmanager
-def _work(store: Store) -> Iterator[Path]:
-    """Lend scratch space that other users may enter, unlike the store; take it back whatever.
-
-    The caller holds the store's lock, so what a killed process left there is nobody's. It may
-    take gigabytes: not the place for a /tmp in memory.
-    """
-    name = hashlib.sha256(os.fsencode(store.root.resolve())).hexdigest()[:12]
-    work = Path(os.environ.get("TMPDIR") or "/var/tmp") / f"envbuilder-{name}"  # noqa: S108
-    with translated(work):
-        remove_leftovers(work)
-        work.mkdir(mode=0o755)
-        work.chmod(0o755)  # whatever the umask
-    try:
-        yield work
-    finally:
-        remove_leftovers(work)
