@@ -29,14 +29,15 @@ class Project:
     def run(self, *args: str, code: int = 0) -> str:
         """Run ``envbuilder ARGS``, expect ``code``; give what it said."""
         said = io.StringIO()
-        before = signal.getsignal(signal.SIGTERM)
+        before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
         with pytest.MonkeyPatch.context() as patch, redirect_stdout(said), redirect_stderr(said):
             patch.chdir(self.folder)
             patch.setenv("ENVBUILDER_CACHE", str(self.store.root))
             patch.setattr(sys, "argv", ["envbuilder", *args])
             with pytest.raises(SystemExit) as ended:
                 main()
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
         assert ended.value.code == code, said.getvalue()
         return said.getvalue()
 

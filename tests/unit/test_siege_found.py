@@ -1,5 +1,6 @@
 """Every fault that the siege found (``make siege``), by the smallest input that shows it."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -179,4 +180,36 @@ def test_what_a_dead_build_of_a_base_left_goes_with_the_next_of_any_store(tmp_pa
     with work_place() as one, work_place() as two:
         assert sorted(tmp_path.iterdir()) == sorted([one, two]), "the living keep theirs"
         assert one.stat().st_mode & 0o777 == 0o755
+    assert list(tmp_path.iterdir()) == []
+
+
+HANGING_UP = """
+import os, signal, sys
+from contextlib import contextmanager
+import envbuilder.cli.app as app
+from envbuilder.storage.temporary import work_folder
+import click
+@click.command()
+def command():
+    with work_folder("envbuilder-x"):
+        os.kill(os.getpid(), signal.SIGHUP)
+        print("went on")
+app.cli = command
+sys.argv = ["envbuilder"]
+app.main()
+"""
+
+
+@pytest.mark.parametrize(("ignored", "code"), [(False, 130), (True, 0)])
+def test_a_terminal_that_hangs_up_ends_it_as_ctrl_c_does(tmp_path, ignored, code):
+    before = ["nohup"] if ignored else []
+    done = subprocess.run(
+        [*before, sys.executable, "-c", HANGING_UP],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, "went on" in done.stdout) == (code, ignored), done.stderr
     assert list(tmp_path.iterdir()) == []

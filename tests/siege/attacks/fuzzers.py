@@ -14,7 +14,7 @@ from tests.siege.judge import MEMORY, PATIENCE, Running
 from tests.siege.parsers import PARSERS, Parser
 from tests.siege.testbed import ROOT
 
-FEW, MANY = 25, 400
+FEW, MANY = 25, 250
 
 
 def fuzz(parser: Parser, field: Field) -> None:
