@@ -126,7 +126,6 @@ class Testbed:
     folder: Path
     doors: tuple[Door, ...]
     """Before the registry, the package index and the git server."""
-    origin: Origin
     built: Checkout
     image: str
     """The digest of what is built, whatever happens."""
@@ -169,7 +168,15 @@ def open_testbed() -> Iterator[Testbed]:
         doors = tuple(stack.enter_context(door(host, Random(0))) for host in honest)
         built = Checkout(folder=folder / "built", index=f"http://{doors[1].host}/simple")
         image = build(built, doors[0].host, f"http://{doors[2].host}")
-        yield Testbed(folder=folder, doors=doors, origin=origin, built=built, image=image)
+        yield Testbed(folder=folder, doors=doors, built=built, image=image)
+
+
+@contextmanager
+def bare_testbed() -> Iterator[Testbed]:
+    """Lend a folder to attacks that need no environment."""
+    with tempfile.TemporaryDirectory(prefix="siege-", dir="/var/tmp") as name:
+        folder = Path(name)
+        yield Testbed(folder=folder, doors=(), built=Checkout(folder=folder, index=""), image="")
 
 
 def push_base(folder: Path, host: str) -> None:

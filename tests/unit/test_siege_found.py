@@ -17,7 +17,7 @@ from envbuilder.model.errors import (
 from envbuilder.model.lock import DebPackage
 from envbuilder.model.progress import Silent
 from envbuilder.registry.layout import load
-from envbuilder.resolve.debian.packages import _described_by
+from envbuilder.resolve.debian.packages import described_by
 from envbuilder.resolve.debian.system_python import find_distributions
 from envbuilder.resolve.debian.work_place import work_place
 from envbuilder.resolve.python.index_pages import _files
@@ -85,11 +85,11 @@ def test_an_archive_that_leaves_out_what_names_a_file(field):
         "Size": "5",
         "SHA256": "0" * 64,
     }
-    assert _described_by(record).size == 5
+    assert described_by(record).size == 5
     with pytest.raises(ResolutionError, match="describes x wrongly"):
-        _described_by({key: value for key, value in record.items() if key != field})
+        described_by({key: value for key, value in record.items() if key != field})
     with pytest.raises(ResolutionError, match="describes x wrongly"):
-        _described_by({**record, "Size": "many", "SHA256": "abc"})
+        described_by({**record, "Size": "many", "SHA256": "abc"})
 
 
 @pytest.mark.parametrize(
