@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import traceback
+from contextlib import suppress
 from importlib import import_module
 from itertools import pairwise
 from typing import Any, NoReturn
@@ -105,7 +106,7 @@ def cli() -> None:
 
 def main() -> NoReturn:
     """Run the command line and exit with the code that ``errors`` gives the failure."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # cleaned up after like Ctrl-C
+    _end_as_by_ctrl_c(signal.SIGTERM, signal.SIGHUP)
     try:
         cli.main(standalone_mode=False)
         if sys.stdout is not None:  # None if it was closed before us
@@ -132,6 +133,13 @@ def main() -> NoReturn:
         place = f"cannot use {error.filename}: " if error.filename else ""
         _fail(f"{place}{error.strerror or error}", code=BuildError.exit_code)
     sys.exit(0)
+
+
+def _end_as_by_ctrl_c(*signals: signal.Signals) -> None:
+    """Let these clean up after us, too; not where they are ignored, as nohup has it."""
+    for number in signals:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
 
 
 def _leave_quietly() -> NoReturn:
@@ -161,11 +169,12 @@ def _fail(message: str, *, code: int, hint: str = "") -> NoReturn:
     from .console import printable
 
     message, hint = (printable(text, keep="\n") for text in (message, hint))
-    if _wants_json(sys.argv[1:]):
-        from .options import json_text
+    with suppress(OSError):  # of a terminal that hung up, nobody reads it
+        if _wants_json(sys.argv[1:]):
+            from .options import json_text
 
-        click.echo(json_text({"error": message, "hint": hint, "code": code}))
-    click.echo(f"{click.style('error:', fg='red', bold=True)} {message}", err=True)
-    if hint:
-        click.echo(f"{click.style('hint:', fg='cyan')} {hint}", err=True)
+            click.echo(json_text({"error": message, "hint": hint, "code": code}))
+        click.echo(f"{click.style('error:', fg='red', bold=True)} {message}", err=True)
+        if hint:
+            click.echo(f"{click.style('hint:', fg='cyan')} {hint}", err=True)
     sys.exit(code)

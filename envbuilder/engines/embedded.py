@@ -135,7 +135,7 @@ def _wheel_layer(context: Context, lock: Lock, group: WheelLayer, *, target: Tar
 
 
 def _warn_of_conflicts(context: Context, lock: Lock, planned: Plan, *, target: Target) -> None:
-    """Name wheels that write other bytes to one path, once; the layer that lies higher wins."""
+    """Name wheels that write other bytes to one path, once; the later of ``Plan.wheels`` wins."""
     key = str(lock_checksum(lock))
     if context.store.record("conflicts", key) is not None:
         return
@@ -154,7 +154,7 @@ def _conflicts(
 ) -> list[tuple[str, str, str]]:
     owners: dict[str, tuple[str, tuple[int, int]]] = {}
     found = []
-    for wheel in (wheel for group in planned.layers for wheel in group.wheels):
+    for wheel in planned.wheels:
         written = written_paths(store, wheel_input(lock, wheel), target=target)
         for path, content in written.items():
             if path in owners and owners[path][1] != content:

@@ -56,6 +56,11 @@ class Plan:
     interpreter: str
     layers: tuple[WheelLayer, ...]
 
+    @property
+    def wheels(self) -> tuple[Wheel, ...]:
+        """All wheels as they are laid down: of two that write one path, the later one wins."""
+        return tuple(wheel for group in self.layers for wheel in group.wheels)
+
 
 def plan(lock: Lock) -> Plan:
     """Plan the layers of ``lock``; the same lock always gives the same plan.

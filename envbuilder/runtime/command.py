@@ -77,7 +77,8 @@ class Completed:
     bounds the writable data of each process, which then sees failing allocations; "none" where no
     limit was asked for. ``process_limit`` says the same of the limit of processes: "none" where
     root runs commands without cgroups. ``truncated``: an output was longer than OUTPUT_LIMIT; its
-    beginning is kept.
+    beginning is kept. ``out_of_disk``: it took more of the disk than it may, and was killed if it
+    still ran.
     """
 
     exit_code: int
@@ -87,6 +88,7 @@ class Completed:
     peak_memory: int | None
     timed_out: bool = False
     out_of_memory: bool = False
+    out_of_disk: bool = False
     truncated: bool = False
     memory_limit: Holds = "none"
     process_limit: Holds = "none"

@@ -30,6 +30,7 @@ from .command import Command, Completed, check_sources
 from .limits import LARGEST_FILE, most_memory, tmpfs_options
 from .loading import answering, loaded, new_mark, remove_abandoned
 from .output import Output, outputs
+from .room import LOOK, Room
 
 _PATIENCE = 3600  # seconds without a word from the engine; unpacking a big layer is silent
 
@@ -173,26 +174,19 @@ def _attend(container: Container, command: Command) -> Completed:
     streams = {"stdin": int(bool(command.stdin)), "stdout": 1, "stderr": 1, "stream": 1}
     stream: Any = container.attach_socket(params=streams)
     connection = getattr(stream, "_sock", stream)  # a file over a socket, but not with TLS
-    out_of_time = threading.Event()
+    warden = _Warden(container, command)
     started = time.monotonic()
-
-    def expire() -> None:
-        out_of_time.set()
-        with suppress(OSError):  # it ended in this very moment, or the engine did
-            container.kill()
-
-    timer = threading.Timer(command.timeout, expire)
     feed = threading.Thread(target=_feed, args=(connection, command.stdin), daemon=True)
     try:
         container.start()
-        timer.start()
+        warden.start()
         if command.stdin:
             feed.start()
         with outputs(command.log) as (stdout, stderr):
             _drain(stream, stdout, stderr)
         exit_code = container.wait()["StatusCode"]
     finally:
-        timer.cancel()
+        warden.over.set()
         stream.close()
         connection.close()
     container.reload()
@@ -202,12 +196,35 @@ def _attend(container: Container, command: Command) -> Completed:
         stderr=bytes(stderr.data),
         seconds=time.monotonic() - started,
         peak_memory=None,  # the engine forgets it with the process
-        timed_out=out_of_time.is_set(),
+        timed_out=warden.out_of_time,
         out_of_memory=container.attrs["State"]["OOMKilled"],
+        out_of_disk=not warden.room.left(),
         truncated=stdout.truncated or stderr.truncated,
         memory_limit="none" if command.memory is None else "cgroup",
         process_limit="cgroup",
     )
+
+
+class _Warden(threading.Thread):
+    """Ends a container when its time, or its room on the disk, is over; ``over`` ends this."""
+
+    def __init__(self, container: Container, command: Command) -> None:
+        super().__init__(daemon=True)
+        self.room = Room(command.mounts)
+        self.over = threading.Event()
+        self.out_of_time = False
+        self._container = container
+        self._deadline = time.monotonic() + command.timeout
+
+    def run(self) -> None:
+        """Look again and again."""
+        while not self.over.wait(LOOK):
+            late = time.monotonic() > self._deadline
+            if late or not self.room.left():
+                self.out_of_time = late
+                with suppress(OSError):  # it ended in this very moment, or the engine did
+                    self._container.kill()
+                return
 
 
 def _feed(connection: Any, data: bytes) -> None:  # noqa: ANN401 (a class for each transport)

@@ -31,6 +31,7 @@ from .limits import counts_processes, most_memory, process_limits
 from .oci_config import in_memory, oci_config
 from .output import OUTPUT_LIMIT
 from .pump import ProgramResult, pump
+from .room import Room
 from .trees import read_text, unpacked
 from .user import find_user
 
@@ -87,7 +88,8 @@ class PreparedTrees:
         report, outcome = _caged(self._job(command, held), command)
         seconds = time.monotonic() - started
         out_of_memory = held.out_of_memory()
-        if not report and not outcome.timed_out and not out_of_memory:
+        ended = outcome.timed_out or outcome.out_of_disk or out_of_memory
+        if not report and not ended:
             raise _no_cage(outcome.stderr.decode(errors="replace"))
         check_report(report, command.args[0])
         return Completed(
@@ -98,6 +100,7 @@ class PreparedTrees:
             peak_memory=report.get("peak_memory"),
             timed_out=outcome.timed_out,
             out_of_memory=out_of_memory,
+            out_of_disk=outcome.out_of_disk,
             truncated=outcome.truncated,
             memory_limit=_holder(held, "memory", otherwise=command.memory is not None),
             process_limit=_holder(held, "pids", otherwise=counts_processes()),
@@ -188,6 +191,7 @@ def _caged(job: dict[str, Any], command: Command) -> tuple[dict[str, Any], Progr
             limit=OUTPUT_LIMIT,
             log=command.log,
             pass_fds=(job_fd, report_fd),
+            room=Room(command.mounts),
         )
         report = os.pread(report_fd, os.fstat(report_fd).st_size, 0)
     return json.loads(report or b"{}"), outcome

@@ -14,18 +14,20 @@ from pathlib import Path
 from typing import IO
 
 from .output import Output, outputs
+from .room import LOOK, Room
 
 _CHUNK = 1 << 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProgramResult:
-    """What a program wrote, and whether it was killed for still running at its deadline."""
+    """What a program wrote, and whether its time or its room on the disk was over."""
 
     stdout: bytes
     stderr: bytes
     truncated: bool
     timed_out: bool
+    out_of_disk: bool = False
 
 
 def pump(
@@ -36,8 +38,9 @@ def pump(
     limit: int,
     log: Path | None = None,
     pass_fds: Iterable[int] = (),
+    room: Room | None = None,
 ) -> ProgramResult:
-    """Run a program to its end, for at most ``timeout`` seconds, in a session of its own.
+    """Run a program while there is ``room``, for at most ``timeout`` seconds, in its own session.
 
     Keeps the first ``limit`` bytes of each output, or of both in the file ``log``, and drops the
     rest, so that a flood fills neither memory nor disk and does not block the program. When this
@@ -45,6 +48,7 @@ def pump(
     outputs.
     """
     deadline = time.monotonic() + timeout
+    room = room or Room(())
     with (
         outputs(log, limit) as streams,
         subprocess.Popen(
@@ -58,19 +62,21 @@ def pump(
     ):
         pipes = _Pipes(process, stdin=stdin, outputs=streams)
         try:
-            ended = pipes.serve(deadline) and _ended(process, deadline)
+            ended = pipes.serve(deadline, room) and _ended(process, deadline, room)
+            full = not room.left()
         finally:
             _kill(process)
             pipes.drain()
-        return pipes.outcome(timed_out=not ended)
+        return pipes.outcome(timed_out=not ended and not full, out_of_disk=full)
 
 
-def _ended(process: subprocess.Popen[bytes], deadline: float) -> bool:
-    try:
-        process.wait(max(0, deadline - time.monotonic()))
-    except subprocess.TimeoutExpired:
-        return False
-    return True
+def _ended(process: subprocess.Popen[bytes], deadline: float, room: Room) -> bool:
+    """Wait for the end; False if the time or the room was over before."""
+    while (left := deadline - time.monotonic()) > 0 and room.left():
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(min(left, LOOK))
+            return True
+    return process.poll() is not None
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
@@ -102,17 +108,17 @@ class _Pipes:
         self._stdout = _Drain(process.stdout, outputs[0])
         self._stderr = _Drain(process.stderr, outputs[1])
 
-    def serve(self, deadline: float) -> bool:
-        """Move bytes until every pipe is done; False if the deadline came first."""
+    def serve(self, deadline: float, room: Room) -> bool:
+        """Move bytes until every pipe is done; False if the time or the room was over before."""
         with selectors.DefaultSelector() as selector:
             selector.register(self._feed.stream, selectors.EVENT_WRITE, self._feed.move)
             for drain in (self._stdout, self._stderr):
                 selector.register(drain.stream, selectors.EVENT_READ, drain.move)
             while selector.get_map():
                 left = deadline - time.monotonic()
-                if left <= 0:
+                if left <= 0 or not room.left():
                     return False
-                for key, _ in selector.select(left):
+                for key, _ in selector.select(min(left, LOOK)):
                     if key.data():
                         selector.unregister(key.fileobj)
         return True
@@ -123,12 +129,13 @@ class _Pipes:
             while not drain.move():
                 pass
 
-    def outcome(self, *, timed_out: bool) -> ProgramResult:
+    def outcome(self, *, timed_out: bool, out_of_disk: bool) -> ProgramResult:
         return ProgramResult(
             stdout=bytes(self._stdout.into.data),
             stderr=bytes(self._stderr.into.data),
             truncated=self._stdout.into.truncated or self._stderr.into.truncated,
             timed_out=timed_out,
+            out_of_disk=out_of_disk,
         )
 
 

@@ -109,6 +109,8 @@ class SmokePlan:
     ``prefix`` is the root of the environment (``/opt/venv``): distributions outside of it belong
     to the operating system and are never "extra". ``python`` is the interpreter inside the
     container. ``models`` are all that are served, with different names.
+    ``installed`` names the distributions as they were laid down, one after the other: where several
+    wrote one path, the last one's file is there. Empty if nobody knows.
     ``start`` is what the image starts, None if there is no image.
     ``shared`` says that the environment lies on a machine whose caches are somebody else's.
     ``timeout`` (seconds) bounds the whole run, ``memory`` (bytes) the container. ``jobs``, where
@@ -117,6 +119,7 @@ class SmokePlan:
     """
 
     expected: tuple[Expected, ...] = ()
+    installed: tuple[str, ...] = ()
     prefix: str | None = None
     shared: bool = False
     python: str = "python3"
@@ -152,6 +155,7 @@ class SmokePlan:
                 }
                 for item in self.expected
             ],
+            "installed": self.installed,
             "prefix": self.prefix,
             "shared": self.shared,
             "models": [

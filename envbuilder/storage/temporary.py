@@ -13,8 +13,9 @@ import os
 import re
 import secrets
 import shutil
+import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,15 +93,20 @@ def work_folder(kind: str, place: Path | None = None) -> Iterator[Path]:
         yield temporary.path
 
 
-def remove_abandoned(folder: Path, kind: str | None = None) -> None:
-    """Remove what dead processes of this user left in ``folder``, of one ``kind`` or of all."""
+def remove_abandoned(
+    folder: Path, kind: str | None = None, *, remove: Callable[[Path], None] | None = None
+) -> None:
+    """Remove what dead processes of this user left in ``folder``, of one ``kind`` or of all.
+
+    ``remove`` knows more than the files of this user.
+    """
     wanted = re.compile(rf"{'.*' if kind is None else re.escape(kind)}-[0-9a-f]{{16}}")
     for path in [path for path in folder.iterdir() if wanted.fullmatch(path.name)]:
         with suppress(FileNotFoundError, PermissionError):  # its owner was faster, or is another
-            _remove_if_abandoned(path)
+            _remove_if_abandoned(path, remove or _remove)
 
 
-def _remove_if_abandoned(path: Path) -> None:
+def _remove_if_abandoned(path: Path, remove: Callable[[Path], None]) -> None:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:  # gone, another user's, or a link, which nobody here makes
@@ -110,11 +116,19 @@ def _remove_if_abandoned(path: Path) -> None:
     except BlockingIOError:
         return  # its owner lives
     else:
-        ours = os.fstat(fd).st_uid in {os.geteuid(), path.parent.stat().st_uid}
-        if ours and _same(fd, path):  # an owner may have given it its lasting name meanwhile
-            _remove(path)
+        if _ours(fd, path.parent) and _same(
+            fd, path
+        ):  # an owner may have given it its lasting name meanwhile
+            remove(path)
     finally:
         os.close(fd)
+
+
+def _ours(fd: int, folder: Path) -> bool:
+    """Return whether a file in ``folder`` is this user's, or the folder's owner's as all in it."""
+    owner, place = os.fstat(fd).st_uid, folder.stat()
+    shared = place.st_mode & stat.S_ISVTX  # as /tmp: what lies there is its maker's alone
+    return owner == os.geteuid() or (owner == place.st_uid and not shared)
 
 
 def remove_tree(folder: Path) -> None:

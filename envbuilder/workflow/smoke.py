@@ -9,11 +9,13 @@ import platform
 from dataclasses import replace
 from pathlib import Path
 
+from packaging.utils import canonicalize_name
+
 from envbuilder import __version__
 from envbuilder.engines.foundation import fetch_base
 from envbuilder.model.image import Image
 from envbuilder.model.lock import ArchiveSource, ImageBase, Lock, Wheel
-from envbuilder.model.plan import PREFIX
+from envbuilder.model.plan import PREFIX, plan
 from envbuilder.model.pylock import lock_checksum
 from envbuilder.model.samples import check_samples, own_samples
 from envbuilder.model.spec import ServedModel, Spec, StartCommand
@@ -52,8 +54,8 @@ def smoke_image(
         runtime.prepared(image, progress=context.progress) as ready,
         context.progress.step("smoke", f"in a container ({runtime.name})", unit="items"),
     ):
-        plan = as_it_starts(smoke_plan(lock, folder=folder), image.settings)
-        report = smoke(ready.run, plan, subject=lock.spec.name, progress=context.progress)
+        wanted = as_it_starts(smoke_plan(lock, folder=folder), image.settings)
+        report = smoke(ready.run, wanted, subject=lock.spec.name, progress=context.progress)
     report = replace(report, about=about(image, lock, runtime=runtime.name))
     build_records.keep_report(context.store, image.digest, report.to_dict())
     return report
@@ -68,6 +70,7 @@ def smoke_plan(lock: Lock, *, folder: Path) -> SmokePlan:
     check_samples(spec, folder)
     return SmokePlan(
         expected=expected(lock),
+        installed=tuple(canonicalize_name(wheel.name) for wheel in plan(lock).wheels),
         prefix=PREFIX,
         python=f"{PREFIX}/bin/python",
         models=tuple(_probed(spec, model, folder=folder) for model in spec.smoke.served),

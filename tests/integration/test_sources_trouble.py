@@ -42,6 +42,14 @@ def build_wheel(output, *_):
         begun.touch()
         print("compiling")
         time.sleep(3600)
+    if pathlib.Path("fill").exists():
+        with open(output + "/fill", "wb") as file:
+            if pathlib.Path("fill").read_text() == "without a name":
+                os.unlink(output + "/fill")
+            while True:
+                file.write(bytes(1 << 20))
+                file.flush()
+                time.sleep(0.02)
     with zipfile.ZipFile(output + "/big-1-py3-none-any.whl", "w") as wheel:
         wheel.write("big.bin")
         wheel.writestr("big-1.dist-info/METADATA", METADATA)
@@ -89,17 +97,31 @@ def test_a_build_that_is_killed_leaves_its_log_and_the_next_run_does_it_again(tm
     assert list((tmp_path / "store" / "tmp").iterdir()) == []
 
 
+@pytest.mark.parametrize("how", ["plainly", "without a name"])
+def test_a_build_that_fills_the_disk_is_stopped_while_there_is_some_left(tmp_path, how):
+    locked(tmp_path, **{"big.bin": b"x", "fill": how})
+    said = on_small_disk(tmp_path, 100_000_000)
+    assert said.startswith(f"DiskFullError big: the disk that holds {tmp_path / 'small'}")
+    assert "more than seven eighths of what was free" in said
+    assert "No space left" not in said
+
+
 @pytest.mark.parametrize("room", [1_000_000, 5_000_000, 8_000_000])
 def test_a_full_disk_is_said_in_words(tmp_path, room):
     """There is room for nothing, for the commit's 3 MB, or also for what is built of them."""
     locked(tmp_path, **{"big.bin": os.urandom(3_000_000)})
-    small, store = tmp_path / "small", tmp_path / "store"
+    said = on_small_disk(tmp_path, room)
+    assert said.startswith(f"DiskFullError big: the disk that holds {tmp_path / 'small'}")
+    assert "is full" in said
+    assert "envbuilder cache prune" in said
+    assert build(tmp_path / "store").startswith("sha256:")
+
+
+def on_small_disk(folder: Path, room: int) -> str:
+    """Build with a copy of the store on a disk that has ``room`` bytes left."""
+    small, store = folder / "small", folder / "store"
     small.mkdir()
     used = sum(-(-path.lstat().st_size // 4096) * 4096 for path in store.rglob("*"))
     script = f"mount -t tmpfs -o size={used + room} none {small} && cp -a {store}/. {small}"
     private = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--user", "--map-root-user"])]
-    said = build(small, *private, "sh", "-c", f'{script} && exec "$@"', "sh")
-    assert said.startswith(f"DiskFullError big: the disk that holds {small}")
-    assert "is full" in said
-    assert "envbuilder cache prune" in said
-    assert build(store).startswith("sha256:")
+    return build(small, *private, "sh", "-c", f'{script} && exec "$@"', "sh")

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from random import Random
 
 from tests.siege.judge import Judge
 from tests.siege.tally import Tally
-from tests.siege.testbed import NAME, Checkout, Testbed
+from tests.siege.testbed import Checkout, Testbed
 
 
 @dataclass(slots=True, kw_only=True)
@@ -57,24 +55,16 @@ class Attack:
     share: int = 1
     weight: float = 1.0
     """How much time it gets, beside the others."""
+    alone: bool = True
+    """Whether it gets a checkout of its own; without, it may only read."""
     missing: Callable[[], str] = nothing_missing
     """Say what this machine lacks for it, or nothing."""
 
 
 @contextmanager
 def open_field(bed: Testbed, attack: Attack) -> Iterator[Field]:
-    """Lend a field with a checkout of its own."""
-    with bed.checkout() as checkout:
+    """Lend a field to an attack."""
+    with bed.checkout() if attack.alone else nullcontext(bed.built) as checkout:
         tally = Tally(attack=attack.name)
-        judge = Judge(checkout=checkout, tally=tally, expected=_image(checkout))
+        judge = Judge(checkout=checkout, tally=tally, expected=bed.image)
         yield Field(bed=bed, checkout=checkout, judge=judge, random=Random(0))
-
-
-def _image(checkout: Checkout) -> str:
-    """Build once and return the image that there has to be ever after."""
-    done = subprocess.run(
-        checkout.command("build", NAME, "--no-smoke", "-o", "json"),
-        cwd=checkout.folder, env=checkout.environment(), capture_output=True, check=True,
-    )  # fmt: skip
-    image: str = json.loads(done.stdout)["image"]
-    return image

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from envbuilder.registry.layout import load
 from tests.siege.tally import Tally
@@ -205,8 +206,15 @@ class Running:
     out: int
     err: int
 
-    def wait(self, seconds: float) -> tuple[bool, int, object]:
+    def wait(self, seconds: float) -> tuple[bool, int, Any]:
         """Wait for the end; return whether we had to end it, its status and what it cost."""
+        try:
+            return self._wait(seconds)
+        except BaseException:  # the siege is broken off
+            os.killpg(self.process.pid, signal.SIGKILL)
+            raise
+
+    def _wait(self, seconds: float) -> tuple[bool, int, Any]:
         deadline = time.monotonic() + seconds
         hung = False
         while True:

@@ -16,6 +16,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 from zstandard import ZstdCompressor
 
@@ -45,14 +47,19 @@ from envbuilder.registry.credentials import find_credential
 from envbuilder.registry.layout import export
 from envbuilder.registry.layout import load as load_layout
 from envbuilder.registry.manifests import parse_manifest
+from envbuilder.resolve.debian.apt import parse_records
 from envbuilder.resolve.debian.archives import read_sources
+from envbuilder.resolve.debian.packages import described_by
 from envbuilder.resolve.debian.system_python import find_distributions
+from envbuilder.resolve.git.project import read_project
+from envbuilder.resolve.git.tree import Commit
 from envbuilder.resolve.python.index_pages import _files as files_of_page
 from envbuilder.runtime.cdi import nvidia_devices, with_devices
 from envbuilder.smoke import to_html, to_json, to_junit
 from envbuilder.smoke.answers import read_answers
 from envbuilder.smoke.document import UnfitError, read_document
 from envbuilder.smoke.judge import judge
+from envbuilder.smoke.server.client import RefusedError, Server
 from envbuilder.storage.ledger import parse_entry
 from envbuilder.storage.ledger import read as read_ledger
 from envbuilder.storage.store import Store
@@ -60,6 +67,7 @@ from tests.contexts import open_here
 from tests.servers.debian import Deb, build_deb
 from tests.servers.locks import sealed, small_lock
 from tests.servers.samples import small_image, tar_of
+from tests.servers.scripted import scripted
 from tests.unit.smoke_documents import PLAN, RECORDED, sound_start
 from tests.unit.test_bump_advisories import LOCK, advisory, insecure
 from tests.unit.test_debian_archives import BOOKWORM
@@ -367,6 +375,26 @@ def parse_sources(data: bytes, folder: Path) -> object:
     return read_sources(folder)
 
 
+def parse_packages(data: bytes, _: Path) -> object:
+    return [described_by(each) for each in parse_records(data.decode(errors="replace"))]
+
+
+def parse_project(data: bytes, _: Path) -> object:
+    """Read a pyproject.toml as if a commit held it."""
+    repository = SimpleNamespace(address="https://example.com/x")
+    commit = SimpleNamespace(read=lambda _: data, repository=repository, commit="0" * 40)
+    return read_project(cast("Commit", commit), subdirectory=None)
+
+
+def parse_answer(data: bytes, _: Path) -> object:
+    """Ask a model server that answers so."""
+    with scripted(lambda call, _: call.answer(200, data)) as server:
+        asked = Server(f"http://{server.host}", key_variable="NO_KEY", timeout=20)
+        with contextlib.suppress(RefusedError):  # its callers' to judge
+            return asked.model(), asked.prompt_tokens("x", [])
+    return None
+
+
 def parse_text(parse: Callable[[str], object], data: bytes, _: Path) -> object:
     return parse(data.decode(errors="surrogateescape"))
 
@@ -385,7 +413,21 @@ _ENVELOPE = {
     "signatures": [{"sig": "AA=="}],
 }
 
+PACKAGES = (
+    "Package: x\nVersion: 1.0-1\nArchitecture: amd64\nFilename: pool/x_1.0_amd64.deb\nSize: 10\n"
+    f"SHA256: {'0' * 64}\nDescription: a\n b\n\nPackage: y\nVersion: 2\nArchitecture: all\n"
+    f"Filename: pool/y.deb\nSize: 5\nSHA256: {'1' * 64}\n"
+)
+PROJECT = (
+    '[build-system]\nrequires = ["setuptools>=77"]\nbuild-backend = "b"\nbackend-path = ["."]\n'
+    '[project]\nname = "x"\ndynamic = ["version"]\n[tool.setuptools_scm]\n'
+)
+
 PARSERS = (
+    Parser(name="package indexes of apt", samples=texts(PACKAGES), parse=parse_packages),
+    Parser(name="pyproject files", samples=texts(PROJECT), parse=parse_project),
+    Parser(name="answers of servers", parse=parse_answer, slow=True, samples=documents(
+        {"data": [{"id": "x"}], "usage": {"prompt_tokens": 5}}, {"error": {"message": "x"}})),
     Parser(name="specs", samples=texts(*SPECS), parse=in_file("x.yaml", load_spec)),
     Parser(name="locks", samples=locks, parse=in_file("pylock.small.toml", read_lock)),
     Parser(name="wheels", samples=wheels, parse=parse_wheel),

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from random import Random
 
 from tests.siege.field import Attack, Field, open_field
 from tests.siege.judge import orphans_adopted
 from tests.siege.tally import Tally
-from tests.siege.testbed import Testbed, open_testbed
+from tests.siege.testbed import Testbed, bare_testbed, open_testbed
 
 SLICE = 30.0
 """Seconds that an attack gets in a round, for each unit of its weight."""
@@ -30,21 +30,25 @@ class Plan:
 def lay_siege(plan: Plan, *, tell: Callable[[str], None]) -> list[Tally]:
     """Return the figures of all attacks; faults are told as they happen."""
     with ExitStack() as stack:
-        bed = stack.enter_context(open_testbed())
+        whole = any(attack.alone for attack in plan.attacks)
+        bed = stack.enter_context(open_testbed() if whole else bare_testbed())
         stack.enter_context(orphans_adopted())
         able = [attack for attack in plan.attacks if not attack.missing()]
-        fields = [stack.enter_context(open_field(bed, attack)) for attack in able]
+        fields: dict[str, Field] = {}
         deadline = time.monotonic() + plan.seconds
-        while True:
-            for attack, field in zip(able, fields, strict=True):
-                round_of(attack, field, plan, deadline=deadline, tell=tell)
-            if plan.seed is not None or time.monotonic() >= deadline:
-                break
+        with suppress(KeyboardInterrupt):  # who has seen enough gets the figures so far
+            while True:
+                for attack in able:
+                    if attack.name not in fields:
+                        fields[attack.name] = stack.enter_context(open_field(bed, attack))
+                    round_of(attack, fields[attack.name], plan, deadline=deadline, tell=tell)
+                if plan.seed is not None or time.monotonic() >= deadline:
+                    break
         skipped = [
             Tally(attack=attack.name, skipped=attack.missing())
             for attack in plan.attacks if attack not in able
         ]  # fmt: skip
-        return [*(field.tally for field in fields), *skipped]
+        return [*(field.tally for field in fields.values()), *skipped]
 
 
 def round_of(

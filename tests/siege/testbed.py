@@ -6,6 +6,7 @@ A build of it takes half a second, a build with a smoke two.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -125,8 +126,9 @@ class Testbed:
     folder: Path
     doors: tuple[Door, ...]
     """Before the registry, the package index and the git server."""
-    origin: Origin
     built: Checkout
+    image: str
+    """The digest of what is built, whatever happens."""
     lengths: dict[tuple[str, ...], float] = field(default_factory=dict)
     """Seconds that a command took, undisturbed."""
 
@@ -165,8 +167,16 @@ def open_testbed() -> Iterator[Testbed]:
         push_base(folder, honest[0])
         doors = tuple(stack.enter_context(door(host, Random(0))) for host in honest)
         built = Checkout(folder=folder / "built", index=f"http://{doors[1].host}/simple")
-        build(built, doors[0].host, f"http://{doors[2].host}")
-        yield Testbed(folder=folder, doors=doors, origin=origin, built=built)
+        image = build(built, doors[0].host, f"http://{doors[2].host}")
+        yield Testbed(folder=folder, doors=doors, built=built, image=image)
+
+
+@contextmanager
+def bare_testbed() -> Iterator[Testbed]:
+    """Lend a folder to attacks that need no environment."""
+    with tempfile.TemporaryDirectory(prefix="siege-", dir="/var/tmp") as name:
+        folder = Path(name)
+        yield Testbed(folder=folder, doors=(), built=Checkout(folder=folder, index=""), image="")
 
 
 def push_base(folder: Path, host: str) -> None:
@@ -197,8 +207,11 @@ def publish(packages: Packages, folder: Path) -> None:
         packages.uploaded[path.name] = DAYS[0]
 
 
-def build(checkout: Checkout, host: str, git: str) -> None:
-    """Write the spec, and lock, build and smoke it, twice: with an older alpha, and a newer."""
+def build(checkout: Checkout, host: str, git: str) -> str:
+    """Write the spec, and lock, build and smoke it, twice: with an older alpha, and a newer.
+
+    Returns the newer image's digest.
+    """
     for folder in (checkout.spec.parent, checkout.scratch, checkout.folder / "home"):
         folder.mkdir(parents=True)
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -214,3 +227,5 @@ def build(checkout: Checkout, host: str, git: str) -> None:
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 0, (arguments, done.stdout, done.stderr)
+    (digest,) = re.findall(r'manifest = "(sha256:[0-9a-f]{64})"', checkout.lock.read_text())
+    return digest

@@ -33,14 +33,15 @@ class Project:
         """Run ``envbuilder ARGS``, expect ``code``; give what it said."""
         data = io.BytesIO()
         said = io.TextIOWrapper(data, encoding="utf-8", write_through=True)
-        before = signal.getsignal(signal.SIGTERM)
+        before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
         with pytest.MonkeyPatch.context() as patch, redirect_stdout(said), redirect_stderr(said):
             patch.chdir(self.folder)
             patch.setenv("ENVBUILDER_CACHE", str(self.store.root))
             patch.setattr(sys, "argv", ["envbuilder", *args])
             with pytest.raises(SystemExit) as ended:
                 main()
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
         text = data.getvalue().decode()
         assert ended.value.code == code, text
         return text

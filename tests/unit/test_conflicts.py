@@ -1,14 +1,19 @@
 """Two wheels that write one path: told once, in a line for each pair."""
 
+import tarfile
 from dataclasses import replace
 from pathlib import Path
 
+from msgspec import structs
+
 from envbuilder.engines.embedded import assemble
 from envbuilder.engines.foundation import Foundation
+from envbuilder.model.image import Image
 from envbuilder.model.lock import Lock, Wheel
 from envbuilder.model.progress import Silent
 from envbuilder.model.reference import Digest
 from envbuilder.storage.store import Store
+from envbuilder.workflow.smoke import smoke_plan
 from tests.contexts import context
 from tests.unit.locks import lock
 from tests.wheels import Recipe, write_wheel
@@ -64,3 +69,35 @@ def test_a_pair_is_told_in_one_line_and_only_once(tmp_path: Path) -> None:
         "opt/venv/lib/python3.12/site-packages/shared/a.py and 1 more of one-1.0-py3-none-any.whl"
     )
     assert notes(made, store) == []
+
+
+def test_who_wins_is_the_later_of_the_plan_as_the_smoke_is_told(tmp_path: Path) -> None:
+    """The names are such that the later layer is not the last by name."""
+    recipes = [Recipe(name=name, files={"shared.py": name.encode()}) for name in ("aaa", "zzz")]
+    for pinned in ("aaa", "zzz"):
+        store = Store(tmp_path / pinned)
+        made = locked(tmp_path, store, *recipes)
+        spec = structs.replace(made.spec, packages={pinned: "*"})
+        made = replace(made, spec=spec)
+        image = assemble(
+            context(store, told := Notes()),
+            made,
+            foundation=lambda _: Foundation(layers=()),
+            bring=lambda _wheel, _stop: None,
+        )
+        assert [f"{pinned}-1.0-py3-none-any.whl overwrites" in line for line in told.told] == [True]
+        assert smoke_plan(made, folder=tmp_path).installed[-1] == pinned
+        assert shared(image, store) == pinned.encode()
+
+
+def shared(image: Image, store: Store) -> bytes:
+    """Return what the highest layer that has the shared file has in it."""
+    found = b""
+    for layer in image.layers:
+        with store.open(layer.digest) as blob, tarfile.open(fileobj=blob, mode="r:gz") as tar:
+            for member in tar:
+                if member.name.endswith("/shared.py"):
+                    file = tar.extractfile(member)
+                    assert file is not None
+                    found = file.read()
+    return found

@@ -6,6 +6,7 @@ import threading
 import pytest
 
 from envbuilder.runtime.pump import ProgramResult, pump
+from envbuilder.runtime.room import Room
 
 HALF_A_MEGABYTE = 500_000
 
@@ -70,3 +71,28 @@ def test_several_programs_run_at_once() -> None:
 def test_a_missing_program_is_an_error() -> None:
     with pytest.raises(FileNotFoundError):
         pump(["/nonesuch"], stdin=b"", timeout=1, limit=1)
+
+
+class Full(Room):
+    """A disk that has room at so many looks."""
+
+    def __init__(self, looks: int) -> None:
+        super().__init__(())
+        self._looks = looks
+
+    def left(self) -> bool:
+        self._looks -= 1
+        return self._looks >= 0
+
+
+@pytest.mark.parametrize("held", ["", "exec >&- 2>&-;"])
+def test_a_program_that_takes_the_last_room_is_killed(held: str) -> None:
+    command = ["sh", "-c", f"echo begun; {held} exec sleep 60"]
+    outcome = pump(command, stdin=b"", timeout=50, limit=99, room=Full(3))
+    assert outcome.out_of_disk
+    assert not outcome.timed_out
+    assert outcome.stdout == b"begun\n"
+
+
+def test_who_ends_with_a_full_disk_is_told_so() -> None:
+    assert pump(["true"], stdin=b"", timeout=50, limit=99, room=Full(0)).out_of_disk

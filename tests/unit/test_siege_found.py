@@ -1,5 +1,6 @@
 """Every fault that the siege found (``make siege``), by the smallest input that shows it."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,8 +17,9 @@ from envbuilder.model.errors import (
 from envbuilder.model.lock import DebPackage
 from envbuilder.model.progress import Silent
 from envbuilder.registry.layout import load
-from envbuilder.resolve.debian.packages import _described_by
+from envbuilder.resolve.debian.packages import described_by
 from envbuilder.resolve.debian.system_python import find_distributions
+from envbuilder.resolve.debian.work_place import work_place
 from envbuilder.resolve.python.index_pages import _files
 from envbuilder.runtime.cdi import nvidia_devices
 from envbuilder.smoke.watch import watched
@@ -83,11 +85,11 @@ def test_an_archive_that_leaves_out_what_names_a_file(field):
         "Size": "5",
         "SHA256": "0" * 64,
     }
-    assert _described_by(record).size == 5
+    assert described_by(record).size == 5
     with pytest.raises(ResolutionError, match="describes x wrongly"):
-        _described_by({key: value for key, value in record.items() if key != field})
+        described_by({key: value for key, value in record.items() if key != field})
     with pytest.raises(ResolutionError, match="describes x wrongly"):
-        _described_by({**record, "Size": "many", "SHA256": "abc"})
+        described_by({**record, "Size": "many", "SHA256": "abc"})
 
 
 @pytest.mark.parametrize(
@@ -157,4 +159,57 @@ def test_the_pipe_of_a_smoke_that_was_killed_goes_with_the_next(tmp_path, monkey
     assert len(list(tmp_path.iterdir())) == 1
     with watched(Silent(), ["x"]):
         assert len(list(tmp_path.iterdir())) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+UNPACKING = """
+import os, signal
+from envbuilder.resolve.debian.work_place import work_place
+with work_place() as work:
+    (work / "root").mkdir()
+    (work / "root" / "file").touch()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_dead_build_of_a_base_left_goes_with_the_next_of_any_store(tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    root = Path(__file__).parents[2]
+    subprocess.run([sys.executable, "-c", UNPACKING], check=False, cwd=root)
+    assert [path.name for path in tmp_path.glob("*/root/*")] == ["file"]
+    with work_place() as one, work_place() as two:
+        assert sorted(tmp_path.iterdir()) == sorted([one, two]), "the living keep theirs"
+        assert one.stat().st_mode & 0o777 == 0o755
+    assert list(tmp_path.iterdir()) == []
+
+
+HANGING_UP = """
+import os, signal, sys
+from contextlib import contextmanager
+import envbuilder.cli.app as app
+from envbuilder.storage.temporary import work_folder
+import click
+@click.command()
+def command():
+    with work_folder("envbuilder-x"):
+        os.kill(os.getpid(), signal.SIGHUP)
+        print("went on")
+app.cli = command
+sys.argv = ["envbuilder"]
+app.main()
+"""
+
+
+@pytest.mark.parametrize(("ignored", "code"), [(False, 130), (True, 0)])
+def test_a_terminal_that_hangs_up_ends_it_as_ctrl_c_does(tmp_path, ignored, code):
+    before = ["nohup"] if ignored else []
+    done = subprocess.run(
+        [*before, sys.executable, "-c", HANGING_UP],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, "went on" in done.stdout) == (code, ignored), done.stderr
     assert list(tmp_path.iterdir()) == []

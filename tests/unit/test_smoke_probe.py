@@ -288,8 +288,16 @@ def _install(
     (info / "RECORD").write_text("\n".join(rows) + "\n")
 
 
-def _environment(prefix: Path, *expected: Expected) -> dict[str, Any]:
-    plan = SmokePlan(checks=("environment",), expected=expected, prefix=str(prefix), timeout=60)
+def _environment(
+    prefix: Path, *expected: Expected, installed: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    plan = SmokePlan(
+        checks=("environment",),
+        expected=expected,
+        installed=installed,
+        prefix=str(prefix),
+        timeout=60,
+    )
     document = _ask(PROBE, plan, python=str(prefix / "bin" / "python"))
     return {check.name: check for check in judge(plan, document, subject="env").checks}
 
@@ -314,6 +322,33 @@ def test_a_changed_a_missing_and_an_extra_file_are_found(prefix: Path) -> None:
     assert [Path(path).name for path in check.details["unlisted"]] == ["stranger.py"]
     (site / "good.py").unlink()
     assert "missing" in _environment(prefix, GOOD)["environment.files"].explanation
+
+
+@pytest.mark.parametrize(
+    ("installed", "there", "whole"),
+    [
+        (("one", "two"), "two", True),
+        (("two", "one"), "one", True),
+        (("one", "two"), "one", False),
+        (("two", "one"), "two", False),
+        ((), "one", True),
+        ((), "two", True),
+        ((), "neither", False),
+        (("one",), "one", True),
+        (("one",), "two", False),
+    ],
+)
+def test_of_two_that_wrote_one_path_the_last_counts(
+    prefix: Path, installed: tuple[str, ...], there: str, whole: bool
+) -> None:
+    site = next(prefix.glob("lib/python3*/site-packages"))
+    for name in ("one", "two"):
+        _install(site, name, "1.0", {"shared.py": f"by = {name!r}\n"}, requires=[])
+    (site / "shared.py").write_text(f"by = {there!r}\n")
+    check = _environment(prefix, GOOD, installed=installed)["environment.files"]
+    assert (check.status is CheckStatus.PASS) == whole, check.explanation
+    if not whole and installed:
+        assert f"shared.py (of {installed[-1]} 1.0)" in check.explanation
 
 
 def test_an_import_error_is_told_as_it_is(prefix: Path) -> None:

@@ -107,12 +107,7 @@ class PrivateApt:
     def records(self, versions: Iterable[tuple[str, str]]) -> list[dict[str, str]]:
         """Return the archive's one-line fields for each (package, version) pair."""
         wanted = [f"{name}={version}" for name, version in versions]
-        text = self._output("apt-cache", "show", "--no-all-versions", *wanted)
-        return [
-            dict(re.findall(r"^([A-Za-z0-9-]+): (.*)$", stanza, re.MULTILINE))
-            for stanza in text.split("\n\n")
-            if stanza.strip()
-        ]
+        return parse_records(self._output("apt-cache", "show", "--no-all-versions", *wanted))
 
     def _output(self, program: str, *arguments: str) -> str:
         done = self._run(program, *arguments)
@@ -122,6 +117,15 @@ class PrivateApt:
 
     def _run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         return run_apt(program, "-c", str(self._config), *arguments)
+
+
+def parse_records(text: str) -> list[dict[str, str]]:
+    """Read the one-line fields of each stanza of a package index."""
+    return [
+        dict(re.findall(r"^([A-Za-z0-9-]+): (.*)$", stanza, re.MULTILINE))
+        for stanza in text.split("\n\n")
+        if stanza.strip()
+    ]
 
 
 def download(wanted: Iterable[tuple[str, Path, str]]) -> subprocess.CompletedProcess[str]:

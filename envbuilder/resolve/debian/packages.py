@@ -83,13 +83,14 @@ def _choose(
 
 def _described(apt: PrivateApt, chosen: list[tuple[str, str]]) -> tuple[DebPackage, ...]:
     wanted = set(chosen)
-    found = {(deb.name, deb.version): deb for deb in map(_described_by, apt.records(chosen))}
+    found = {(deb.name, deb.version): deb for deb in map(described_by, apt.records(chosen))}
     if missing := wanted - found.keys():
         raise ResolutionError(f"apt describes no file for {sorted(missing)}")
     return tuple(sorted(found[pair] for pair in wanted))
 
 
-def _described_by(record: Mapping[str, str]) -> DebPackage:
+def described_by(record: Mapping[str, str]) -> DebPackage:
+    """Read what an archive says of one file; raise ResolutionError if it leaves something out."""
     try:
         return DebPackage(
             name=record["Package"],

@@ -8,10 +8,8 @@ small one. The store remembers them.
 
 from __future__ import annotations
 
-import hashlib
-import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from io import BufferedReader
 from pathlib import Path
 from threading import Event
@@ -31,9 +29,10 @@ from envbuilder.storage.temporary import translated
 from .compression import PackedTar, compressor
 from .cut import Cut
 from .deb_repository import write_repository
-from .mmdebstrap import bootstrap, remove_leftovers
+from .mmdebstrap import bootstrap
 from .owners import Owners, read_owners
 from .rootfs import settle
+from .work_place import work_place
 
 SYSTEM_LAYOUT = 5
 """Raise it whenever the same .deb files give other layers."""
@@ -58,7 +57,7 @@ def system_layers(context: Context, base: DebianBase, *, architecture: str) -> t
     with store.lock("system", waiting=_Waiting(context.progress, context.stop)):
         layers = stored_system_layers(store, base, architecture=architecture)
         if layers is None:
-            with _work(store) as work:
+            with work_place() as work:
                 layers = _build(context, work, base, architecture=architecture)
             blobs = {layer.digest for layer in layers}
             store.put_record(_KIND, _key(base, architecture), layers, blobs=blobs)
@@ -184,22 +183,3 @@ def _key(base: DebianBase, architecture: str) -> str:
     debs = sorted(deb.sha256.hex for deb in base.packages)
     facts = {"suite": base.suite, "architecture": architecture, "debs": debs}
     return canonical_json({"system": SYSTEM_LAYOUT, **facts}).decode()
-
-
-@contextmanager
-def _work(store: Store) -> Iterator[Path]:
-    """Lend scratch space that other users may enter, unlike the store; take it back whatever.
-
-    The caller holds the store's lock, so what a killed process left there is nobody's. It may
-    take gigabytes: not the place for a /tmp in memory.
-    """
-    name = hashlib.sha256(os.fsencode(store.root.resolve())).hexdigest()[:12]
-    work = Path(os.environ.get("TMPDIR") or "/var/tmp") / f"envbuilder-{name}"  # noqa: S108
-    with translated(work):
-        remove_leftovers(work)
-        work.mkdir(mode=0o755)
-        work.chmod(0o755)  # whatever the umask
-    try:
-        yield work
-    finally:
-        remove_leftovers(work)

@@ -16,7 +16,7 @@ from typing import Any
 from envbuilder.layers.files import files_layer, venv_skeleton
 from envbuilder.layers.install import Target
 from envbuilder.layers.wheel import WheelInput, wheel_layer
-from envbuilder.model.errors import BuildError, SmokeError
+from envbuilder.model.errors import BuildError, DiskFullError, SmokeError
 from envbuilder.model.image import Image, compose
 from envbuilder.model.lock import Wheel
 from envbuilder.model.owner import give, make_folder
@@ -238,6 +238,12 @@ def _failed(log: Path, done: Completed, timeout: int) -> BuildError:
     why, hint, errors = "failed", f"the whole log: {log}", first_errors(log)
     if done.timed_out:
         why = out_of_time(timeout)
+    elif done.out_of_disk:
+        return DiskFullError(
+            f"the disk that holds {log.parent} is full: the build took more than seven eighths of "
+            "what was free",
+            hint="free some space, run `envbuilder cache prune`, or set ENVBUILDER_CACHE elsewhere",
+        )
     elif done.out_of_memory:
         why = f"needed more than the {most_memory() >> 30} GiB of memory that a build gets here"
         hint = starved(hint)

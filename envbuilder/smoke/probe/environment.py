@@ -27,8 +27,8 @@ def run(request: Facts, emit: Emitter) -> None:
     emit(doing="checking requirements")
     emit(facts=_requirements([dist for entry, dist in found if entry["active"]], prefix))
     emit(doing="hashing installed files")
-    owned = [dist for entry, dist in found if entry["owned"]]
-    emit(facts={"files": records.verify(owned, SHOWN)})
+    owned = [(entry["name"], dist) for entry, dist in found if entry["owned"]]
+    emit(facts={"files": records.verify(owned, request["installed"], SHOWN)})
 
 
 def prefix_of(request: Facts) -> str:

@@ -14,13 +14,13 @@ from tests.siege.judge import MEMORY, PATIENCE, Running
 from tests.siege.parsers import PARSERS, Parser
 from tests.siege.testbed import ROOT
 
-FEW, MANY = 25, 400
+FEW, MANY = 25, 250
 
 
 def fuzz(parser: Parser, field: Field) -> None:
     """Give the parser some hundred inputs; each counts as a run."""
     count = FEW if parser.slow else MANY
-    with tempfile.TemporaryDirectory(dir=field.checkout.folder) as name:
+    with tempfile.TemporaryDirectory(dir=field.bed.folder) as name:
         command = [sys.executable, "-m", "tests.siege.fuzz", parser.name]
         running = start([*command, str(field.tally.seed), str(count), name])
         hung, status, usage = running.wait(PATIENCE)
@@ -48,6 +48,6 @@ def start(command: list[str]) -> Running:
 
 
 ATTACKS = tuple(
-    Attack(name=f"fuzz: {parser.name}", run=partial(fuzz, parser), share=0, weight=0.2)
+    Attack(name=f"fuzz: {parser.name}", run=partial(fuzz, parser), share=0, weight=0.2, alone=False)
     for parser in PARSERS
 )
