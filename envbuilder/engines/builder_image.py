@@ -1,4 +1,4 @@
-"""The image that git sources are compiled in, if that is not the base: a small lock of its own."""
+"""The image that sources are compiled in, if that is not the base: a small lock of its own."""
 
 from __future__ import annotations
 
@@ -19,6 +19,5 @@ def on_builder(lock: Lock) -> Lock:
     assert lock.builder is not None  # noqa: S101 - the caller looked
     system = System(packages=lock.spec.build.system.packages)
     spec = structs.replace(lock.spec, system=system, steps=Steps(), packages={})
-    return replace(
-        lock, spec=spec, base=lock.builder, builder=None, wheels=(), sources=(), seal=None
-    )
+    bare = replace(lock, wheels=(), sources=(), archives=(), seal=None)
+    return replace(bare, spec=spec, base=lock.builder, builder=None)

@@ -8,20 +8,31 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import jinja2
+from msgspec import structs
 
 from envbuilder.layers.files import Content, Link, venv_skeleton
 from envbuilder.layers.install import Target
 from envbuilder.layers.tar import MTIME
+from envbuilder.model.account import account_of
 from envbuilder.model.atomic import write_text
 from envbuilder.model.errors import SpecError, UsageError
 from envbuilder.model.image_config import environment, image_settings
-from envbuilder.model.lock import DebianBase, GitSource, ImageBase, Lock, LockedCommit
+from envbuilder.model.lock import (
+    ArchiveSource,
+    DebianBase,
+    GitSource,
+    ImageBase,
+    Lock,
+    LockedCommit,
+    Source,
+)
 from envbuilder.model.plan import (
     PREFIX,
     WheelLayer,
@@ -34,14 +45,26 @@ from envbuilder.model.pylock import dump_lock
 from envbuilder.model.reference import Digest, ImageRef
 from envbuilder.model.resources import TEMPLATES
 from envbuilder.model.spec import Secret
+from envbuilder.model.variables import expanded, names_in
 from envbuilder.resolve.debian import unchecked_pyc
 from envbuilder.resolve.debian.rootfs import SLIM
 from envbuilder.resolve.git.build_sources import TOOLCHAIN, toolchain
 from envbuilder.resolve.git.build_sources import variables as build_variables
 from envbuilder.resolve.git.scm_version import variables
 
-from .dockerfile_quoting import Quoted, csv_row, document, exec_form, quote, script
+from .dockerfile_quoting import (
+    Quoted,
+    csv_row,
+    document,
+    exec_form,
+    quote,
+    script,
+    with_variables,
+)
+from .given_archives import archive_path
 from .given_wheels import given_paths, requirements_text
+from .own_files import FOLDER as OWN_FOLDER
+from .own_files import rendered
 
 OWN_SECRETS = ("env", "uv", "netrc", "ca")
 """What every step may mount: variables, uv's configuration, credentials by host, a CA bundle."""
@@ -73,20 +96,24 @@ class _Tree:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Source:
-    """A package from git: its stages, from fetching to installing, their files and input.
+    """A package that is built: its stages, from its files to installing, their own files and input.
 
-    ``commit`` is what to fetch, ``env`` the build's variables, ``cache`` whose compilers share one.
-    ``trees`` are further commits that the build reads, ``toolchain`` the file for CMake among them.
+    ``commit`` is what to fetch from git, or else ``archive`` the tar of its files in the folder,
+    ``requested`` its name if the spec names it; ``env`` are the build's variables, ``cache`` is
+    whose compilers share one. ``trees`` are further commits that the build reads, ``toolchain`` the
+    file for CMake among them.
     """
 
     name: str
     file: str
     origin: str
     cache: str
-    commit: Mapping[str, str]
     env: Mapping[str, str]
     time: int
-    subdirectory: str
+    commit: Mapping[str, str] = field(default_factory=dict)
+    archive: str = ""
+    requested: str = ""
+    subdirectory: str = ""
     trees: tuple[_Tree, ...] = ()
     toolchain: str = ""
 
@@ -116,7 +143,7 @@ class _Source:
 
 
 def files_stage(name: str) -> str:
-    """Name the stage that is the files of the git source ``name``, ready to be built."""
+    """Name the stage that is the files of the source ``name``, ready to be built."""
     return f"files-{name}"
 
 
@@ -126,7 +153,7 @@ def further_stage(name: str) -> str:
 
 
 def wheel_stage(name: str) -> str:
-    """Name the stage, and target, that is the wheel of the git source ``name``."""
+    """Name the stage, and target, that is the wheel of the source ``name``."""
     return f"wheel-{name}"
 
 
@@ -137,7 +164,7 @@ def render(lock: Lock) -> dict[str, str]:
     hold.
     """
     stages = [_stage(lock, layer) for layer in index_layers(lock)]
-    sources = [_source(lock, source) for source in lock.sources]
+    sources = [_source(lock, source) for source in lock.built]
     values = _values(lock, stages, sources)
     files = {
         "Dockerfile": _template("Dockerfile.j2", values),
@@ -146,11 +173,12 @@ def render(lock: Lock) -> dict[str, str]:
         values["lock_file"]: dump_lock(lock.unsealed()),
     }
     files |= {stage.file: stage.requirements for stage in stages}
-    for source, locked in zip(sources, lock.sources, strict=True):
+    for source, locked in zip(sources, lock.built, strict=True):
         files[source.file] = requirements_text(lock, locked.requires)
-        files[source.origin] = direct_url(locked).decode()
+        if (origin := direct_url(locked)) is not None:
+            files[source.origin] = origin.decode()
         if source.toolchain:
-            files[source.toolchain] = toolchain(lock.spec.sources[source.name].build)
+            files[source.toolchain] = toolchain(lock.spec.build_of(source.name))
     files |= {f"build/{path.name}": path.read_text("utf-8") for path in _static()}
     if isinstance(lock.base, DebianBase):
         files |= _debian(lock.base)
@@ -160,8 +188,9 @@ def render(lock: Lock) -> dict[str, str]:
 def write(files: Mapping[str, str], folder: Path) -> None:
     """Write rendered ``files`` into ``folder``, in place of an earlier rendering.
 
-    What that one's Dockerfile reads of ``requirements`` goes; all else in ``folder`` stays. Raises
-    UsageError, with nothing written, where ``folder`` holds files and no rendering of ours.
+    What that one's Dockerfile reads of ``requirements`` and ``files`` goes; all else in ``folder``
+    stays. Raises UsageError, with nothing written, where ``folder`` holds files and no rendering
+    of ours.
     """
     dockerfile = folder / "Dockerfile"
     old = dockerfile.read_text("utf-8", "replace") if dockerfile.is_file() else ""
@@ -173,6 +202,8 @@ def write(files: Mapping[str, str], folder: Path) -> None:
     for name in re.findall(r"source=(requirements/[\w.-]+)", old):
         if name not in files:
             (folder / name).unlink(missing_ok=True)
+    for number in re.findall(rf"^COPY {OWN_FOLDER}/([0-9]+)/ ", old, re.MULTILINE):
+        shutil.rmtree(folder / OWN_FOLDER / number, ignore_errors=True)
     for name in sorted(files, key=lambda name: name != "Dockerfile"):  # a half is known as ours
         write_text(folder / name, files[name])
 
@@ -196,7 +227,7 @@ def system_packages(lock: Lock) -> tuple[str, ...]:
 
 
 def index_layers(lock: Lock) -> list[WheelLayer]:
-    """Return the plan's layers without what is built from git, which has stages of its own."""
+    """Return the plan's layers without what is built, which has stages of its own."""
     layers = (
         replace(layer, wheels=tuple(wheel for wheel in layer.wheels if not source_for(lock, wheel)))
         for layer in plan(lock).layers
@@ -220,7 +251,10 @@ def _values(lock: Lock, stages: list[_Stage], sources: list[_Source]) -> dict[st
         "interpreter": interpreter(lock),
         "layers": stages,
         "given": any(stage.given for stage in stages),
+        "account": account_of(spec),
+        "archives": bool(lock.archives),
         "skeleton": _skeleton(lock),
+        "files": rendered(lock),
         "sources": sources,
         "toolchain": TOOLCHAIN,
         "lock_file": f"pylock.{spec.name}.toml",
@@ -283,22 +317,31 @@ def _stage(lock: Lock, layer: WheelLayer) -> _Stage:
     )
 
 
-def _source(lock: Lock, source: GitSource) -> _Source:
-    told = {}
-    build = lock.spec.sources[source.name].build
-    if source.describe is not None:
-        told = variables((wheel.name for wheel in source.requires), source.describe)
-    return _Source(
+def _source(lock: Lock, source: Source) -> _Source:
+    build = lock.spec.build_of(source.name)
+    common = _Source(
         name=source.name,
         file=f"requirements/source-{source.name}.txt",
+        origin="",
+        cache=f"compiled-{source.identity[:16]}",
+        env=dict(sorted(build_variables(build).items())),
+        time=source.time,
+        trees=tuple(_Tree(name=each.name, commit=_fetched(each)) for each in source.sources),
+        toolchain=f"requirements/source-{source.name}.cmake" if toolchain(build) else "",
+    )
+    if isinstance(source, ArchiveSource):
+        asked = source.name if source.name in lock.spec.requested else ""
+        return replace(common, archive=archive_path(source), requested=asked)
+    told = {}
+    if source.describe is not None:
+        told = variables((wheel.name for wheel in source.requires), source.describe)
+    return replace(
+        common,
         origin=f"requirements/source-{source.name}.json",
         cache=f"compiled-{Digest.of(source.repository.encode()).hex[:16]}",
         commit=_fetched(source),
         env=dict(sorted((told | build_variables(build)).items())),
-        time=source.time,
         subdirectory=source.subdirectory or "",
-        trees=tuple(_Tree(name=each.name, commit=_fetched(each)) for each in source.sources),
-        toolchain=f"requirements/source-{source.name}.cmake" if toolchain(build) else "",
     )
 
 
@@ -331,15 +374,25 @@ def _skeleton(lock: Lock) -> dict[str, Any]:
 
 def _settings(lock: Lock) -> dict[str, Any]:
     """Return what the runtime stage states; what an image base states itself, Docker inherits."""
-    below = {"User": lock.base.user} if isinstance(lock.base, ImageBase) else {}
-    stated = image_settings(lock, below)
-    env = environment(lock, {})
-    if isinstance(lock.base, ImageBase):
-        if "PATH" not in lock.spec.env:
-            env["PATH"] = Quoted(f"{PREFIX}/bin:$PATH")
-        if not lock.spec.cmd:
-            stated.pop("Cmd", None)
-    return stated | {"Env": env}
+    if not isinstance(lock.base, ImageBase):
+        return image_settings(lock, {}) | {"Env": environment(lock, {})}
+    stated = image_settings(lock, {"User": lock.base.user})
+    if not lock.spec.cmd:
+        stated.pop("Cmd", None)
+    return stated | _variables(lock)
+
+
+def _variables(lock: Lock) -> dict[str, Any]:
+    """Return the variables on an image base, whose own are known to Docker alone.
+
+    Values that name others are one instruction, so that none of them sees another of the spec's.
+    """
+    given = lock.spec.env
+    plain = environment(replace(lock, spec=structs.replace(lock.spec, env={})), {})
+    env = plain | {"PATH": Quoted(f"{PREFIX}/bin:$PATH")}
+    if any(map(names_in, given.values())):
+        return {"Env": env, "Given": {name: with_variables(given[name]) for name in sorted(given)}}
+    return {"Env": env | {name: expanded(given[name], {}) for name in sorted(given)}}
 
 
 def _health_options(lock: Lock) -> dict[str, str]:

@@ -25,9 +25,9 @@ def _parts(layers: Sequence[Layer], lock: Lock) -> dict[Digest, tuple[tuple[str,
     sealed = lock.seal.layers if lock.seal is not None else ()
     made_from = {layer.diff_id: layer.inputs for layer in (*sealed, *layers) if layer.inputs}
     known = {str(wheel.sha256): wheel for wheel in lock.wheels}
-    for source in lock.sources:
+    for source in lock.built:
         if source.wheel is not None:
-            known |= {str(source.wheel.sha256): source.wheel, source.commit: source.wheel}
+            known |= {str(source.wheel.sha256): source.wheel, source.identity: source.wheel}
     parts = {
         diff_id: _heaviest(known[each] for each in inputs if each in known)
         for diff_id, inputs in made_from.items()

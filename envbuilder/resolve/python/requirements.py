@@ -1,13 +1,13 @@
 """Requirements -> wheels: what a target platform and Python would install, as uv resolves it.
 
 Only wheels count: an sdist would run code of unknown make at install time. What must be compiled
-is a git source with a locked build environment.
+has a locked build environment, and takes part by stand-ins.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -24,6 +24,7 @@ from envbuilder.model.spec import MACHINES, Index
 from .compilation import Found, Problem, compile_packages
 from .download import IndexClient
 from .index_pages import index_page, index_urls
+from .metadata_wheel import StandIn
 from .offers import Located, locate_by_hash, offers_elsewhere, offers_of
 from .stated_version import as_stated
 from .uv import NoWheelError
@@ -38,13 +39,14 @@ _LEGACY = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
 class PythonTarget:
     """What wheels must run on: ``python`` "3.13", an OCI platform, glibc 2.``glibc``.
 
-    ``patch`` is the patch release of that Python, if it is known.
+    Or musl 1.``musl`` in its place. ``patch`` is the patch release of that Python, if it is known.
     """
 
     python: str
     platform: str
     glibc: int = 28
     patch: int | None = None
+    musl: int | None = None
 
     @property
     def full(self) -> str:
@@ -59,6 +61,8 @@ class PythonTarget:
     @property
     def uv_platform(self) -> str:
         """The nearest platform that uv has a name for."""
+        if self.musl is not None:
+            return f"{self.machine}-unknown-linux-musl"
         glibc = next((minor for minor in _UV_GLIBC if minor <= self.glibc), 17)
         return f"{self.machine}-manylinux_2_{glibc}"
 
@@ -87,12 +91,7 @@ class PythonTarget:
 @cache
 def _tags(target: PythonTarget) -> Mapping[Tag, int]:
     version = tuple(int(part) for part in target.python.split("."))
-    platforms = []
-    for minor in range(target.glibc, 4, -1):
-        platforms.append(f"manylinux_2_{minor}_{target.machine}")
-        if minor in _LEGACY:
-            platforms.append(f"{_LEGACY[minor]}_{target.machine}")
-    platforms.append(f"linux_{target.machine}")
+    platforms = [f"{each}_{target.machine}" for each in (*_platforms(target), "linux")]
     interpreter = f"cp{version[0]}{version[1]}"
     ordered = [
         *cpython_tags(version, platforms=platforms),
@@ -101,7 +100,46 @@ def _tags(target: PythonTarget) -> Mapping[Tag, int]:
     return {tag: rank for rank, tag in reversed(list(enumerate(ordered)))}
 
 
+def _platforms(target: PythonTarget) -> Iterator[str]:
+    """Yield what wheels call the C libraries that will do, newest first."""
+    if target.musl is not None:
+        yield from (f"musllinux_1_{minor}" for minor in range(target.musl, -1, -1))
+        return
+    for minor in range(target.glibc, 4, -1):
+        yield f"manylinux_2_{minor}"
+        if minor in _LEGACY:
+            yield _LEGACY[minor]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """What a resolution took: ``wheels``, and of what was ``offered`` beside them, by name."""
+
+    wheels: tuple[Wheel, ...]
+    offered: tuple[StandIn, ...] = ()
+
+
 def resolve_python(
+    requirements: Iterable[str],
+    *,
+    indexes: IndexClient,
+    target: PythonTarget,
+    index: Index,
+    held: Mapping[str, str] | None = None,
+    constraints: Iterable[str] = (),
+) -> tuple[Wheel, ...]:
+    """Resolve ``requirements`` to wheels alone; see :func:`choose_packages`."""
+    return choose_packages(
+        requirements,
+        indexes=indexes,
+        target=target,
+        index=index,
+        held=held,
+        constraints=constraints,
+    ).wheels
+
+
+def choose_packages(
     requirements: Iterable[str],
     *,
     indexes: IndexClient,
@@ -112,15 +150,18 @@ def resolve_python(
     constraints: Iterable[str] = (),
     overrides: Iterable[str] = (),
     apart: Collection[str] = (),
+    offered: Collection[StandIn] = (),
     offline: bool = False,
     note: Callable[[str], None] = lambda _: None,
-) -> tuple[Wheel, ...]:
+) -> Chosen:
     """Resolve ``requirements`` (PEP 508 lines) for ``target``; sorted by name.
 
     ``held`` maps names to versions that stay as they are unless something forces them;
     ``provided`` names distributions that the base brings, which are left out of the resolution;
-    ``apart`` names what takes part in it by a stand-in, and is no wheel of an index. ``note`` is
-    told of what was yanked. Raises ResolutionError with who wants what, or NetworkError.
+    ``apart`` names what takes part in it by a stand-in, and is no wheel of an index; ``offered``
+    are versions that may be chosen beside those that have wheels. ``note`` is told of what was
+    yanked. Raises ResolutionError with who wants what, NoWheelError that names all that have sdists
+    alone, or NetworkError.
     """
     problem = Problem(
         requirements=tuple(requirements),
@@ -129,16 +170,23 @@ def resolve_python(
         excludes=tuple(provided),
         constraints=tuple(constraints),
         overrides=tuple(overrides),
+        offered=tuple(offered),
         flags=("--offline",) if offline else (),
     )
     found = _solve(indexes, problem, held or {})
     for pin, reason in sorted(found.yanked.items()):
         note(f"warning: {pin} was yanked: {reason or 'no reason is told'}")
-    packages = [each for each in found.packages if canonicalize_name(each["name"]) not in apart]
+    beside = {(each.name, each.version): each for each in offered}
+    taken = [key for each in found.packages if (key := _key(each)) in beside]
+    names = {*apart, *(name for name, _ in taken)}
+    packages = [each for each in found.packages if canonicalize_name(each["name"]) not in names]
     chosen = _select(indexes, packages, target, index)
-    return tuple(
-        sorted(as_stated(indexes, _sized(indexes, located), located.url) for located in chosen)
-    )
+    wheels = (as_stated(indexes, _sized(indexes, located), located.url) for located in chosen)
+    return Chosen(wheels=tuple(sorted(wheels)), offered=tuple(beside[key] for key in sorted(taken)))
+
+
+def _key(package: Mapping[str, Any]) -> tuple[str, str]:
+    return canonicalize_name(package["name"]), str(package["version"])
 
 
 def _solve(indexes: IndexClient, problem: Problem, held: Mapping[str, str]) -> Found:
@@ -156,24 +204,24 @@ def _solve(indexes: IndexClient, problem: Problem, held: Mapping[str, str]) -> F
         raise _explained(indexes, error, problem) from error
 
 
-def _all_without_wheels(problem: Problem, first: NoWheelError) -> ResolutionError:
+def _all_without_wheels(problem: Problem, first: NoWheelError) -> NoWheelError:
     """Find whatever else has no wheels: uv tells of one, and stops."""
-    names = [first.package]
+    names = [*first.packages]
     while len(names) < _MOST_TOLD:
         try:
             compile_packages(replace(problem, excludes=(*problem.excludes, *names)))
         except NoWheelError as error:
-            names.append(error.package)
+            names += error.packages
         except ResolutionError:  # for another reason, which comes up once these are mended
             break
         else:
             break
-    if len(names) == 1:
-        return first
-    lines = "\n".join(f"  {name}: {{git: …, tag: …}}" for name in sorted(names))
-    return ResolutionError(
-        f"{len(names)} packages have no usable wheels:\n{lines}\n{first.message}", hint=first.hint
-    )
+    packages = tuple(sorted(canonicalize_name(name) for name in names))
+    message = first.message
+    if len(names) > 1:
+        lines = "\n".join(f"  {name}" for name in packages)
+        message = f"{len(names)} packages have no usable wheels:\n{lines}\n{message}"
+    return NoWheelError(message, packages=packages, hint=first.hint, said=first.said)
 
 
 def _explained(indexes: IndexClient, error: ResolutionError, problem: Problem) -> ResolutionError:
