@@ -21,17 +21,17 @@ DEPLOYMENTS = Path(__file__).parent / "data" / "deployments"
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "bring-what-you-have.md"
 AMD64 = {"TARGETPLATFORM": "linux/amd64", "TARGETARCH": "amd64", "TARGETOS": "linux"}
 COUNTS = {  # file: statements that come in, of how many; packages and packages of the system
-    "engine-multistage/Dockerfile": (43, 47, 20, 11),
-    "kernels-from-clones/Dockerfile": (31, 45, 10, 11),
-    "finetune-ui/Dockerfile": (22, 24, 2, 0),
-    "node-graph-ui/Dockerfile": (33, 36, 19, 3),
-    "omni-demo/Dockerfile": (28, 32, 15, 8),
-    "turbo-server/Dockerfile": (30, 44, 14, 9),
-    "conda-stages/Dockerfile": (18, 25, 5, 4),
-    "distributed-runtime/Dockerfile": (20, 30, 5, 7),
+    "engine-multistage/Dockerfile": (44, 47, 20, 11),
+    "kernels-from-clones/Dockerfile": (33, 45, 10, 11),
+    "finetune-ui/Dockerfile": (24, 24, 3, 0),
+    "node-graph-ui/Dockerfile": (36, 36, 19, 3),
+    "omni-demo/Dockerfile": (29, 32, 15, 8),
+    "turbo-server/Dockerfile": (33, 44, 15, 9),
+    "conda-stages/Dockerfile": (21, 25, 6, 4),
+    "distributed-runtime/Dockerfile": (24, 30, 5, 7),
     "node-graph-ui/requirements.txt": (19, 19, 19, 3),
     "vision-demo/requirements.txt": (17, 18, 16, 3),
-    "project-extras/pyproject.toml": (25, 26, 16, 3),
+    "project-extras/pyproject.toml": (26, 26, 17, 3),
 }
 
 

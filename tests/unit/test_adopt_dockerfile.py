@@ -347,7 +347,9 @@ def test_how_an_image_runs_comes_in(tmp_path):
         ("RUN apt-get install -y ./x.deb", "not the name of a package"),
         ("RUN conda install -y numpy", "conda"),
         ("RUN echo 'unclosed", "its condition"),
-        ("COPY app /srv/app", "own files"),
+        ("COPY app /srv/app", "not in the build context"),
+        ("COPY Dockerfile /proc/x", "no place for files"),
+        ("RUN useradd other", "does not run as other"),
         ("ADD https://files.example.com/x /x", "has no hash"),
         ("NONSENSE x", "no instruction"),
         (
@@ -361,6 +363,59 @@ def test_what_a_spec_cannot_say_is_left_with_its_line_and_reason(tmp_path, line,
     if why != "its condition":  # a quote that does not close swallows the rest, as in a shell
         assert why in left["Dockerfile:2"]
     assert "hunter2" not in str(left)
+
+
+def test_own_files_come_in_as_copy_lays_them(tmp_path):
+    text = (
+        "FROM debian:trixie\nWORKDIR /srv\nCOPY app app\nCOPY --chmod=755 run.sh one.py ./\n"
+        "COPY run.sh /usr/local/bin/serve\nCOPY one.py /srv\nCOPY run.sh /usr/local/bin\n"
+        "COPY . /all\nCOPY *.py /py/\nCOPY none /x\n"
+        "RUN groupadd -g 7 g && useradd -m -u 1001 -g g -d /data/app app\n"
+        "COPY --chown=app:g app /own\nUSER app\n"
+    )
+    (tmp_path / ".dockerignore").write_text("# no\n*.log\n\nbuild/\n")
+    files = [("app/a.py", ""), ("run.sh", ""), ("one.py", "")]
+    spec, left = read(tmp_path, text, files=files)
+    never = {"exclude": [".git/"]}
+    assert spec["files"] == [
+        {"from": "app", "to": "/srv/app", **never},
+        {"from": "run.sh", "to": "/srv/", "mode": "755"},
+        {"from": "one.py", "to": "/srv/", "mode": "755"},
+        {"from": "run.sh", "to": "/usr/local/bin/serve"},
+        {"from": "one.py", "to": "/srv/"},
+        {"from": "run.sh", "to": "/usr/local/bin/"},
+        {"from": ".", "to": "/all",
+         "exclude": [".git/", "*.log", "build/", "pylock.*.toml", "*.ledger.jsonl"]},
+        {"from": "one.py", "to": "/py/"},
+        {"from": "app", "to": "/own", "owner": "1001:7", **never},
+    ]  # fmt: skip
+    assert spec["user"] == {"name": "app", "uid": 1001, "gid": 7, "home": "/data/app"}
+    assert left == {"Dockerfile:10": "none is not in the build context"}
+
+
+def test_more_files_than_a_spec_holds_are_left(tmp_path):
+    lines = "".join(f"COPY a{n} /srv/\n" for n in range(40))
+    spec, left = read(
+        tmp_path, f"FROM debian:trixie\n{lines}", files=[(f"a{n}", "") for n in range(40)]
+    )
+    assert len(spec["files"]) == 32
+    assert "32 entries at most" in left["Dockerfile:34"]
+    assert len(left) == 8
+
+
+def test_variables_of_the_base_stay_variables_and_dollars_stay_dollars(tmp_path):
+    text = (
+        "FROM nvidia/cuda:12.4.1-base-ubuntu22.04\nENV PATH=/opt/venv/bin:$PATH\n"
+        "ENV PATH=/opt/x/bin:$PATH:/opt/y\nENV LD_LIBRARY_PATH=/a:${LD_LIBRARY_PATH} B=1\n"
+        "ENV LD_LIBRARY_PATH=/b:$LD_LIBRARY_PATH C='$B' D=$B\n"
+    )
+    spec, left = read(tmp_path, text)
+    assert spec["env"] == {
+        "PATH": "/opt/x/bin:$PATH:/opt/y",
+        "LD_LIBRARY_PATH": "/b:/a:${LD_LIBRARY_PATH}",
+        "B": "1", "C": "$$B", "D": "1",
+    }  # fmt: skip
+    assert not left
 
 
 @pytest.mark.parametrize(

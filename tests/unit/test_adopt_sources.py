@@ -74,10 +74,16 @@ patched==1; python_full_version >= "3.12.1"
          {"git": "ssh://git@g.example.com/a.git", "commit": "a" * 40, "subdirectory": "py"}),
         ("https://f.example.com/aa-1-py3-none-any.whl#sha256=00", {"url": "https://f.example.com/aa-1-py3-none-any.whl"}),
         ("aa @ https://f.example.com/aa-1%2Bc-py3-none-any.whl", {"url": "https://f.example.com/aa-1%2Bc-py3-none-any.whl"}),
+        ("https://f.example.com/aa-1.0.tar.gz", {"url": "https://f.example.com/aa-1.0.tar.gz"}),
+        ("aa @ https://f.example.com/main.zip", {"url": "https://f.example.com/main.zip"}),
+        ("-e ./project", {"path": "project"}),
+        ("./project", {"path": "project"}),
         ("./dist/aa-1.0-py3-none-any.whl", {"path": "dist/aa-1.0-py3-none-any.whl"}),
     ],
 )  # fmt: skip
 def test_places_of_packages_come_in(tmp_path, line, expected):
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / "pyproject.toml").write_text('[project]\nname = "aa"\n')
     spec, left = lines(tmp_path, line)
     assert spec["packages"] == {"aa": expected}
     assert not left
@@ -92,9 +98,9 @@ def test_places_of_packages_come_in(tmp_path, line, expected):
         ("git+https://user:hunter2@g.example.com/a.git@v1#egg=a", "login"),
         ("-i https://user:hunter2@i.example.com/simple", "login"),
         ("hg+https://g.example.com/a@1", "only git"),
-        ("https://f.example.com/a-1.0.tar.gz", "sdist"),
-        ("-e .", "is a folder"),
-        ("./project", "is a folder"),
+        ("https://f.example.com/archive/main.zip", "does not say which package"),
+        ("-e .", "no pyproject.toml"),
+        ("./project", "no pyproject.toml"),
         ("-f https://f.example.com/links.html", "url:"),
         ("${HOME}/x", "variable"),
         ("two words", "not a requirement"),
@@ -190,12 +196,7 @@ index-strategy = "unsafe-best-match"
         "strategy": "best-match",
         "named": {"cu124": "https://whl.example.com/cu124"},
     }
-    assert [each.split()[1] for each in left] == [
-        "local",
-        "spaced",
-        "optional-dependencies.docs",
-        "name",
-    ]
+    assert [each.split()[1] for each in left] == ["local", "spaced", "optional-dependencies.docs"]
 
 
 @pytest.mark.parametrize(
@@ -278,13 +279,15 @@ sdist = {url = "https://f.example.com/source-1.tar.gz", hashes = {sha256 = "00"}
         "aa": "==1.0",
         "archive": {"url": "https://f.example.com/archive-1-py3-none-any.whl"},
         "torch": {"version": "==2.6.0+cu124", "index": "cu124"},
+        "source": "==1",
         "vcs": {
             "git": "https://g.example.com/vcs",
             "commit": "abcdef0",
         },
     }
     assert spec["constraints"] == {"bb": "==2.0"}
-    assert [each.split()[1] for each in left] == ["folder", "source"]
+    assert [each.split()[1] for each in left] == ["folder"]
+    assert spec["build"] == {"sdists": ["source"]}
     path.write_text("lock-version = 1\n")
     with pytest.raises(UsageError, match="not a lock that is read"):
         list(read_pylock(path, pin=False))

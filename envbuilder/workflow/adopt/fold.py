@@ -16,10 +16,14 @@ from envbuilder.model.yaml_document import KeyPath, parse_document
 
 from .bases import default_base
 from .interpreter import choose_python
+from .own_files import relative_files
 from .packages import Chosen, choose_packages, name_indexes
 from .statements import At, Setting, Statement, Wanted, left
 
-_APPENDED = {("system", "packages"), ("expose",), ("volumes",), ("index", "extra_urls")}
+_APPENDED = {
+    ("system", "packages"), ("expose",), ("volumes",), ("index", "extra_urls"), ("build", "sdists"),
+    ("files",),
+}  # fmt: skip
 _NEEDED = ("ca-certificates", "libstdc++6", "python3")
 _PROBE: dict[str, Any] = {
     "version": 1,
@@ -80,7 +84,7 @@ class _Draft:
 def fold(statements: Iterable[Statement], target: Target) -> Findings:
     """Join what readers said into one spec; what the spec refuses is left, with its own words."""
     draft = _Draft(spec={"platform": target.platform})
-    checked = tuple(_checked(statements))
+    checked = tuple(_checked(relative_files(statements, target.folder)))
     for at, fact in _facts(checked):
         if isinstance(fact, Setting) and fact.path != ("python",):
             _put_setting(draft, fact, at)

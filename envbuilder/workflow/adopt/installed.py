@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from urllib.parse import unquote, urlsplit
 
 from packaging.markers import InvalidMarker, Marker
 from packaging.requirements import InvalidRequirement, Requirement
@@ -14,8 +15,8 @@ from packaging.version import InvalidVersion, Version
 
 from envbuilder.model.errors import without_login
 
-from .places import SDIST, git_package
-from .statements import At, Statement, Wanted, left, taken
+from .places import from_file, git_package
+from .statements import At, Setting, Statement, Wanted, left, taken
 
 _INSTALLERS = {"pip"}
 LOCAL = "a local version is of an index of its own: name it under index.named"
@@ -26,7 +27,8 @@ class Held:
     """One package that a source holds.
 
     ``requires`` are canonical names; ``asked`` says that somebody named it, not a package.
-    ``source`` or ``left`` say it if no index has it; ``index`` is the address of the one that has.
+    ``source`` or ``left`` say it if no index has it; ``index`` is the address of the one that
+    has, as an ``sdist`` alone where it says so.
     """
 
     at: At
@@ -37,6 +39,7 @@ class Held:
     marker: str = ""
     index: str | None = None
     source: Mapping[str, str] | None = None
+    sdist: bool = False
     left: str = ""
 
 
@@ -51,7 +54,8 @@ def held_statements(found: Sequence[Held], *, pin: bool) -> Iterator[Statement]:
         elif each.name in asked:
             yield _package(each)
         elif pin and each.source is None:
-            yield taken(each.at, Wanted(requirement=_pinned(each), role="constraints"))
+            held = Wanted(requirement=_pinned(each), role="constraints")
+            yield taken(each.at, held, *_allowed(each))
         elif pin:
             yield _package(each)
         else:
@@ -63,7 +67,12 @@ def _package(each: Held) -> Statement:
         marker = f" ; {each.marker}" if each.marker else ""
         return taken(each.at, Wanted(requirement=f"{each.name}{marker}", source=each.source))
     note = LOCAL if "+" in each.version and each.index is None else ""
-    return taken(each.at, Wanted(requirement=_pinned(each), index=each.index), note=note)
+    wanted = Wanted(requirement=_pinned(each), index=each.index)
+    return taken(each.at, wanted, *_allowed(each), note=note)
+
+
+def _allowed(each: Held) -> list[Setting]:
+    return [Setting(path=("build", "sdists"), value=[each.name])] if each.sdist else []
 
 
 def _pinned(each: Held) -> str:
@@ -153,17 +162,19 @@ def _with_origin(held: Held, origin: str) -> Held:
         return replace(held, left="installed from files of its machine: name a wheel with `path:`")
     if without_login(url) != url:
         return replace(held, left="the address holds a login: netrc keeps it")
-    if not url.partition("#")[0].endswith(".whl"):
-        return replace(held, left=SDIST)
-    return replace(held, source={"url": url.partition("#")[0]})
+    plain = url.partition("#")[0]
+    filename = unquote(urlsplit(plain).path).rpartition("/")[2]
+    return of_statement(
+        held, from_file(held.at, filename, {"url": plain}, key=held.name, marker="")
+    )
 
 
 def of_statement(held: Held, found: Statement) -> Held:
     """Return ``held`` from where ``found``, a statement about one package, says it is."""
     if found.left:
         return replace(held, left=found.left)
-    (fact,) = found.facts
-    return replace(held, source=fact.source if isinstance(fact, Wanted) else None)
+    sources = [fact.source for fact in found.facts if isinstance(fact, Wanted)]
+    return replace(held, source=sources[0])
 
 
 def usual_index(indexes: Iterable[str | None]) -> str | None:

@@ -13,7 +13,7 @@ from envbuilder.model.codec import MisfitError, from_plain
 from envbuilder.model.errors import UsageError, without_login
 
 from .installed import Held, held_statements, of_statement, usual_index, valid_marker
-from .places import SDIST, git_package
+from .places import from_file, git_package, project_folder
 from .statements import At, Setting, Statement, Wanted, taken
 from .texts import BY_TOOL, read_toml
 
@@ -132,13 +132,14 @@ def _with_source(path: Path, held: Held, each: _Package) -> Held:
     if each.vcs is not None:
         return _of_git(held, each.vcs)
     if each.directory is not None:
-        return replace(held, left="a folder: build its wheel, and name it with `path:`")
+        folder = (path.parent / str(each.directory.get("path", "."))).resolve()
+        return of_statement(held, project_folder(held.at, folder, key=held.name))
     if each.archive is not None:
         return _of_archive(path, held, each.archive)
     if each.version is None:
         return replace(held, left="the lock does not say its version")
     if each.sdist is not None and not each.wheels:
-        return replace(held, left="only an sdist is locked: name its repository with `git:`")
+        return replace(held, sdist=True)
     return held
 
 
@@ -155,8 +156,6 @@ def _of_archive(path: Path, held: Held, archive: _File) -> Held:
     place = archive.url or archive.path or ""
     if without_login(place) != place:
         return replace(held, left="the address holds a login: netrc keeps it")
-    if not place.endswith(".whl"):
-        return replace(held, left=SDIST)
-    if archive.url is not None:
-        return replace(held, source={"url": archive.url})
-    return replace(held, source={"path": str((path.parent / place).resolve())})
+    table = {"url": place} if archive.url else {"path": str((path.parent / place).resolve())}
+    filename = place.rpartition("/")[2]
+    return of_statement(held, from_file(held.at, filename, table, key=held.name, marker=""))

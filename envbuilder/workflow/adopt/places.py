@@ -8,7 +8,13 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.tags import Tag
-from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+from packaging.utils import (
+    InvalidSdistFilename,
+    InvalidWheelFilename,
+    canonicalize_name,
+    parse_sdist_filename,
+    parse_wheel_filename,
+)
 
 from envbuilder.model.errors import UsageError, without_login
 
@@ -19,7 +25,6 @@ _NAMED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\s*(\[[^\]]*\])?\s*@\s")
 _COMMIT = re.compile(r"[0-9a-f]{7,64}")
 _TAG = re.compile(r"v?\d+(\.\d+)*\S*")
 _ARCHIVES = (".tar.gz", ".zip", ".tar.bz2", ".tgz", ".tar.xz")
-SDIST = "an sdist by address or path has no key: name a wheel, or its repository with `git:`"
 
 
 def is_place(text: str) -> bool:
@@ -94,9 +99,7 @@ def _from_url(at: At, text: str, *, key: str, marker: str) -> Statement:
     if without_login(url) != url:
         return left(at, "the address holds a login: netrc keeps it")
     name = unquote(urlsplit(url).path).rpartition("/")[2]
-    if not name.endswith(".whl"):
-        return left(at, SDIST)
-    return _wheel(at, name, {"url": url}, key=key, marker=marker)
+    return from_file(at, name, {"url": url}, key=key, marker=marker)
 
 
 def _from_path(at: At, text: str, *, folder: Path, key: str, marker: str) -> Statement:
@@ -104,31 +107,40 @@ def _from_path(at: At, text: str, *, folder: Path, key: str, marker: str) -> Sta
     path = (folder / text).resolve() if not text.startswith("~") else Path(text)
     if any(each in text for each in "*?$"):
         return left(at, "a path with wildcards or variables names no file")
-    if text.endswith(".whl"):
-        return _wheel(at, path.name, {"path": str(path)}, key=key, marker=marker)
-    if text.endswith(_ARCHIVES):
-        return left(at, SDIST)
+    if text.endswith((".whl", *_ARCHIVES)):
+        return from_file(at, path.name, {"path": str(path)}, key=key, marker=marker)
     return project_folder(at, path, extras=f"[{extras}" if extras else "", key=key)
 
 
 def project_folder(at: At, path: Path, *, extras: str = "", key: str = "") -> Statement:
-    """Read a package that is a folder of the source's machine."""
-    name = f"{project_name(path)}{extras}"
-    return left(at, f"{key or name} is a folder: build its wheel, and name it with `path:`")
+    """Read a package that is a project's folder."""
+    if not any(_is_file(path / name) for name in ("pyproject.toml", "setup.py")):
+        return left(at, f"{path.name} is no project: it has no pyproject.toml and no setup.py")
+    return _wanted(at, f"{key or project_name(path)}{extras}", {"path": str(path)}, "")
 
 
 def project_name(folder: Path) -> str:
     """Return the name that a project's pyproject.toml says, else that of its folder."""
     path = folder / "pyproject.toml"
     try:
-        table = read_toml(path).get("project", {}) if path.is_file() else {}
-    except (UsageError, OSError):
+        table = read_toml(path).get("project", {}) if _is_file(path) else {}
+    except UsageError:
         table = {}  # its own reader says what is wrong with it
     name = table.get("name") if isinstance(table, dict) else None
     return name if isinstance(name, str) else folder.name
 
 
-def _wheel(at: At, filename: str, table: dict[str, str], *, key: str, marker: str) -> Statement:
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that no file system takes
+        return False
+
+
+def from_file(at: At, filename: str, table: dict[str, str], *, key: str, marker: str) -> Statement:
+    """Read a wheel or an sdist by its file name; ``table`` says where it is."""
+    if filename.endswith(_ARCHIVES):
+        return _sdist(at, filename, table, key=key, marker=marker)
     try:
         name, _, _, tags = parse_wheel_filename(filename)
     except InvalidWheelFilename:
@@ -138,6 +150,14 @@ def _wheel(at: At, filename: str, table: dict[str, str], *, key: str, marker: st
     if len(pythons) != 1 or found.left:
         return found
     return taken(at, *found.facts, Setting(path=("python",), value=pythons.pop()))
+
+
+def _sdist(at: At, filename: str, table: dict[str, str], *, key: str, marker: str) -> Statement:
+    try:
+        name = key or str(parse_sdist_filename(filename)[0])
+    except InvalidSdistFilename:
+        return left(at, f"{filename!r} does not say which package it is: NAME @ ADDRESS does")
+    return _wanted(at, name, table, marker)
 
 
 def _python_of(tag: Tag) -> str | None:

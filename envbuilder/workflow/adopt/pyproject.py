@@ -54,8 +54,9 @@ class _Tool(Struct, frozen=True, kw_only=True):
     poetry: dict[str, Any] = {}
 
 
-class _Pyproject(Struct, frozen=True, kw_only=True):
+class _Pyproject(Struct, frozen=True, kw_only=True, rename="kebab"):
     project: _Project | None = None
+    build_system: dict[str, Any] | None = None
     tool: _Tool = _Tool()
 
 
@@ -65,6 +66,7 @@ class _Reader:
     extras: frozenset[str]
     uv: _Uv
     project: _Project
+    built: bool
 
     def at(self, text: str) -> At:
         return At(place=self.path.name, text=text)
@@ -85,7 +87,11 @@ def read_pyproject(
         hint = "Poetry 2 writes it" if found.tool.poetry else "name a requirements file instead"
         raise UsageError(f"{path} has no table [project]", hint=hint)
     reader = _Reader(
-        path=path, extras=_reached(found.project, extras), uv=found.tool.uv, project=found.project
+        path=path,
+        extras=_reached(found.project, extras),
+        uv=found.tool.uv,
+        project=found.project,
+        built=found.build_system is not None,
     )
     yield from _project(reader)
     yield from _uv(reader)
@@ -134,7 +140,16 @@ def _project(reader: _Reader) -> Iterator[Statement]:
                 yield from _dependency(reader, line)
         else:
             yield left(at, f"an extra that nobody asked for: --from '{reader.path}[{extra}]'")
-    yield project_folder(reader.at(f"name = {project.name!r}"), reader.path.parent.resolve())
+    yield _itself(reader)
+
+
+def _itself(reader: _Reader) -> Statement:
+    """Read the project as a package, as uv does: if it says how it is built."""
+    at = reader.at(f"name = {reader.project.name!r}")
+    if not reader.built:
+        return taken(at, note="without [build-system] it is no package itself")
+    extras = f"[{','.join(sorted(reader.extras))}]" if reader.extras else ""
+    return project_folder(at, reader.path.parent.resolve(), extras=extras)
 
 
 def _dependency(reader: _Reader, line: str) -> Iterator[Statement]:

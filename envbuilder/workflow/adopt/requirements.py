@@ -36,7 +36,7 @@ _REASONS = {
     "--find-links": "a page of links is no index: name each file with `url:`, or serve an index",
     "--no-index": "indexes come from the machine: its own configuration says which",
     "--trusted-host": "whom the machine trusts is its own configuration",
-    "--no-binary": "sdists of indexes are not built: name the repository with `git:`",
+    "--no-binary": "a wheel is taken where there is one: `build.sdists` allows what has none",
     "--pre": 'a pre-release is pinned by its version: "==1.0rc1"',
 }
 _SHORT = {"-f": "--find-links", "-i": "--index-url", "-e": "--editable"}
@@ -158,4 +158,5 @@ def _editable(at: At, value: str, folder: Path) -> Statement:
         found = from_place(at, value, folder=folder)
         return found if found.left else taken(at, *found.facts, note="installed, not editable")
     path, _, extras = value.partition("[")
-    return project_folder(at, (folder / path).resolve(), extras=f"[{extras}" if extras else "")
+    found = project_folder(at, (folder / path).resolve(), extras=f"[{extras}" if extras else "")
+    return found if found.left else taken(at, *found.facts, note="installed, not editable")

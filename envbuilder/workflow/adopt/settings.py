@@ -13,6 +13,7 @@ _SECRET = re.compile(
 )
 _OF_BASE = re.compile(r"NV_\w+|NVARCH|CUDA_VERSION|PYTHON_\w+|GPG_KEY|HOME|OLDPWD|PWD|SHLVL")
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_BASES_PATH = "\0PATH\0"
 _OF_ENVIRONMENT = {"VIRTUAL_ENV", "UV_PROJECT_ENVIRONMENT", "UV_SYSTEM_PYTHON"}
 _ENVIRONMENTS = re.compile(r"\S*(venv|virtualenv|env|py3|conda)\S*/bin")
 _BUILDS = re.compile(r"PIP_\w+|UV_\w+|POETRY_\w+|DEBIAN_FRONTEND|DEBCONF_\w+")
@@ -31,20 +32,28 @@ def environment_statement(at: At, name: str, value: str, *, inherited: bool = Fa
         return taken(at, note=f"{name} is about the build, which envbuilder does its own way")
     if inherited and _OF_BASE.fullmatch(name):
         return taken(at, note="the base brings it")
-    if "$" in value:
-        return left(at, "it builds on a value of the base that is not known here")
-    return taken(at, Setting(path=("env", name), value=value))
+    return taken(at, Setting(path=("env", name), value=in_spec(value)))
+
+
+def in_spec(value: str) -> str:
+    """Write a variable's value as a spec does: what is between NULs names one of the base's."""
+    return re.sub("\0(\\w+)\0", r"${\1}", value.replace("$", "$$"))
 
 
 def _path_statement(at: At, value: str) -> Statement:
     """Read PATH: the environment's own bin comes first anyway; other folders are not known."""
-    known = {*_SYSTEM_PATH.split(":"), "$PATH", "${PATH}"}
-    more = [each for each in value.split(":") if each and each not in known]
-    if all(_ENVIRONMENTS.fullmatch(each) for each in more):
+    before, _, after = value.partition(_BASES_PATH)
+    lists = [[each for each in part.split(":") if _adds(each)] for part in (before, after)]
+    if not any(lists):
         return taken(at, note="the environment's programs come first on PATH anyway")
-    if all(each.startswith(("/usr/local/cuda", "/usr/local/nvidia")) for each in more):
-        return taken(at, note="the CUDA base brings it")
-    return left(at, "PATH would be replaced, not extended: a step may link what lies there")
+    parts = [in_spec(each) for each in lists[0]], [in_spec(each) for each in lists[1]]
+    return taken(at, Setting(path=("env", "PATH"), value=":".join([*parts[0], "$PATH", *parts[1]])))
+
+
+def _adds(folder: str) -> bool:
+    """Return whether a folder of PATH is one that neither base nor environment bring."""
+    brought = folder in {"", *_SYSTEM_PATH.split(":")} or _ENVIRONMENTS.fullmatch(folder)
+    return not brought and not folder.startswith(("/usr/local/cuda", "/usr/local/nvidia"))
 
 
 def settings_statements(name: str, settings: Mapping[str, Any]) -> Iterator[Statement]:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from envbuilder.workflow.adopt.statements import At, Setting, Statement, left, taken
 
 from .apt import read_apt, read_dnf
+from .files import account
 from .git import read_git
 from .pip import read_conda, read_pip, read_uv
 from .stage import Stage
@@ -52,6 +53,7 @@ _REASONS = {
     "huggingface-cli": "a model is mounted into the container, not laid into its image",
     "hf": "a model is mounted into the container, not laid into its image",
 }
+_ACCOUNTS = {"useradd", "adduser", "groupadd", "addgroup"}
 _STEP = "no key says it: a step can run it, `steps.after_python`"
 
 
@@ -73,6 +75,8 @@ def read_command(
             yield replace(each, left=each.left or stage.missing(missing))
     elif reader is not None:
         yield from reader(stage, at, words, own)
+    elif words[0].rpartition("/")[2] in _ACCOUNTS:
+        yield from account(stage, at, words)
     else:
         yield _plain(stage, at, words)
 
@@ -108,8 +112,6 @@ def _plain(stage: Stage, at: At, words: list[str]) -> Statement:
         return taken(at, note=_IDLE[name])
     if name == "rm" and all(_CACHES.fullmatch(each) for each in words[1:] if each[0] != "-"):
         return taken(at, note="no cache reaches the image")
-    if name in {"useradd", "adduser", "groupadd", "addgroup", "usermod"}:
-        return account(stage, at, words)
     if name in {"venv", "virtualenv"}:
         stage.environments.add(stage.inside(words[-1]))
     if name in {"venv", "virtualenv", "ensurepip"} or words[-1] in {"--version", "-V"}:
@@ -124,9 +126,3 @@ def _interpreter(at: At, words: list[str]) -> Statement:
     named = [match[1] for each in words if (match := re.fullmatch(r"\S*/python(3\.\d+)", each))]
     facts = [Setting(path=("python",), value=named[-1])] if named else []
     return taken(at, *facts, note="the environment's own python comes first on PATH")
-
-
-def account(stage: Stage, at: At, words: list[str]) -> Statement:
-    """Read the making of a user or a group."""
-    stage.users.add(words[-1])
-    return left(at, "no key makes a user: use a numeric one, or a base that has it")

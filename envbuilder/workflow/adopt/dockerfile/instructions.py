@@ -63,7 +63,7 @@ def _env(stage: Stage, at: At, each: Instruction) -> Iterator[Statement]:
     pairs = _pairs(each.rest)
     found = []
     for name, raw in pairs:
-        value, unknown = stage.expanded(raw)
+        value, unknown = stage.variable(name, raw)
         stage.knowledge.variables[name] = None if unknown else value
         if name in {"VIRTUAL_ENV", "UV_PROJECT_ENVIRONMENT"} and not unknown:
             stage.environments.add(stage.inside(value))
@@ -76,9 +76,9 @@ def _variable(stage: Stage, at: At, name: str, value: str, unknown: set[str]) ->
         return index_statement(at, _INDEXES[name], value)
     if name == "UV_INDEX_STRATEGY" and value == "unsafe-best-match":
         return taken(at, Setting(path=("index", "strategy"), value="best-match"))
-    if unknown & stage.declared and name != "PATH":
+    if unknown & stage.declared:
         return left(at, stage.missing(unknown & stage.declared))
-    return environment_statement(at, name, value)
+    return environment_statement(at, name, stage.inherited[name])
 
 
 def _pairs(rest: str) -> list[tuple[str, str]]:
@@ -94,7 +94,7 @@ def _pairs(rest: str) -> list[tuple[str, str]]:
 def _joined(at: At, found: list[Statement]) -> Statement:
     facts = tuple(fact for each in found for fact in each.facts)
     why = "; ".join(dict.fromkeys(each.left for each in found if each.left))
-    note = "; ".join(dict.fromkeys(each.note for each in found if each.note))
+    note = found[0].note if len(found) == 1 else ""
     shown = next((each.at for each in found if each.left and each.at != at), at)
     return Statement(at=shown, facts=facts, left=why, note=note)
 

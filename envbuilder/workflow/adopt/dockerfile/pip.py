@@ -199,19 +199,24 @@ def _place(stage: Stage, at: At, text: str, own: Mapping[str, str]) -> Statement
         return left(at, f"{path} is made by the build itself: name a wheel of it")
     if origin.is_file():
         return requirement_statement(at, str(origin), folder=stage.context)
-    return project_folder(at, origin, extras=f"{bracket}{extras}")
+    return _with_build(project_folder(at, origin, extras=f"{bracket}{extras}"), own)
 
 
 def _with_build(found: Statement, own: Mapping[str, str], *, submodules: bool = False) -> Statement:
-    """Add a command's own variables to what is built from git."""
+    """Add a command's own variables to what is built."""
     facts = []
     for fact in found.facts:
-        if isinstance(fact, Wanted) and "git" in fact.source:
+        if isinstance(fact, Wanted) and _is_built(fact.source):
             more: dict[str, Any] = {"submodules": True} if submodules else {}
             more |= {"build": {"env": dict(own)}} if own else {}
             fact = replace(fact, source={**fact.source, **more})  # noqa: PLW2901
         facts.append(fact)
     return replace(found, facts=tuple(facts))
+
+
+def _is_built(source: Mapping[str, Any]) -> bool:
+    place = str(source.get("url") or source.get("path") or "")
+    return bool(source) and not place.endswith(".whl")
 
 
 def _files(stage: Stage, at: At, call: _Call, index: str | None) -> Iterator[Statement]:

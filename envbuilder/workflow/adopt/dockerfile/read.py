@@ -60,8 +60,9 @@ def read_dockerfile(
     if part is None:
         names = ", ".join(each.name for each in file.parts if each.name) or "none has a name"
         raise UsageError(f"{path} has no stage {stage!r}", hint=f"its stages: {names}")
-    _, statements = _lineage(file, part, ())
+    built, statements = _lineage(file, part, ())
     yield from statements
+    yield from built.end()
 
 
 def _file(path: Path, arguments: Mapping[str, str]) -> _File:
@@ -126,8 +127,6 @@ def _lineage(file: _File, part: _Part, seen: tuple[_Part, ...]) -> tuple[Stage, 
     for each in part.instructions:
         statements += _copied_environment(file, stage, each, (*seen, part))
         statements += read_instruction(stage, each)
-    statements += stage.end()
-    stage.clones.clear()
     return stage, statements
 
 

@@ -35,13 +35,24 @@ class Clone:
     used: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """A user that a command made; what it does not say is None, or nothing."""
+
+    at: At
+    uid: int
+    gid: int | None
+    home: str
+
+
 @dataclass(slots=True, kw_only=True)
 class Stage:
     """What is known at one point of a stage.
 
     ``arguments`` are what the user gave (``--build-arg``); ``contexts`` are the folders that COPY
     may mean, the likeliest first. ``environments`` are the folders of virtual environments, and
-    ``environments_copied`` the lines that take one over from another stage.
+    ``environments_copied`` the lines that take one over from another stage. ``inherited`` are
+    variables as the spec writes them, since they build on the base's.
     """
 
     name: str
@@ -52,7 +63,10 @@ class Stage:
     copied: list[Copied] = field(default_factory=list)
     clones: dict[str, Clone] = field(default_factory=dict)
     declared: set[str] = field(default_factory=set)
-    users: set[str] = field(default_factory=set)
+    accounts: dict[str, Account] = field(default_factory=dict)
+    groups: dict[str, str] = field(default_factory=dict)
+    user: str = ""
+    inherited: dict[str, str] = field(default_factory=dict)
     environments: set[str] = field(default_factory=set)
     environments_copied: set[int] = field(default_factory=set)
     global_arguments: Mapping[str, str | None] = field(default_factory=dict)
@@ -66,6 +80,14 @@ class Stage:
         """Expand an argument of an instruction; also name the variables that are not known."""
         using = self.knowledge.expansion()
         return expand(text, using), using.unknown
+
+    def variable(self, name: str, text: str) -> tuple[str, set[str]]:
+        """Expand the value of ENV, and keep it as a spec writes it: the base's as ``${NAME}``."""
+        using = self.knowledge.expansion()
+        using.mark = lambda other: self.inherited.get(other, f"\0{other}\0")
+        marked = expand(text, using)
+        self.inherited[name] = marked
+        return marked, using.unknown
 
     def words(self, text: str) -> tuple[list[str], set[str]]:
         """Split and expand the arguments of an instruction."""
@@ -124,6 +146,18 @@ class Stage:
                 return clone, place[len(folder) + 1 :]
         return None
 
+    def find(self, source: str) -> list[Path]:
+        """Return the files and folders of the build context that a source of COPY means."""
+        for context in self.contexts:
+            if any(sign in source for sign in "*?["):
+                found = sorted(context.glob(source.lstrip("/")))
+            else:
+                path = (context / source.lstrip("/")).resolve()
+                found = [path] if _exists(path) else []
+            if found and all(path.is_relative_to(context) for path in found):
+                return found
+        return []
+
     def holds_environment(self, path: str) -> bool:
         """Return whether ``path`` of this stage holds an environment, or is a part of one."""
         path = self.inside(path)
@@ -145,6 +179,11 @@ class Stage:
                 yield left(
                     clone.at, f"nothing is installed from {clone.url}, and its files are no package"
                 )
+        for name, account in self.accounts.items():
+            if name == self.user:
+                yield taken(account.at)
+            else:
+                yield left(account.at, f"the image does not run as {name}: no other user is made")
 
 
 def _exists(path: Path) -> bool:

@@ -23,6 +23,7 @@ class Expansion:
 
     variables: Mapping[str, str | None]
     substitute: Callable[[str], str | None] = lambda _: None
+    mark: Callable[[str], str] = "${{{}}}".format
     unknown: set[str] = field(default_factory=set)
 
 
@@ -134,7 +135,7 @@ def _value(name: str, using: Expansion) -> str:
     found = using.variables.get(name)
     if found is None:
         using.unknown.add(name)
-        return f"${{{name}}}"
+        return using.mark(name)
     return found
 
 

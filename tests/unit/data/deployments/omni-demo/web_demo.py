@@ -1,0 +1,1 @@
+print("a page to talk to the model")
