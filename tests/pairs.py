@@ -121,8 +121,8 @@ def write(rows: Mapping[str, Mapping[str, str]], *, quick: bool) -> None:
         f"{HEAD}\n{table(rows)}\n"
         f"Run on {datetime.now(UTC):%Y-%m-%d}: {what}.\n"
         f"Of {len(cells)} pairs {green} are green; every other cell names the page of the "
-        "cause book that\nthe report gave (`envbuilder smoke explain CAUSE`). A dash: the release is "
-        "older than the family.\n"
+        "cause book that\nthe report gave (`envbuilder smoke explain CAUSE`). A dash: the release "
+        "is older than the family.\n"
     )
 
 
