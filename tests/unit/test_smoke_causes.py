@@ -120,6 +120,27 @@ PAGES: dict[str, tuple[Plant, str]] = {
         _item("tokens.image", "280x280", {"family": "mistral3"}, placeholders=400),
         "tokens.image",
     ),
+    "mistral3-rounding": (
+        _item(
+            "tokens.image",
+            "640x480",
+            {"family": "generic", "processor": "PixtralProcessor", "transformers": "4.50.0"},
+            placeholders=374,
+            formula=414,
+            embeddings=374,
+        ),
+        "tokens.image",
+    ),
+    "engine-mistral3-stride": (
+        _item(
+            "engine.vllm",
+            "280x280",
+            {"processor": "Mistral3MultiModalProcessor"},
+            embeds=81,
+            tokens=81,
+        ),
+        "engine.counts",
+    ),
     "pkg-resources-gone": (
         _import("ModuleNotFoundError: No module named 'pkg_resources'"),
         "environment.import.transformers",
