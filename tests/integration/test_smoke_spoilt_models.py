@@ -123,7 +123,8 @@ def report(
     probe = shutil.copytree(run_probe.PROBE, folder / "probe")
     with (probe / "edges.py").open("a") as file:
         file.write(FEW)
-    jobs = ("architecture", "tokens.audio", "tokens.image")
+    checks = ["tokens.image"] * 3 + ["tokens.audio"] + [spoilt.check for spoilt in SPOILT]
+    jobs = tuple(f"{check}@{number}" for number, check in enumerate(checks))
     asked = replace(plan, models=tuple(models), checks=("architecture", "tokens"), jobs=jobs)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run_probe, "PROBE", probe)

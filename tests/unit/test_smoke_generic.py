@@ -155,6 +155,23 @@ def test_a_wrapper_is_asked_by_the_arguments_of_its_body() -> None:
         family.encoded(Body(), "get_image_features", {})
 
 
+def test_what_its_body_would_take_is_not_given_to_a_method_that_takes_less() -> None:
+    """As LLaVA-OneVision's in transformers 4.54.1, whose body knows another ``vision_…``."""
+
+    class Body:
+        def get_image_features(self, pixels: int, vision_ratio: str = "") -> int:
+            raise AssertionError(f"{pixels} {vision_ratio}")
+
+    class Model:
+        model = Body()
+        config = types.SimpleNamespace(vision_ratio="wide")
+
+        def get_image_features(self, pixels: int) -> int:
+            return pixels
+
+    assert base.Family().encoded(Model(), "get_image_features", {"pixels": 7}) == 7
+
+
 def test_settings_of_the_encoder_are_found_where_the_version_keeps_them() -> None:
     class Model:
         config = types.SimpleNamespace(vision_config=types.SimpleNamespace(vision_layer=-1))
