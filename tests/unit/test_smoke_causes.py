@@ -120,6 +120,13 @@ PAGES: dict[str, tuple[Plant, str]] = {
         _item("tokens.image", "280x280", {"family": "mistral3"}, placeholders=400),
         "tokens.image",
     ),
+    "llama4-image-outputs": (
+        _refused(
+            "generic",
+            "AttributeError: 'MoeCausalLMOutputWithPast' object has no attribute 'image_outputs'",
+        ),
+        "tokens.generate",
+    ),
     "mistral3-rounding": (
         _item(
             "tokens.image",
