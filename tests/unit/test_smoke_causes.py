@@ -116,6 +116,15 @@ PAGES: dict[str, tuple[Plant, str]] = {
         _import("OSError: sndfile library not found using ctypes.util.find_library"),
         "environment.import.transformers",
     ),
+    "image-seq-length": (
+        _item(
+            "tokens.image",
+            "280x280",
+            {"family": "generic", "processor": "Gemma3Processor"},
+            placeholders=25,
+        ),
+        "tokens.image",
+    ),
     "merge-size-lost": (
         _item("tokens.image", "280x280", {"family": "mistral3"}, placeholders=400),
         "tokens.image",
