@@ -116,7 +116,7 @@ def write(rows: Mapping[str, Mapping[str, str]], *, quick: bool) -> None:
     """Write the page; every cell is of this run."""
     cells = [cell for row in rows.values() for cell in row.values() if cell != "-"]
     green = cells.count("green")
-    what = "each modality alone, twice and all together, run" if quick else "all counts"
+    what = "each modality alone, twice and all together" if quick else "all counts"
     PAGE.write_text(
         f"{HEAD}\n{table(rows)}\n"
         f"Run on {datetime.now(UTC):%Y-%m-%d}: {what}.\n"

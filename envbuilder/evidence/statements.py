@@ -128,7 +128,13 @@ def result_of(report: Mapping[str, Any]) -> str:
 
 
 def _tests(report: Mapping[str, Any], status: str) -> list[str]:
-    return [check["name"] for check in report["checks"] if check["status"] == status]
+    """Name the checks that ended with ``status``; of several models with the model's name."""
+    several = len(report.get("models", ())) > 1  # older reports knew one
+    return [
+        f"{check['name']} ({check['model']})" if several and check["model"] else check["name"]
+        for check in report["checks"]
+        if check["status"] == status
+    ]
 
 
 def finished_on(statement: Statement) -> str:

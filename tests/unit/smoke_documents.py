@@ -93,6 +93,13 @@ def _refuse(constant: str) -> None:
     raise AssertionError(f"{constant} is not JSON")
 
 
+BUILT: dict[str, Any] = {
+    "name": "architecture", "outcome": "done", "seconds": 1.0, "items": [], "failure": None,
+    "facts": {"transformers": "5.23.0", "config": "C", "model": "M", "parameters": 7_000_000_000},
+}  # fmt: skip
+"""The job that built a model, as the probe writes it."""
+
+
 def sound_start() -> dict[str, Any]:
     """Return the job of an image that starts, as the probe writes it."""
     return {

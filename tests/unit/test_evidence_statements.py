@@ -20,6 +20,7 @@ from envbuilder.evidence.statements import (
     provenance,
 )
 from envbuilder.evidence.statements import test_result as smoke_result
+from envbuilder.evidence.verify.statements import _covers
 from envbuilder.model.errors import UsageError
 from envbuilder.model.pylock import lock_checksum
 from envbuilder.model.reference import Digest
@@ -143,6 +144,32 @@ def test_a_test_result_says_what_the_report_says(verdict, result):
     digests = {entry["name"]: entry["digest"] for entry in statement.predicate["configuration"]}
     assert digests["pylock.small.toml"] == {"sha256": lock_checksum(lock).hex}
     assert statement.predicate["report"]["verdict"] == str(verdict)
+
+
+def test_of_several_models_each_test_says_whose_it_is():
+    plain = report(CheckStatus.PASS).to_dict()
+    plain["models"] = [{"name": name} for name in ("a", "b")]
+    plain["checks"] = [
+        {"name": "tokens.image", "model": "a", "status": "pass"},
+        {"name": "tokens.image", "model": "b", "status": "fail"},
+        {"name": "caches", "model": "", "status": "pass"},
+    ]
+    predicate = smoke_result(small_lock(), IMAGE, plain, finished=MOMENT).predicate
+    assert predicate["passedTests"] == ["tokens.image (a)", "caches"]
+    assert predicate["failedTests"] == ["tokens.image (b)"]
+    old = [{name: each[name] for name in ("name", "status")} for each in plain["checks"]]
+    before = {**plain, "checks": old, "models": []}
+    predicate = smoke_result(small_lock(), IMAGE, before, finished=MOMENT).predicate
+    assert predicate["passedTests"] == ["tokens.image", "caches"]
+
+
+def test_a_check_that_a_policy_wants_is_found_beside_its_models():
+    passed = ["tokens.image (a)", "tokens.image (b)", "caches"]
+    assert _covers(passed, "tokens.image")
+    assert _covers(passed, "tokens")
+    assert _covers(passed, "caches")
+    assert not _covers(passed, "tokens.audio")
+    assert not _covers(passed, "a")
 
 
 @pytest.mark.parametrize(

@@ -116,9 +116,46 @@ PAGES: dict[str, tuple[Plant, str]] = {
         _import("OSError: sndfile library not found using ctypes.util.find_library"),
         "environment.import.transformers",
     ),
+    "image-seq-length": (
+        _item(
+            "tokens.image",
+            "280x280",
+            {"family": "generic", "processor": "Gemma3Processor"},
+            placeholders=25,
+        ),
+        "tokens.image",
+    ),
     "merge-size-lost": (
         _item("tokens.image", "280x280", {"family": "mistral3"}, placeholders=400),
         "tokens.image",
+    ),
+    "llama4-image-outputs": (
+        _refused(
+            "generic",
+            "AttributeError: 'MoeCausalLMOutputWithPast' object has no attribute 'image_outputs'",
+        ),
+        "tokens.generate",
+    ),
+    "mistral3-rounding": (
+        _item(
+            "tokens.image",
+            "640x480",
+            {"family": "generic", "processor": "PixtralProcessor", "transformers": "4.50.0"},
+            placeholders=374,
+            formula=414,
+            embeddings=374,
+        ),
+        "tokens.image",
+    ),
+    "engine-mistral3-stride": (
+        _item(
+            "engine.vllm",
+            "280x280",
+            {"processor": "Mistral3MultiModalProcessor"},
+            embeds=81,
+            tokens=81,
+        ),
+        "engine.counts",
     ),
     "pkg-resources-gone": (
         _import("ModuleNotFoundError: No module named 'pkg_resources'"),

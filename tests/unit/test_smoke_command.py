@@ -1,6 +1,7 @@
 """``smoke``: options that would change nothing are refused; without a lock they are the plan."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,9 @@ from envbuilder.cli.app import cli
 from envbuilder.cli.report import print_report
 from envbuilder.model.errors import UsageError
 from envbuilder.runtime import Command, Completed
-from envbuilder.smoke import Check, CheckStatus, LocalPython, Report, TokenRow
+from envbuilder.smoke import Check, CheckStatus, LocalPython, ModelVerdict, Report, TokenRow
 from envbuilder.smoke.probe.job import expand
-from tests.unit.smoke_documents import Document
+from tests.unit.smoke_documents import BUILT, Document
 
 
 def _smoke(*words: str) -> Any:
@@ -67,6 +68,23 @@ def test_in_a_pipe_a_row_is_a_line_and_the_rest_of_the_findings_is_pointed_at(
     assert lines[told + 1].strip() == "all of them: --report FILE.html"
 
 
+def test_each_model_has_a_table_and_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    report = Document().report()
+    rows = tuple(replace(row, model=name) for name in ("a", "b") for row in report.tokens)
+    (check,) = [one for one in report.checks if one.name == "tokens.image"]
+    models = (
+        ModelVerdict(name="a", verdict=CheckStatus.PASS, summary="known good"),
+        ModelVerdict(name="b", verdict=CheckStatus.FAIL, summary="1 of 3 checks failed"),
+    )
+    checks = (replace(check, model="b"),)
+    print_report(replace(report, tokens=rows, checks=checks, models=models))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if line in {"a", "b"}] == ["a", "b"]
+    assert sum(line.startswith("sample ") for line in lines) == 2
+    assert any(line.startswith("pass     b: tokens.image  placeholders") for line in lines)
+    assert lines[-3:-1] == ["pass     a  known good", "fail     b  1 of 3 checks failed"]
+
+
 def test_what_the_container_wrote_moves_no_cursor(capsys: pytest.CaptureFixture[str]) -> None:
     row = TokenRow(
         modality="audio", sample="\x1b[2J[/]", role="x", formula=1, placeholders=1, embeddings=1
@@ -109,6 +127,7 @@ def test_what_is_unproven_ends_with_8_unless_it_is_allowed(
 
     document.value["jobs"].append({**document.job("gpu"), "name": "engine.run", "items": []})
     document.stop("engine.run", "absent", "vLLM is not installed")
+    document.value["jobs"].append(BUILT)
 
     def run(_self: LocalPython, command: Command) -> Completed:
         wanted = expand(json.loads(command.stdin))
@@ -135,6 +154,6 @@ def test_without_a_lock_the_options_are_the_plan(monkeypatch: pytest.MonkeyPatch
     assert "--local takes a Python" in done.exception.hint
     (command,) = asked
     request = json.loads(command.stdin)
-    assert request["model"]["family"] == "llava"
+    assert [model["family"] for model in request["models"]] == ["llava"]
     assert "gpu" not in request["checks"]
     assert (request["timeout"], command.memory, command.gpus) == (5.0, 100 << 20, False)

@@ -155,6 +155,23 @@ def test_a_wrapper_is_asked_by_the_arguments_of_its_body() -> None:
         family.encoded(Body(), "get_image_features", {})
 
 
+def test_what_its_body_would_take_is_not_given_to_a_method_that_takes_less() -> None:
+    """As LLaVA-OneVision's in transformers 4.54.1, whose body knows another ``vision_…``."""
+
+    class Body:
+        def get_image_features(self, pixels: int, vision_ratio: str = "") -> int:
+            raise AssertionError(f"{pixels} {vision_ratio}")
+
+    class Model:
+        model = Body()
+        config = types.SimpleNamespace(vision_ratio="wide")
+
+        def get_image_features(self, pixels: int) -> int:
+            return pixels
+
+    assert base.Family().encoded(Model(), "get_image_features", {"pixels": 7}) == 7
+
+
 def test_settings_of_the_encoder_are_found_where_the_version_keeps_them() -> None:
     class Model:
         config = types.SimpleNamespace(vision_config=types.SimpleNamespace(vision_layer=-1))
@@ -335,6 +352,12 @@ MEASURED = [
     ("GraniteSpeechProcessor", "audio", (400,), 3),
     ("Gemma3Processor", "image", (49, 1323), 256),
     ("PaliGemmaProcessor", "image", (49, 1323), 256),
+    ("Qwen3VLProcessor", "image", (49, 1323), 82),
+    ("Qwen3VLProcessor", "image", (480, 640), 300),
+    ("Qwen3VLProcessor", "image", (256, 239), 72),
+    ("Qwen3VLProcessor", "image", (256, 241), 64),
+    ("AyaVisionProcessor", "image", (364, 364), 169),
+    ("AyaVisionProcessor", "image", (729, 364), 507),
 ]
 STATED: dict[str, dict[str, Any]] = {
     "PixtralProcessor": {"size": {"longest_edge": 1540}},
@@ -343,6 +366,8 @@ STATED: dict[str, dict[str, Any]] = {
     },
     "Llama4Processor": {"size": {"height": 336, "width": 336}, "max_patches": 16},
     "Glm4vProcessor": {"size": {"shortest_edge": 12544, "longest_edge": 9633792}},
+    "Qwen3VLProcessor": {"size": {"shortest_edge": 65536, "longest_edge": 16777216}},
+    "AyaVisionProcessor": {"max_patches": 12},
 }  # fmt: skip
 CONFIG: dict[str, Any] = {
     "PixtralProcessor": {
@@ -356,6 +381,13 @@ CONFIG: dict[str, Any] = {
     },
     "Glm4vProcessor": {
         "vision_config": types.SimpleNamespace(patch_size=14, spatial_merge_size=2),
+    },
+    "Qwen3VLProcessor": {
+        "vision_config": types.SimpleNamespace(patch_size=16, spatial_merge_size=2),
+    },
+    "AyaVisionProcessor": {
+        "downsample_factor": 2,
+        "vision_config": types.SimpleNamespace(image_size=364, patch_size=14),
     },
     "GraniteSpeechProcessor": {"window_size": 15, "downsample_rate": 5},
     "Gemma3Processor": {"mm_tokens_per_image": 256},
@@ -375,7 +407,16 @@ def test_formulas_give_what_encoders_made(
     assert known.tokens(sample, STATED.get(processor, {}), config) == tokens
 
 
-@pytest.mark.parametrize("processor", ["PixtralProcessor", "SmolVLMProcessor", "Llama4Processor"])
+@pytest.mark.parametrize(
+    "processor",
+    [
+        "PixtralProcessor",
+        "SmolVLMProcessor",
+        "Llama4Processor",
+        "Qwen3VLProcessor",
+        "AyaVisionProcessor",
+    ],
+)
 def test_a_formula_is_silent_where_the_files_do_not_say(processor: str) -> None:
     known = formulas.of(type(processor, (), {})())
     assert known is not None

@@ -105,3 +105,6 @@ def test_each_model_has_jobs_of_its_own_and_what_has_no_weights_is_not_run() -> 
     assert {"tokens.mixed", "engine.run"} <= set(names)
     only = SmokePlan(models=models, checks=("tokens",), jobs=("tokens.image",)).request()
     assert expand(only) == ["tokens.image", "tokens.image@1"]
+    for jobs, expected in (("tokens.image@0", "tokens.image"), ("tokens.image@1",) * 2):
+        one = SmokePlan(models=models, checks=("tokens",), jobs=(jobs,)).request()
+        assert expand(one) == [expected]

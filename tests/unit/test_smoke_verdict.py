@@ -22,7 +22,7 @@ from envbuilder.smoke import (
 )
 from envbuilder.smoke.judge.finding import Fault, conclude
 from envbuilder.smoke.judge.verdict import overall
-from tests.unit.smoke_documents import PLAN, Document, conform, stating
+from tests.unit.smoke_documents import BUILT, PLAN, Document, conform, stating
 
 FAIL, ERROR, UNPROVEN, PASS, SKIP = (
     CheckStatus.FAIL, CheckStatus.ERROR, CheckStatus.UNPROVEN, CheckStatus.PASS, CheckStatus.SKIP,
@@ -326,12 +326,6 @@ def test_a_configuration_without_weights_is_counted_and_not_run() -> None:
         SKIP,
         "there are no weights to generate with: the configuration alone is counted",
     )
-
-
-BUILT = {
-    "name": "architecture", "outcome": "done", "seconds": 1.0, "items": [], "failure": None,
-    "facts": {"transformers": "5.23.0", "config": "C", "model": "M", "parameters": 7_000_000_000},
-}  # fmt: skip
 
 
 def test_the_architecture_is_what_transformers_builds_and_vllm_resolves() -> None:

@@ -121,8 +121,12 @@ def _tests(statement: Statement, member: str) -> list[str]:
 
 
 def _covers(passed: list[str], check: str) -> bool:
-    """Return whether ``check`` passed: by name or group (``tokens``: ``tokens.image``)."""
-    return any(name == check or name.startswith(f"{check}.") for name in passed)
+    """Return whether ``check`` passed: by name or group (``tokens``: ``tokens.image``).
+
+    Of several models each check is named with its model: ``tokens.image (qwen2_audio)``.
+    """
+    names = [name.partition(" ")[0] for name in passed]
+    return any(name == check or name.startswith(f"{check}.") for name in names)
 
 
 def _finding(name: str, status: FindingStatus, explanation: str) -> Finding:

@@ -1,9 +1,10 @@
-"""The encoders of a model whose weights are not here: as wide as they are, but only a few deep.
+"""The encoders of a model whose weights are not here: as wide as they are, without their depth.
 
-How many rows an encoder makes follows from shapes, never from values or from the number of its
-layers. So the model that ``config.json`` describes is built without memory for its weights, its
-stacks of layers are cut short, and what is left is filled with zeros, page by page as it is read:
-a model of gigabytes takes a few hundred megabytes.
+How many rows an encoder makes follows from shapes, never from values, and a layer of a stack gives
+as many as it takes. So the model that ``config.json`` describes is built without memory for its
+weights, its stacks are cut down to the layers whose output the configuration selects, and what is
+left is filled with zeros, page by page as it is read: a model of gigabytes takes seconds and a few
+hundred megabytes.
 """
 
 from __future__ import annotations
@@ -16,14 +17,12 @@ from .families.base import Family, read_json
 
 LAYERS = ("Layer", "Block")
 """How the classes of modules end that are stacked, and each give what they take."""
-DEPTH = 2
-"""Layers of a stack that are kept, if the configuration selects none that lies deeper."""
 
 
 def encoders(family: Family, directory: str) -> Any:
     """Return the model that ``directory`` describes, good for counting what its encoders make."""
     model = hollow(family, directory)
-    shorten(model, max(DEPTH, *map(abs, selected(model.config))))
+    shorten(model, max(map(abs, selected(model.config)), default=0))
     for name, weight in [*model.named_parameters()]:
         if weight.is_meta:
             holder, _, last = name.rpartition(".")
@@ -89,5 +88,5 @@ def selected(config: Any) -> list[int]:
     """Return the layers whose output the configuration selects; from the end they are negative."""
     found = getattr(config, "vision_feature_layer", None)
     if found is None:
-        return [0]
+        return []
     return [int(one) for one in (found if isinstance(found, (list, tuple)) else [found])]

@@ -29,7 +29,8 @@ MODULES = {
 def expand(request: Facts) -> list[str]:
     """Return the names of the jobs that the requested checks consist of, longest first.
 
-    The request's ``jobs``, where it names any, are all that is left of them.
+    The request's ``jobs``, where it names any, are all that is left of them: ``tokens.image`` of
+    every model, ``tokens.image@0`` of the first.
     """
     checks = set(request["checks"])
     names = ["sent"] if request["sent"] and request["models"] else []
@@ -45,8 +46,14 @@ def expand(request: Facts) -> list[str]:
     if "environment" in checks:
         requested = [item["name"] for item in request["expected"] if item["requested"]]
         names += ["import." + name for name in requested]
-    wanted = request["jobs"]
-    return [name for name in names if not wanted or {name, parted(name)[0]} & set(wanted)]
+    wanted = set(request["jobs"])
+    return [name for name in names if not wanted or wanted & {*_called(name)}]
+
+
+def _called(name: str) -> tuple[str, str]:
+    """Return how a request may name the job ``name``: with its kind, or exactly."""
+    kind, number = parted(name)
+    return kind, f"{kind}@{number}"
 
 
 def _of_model(kind: str, model: Facts) -> list[str]:

@@ -295,10 +295,12 @@ def parameters(model: Any, name: str) -> list[inspect.Parameter]:
     found: dict[str, inspect.Parameter] = {}
     for holder in (model, getattr(model, "model", None)):
         method = getattr(holder, name, None)
-        taken = inspect.signature(method).parameters.values() if method is not None else ()
+        taken = list(inspect.signature(method).parameters.values()) if method is not None else []
         for one in taken:
             if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD):
                 found.setdefault(one.name, one)
+        if taken and not any(one.kind is one.VAR_KEYWORD for one in taken):
+            break  # it takes nothing else, whatever the body would take
     return list(found.values())
 
 
