@@ -1,4 +1,5 @@
-"""A real sdist built here holds what uv builds of it: the same files, RECORD aside.
+"""A real sdist built here holds what uv builds of it: RECORD aside, and what a compiler made by name.
+
 
 The first few of ``real_sdists.txt``, one per backend and one that compiles; `make sdists`: all.
 """

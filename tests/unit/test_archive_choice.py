@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from envbuilder.model.errors import BuildError
 from envbuilder.model.lock import ArchiveSource
 from envbuilder.model.reference import Digest
 from envbuilder.model.spec import Spec, from_builtins
@@ -15,6 +16,7 @@ from envbuilder.resolve.archives.index_sdists import (
     RefusedSdistsError,
     choose_with_sdists,
 )
+from envbuilder.resolve.archives.locking import hint_for
 from envbuilder.resolve.python.metadata_wheel import StandIn
 from envbuilder.resolve.python.requirements import Chosen
 from envbuilder.resolve.python.sdists import IndexSdist
@@ -120,6 +122,25 @@ def test_a_yanked_sdist_counts_if_the_spec_names_its_version(pin, version):
     world = World(a={"1": (), "2": ()})
     world.yanked = {"2"}
     assert found(world, spec(["a"], a=pin), "a") == {"a": version}
+
+
+@pytest.mark.parametrize(
+    ("said", "hint"),
+    [
+        (
+            "ModuleNotFoundError: No module named 'torch.utils'",
+            'a: {…, build: {requires: ["torch"]}}',
+        ),
+        ("No module named 'pkg_resources'", '["setuptools<82"]'),
+        ("setuptools-scm was unable to detect version", "SETUPTOOLS_SCM_PRETEND_VERSION"),
+        ("something else", "the log"),
+    ],
+)
+def test_what_most_often_ails_a_build_is_said_before_the_log(said, hint):
+    found = hint_for("a", BuildError(said, hint="the log"))
+    assert found is not None
+    assert hint in found
+    assert found.endswith("the log")
 
 
 def test_a_search_without_end_ends():
