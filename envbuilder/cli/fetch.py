@@ -34,6 +34,7 @@ def command(name: str | None, file: Path | None, wheels: bool, progress_mode: st
     from envbuilder.layers.wheel_reconstruction import wheel_file
     from envbuilder.model.pylock import check_fresh, lock_path, read_lock
     from envbuilder.model.spec_file import load
+    from envbuilder.resolve.own_files import take_files
     from envbuilder.workflow.build import fetch
 
     from .context import open_context
@@ -42,6 +43,7 @@ def command(name: str | None, file: Path | None, wheels: bool, progress_mode: st
     lock = read_lock(lock_path(path))
     check_fresh(lock, load(path), name=path.stem)
     with open_context(progress_mode) as context:
+        take_files(context, lock, path.parent)
         fetch(context, lock)
         if wheels:
             folder = path.parent / "wheels"

@@ -12,6 +12,7 @@ from . import options
 @click.command("lock")
 @options.environment
 @click.option("--check", is_flag=True, help="Only tell whether the lock is of this spec.")
+@click.option("--all", "everything", is_flag=True, help="With --check: every spec in lockfiles/.")
 @click.option("--upgrade", is_flag=True, help="Let go of every pin that the spec does not hold.")
 @click.option(
     "--upgrade-package", "release", multiple=True, metavar="PACKAGE",
@@ -24,6 +25,7 @@ def command(
     name: str | None,
     file: Path | None,
     check: bool,
+    everything: bool,
     upgrade: bool,
     release: tuple[str, ...],
     builder: str | None,
@@ -34,13 +36,14 @@ def command(
 
     Pins that nothing forces to change stay as they were. --check asks no index: it compares the
     spec, and the files and folders that it names, with what is locked, and exits with 5 if they
-    differ.
+    differ. With --all it goes through all specs to the end; the exit code is that of the worst.
     """
     from envbuilder.model.errors import UsageError
     from envbuilder.model.pylock import lock_path
     from envbuilder.model.samples import check_samples
     from envbuilder.model.spec_file import load
     from envbuilder.resolve.release import EVERYTHING
+    from envbuilder.resolve.target import base_words
     from envbuilder.workflow.lock import current_lock, lock_environment
 
     from .context import open_context
@@ -49,6 +52,11 @@ def command(
         raise UsageError(
             "expected one of --check, --dry-run, --upgrade and --upgrade-package, not several"
         )
+    if everything:
+        if not check or name is not None or file is not None:
+            raise UsageError("--all goes with --check alone", hint="envbuilder lock --check --all")
+        _check_all(progress_mode)
+        return
     path = options.spec_path(name, file)
     target = lock_path(path)
     if dry_run:
@@ -68,6 +76,32 @@ def command(
     with open_context(progress_mode, builder=builder) as context:
         lock = lock_environment(context, path, release=(EVERYTHING,) if upgrade else release)
     size = sum(wheel.size for wheel in lock.wheels) / 1e6
+    click.echo(f"base: {base_words(lock.spec, lock.base)}", err=True)
     count = f"{len(lock.wheels)} wheels" + (f", {len(lock.built)} to build" if lock.built else "")
     news = "as before" if target.read_bytes() == before else "written anew" if before else "new"
     click.echo(f"{target}: {count}, {size:,.0f} MB; {news}")
+
+
+def _check_all(progress_mode: str) -> None:
+    """Check every spec, tell of each, and exit with the worst of their codes."""
+    from envbuilder.model.errors import EnvbuilderError, UsageError
+    from envbuilder.workflow.lock import current_lock
+
+    from .console import printable
+    from .context import open_context
+
+    paths = sorted(options.FOLDER.glob("*.yaml"))
+    if not paths:
+        hint = "envbuilder init NAME writes one"
+        raise UsageError(f"{options.FOLDER}/ holds no specs", hint=hint)
+    codes = [0]
+    with open_context(progress_mode) as context:
+        for path in paths:
+            try:
+                current_lock(context, path, locked=True)
+                click.echo(f"fresh  {path.stem}")
+            except EnvbuilderError as error:
+                click.echo(f"stale  {path.stem}: {printable(error.message)}")
+                codes.append(error.exit_code)
+    if worst := max(codes):
+        raise SystemExit(worst)

@@ -23,18 +23,23 @@ def command(name: str | None, file: Path | None, folder: Path | None) -> None:
     """
     from envbuilder.engines.given_archives import copy_archives
     from envbuilder.engines.given_wheels import copy_given, given_paths
+    from envbuilder.engines.own_files import copy_files
     from envbuilder.engines.render import render, write
     from envbuilder.model.pylock import check_fresh, lock_path, read_lock
     from envbuilder.model.spec_file import load
+    from envbuilder.resolve.own_files import check_files
     from envbuilder.storage.store import Store
 
     path = options.spec_path(name, file)
     lock = read_lock(lock_path(path))
     check_fresh(lock, load(path), name=path.stem)
+    check_files(lock, path.parent)
     target = folder or Path("docker") / lock.spec.name
     write(render(lock), target)
     if given_paths(lock):
         copy_given(lock, target, store=Store.default())
+    if lock.files:
+        copy_files(lock, target, store=Store.default())
     if lock.archives:
         copy_archives(lock, target, store=Store.default())
     click.echo(f"{target}/Dockerfile")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from threading import Event, Timer
 
 from envbuilder.layers.wheel_reconstruction import has_wheel, wheel_file
+from envbuilder.model.account import account_of
 from envbuilder.model.errors import BuildError, NetworkError
 from envbuilder.model.image import Image, Layer, compose
 from envbuilder.model.layer_kind import LayerKind
@@ -15,6 +18,8 @@ from envbuilder.model.lock import DebianBase, ImageBase, Lock, Wheel
 from envbuilder.model.spec import Steps
 from envbuilder.registry.layout import export, load
 from envbuilder.resolve.context import Context
+from envbuilder.resolve.git.build_log import first_errors, is_starved
+from envbuilder.resolve.git.hooks import out_of_time, starved, with_errors
 from envbuilder.resolve.git.no_network import explain
 from envbuilder.resolve.git.wheel_build import Job
 from envbuilder.resolve.python.uv import find_uv
@@ -23,6 +28,7 @@ from envbuilder.storage.store import Store
 from .buildkit import BuildxRun, build, find_builder, gather
 from .foundation import foundation_layers
 from .given_wheels import copy_given
+from .own_files import copy_files, inputs, title
 from .render import (
     files_stage,
     further_stage,
@@ -63,6 +69,7 @@ def build_target(context: Context, lock: Lock, target: str) -> Image:
         folder = work / "context"
         write(render(lock), folder)
         copy_given(lock, folder, store=context.store)
+        copy_files(lock, folder, store=context.store)
         wanted = BuildxRun(
             folder=folder,
             target=target,
@@ -95,23 +102,46 @@ def build_wheel(context: Context, job: Job) -> str:
             fresh=job.fresh,
             log=job.log,
         )
-        try:
-            build(context, wanted, job.output, builder=chosen, secrets=secrets)
-        except BuildError as error:
-            raise _explained(error, job.log) from error
+        within, limit = context.part(), job.lock.spec.build.timeout
+        with _alarm(limit, within.stop) as rang:
+            try:
+                build(within, wanted, job.output, builder=chosen, secrets=secrets)
+            except BuildError as error:
+                why = f"the build {out_of_time(limit)}" if rang.is_set() else error.message
+                raise _explained(why, error, job.log) from error
     made = [path.name for path in job.output.iterdir()]
     if len(made) != 1:
         raise BuildError(f"its build made {len(made)} files instead of one wheel: {made}")
     return made[0]
 
 
-def _explained(error: BuildError, log: Path) -> BuildError:
-    hint = error.hint or f"the whole log: {log}"
+@contextmanager
+def _alarm(seconds: float, stop: Event) -> Iterator[Event]:
+    """Set ``stop``, and what this gives, after ``seconds``, unless all is over before."""
+    rang = Event()
+
+    def ring() -> None:
+        rang.set()
+        stop.set()
+
+    timer = Timer(seconds, ring)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield rang
+    finally:
+        timer.cancel()
+
+
+def _explained(why: str, error: BuildError, log: Path) -> BuildError:
+    """Tell why a build failed: its own errors first. A full disk stays one."""
+    hint, errors = error.hint or f"the whole log: {log}", first_errors(log)
     said = log.read_text("utf-8", "replace") if log.is_file() else error.message
-    cause = explain(said)
-    if cause is None:
-        return BuildError(error.message, hint=hint)
-    return BuildError(f"{cause[0]}; {error.message}", hint=f"{cause[1]}; {hint}")
+    if is_starved(errors):
+        hint = starved(hint)
+    if cause := explain(said):
+        why, hint = f"{cause[0]}; {why}", f"{cause[1]}; {hint}"
+    return type(error)(with_errors(why, errors), hint=hint)
 
 
 def _given_files(job: Job) -> dict[str, str]:
@@ -198,6 +228,8 @@ def _named(lock: Lock, count: int) -> list[_Name]:
     if packages := system_packages(lock):
         names.append((LayerKind.SYSTEM, "system packages", packages))
     names += _steps("before", len(steps.before_python))
+    if account := account_of(lock.spec):
+        names.append((LayerKind.ACCOUNT, f"user {account.name}", (account.passwd,)))
     names += [
         (LayerKind.PACKAGES, layer.title, tuple(str(wheel.sha256) for wheel in layer.wheels))
         for layer in index_layers(lock)
@@ -205,6 +237,10 @@ def _named(lock: Lock, count: int) -> list[_Name]:
     names += [
         (LayerKind.PACKAGES, f"{source.name} {source.version}", (source.identity,))
         for source in lock.built
+    ]
+    names += [
+        (LayerKind.FILES, title(entry), inputs(tree))
+        for entry, tree in zip(lock.spec.files, lock.files, strict=True)
     ]
     names += [(LayerKind.ENVIRONMENT, "environment", ()), (LayerKind.LOCK, "lock", ())]
     names += _steps("after", len(steps.after_python))

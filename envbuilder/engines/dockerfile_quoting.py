@@ -16,6 +16,7 @@ import re
 from collections.abc import Iterable
 
 from envbuilder.model.errors import SpecError
+from envbuilder.model.variables import parts_of
 
 _BARE = re.compile(r"[A-Za-z0-9_@%+=:,./-]+", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # a tab is text, a line break is not
@@ -42,6 +43,12 @@ def quote(value: object) -> Quoted:
     if _BARE.fullmatch(text):
         return Quoted(text)
     return Quoted("".join(map(_segment, _SEGMENT.findall(text))) or '""')
+
+
+def with_variables(text: str) -> Quoted:
+    """Write ``text``, which may name variables, as one word of ENV that names the same."""
+    parts = (f'"${{{part.name}}}"' if part.name else quote(part.text) for part in parts_of(text))
+    return Quoted("".join(parts) or '""')
 
 
 def exec_form(words: Iterable[str]) -> Quoted:

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import jinja2
+from msgspec import structs
 
 from envbuilder.layers.files import Content, Link, venv_skeleton
 from envbuilder.layers.install import Target
 from envbuilder.layers.tar import MTIME
+from envbuilder.model.account import account_of
 from envbuilder.model.atomic import write_text
 from envbuilder.model.errors import SpecError, UsageError
 from envbuilder.model.image_config import environment, image_settings
@@ -42,15 +45,26 @@ from envbuilder.model.pylock import dump_lock
 from envbuilder.model.reference import Digest, ImageRef
 from envbuilder.model.resources import TEMPLATES
 from envbuilder.model.spec import Secret
+from envbuilder.model.variables import expanded, names_in
 from envbuilder.resolve.debian import unchecked_pyc
 from envbuilder.resolve.debian.rootfs import SLIM
 from envbuilder.resolve.git.build_sources import TOOLCHAIN, toolchain
 from envbuilder.resolve.git.build_sources import variables as build_variables
 from envbuilder.resolve.git.scm_version import variables
 
-from .dockerfile_quoting import Quoted, csv_row, document, exec_form, quote, script
+from .dockerfile_quoting import (
+    Quoted,
+    csv_row,
+    document,
+    exec_form,
+    quote,
+    script,
+    with_variables,
+)
 from .given_archives import archive_path
 from .given_wheels import given_paths, requirements_text
+from .own_files import FOLDER as OWN_FOLDER
+from .own_files import rendered
 
 OWN_SECRETS = ("env", "uv", "netrc", "ca")
 """What every step may mount: variables, uv's configuration, credentials by host, a CA bundle."""
@@ -174,8 +188,9 @@ def render(lock: Lock) -> dict[str, str]:
 def write(files: Mapping[str, str], folder: Path) -> None:
     """Write rendered ``files`` into ``folder``, in place of an earlier rendering.
 
-    What that one's Dockerfile reads of ``requirements`` goes; all else in ``folder`` stays. Raises
-    UsageError, with nothing written, where ``folder`` holds files and no rendering of ours.
+    What that one's Dockerfile reads of ``requirements`` and ``files`` goes; all else in ``folder``
+    stays. Raises UsageError, with nothing written, where ``folder`` holds files and no rendering
+    of ours.
     """
     dockerfile = folder / "Dockerfile"
     old = dockerfile.read_text("utf-8", "replace") if dockerfile.is_file() else ""
@@ -187,6 +202,8 @@ def write(files: Mapping[str, str], folder: Path) -> None:
     for name in re.findall(r"source=(requirements/[\w.-]+)", old):
         if name not in files:
             (folder / name).unlink(missing_ok=True)
+    for number in re.findall(rf"^COPY {OWN_FOLDER}/([0-9]+)/ ", old, re.MULTILINE):
+        shutil.rmtree(folder / OWN_FOLDER / number, ignore_errors=True)
     for name in sorted(files, key=lambda name: name != "Dockerfile"):  # a half is known as ours
         write_text(folder / name, files[name])
 
@@ -234,8 +251,10 @@ def _values(lock: Lock, stages: list[_Stage], sources: list[_Source]) -> dict[st
         "interpreter": interpreter(lock),
         "layers": stages,
         "given": any(stage.given for stage in stages),
+        "account": account_of(spec),
         "archives": bool(lock.archives),
         "skeleton": _skeleton(lock),
+        "files": rendered(lock),
         "sources": sources,
         "toolchain": TOOLCHAIN,
         "lock_file": f"pylock.{spec.name}.toml",
@@ -355,15 +374,25 @@ def _skeleton(lock: Lock) -> dict[str, Any]:
 
 def _settings(lock: Lock) -> dict[str, Any]:
     """Return what the runtime stage states; what an image base states itself, Docker inherits."""
-    below = {"User": lock.base.user} if isinstance(lock.base, ImageBase) else {}
-    stated = image_settings(lock, below)
-    env = environment(lock, {})
-    if isinstance(lock.base, ImageBase):
-        if "PATH" not in lock.spec.env:
-            env["PATH"] = Quoted(f"{PREFIX}/bin:$PATH")
-        if not lock.spec.cmd:
-            stated.pop("Cmd", None)
-    return stated | {"Env": env}
+    if not isinstance(lock.base, ImageBase):
+        return image_settings(lock, {}) | {"Env": environment(lock, {})}
+    stated = image_settings(lock, {"User": lock.base.user})
+    if not lock.spec.cmd:
+        stated.pop("Cmd", None)
+    return stated | _variables(lock)
+
+
+def _variables(lock: Lock) -> dict[str, Any]:
+    """Return the variables on an image base, whose own are known to Docker alone.
+
+    Values that name others are one instruction, so that none of them sees another of the spec's.
+    """
+    given = lock.spec.env
+    plain = environment(replace(lock, spec=structs.replace(lock.spec, env={})), {})
+    env = plain | {"PATH": Quoted(f"{PREFIX}/bin:$PATH")}
+    if any(map(names_in, given.values())):
+        return {"Env": env, "Given": {name: with_variables(given[name]) for name in sorted(given)}}
+    return {"Env": env | {name: expanded(given[name], {}) for name in sorted(given)}}
 
 
 def _health_options(lock: Lock) -> dict[str, str]:

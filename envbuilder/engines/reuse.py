@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
+from envbuilder.model.account import account_of
 from envbuilder.model.image import Layer
 from envbuilder.model.lock import DebianBase, Lock
 from envbuilder.model.plan import (
@@ -33,6 +34,10 @@ class ReusableLayers:
     base: tuple[Layer, ...] = ()
     wheels: Mapping[WheelLayer, Layer] = field(default_factory=dict)
 
+    def __or__(self, other: ReusableLayers) -> ReusableLayers:
+        """Return what is to be had from either; of what both have, ours."""
+        return ReusableLayers(base=self.base or other.base, wheels={**other.wheels, **self.wheels})
+
 
 def reusable(old: Lock, new: Lock) -> ReusableLayers:
     """Name the layers of ``old``'s seal that building ``new`` would make again, byte for byte."""
@@ -40,17 +45,18 @@ def reusable(old: Lock, new: Lock) -> ReusableLayers:
     if seal is None or (seal.engine, seal.layout) != ("embedded", LAYOUT_VERSION):
         return ReusableLayers()
     before, after = plan(old), plan(new)
-    if not seal.layers or len(seal.layers) <= len(before.layers):
+    top = 1 + len(old.files)  # the last layer is the environment's own
+    if len(seal.layers) < len(before.layers) + top:
         return ReusableLayers()
-    first = len(seal.layers) - 1 - len(before.layers)  # the last layer is the environment's own
+    first = len(seal.layers) - top - len(before.layers)
     made = {
         _identity(old, before, group): layer
-        for group, layer in zip(before.layers, seal.layers[first:-1], strict=True)
+        for group, layer in zip(before.layers, seal.layers[first:-top], strict=True)
     }
     known = ((group, made.get(_identity(new, after, group))) for group in after.layers)
-    same_base = isinstance(old.base, DebianBase) and old.base == new.base
+    same_base = isinstance(old.base, DebianBase) and _ground(old) == _ground(new)
     return ReusableLayers(
-        base=seal.layers[:first] if same_base else (),
+        base=seal.layers[:first] if same_base and not new.files else (),  # files look at it
         wheels={group: layer for group, layer in known if layer is not None},
     )
 
@@ -66,6 +72,11 @@ def held_in(repository: Repository, held: ReusableLayers) -> ReusableLayers:
         base=held.base if there.issuperset(held.base) else (),
         wheels={group: layer for group, layer in held.wheels.items() if layer in there},
     )
+
+
+def _ground(lock: Lock) -> tuple[object, ...]:
+    """Say all that the layers below the wheels depend on."""
+    return lock.base, lock.spec.steps.before_python, account_of(lock.spec)
 
 
 def _identity(lock: Lock, planned: Plan, group: WheelLayer) -> tuple[object, ...]:

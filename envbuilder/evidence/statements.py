@@ -27,6 +27,8 @@ SIGNED = "https://sigstore.dev/cosign/sign/v1"
 """What ``cosign sign`` states in a bundle: that the image is signed, and nothing more."""
 NAMES = {"provenance": PROVENANCE, "sbom": SBOM, "test-result": TEST_RESULT}
 """How people name the predicates, and the URIs that they travel under."""
+ANY_BUILDER = "urn:gpu-envbuilder"
+"""A builder that nobody has named."""
 
 _RESULTS = {"pass": "PASSED", "skip": "WARNED", "unproven": "WARNED"}
 
@@ -65,8 +67,13 @@ def parse_statement(payload: bytes, subject: Digest) -> Statement | None:
     return Statement(subject=subject, predicate_type=predicate_type, predicate=predicate)
 
 
-def provenance(lock: Lock, image: Digest, *, engine: str, finished: str) -> Statement:
-    """State how ``image`` was built from ``lock``, by ``engine``; ``finished`` is RFC 3339."""
+def provenance(
+    lock: Lock, image: Digest, *, engine: str, finished: str, builder: str = ANY_BUILDER
+) -> Statement:
+    """State how ``image`` was built from ``lock``, by ``engine``; ``finished`` is RFC 3339.
+
+    ``builder`` is the URI of who ran the build, and so answers for all of this.
+    """
     spec = lock.spec
     definition = {
         "buildType": f"urn:gpu-envbuilder:build:{engine}:v1",
@@ -79,7 +86,7 @@ def provenance(lock: Lock, image: Digest, *, engine: str, finished: str) -> Stat
         "resolvedDependencies": [*_base(lock), *map(_wheel, _wheels(lock)), *_sources(lock)],
     }
     details = {
-        "builder": {"id": "urn:gpu-envbuilder", "version": {"envbuilder": __version__}},
+        "builder": {"id": builder, "version": {"envbuilder": __version__}},
         "metadata": {"finishedOn": finished},
     }
     predicate = {"buildDefinition": definition, "runDetails": details}

@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from email.message import Message
 from email.parser import BytesHeaderParser
 from tarfile import TarInfo
 
@@ -20,6 +21,7 @@ from envbuilder.model.errors import BuildError
 from envbuilder.model.reference import Digest
 
 from .bounds import IMAGE_WHOLE
+from .installed import is_system_document
 from .untar import Untar
 
 _WHITEOUT = ".wh."
@@ -32,6 +34,7 @@ _SITE = r"(?:.*/)?(?:site|dist)-packages/[^/]+"
 _METADATA = re.compile(rf"{_SITE}\.(?:dist-info/METADATA|egg-info/PKG-INFO)")
 _ORIGIN = re.compile(rf"{_SITE}\.dist-info/direct_url\.json")
 _DPKG = re.compile(r"var/lib/dpkg/(?:status|status\.d/[^/.]+)")
+_EXTENDED = re.compile(r"var/lib/apt/extended_states")
 _LOCK = re.compile(r"usr/share/envbuilder/pylock\.[^/]+\.toml")
 _PYC = re.compile(r"((?:.*/)?)__pycache__/([^/]+?)\.[^/.]+(?:\.opt-[^/.]+)?\.pyc")
 _ANY = r"(?:.*/)?"  # a home may be anywhere
@@ -58,7 +61,8 @@ _CACHES = {
 class LayerFile:
     """One path: tar's type letter, mode, size in bytes; ``target`` of links; hash if asked.
 
-    ``source_size`` is what bytecode that trusts its source's time says of it (PEP 552).
+    ``source_size`` is what bytecode that trusts its source's time says of it (PEP 552). Whose it
+    is makes no difference between two files.
     """
 
     kind: str
@@ -67,6 +71,8 @@ class LayerFile:
     target: str = ""
     sha256: Digest | None = None
     source_size: int | None = None
+    uid: int = field(default=0, compare=False)
+    gid: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +117,11 @@ class Contents:
         """List the packages that the documents name, sorted."""
         return tuple(sorted(set(_distributions(self.documents)), key=_order))
 
+    def python_metadata(self) -> dict[str, Message]:
+        """Return the core metadata of the Python packages, by canonical name."""
+        heads = _python_heads(self.documents)
+        return {canonicalize_name(str(head["Name"])): head for _, head in heads}
+
     def lock_text(self) -> bytes | None:
         """Return the lock that an image of ours carries, in its last layer; None elsewhere."""
         return next((text for path, text in self.documents.items() if _LOCK.fullmatch(path)), None)
@@ -125,8 +136,17 @@ class Contents:
         return found
 
 
-def scan(tar: Untar, *, hashed: bool = False) -> Contents:
-    """Read one layer to its end; with ``hashed`` every file's content is hashed as well."""
+Reader = Callable[[Iterable[bytes]], bytes]
+"""Takes a file's content, and returns what to keep of it."""
+
+
+def scan(
+    tar: Untar, *, hashed: bool = False, asked: Callable[[str], Reader | None] = lambda _: None
+) -> Contents:
+    """Read one layer to its end; with ``hashed`` every file's content is hashed as well.
+
+    ``asked`` says how to read a path that counts as a document, too.
+    """
     files: dict[str, LayerFile] = {}
     documents: dict[str, bytes] = {}
     removed, emptied = set(), set()
@@ -144,6 +164,9 @@ def scan(tar: Untar, *, hashed: bool = False) -> Contents:
             if document:
                 limit = _STATUS_LIMIT if _DPKG.fullmatch(path) else _DOCUMENT_LIMIT
                 tar.budget.hold(path, keep, limit=limit)
+            reader = asked(path) if entry.info.isreg() else None
+            if reader is not None:
+                documents[path] = reader(tar.content())
             digest, data = _content(tar, keep=keep, hashed=hashed)
             files[path] = _file(entry.info, digest, _source_size(data) if bytecode else None)
             if document:
@@ -242,6 +265,8 @@ def _file(info: TarInfo, digest: Digest | None, source_size: int | None) -> Laye
         target=info.linkname,
         sha256=digest if kind == "file" else None,
         source_size=source_size,
+        uid=info.uid,
+        gid=info.gid,
     )
 
 
@@ -250,23 +275,31 @@ def _normal(name: str) -> str:
 
 
 def _is_document(path: str) -> bool:
-    return any(pattern.fullmatch(path) for pattern in (_METADATA, _ORIGIN, _DPKG, _LOCK))
+    ours = any(pattern.fullmatch(path) for pattern in (_METADATA, _ORIGIN, _EXTENDED, _LOCK))
+    return ours or is_system_document(path)
 
 
 def _distributions(documents: dict[str, bytes]) -> Iterator[Distribution]:
+    for path, head in _python_heads(documents):
+        origin = documents.get(path.rpartition("/")[0] + "/direct_url.json", b"")
+        yield Distribution(
+            kind="python",
+            name=canonicalize_name(str(head["Name"])),
+            version=str(head["Version"]),
+            commit=_commit(origin),
+        )
+    for path, data in documents.items():
+        if _DPKG.fullmatch(path):
+            yield from _debian(data)
+
+
+def _python_heads(documents: Mapping[str, bytes]) -> Iterator[tuple[str, Message]]:
+    """Yield path and headers of each document that names a Python package and its version."""
     for path, data in documents.items():
         if _METADATA.fullmatch(path):
             head = BytesHeaderParser().parsebytes(data)
             if head["Name"] and head["Version"]:
-                origin = documents.get(path.rpartition("/")[0] + "/direct_url.json", b"")
-                yield Distribution(
-                    kind="python",
-                    name=canonicalize_name(str(head["Name"])),
-                    version=str(head["Version"]),
-                    commit=_commit(origin),
-                )
-        elif _DPKG.fullmatch(path):
-            yield from _debian(data)
+                yield path, head
 
 
 def _commit(origin: bytes) -> str:

@@ -29,19 +29,22 @@ class LayerWriter:
         self._packed = 0
         self._literal: list[bytes] = []
 
-    def entry(self, path: str, *, mode: int, content: bytes = b"") -> None:
+    def entry(
+        self, path: str, *, mode: int, content: bytes = b"", owner: tuple[int, int] = (0, 0)
+    ) -> None:
         """Write a whole file, or a directory where ``path`` ends with ``/``."""
         kind = tar.DIRECTORY if path.endswith("/") else tar.FILE
-        head = tar.header(path, mode=mode, kind=kind, size=len(content))
+        head = tar.header(path, mode=mode, kind=kind, size=len(content), owner=owner)
         self._literal += (head, content, tar.padding(len(content)))
 
-    def symlink(self, path: str, target: str) -> None:
+    def symlink(self, path: str, target: str, *, owner: tuple[int, int] = (0, 0)) -> None:
         """Write a symbolic link."""
-        self._literal.append(tar.header(path, mode=0o777, kind=tar.SYMLINK, link=target))
+        head = tar.header(path, mode=0o777, kind=tar.SYMLINK, link=target, owner=owner)
+        self._literal.append(head)
 
-    def begin(self, path: str, *, mode: int, size: int) -> None:
+    def begin(self, path: str, *, mode: int, size: int, owner: tuple[int, int] = (0, 0)) -> None:
         """Announce a file whose ``size`` bytes follow by :meth:`deflated` or :meth:`plain`."""
-        self._literal.append(tar.header(path, mode=mode, size=size))
+        self._literal.append(tar.header(path, mode=mode, size=size, owner=owner))
         self._flush_literal()
         self._put(HEADER, b"")
 

@@ -11,10 +11,12 @@ from typing import Any
 
 from envbuilder.model.plan import LAYOUT_VERSION
 
+from .account import user_setting
 from .lock import ImageBase, Lock, spec_checksum
 from .plan import PREFIX, is_cuda
 from .pylock import lock_checksum
 from .spec import Healthcheck, Spec
+from .variables import expanded
 
 LABEL = "dev.gpu-envbuilder"
 """Prefix of our own labels: .name, .spec and .lock (checksums), .layout (version)."""
@@ -31,7 +33,7 @@ def image_settings(lock: Lock, base: Mapping[str, Any]) -> dict[str, Any]:
         "Labels": labels(lock, base),
     }
     given = {
-        "User": spec.user,
+        "User": user_setting(spec),
         "WorkingDir": spec.workdir,
         "Entrypoint": list(spec.entrypoint),
         "Cmd": list(spec.cmd),
@@ -76,7 +78,10 @@ def _healthcheck(check: Healthcheck | None) -> dict[str, Any]:
 
 
 def environment(lock: Lock, base: Mapping[str, Any]) -> dict[str, str]:
-    """Return the image's environment variables in the order in which they are written."""
+    """Return the image's environment variables in the order in which they are written.
+
+    Those of the spec may name others, of the base's and the environment's own: see ``variables``.
+    """
     inherited = dict(entry.partition("=")[::2] for entry in base.get("Env") or ())
     path = inherited.get("PATH") or _SYSTEM_PATH
     own = {"PATH": f"{PREFIX}/bin:{path}", "VIRTUAL_ENV": PREFIX, "LANG": "C.UTF-8"}
@@ -86,7 +91,8 @@ def environment(lock: Lock, base: Mapping[str, Any]) -> dict[str, str]:
             "NVIDIA_VISIBLE_DEVICES": "all",
             "NVIDIA_DRIVER_CAPABILITIES": "compute,utility",
         }
-    return inherited | own | dict(sorted(lock.spec.env.items()))
+    known = inherited | own
+    return known | {name: expanded(text, known) for name, text in sorted(lock.spec.env.items())}
 
 
 def labels(lock: Lock, base: Mapping[str, Any]) -> dict[str, str]:

@@ -12,7 +12,9 @@ class LayerKind(StrEnum):
     BASE = "base"
     SYSTEM = "system"
     STEP = "step"
+    ACCOUNT = "account"
     PACKAGES = "packages"
+    FILES = "files"
     ENVIRONMENT = "environment"
     LOCK = "lock"
     SETTINGS = "settings"
@@ -25,6 +27,8 @@ _TITLES = (
     (LayerKind.BASE, "base"),
     (LayerKind.SYSTEM, r"Debian \S+: \d+ packages|system packages"),
     (LayerKind.STEP, r"step \d+ (before|after) Python"),
+    (LayerKind.ACCOUNT, r"user [a-z_]\S*"),
+    (LayerKind.FILES, r"files /\S+"),
     (LayerKind.ENVIRONMENT, "environment( [a-z0-9-]+)?"),
     (LayerKind.LOCK, "lock"),
     (LayerKind.SETTINGS, "settings"),

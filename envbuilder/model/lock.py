@@ -65,7 +65,9 @@ class ImageBase:
 
     ``user`` is whom its config names, where it names one: builds are root's business.
     ``packages`` are those that the spec adds, with all that these need, as its package
-    ``manager`` takes them (``NAME=VERSION`` for apt); None until it was asked.
+    ``manager`` takes them (``NAME=VERSION`` for apt); None until it was asked. ``glibc`` or
+    ``musl``, and ``python`` (X.Y.Z) at ``interpreter``, are what its own files say of those, if
+    they were asked.
     """
 
     reference: str
@@ -75,6 +77,10 @@ class ImageBase:
     user: str | None = None
     manager: str = "apt"
     packages: tuple[str, ...] | None = None
+    glibc: str | None = None
+    musl: str | None = None
+    python: str | None = None
+    interpreter: str | None = None
 
     def __post_init__(self) -> None:
         if self.manager not in {"apt", "dnf"}:
@@ -174,6 +180,28 @@ LockedCommit = GitSource | SourceTree
 """What names one commit of one repository, whatever becomes of its files."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class LockedFile:
+    """One of the spec's own files, by its ``path`` below the place that it goes to.
+
+    ``sha256`` and ``size`` (bytes) are of its content, or of the text of a symbolic link.
+    """
+
+    path: str
+    size: int
+    sha256: Digest
+    executable: bool = False
+    link: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileTree:
+    """What one entry of the spec's ``files`` gave, sorted by path; ``into`` is a folder."""
+
+    into: str
+    files: tuple[LockedFile, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seal:
     """What building the lock gave: the image, by digest, down to each layer's inputs."""
@@ -190,7 +218,8 @@ class Lock:
     """A resolved spec; ``spec`` is embedded whole, so a lock is enough to build from.
 
     ``sources`` come from git, ``archives`` are sdists and folders; ``builder`` is the image that
-    they are built in, if that is not the base.
+    they are built in, if that is not the base. ``files`` are the spec's own, one tree for each
+    entry.
     """
 
     spec: Spec
@@ -199,6 +228,7 @@ class Lock:
     sources: tuple[GitSource, ...] = ()
     archives: tuple[ArchiveSource, ...] = ()
     builder: ImageBase | None = None
+    files: tuple[FileTree, ...] = ()
     seal: Seal | None = None
 
     @property

@@ -87,7 +87,7 @@ class Known:
 
 
 def compare(old: Lock, new: Lock, known: Known | None = None) -> tuple[Change, ...]:
-    """List what moved from ``old`` to ``new``: Python, base, .debs, packages, settings."""
+    """List what moved from ``old`` to ``new``: Python, base, packages, settings, own files."""
     return (
         *_python(old, new),
         *_base(old, new, known),
@@ -95,6 +95,7 @@ def compare(old: Lock, new: Lock, known: Known | None = None) -> tuple[Change, .
         *_debs(old, new, known),
         *_packages(old, new, known),
         *_settings(old, new),
+        *_files(old, new),
     )
 
 
@@ -297,6 +298,26 @@ def _settings(old: Lock, new: Lock) -> Iterator[Change]:
                 kind=Kind.SETTING, name=name, why=Why.ASKED,
                 old=_json(before.get(name)), new=_json(after.get(name)),
             )  # fmt: skip
+
+
+def _files(old: Lock, new: Lock) -> Iterator[Change]:
+    """Compare the spec's own files by what they hold."""
+    before, after = own_files(old), own_files(new)
+    for path in sorted(before.keys() | after.keys()):
+        was, now = before.get(path), after.get(path)
+        if was != now:
+            yield Change(kind=Kind.FILE, name=path, old=was, new=now, why=Why.ASKED)
+
+
+def own_files(lock: Lock) -> dict[str, str]:
+    """Return what the spec's own files hold, in short, by their places in the image."""
+    return {
+        f"{tree.into.rstrip('/')}/{file.path}": f"{file.size} bytes {file.sha256.hex[:12]}"
+        if file.link is None
+        else f"link to {file.link}"
+        for tree in lock.files
+        for file in tree.files
+    }
 
 
 def _json(value: object) -> str | None:

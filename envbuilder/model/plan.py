@@ -3,8 +3,8 @@
 Runtimes mount about 125 layers at most, and a change in a low layer makes them unpack all above
 it again. So the parts that change least lie lowest: base and system, then heavy wheels, each its
 own layer, then the small ones in a fixed number of buckets by name (one bump touches one bucket),
-then what the spec names itself, then what is built from sources, and last one small layer with the
-environment's own files.
+then what the spec names itself, then what is built from sources, then the user's own files, and
+last one small layer with the environment's own.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def plan(lock: Lock) -> Plan:
     named = [wheel for wheel in lock.wheels if wheel.name in requested]
     built = [source.wheel for source in lock.built if source.wheel is not None]
     below = _base_layers(lock.base) + len(lock.spec.steps.before_python)
-    room = MOST_LAYERS - below - BUCKETS - 2
+    room = MOST_LAYERS - below - BUCKETS - 2 - len(lock.spec.files)
     alone = _alone(ordinary, named, built, room)
     small = [wheel for wheel in (*ordinary, *named, *built) if wheel not in alone]
     return Plan(
@@ -83,7 +83,8 @@ def plan(lock: Lock) -> Plan:
 
 def interpreter(lock: Lock) -> str:
     """Name the interpreter in the base that the environment stands on, as an absolute path."""
-    return lock.spec.base.python or f"/usr/bin/python{lock.spec.minor}"
+    found = lock.base.interpreter if isinstance(lock.base, ImageBase) else None
+    return lock.spec.base.python or found or f"/usr/bin/python{lock.spec.minor}"
 
 
 def is_cuda(lock: Lock) -> bool:

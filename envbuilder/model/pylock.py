@@ -22,6 +22,7 @@ from .errors import LockError
 from .lock import (
     ArchiveSource,
     DebianBase,
+    FileTree,
     GitSource,
     ImageBase,
     Lock,
@@ -113,6 +114,7 @@ def needed_blobs(lock: Lock) -> set[Digest]:
     needed |= {wheel.sha256 for source in lock.built for wheel in source.requires}
     needed |= {source.wheel.sha256 for source in lock.built if source.wheel is not None}
     needed |= {archive.sha256 for archive in lock.archives}
+    needed |= {file.sha256 for tree in lock.files for file in tree.files if file.link is None}
     if isinstance(lock.base, DebianBase):
         needed |= {deb.sha256 for deb in lock.base.packages}
     else:
@@ -189,6 +191,8 @@ def _ours(lock: Lock) -> dict[str, Any]:
         ours["archives"] = _plain(lock.archives)
     if lock.builder is not None:
         ours["builder"] = _plain(lock.builder)
+    if lock.files:
+        ours["files"] = _plain(lock.files)
     if lock.seal is not None:
         ours["seal"] = _plain(lock.seal)
     return ours
@@ -216,6 +220,7 @@ class _Ours(Struct, frozen=True, kw_only=True, rename="kebab"):
     sources: tuple[GitSource, ...] = ()
     archives: tuple[ArchiveSource, ...] = ()
     builder: ImageBase | None = None
+    files: tuple[FileTree, ...] = ()
     seal: Seal | None = None
 
 
@@ -235,6 +240,7 @@ def _lock(data: dict[str, Any]) -> Lock:
         sources=ours.sources,
         archives=ours.archives,
         builder=ours.builder,
+        files=ours.files,
         seal=ours.seal,
     )
     if ours.spec_checksum != spec_checksum(lock.spec):

@@ -35,6 +35,10 @@ _BUILD_SOURCE = r"^[a-z0-9]+([_-][a-z0-9]+)*" + _END
 _FETCH_CONTENT = r"^[A-Za-z0-9_.+-]+" + _END
 _SIGNAL = r"^(SIG[A-Z0-9+-]+|[0-9]{1,2})" + _END
 _ABSOLUTE = r"^(/[A-Za-z0-9._+-]+)+" + _END
+_PLACE = r"^(/[A-Za-z0-9._+-]+)+/?" + _END
+_MODE = r"^0?[0-7]{3}" + _END
+_USER = r"^[a-z_][a-z0-9_-]{0,31}" + _END
+_OWNER = r"^([a-z_][a-z0-9_-]*|[0-9]{1,7}(:[0-9]{1,7})?)" + _END
 
 IN_WORDS = {  # for error messages: what each pattern means
     NAME: "lower-case words and digits joined by hyphens",
@@ -49,6 +53,10 @@ IN_WORDS = {  # for error messages: what each pattern means
     _SUITE: "the name of a Debian suite, like trixie",
     _FAMILY: "the name of a model family, like qwen2_5_omni",
     _ABSOLUTE: "an absolute path",
+    _PLACE: "an absolute path; one that ends in / is a folder to put a file into",
+    _MODE: 'a file\'s mode in octal, like "0644"',
+    _USER: "a user's name, of at most 32 letters, digits, _ and -",
+    _OWNER: "the spec's own user by name, or UID, or UID:GID",
     _SIGNAL: "a signal, like SIGINT",
     _BUILD_SOURCE: "lower-case words and digits joined by - or _",
     _FETCH_CONTENT: "the name that CMake's FetchContent_Declare has",
@@ -62,6 +70,7 @@ SystemPackage = Annotated[str, Meta(pattern=_SYSTEM_PACKAGE)]
 GitRef = Annotated[str, Meta(pattern=_GIT_REF, max_length=255)]
 Commit = Annotated[str, Meta(pattern=_COMMIT)]
 Platform = Literal["linux/amd64", "linux/arm64"]
+PLATFORMS: tuple[Platform, ...] = ("linux/amd64", "linux/arm64")
 MACHINES = {"linux/amd64": "x86_64", "linux/arm64": "aarch64"}
 """Each platform's machine, as Python names it."""
 PythonVersion = Annotated[str, Meta(pattern=_PYTHON)]
@@ -227,12 +236,16 @@ class BuildSystem(_Frozen):
     packages: tuple[SystemPackage, ...] = ()
 
 
+BUILD_TIMEOUT = 6 * 3600
+"""Seconds that a source may take to become a wheel; vLLM's take two hours on a small machine."""
+
+
 class BuildSettings(_Frozen):
     """What builds get to work with: secrets, SSH agent, CA bundle, an image to compile in.
 
     ``image`` is where sources become wheels, if not in the base; its Python lies where the
-    base has it. ``system`` is laid on it. ``sdists`` names what may be built from an index's sdist
-    where it has no wheel: packages, or "all".
+    base has it. ``system`` is laid on it. ``timeout`` is for each source. ``sdists`` names what may
+    be built from an index's sdist where it has no wheel: packages, or "all".
     """
 
     image: Line | None = None
@@ -241,6 +254,7 @@ class BuildSettings(_Frozen):
     secrets: dict[Name, Secret] = {}
     ssh: bool = False
     ca: Line | None = None
+    timeout: Annotated[int, Meta(ge=1, le=604800, description="seconds")] = BUILD_TIMEOUT
 
 
 class Steps(_Frozen):
@@ -263,6 +277,42 @@ class Healthcheck(_Frozen):
     retries: Annotated[int, Meta(ge=1)] | None = None
 
 
+class OwnUser(_Frozen):
+    """A user to make in the image, with a group and a home, and to run as.
+
+    ``gid`` is the number ``uid`` if left out, ``home`` is ``/home/NAME``.
+    """
+
+    name: Annotated[str, Meta(pattern=_USER)]
+    uid: Annotated[int, Meta(ge=1, le=2**31 - 2)]
+    gid: Annotated[int, Meta(ge=0, le=2**31 - 2)] | None = None
+    home: Annotated[str, Meta(pattern=_ABSOLUTE)] | None = None
+
+    @property
+    def group(self) -> int:
+        """The number of the user's group."""
+        return self.uid if self.gid is None else self.gid
+
+    @property
+    def folder(self) -> str:
+        """The path of the user's home."""
+        return self.home or f"/home/{self.name}"
+
+
+class OwnFiles(_Frozen):
+    """A file or a folder of one's own, from the spec's folder, and its place in the image.
+
+    ``mode`` is that of every file; left out, 0755 for what its owner may execute and 0644 for the
+    rest. ``owner`` is root if left out. ``exclude`` holds patterns as in a ``.dockerignore``.
+    """
+
+    to: Annotated[str, Meta(pattern=_PLACE, max_length=1024)]
+    from_: Line = msgspec.field(name="from")
+    mode: Annotated[str, Meta(pattern=_MODE)] | None = None
+    owner: Annotated[str, Meta(pattern=_OWNER)] | None = None
+    exclude: tuple[Line, ...] = ()
+
+
 class Model(_Frozen):
     """What the smoke test runs: a family (tiny random weights), a directory, or a hub model."""
 
@@ -270,6 +320,26 @@ class Model(_Frozen):
     path: Line | None = None
     hub: Line | None = None
     revision: Line | None = None
+
+
+class ServedModel(_Frozen):
+    """One of the models that are served, and what the engine reserves per item (``tokens``).
+
+    ``config`` is a folder of a real model's configuration and processor files, without weights.
+    """
+
+    family: Annotated[str, Meta(pattern=_FAMILY)] | None = None
+    path: Line | None = None
+    config: Line | None = None
+    hub: Line | None = None
+    revision: Line | None = None
+    tokens: dict[Modality, Annotated[int, Meta(ge=1)]] = {}
+
+    @property
+    def name(self) -> str:
+        """What reports call it: the family, the folder, or the name on the hub."""
+        found = self.family or self.path or self.config or self.hub or ""
+        return f"{found}@{self.revision}" if self.revision else found
 
 
 class SampleFile(_Frozen):
@@ -280,24 +350,51 @@ class SampleFile(_Frozen):
 
 
 class StartCommand(_Frozen):
-    """A command to try as the image starts: with its env, as its user, in its workdir."""
+    """What to try as the image starts: with its env, as its user, in its workdir.
+
+    ``run`` is a command that must end with 0. ``serve`` starts the image's own entry point with the
+    first model: true gives it the model's folder, a list these arguments, with ``{model}`` for the
+    folder. At ``port`` it must answer ``ready`` with 200 ``within`` seconds.
+    """
 
     run: tuple[Line, ...] = ()
+    serve: bool | tuple[Line, ...] = False
+    ready: Annotated[str, Meta(pattern="^/[!-~]*$")] = "/health"
+    port: Annotated[int, Meta(ge=1, le=65535)] = 8000
+    within: Annotated[int, Meta(ge=1, le=86400, description="seconds")] = 300
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """What the entry point gets to serve; nothing if it shall not."""
+        if isinstance(self.serve, bool):
+            return ("{model}",) if self.serve else ()
+        return self.serve
 
 
 class Smoke(_Frozen):
     """What the smoke test expects; ``tokens`` is what the engine reserves per item.
 
+    ``models`` are all that are served; ``model`` with ``tokens`` is the short form for one.
     ``samples`` are items of the user's own: paths, from the folder of the spec.
     """
 
     model: Model | None = None
+    models: tuple[ServedModel, ...] = ()
     tokens: dict[Modality, Annotated[int, Meta(ge=1)]] = {}
     samples: tuple[Line | SampleFile, ...] = ()
     start: StartCommand = StartCommand()
     gpu: GpuUse = "auto"
     timeout: Annotated[int, Meta(ge=1, le=86400, description="seconds")] = 600
     memory: Annotated[int, Meta(ge=256, description="MiB")] = 8192
+
+    @property
+    def served(self) -> tuple[ServedModel, ...]:
+        """All models that are served, however they are written."""
+        one = self.model
+        if one is None:
+            return self.models
+        where = {"family": one.family, "path": one.path, "hub": one.hub, "revision": one.revision}
+        return (ServedModel(**where, tokens=self.tokens),)
 
 
 _NO = SourceBuild()
@@ -329,9 +426,10 @@ class Spec(_Frozen):
     index: Index = Index()
     build: BuildSettings = BuildSettings()
     steps: Steps = Steps()
+    files: tuple[OwnFiles, ...] = ()
     env: dict[EnvName, Line] = {}
     labels: dict[LabelName, Line] = {}
-    user: Line | None = None
+    user: Line | OwnUser | None = None
     workdir: Line | None = None
     entrypoint: tuple[Line, ...] = ()
     cmd: tuple[Line, ...] = ()

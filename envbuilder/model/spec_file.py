@@ -16,16 +16,18 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from .codec import convert
 from .errors import SpecError, UsageError
+from .own_files import file_problems
 from .package_checks import Problem, index_problems, package_problems
 from .reference import ImageRef
 from .requirements_file import read_requirements
 from .resources import families
 from .samples import sample_problems
-from .spec import IN_WORDS, Spec
+from .spec import IN_WORDS, Model, ServedModel, Spec
+from .variables import variable_problems
 from .yaml_document import Document, KeyPath, excerpt, read_document
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 
 def load(path: Path) -> Spec:
@@ -48,9 +50,9 @@ def parse(document: Document) -> Spec:
         spec: Spec = convert(document.value | _lines_of_files(document), Spec)
     except msgspec.ValidationError as error:
         raise _explain(document, str(error)) from error
-    problems = [document.error(path, message, hint=hint) for path, message, hint in _check(spec)]
-    if problems:
-        raise SpecError("\n".join(p.message for p in problems), hint=problems[0].hint)
+    found = [document.error(path, message, hint=hint) for path, message, hint in problems(spec)]
+    if found:
+        raise SpecError("\n".join(p.message for p in found), hint=found[0].hint)
     return spec
 
 
@@ -85,7 +87,7 @@ def _lines_of_files(document: Document) -> dict[str, list[str]]:
     return found
 
 
-def _check(spec: Spec) -> Iterator[Problem]:
+def problems(spec: Spec) -> Iterator[Problem]:
     """Yield what types cannot say: path, message, hint."""
     checks: tuple[Callable[[Spec], Iterator[Problem]], ...] = (
         _check_base,
@@ -94,6 +96,8 @@ def _check(spec: Spec) -> Iterator[Problem]:
         _check_smoke,
         _check_samples,
         _check_build,
+        file_problems,
+        variable_problems,
     )
     for check in checks:
         yield from check(spec)
@@ -120,23 +124,47 @@ def _check_image(at: KeyPath, image: str | None) -> Iterator[Problem]:
 
 
 def _check_smoke(spec: Spec) -> Iterator[Problem]:
-    model = spec.smoke.model
-    if model is None:
-        if spec.smoke.tokens:
-            hint = "add model: {family: qwen2_5_omni}, or leave the tokens out"
-            yield ("smoke", "tokens"), "without a model there is nothing to count", hint
+    smoke = spec.smoke
+    if smoke.model is not None and smoke.models:
+        hint = "move it into the list"
+        yield ("smoke", "model"), "models stands beside model, its short form for one", hint
         return
-    given = [name for name in ("family", "path", "hub") if getattr(model, name) is not None]
-    if len(given) != 1:
-        hint = "model: {family: qwen2_5_omni}"
-        yield ("smoke", "model"), "expected exactly one of family, path and hub", hint
+    if smoke.tokens and smoke.models:
+        hint = "models: [{family: qwen2_5_omni, tokens: {image: 16384}}]"
+        yield ("smoke", "tokens"), "each of several models has tokens of its own", hint
+    elif smoke.tokens and smoke.model is None:
+        hint = "add model: {family: qwen2_5_omni}, or leave the tokens out"
+        yield ("smoke", "tokens"), "without a model there is nothing to count", hint
+    if smoke.model is not None:
+        yield from _check_model(("smoke", "model"), smoke.model, ("family", "path", "hub"))
+    if smoke.start.arguments and not smoke.served:
+        hint = "add model: {family: qwen2_5_omni}"
+        yield ("smoke", "start", "serve"), "without a model there is nothing to serve", hint
+    if smoke.start.arguments and not spec.entrypoint and spec.base.image is None:
+        hint = "add entrypoint: [vllm, serve]"
+        yield ("smoke", "start", "serve"), "without an entrypoint nothing serves", hint
+    names: list[str] = []
+    for number, model in enumerate(smoke.models):
+        at = ("smoke", "models", number)
+        yield from _check_model(at, model, ("family", "path", "config", "hub"))
+        if model.name in names:
+            hint = "list each model once"
+            yield at, f"models has {model.name} twice", hint
+        names.append(model.name)
+
+
+def _check_model(at: KeyPath, model: Model | ServedModel, ways: Sequence[str]) -> Iterator[Problem]:
+    """Yield what is wrong with one model: it is named in one way, and a family that is known."""
+    if sum(getattr(model, name) is not None for name in ways) != 1:
+        words = f"expected exactly one of {', '.join(ways[:-1])} and {ways[-1]}"
+        yield at, words, f"{'- ' if len(at) > 2 else 'model: '}{{family: qwen2_5_omni}}"
     known = families()
     if model.family is not None and model.family not in known:
         near = difflib.get_close_matches(model.family, known, n=1)
         hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
-        yield ("smoke", "model", "family"), f"no family is called {model.family!r}", hint
+        yield (*at, "family"), f"no family is called {model.family!r}", hint
     if model.revision is not None and model.hub is None:
-        yield ("smoke", "model", "revision"), "a revision goes with hub", "leave it out"
+        yield (*at, "revision"), "a revision goes with hub", "leave it out"
 
 
 def _check_samples(spec: Spec) -> Iterator[Problem]:
@@ -272,7 +300,9 @@ def _members(kind: Any) -> dict[str, Any]:  # noqa: ANN401 - any type of a spec'
     structs = [
         each for each in _options(kind) if inspect.isclass(each) and issubclass(each, Struct)
     ]
-    return {field.name: field.type for each in structs for field in msgspec.structs.fields(each)}
+    return {
+        field.encode_name: field.type for each in structs for field in msgspec.structs.fields(each)
+    }
 
 
 def _options(kind: Any) -> tuple[Any, ...]:  # noqa: ANN401 - any type of a spec's

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import asdict
 
 from envbuilder.model.errors import ResolutionError
 from envbuilder.model.image import Layer
@@ -13,6 +14,7 @@ from envbuilder.model.spec import Spec
 from envbuilder.registry.images import fetch_image
 from envbuilder.registry.manifests import Platform
 
+from .base_facts import BaseFacts, ask_base
 from .context import Context
 from .debian.packages import lock_base
 from .target import debian_patch
@@ -22,7 +24,7 @@ def resolve_base(context: Context, spec: Spec, previous: Lock | None) -> DebianB
     """Pin the base of ``spec``: as ``previous`` did if that still fits, else the newest."""
     held = previous.base if previous is not None else None
     if spec.base.image is not None:
-        return _image(context, spec.base.image, spec, held, previous)
+        return _image(context, spec.base.image, spec, held, previous, asked=True)
     assert spec.base.debian is not None  # noqa: S101 - the spec's own check
     if previous is not None and isinstance(held, DebianBase) and _same_base(spec, previous.spec):
         _check_python(spec, held)
@@ -61,24 +63,35 @@ def _image(
     spec: Spec,
     held: DebianBase | ImageBase | None,
     previous: Lock | None,
+    *,
+    asked: bool = False,
 ) -> ImageBase:
     """Pin an image to its digest; what is held stays, unless the spec names another.
 
-    A digest is one platform's: that of another does not stay.
+    A digest is one platform's: that of another does not stay. With ``asked``, its files are asked
+    for what they tell of this spec's Python.
     """
     ref = ImageRef.parse(reference)
     same_platform = previous is not None and previous.spec.platform == spec.platform
-    if same_platform and isinstance(held, ImageBase) and held.reference == str(ref):
-        return held
+    stays = same_platform and isinstance(held, ImageBase) and held.reference == str(ref)
+    if stays and isinstance(held, ImageBase):
+        if not asked or (previous is not None and _asks_the_same(previous.spec, spec)):
+            return held
+        ref = ref.at(held.digest)
     with context.progress.step("resolve", str(ref), unit="items"):
         image = fetch_image(context.registries, ref, Platform.parse(spec.platform))
     return ImageBase(
-        reference=str(ref),
+        reference=str(ImageRef.parse(reference)),
         digest=image.digest,
         config=image.config_digest,
         layers=tuple(_plain(layer) for layer in image.layers),
         user=image.settings.get("User") or None,
+        **asdict(ask_base(context, spec, ref, image) if asked else BaseFacts()),
     )
+
+
+def _asks_the_same(one: Spec, other: Spec) -> bool:
+    return (one.python, one.base) == (other.python, other.base)
 
 
 def _plain(layer: Layer) -> Layer:

@@ -19,6 +19,7 @@ from .context import Context
 from .git.direct_references import plain_requirements
 from .git.locking import Locking
 from .python.direct import DirectWheel
+from .python.held_back import held_back
 from .python.metadata_wheel import StandIn, stand_ins
 from .python.requirements import Chosen, PythonTarget, choose_packages
 from .python.sdists import sdists_of
@@ -62,6 +63,10 @@ def choose(
         )
         wheels, sdists = choose_with_sdists(spec, indexes)
         step.advance(len(wheels))
+    for line in held_back(
+        context.indexes, spec.requirements, wheels, target=target, index=spec.indexes
+    ):
+        context.progress.note(line)
     locked = {each.name for each in wheels} | {each.name for each in sdists}
     locked |= {each.name for each in known}
     for what, name in idle(spec, locked, target):

@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from envbuilder.model.errors import EnvbuilderError
-from envbuilder.model.lock import Lock
+from envbuilder.model.lock import DebianBase, ImageBase, Lock
 from envbuilder.model.spec import Spec
 
 from .archives.locking import Taken, lock_archive, take_archives
 from .base import resolve_base, resolve_builder
 from .context import Context
+from .git.build_environment import Building
 from .git.context import GitContext
 from .git.locking import Locking, check_pins, lock_sources
 from .git.recipe import Recipe
@@ -39,18 +40,15 @@ def resolve(
     previous: Lock | None = None,
     release: Collection[str] = (),
     folder: Path = _HERE,
+    building: Building | None = None,
 ) -> Lock:
     """Pin every artifact of ``spec``, whose paths count from ``folder``.
 
     What ``previous`` pinned is kept unless the spec forces something else, or ``release`` names it:
-    a package, SYSTEM for the base and its packages, or EVERYTHING. Raises ResolutionError,
+    a package, SYSTEM for the base and its packages, or EVERYTHING. Git sources whose metadata
+    depends on where they are asked are asked in what ``building`` gives. Raises ResolutionError,
     NetworkError, BuildError (a git source's own code fails) and MissingToolError.
     """
-    if spec.base.image is not None and spec.base.glibc is None:
-        context.progress.note(
-            f"{spec.base.image} counts as glibc 2.{ASSUMED_GLIBC}, which decides on wheels: "
-            "an image does not tell it, the spec's base.glibc may"
-        )
     names = frozenset(release)
     kept = previous if EVERYTHING not in names else None
     given = _Given(
@@ -63,7 +61,7 @@ def resolve(
         refuse_sdists(context, spec, given.direct)
     ahead = GitContext.of(context, ahead=True)
     try:
-        lock = _resolved(ahead, spec, given, previous, names)
+        lock = _resolved(ahead, spec, given, previous, names, building=building)
     except EnvbuilderError:
         if ahead.confirmed():
             raise
@@ -71,7 +69,7 @@ def resolve(
         if ahead.confirmed():
             return lock
     # A git server says other things than last time: once more, on its own word.
-    return _resolved(GitContext.of(context), spec, given, previous, names)
+    return _resolved(GitContext.of(context), spec, given, previous, names, building=building)
 
 
 def _resolved(
@@ -80,16 +78,35 @@ def _resolved(
     given: _Given,
     previous: Lock | None,
     release: frozenset[str],
+    *,
+    building: Building | None,
 ) -> Lock:
     kept = previous if EVERYTHING not in release else None
     held = kept if SYSTEM not in release else None
     check_pins(spec, context=context, previous=kept, release=release)
     base = resolve_base(context, spec, held)
+    _note_assumption(context, spec, base)
     builder = resolve_builder(context, spec, held)
     target = python_target(spec, base)
-    sources = lock_sources(spec, target=target, context=context, previous=kept, release=release)
+    bare = Lock(spec=spec, base=base, wheels=(), builder=builder)
+    environment = building(bare) if building is not None and _builds(spec) else None
+    sources = lock_sources(
+        spec,
+        target=target,
+        context=context,
+        previous=kept,
+        release=release,
+        environment=environment,
+    )
     check_direct(given.direct, target)
-    work = Locking(spec=spec, previous=kept, release=release, target=target, context=context)
+    work = Locking(
+        spec=spec,
+        previous=kept,
+        release=release,
+        target=target,
+        context=context,
+        environment=environment,
+    )
     archives = [lock_archive(work, each) for each in given.taken]
     known = [
         *(stand_in(each) for each in sources),
@@ -106,6 +123,20 @@ def _resolved(
         builder=builder,
     )
     return lock if previous is None else _without_stale_wheels(lock, previous)
+
+
+def _builds(spec: Spec) -> bool:
+    """Return whether anything is built, or may turn out to be."""
+    return bool(spec.sources or spec.archives or spec.sdists or spec.build.sdists)
+
+
+def _note_assumption(context: Context, spec: Spec, base: DebianBase | ImageBase) -> None:
+    told = isinstance(base, DebianBase) or base.glibc is not None or base.musl is not None
+    if not told and spec.base.glibc is None:
+        context.progress.note(
+            f"{spec.base.image} counts as glibc 2.{ASSUMED_GLIBC}, which decides on wheels: its "
+            "files do not tell it, the spec's base.glibc may"
+        )
 
 
 def _without_stale_wheels(lock: Lock, previous: Lock) -> Lock:

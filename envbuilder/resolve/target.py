@@ -20,8 +20,20 @@ def python_target(spec: Spec, base: DebianBase | ImageBase) -> PythonTarget:
         python=spec.minor,
         platform=spec.platform,
         glibc=_glibc(spec, base),
+        musl=_musl(spec, base),
         patch=_patch(spec, base),
     )
+
+
+def base_words(spec: Spec, base: DebianBase | ImageBase) -> str:
+    """Say in one line what wheels run on: C library, Python, and where that lies."""
+    target = python_target(spec, base)
+    told = spec.base.glibc is not None or not isinstance(base, ImageBase) or base.glibc is not None
+    libc = f"glibc 2.{target.glibc}" if told else f"glibc 2.{target.glibc} (assumed)"
+    libc = libc if target.musl is None else f"musl 1.{target.musl}"
+    at = base.interpreter if isinstance(base, ImageBase) else None
+    place = spec.base.python or at or f"/usr/bin/python{spec.minor}"
+    return f"{libc}, Python {target.full} at {place}"
 
 
 def presumed_target(spec: Spec) -> PythonTarget:
@@ -49,12 +61,23 @@ def _patch(spec: Spec, base: DebianBase | ImageBase) -> int | None:
         return int(spec.python.removeprefix(f"{spec.minor}."))
     if isinstance(base, DebianBase) and spec.base.python is None:
         return debian_patch(spec.minor, base)
+    if isinstance(base, ImageBase) and base.python is not None:
+        return int(base.python.removeprefix(f"{spec.minor}."))
     return None
+
+
+def _musl(spec: Spec, base: DebianBase | ImageBase) -> int | None:
+    """Return the minor version of musl 1, unless the spec says that it is glibc."""
+    if spec.base.glibc is not None or isinstance(base, DebianBase) or base.musl is None:
+        return None
+    return int(base.musl.split(".")[1])
 
 
 def _glibc(spec: Spec, base: DebianBase | ImageBase) -> int:
     if spec.base.glibc is not None:
         return int(spec.base.glibc.removeprefix("2."))
+    if isinstance(base, ImageBase) and base.glibc is not None:
+        return int(base.glibc.removeprefix("2."))
     if isinstance(base, DebianBase):
         for deb in base.packages:
             if deb.name == "libc6" and (match := re.match(r"(?:\d+:)?2\.(\d+)", deb.version)):

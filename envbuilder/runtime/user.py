@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from envbuilder.model.errors import SmokeError
 
-_HINT = "set `user:` in the spec to a user that the image has, or to a number"
+_HINT = "`user: {name: NAME, uid: 1000}` in the spec makes one, with a home"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 
-from envbuilder.engines.system_pins import pin_packages
+from envbuilder.engines.build_environment import build_environment
+from envbuilder.engines.system_pins import SystemPins
 from envbuilder.model.errors import LockError, NetworkError
 from envbuilder.model.lock import Lock
 from envbuilder.model.pylock import check_fresh, lock_path, read_lock, write_lock
@@ -13,6 +15,7 @@ from envbuilder.model.spec import Spec
 from envbuilder.model.spec_file import load
 from envbuilder.resolve.archives.supply import take_archives_beside
 from envbuilder.resolve.context import Context
+from envbuilder.resolve.own_files import lock_files, take_files
 from envbuilder.resolve.python.beside import take_beside
 from envbuilder.resolve.release import EVERYTHING, SYSTEM, releasable
 from envbuilder.resolve.resolve import resolve
@@ -26,14 +29,23 @@ def resolve_spec(
     previous: Lock | None = None,
     release: Collection[str] = (),
 ) -> Lock:
-    """Pin all of ``spec``: base, git and Python packages, then the packages of an image base.
+    """Pin all of ``spec``: its own files, base, packages, then the packages of an image base.
 
     The spec lies in ``folder``. What ``previous`` pinned stays, but for what ``release`` names; see
     ``resolve``.
     """
-    lock = resolve(context, spec, previous=previous, release=release, folder=folder)
+    files = lock_files(context, spec, folder=folder)
     kept = None if {SYSTEM, EVERYTHING} & set(release) else previous
-    return pin_packages(context, lock, previous=kept)
+    pins = SystemPins(context=context, held=kept)
+    lock = resolve(
+        context,
+        spec,
+        previous=previous,
+        release=release,
+        folder=folder,
+        building=lambda bare: build_environment(context, bare, pins),
+    )
+    return replace(pins.pin(lock), files=files)
 
 
 def lock_environment(context: Context, spec_path: Path, *, release: Collection[str] = ()) -> Lock:
@@ -70,6 +82,7 @@ def current_lock(context: Context, spec_path: Path, *, locked: bool = False) -> 
         lock = read_lock(path)
         check_fresh(lock, load(spec_path), name=spec_path.stem)
         take_beside(context, lock, spec_path.parent)
+        take_files(context, lock, spec_path.parent)
         take_archives_beside(context, lock, spec_path.parent)
         return lock
     if context.offline:

@@ -1,10 +1,11 @@
 """Small locks for tests: a spec's pins and a few wheels, written in one line."""
 
+from dataclasses import replace
 from typing import Any
 
 from packaging.requirements import Requirement
 
-from envbuilder.model.lock import DebianBase, DebPackage, GitSource, Lock, Wheel
+from envbuilder.model.lock import DebianBase, DebPackage, FileTree, GitSource, Lock, Wheel
 from envbuilder.model.reference import Digest
 from envbuilder.model.spec import from_builtins
 
@@ -75,3 +76,8 @@ def needs(**lines: str) -> dict[str, tuple[Requirement, ...]]:
         name.replace("_", "-"): tuple(Requirement(each) for each in text.split(", ") if each)
         for name, text in lines.items()
     }
+
+
+def replace_files(found: Lock, trees: tuple[FileTree, ...]) -> Lock:
+    """Give a lock the files that its spec names."""
+    return replace(found, files=trees)

@@ -16,7 +16,7 @@ def debian() -> Lock:
         pins={"torch": "==2.6.0"},
         debs={"python3.12": "3.12.1-1", "libc6": "2.41-12"},
         name="debian",
-        env={"GREETING": 'say "hi" to $USER'},
+        env={"GREETING": 'say "hi" to $$USER'},
         labels={"org.example.note": "it's `here`"},
         user="1000",
         workdir="/srv",

@@ -6,6 +6,7 @@ import tarfile
 
 import pytest
 
+from envbuilder.layers.installed import system_facts
 from envbuilder.model.errors import BuildError
 from envbuilder.resolve.debian.rootfs import SLIM, settle
 
@@ -44,10 +45,10 @@ def source(*entries):
 
 def settled(*entries):
     out = io.BytesIO()
-    installed = settle(source(*entries), out.write)
+    documents = settle(source(*entries), out.write)
     out.seek(0)
     with tarfile.open(fileobj=out) as tar:
-        return {member.name: member for member in tar}, installed
+        return {member.name: member for member in tar}, documents
 
 
 def test_neither_clock_nor_host_leave_a_trace():
@@ -146,8 +147,11 @@ def test_a_device_outside_dev_is_refused():
         settled(entry("srv/disk", type=tarfile.BLKTYPE))
 
 
-def test_reports_what_dpkg_calls_installed():
-    assert settled(entry("var/lib/dpkg/status", STATUS.encode()))[1] == {"base-files": "13.8"}
+def test_keeps_what_tells_of_the_packages():
+    path = "var/lib/dpkg/status"
+    _, documents = settled(entry(path, STATUS.encode()), entry("etc/x", b"x"))
+    assert documents == {path: STATUS.encode()}
+    assert [deb.name for deb in system_facts(documents).debs or ()] == ["base-files"]
 
 
 def test_reads_the_source_to_its_end():

@@ -374,3 +374,38 @@ def test_the_schema_refuses_what_the_spec_refuses():
     for wrong in ({"labels": {"a=b": "x"}}, {"system": {"packages": ["git\n"]}}):
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate(plain | wrong, schema())
+
+
+MODELS = (
+    "models: [{family: qwen2_5_omni, tokens: {audio: 750}}, {config: m}, {hub: a/b, revision: c}]"
+)
+SHORT = "  model: {family: qwen2_5_omni}\n  tokens: {audio: 750}\n"
+
+
+def test_all_models_that_are_served_are_listed_or_one_in_short(spec) -> None:
+    (one,) = spec().smoke.served
+    assert (one.name, one.tokens) == ("qwen2_5_omni", {"audio": 750})
+    found = spec(SHORT, f"  {MODELS}\n").smoke.served
+    assert [model.name for model in found] == ["qwen2_5_omni", "m", "a/b@c"]
+    assert found[0] == one
+    assert not found[1].tokens
+
+
+@pytest.mark.parametrize(
+    ("new", "place", "says"),
+    [
+        ("  model: {family: llava}\n  models: [{config: m}]\n", "21:3", "stands beside model"),
+        ("  tokens: {audio: 1}\n  models: [{config: m}]\n", "21:3", "tokens of its own"),
+        ("  tokens: {audio: 1}\n", "21:3", "without a model there is nothing to count"),
+        ("  models: [{config: m}, {config: m}]\n", "21:25", "models has m twice"),
+        ("  models: [{config: m, path: m}]\n", "21:12", "one of family, path, config and hub"),
+        ("  models: [{tokens: {audio: 1}}]\n", "21:12", "one of family, path, config and hub"),
+        ("  models: [{family: llvaa}]\n", "21:13", "no family is called 'llvaa'"),
+        ("  models: [{config: m, revision: r}]\n", "21:24", "a revision goes with hub"),
+    ],
+)
+def test_models_that_cannot_be_meant_are_refused_at_their_place(spec, new, place, says) -> None:
+    with pytest.raises(SpecError) as caught:
+        spec(SHORT, new)
+    assert f"omni-cpu.yaml:{place}: " in caught.value.message
+    assert says in caught.value.message

@@ -12,6 +12,7 @@ from envbuilder.model.image import Image, Layer, compose
 from envbuilder.model.image_config import LABEL, image_settings
 from envbuilder.model.lock import DebianBase, Lock, Seal
 from envbuilder.model.pylock import lock_checksum
+from envbuilder.model.variables import names_in
 from envbuilder.net.messages import parse_json
 
 from .findings import Finding, FindingStatus, Level
@@ -84,11 +85,13 @@ def _config(lock: Lock, seal: Seal, image: Image) -> Iterator[Finding]:
 def _settings_changes(lock: Lock, image: Image, *, derivable: bool) -> Iterator[Finding]:
     """Compare the settings with those that the lock gives; what a base brings is not known."""
     system, _, architecture = lock.spec.platform.partition("/")
+    of_base = {name for name, text in lock.spec.env.items() if names_in(text)}
+    unknown = {"Env PATH", "Cmd", *(f"Env {name}" for name in of_base)}
     expected = {"os": system, "architecture": architecture} | flat(image_settings(lock, {}))
     actual = image_facts(image)
     for name in sorted(expected.keys() | actual.keys()):
         old, new = expected.get(name), actual.get(name)
-        known = derivable or (name in expected and name not in {"Env PATH", "Cmd"})
+        known = derivable or (name in expected and name not in unknown)
         if old != new and known:
             explanation = "changed" if old and new else ("removed" if old else "added")
             yield _mismatch(name, old or "(none)", new or "(none)", explanation)

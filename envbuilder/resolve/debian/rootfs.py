@@ -13,11 +13,11 @@ from collections.abc import Callable
 from fnmatch import translate
 from typing import BinaryIO
 
+from envbuilder.layers.installed import is_system_document
 from envbuilder.layers.tar import DIRECTORY, END, FILE, HARDLINK, SYMLINK, header, padding
 from envbuilder.model.errors import BuildError
 
 _CHUNK = 1 << 20
-_STATUS = "var/lib/dpkg/status"
 
 # As in Debian's slim images: nobody reads manuals in a container; licences stay. It becomes part
 # of the image, for what is installed later; what mmdebstrap unpacks before dpkg runs, settle drops.
@@ -58,13 +58,13 @@ def _slim_patterns(keyword: str) -> re.Pattern[str]:
 _EXCLUDED, _INCLUDED = _slim_patterns("path-exclude"), _slim_patterns("path-include")
 
 
-def settle(source: BinaryIO, write: Callable[[bytes], object]) -> dict[str, str]:
+def settle(source: BinaryIO, write: Callable[[bytes], object]) -> dict[str, bytes]:
     """Copy a root file system's tar to ``write`` in its settled form.
 
-    Returns the versions of the packages that its dpkg database calls installed. Reads ``source``
-    to its end. Raises BuildError for what a layer cannot hold, tarfile.ReadError for no tar.
+    Returns the documents that tell of its packages, by path. Reads ``source`` to its end. Raises
+    BuildError for what a layer cannot hold, tarfile.ReadError for no tar.
     """
-    installed: dict[str, str] = {}
+    documents: dict[str, bytes] = {}
     with tarfile.open(fileobj=source, mode="r|", bufsize=_CHUNK) as tar:
         for member in tar:
             path = member.name.removeprefix("./")
@@ -72,12 +72,13 @@ def settle(source: BinaryIO, write: Callable[[bytes], object]) -> dict[str, str]
                 continue
             write(_header(path, member))
             if member.isreg():
-                content = _copy(tar, member, write, keep=path == _STATUS)
-                installed |= _installed(content)
+                keep = is_system_document(path)
+                content = _copy(tar, member, write, keep=keep)
+                documents |= {path: content} if keep else {}
     while source.read(_CHUNK):
         pass
     write(END)
-    return installed
+    return documents
 
 
 def is_leftover(path: str, member: tarfile.TarInfo) -> bool:
@@ -120,13 +121,3 @@ def _copy(
             kept.append(piece)
     write(padding(member.size))
     return b"".join(kept)
-
-
-def _installed(status: bytes) -> dict[str, str]:
-    """Read dpkg's status file: package and version of each fully installed package."""
-    found: dict[str, str] = {}
-    for stanza in status.decode().split("\n\n"):
-        fields = dict(re.findall(r"^(Package|Status|Version): (.*)$", stanza, re.MULTILINE))
-        if fields.get("Status") == "install ok installed":
-            found[fields["Package"]] = fields["Version"]
-    return found

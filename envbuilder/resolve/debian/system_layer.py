@@ -14,6 +14,7 @@ from io import BufferedReader
 from pathlib import Path
 from threading import Event
 
+from envbuilder.layers.installed import SystemFacts, remember, system_facts
 from envbuilder.model.errors import BuildError
 from envbuilder.model.image import Layer, canonical_json
 from envbuilder.model.layer_kind import LayerKind
@@ -87,7 +88,7 @@ def _build(context: Context, work: Path, base: DebianBase, *, architecture: str)
         progress.step("system", _title(base), total=steps, unit="items") as step,
         store.writer() as out,
     ):
-        installed, diff_id = bootstrap(
+        facts, diff_id = bootstrap(
             work,
             repository=repository,
             suite=base.suite,
@@ -97,12 +98,14 @@ def _build(context: Context, work: Path, base: DebianBase, *, architecture: str)
             consume=lambda tar: _pack(tar, out, progress),
             stop=context.stop,
         )
-        _expect(base, installed)
+        _expect(base, facts)
         size = out.size
-        return _layer(base, out.commit(), size, diff_id)
+        layer = _layer(base, out.commit(), size, diff_id)
+    remember(store, diff_id, facts)
+    return layer
 
 
-def _pack(tar: BufferedReader, out: Writer, progress: Progress) -> tuple[dict[str, str], Digest]:
+def _pack(tar: BufferedReader, out: Writer, progress: Progress) -> tuple[SystemFacts, Digest]:
     tar.peek(1)  # the packages are installed before the first byte comes
     with progress.step("layer", "Debian system") as step, compressed(out) as compressor:
 
@@ -110,8 +113,8 @@ def _pack(tar: BufferedReader, out: Writer, progress: Progress) -> tuple[dict[st
             compressor.write(data)
             step.advance(len(data))
 
-        installed = settle(tar, write)
-    return installed, compressor.diff_id
+        documents = settle(tar, write)
+    return system_facts(documents), compressor.diff_id
 
 
 def _advance(step: Step, line: str) -> None:
@@ -119,7 +122,8 @@ def _advance(step: Step, line: str) -> None:
         step.advance(1)
 
 
-def _expect(base: DebianBase, installed: dict[str, str]) -> None:
+def _expect(base: DebianBase, facts: SystemFacts) -> None:
+    installed = {deb.name: deb.version for deb in facts.debs or ()}
     locked = {deb.name: deb.version for deb in base.packages}
     if installed != locked:
         wrong = sorted(name for name, _ in installed.items() ^ locked.items())

@@ -1,8 +1,7 @@
 """A git pin -> a locked source: its commit, its build environment, and what it will need.
 
-The source's own code must be asked (PEP 517: ``get_requires_for_build_wheel`` and metadata). That
-happens on this machine's Python, contained; when the wheel is built later, in the environment's
-base, its metadata must be what is locked here.
+The source's own code must be asked (PEP 517: ``get_requires_for_build_wheel`` and metadata); see
+``examine``. When the wheel is built later, its metadata must be what is locked here.
 """
 
 from __future__ import annotations
@@ -27,12 +26,14 @@ from envbuilder.model.spec import GitPackage, GitPin, SourceBuild, Spec
 from envbuilder.resolve.python.requirements import PythonTarget
 from envbuilder.resolve.release import EVERYTHING
 
+from .build_environment import BuildEnvironment
 from .build_sources import further_pins, lock_trees
 from .checkout import Checkout
 from .context import GitContext
 from .direct_references import plain_requirements
-from .examine import Examined, Question, examine
+from .examine import examine
 from .pin_cache import commit_of, find_describe, find_revision
+from .question import Examined, Question
 from .refs import Revision
 
 
@@ -63,18 +64,25 @@ def lock_sources(
     context: GitContext,
     previous: Lock | None = None,
     release: Collection[str] = (),
+    environment: BuildEnvironment | None = None,
 ) -> tuple[GitSource, ...]:
     """Lock every git package of ``spec``, sorted by name.
 
     What ``previous`` holds of a source stays while its pin, commit and build say the same, wheel
     included, unless ``release`` names it. Its build environment stays even then, as far as the
-    commit allows, but for the packages in it that ``release`` names as well. Raises
+    commit allows, but for the packages in it that ``release`` names as well. What depends on where
+    it is asked is asked in ``environment``. Raises
     ResolutionError, NetworkError, BuildError (a source's own code fails) and MissingToolError.
     """
     if EVERYTHING in release:
         previous, release = None, spec.sources.keys()
     work = Locking(
-        spec=spec, previous=previous, release=frozenset(release), target=target, context=context
+        spec=spec,
+        previous=previous,
+        release=frozenset(release),
+        target=target,
+        context=context,
+        environment=environment,
     )
     before = {} if previous is None else {source.name: source for source in previous.sources}
     return tuple(
@@ -91,6 +99,7 @@ class Locking:
     release: frozenset[str]
     target: PythonTarget
     context: GitContext
+    environment: BuildEnvironment | None = None
 
     def archive_before(self, name: str) -> ArchiveSource | None:
         """Find what was locked of an sdist or folder."""
@@ -150,6 +159,7 @@ class Locking:
             and old.sources[name].build == pin.build
             and own_pins(old, pin.build, pinned) == own_pins(self.spec, pin.build, pinned)
             and asked_of(old, before) == asked_of(self.spec, before)
+            and (self.environment is None or self.environment.serves(self.previous))
         )
 
     def requirements(self, name: str, examined: Examined) -> tuple[str, ...]:
@@ -170,7 +180,12 @@ class Locking:
             held={wheel.name: wheel.version for wheel in tools if wheel.name not in self.release},
         )
         try:
-            found = examine(question, self.context, fresh=name in self.release)
+            found = examine(
+                question,
+                self.context,
+                environment=self.environment,
+                fresh=name in self.release,
+            )
         except (BuildError, ResolutionError) as error:
             raise type(error)(f"{name}: {error.message}", hint=error.hint) from error
         if canonicalize_name(found.name) != name:

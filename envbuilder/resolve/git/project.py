@@ -61,6 +61,12 @@ def read_project(tree: Readable, *, subdirectory: str | None) -> Project:
         raise ResolutionError(f"{place} cannot be read: {error}") from error
 
 
+def has_script(tree: Readable, *, subdirectory: str | None) -> bool:
+    """Return whether there is a setup.py, which may decide anything while it runs."""
+    prefix = f"{subdirectory}/" if subdirectory else ""
+    return tree.read(f"{prefix}setup.py") is not None
+
+
 def _project(table: Mapping[str, Any], place: str) -> Project:
     system = table.get("build-system", {})
     backend, requires = _LEGACY

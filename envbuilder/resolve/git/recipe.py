@@ -38,7 +38,7 @@ class Recipe:
         return cls(
             source=source,
             env=lock.spec.build_of(source.name).env,
-            builder=_identity(lock),
+            builder=builder_identity(lock),
             python=lock.spec.minor,
             platform=lock.spec.platform,
         )
@@ -94,7 +94,7 @@ def _files(source: Source) -> dict[str, object]:
     }
 
 
-def _identity(lock: Lock) -> Digest:
+def builder_identity(lock: Lock) -> Digest:
     """Name what wheels are built in by content, without building or pulling it."""
     if lock.builder is not None:
         image, added = lock.builder, lock.spec.build.system.packages

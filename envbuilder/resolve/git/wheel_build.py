@@ -21,13 +21,16 @@ from envbuilder.resolve.archives.supply import bring_archive
 from envbuilder.resolve.target import python_target
 from envbuilder.storage.temporary import translated
 
+from . import lfs
+from .ask import metadata_in
+from .build_log import following
 from .build_sources import fetch_trees
 from .checkout import Checkout
 from .context import GitContext
 from .direct_references import plain_requirements
-from .examine import metadata_in
 from .hooks import is_plain_file
 from .normal_wheel import differences, normalise
+from .question import doubt
 from .recipe import Built, Recipe, remember, remembered
 from .tree import Commit, bring
 
@@ -152,7 +155,10 @@ def _build(
 ) -> Built:
     checkout = _checkout(lock, source, context)
     title = f"{source.name} {source.version} from {source.identity[:12]}"
-    with context.store.scratch() as scratch, context.progress.step("build", title, unit="items"):
+    with (
+        context.store.scratch() as scratch,
+        context.progress.step("build", title, unit="items") as step,
+    ):
         job = Job(
             lock=lock,
             source=source,
@@ -167,9 +173,18 @@ def _build(
         try:
             checkout.write(job.files, context)
             checkout.mount_sources(job.sources, context)
-            return _take(job, make(job), context)
+            with following(job.log, step):
+                filename = make(job)
+            return _take(job, filename, context)
         except BuildError as error:  # a full disk is one, and stays one
-            raise type(error)(f"{source.name}: {error.message}", hint=error.hint) from error
+            hint = "; ".join(filter(None, (_about_pointers(job), error.hint)))
+            raise type(error)(f"{source.name}: {error.message}", hint=hint) from error
+
+
+def _about_pointers(job: Job) -> str | None:
+    """Name the pointers of Git LFS that the build may have taken for files, if there are any."""
+    found = [each for folder in (job.files, job.sources) for each in lfs.pointers(folder)]
+    return lfs.told(found) if found else None
 
 
 def _checkout(lock: Lock, source: Source, context: GitContext) -> Checkout:
@@ -184,10 +199,10 @@ def _checkout(lock: Lock, source: Source, context: GitContext) -> Checkout:
 def _take(job: Job, filename: str, context: GitContext) -> Built:
     """Check the wheel that a build made and put it, in its normal form, into the store."""
     source = job.source
-    _check_name(job.lock, source, filename)
     if not is_plain_file(job.output, filename):
         raise BuildError(f"its build says it made {filename!r}, which is not there")
-    _check_metadata(job.lock, source, job.output / filename)
+    _check_name(job.lock, source, filename, context)
+    _check_metadata(job.lock, source, job.output / filename, context)
     with (
         translated(job.output),
         tempfile.TemporaryFile(dir=job.output) as normal,
@@ -204,15 +219,16 @@ def _take(job: Job, filename: str, context: GitContext) -> Built:
     return Built(wheel=wheel, contents=contents)
 
 
-def _check_name(lock: Lock, source: Source, filename: str) -> None:
+def _check_name(lock: Lock, source: Source, filename: str, context: GitContext) -> None:
     try:
         name, version, _, tags = parse_wheel_filename(filename)
     except InvalidWheelFilename as error:
         raise BuildError(f"its build made no wheel: {error}") from error
     if (name, str(version)) != (source.name, source.version):
+        doubt(context.store, source)
         raise BuildError(
             f"its build made {filename}, but {source.name} {source.version} is locked",
-            hint=f"envbuilder lock {lock.spec.name} --upgrade-package {source.name}",
+            hint=_ask_anew(lock, source),
         )
     target = python_target(lock.spec, lock.base)
     if tags.isdisjoint(target.tags()):
@@ -222,9 +238,17 @@ def _check_name(lock: Lock, source: Source, filename: str) -> None:
         )
 
 
-def _check_metadata(lock: Lock, source: Source, wheel: Path) -> None:
+def _ask_anew(lock: Lock, source: Source) -> str:
+    return (
+        f"envbuilder lock {lock.spec.name} --upgrade-package {source.name} asks it anew, in what "
+        "it is built in"
+    )
+
+
+def _check_metadata(lock: Lock, source: Source, wheel: Path, context: GitContext) -> None:
     """Refuse a wheel that needs other packages than those that the lock resolved for it."""
     with WheelFile.open(wheel, wheel.name) as opened:
+        lfs.check_wheel(opened)
         said = metadata_in(opened).get("requires_dist", ())
     target = python_target(lock.spec, lock.base)
     needs = _normal(plain_requirements(said, source.name, lock.spec, target))
@@ -234,11 +258,11 @@ def _check_metadata(lock: Lock, source: Source, wheel: Path) -> None:
     changes = [*(f"- {each}" for each in sorted(locked - needs))]
     changes += [f"+ {each}" for each in sorted(needs - locked)]
     shown = "\n".join(f"  {line}" for line in changes[:_SHOWN])
+    doubt(context.store, source)
     raise BuildError(
         f"built, it needs other packages than it said when it was locked (- locked, + built):"
         f"\n{shown}",
-        hint="its metadata depends on the Python that runs it; lock where the spec's Python is "
-        "installed (uv python install)",
+        hint=_ask_anew(lock, source),
     )
 
 

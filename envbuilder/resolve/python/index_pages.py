@@ -84,7 +84,10 @@ def _files(url: str, kind: str, body: bytes) -> Iterator[IndexFile]:
             page = _Page(url)
             page.feed(body.decode())
             yield from page.files
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (
+        ValueError, KeyError, TypeError, AttributeError, RecursionError,
+        AssertionError,  # html.parser's own, for what begins as a marked section and is none
+    ) as error:  # fmt: skip
         raise NetworkError(f"{url} is no page of a package index: {error!r}") from error
 
 

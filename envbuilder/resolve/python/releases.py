@@ -43,6 +43,15 @@ def releases(
     What ``index.exclude_newer`` hides is left out. Raises NetworkError, and ResolutionError if
     no index knows the package.
     """
+    files = visible_files(indexes, name, index)
+    return tuple(_by_version(files, name, target.tags()))
+
+
+def visible_files(indexes: IndexClient, name: str, index: Index) -> list[IndexFile]:
+    """List the files of ``name`` in all indexes, but for what ``index.exclude_newer`` hides.
+
+    Raises what :func:`releases` does.
+    """
     urls = index_urls(indexes, name, index)
     pages = [page for url in urls if (page := index_page(indexes, url, name)) is not None]
     if not pages:
@@ -50,10 +59,9 @@ def releases(
             f"none of the {len(urls)} configured indexes has a package {name}",
             hint="check the name, and the index settings (UV_* or PIP_* variables)",
         )
-    files = (file for page in pages for file in page)
-    found = _by_version(files, name, target.tags())
     until = None if name in exempted(index) else visible_until(index)
-    return tuple(each for each in found if until is None or _is_before(each.uploaded, until))
+    files = (file for page in pages for file in page)
+    return [file for file in files if until is None or _is_before(file.uploaded, until)]
 
 
 def _is_before(uploaded: str, until: datetime) -> bool:

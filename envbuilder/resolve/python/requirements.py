@@ -7,7 +7,7 @@ has a locked build environment, and takes part by stand-ins.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -39,13 +39,14 @@ _LEGACY = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
 class PythonTarget:
     """What wheels must run on: ``python`` "3.13", an OCI platform, glibc 2.``glibc``.
 
-    ``patch`` is the patch release of that Python, if it is known.
+    Or musl 1.``musl`` in its place. ``patch`` is the patch release of that Python, if it is known.
     """
 
     python: str
     platform: str
     glibc: int = 28
     patch: int | None = None
+    musl: int | None = None
 
     @property
     def full(self) -> str:
@@ -60,6 +61,8 @@ class PythonTarget:
     @property
     def uv_platform(self) -> str:
         """The nearest platform that uv has a name for."""
+        if self.musl is not None:
+            return f"{self.machine}-unknown-linux-musl"
         glibc = next((minor for minor in _UV_GLIBC if minor <= self.glibc), 17)
         return f"{self.machine}-manylinux_2_{glibc}"
 
@@ -88,18 +91,24 @@ class PythonTarget:
 @cache
 def _tags(target: PythonTarget) -> Mapping[Tag, int]:
     version = tuple(int(part) for part in target.python.split("."))
-    platforms = []
-    for minor in range(target.glibc, 4, -1):
-        platforms.append(f"manylinux_2_{minor}_{target.machine}")
-        if minor in _LEGACY:
-            platforms.append(f"{_LEGACY[minor]}_{target.machine}")
-    platforms.append(f"linux_{target.machine}")
+    platforms = [f"{each}_{target.machine}" for each in (*_platforms(target), "linux")]
     interpreter = f"cp{version[0]}{version[1]}"
     ordered = [
         *cpython_tags(version, platforms=platforms),
         *compatible_tags(version, interpreter, platforms),
     ]
     return {tag: rank for rank, tag in reversed(list(enumerate(ordered)))}
+
+
+def _platforms(target: PythonTarget) -> Iterator[str]:
+    """Yield what wheels call the C libraries that will do, newest first."""
+    if target.musl is not None:
+        yield from (f"musllinux_1_{minor}" for minor in range(target.musl, -1, -1))
+        return
+    for minor in range(target.glibc, 4, -1):
+        yield f"manylinux_2_{minor}"
+        if minor in _LEGACY:
+            yield _LEGACY[minor]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -84,10 +84,10 @@ def needs(context: Context, lock: Lock) -> Needs:
 
     Reading the wheels takes seconds per GB, once: the answer is recorded in the store.
     """
+    if not wants_gpu(lock):
+        return Needs()
     cuda, targets = tuple(_releases(lock)), _targets(lock)
     wanted_by = "" if cuda else _wanted_by(lock, targets)
-    if not cuda and not wanted_by:
-        return Needs()
     carried, unread = _carried(context, lock)
     compiled = {name: arch_list(text) for name, text in targets.items()}
     by = "TORCH_CUDA_ARCH_LIST in the spec"
@@ -106,6 +106,11 @@ def needs(context: Context, lock: Lock) -> Needs:
         unclear=tuple(f"{name} ({targets[name]})" for name, code in compiled.items() if not code),
         compat=_compat(lock),
     )
+
+
+def wants_gpu(lock: Lock) -> bool:
+    """Return whether what ``lock`` holds is made for a GPU; reads no wheel."""
+    return any(True for _ in _releases(lock)) or bool(_wanted_by(lock, _targets(lock)))
 
 
 def _releases(lock: Lock) -> Iterator[Cuda]:

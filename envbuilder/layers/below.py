@@ -1,0 +1,144 @@
+"""What a stack of layers shows of places: folders, links, whose they are, and what is asked of it.
+
+Who lays a file on top needs this: a folder that is there stays as it is, and a path that leads
+through a link means what the link points to. And who resolves wheels asks the C library and the
+Python, whose own files tell their versions.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from envbuilder.model.errors import BuildError
+
+from .contents import Contents, stacked
+
+_LINKS = 40  # as many symbolic links as Linux follows
+_TEXT_LIMIT = 1 << 20  # bytes of one text; what is longer is no list of users
+_OVERLAP = 256  # longer than anything that is searched for
+_SEARCHED = (
+    (r"lib/apk/db/installed", rb"\nP:musl\nV:([0-9.]+)"),
+    (r"(?:usr/)?lib(?:64)?/(?:[^/]+/)?libc(?:\.so\.6|-2\.\d+\.so)", rb"release version (2\.\d+)"),
+    (r"(?:usr/)?lib/ld-musl-[^/]+\.so\.1", rb"(?!)"),
+    (r"(?:.*/)?include/python3\.\d+/patchlevel\.h", rb'#define PY_VERSION\s+"([0-9.]+)'),
+    (
+        r"(?:.*/)?(?:bin/python3\.\d+|lib(?:64)?/(?:[^/]+/)?libpython3\.\d+\.so\.1\.0)",
+        rb"\0(3\.\d+\.\d+)(?:\+|rc\d|[ab]\d)?\0",
+    ),
+)
+_KNOWN = tuple((re.compile(path), re.compile(content)) for path, content in _SEARCHED)
+_WHOLE = frozenset({"etc/passwd", "etc/group", "etc/shadow"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owned:
+    """A folder's or a file's mode, as chmod takes it, with the numbers of user and group."""
+
+    mode: int
+    uid: int = 0
+    gid: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """A file, and what was kept of its content: all of it, or the version in it, or nothing."""
+
+    owned: Owned
+    text: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Below:
+    """Folders, links and asked files by their paths, relative to the root.
+
+    A hard link counts as a link to the file's first name.
+    """
+
+    folders: Mapping[str, Owned] = field(default_factory=dict)
+    links: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, Told] = field(default_factory=dict)
+    packages: Mapping[str, str] = field(default_factory=dict)
+    """Debian's packages with their versions."""
+
+    def real(self, path: str) -> str:
+        """Follow the links in ``path`` (relative to the root), as a chroot would.
+
+        Raises BuildError for links that lead in a circle.
+        """
+        done: list[str] = []
+        rest = [part for part in path.split("/") if part][::-1]
+        hops = 0
+        while rest:
+            part = rest.pop()
+            if part in {".", ".."}:
+                del done[len(done) - (part == "..") :]
+                continue
+            target = self.links.get("/".join([*done, part]))
+            if target is None:
+                done.append(part)
+                continue
+            hops += 1
+            if hops > _LINKS:
+                raise BuildError(f"/{path}: the links of the base lead in a circle")
+            done = [] if target.startswith("/") else done
+            rest += [each for each in target.split("/") if each][::-1]
+        return "/".join(done)
+
+    def find(self, path: str) -> Told | None:
+        """Return what was kept of the file that ``path`` leads to, if there is one."""
+        return self.files.get(self.real(path))
+
+
+def asked(path: str) -> Callable[[Iterable[bytes]], bytes] | None:
+    """Return how to read ``path`` (for ``contents.scan``), if anything is asked of it."""
+    if path in _WHOLE:
+        return lambda pieces: _whole(path, pieces)
+    if not path.startswith(("proc/", "sys/")):
+        for known, pattern in _KNOWN:
+            if known.fullmatch(path):
+                return lambda pieces: _searched(pattern, pieces)
+    return None
+
+
+def below(layers: Iterable[Contents]) -> Below:
+    """Say what ``layers``, scanned with :func:`asked`, lowest first, show together."""
+    shown = stacked(layers)
+    files = shown.files.items()
+    return Below(
+        folders={path: Owned(mode=file.mode, uid=file.uid, gid=file.gid)
+                 for path, file in files if file.kind == "dir"},
+        links={path: file.target if file.kind == "link" else f"/{file.target}"
+               for path, file in files if file.kind in {"link", "hardlink"}},
+        files={path: Told(owned=Owned(mode=file.mode, uid=file.uid, gid=file.gid),
+                          text=shown.documents[path])
+               for path, file in files if path in shown.documents and asked(path)},
+        packages={each.name: each.version for each in shown.distributions() if each.kind == "deb"},
+    )  # fmt: skip
+
+
+def _whole(path: str, pieces: Iterable[bytes]) -> bytes:
+    text = bytearray()
+    for piece in pieces:
+        text += piece
+        if len(text) > _TEXT_LIMIT:
+            raise BuildError(
+                f"/{path} of the base has more than {_TEXT_LIMIT >> 20} MiB",
+                hint="the image is damaged or hostile",
+            )
+    return bytes(text)
+
+
+def _searched(pattern: re.Pattern[bytes], pieces: Iterable[bytes]) -> bytes:
+    """Return the first group of the first match, in content of any length; nothing without one."""
+    return next(_matches(pattern, pieces), b"")
+
+
+def _matches(pattern: re.Pattern[bytes], pieces: Iterable[bytes]) -> Iterator[bytes]:
+    before = b""
+    for piece in pieces:
+        found = pattern.search(before + piece)
+        if found is not None:
+            yield found[1]
+        before = (before + piece)[-_OVERLAP:]

@@ -1,0 +1,67 @@
+"""Own files, a user and variables: both engines give one tree (`make engine`; a real Debian)."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from envbuilder.engines.docker import build_with_docker
+from envbuilder.storage.store import Store
+from envbuilder.workflow.build import make_image
+from envbuilder.workflow.lock import current_lock, lock_environment
+from tests.contexts import context
+from tests.integration.test_docker_same_tree import comparable, tree
+
+pytestmark = [pytest.mark.integration, pytest.mark.docker, pytest.mark.slow]
+
+SPEC = """\
+version: 1
+name: own
+python: "3.13"
+base: {debian: trixie}
+system: {packages: [python3]}
+packages: {six: "==1.17.0"}
+user: {name: app, uid: 1000}
+env: {PATH: "/srv/app/bin:$PATH", GREETING: "${LANG} $$HOME"}
+files:
+  - {from: app/, to: /srv/app, owner: app, exclude: ["*.pyc"]}
+  - {from: chat.jinja, to: /root/templates/chat.jinja, mode: "0600"}
+  - {from: app/bin/, to: /bin, mode: "0755"}
+  - {from: chat.jinja, to: /home/app/}
+  - {from: app/deep/, to: /srv/app/deep/er, owner: "5:6"}
+"""
+
+
+def test_one_tree(tmp_path: Path):
+    bin_folder = tmp_path / "app" / "bin"
+    bin_folder.mkdir(parents=True)
+    (bin_folder / "serve").write_text("#!/bin/sh\n")
+    (bin_folder / "serve").chmod(0o775)
+    deep = tmp_path / "app" / "deep"
+    deep.mkdir()
+    (deep / "a b.txt").write_text("ä")
+    (deep / "a.pyc").write_text("x")
+    (deep / "link").symlink_to("a b.txt")
+    (tmp_path / "chat.jinja").write_text("{{ messages }}")
+    spec = tmp_path / "own.yaml"
+    spec.write_text(SPEC)
+    store = Store(tmp_path / "store")
+    lock = lock_environment(context(store), spec)
+    assert current_lock(context(store), spec) == lock
+    embedded = make_image(context(store), lock)
+    docker = build_with_docker(context(store), lock)
+    found, other = tree(store, embedded), tree(store, docker)
+    assert found == other
+    assert found["srv/app/bin/serve"][1:4] == (0o755, 1000, 1000)
+    assert found["srv/app/deep/er/link"][2:5] == (5, 6, "a b.txt")
+    assert found["root/templates/chat.jinja"][1:4] == (0o600, 0, 0)
+    assert found["root"][1] == 0o700
+    assert "usr/bin/serve" in found
+    assert "srv/app/deep/a.pyc" not in found
+    assert found["home/app"][1:4] == (0o755, 1000, 1000)
+    assert [layer.title for layer in docker.layers if layer.kind == "files"] == [
+        layer.title for layer in embedded.layers if layer.kind == "files"
+    ]
+    settings = {key: value for key, value in docker.settings.items() if key != "ArgsEscaped"}
+    assert comparable(settings) == comparable(dict(embedded.settings))
+    assert json.loads(docker.config)["config"]["User"] == "1000:1000"
