@@ -122,7 +122,7 @@ def _public(version: str) -> Version:
     return Version(Version(version).public)
 
 
-def hint_for(name: str, error: EnvbuilderError) -> str | None:
+def hint_for(name: str, error: EnvbuilderError) -> str:
     """Say what most often ails an archive that cannot be asked, before what the error says."""
     hint = ""
     if "unable to detect version" in error.message:
@@ -136,7 +136,7 @@ def hint_for(name: str, error: EnvbuilderError) -> str | None:
             f"its build needs a module that it does not ask for: {name}: "
             f'{{…, build: {{requires: ["{package}"]}}}}'
         )
-    return "; ".join(filter(None, (hint, error.hint))) or None
+    return "; ".join(filter(None, (hint, error.hint)))
 
 
 def _holds(
