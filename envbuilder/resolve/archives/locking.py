@@ -154,6 +154,7 @@ def _holds(
         and old.build_of(name) == build
         and own_pins(old, build, pinned) == own_pins(new, build, pinned)
         and asked_of(old, before) == asked_of(new, before)
+        and (work.environment is None or work.environment.serves(work.previous))
     )
 
 
