@@ -16,7 +16,7 @@ build-backend = "backend"
 backend-path = ["."]
 """
 _BACKEND = """\
-import json, zipfile
+import base64, hashlib, json, zipfile
 from pathlib import Path
 
 META = json.loads(Path("meta.json").read_text())
@@ -28,12 +28,22 @@ def build_wheel(folder, settings=None, metadata=None):
     stem = META["name"] + "-" + META["version"]
     text = "Metadata-Version: 2.1\\nName: {name}\\nVersion: {version}\\n".format(**META)
     text += "".join("Requires-Dist: " + each + "\\n" for each in META["requires"])
+    files = {
+        META["name"] + ".py": Path("code.py").read_text(),
+        stem + ".dist-info/METADATA": text,
+        stem + ".dist-info/WHEEL": "Wheel-Version: 1.0\\nTag: py3-none-any\\n",
+    }
+    record = "".join(line(name, content.encode()) for name, content in files.items())
+    files[stem + ".dist-info/RECORD"] = record + stem + ".dist-info/RECORD,,\\n"
     with zipfile.ZipFile(folder + "/" + stem + "-py3-none-any.whl", "w") as wheel:
-        wheel.writestr(META["name"] + ".py", Path("code.py").read_text())
-        wheel.writestr(stem + ".dist-info/METADATA", text)
-        wheel.writestr(stem + ".dist-info/WHEEL", "Wheel-Version: 1.0\\nTag: py3-none-any\\n")
-        wheel.writestr(stem + ".dist-info/RECORD", "")
+        for name, content in files.items():
+            wheel.writestr(name, content)
     return stem + "-py3-none-any.whl"
+
+
+def line(name, content):
+    digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).decode().rstrip("=")
+    return name + ",sha256=" + digest + "," + str(len(content)) + "\\n"
 """
 
 

@@ -59,6 +59,7 @@ def choose(
             examine=lambda sdist: lock_archive(
                 work, take_sdist(context, sdist), version=sdist.version
             ),
+            note=context.progress.note,
         )
         wheels, sdists = choose_with_sdists(spec, indexes)
         step.advance(len(wheels))

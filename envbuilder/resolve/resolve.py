@@ -89,7 +89,7 @@ def _resolved(
     builder = resolve_builder(context, spec, held)
     target = python_target(spec, base)
     bare = Lock(spec=spec, base=base, wheels=(), builder=builder)
-    environment = building(bare) if building is not None and _builds(spec) else None
+    environment = building(bare) if building is not None and spec.builds else None
     sources = lock_sources(
         spec,
         target=target,
@@ -123,11 +123,6 @@ def _resolved(
         builder=builder,
     )
     return lock if previous is None else _without_stale_wheels(lock, previous)
-
-
-def _builds(spec: Spec) -> bool:
-    """Return whether anything is built, or may turn out to be."""
-    return bool(spec.sources or spec.archives or spec.sdists or spec.build.sdists)
 
 
 def _note_assumption(context: Context, spec: Spec, base: DebianBase | ImageBase) -> None:

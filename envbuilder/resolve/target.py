@@ -10,6 +10,7 @@ from envbuilder.model.spec import Spec
 from .python.requirements import PythonTarget
 
 NEWEST_GLIBC = 40
+"""The newest that uv has a platform's name for: glibc 2.40."""
 ASSUMED_GLIBC = 28
 """What wheels may count on where neither the base nor the spec tells: glibc 2.28."""
 

@@ -20,10 +20,10 @@ from envbuilder.model.errors import (
     ResolutionError,
 )
 from envbuilder.model.lock import DebianBase, Lock
+from envbuilder.model.progress import Silent
 from envbuilder.model.pylock import dump_lock, parse_lock, write_lock
 from envbuilder.model.spec_file import load
 from envbuilder.resolve import resolve as resolving
-from envbuilder.resolve.git import hooks
 from envbuilder.resolve.git.contained import contained
 from envbuilder.resolve.git.sandbox import host_sandbox
 from envbuilder.resolve.git.transfer import export_wheels, import_wheels
@@ -83,11 +83,11 @@ class World:
         return path
 
     def lock(
-        self, packages: str, *, before: Lock | None = None, release=(), store=None, **more
+        self, packages: str, *, before: Lock | None = None, release=(), progress=None, **more
     ) -> Lock:
         path = self.write(packages, **more)
         held = before or Lock(spec=load(path), base=BASE, wheels=())
-        work = context(store or self.store)
+        work = context(self.store, progress)
         lock = resolve(work, load(path), previous=held, release=release, folder=self.folder)
         write_lock(self.folder / "pylock.x.toml", lock)
         assert parse_lock(dump_lock(lock)) == lock
@@ -196,6 +196,27 @@ def test_sdists_for_other_pythons_and_of_later_days_do_not_count(world):
         world.lock('needy: "==3.0"', sdists="[needy]")
 
 
+def test_a_yanked_sdist_counts_for_whoever_names_its_version_and_is_told(world):
+    good, bad = world.sdist("needy", "1.0"), world.sdist("needy", "2.0")
+    world.packages.uploaded = dict.fromkeys((good, bad), "2024-01-01T00:00:00Z")
+    world.packages.yanked = {bad}
+    assert versions(world.lock('needy: "*"', sdists="[needy]")) == {"needy": "1.0"}
+    notes = Noting()
+    found = world.lock('needy: "==2.0"', sdists="[needy]", progress=notes)
+    assert versions(found) == {"needy": "2.0"}
+    assert notes.told == ["warning: needy==2.0 was yanked"]
+
+
+class Noting(Silent):
+    """A Progress that remembers what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.told.append(text)
+
+
 def test_an_sdist_of_one_named_index(world):
     world.sdist("needy")
     named = f', named: {{own: "http://{world.host}/simple"}}'
@@ -213,18 +234,9 @@ def test_a_file_name_and_a_metadata_version_that_differ(world):
 
 def test_what_nobody_needs_is_noted(world):
     world.wheel("app")
-    notes = []
-    path = world.write('app: "*"', sdists="[needless]")
-    work = context(world.store)
-    object.__setattr__(work, "progress", replace_note(work.progress, notes))
-    resolve(work, load(path), previous=Lock(spec=load(path), base=BASE, wheels=()))
-    assert notes == ["warning: build.sdists names needless, which nothing here needs"]
-
-
-def replace_note(progress, notes):
-    """Collect what ``progress`` is told."""
-    progress.note = notes.append
-    return progress
+    notes = Noting()
+    world.lock('app: "*"', sdists="[needless]", progress=notes)
+    assert notes.told == ["warning: build.sdists names needless, which nothing here needs"]
 
 
 # -- by address and by path -----------------------------------------------------------------------
@@ -368,10 +380,10 @@ def test_an_address_may_move_and_may_ask_for_a_login(world):
 # -- a stranger's code ----------------------------------------------------------------------------
 
 
-def refused(world: World, **more) -> EnvbuilderError:
+def refused(world: World, *, sdists="[evil]", **more) -> EnvbuilderError:
     world.sdist("evil", **more)
     with pytest.raises(BuildError) as caught:
-        world.build(world.lock('evil: "*"', sdists="[evil]"))
+        world.build(world.lock('evil: "*"', sdists=sdists))
     return caught.value
 
 
@@ -394,9 +406,9 @@ def test_a_build_that_deletes_everything_deletes_nothing_of_ours(world):
     assert Path(sys.executable).exists()
 
 
-def test_a_build_that_hangs_ends(world, monkeypatch):
-    monkeypatch.setattr(hooks, "_TIMEOUT", 3.0)
-    assert "took more than" in refused(world, first="import time; time.sleep(600)").message
+def test_a_build_that_hangs_ends(world):
+    error = refused(world, sdists="[evil], timeout: 3", first="import time; time.sleep(600)")
+    assert "took longer than the 3 seconds" in error.message
 
 
 def test_a_build_sees_no_secret_of_this_machine(world, monkeypatch):
@@ -411,6 +423,14 @@ def test_a_build_sees_no_secret_of_this_machine(world, monkeypatch):
     said = refused(world, first=code)
     assert "ZeroDivisionError" in said.message
     assert "s3cret" not in said.message
+
+
+def test_a_folder_whose_version_is_in_its_history_is_told_what_to_say(world):
+    said = "raise LookupError('setuptools-scm was unable to detect version for /build/source')"
+    make_project(world.root / "mine", "mine", first=said)
+    with pytest.raises(BuildError) as caught:
+        world.lock("mine: {path: ../mine}")
+    assert "SETUPTOOLS_SCM_PRETEND_VERSION" in (caught.value.hint or "")
 
 
 def test_an_archive_of_another_package_says_its_name(world):

@@ -1,6 +1,7 @@
-"""A real sdist built here holds what uv builds of it: the same files, RECORD aside.
+"""A real sdist built here holds what uv builds of it; RECORD is passed over.
 
 The first few of ``real_sdists.txt``, one per backend and one that compiles; `make sdists`: all.
+What a compiler made counts by its name.
 """
 
 from __future__ import annotations

@@ -18,14 +18,15 @@ class Packages:
     """``wheels``, and sdists, by file name; ``uploaded`` tells when (PEP 700), where anything does.
 
     Without moments its pages are HTML (PEP 503), which tells no sizes either. ``login`` is
-    USER:PASSWORD; ``pythons`` says for which Pythons a file is; ``send`` may send a file in its
-    own way.
+    USER:PASSWORD; ``pythons`` says for which Pythons a file is, ``yanked`` which ones are (on pages
+    with moments); ``send`` may send a file in its own way.
     """
 
     wheels: dict[str, bytes]
     uploaded: dict[str, str] = field(default_factory=dict)
     login: str = ""
     pythons: dict[str, str] = field(default_factory=dict)
+    yanked: set[str] = field(default_factory=set)
     send: Callable[[Call, Seen, bytes], None] = lambda call, _, data: call.answer(200, data)
 
     def respond(self, call: Call, request: Seen) -> None:
@@ -50,7 +51,7 @@ class Packages:
             files = [
                 {"filename": name, "url": f"/files/{name}", "hashes": {"sha256": hashes[name]},
                  "size": len(self.wheels[name]), "upload-time": self.uploaded[name],
-                 "requires-python": self.pythons.get(name)}
+                 "requires-python": self.pythons.get(name), "yanked": name in self.yanked}
                 for name in names
             ]  # fmt: skip
             page = {"meta": {"api-version": "1.1"}, "name": project, "files": files}

@@ -84,6 +84,12 @@ def test_modes_times_and_links_that_stay_inside(tmp_path):
     assert found.youngest() == 1_600_000_000
 
 
+def test_files_of_1970_count_as_old_as_a_zip_can_say(tmp_path):
+    ancient = entry("m/a", b"x")
+    ancient[0].mtime = 0
+    assert archive(tmp_path, packed([ancient])).youngest() == 315532800
+
+
 @pytest.mark.parametrize(
     ("members", "why"),
     [

@@ -8,7 +8,7 @@ import pytest
 from envbuilder.cli.outdated import _print, shortened
 from envbuilder.model.errors import ResolutionError
 from envbuilder.model.image import Layer
-from envbuilder.model.lock import ImageBase, Lock
+from envbuilder.model.lock import ArchiveSource, ImageBase, Lock
 from envbuilder.model.progress import Silent
 from envbuilder.model.reference import Digest
 from envbuilder.resolve.git.mirror import Refs
@@ -60,6 +60,18 @@ def test_the_newest_release_with_date_and_size() -> None:
         named=True,
         pin="app==1.10",
     )
+
+
+def test_sdists_of_an_index_are_looked_at_and_those_of_an_address_are_not() -> None:
+    found = lock({}, pins={"app": "*", "far": {"url": "https://x.example/far-1.0.tar.gz"}})
+    sdists = [
+        ArchiveSource(
+            name=name, version="1.0", filename=f"{name}-1.0.tar.gz", size=1, sha256=Digest.of(b"")
+        )
+        for name in ("app", "far")
+    ]
+    (newer,) = look(replace(found, archives=tuple(sdists)), stages())
+    assert (newer.name, newer.current, newer.newest) == ("app", "1.0", "1.10")
 
 
 def test_a_minimum_age() -> None:

@@ -41,6 +41,11 @@ def test_lists_what_fits_oldest_first(index: Index) -> None:
     )
 
 
+def test_of_what_is_built_an_sdist_will_do(index: Index) -> None:
+    found = releases(indexes(), "my-app", target=TARGET, index=index, built=True)
+    assert [each.version for each in found] == ["1.8", "1.9", "1.10", "3.0"]
+
+
 def test_what_has_no_date_is_hidden_by_a_moment(index: Index) -> None:
     asked = Index(url=index.url, exclude_newer="2025-06-29")
     assert releases(indexes(), "my-app", target=TARGET, index=asked) == ()

@@ -15,7 +15,8 @@ from envbuilder.storage.temporary import translated
 
 from .members import Member, members
 
-_LATEST = (1 << 32) - 1  # seconds; what every file system can tell
+_EARLIEST = 315532800  # 1980 begins; some tools date every file of an sdist to 1970
+_LATEST = (1 << 32) - 1  # seconds since 1970; what every file system can tell
 _CHAIN = 8  # members that each repeat another one
 
 
@@ -78,9 +79,10 @@ class Archive:
             settle(folder, self.time)
 
     def youngest(self) -> int:
-        """Return the time of the youngest file, in seconds since 1970."""
+        """Return the time of the youngest file, but none that a wheel's zip could not hold."""
         files = (each for each in members(self.path, self.filename) if each.kind == "file")
-        return min(max((each.time for each in files), default=MTIME), _LATEST)
+        youngest = max((each.time for each in files), default=MTIME)
+        return min(max(youngest, _EARLIEST), _LATEST)
 
     def _write(self, member: Member, folder: Path) -> None:
         place = folder / member.path

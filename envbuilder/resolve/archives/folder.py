@@ -27,7 +27,7 @@ _CHUNK = 1 << 20
 _NEVER = (
     ".git", ".hg", ".svn", ".bzr", "CVS", "__pycache__", "*.py[co]", ".venv", ".tox", ".nox",
     ".eggs", "*.egg-info", ".mypy_cache", ".pytest_cache", ".ruff_cache", "node_modules", ".idea",
-    ".vscode", ".DS_Store", "pylock.*.toml", "*.ledger.jsonl",
+    ".vscode", ".DS_Store", "pylock.*.toml", "*.ledger.jsonl", "*.answers.json",
 )  # fmt: skip
 _NOT_ON_TOP = ("build", "dist", "wheels", "sdists")
 _MARKS = ("pyvenv.cfg", "CACHEDIR.TAG")  # of virtual environments, and of caches everywhere

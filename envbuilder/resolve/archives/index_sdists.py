@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from packaging.utils import canonicalize_name
+
 from envbuilder.model.errors import ResolutionError
 from envbuilder.model.lock import ArchiveSource, Wheel
 from envbuilder.model.spec import Spec
@@ -33,12 +35,14 @@ class Indexes:
     """What choosing needs of the world, as functions.
 
     ``ask`` resolves with stand-ins on offer and raises NoWheelError for what has sdists alone;
-    ``offers`` tells a package's sdists by version; ``examine`` builds the metadata of one.
+    ``offers`` tells a package's sdists by version; ``examine`` builds the metadata of one; ``note``
+    tells the user.
     """
 
     ask: Callable[[Collection[StandIn]], Chosen]
     offers: Callable[[str], Mapping[str, IndexSdist]]
     examine: Callable[[IndexSdist], ArchiveSource]
+    note: Callable[[str], None] = lambda _: None
 
 
 def choose_with_sdists(
@@ -92,14 +96,26 @@ class _Search:
                 hint=f"pin {key[0]} to one version",
             )
         name, version = key
-        self.examined[key] = self.indexes.examine(self.offered[name][version])
+        sdist = self.offered[name][version]
+        if sdist.yanked:
+            self.indexes.note(f"warning: {name}=={version} was yanked")
+        self.examined[key] = self.indexes.examine(sdist)
 
     def _stand_ins(self) -> Iterable[StandIn]:
         for name, sdists in self.offered.items():
-            for version in sdists:
+            for version, sdist in sdists.items():
+                if sdist.yanked and not _is_pinned(self.spec, name, version):
+                    continue
                 known = self.examined.get((name, version))
                 needs = () if known is None else known.requires_dist
                 yield StandIn(name=name, version=version, requires_dist=needs)
+
+
+def _is_pinned(spec: Spec, name: str, version: str) -> bool:
+    """Return whether the spec asks for exactly this version."""
+    asked = (each for each in spec.requirements if canonicalize_name(each.name) == name)
+    exact = (one for each in asked for one in each.specifier if one.operator in {"==", "==="})
+    return any(one.contains(version, prereleases=True) for one in exact if "*" not in one.version)
 
 
 def refusal(spec: Spec, names: Collection[str], error: NoWheelError) -> RefusedSdistsError:

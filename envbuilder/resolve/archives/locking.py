@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +22,10 @@ from envbuilder.resolve.python.sdists import IndexSdist
 from .archive import Archive
 from .members import is_archive
 from .supply import archive_in, pack_folder
+
+_NO_MODULE = re.compile(r"No module named '([\w.]+)'")
+_HOLDER = {"pkg_resources": "setuptools<82", "yaml": "pyyaml", "Cython": "cython"}
+"""Packages whose modules have other names; setuptools 82 let go of ``pkg_resources``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +97,7 @@ def lock_archive(work: Locking, taken: Taken, *, version: str = "") -> ArchiveSo
     try:
         examined = work.examine(name, checkout, before)
     except EnvbuilderError as error:
-        raise type(error)(error.message, hint=_scm_hint(error) or error.hint) from error
+        raise type(error)(error.message, hint=hint_for(name, error)) from error
     if version and Version(examined.version) not in {Version(version), _public(version)}:
         raise ResolutionError(
             f"{taken.archive.filename} holds version {examined.version}: its name or its metadata "
@@ -117,14 +122,21 @@ def _public(version: str) -> Version:
     return Version(Version(version).public)
 
 
-def _scm_hint(error: EnvbuilderError) -> str:
-    """Say what a project lacks whose version comes from a history that no archive has."""
-    if "unable to detect version" not in error.message:
-        return ""
-    return (
-        "its version comes from git, and the history is no part of the folder: say it, "
-        'build: {env: {SETUPTOOLS_SCM_PRETEND_VERSION: "1.0"}}, or name the repository, git: …'
-    )
+def hint_for(name: str, error: EnvbuilderError) -> str:
+    """Say what most often ails an archive that cannot be asked, before what the error says."""
+    hint = ""
+    if "unable to detect version" in error.message:
+        hint = (
+            "its version comes from git, and the history is no part of the files: say it, "
+            'build: {env: {SETUPTOOLS_SCM_PRETEND_VERSION: "1.0"}}, or name the repository, git: …'
+        )
+    elif missing := _NO_MODULE.findall(error.message):
+        package = _HOLDER.get(missing[-1], missing[-1].partition(".")[0])
+        hint = (
+            f"its build needs a module that it does not ask for: {name}: "
+            f'{{…, build: {{requires: ["{package}"]}}}}'
+        )
+    return "; ".join(filter(None, (hint, error.hint)))
 
 
 def _holds(
@@ -142,6 +154,7 @@ def _holds(
         and old.build_of(name) == build
         and own_pins(old, build, pinned) == own_pins(new, build, pinned)
         and asked_of(old, before) == asked_of(new, before)
+        and (work.environment is None or work.environment.serves(work.previous))
     )
 
 

@@ -17,7 +17,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, Literal, cast
@@ -37,7 +37,14 @@ _PACKED: Mapping[bytes, Callable[[BinaryIO], BinaryIO]] = {
 _USTAR = slice(257, 262)  # where a tar says so
 _PIECE = 1 << 20
 _TARGET = 4096  # bytes of a link's target
-_FILES = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE)
+_KINDS: Mapping[bytes, Kind] = {
+    tarfile.REGTYPE: "file",
+    tarfile.AREGTYPE: "file",
+    tarfile.CONTTYPE: "file",
+    tarfile.DIRTYPE: "folder",
+    tarfile.SYMTYPE: "link",
+    tarfile.LNKTYPE: "same",
+}
 _DAMAGES = (
     tarfile.TarError,
     zipfile.BadZipFile,
@@ -112,14 +119,7 @@ def _within(member: Member, folder: str, parts: list[str], name: str) -> Member:
         target = "/".join(inner)
     elif member.kind == "link" and not stays_inside("/".join(parts), target):
         raise _refused(name, f"{member.path!r} is a link to {target!r}, outside of its folder")
-    return Member(
-        path="/".join(parts),
-        kind=member.kind,
-        executable=member.executable,
-        target=target,
-        time=member.time,
-        content=member.content,
-    )
+    return replace(member, path="/".join(parts), target=target)
 
 
 def stays_inside(path: str, target: str) -> bool:
@@ -147,17 +147,13 @@ def _in_tar(stream: BinaryIO, start: bytes, budget: Budget) -> Iterator[Member]:
     tar = Untar(plain, budget)
     for entry in tar.entries():
         info = entry.info
-        kinds: dict[bool, Kind] = {
-            info.isdir(): "folder", info.issym(): "link", info.islnk(): "same",
-            info.type in _FILES: "file",
-        }  # fmt: skip
-        if (kind := kinds.get(True)) is None:
+        if info.type not in _KINDS:
             raise budget.refuse(f"{info.name!r} is a device, a pipe or the like")
         yield Member(
             path=info.name,
-            kind=kind,
+            kind=_KINDS[info.type],
             executable=bool(info.mode & 0o111),
-            target=info.linkname if kind in {"link", "same"} else "",
+            target=info.linkname,
             time=int(info.mtime),
             content=_counted(tar.content(), budget),
         )

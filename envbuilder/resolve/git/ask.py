@@ -104,6 +104,7 @@ class _Asking:
                 mounts=checkout.mount_sources(scratch / "sources", context),
                 known=tuple(requires),
                 watch=True,
+                timeout=self.question.timeout,
             )
             answer = self._run(hook, wheels, output)
             metadata = _metadata(output, str(answer["made"])) if "made" in answer else None

@@ -178,6 +178,7 @@ class Locking:
             constraints=own_pins(self.spec, checkout.pin.build),
             target=self.target,
             held={wheel.name: wheel.version for wheel in tools if wheel.name not in self.release},
+            timeout=self.spec.build.timeout,
         )
         try:
             found = examine(

@@ -9,7 +9,7 @@ import msgspec
 
 from envbuilder.model.image import canonical_json
 from envbuilder.model.lock import Source, Wheel
-from envbuilder.model.spec import Index
+from envbuilder.model.spec import BUILD_TIMEOUT, Index
 from envbuilder.resolve.python.requirements import PythonTarget
 from envbuilder.storage.store import Store
 
@@ -25,7 +25,7 @@ class Question:
     """What an answer depends on: a source, how the spec wants it built, and for what.
 
     ``held`` maps names to the versions that the build environment keeps unless something forces
-    others.
+    others. Whoever has not answered after ``timeout`` seconds never will.
     """
 
     checkout: Checkout
@@ -33,6 +33,7 @@ class Question:
     constraints: tuple[str, ...]
     target: PythonTarget
     held: Mapping[str, str] = field(default_factory=dict)
+    timeout: int = BUILD_TIMEOUT
 
     @property
     def key(self) -> str:

@@ -10,7 +10,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from packaging.tags import Tag
-from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+from packaging.utils import (
+    InvalidSdistFilename,
+    InvalidWheelFilename,
+    canonicalize_name,
+    parse_sdist_filename,
+    parse_wheel_filename,
+)
 from packaging.version import Version
 
 from envbuilder.model.errors import ResolutionError
@@ -24,7 +30,7 @@ from .requirements import PythonTarget
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
-    """A version with a wheel that fits.
+    """A version with a file that fits.
 
     ``uploaded`` is RFC 3339 and ``size`` is in bytes; empty and 0 where the index tells neither.
     """
@@ -36,15 +42,16 @@ class Release:
 
 
 def releases(
-    indexes: IndexClient, name: str, *, target: PythonTarget, index: Index
+    indexes: IndexClient, name: str, *, target: PythonTarget, index: Index, built: bool = False
 ) -> tuple[Release, ...]:
     """List the releases of ``name`` that have a wheel for ``target``, oldest first.
 
+    Of what is ``built`` an sdist will do as well.
     What ``index.exclude_newer`` hides is left out. Raises NetworkError, and ResolutionError if
     no index knows the package.
     """
     files = visible_files(indexes, name, index)
-    return tuple(_by_version(files, name, target.tags()))
+    return tuple(_by_version(files, name, target.tags(), built=built))
 
 
 def visible_files(indexes: IndexClient, name: str, index: Index) -> list[IndexFile]:
@@ -69,11 +76,13 @@ def _is_before(uploaded: str, until: datetime) -> bool:
     return bool(uploaded) and datetime.fromisoformat(uploaded) < until
 
 
-def _by_version(files: Iterable[IndexFile], name: str, ranks: Mapping[Tag, int]) -> list[Release]:
-    """Take for each version the first wheel that fits; a version is yanked when all files are."""
+def _by_version(
+    files: Iterable[IndexFile], name: str, ranks: Mapping[Tag, int], *, built: bool = False
+) -> list[Release]:
+    """Take for each version the first file that fits; a version is yanked when all files are."""
     found: dict[Version, Release] = {}
     for file in files:
-        version = _fitting_version(file.filename, name, ranks)
+        version = _fitting_version(file.filename, name, ranks, built=built)
         if version is None:
             continue
         release = Release(
@@ -88,9 +97,19 @@ def _by_version(files: Iterable[IndexFile], name: str, ranks: Mapping[Tag, int])
     return [found[version] for version in sorted(found)]
 
 
-def _fitting_version(filename: str, name: str, ranks: Mapping[Tag, int]) -> Version | None:
+def _fitting_version(
+    filename: str, name: str, ranks: Mapping[Tag, int], *, built: bool
+) -> Version | None:
     try:
         found, version, _, tags = parse_wheel_filename(filename)
     except InvalidWheelFilename:  # an sdist, or an old installer
-        return None
+        return _sdist_version(filename, name) if built else None
     return version if found == canonicalize_name(name) and not tags.isdisjoint(ranks) else None
+
+
+def _sdist_version(filename: str, name: str) -> Version | None:
+    try:
+        found, version = parse_sdist_filename(filename)
+    except InvalidSdistFilename:
+        return None
+    return version if found == canonicalize_name(name) else None

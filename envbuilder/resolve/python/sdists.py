@@ -25,7 +25,10 @@ from .requirements import PythonTarget
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexSdist:
-    """An sdist that an index offers at ``url``; ``size`` is 0 if the index does not tell it."""
+    """An sdist that an index offers at ``url``; ``size`` is 0 if the index does not tell it.
+
+    A ``yanked`` one counts only for whoever asks for this very version (PEP 592).
+    """
 
     name: str
     version: str
@@ -33,6 +36,7 @@ class IndexSdist:
     url: str
     sha256: Digest
     size: int
+    yanked: bool = False
 
 
 def sdists_of(
@@ -40,8 +44,8 @@ def sdists_of(
 ) -> dict[str, IndexSdist]:
     """Return the sdists of ``name`` (canonical) by version, where no wheel fits ``target``.
 
-    What the spec's date hides, what is yanked and what is for other Pythons does not count. Raises
-    NetworkError if an index does not answer.
+    What the spec's date hides and what is for other Pythons does not count. Raises NetworkError if
+    an index does not answer.
     """
     until = None if name in exempted(index) else visible_until(index)
     files = [file for file in _files(indexes, name, index) if is_visible(file, until)]
@@ -77,7 +81,7 @@ def _sdist_version(file: IndexFile, name: str) -> str:
         found, version = parse_sdist_filename(file.filename)
     except InvalidSdistFilename:
         return ""
-    return str(version) if found == name and file.sha256 and not file.yanked else ""
+    return str(version) if found == name and file.sha256 else ""
 
 
 def _is_for(file: IndexFile, target: PythonTarget) -> bool:
@@ -97,4 +101,5 @@ def _sdist(name: str, version: str, file: IndexFile) -> IndexSdist:
         url=file.url,
         sha256=Digest(file.sha256),
         size=file.size,
+        yanked=file.yanked,
     )

@@ -13,7 +13,7 @@ from typing import Any
 from packaging.version import InvalidVersion, Version
 
 from envbuilder.model.errors import ResolutionError
-from envbuilder.model.lock import DebianBase, GitSource, ImageBase, Lock, Wheel
+from envbuilder.model.lock import ArchiveSource, DebianBase, GitSource, ImageBase, Lock, Wheel
 from envbuilder.model.lock_diff import Kind, compare
 from envbuilder.model.progress import Progress
 from envbuilder.model.spec import name_of
@@ -72,9 +72,11 @@ def outdated(
     ResolutionError if an index, git server or registry does not answer.
     """
     with progress.step("look", "packages", unit="items"), ThreadPoolExecutor(_AT_ONCE) as pool:
-        direct = {name_of(key) for key in lock.spec.direct}  # newer ones have other addresses
-        asked = [wheel for wheel in lock.wheels if wheel.name not in direct]
-        packages = pool.map(lambda wheel: _release(wheel, lock, stages, youngest), asked)
+        placed = {*lock.spec.direct, *lock.spec.archives}  # newer ones have other addresses
+        direct = {name_of(key) for key in placed}
+        locked: list[Wheel | ArchiveSource] = [*lock.wheels, *lock.archives]
+        asked = [each for each in locked if each.name not in direct]
+        packages = pool.map(lambda each: _release(each, lock, stages, youngest), asked)
         found = [newer for newer in packages if newer is not None]
     for source in lock.sources:
         found += _git(source, lock, stages, youngest)
@@ -83,7 +85,9 @@ def outdated(
     return tuple(found)
 
 
-def _release(wheel: Wheel, lock: Lock, stages: Stages, youngest: datetime | None) -> Newer | None:
+def _release(
+    wheel: Wheel | ArchiveSource, lock: Lock, stages: Stages, youngest: datetime | None
+) -> Newer | None:
     named = wheel.name in lock.spec.requested
     try:
         offered = stages.releases(wheel.name, lock)

@@ -101,6 +101,7 @@ def real_stages(
             name,
             target=python_target(lock.spec, lock.base),
             index=lock.spec.indexes,
+            built=name in {archive.name for archive in lock.archives},
         ),
         refs=lambda package: mirrors.mirror(Address.parse(package.git)).refs,
         commits=lambda old, new: commits_between(history(new), old.commit, new.commit),
