@@ -16,6 +16,7 @@ from envbuilder.model.image import Image, Layer, compose
 from envbuilder.model.layer_kind import LayerKind
 from envbuilder.model.lock import DebianBase, ImageBase, Lock, Wheel
 from envbuilder.model.spec import Steps
+from envbuilder.model.system_plan import system_plan
 from envbuilder.registry.layout import export, load
 from envbuilder.resolve.context import Context
 from envbuilder.resolve.git.build_log import first_errors, is_starved
@@ -222,9 +223,8 @@ _Name = tuple[LayerKind, str, tuple[str, ...]]
 
 def _named(lock: Lock, count: int) -> list[_Name]:
     """Name the layers in the order of the Dockerfile: kinds, titles, and hashes of what went in."""
-    base = len(lock.base.layers) if isinstance(lock.base, ImageBase) else 1
     steps = lock.spec.steps
-    names: list[_Name] = [(LayerKind.BASE, "base", ())] * base
+    names = _base_names(lock.base)
     if packages := system_packages(lock):
         names.append((LayerKind.SYSTEM, "system packages", packages))
     names += _steps("before", len(steps.before_python))
@@ -246,6 +246,15 @@ def _named(lock: Lock, count: int) -> list[_Name]:
     names += _steps("after", len(steps.after_python))
     names += [(LayerKind.SETTINGS, "settings", ())] * count  # WORKDIR makes a layer of its own
     return names[:count]
+
+
+def _base_names(base: ImageBase | DebianBase) -> list[_Name]:
+    if isinstance(base, ImageBase):
+        return [(LayerKind.BASE, "base", ())] * len(base.layers)
+    return [
+        (LayerKind.SYSTEM, group.title, tuple(str(deb.sha256) for deb in group.packages))
+        for group in system_plan(base)
+    ]
 
 
 def _steps(when: str, count: int) -> list[_Name]:

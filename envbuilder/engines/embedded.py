@@ -131,7 +131,7 @@ def _wheel_layer(context: Context, lock: Lock, group: WheelLayer, *, target: Tar
         progress=context.progress,
     )
     inputs = tuple(str(wheel.sha256) for wheel in group.wheels)
-    return replace(made, inputs=inputs, kind=LayerKind.PACKAGES)
+    return replace(made, inputs=inputs, kind=LayerKind.PACKAGES, bucket=group.bucket)
 
 
 def _warn_of_conflicts(context: Context, lock: Lock, planned: Plan, *, target: Target) -> None:

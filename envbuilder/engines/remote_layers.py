@@ -7,6 +7,8 @@ from dataclasses import replace
 
 from envbuilder.layers.install import Target
 from envbuilder.layers.wheel import has_wheel_layer
+from envbuilder.model.account import account_of
+from envbuilder.model.codec import to_plain
 from envbuilder.model.errors import NetworkError
 from envbuilder.model.image import Image, Layer, canonical_json
 from envbuilder.model.lock import DebianBase, Lock
@@ -14,7 +16,7 @@ from envbuilder.model.plan import LAYOUT_VERSION, PREFIX, WheelLayer, plan
 from envbuilder.registry.transfer import BlobPush, pull_layers
 from envbuilder.resolve.context import Context, RemoteLayers
 
-from .render import system_packages
+from .foundation import has_base
 from .reuse import ReusableLayers
 from .wheel_input import wheel_input
 
@@ -22,14 +24,15 @@ from .wheel_input import wheel_input
 def held_remotely(context: Context, lock: Lock, *, bring: bool) -> ReusableLayers:
     """Name the layers of ``lock`` that this machine lacks and the shared place has.
 
-    ``bring`` fetches them, which a smoke test or an export needs; a push does without. Nothing is
-    held if there is no such place or no network is allowed, or the place fails, which is said.
+    ``bring`` fetches them, which a smoke test or an export needs; a push does without, but not
+    where the spec's own files look at the base. Nothing is held if there is no such place, no
+    network is allowed, or the place fails, which is said.
     """
     remote = context.remote
     if remote is None or context.offline:
         return ReusableLayers()
     groups = {key: group for key, group in wheel_keys(lock).items() if _lacks(context, lock, group)}
-    base = base_key(lock)
+    base = None if has_base(context, lock) or (lock.files and not bring) else base_key(lock)
     try:
         found = remote.find([*groups, *([base] if base else [])])
         held = ReusableLayers(
@@ -60,9 +63,10 @@ def offer_layers(context: Context, lock: Lock, image: Image) -> None:
     if remote is None or context.offline:
         return
     keys = wheel_keys(lock)
-    first = len(image.layers) - 1 - len(keys)  # the last layer is the environment's own
+    top = 1 + len(lock.files)  # the last layer is the environment's own
+    first = len(image.layers) - top - len(keys)
     made: dict[str, tuple[Layer, ...]] = {
-        key: (layer,) for key, layer in zip(keys, image.layers[first:-1], strict=True)
+        key: (layer,) for key, layer in zip(keys, image.layers[first:-top], strict=True)
     }
     if base := base_key(lock):
         made[base] = image.layers[:first]
@@ -101,10 +105,8 @@ def base_key(lock: Lock) -> str | None:
     """Say all that the layers below depend on; None if they are an image's own, or BuildKit's."""
     if not isinstance(lock.base, DebianBase) or lock.spec.steps.before_python:
         return None
-    if system_packages(lock):
-        return None
-    debs = sorted(str(deb.sha256) for deb in lock.base.packages)
-    return _text(suite=lock.base.suite, platform=lock.spec.platform, debs=debs)
+    account = to_plain(account_of(lock.spec))
+    return _text(platform=lock.spec.platform, base=to_plain(lock.base), account=account)
 
 
 def _lacks(context: Context, lock: Lock, group: WheelLayer) -> bool:

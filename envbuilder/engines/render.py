@@ -47,6 +47,7 @@ from envbuilder.model.resources import TEMPLATES
 from envbuilder.model.spec import Secret
 from envbuilder.model.variables import expanded, names_in
 from envbuilder.resolve.debian import unchecked_pyc
+from envbuilder.resolve.debian.mmdebstrap import PY3COMPILE
 from envbuilder.resolve.debian.rootfs import SLIM
 from envbuilder.resolve.git.build_sources import TOOLCHAIN, toolchain
 from envbuilder.resolve.git.build_sources import variables as build_variables
@@ -291,6 +292,7 @@ def _debian(base: DebianBase) -> dict[str, str]:
     return {
         "debs.txt": "".join(lines),
         "build/slim.cfg": SLIM,
+        "build/py3compile": PY3COMPILE,
         "build/unchecked_pyc.py": Path(unchecked_pyc.__file__).read_text("utf-8"),
     }
 

@@ -17,8 +17,9 @@ from packaging.utils import canonicalize_name
 
 from .image import canonical_json
 from .lock import DebianBase, GitSource, ImageBase, Lock, Source, Wheel
+from .system_plan import system_plan
 
-LAYOUT_VERSION = 1
+LAYOUT_VERSION = 2
 """Part of every layer's key and of the image's label; raise it whenever a layer's bytes change."""
 
 HEAVY = 8 << 20
@@ -148,4 +149,4 @@ def _single(wheel: Wheel) -> WheelLayer:
 
 
 def _base_layers(base: DebianBase | ImageBase) -> int:
-    return len(base.layers) + 1 if isinstance(base, ImageBase) else 1
+    return len(base.layers) + 1 if isinstance(base, ImageBase) else len(system_plan(base))

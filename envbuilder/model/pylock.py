@@ -194,8 +194,18 @@ def _ours(lock: Lock) -> dict[str, Any]:
     if lock.files:
         ours["files"] = _plain(lock.files)
     if lock.seal is not None:
-        ours["seal"] = _plain(lock.seal)
+        ours["seal"] = _plain(lock.seal) | {"layers": _sealed_layers(lock.seal)}
     return ours
+
+
+def _sealed_layers(seal: Seal) -> list[dict[str, Any]]:
+    """Return the layers with what they are, which their content does not tell."""
+    return [
+        _plain(layer)
+        | {"kind": str(layer.kind)}
+        | ({} if layer.bucket is None else {"bucket": layer.bucket})
+        for layer in seal.layers
+    ]
 
 
 class _Artifact(Struct, frozen=True, kw_only=True):
