@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,8 @@ class Judge:
     tally: Tally
     expected: str
     """The image's digest, whatever happens."""
+    pids: set[str] = field(default_factory=set)
+    """Of the commands that were started: control groups of others are none of ours."""
 
     def run(
         self,
@@ -95,6 +97,7 @@ class Judge:
                 stderr=err,
                 start_new_session=True,
             )
+            self.pids.add(str(process.pid))
             return Running(process=process, out=os.dup(out.fileno()), err=os.dup(err.fileno()))
 
     def finish(
@@ -133,7 +136,7 @@ class Judge:
             self.tally.fault("recovery", f"the next run: {outcome.code}: {outcome.stderr}")
         else:
             self._same(json.loads(outcome.stdout)["image"])
-        self.leftovers()
+        self.leftovers(contained="--no-smoke" not in build)
 
     def _same(self, image: str) -> None:
         exported, blobs = load(self.checkout.folder / "out", "linux/amd64")
@@ -145,9 +148,13 @@ class Judge:
         if wrong or {image, str(exported.digest)} != {self.expected}:
             self.tally.fault("change", f"{image} and not {self.expected}; damaged: {wrong}")
 
-    def leftovers(self, *, grace: float = GRACE) -> None:
-        """Look for processes, temporary files and mounts that should be gone by now."""
-        for text in (*self._processes(grace), *self._files(), *self._mounts(), *self._cgroups()):
+    def leftovers(self, *, grace: float = GRACE, contained: bool = False) -> None:
+        """Look for processes, temporary files and mounts that should be gone by now.
+
+        A control group of the dead goes with the next run in a container: if there was one, look.
+        """
+        found = [*self._processes(grace), *self._files(), *self._mounts()]
+        for text in (*found, *(self._cgroups() if contained else ())):
             self.tally.fault("leftover", text)
 
     def _processes(self, grace: float) -> Iterator[str]:
@@ -179,7 +186,7 @@ class Judge:
     def _cgroups(self) -> Iterator[str]:
         for path in Path("/sys/fs/cgroup").rglob("envbuilder-*"):
             name = re.fullmatch(r"envbuilder-(\d+)\b.*", path.name)
-            if path.is_dir() and name and not Path("/proc", name[1]).exists():
+            if name and name[1] in self.pids and not Path("/proc", name[1]).exists():
                 yield f"cgroup {path}"
 
     @contextmanager

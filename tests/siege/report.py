@@ -24,5 +24,6 @@ def _about(seconds: float) -> str:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / (1 << 30)
     return (
         f"{seconds / 60:.0f} minutes on {len(os.sched_getaffinity(0))} cores and {memory:.0f} GiB,"
-        f" Linux {platform.release().split('-')[0]}, Python {platform.python_version()}:"
+        f" Linux {platform.release().split('-')[0]}, Python {platform.python_version()},"
+        f" at a load of {os.getloadavg()[2]:.0f}:"
     )
