@@ -34,6 +34,8 @@ from .render import (
     wheel_stage,
     write,
 )
+from .standalone import copy_archive
+from .standalone import title as python_title
 
 _UV = "opt/uv/bin"
 """Where the rendered Dockerfile takes uv from, in its stage ``tools``."""
@@ -66,6 +68,7 @@ def build_target(context: Context, lock: Lock, target: str) -> Image:
         write(render(lock), folder)
         copy_given(lock, folder, store=context.store)
         copy_files(lock, folder, store=context.store)
+        copy_archive(lock, folder, store=context.store)
         wanted = BuildxRun(
             folder=folder,
             target=target,
@@ -198,6 +201,8 @@ def _named(lock: Lock, count: int) -> list[_Name]:
     base = len(lock.base.layers) if isinstance(lock.base, ImageBase) else 1
     steps = lock.spec.steps
     names: list[_Name] = [(LayerKind.BASE, "base", ())] * base
+    if isinstance(lock.base, DebianBase) and (python := lock.base.standalone):
+        names.append((LayerKind.PYTHON, python_title(python), (str(python.sha256),)))
     if packages := system_packages(lock):
         names.append((LayerKind.SYSTEM, "system packages", packages))
     names += _steps("before", len(steps.before_python))

@@ -18,6 +18,9 @@ from envbuilder.resolve.context import Context
 from envbuilder.resolve.debian.archives import debian_archives
 from envbuilder.resolve.debian.debs import fetch_debs
 from envbuilder.resolve.debian.system_layer import stored_system_layer, system_layer
+from envbuilder.resolve.python.standalone import bring_standalone
+
+from .standalone import standalone_layers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +45,7 @@ def foundation_layers(context: Context, lock: Lock) -> Foundation:
     if layer is None:
         fetch_base(context, lock)
         layer = system_layer(context, lock.base, architecture=architecture)
-    return Foundation(layers=(layer,))
+    return Foundation(layers=(layer, *standalone_layers(context, lock, lock.base)))
 
 
 def fetch_base(context: Context, lock: Lock) -> None:
@@ -51,6 +54,8 @@ def fetch_base(context: Context, lock: Lock) -> None:
         _pull_base(context, lock, lock.base)
     else:
         _fetch_debian(context, lock, lock.base)
+        if lock.base.standalone is not None:
+            bring_standalone(context, lock.spec, lock.base.standalone)
 
 
 def _fetch_debian(context: Context, lock: Lock, base: DebianBase) -> None:

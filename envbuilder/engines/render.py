@@ -56,6 +56,7 @@ from .dockerfile_quoting import (
 from .given_wheels import given_paths, requirements_text
 from .own_files import FOLDER as OWN_FOLDER
 from .own_files import rendered
+from .standalone import archive_path
 
 OWN_SECRETS = ("env", "uv", "netrc", "ca")
 """What every step may mount: variables, uv's configuration, credentials by host, a CA bundle."""
@@ -256,7 +257,16 @@ def _base(lock: Lock) -> dict[str, Any]:
         "kind": "debian",
         "suite": base.suite,
         "architecture": lock.spec.platform.partition("/")[2],
+        "python": _standalone(lock, base),
     }
+
+
+def _standalone(lock: Lock, base: DebianBase) -> dict[str, str]:
+    """Say which archive of the folder holds a Python of its own, if the base has one."""
+    if base.standalone is None:
+        return {}
+    python = base.standalone
+    return {"file": archive_path(lock), "name": python.filename, "sha256": python.sha256.hex}
 
 
 def _image(base: ImageBase) -> dict[str, Any]:

@@ -11,6 +11,7 @@ class LayerKind(StrEnum):
 
     BASE = "base"
     SYSTEM = "system"
+    PYTHON = "python"
     STEP = "step"
     ACCOUNT = "account"
     PACKAGES = "packages"
@@ -26,6 +27,7 @@ OWN = frozenset({LayerKind.ENVIRONMENT, LayerKind.LOCK, LayerKind.SETTINGS})
 _TITLES = (
     (LayerKind.BASE, "base"),
     (LayerKind.SYSTEM, r"Debian \S+: \d+ packages|system packages"),
+    (LayerKind.PYTHON, r"Python \S+, standalone"),
     (LayerKind.STEP, r"step \d+ (before|after) Python"),
     (LayerKind.ACCOUNT, r"user [a-z_]\S*"),
     (LayerKind.FILES, r"files /\S+"),

@@ -50,12 +50,39 @@ class SystemPython:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StandalonePython:
+    """An archive of a Python that needs nothing of its base but glibc, by its hash.
+
+    ``path`` is what it has below any mirror: the date of its build, and its file name.
+    """
+
+    version: str
+    path: str
+    size: int
+    sha256: Digest
+
+    @property
+    def filename(self) -> str:
+        """The archive's own name."""
+        return self.path.rpartition("/")[2]
+
+    @property
+    def minor(self) -> str:
+        """The Python version as X.Y."""
+        return ".".join(self.version.split(".")[:2])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DebianBase:
-    """A root file system made of exactly these .deb files."""
+    """A root file system made of exactly these .deb files.
+
+    ``standalone`` is the Python on it, if that is not one of the packages.
+    """
 
     suite: str
     packages: tuple[DebPackage, ...]
     python: tuple[SystemPython, ...] = ()
+    standalone: StandalonePython | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
