@@ -17,6 +17,7 @@ from envbuilder.registry.transfer import pull_layers
 from envbuilder.resolve.context import Context
 from envbuilder.resolve.debian.archives import debian_archives
 from envbuilder.resolve.debian.debs import fetch_debs
+from envbuilder.resolve.debian.distribution import DISTRIBUTIONS
 from envbuilder.resolve.debian.system_layer import stored_system_layer, system_layer
 from envbuilder.resolve.python.standalone import bring_standalone
 
@@ -59,12 +60,13 @@ def fetch_base(context: Context, lock: Lock) -> None:
 
 
 def _fetch_debian(context: Context, lock: Lock, base: DebianBase) -> None:
+    of = DISTRIBUTIONS[base.distribution]
     missing = [deb for deb in base.packages if not context.store.has(deb.sha256)]
     if not missing:
         return
     if context.offline:
-        raise _offline(lock, f"{len(missing)} .deb files of Debian {base.suite}")
-    fetch_debs(context, missing, archives=debian_archives(base.suite))
+        raise _offline(lock, f"{len(missing)} .deb files of {of.name} {base.suite}")
+    fetch_debs(context, missing, archives=debian_archives(base.suite, of=of))
 
 
 def _pull_base(context: Context, lock: Lock, base: ImageBase) -> None:

@@ -256,6 +256,7 @@ def _base(lock: Lock) -> dict[str, Any]:
     return {
         "kind": "debian",
         "suite": base.suite,
+        "distribution": base.distribution,
         "architecture": lock.spec.platform.partition("/")[2],
         "python": _standalone(lock, base),
     }

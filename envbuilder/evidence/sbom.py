@@ -26,8 +26,11 @@ from envbuilder.model.reference import Digest
 
 from .statements import SBOM, Statement, package_url, public_address
 
-_RELEASES = {"bullseye": "11", "bookworm": "12", "trixie": "13", "forky": "14", "duke": "15"}
-"""Debian's suites by the number that scanners know them by; sid has none."""
+_RELEASES = {
+    "bullseye": "11", "bookworm": "12", "trixie": "13", "forky": "14", "duke": "15",
+    "focal": "20.04", "jammy": "22.04", "noble": "24.04", "plucky": "25.04", "questing": "25.10",
+}  # fmt: skip
+"""Suites by the number that scanners know them by; sid has none."""
 
 
 def sbom(lock: Lock, image: Digest, *, finished: str) -> Statement:
@@ -60,22 +63,23 @@ def _components(lock: Lock) -> Iterable[Component]:
     yield from (_source(source) for source in lock.sources)
     if isinstance(lock.base, DebianBase):
         release = _RELEASES.get(lock.base.suite, lock.base.suite)
-        yield _system(release)
+        name = lock.base.distribution
+        yield _system(name, release)
         for package in lock.base.packages:
-            purl = package_url("deb", f"debian/{package.name}", package.version)
-            purl += f"?arch={package.architecture}&distro=debian-{release}"
+            purl = package_url("deb", f"{name}/{package.name}", package.version)
+            purl += f"?arch={package.architecture}&distro={name}-{release}"
             yield _component(package.name, package.version, purl, package.sha256)
     else:
         yield _container(lock.base.reference, lock.base.digest)
 
 
-def _system(release: str) -> Component:
-    """Name the operating system: without it scanners hold no .deb against Debian's advisories."""
+def _system(name: str, release: str) -> Component:
+    """Name the operating system: without it scanners hold no .deb against its advisories."""
     return Component(
-        name="debian",
+        name=name,
         version=release,
         type=ComponentType.OPERATING_SYSTEM,
-        bom_ref=f"debian-{release}",
+        bom_ref=f"{name}-{release}",
     )
 
 

@@ -171,7 +171,7 @@ def _base(lock: Lock) -> Iterable[dict[str, Any]]:
         return
     for package in lock.base.packages:
         name = package.filename.rpartition("/")[2]
-        uri = package_url("deb", f"debian/{package.name}", package.version)
+        uri = package_url("deb", f"{lock.base.distribution}/{package.name}", package.version)
         yield {"name": name, "uri": uri, "digest": {"sha256": package.sha256.hex}}
 
 

@@ -23,10 +23,9 @@ _SEARCHED = (
     (r"(?:usr/)?lib(?:64)?/(?:[^/]+/)?libc(?:\.so\.6|-2\.\d+\.so)", rb"release version (2\.\d+)"),
     (r"(?:usr/)?lib/ld-musl-[^/]+\.so\.1", rb"(?!)"),
     (r"(?:.*/)?include/python3\.\d+/patchlevel\.h", rb'#define PY_VERSION\s+"([0-9.]+)'),
-    (
-        r"(?:.*/)?(?:bin/python3\.\d+|lib(?:64)?/(?:[^/]+/)?libpython3\.\d+\.so\.1\.0)",
-        rb"\0(3\.\d+\.\d+)(?:\+|rc\d|[ab]\d)?\0",
-    ),
+)
+_PROGRAM = re.compile(
+    r"(?:.*/)?(?:bin/python(?P<program>3\.\d+)|libpython(?P<library>3\.\d+)\.so\.1\.0)"
 )
 _KNOWN = tuple((re.compile(path), re.compile(content)) for path, content in _SEARCHED)
 _WHOLE = frozenset({"etc/passwd", "etc/group", "etc/shadow"})
@@ -99,7 +98,15 @@ def asked(path: str) -> Callable[[Iterable[bytes]], bytes] | None:
         for known, pattern in _KNOWN:
             if known.fullmatch(path):
                 return lambda pieces: _searched(pattern, pieces)
+        if match := _PROGRAM.fullmatch(path):
+            release = _release_of(match["program"] or match["library"])
+            return lambda pieces: _searched(release, pieces)
     return None
+
+
+def _release_of(minor: str) -> re.Pattern[bytes]:
+    """Return how a compiled Python ``minor`` holds its release: as a text by itself."""
+    return re.compile(rb"\0(%b\.\d+)(?:\+|rc\d|[ab]\d)?\0" % re.escape(minor.encode()))
 
 
 def below(layers: Iterable[Contents]) -> Below:

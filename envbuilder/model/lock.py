@@ -74,7 +74,7 @@ class StandalonePython:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DebianBase:
-    """A root file system made of exactly these .deb files.
+    """A root file system made of exactly these .deb files, of Debian or another ``distribution``.
 
     ``standalone`` is the Python on it, if that is not one of the packages.
     """
@@ -83,6 +83,11 @@ class DebianBase:
     packages: tuple[DebPackage, ...]
     python: tuple[SystemPython, ...] = ()
     standalone: StandalonePython | None = None
+    distribution: str = "debian"
+
+    def __post_init__(self) -> None:
+        if self.distribution not in {"debian", "ubuntu"}:
+            raise ValueError(f"{self.distribution!r} is neither debian nor ubuntu")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,14 +26,19 @@ def resolve_base(context: Context, spec: Spec, previous: Lock | None) -> DebianB
     held = previous.base if previous is not None else None
     if spec.base.image is not None:
         return _image(context, spec.base.image, spec, held, previous, asked=True)
-    assert spec.base.debian is not None  # noqa: S101 - the spec's own check
+    distribution = "debian" if spec.base.debian is not None else "ubuntu"
+    suite = spec.base.debian or spec.base.ubuntu or ""
     if previous is not None and isinstance(held, DebianBase) and _same_base(spec, previous.spec):
         # Nothing to ask apt, which takes seconds to say the same.
         return _with_python(context, spec, held, held)
-    same_suite = isinstance(held, DebianBase) and held.suite == spec.base.debian
+    same_suite = isinstance(held, DebianBase) and (held.distribution, held.suite) == (
+        distribution,
+        suite,
+    )
     base = lock_base(
         context,
-        suite=spec.base.debian,
+        suite=suite,
+        distribution=distribution,
         packages=spec.system.packages,
         architecture=spec.platform.partition("/")[2],
         held=held.packages if same_suite and isinstance(held, DebianBase) else (),
@@ -141,7 +146,8 @@ def _plain(layer: Layer) -> Layer:
 def _check_patch(spec: Spec, base: DebianBase) -> None:
     patch = debian_patch(spec.minor, base)
     if spec.python != spec.minor and patch is not None and spec.python != f"{spec.minor}.{patch}":
+        name = f"{base.distribution.title()} {base.suite}"
         raise ResolutionError(
-            f"Debian {base.suite} has Python {spec.minor}.{patch}, not {spec.python}",
+            f"{name} has Python {spec.minor}.{patch}, not {spec.python}",
             hint=f'python: "{spec.minor}" takes what the base has',
         )

@@ -50,11 +50,15 @@ print(open("/srv/app/chat.jinja").read(), os.stat("/srv/app/run").st_uid, mine._
 
 def base_files() -> dict[str, bytes | None]:
     """Lay this interpreter out where only a search finds it."""
-    places = {"opt/py/bin/python3": f"usr/local/bin/python{MINOR}"}
-    return {
-        places.get(path, path.replace("opt/py/lib/", "usr/local/lib/")): content
-        for path, content in _standard_library().items()
+    files = _standard_library()
+    here = {
+        path.replace("opt/py/bin/python3", f"usr/local/bin/python{MINOR}").replace(
+            "opt/py/lib/", "usr/local/lib/"
+        ): content
+        for path, content in files.items()
     }
+    shared = (path for path in files if "/libpython3" in path)
+    return here | {f"usr/local/lib/{Path(path).name}": files[path] for path in shared}
 
 
 @pytest.fixture

@@ -116,6 +116,12 @@ def test_an_interpreter_tells_its_patch_release(tmp_path):
     assert found.files["usr/include/python3.11/patchlevel.h"].text == b"3.11.2"
 
 
+def test_another_version_in_the_same_program_is_passed_over(tmp_path):
+    text = b"x\0" + b"3.2.0\0zlib\0" + b"3.11.9+\0y"
+    found = look(tmp_path, tar({"usr/bin/python3.11": text, "opt/libpython3.11.so.1.0": text}))
+    assert {told.text for told in found.files.values()} == {b"3.11.9"}
+
+
 def test_musl_and_the_packages_of_debian(tmp_path):
     status = b"Package: python3.11\nStatus: install ok installed\nVersion: 3.11.2-6\n"
     apk = b"C:Q1\nP:busybox\nV:1.36\n\nC:Q1x\nP:musl\nV:1.2.4-r2\nA:x86_64\n"

@@ -132,12 +132,14 @@ def _layer(base: DebianBase, digest: Digest, size: int, diff_id: Digest) -> Laye
 
 
 def _title(base: DebianBase) -> str:
-    return f"Debian {base.suite}: {len(base.packages)} packages"
+    return f"{base.distribution.title()} {base.suite}: {len(base.packages)} packages"
 
 
 def _key(base: DebianBase, architecture: str) -> str:
     debs = sorted(deb.sha256.hex for deb in base.packages)
     facts = {"suite": base.suite, "architecture": architecture, "debs": debs}
+    if base.distribution != "debian":
+        facts["distribution"] = base.distribution
     return canonical_json({"system": SYSTEM_LAYOUT, **facts}).decode()
 
 
