@@ -99,14 +99,9 @@ def asked(path: str) -> Callable[[Iterable[bytes]], bytes] | None:
             if known.fullmatch(path):
                 return lambda pieces: _searched(pattern, pieces)
         if match := _PROGRAM.fullmatch(path):
-            release = _release_of(match["program"] or match["library"])
-            return lambda pieces: _searched(release, pieces)
+            minor = match["program"] or match["library"]
+            return lambda pieces: _release(minor, pieces)
     return None
-
-
-def _release_of(minor: str) -> re.Pattern[bytes]:
-    """Return how a compiled Python ``minor`` holds its release: as a text by itself."""
-    return re.compile(rb"\0(%b\.\d+)(?:\+|rc\d|[ab]\d)?\0" % re.escape(minor.encode()))
 
 
 def below(layers: Iterable[Contents]) -> Below:
@@ -139,13 +134,28 @@ def _whole(path: str, pieces: Iterable[bytes]) -> bytes:
 
 def _searched(pattern: re.Pattern[bytes], pieces: Iterable[bytes]) -> bytes:
     """Return the first group of the first match, in content of any length; nothing without one."""
-    return next(_matches(pattern, pieces), b"")
+    return next((match[1] for match in _matches(pattern, pieces)), b"")
 
 
-def _matches(pattern: re.Pattern[bytes], pieces: Iterable[bytes]) -> Iterator[bytes]:
+def _release(minor: str, pieces: Iterable[bytes]) -> bytes:
+    """Return the release of a compiled Python ``minor``, if it holds one and no other.
+
+    It holds its version as a text by itself, or, where the compiler took that apart, as the number
+    ``Py_Version`` (since 3.11): 0x030b07f0 is 3.11.7.
+    """
+    number = b"\\xf0(.)\\x%02x\\x03\\0{4}" % int(minor.partition(".")[2])
+    text = rb"\0(%b\.\d+)(?:\+|rc\d|[ab]\d)?\0" % re.escape(minor.encode())
+    found = set()
+    for match in _matches(re.compile(text + b"|" + number, re.DOTALL), pieces):
+        if match[1] is not None:
+            return match[1]
+        found.add(match[2][0])
+    return b"%b.%d" % (minor.encode(), found.pop()) if len(found) == 1 else b""
+
+
+def _matches(pattern: re.Pattern[bytes], pieces: Iterable[bytes]) -> Iterator[re.Match[bytes]]:
+    """Find ``pattern`` wherever it is; what lies about a piece's end may be found twice."""
     before = b""
     for piece in pieces:
-        found = pattern.search(before + piece)
-        if found is not None:
-            yield found[1]
+        yield from pattern.finditer(before + piece)
         before = (before + piece)[-_OVERLAP:]

@@ -72,7 +72,7 @@ def test_what_is_said_of_it_names_ubuntu(mirror, tmp_path):  # noqa: ARG001
     components = sbom(lock, Digest.of(b""), finished="2025-01-01T00:00:00+00:00").predicate
     purls = {each.get("purl", "") for each in components["components"]}
     assert "pkg:deb/ubuntu/tool@1.1?arch=amd64&distro=ubuntu-24.04" in purls
-    (change,) = (each for each in compare(locks.lock({}), lock) if each.name == "base")
+    change = next(each for each in compare(locks.lock({}), lock) if each.kind == "base")
     assert (change.old, change.new) == ("debian:trixie", "ubuntu:noble")
 
 
