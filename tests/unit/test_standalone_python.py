@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import subprocess
 import tarfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,6 +19,7 @@ from envbuilder.model.lock import DebianBase, Lock, StandalonePython
 from envbuilder.model.plan import interpreter, plan
 from envbuilder.model.pylock import dump_lock, needed_blobs, parse_lock
 from envbuilder.model.reference import Digest
+from envbuilder.model.resources import TEMPLATES
 from envbuilder.resolve.base import _with_python
 from envbuilder.resolve.python.standalone import lock_standalone
 from envbuilder.resolve.target import base_words, python_target
@@ -268,3 +270,29 @@ def test_a_rendered_dockerfile_unpacks_the_archive_beside_it(tmp_path):
         copy_archive(lock, tmp_path / "out", store=store)
     store.add(archive())
     copy_archive(lock, tmp_path / "out", store=Store(tmp_path / "store"))
+
+
+def test_the_script_of_the_dockerfile_lays_the_same(tmp_path):
+    content = archive(MEMBERS | {"python/share/doc/a": b"x", "python/bin/pip": b"x"})
+    store, (layer,) = laid(tmp_path, content)
+    with untar(store.path(layer.digest), layer.media_type, layer.diff_id) as tar:
+        by_layer = {
+            each.info.name.rstrip("/").removeprefix("opt/"): (each.info.mode, each.info.linkname)
+            for each in tar.entries()
+        }
+    script = (TEMPLATES / "context" / "standalone.sh").read_text()
+    root = tmp_path / "root"
+    (tmp_path / "a.tar.gz").write_bytes(content)
+    command = ["sh", "-c", script.replace("/opt/python", str(root / "python")), "sh"]
+    given = [str(tmp_path / "a.tar.gz"), Digest.of(content).hex]
+    subprocess.run([*command, *given], check=True)
+    by_script = {
+        path.relative_to(root).as_posix(): (
+            path.lstat().st_mode & 0o7777,
+            str(path.readlink()) if path.is_symlink() else "",
+        )
+        for path in root.rglob("*")
+    }
+    assert by_script == {path: facts for path, facts in by_layer.items() if path != "opt"}
+    wrong = subprocess.run([*command, given[0], "0" * 64], capture_output=True, check=False)
+    assert wrong.returncode != 0, "another archive is refused"
