@@ -18,7 +18,9 @@ def on_builder(lock: Lock) -> Lock:
     """
     assert lock.builder is not None  # noqa: S101 - the caller looked
     system = System(packages=lock.spec.build.system.packages)
-    spec = structs.replace(lock.spec, system=system, steps=Steps(), packages={})
+    spec = structs.replace(
+        lock.spec, system=system, steps=Steps(), packages={}, files=(), user=None
+    )
     return replace(
-        lock, spec=spec, base=lock.builder, builder=None, wheels=(), sources=(), seal=None
+        lock, spec=spec, base=lock.builder, builder=None, wheels=(), sources=(), files=(), seal=None
     )

@@ -67,7 +67,8 @@ def build_target(context: Context, lock: Lock, target: str) -> Image:
         folder = work / "context"
         write(render(lock), folder)
         copy_given(lock, folder, store=context.store)
-        copy_files(lock, folder, store=context.store)
+        if target == "runtime":  # others do not look at them
+            copy_files(lock, folder, store=context.store)
         copy_archive(lock, folder, store=context.store)
         wanted = BuildxRun(
             folder=folder,

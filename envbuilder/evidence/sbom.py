@@ -63,6 +63,9 @@ def _components(lock: Lock) -> Iterable[Component]:
     yield from (_source(source) for source in lock.sources)
     if isinstance(lock.base, DebianBase):
         release = _RELEASES.get(lock.base.suite, lock.base.suite)
+        if (python := lock.base.standalone) is not None:
+            purl = package_url("generic", "cpython", python.version)
+            yield _component("cpython", python.version, purl, python.sha256)
         name = lock.base.distribution
         yield _system(name, release)
         for package in lock.base.packages:

@@ -12,6 +12,8 @@ import pytest
 
 from envbuilder.engines.render import render
 from envbuilder.engines.standalone import archive_path, copy_archive, standalone_layers
+from envbuilder.evidence.sbom import sbom
+from envbuilder.evidence.statements import provenance
 from envbuilder.layers.archive import unpack_archive
 from envbuilder.layers.untar import untar
 from envbuilder.model.errors import BuildError, NetworkError, ResolutionError
@@ -21,6 +23,7 @@ from envbuilder.model.pylock import dump_lock, needed_blobs, parse_lock
 from envbuilder.model.reference import Digest
 from envbuilder.model.resources import TEMPLATES
 from envbuilder.resolve.base import _with_python
+from envbuilder.resolve.git.recipe import Recipe
 from envbuilder.resolve.python.standalone import lock_standalone
 from envbuilder.resolve.target import base_words, python_target
 from envbuilder.storage.store import Store
@@ -296,3 +299,24 @@ def test_the_script_of_the_dockerfile_lays_the_same(tmp_path):
     assert by_script == {path: facts for path, facts in by_layer.items() if path != "opt"}
     wrong = subprocess.run([*command, given[0], "0" * 64], capture_output=True, check=False)
     assert wrong.returncode != 0, "another archive is refused"
+
+
+def test_evidence_names_it_by_its_hash():
+    lock, image, moment = on(python()), Digest.of(b"image"), "2026-01-02T03:04:05Z"
+    bill = sbom(lock, image, finished=moment).predicate["components"]
+    (found,) = (each for each in bill if each["name"] == "cpython")
+    assert (found["version"], found["purl"]) == ("3.12.5", "pkg:generic/cpython@3.12.5")
+    made = provenance(lock, image, engine="embedded", finished=moment).predicate
+    inputs = {each["name"]: each for each in made["buildDefinition"]["resolvedDependencies"]}
+    assert inputs[python().filename]["digest"] == {"sha256": python().sha256.hex}
+
+
+def test_a_source_that_was_built_with_another_is_built_again():
+    commit = locks.source("demo", "a" * 40)
+    pins = {"demo": {"git": "https://example.org/demo.git", "branch": "main"}}
+    one, other = (
+        on(each, pins=pins, sources=(commit,))
+        for each in (python(), python(archive({PROGRAM: b""})))
+    )
+    assert Recipe.of(one, commit).key != Recipe.of(other, commit).key
+    assert Recipe.of(one, commit).key != Recipe.of(on(None, pins=pins), commit).key
