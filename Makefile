@@ -9,7 +9,8 @@ WORKERS ?= 2
 PYTEST := $(BIN)/pytest --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-gpu test coverage check lint type golden mutants bench pairs vllm engine \
+.PHONY: help setup demo demo-gpu test coverage check lint type golden mutants bench pairs sdists vllm \
+  siege engine \
   engine-stop clean
 
 help: ## show the targets
@@ -64,9 +65,19 @@ pairs: ## smoke every released pair of transformers and a family that is known t
 	@.ci/setup test
 	@$(BIN)/python -m tests.pairs
 
+sdists: ## build twenty real sdists as uv does, and compare every file (a few minutes)
+	@.ci/setup test
+	@SDISTS=all $(BIN)/pytest -q tests/integration/test_sdist_parity.py
+
 vllm: ## opt-in: the real vLLM serves in a container, sound and faulty (1.3 GB of wheels)
 	@.ci/setup test
 	@$(BIN)/pytest -q tests/integration/real_vllm.py
+
+siege: ## attack the command and its parsers for an hour, and write the figures into the docs
+	@.ci/setup test
+	@trap 'tests/engine.sh stop $(ENGINE)' EXIT; trap 'exit 130' HUP INT TERM; \
+	tests/engine.sh start $(ENGINE) >/dev/null && eval "$$(tests/engine.sh env $(ENGINE))" && \
+	$(BIN)/python -m tests.siege --write $(ARGS)
 
 engine: ## start a private Docker Engine under .engine/
 	@tests/engine.sh start $(ENGINE)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from .evidence.remote_layers import RemoteSettings
     from .evidence.verify.findings import Level, Verdict
     from .evidence.verify.remote import verify
     from .model.errors import (
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from .workflow.smoke import smoke_image
 
 _HOMES = {
+    "evidence.remote_layers": "RemoteSettings",
     "evidence.verify.findings": "Level Verdict",
     "evidence.verify.remote": "verify",
     "model.errors": "BuildError EnvbuilderError LockError MismatchError MissingToolError "
@@ -96,6 +98,7 @@ __all__ = [
     "NetworkError",
     "Progress",
     "Published",
+    "RemoteSettings",
     "Report",
     "ResolutionError",
     "SmokeError",
@@ -127,19 +130,28 @@ def open_context(
     progress: Progress | None = None,
     offline: bool = False,
     builder: str | None = None,
+    remote: RemoteSettings | None = None,
 ) -> AbstractContextManager[Context]:
     """Open what work is done with, for the time of a ``with`` block.
 
     ``store`` is the folder of the content store, else this machine's (``ENVBUILDER_CACHE``).
     Registries are reached as ``docker login`` and the proxy variables say. ``progress`` watches;
     ``offline`` forbids the network; ``builder`` names the buildx builder for what takes Docker.
-    Raises UsageError for settings of the machine that cannot be.
+    ``remote`` is where a team shares layers. Raises UsageError for settings of the machine that
+    cannot be.
     """
-    return contextmanager(_context)(store, progress, offline=offline, builder=builder)
+    return contextmanager(_context)(
+        store, progress, offline=offline, builder=builder, remote=remote
+    )
 
 
 def _context(
-    store: Path | None, progress: Progress | None, *, offline: bool, builder: str | None
+    store: Path | None,
+    progress: Progress | None,
+    *,
+    offline: bool,
+    builder: str | None,
+    remote: RemoteSettings | None,
 ) -> Iterator[Context]:
     from .model.progress import Silent
     from .registry.client import Client
@@ -155,6 +167,7 @@ def _context(
             indexes=indexes,
             offline=offline,
             builder=builder,
+            remote=None if remote is None else remote.open(registries),
         )
 
 

@@ -8,6 +8,7 @@ import signal
 import sys
 import traceback
 from importlib import import_module
+from itertools import pairwise
 from typing import Any, NoReturn
 
 import click
@@ -25,6 +26,11 @@ COMMANDS = {
     "smoke": "Run the smoke checks against an image or an environment.",
     "wheels": "Build what comes from git, and carry it between machines.",
     "inspect": "Show an image's layers, packages and every byte of cache.",
+    # Use.
+    "run": "Run NAME's image on this machine.",
+    "shell": "Open a shell in NAME's image.",
+    "export": "Print a deployment: Kubernetes, Compose, Quadlet or Apptainer.",
+    "status": "Show all environments of this project at a glance.",
     # Change.
     "outdated": "Show what is newer than what is locked.",
     "bump": "Change pins, see what moves, keep it if it is good.",
@@ -37,6 +43,7 @@ COMMANDS = {
     "push": "Push an image to a registry, with signed evidence.",
     "promote": "Move a registry's tag to a known-good image.",
     "verify": "Prove that a remote image is what its lock says.",
+    "sbom": "Write what an image consists of, for scanners.",
     "diff": "Show what two locks or images differ in.",
     "keys": "Make the keys that sign evidence.",
     # Housekeeping.
@@ -45,6 +52,7 @@ COMMANDS = {
     "schema": "Print the JSON schema of a spec.",
 }
 """Every subcommand and its one-line help, so that ``--help`` need not import any of them."""
+_OUTPUT_IS_A_PATH = frozenset({"render", "sbom"})
 
 
 class LazyGroup(click.Group):
@@ -134,6 +142,16 @@ def _leave_quietly() -> NoReturn:
     sys.exit(128 + signal.SIGPIPE)
 
 
+def _wants_json(arguments: list[str]) -> bool:
+    """Return whether ``-o json`` asks for results that programs read; errors are such, too."""
+    if arguments and arguments[0] in _OUTPUT_IS_A_PATH:
+        return False
+    ours = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    return bool({"-ojson", "--output=json"} & set(ours)) or any(
+        option in {"-o", "--output"} and value == "json" for option, value in pairwise(ours)
+    )
+
+
 def _show_where() -> None:
     if os.environ.get("ENVBUILDER_DEBUG"):
         traceback.print_exc()
@@ -143,6 +161,10 @@ def _fail(message: str, *, code: int, hint: str = "") -> NoReturn:
     from .console import printable
 
     message, hint = (printable(text, keep="\n") for text in (message, hint))
+    if _wants_json(sys.argv[1:]):
+        from .options import json_text
+
+        click.echo(json_text({"error": message, "hint": hint, "code": code}))
     click.echo(f"{click.style('error:', fg='red', bold=True)} {message}", err=True)
     if hint:
         click.echo(f"{click.style('hint:', fg='cyan')} {hint}", err=True)

@@ -74,7 +74,8 @@ def command(
     from envbuilder.workflow.publish import publish, signing_with
 
     from .context import open_context
-    from .report import print_report, write_reports
+    from .next_steps import print_next
+    from .report import write_reports
 
     if key is not None and push_to is None:
         raise click.UsageError("--key signs what --push sends: add --push HOST/NAME:TAG")
@@ -100,17 +101,16 @@ def command(
             source_wheels.check_reproducible(context, outcome.lock, engine=engine)
         if output_image is not None:
             export_image(context, outcome.lock, outcome.image, output_image)
-        if target is not None and (
-            outcome.report is None or outcome.report.passes(allow_unproven=allow_unproven)
-        ):
+        good = outcome.report is None or outcome.report.passes(allow_unproven=allow_unproven)
+        if target is not None and good:
             publish(context, outcome.lock, target, signing=signing)
     if output == "json":
         options.print_json(_summary(outcome))
     else:
-        if outcome.report is not None:
-            print_report(outcome.report)
-        _print_image(outcome, seconds=time.monotonic() - started)
-    if outcome.report is not None and not outcome.report.passes(allow_unproven=allow_unproven):
+        _show(outcome, seconds=time.monotonic() - started)
+        pushed = push_to if good else None
+        print_next(path, store=context.store.root, exported=output_image, pushed=pushed, good=good)
+    if not good:
         raise SystemExit(8)
 
 
@@ -139,9 +139,12 @@ def _summary(outcome: BuildResult) -> dict[str, object]:
     }
 
 
-def _print_image(outcome: BuildResult, *, seconds: float) -> None:
+def _show(outcome: BuildResult, *, seconds: float) -> None:
     from .console import size_text
+    from .report import print_report
 
+    if outcome.report is not None:
+        print_report(outcome.report)
     layers = outcome.image.layers
     size = size_text(sum(layer.size for layer in layers))
     click.echo(f"image  {outcome.image.digest}")

@@ -12,9 +12,10 @@ from . import options
 
 if TYPE_CHECKING:
     from envbuilder.model.image import Layer
-    from envbuilder.model.progress import Progress
+    from envbuilder.resolve.context import Context
     from envbuilder.workflow.bump.bump import Bumped, Proposal
     from envbuilder.workflow.bump.pins import Pin
+    from envbuilder.workflow.bump.vex import Stated
 
 
 @click.command("bump")
@@ -22,12 +23,19 @@ if TYPE_CHECKING:
 @click.argument("pins", nargs=-1, metavar="PIN...")
 @click.option("--all", "everything", is_flag=True, help="All packages that can move, and system.")
 @click.option(
-    "--security", metavar="OSV", type=click.Path(path_type=Path, exists=True),
-    help="What has a known hole, by an OSV database (a folder or zip of JSON), and system.",
+    "--security", metavar="OSV", type=click.Path(path_type=Path, exists=True), multiple=True,
+    help="What has a known hole, by an OSV database (a folder or zip of JSON), and system. "
+    "Repeatable: PyPI's and Debian's.",
+)  # fmt: skip
+@click.option(
+    "--vex", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False),
+    help="With --security: leave the holes that this OpenVEX file calls not_affected, and write "
+    "there what holds for the image.",
 )  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Show what would move; change and build nothing.")
 @options.runtime("the smoke test")
 @options.engine("What builds the image; else what built it before.", default=None)
+@options.allow_unproven
 @options.output
 @options.progress
 def command(
@@ -35,10 +43,12 @@ def command(
     file: Path | None,
     pins: tuple[str, ...],
     everything: bool,
-    security: Path | None,
+    security: tuple[Path, ...],
+    vex: Path | None,
     dry_run: bool,
     runtime: str,
     engine: str | None,
+    allow_unproven: bool,
     output: str,
     progress_mode: str,
 ) -> None:
@@ -48,12 +58,14 @@ def command(
     PIN is NAME==VERSION, NAME (newest that resolves), NAME@COMMIT, NAME@TAG or NAME@BRANCH,
     python=3.12, base=IMAGE, base, system or exclude-newer=DATE.
 
-    When the smoke test fails, all files stay as they were, the report is kept, and the exit code
-    is 8.
+    When the smoke test fails, or leaves unproven what it was asked, all files stay as they were,
+    the report is kept, and the exit code is 8.
     """  # noqa: D301 - click's mark for lines that stay as they are
+    from envbuilder.model.pylock import lock_path, read_lock
     from envbuilder.runtime import choose
     from envbuilder.workflow.build import engine_for
     from envbuilder.workflow.bump.bump import bump, propose
+    from envbuilder.workflow.bump.security import write_vex
     from envbuilder.workflow.bump.stages import real_stages
 
     from .context import open_context
@@ -64,47 +76,60 @@ def command(
     path = options.spec_path(name, file)
     started = time.monotonic()
     with open_context(progress_mode) as context:
-        progress = context.progress
         stages = real_stages(
             context,
             folder=path.parent,
             engine=engine or engine_for(path),
             runtime=None if dry_run else choose(runtime, context.store),
         )
-        wishes = _wishes(path, pins, everything=everything, security=security, progress=progress)
+        stated = _stated(security, vex)
+        wishes = _wishes(context, path, pins, everything=everything, security=security,
+            stated=stated)  # fmt: skip
         if dry_run:
-            proposal = propose(path, wishes, stages=stages, progress=progress)
+            proposal = propose(path, wishes, stages=stages, progress=context.progress)
             _show_proposal(proposal, output)
-            return
-        done = bump(context, path, wishes, stages=stages)
+        else:
+            done = bump(context, path, wishes, stages=stages, allow_unproven=allow_unproven)
+        if vex is not None:
+            write_vex(context, read_lock(lock_path(path)), security, stated, vex)
+    if dry_run:
+        return
     _show(done, output, seconds=time.monotonic() - started)
     if done.failed is not None:
         raise SystemExit(8)
 
 
+def _stated(security: tuple[Path, ...], vex: Path | None) -> Stated:
+    from envbuilder.model.errors import UsageError
+    from envbuilder.workflow.bump.vex import Stated, read_vex
+
+    if vex is None:
+        return Stated((), "")
+    if not security:
+        raise UsageError("--vex tells of holes", hint="add --security OSV, which knows them")
+    return read_vex(vex)
+
+
 def _wishes(
+    context: Context,
     path: Path,
     texts: tuple[str, ...],
     *,
     everything: bool,
-    security: Path | None,
-    progress: Progress,
+    security: tuple[Path, ...],
+    stated: Stated,
 ) -> list[Pin]:
     from envbuilder.model.errors import UsageError
     from envbuilder.model.pylock import lock_path, read_lock
     from envbuilder.model.spec_file import load
-    from envbuilder.workflow.bump.advisories import insecure
     from envbuilder.workflow.bump.pins import all_pins, parse_pin
+    from envbuilder.workflow.bump.security import security_pins
 
     wishes = [parse_pin(text) for text in texts]
     if everything:
         wishes += all_pins(load(path))
-    if security is not None:
-        lock = read_lock(lock_path(path))
-        wishes += insecure(lock, security)
-        if lock.sources:
-            names = ", ".join(source.name for source in lock.sources)
-            progress.note(f"warning: --security does not look at what comes from git: {names}")
+    if security:
+        wishes += security_pins(context, read_lock(lock_path(path)), security, stated)
     if not wishes:
         raise UsageError(
             "expected at least one PIN, --all or --security",

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 
 @click.command("diff")
-@click.argument("old")
-@click.argument("new")
+@click.argument("old", shell_complete=options.complete_names)
+@click.argument("new", shell_complete=options.complete_names)
 @click.option("--files", is_flag=True, help="Also compare every file; reads all layers of images.")
 @options.platform("images")
 @options.output

@@ -1,4 +1,4 @@
-"""``envbuilder fetch``: bring all locked artifacts into the store, and wheels into a folder."""
+"""``envbuilder fetch``: bring all locked artifacts into the store, and files beside the lock."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ import click
 from . import options
 
 if TYPE_CHECKING:
+    from envbuilder.model.lock import Lock
     from envbuilder.model.reference import Digest
+    from envbuilder.storage.store import Store
 
 
 @click.command("fetch")
@@ -26,8 +28,8 @@ def command(name: str | None, file: Path | None, wheels: bool, progress_mode: st
     """Bring every artifact of NAME's lock into the store, hashed.
 
     Afterwards `envbuilder build --offline NAME` needs no network. The wheels are also copied to
-    wheels/ beside the lock, where they take their size once more: `uv pip sync` of the lock takes
-    them from there.
+    wheels/ beside the lock, and the sdists to sdists/, where they take their size once more: `uv
+    pip sync` of the lock takes them from there.
     """
     from envbuilder.layers.wheel_reconstruction import wheel_file
     from envbuilder.model.pylock import check_fresh, lock_path, read_lock
@@ -53,7 +55,19 @@ def command(name: str | None, file: Path | None, wheels: bool, progress_mode: st
                         with wheel_file(context.store, wheel.sha256) as source:
                             _copy(source, target)
                     step.advance(wheel.size)
+            _copy_sdists(context.store, lock, path.parent)
     click.echo(f"{len(lock.wheels)} wheels are in the store" + (f" and {folder}" if wheels else ""))
+
+
+def _copy_sdists(store: Store, lock: Lock, folder: Path) -> None:
+    """Copy the sdists to where the lock says that they lie, unless the spec says where."""
+    from envbuilder.resolve.archives.supply import FOLDER
+
+    for source in lock.archives:
+        pin = lock.spec.archives.get(lock.spec.key_of(source.name) or "")
+        target = folder / FOLDER / source.filename
+        if (pin is None or pin.path is None) and not _holds(target, source.sha256):
+            _copy(store.checked(source.sha256), target)
 
 
 def _holds(path: Path, digest: Digest) -> bool:

@@ -12,6 +12,7 @@ from . import options
 @click.command("lock")
 @options.environment
 @click.option("--check", is_flag=True, help="Only tell whether the lock is of this spec.")
+@click.option("--all", "everything", is_flag=True, help="With --check: every spec in lockfiles/.")
 @click.option("--upgrade", is_flag=True, help="Let go of every pin that the spec does not hold.")
 @click.option(
     "--upgrade-package", "release", multiple=True, metavar="PACKAGE",
@@ -24,6 +25,7 @@ def command(
     name: str | None,
     file: Path | None,
     check: bool,
+    everything: bool,
     upgrade: bool,
     release: tuple[str, ...],
     builder: str | None,
@@ -33,16 +35,16 @@ def command(
     """Resolve NAME's spec and pin every artifact by hash in pylock.NAME.toml.
 
     Pins that nothing forces to change stay as they were. --check asks no index: it compares the
-    spec and its files with those in the lock, and exits with 5 if they differ.
+    spec, and the files and folders that it names, with what is locked, and exits with 5 if they
+    differ. With --all it goes through all specs to the end; the exit code is that of the worst.
     """
     from envbuilder.model.errors import UsageError
-    from envbuilder.model.pylock import check_fresh, lock_path, read_lock
+    from envbuilder.model.pylock import lock_path
     from envbuilder.model.samples import check_samples
     from envbuilder.model.spec_file import load
-    from envbuilder.resolve.own_files import check_files
     from envbuilder.resolve.release import EVERYTHING
     from envbuilder.resolve.target import base_words
-    from envbuilder.workflow.lock import lock_environment
+    from envbuilder.workflow.lock import current_lock, lock_environment
 
     from .context import open_context
 
@@ -50,18 +52,24 @@ def command(
         raise UsageError(
             "expected one of --check, --dry-run, --upgrade and --upgrade-package, not several"
         )
+    if everything:
+        if not check or name is not None or file is not None:
+            raise UsageError("--all goes with --check alone", hint="envbuilder lock --check --all")
+        _check_all(progress_mode)
+        return
     path = options.spec_path(name, file)
     target = lock_path(path)
     if dry_run:
         spec = load(path)
         check_samples(spec, path.parent)
         count = f"{len(spec.requirements)} from indexes, {len(spec.sources)} from git"
+        if placed := len(spec.direct) + len(spec.archives):
+            count += f", {placed} by address or path"
         click.echo(f"{path} is a valid spec: {spec.platform}, Python {spec.python}; {count}")
         return
     if check:
-        old = read_lock(target)
-        check_fresh(old, load(path), name=path.stem)
-        check_files(old, path.parent)
+        with open_context(progress_mode) as context:
+            current_lock(context, path, locked=True)
         click.echo(f"{target} is fresh")
         return
     before = target.read_bytes() if target.exists() else b""
@@ -69,5 +77,31 @@ def command(
         lock = lock_environment(context, path, release=(EVERYTHING,) if upgrade else release)
     size = sum(wheel.size for wheel in lock.wheels) / 1e6
     click.echo(f"base: {base_words(lock.spec, lock.base)}", err=True)
+    count = f"{len(lock.wheels)} wheels" + (f", {len(lock.built)} to build" if lock.built else "")
     news = "as before" if target.read_bytes() == before else "written anew" if before else "new"
-    click.echo(f"{target}: {len(lock.wheels)} wheels, {size:,.0f} MB; {news}")
+    click.echo(f"{target}: {count}, {size:,.0f} MB; {news}")
+
+
+def _check_all(progress_mode: str) -> None:
+    """Check every spec, tell of each, and exit with the worst of their codes."""
+    from envbuilder.model.errors import EnvbuilderError, UsageError
+    from envbuilder.workflow.lock import current_lock
+
+    from .console import printable
+    from .context import open_context
+
+    paths = sorted(options.FOLDER.glob("*.yaml"))
+    if not paths:
+        hint = "envbuilder init NAME writes one"
+        raise UsageError(f"{options.FOLDER}/ holds no specs", hint=hint)
+    codes = [0]
+    with open_context(progress_mode) as context:
+        for path in paths:
+            try:
+                current_lock(context, path, locked=True)
+                click.echo(f"fresh  {path.stem}")
+            except EnvbuilderError as error:
+                click.echo(f"stale  {path.stem}: {printable(error.message)}")
+                codes.append(error.exit_code)
+    if worst := max(codes):
+        raise SystemExit(worst)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
@@ -12,14 +13,46 @@ import click
 
 from envbuilder.model.errors import UsageError
 
-FOLDER = Path("lockfiles")
+NAME = Path("lockfiles")
+
+
+def find_folder() -> Path:
+    """Return the project's ``lockfiles``, relative to here: beside us, or in a folder above.
+
+    Above counts up to the top of the git checkout that we stand in, and not outside of one: a
+    folder of that name further up is somebody else's.
+    """
+    try:
+        here = Path.cwd()
+    except OSError:  # somebody removed it
+        return NAME
+    above = [here, *here.parents]
+    top = next((number for number, each in enumerate(above) if (each / ".git").exists()), 0)
+    found = next((each for each in above[: top + 1] if (each / NAME).is_dir()), here)
+    return Path(os.path.relpath(found / NAME))
+
+
+FOLDER = find_folder()
 
 _F = TypeVar("_F", bound=Callable[..., object])
 
 
+def complete_names(_context: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
+    """Return the NAMEs of environments that begin so, for the shell."""
+    return sorted(path.stem for path in FOLDER.glob("*.yaml") if path.stem.startswith(begun))
+
+
+def complete_refs(_context: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
+    """Return the repositories that were pushed to from here and begin so, for the shell."""
+    from envbuilder.registry.seen import known_repositories
+    from envbuilder.storage.store import Store
+
+    return [name for name in known_repositories(Store.default()) if name.startswith(begun)]
+
+
 def environment(command: _F) -> _F:
     """Add NAME and ``-f/--file``: which spec a command works on."""
-    command = click.argument("name", required=False)(command)
+    command = click.argument("name", required=False, shell_complete=complete_names)(command)
     return click.option(
         "-f", "--file", type=click.Path(path_type=Path), help="A spec anywhere, instead of NAME."
     )(command)
@@ -170,5 +203,10 @@ def refuse_word(text: str) -> None:
 
 def print_json(value: Any) -> None:  # noqa: ANN401 - any JSON value
     """Write ``value`` to stdout as indented JSON."""
+    click.echo(json_text(value))
+
+
+def json_text(value: Any) -> bytes:  # noqa: ANN401 - any JSON value
+    """Return ``value`` as indented JSON; half a surrogate pair stays an escape."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
-    click.echo(text.encode(errors="backslashreplace"))  # half a surrogate pair stays an escape
+    return text.encode(errors="backslashreplace")

@@ -8,8 +8,8 @@ from . import options
 
 
 @click.command("push")
-@click.argument("name")
-@click.argument("ref")
+@click.argument("name", shell_complete=options.complete_names)
+@click.argument("ref", shell_complete=options.complete_refs)
 @click.option(
     "--key", metavar="KEY", help="Sign evidence with this private key: a file or env://NAME."
 )

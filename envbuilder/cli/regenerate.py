@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @click.command("regenerate")
-@click.argument("names", nargs=-1, metavar="NAME...")
+@click.argument("names", nargs=-1, metavar="NAME...", shell_complete=options.complete_names)
 @click.option(
     "-f", "--file", "files", type=click.Path(path_type=Path), multiple=True,
     help="A spec anywhere, beside the NAMEs. Repeatable.",
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 @click.option("--bump", "pins", multiple=True, metavar="PIN", help="Bump this in each. Repeatable.")
 @click.option("--jobs", type=click.IntRange(min=1), help="How many at once; else what fits.")
 @options.runtime("the smoke tests")
+@options.allow_unproven
 @options.output
 @options.progress
 def command(
@@ -32,6 +33,7 @@ def command(
     pins: tuple[str, ...],
     jobs: int | None,
     runtime: str,
+    allow_unproven: bool,
     output: str,
     progress_mode: str,
 ) -> None:
@@ -46,7 +48,8 @@ def command(
 
     paths = _paths(names, files, everything=everything)
     with open_context(progress_mode) as context:
-        make = maker(context, pins, runtime=choose(runtime, context.store))
+        chosen = choose(runtime, context.store)
+        make = maker(context, pins, runtime=chosen, allow_unproven=allow_unproven)
         results = regenerate(paths, make, jobs=jobs or jobs_for(paths))
     if output == "json":
         from dataclasses import asdict

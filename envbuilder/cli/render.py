@@ -21,10 +21,11 @@ def command(name: str | None, file: Path | None, folder: Path | None) -> None:
     The folder is new, empty, or rendered before: then its files are replaced, and yours beside
     them stay.
     """
+    from envbuilder.engines.given_archives import copy_archives
     from envbuilder.engines.given_wheels import copy_given, given_paths
     from envbuilder.engines.own_files import copy_files
     from envbuilder.engines.render import render, write
-    from envbuilder.engines.standalone import archive_path, copy_archive
+    from envbuilder.engines.standalone import copy_archive, python_archive
     from envbuilder.model.pylock import check_fresh, lock_path, read_lock
     from envbuilder.model.spec_file import load
     from envbuilder.resolve.own_files import check_files
@@ -38,9 +39,11 @@ def command(name: str | None, file: Path | None, folder: Path | None) -> None:
     write(render(lock), target)
     if given_paths(lock):
         copy_given(lock, target, store=Store.default())
-    if archive_path(lock):
+    if python_archive(lock):
         copy_archive(lock, target, store=Store.default())
     if lock.files:
         copy_files(lock, target, store=Store.default())
+    if lock.archives:
+        copy_archives(lock, target, store=Store.default())
     click.echo(f"{target}/Dockerfile")
     click.echo(f"hint: cd {target} && docker buildx bake", err=True)

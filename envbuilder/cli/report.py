@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from envbuilder.model.errors import UsageError
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from envbuilder.smoke import LayerSize, Report, TokenRow
 
 _FORMATS = {".html", ".json", ".xml"}
@@ -53,8 +55,7 @@ def write_reports(
 
 
 def print_report(report: Report) -> None:
-    """Print the token table, every check that is not green, and the verdict."""
-    from rich.table import Table
+    """Print a token table for each model, every check, a line for each model, and the verdict."""
     from rich.text import Text
 
     from .console import printable, stdout
@@ -62,20 +63,17 @@ def print_report(report: Report) -> None:
     console = stdout()
     if not console.is_terminal:
         console.width = WIDE
-    if report.tokens:
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for title in ("sample", "formula", "placeholders", "embeddings", "engine", "stated", ""):
-            justify = "left" if title in {"sample", ""} else "right"
-            table.add_column(title, justify=justify)  # type: ignore[arg-type] # a literal
-        for row in report.tokens:
-            cells = [Text(printable(cell)) for cell in _cells(row)]
-            table.add_row(*cells, style="" if row.agree else "bold red")
-        console.print(table)
+    several = len(report.models) > 1
+    for name, rows in report.rows_by_model():
+        if several:
+            console.print(Text(printable(name), style="bold"))
+        console.print(_table(rows))
         console.print()
     for check in report.checks:
         style = _STYLES[str(check.status)]
         line = Text(f"{check.status:<8}", style=style)
-        said = printable(f" {check.name}  {check.explanation}", keep="\n")
+        whose = f" {check.model}:" if several and check.model else ""
+        said = printable(f"{whose} {check.name}  {check.explanation}", keep="\n")
         line.append(said, style="" if style != "dim" else "dim")
         console.print(line, soft_wrap=True)
         if len(check.details.get("findings", ())) > 1:
@@ -91,9 +89,30 @@ def print_report(report: Report) -> None:
             console.print("      no known cause fits; to see it, in Python:", soft_wrap=True)
             for line in shown:
                 console.print(Text(printable(f"        {line}")), soft_wrap=True)
+    for model in report.models if several else ():
+        line = Text(f"{model.verdict:<8}", style=_STYLES[str(model.verdict)])
+        line.append(printable(f" {model.name}  {model.summary}"), style="")
+        console.print(line, soft_wrap=True)
     console.print(
         Text(printable(report.summary), style=_STYLES[str(report.verdict)]), soft_wrap=True
     )
+
+
+def _table(rows: Iterable[TokenRow]) -> Table:
+    """Return the token table of one model."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from .console import printable
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("sample", "formula", "placeholders", "embeddings", "engine", "stated", ""):
+        justify = "left" if title in {"sample", ""} else "right"
+        table.add_column(title, justify=justify)  # type: ignore[arg-type] # a literal
+    for row in rows:
+        cells = [Text(printable(cell)) for cell in _cells(row)]
+        table.add_row(*cells, style="" if row.agree else "bold red")
+    return table
 
 
 def _cells(row: TokenRow) -> list[str]:

@@ -15,7 +15,7 @@ from . import options, smoke_server
 if TYPE_CHECKING:
     from envbuilder.model.lock import Lock
     from envbuilder.resolve.context import Context
-    from envbuilder.smoke import LayerSize, Report, SmokePlan
+    from envbuilder.smoke import LayerSize, ProbedModel, Report, SmokePlan
     from envbuilder.smoke.plan import Gpu
 
 
@@ -211,17 +211,29 @@ def _plan(
     python: str | None,
 ) -> SmokePlan:
     """Plan by the options alone."""
-    from envbuilder.smoke import ProbedModel, SmokePlan
+    from envbuilder.smoke import SmokePlan
     from envbuilder.workflow.smoke import gpu_here
 
     return SmokePlan(
-        model=ProbedModel(family=family, path=model) if family or model else None,
-        tokens=dict(_count(each) for each in tokens),
+        models=_models(family, model, dict(_count(each) for each in tokens)),
         gpu=gpu_here(gpu or "auto"),
         timeout=float(timeout or 600),
         memory=memory << 20 if memory else None,
         python=python or "python3",
     )
+
+
+def _models(
+    family: str | None, path: str | None, tokens: Mapping[str, int]
+) -> tuple[ProbedModel, ...]:
+    from envbuilder.smoke import ProbedModel
+
+    if not family and not path:
+        if tokens:
+            hint = "add --family or --model"
+            raise UsageError("--tokens states what a model reserves, and there is none", hint=hint)
+        return ()
+    return (ProbedModel(family=family, path=path, tokens=tokens),)
 
 
 def _count(text: str) -> tuple[str, int]:

@@ -99,7 +99,8 @@ def _counted_here(python: str, family: str | None, model: str | None) -> Counts:
     from envbuilder.smoke import LocalPython, ProbedModel, SmokePlan
     from envbuilder.smoke.server import expectation
 
-    plan = SmokePlan(model=ProbedModel(family=family, path=model), gpu="never", shared=True)
+    models = (ProbedModel(family=family, path=model),)
+    plan = SmokePlan(models=models, gpu="never", shared=True)
     return expectation(LocalPython(python=python).run, plan)
 
 

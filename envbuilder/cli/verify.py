@@ -24,10 +24,10 @@ _STYLES = {"ok": "green", "note": "yellow", "mismatch": "bold red", "unknown": "
 
 
 @click.command("verify")
-@click.argument("ref")
+@click.argument("ref", shell_complete=options.complete_refs)
 @click.option(
-    "--lock", "lock_name", metavar="NAME", help="The environment, or the path of its lock; the "
-    "image's own label names it otherwise.",
+    "--lock", "lock_name", metavar="NAME", shell_complete=options.complete_names,
+    help="The environment, or the path of its lock; the image's own label names it otherwise.",
 )  # fmt: skip
 @click.option(
     "--level", type=click.IntRange(0, 3), help="0 digest, 1 content, 2 signed evidence, 3 packages "
@@ -37,6 +37,7 @@ _STYLES = {"ok": "green", "note": "yellow", "mismatch": "bold red", "unknown": "
 @click.option("--policy", type=click.Path(path_type=Path), help="What evidence is required (YAML).")
 @click.option("--smoke", is_flag=True, help="Then pull the image by digest, and smoke it.")
 @options.runtime("the smoke test")
+@options.allow_unproven
 @options.output
 @options.progress
 def command(
@@ -47,6 +48,7 @@ def command(
     policy: Path | None,
     smoke: bool,
     runtime: str,
+    allow_unproven: bool,
     output: str,
     progress_mode: str,
 ) -> None:
@@ -97,7 +99,8 @@ def command(
         options.print_json(body | ({} if report is None else {"smoke": report.to_dict()}))
     else:
         _print(verdict, measure, report, smoke=smoke)
-    if verdict.exit_code or (report is not None and not report.ok):
+    red = report is not None and not report.passes(allow_unproven=allow_unproven)
+    if verdict.exit_code or red:
         raise SystemExit(verdict.exit_code or 8)
 
 

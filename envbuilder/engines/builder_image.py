@@ -1,4 +1,4 @@
-"""The image that git sources are compiled in, if that is not the base: a small lock of its own."""
+"""The image that sources are compiled in, if that is not the base: a small lock of its own."""
 
 from __future__ import annotations
 
@@ -21,6 +21,5 @@ def on_builder(lock: Lock) -> Lock:
     spec = structs.replace(
         lock.spec, system=system, steps=Steps(), packages={}, files=(), user=None
     )
-    return replace(
-        lock, spec=spec, base=lock.builder, builder=None, wheels=(), sources=(), files=(), seal=None
-    )
+    bare = replace(lock, wheels=(), sources=(), archives=(), files=(), seal=None)
+    return replace(bare, spec=spec, base=lock.builder, builder=None)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from threading import Event, Timer
 
 from envbuilder.layers.wheel_reconstruction import has_wheel, wheel_file
 from envbuilder.model.account import account_of
@@ -14,8 +16,11 @@ from envbuilder.model.image import Image, Layer, compose
 from envbuilder.model.layer_kind import LayerKind
 from envbuilder.model.lock import DebianBase, ImageBase, Lock, Wheel
 from envbuilder.model.spec import Steps
+from envbuilder.model.system_plan import system_plan
 from envbuilder.registry.layout import export, load
 from envbuilder.resolve.context import Context
+from envbuilder.resolve.git.build_log import first_errors, is_starved
+from envbuilder.resolve.git.hooks import out_of_time, starved, with_errors
 from envbuilder.resolve.git.no_network import explain
 from envbuilder.resolve.git.wheel_build import Job
 from envbuilder.resolve.python.uv import find_uv
@@ -82,7 +87,7 @@ def build_target(context: Context, lock: Lock, target: str) -> Image:
 
 
 def build_wheel(context: Context, job: Job) -> str:
-    """Build a git source's wheel by BuildKit into ``job.output``; return its file name.
+    """Build a source's wheel by BuildKit into ``job.output``; return its file name.
 
     BuildKit gets the files that were checked here, so it needs neither git nor the repository.
     """
@@ -102,23 +107,46 @@ def build_wheel(context: Context, job: Job) -> str:
             fresh=job.fresh,
             log=job.log,
         )
-        try:
-            build(context, wanted, job.output, builder=chosen, secrets=secrets)
-        except BuildError as error:
-            raise _explained(error, job.log) from error
+        within, limit = context.part(), job.lock.spec.build.timeout
+        with _alarm(limit, within.stop) as rang:
+            try:
+                build(within, wanted, job.output, builder=chosen, secrets=secrets)
+            except BuildError as error:
+                why = f"the build {out_of_time(limit)}" if rang.is_set() else error.message
+                raise _explained(why, error, job.log) from error
     made = [path.name for path in job.output.iterdir()]
     if len(made) != 1:
         raise BuildError(f"its build made {len(made)} files instead of one wheel: {made}")
     return made[0]
 
 
-def _explained(error: BuildError, log: Path) -> BuildError:
-    hint = error.hint or f"the whole log: {log}"
+@contextmanager
+def _alarm(seconds: float, stop: Event) -> Iterator[Event]:
+    """Set ``stop``, and what this gives, after ``seconds``, unless all is over before."""
+    rang = Event()
+
+    def ring() -> None:
+        rang.set()
+        stop.set()
+
+    timer = Timer(seconds, ring)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield rang
+    finally:
+        timer.cancel()
+
+
+def _explained(why: str, error: BuildError, log: Path) -> BuildError:
+    """Tell why a build failed: its own errors first. A full disk stays one."""
+    hint, errors = error.hint or f"the whole log: {log}", first_errors(log)
     said = log.read_text("utf-8", "replace") if log.is_file() else error.message
-    cause = explain(said)
-    if cause is None:
-        return BuildError(error.message, hint=hint)
-    return BuildError(f"{cause[0]}; {error.message}", hint=f"{cause[1]}; {hint}")
+    if is_starved(errors):
+        hint = starved(hint)
+    if cause := explain(said):
+        why, hint = f"{cause[0]}; {why}", f"{cause[1]}; {hint}"
+    return type(error)(with_errors(why, errors), hint=hint)
 
 
 def _given_files(job: Job) -> dict[str, str]:
@@ -148,7 +176,7 @@ def made_here(context: Context, lock: Lock, work: Path) -> dict[str, str]:
 
 def _wheels(lock: Lock, work: Path, store: Store) -> dict[str, str]:
     given = {}
-    for source in lock.sources:
+    for source in lock.built:
         if source.wheel is not None and has_wheel(store, source.wheel.sha256):
             folder = work / "wheels" / source.name
             folder.mkdir(parents=True)
@@ -199,11 +227,8 @@ _Name = tuple[LayerKind, str, tuple[str, ...]]
 
 def _named(lock: Lock, count: int) -> list[_Name]:
     """Name the layers in the order of the Dockerfile: kinds, titles, and hashes of what went in."""
-    base = len(lock.base.layers) if isinstance(lock.base, ImageBase) else 1
     steps = lock.spec.steps
-    names: list[_Name] = [(LayerKind.BASE, "base", ())] * base
-    if isinstance(lock.base, DebianBase) and (python := lock.base.standalone):
-        names.append((LayerKind.PYTHON, python_title(python), (str(python.sha256),)))
+    names = _base_names(lock.base)
     if packages := system_packages(lock):
         names.append((LayerKind.SYSTEM, "system packages", packages))
     names += _steps("before", len(steps.before_python))
@@ -214,8 +239,8 @@ def _named(lock: Lock, count: int) -> list[_Name]:
         for layer in index_layers(lock)
     ]
     names += [
-        (LayerKind.PACKAGES, f"{source.name} {source.version}", (source.commit,))
-        for source in lock.sources
+        (LayerKind.PACKAGES, f"{source.name} {source.version}", (source.identity,))
+        for source in lock.built
     ]
     names += [
         (LayerKind.FILES, title(entry), inputs(tree))
@@ -225,6 +250,22 @@ def _named(lock: Lock, count: int) -> list[_Name]:
     names += _steps("after", len(steps.after_python))
     names += [(LayerKind.SETTINGS, "settings", ())] * count  # WORKDIR makes a layer of its own
     return names[:count]
+
+
+def _base_names(base: ImageBase | DebianBase) -> list[_Name]:
+    if isinstance(base, ImageBase):
+        return [(LayerKind.BASE, "base", ())] * len(base.layers)
+    return [
+        (LayerKind.SYSTEM, group.title, tuple(str(deb.sha256) for deb in group.packages))
+        for group in system_plan(base)
+    ] + _standalone_names(base)
+
+
+def _standalone_names(base: DebianBase) -> list[_Name]:
+    if base.standalone is None:
+        return []
+    digest = str(base.standalone.sha256)
+    return [(LayerKind.PYTHON, python_title(base.standalone), (digest,))]
 
 
 def _steps(when: str, count: int) -> list[_Name]:

@@ -35,7 +35,7 @@ METADATA = "/usr/share/envbuilder"
 """Where every image carries its own lock."""
 CREATED = "2000-01-01T00:00:00Z"
 """The moment in every config: a clock would make two builds differ."""
-NO_REUSE = ReusableLayers()
+_NO_REUSE = ReusableLayers()
 _DOWNLOADS = 4
 _LAYERINGS = 2
 
@@ -46,7 +46,7 @@ def assemble(
     *,
     foundation: Callable[[Context], Foundation],
     bring: Callable[[Wheel, Event], None],
-    held: ReusableLayers = NO_REUSE,
+    held: ReusableLayers = _NO_REUSE,
 ) -> Image:
     """Build the image of ``lock``; its layers, config and manifest are in the store afterwards.
 
@@ -131,7 +131,7 @@ def _wheel_layer(context: Context, lock: Lock, group: WheelLayer, *, target: Tar
         progress=context.progress,
     )
     inputs = tuple(str(wheel.sha256) for wheel in group.wheels)
-    return replace(made, inputs=inputs, kind=LayerKind.PACKAGES)
+    return replace(made, inputs=inputs, kind=LayerKind.PACKAGES, bucket=group.bucket)
 
 
 def _warn_of_conflicts(context: Context, lock: Lock, planned: Plan, *, target: Target) -> None:

@@ -18,7 +18,7 @@ from envbuilder.resolve.context import Context
 from envbuilder.resolve.debian.archives import debian_archives
 from envbuilder.resolve.debian.debs import fetch_debs
 from envbuilder.resolve.debian.distribution import DISTRIBUTIONS
-from envbuilder.resolve.debian.system_layer import stored_system_layer, system_layer
+from envbuilder.resolve.debian.system_layers import stored_system_layers, system_layers
 from envbuilder.resolve.python.standalone import bring_standalone
 
 from .standalone import standalone_layers
@@ -33,7 +33,7 @@ class Foundation:
 
 
 def foundation_layers(context: Context, lock: Lock) -> Foundation:
-    """Make the system layer of a Debian base, or look up an image base without pulling it.
+    """Make the system layers of a Debian base, or look up an image base without pulling it.
 
     Raises NetworkError, BuildError and MissingToolError.
     """
@@ -42,11 +42,19 @@ def foundation_layers(context: Context, lock: Lock) -> Foundation:
         settings = json.loads(config).get("config") or {}
         return Foundation(layers=lock.base.layers, settings=settings)
     architecture = _architecture(lock)
-    layer = stored_system_layer(context.store, lock.base, architecture=architecture)
-    if layer is None:
+    layers = stored_system_layers(context.store, lock.base, architecture=architecture)
+    if layers is None:
         fetch_base(context, lock)
-        layer = system_layer(context, lock.base, architecture=architecture)
-    return Foundation(layers=(layer, *standalone_layers(context, lock, lock.base)))
+        layers = system_layers(context, lock.base, architecture=architecture)
+    return Foundation(layers=(*layers, *standalone_layers(context, lock, lock.base)))
+
+
+def has_base(context: Context, lock: Lock) -> bool:
+    """Return whether the layers of a Debian base are made already; those of an image always are."""
+    if isinstance(lock.base, ImageBase):
+        return True
+    known = stored_system_layers(context.store, lock.base, architecture=_architecture(lock))
+    return known is not None
 
 
 def fetch_base(context: Context, lock: Lock) -> None:

@@ -10,7 +10,7 @@ import json
 import re
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,15 @@ from envbuilder.model.account import account_of
 from envbuilder.model.atomic import write_text
 from envbuilder.model.errors import SpecError, UsageError
 from envbuilder.model.image_config import environment, image_settings
-from envbuilder.model.lock import DebianBase, GitSource, ImageBase, Lock, LockedCommit
+from envbuilder.model.lock import (
+    ArchiveSource,
+    DebianBase,
+    GitSource,
+    ImageBase,
+    Lock,
+    LockedCommit,
+    Source,
+)
 from envbuilder.model.plan import (
     PREFIX,
     WheelLayer,
@@ -39,6 +47,7 @@ from envbuilder.model.resources import TEMPLATES
 from envbuilder.model.spec import Secret
 from envbuilder.model.variables import expanded, names_in
 from envbuilder.resolve.debian import unchecked_pyc
+from envbuilder.resolve.debian.mmdebstrap import PY3COMPILE
 from envbuilder.resolve.debian.rootfs import SLIM
 from envbuilder.resolve.git.build_sources import TOOLCHAIN, toolchain
 from envbuilder.resolve.git.build_sources import variables as build_variables
@@ -53,10 +62,11 @@ from .dockerfile_quoting import (
     script,
     with_variables,
 )
+from .given_archives import archive_path
 from .given_wheels import given_paths, requirements_text
 from .own_files import FOLDER as OWN_FOLDER
 from .own_files import rendered
-from .standalone import archive_path
+from .standalone import python_archive
 
 OWN_SECRETS = ("env", "uv", "netrc", "ca")
 """What every step may mount: variables, uv's configuration, credentials by host, a CA bundle."""
@@ -88,20 +98,24 @@ class _Tree:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Source:
-    """A package from git: its stages, from fetching to installing, their files and input.
+    """A package that is built: its stages, from its files to installing, their own files and input.
 
-    ``commit`` is what to fetch, ``env`` the build's variables, ``cache`` whose compilers share one.
-    ``trees`` are further commits that the build reads, ``toolchain`` the file for CMake among them.
+    ``commit`` is what to fetch from git, or else ``archive`` the tar of its files in the folder,
+    ``requested`` its name if the spec names it; ``env`` are the build's variables, ``cache`` is
+    whose compilers share one. ``trees`` are further commits that the build reads, ``toolchain`` the
+    file for CMake among them.
     """
 
     name: str
     file: str
     origin: str
     cache: str
-    commit: Mapping[str, str]
     env: Mapping[str, str]
     time: int
-    subdirectory: str
+    commit: Mapping[str, str] = field(default_factory=dict)
+    archive: str = ""
+    requested: str = ""
+    subdirectory: str = ""
     trees: tuple[_Tree, ...] = ()
     toolchain: str = ""
 
@@ -131,7 +145,7 @@ class _Source:
 
 
 def files_stage(name: str) -> str:
-    """Name the stage that is the files of the git source ``name``, ready to be built."""
+    """Name the stage that is the files of the source ``name``, ready to be built."""
     return f"files-{name}"
 
 
@@ -141,7 +155,7 @@ def further_stage(name: str) -> str:
 
 
 def wheel_stage(name: str) -> str:
-    """Name the stage, and target, that is the wheel of the git source ``name``."""
+    """Name the stage, and target, that is the wheel of the source ``name``."""
     return f"wheel-{name}"
 
 
@@ -152,7 +166,7 @@ def render(lock: Lock) -> dict[str, str]:
     hold.
     """
     stages = [_stage(lock, layer) for layer in index_layers(lock)]
-    sources = [_source(lock, source) for source in lock.sources]
+    sources = [_source(lock, source) for source in lock.built]
     values = _values(lock, stages, sources)
     files = {
         "Dockerfile": _template("Dockerfile.j2", values),
@@ -161,11 +175,12 @@ def render(lock: Lock) -> dict[str, str]:
         values["lock_file"]: dump_lock(lock.unsealed()),
     }
     files |= {stage.file: stage.requirements for stage in stages}
-    for source, locked in zip(sources, lock.sources, strict=True):
+    for source, locked in zip(sources, lock.built, strict=True):
         files[source.file] = requirements_text(lock, locked.requires)
-        files[source.origin] = direct_url(locked).decode()
+        if (origin := direct_url(locked)) is not None:
+            files[source.origin] = origin.decode()
         if source.toolchain:
-            files[source.toolchain] = toolchain(lock.spec.sources[source.name].build)
+            files[source.toolchain] = toolchain(lock.spec.build_of(source.name))
     files |= {f"build/{path.name}": path.read_text("utf-8") for path in _static()}
     if isinstance(lock.base, DebianBase):
         files |= _debian(lock.base)
@@ -214,7 +229,7 @@ def system_packages(lock: Lock) -> tuple[str, ...]:
 
 
 def index_layers(lock: Lock) -> list[WheelLayer]:
-    """Return the plan's layers without what is built from git, which has stages of its own."""
+    """Return the plan's layers without what is built, which has stages of its own."""
     layers = (
         replace(layer, wheels=tuple(wheel for wheel in layer.wheels if not source_for(lock, wheel)))
         for layer in plan(lock).layers
@@ -239,6 +254,7 @@ def _values(lock: Lock, stages: list[_Stage], sources: list[_Source]) -> dict[st
         "layers": stages,
         "given": any(stage.given for stage in stages),
         "account": account_of(spec),
+        "archives": bool(lock.archives),
         "skeleton": _skeleton(lock),
         "files": rendered(lock),
         "sources": sources,
@@ -267,7 +283,7 @@ def _standalone(lock: Lock, base: DebianBase) -> dict[str, str]:
     if base.standalone is None:
         return {}
     python = base.standalone
-    return {"file": archive_path(lock), "name": python.filename, "sha256": python.sha256.hex}
+    return {"file": python_archive(lock), "name": python.filename, "sha256": python.sha256.hex}
 
 
 def _image(base: ImageBase) -> dict[str, Any]:
@@ -287,6 +303,7 @@ def _debian(base: DebianBase) -> dict[str, str]:
     return {
         "debs.txt": "".join(lines),
         "build/slim.cfg": SLIM,
+        "build/py3compile": PY3COMPILE,
         "build/unchecked_pyc.py": Path(unchecked_pyc.__file__).read_text("utf-8"),
     }
 
@@ -313,22 +330,31 @@ def _stage(lock: Lock, layer: WheelLayer) -> _Stage:
     )
 
 
-def _source(lock: Lock, source: GitSource) -> _Source:
-    told = {}
-    build = lock.spec.sources[source.name].build
-    if source.describe is not None:
-        told = variables((wheel.name for wheel in source.requires), source.describe)
-    return _Source(
+def _source(lock: Lock, source: Source) -> _Source:
+    build = lock.spec.build_of(source.name)
+    common = _Source(
         name=source.name,
         file=f"requirements/source-{source.name}.txt",
+        origin="",
+        cache=f"compiled-{source.identity[:16]}",
+        env=dict(sorted(build_variables(build).items())),
+        time=source.time,
+        trees=tuple(_Tree(name=each.name, commit=_fetched(each)) for each in source.sources),
+        toolchain=f"requirements/source-{source.name}.cmake" if toolchain(build) else "",
+    )
+    if isinstance(source, ArchiveSource):
+        asked = source.name if source.name in lock.spec.requested else ""
+        return replace(common, archive=archive_path(source), requested=asked)
+    told = {}
+    if source.describe is not None:
+        told = variables((wheel.name for wheel in source.requires), source.describe)
+    return replace(
+        common,
         origin=f"requirements/source-{source.name}.json",
         cache=f"compiled-{Digest.of(source.repository.encode()).hex[:16]}",
         commit=_fetched(source),
         env=dict(sorted((told | build_variables(build)).items())),
-        time=source.time,
         subdirectory=source.subdirectory or "",
-        trees=tuple(_Tree(name=each.name, commit=_fetched(each)) for each in source.sources),
-        toolchain=f"requirements/source-{source.name}.cmake" if toolchain(build) else "",
     )
 
 

@@ -34,6 +34,10 @@ class ReusableLayers:
     base: tuple[Layer, ...] = ()
     wheels: Mapping[WheelLayer, Layer] = field(default_factory=dict)
 
+    def __or__(self, other: ReusableLayers) -> ReusableLayers:
+        """Return what is to be had from either; of what both have, ours."""
+        return ReusableLayers(base=self.base or other.base, wheels={**other.wheels, **self.wheels})
+
 
 def reusable(old: Lock, new: Lock) -> ReusableLayers:
     """Name the layers of ``old``'s seal that building ``new`` would make again, byte for byte."""

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache
-
 from envbuilder.layers.wheel_reconstruction import has_wheel
-from envbuilder.model.lock import ImageBase, Lock
-from envbuilder.model.plan import interpreter
+from envbuilder.model.lock import Lock
 from envbuilder.resolve.context import Context
 from envbuilder.resolve.git import wheel_build
 from envbuilder.resolve.git.contained import contained
 from envbuilder.resolve.git.context import GitContext
-from envbuilder.resolve.git.sandbox import Sandbox
 from envbuilder.resolve.git.wheel_build import Make
-from envbuilder.resolve.target import python_target
 
+from .build_environment import build_sandbox
 from .builder_image import on_builder
 from .docker import build_wheel
 from .foundation import fetch_base
-from .system import system_layers
 
 
 def with_wheels(context: Context, lock: Lock, *, engine: str = "embedded") -> Lock:
@@ -50,24 +44,5 @@ def fetch_sources(context: Context, lock: Lock) -> None:
 
 def _make(context: GitContext, lock: Lock, engine: str) -> Make:
     if engine == "embedded":
-        return contained(_sandbox(context, lock), context)
+        return contained(build_sandbox(context, lock), context)
     return lambda job: build_wheel(context, job)
-
-
-def _sandbox(context: Context, lock: Lock) -> Callable[[], Sandbox]:
-    """Make a sandbox of the lock's builder image, or of its base, when it is asked for."""
-
-    @cache
-    def make() -> Sandbox:
-        inside = lock if lock.builder is None else on_builder(lock)
-        below = system_layers(context, inside)
-        if isinstance(inside.base, ImageBase):  # its layers were only looked up so far
-            fetch_base(context, inside)
-        return Sandbox(
-            target=python_target(lock.spec, lock.base),
-            interpreter=interpreter(lock),
-            layers=below.layers,
-            settings=below.settings,
-        )
-
-    return make

@@ -51,7 +51,7 @@ def title(python: StandalonePython) -> str:
     return f"Python {python.version}, standalone"
 
 
-def archive_path(lock: Lock) -> str:
+def python_archive(lock: Lock) -> str:
     """Name the file of a rendered folder that holds the archive; empty without one."""
     python = None if isinstance(lock.base, ImageBase) else lock.base.standalone
     return "" if python is None else f"{FOLDER}/{python.filename}"
@@ -64,7 +64,7 @@ def copy_archive(lock: Lock, folder: Path, *, store: Store) -> None:
     """
     if isinstance(lock.base, ImageBase) or lock.base.standalone is None:
         return
-    path = folder / archive_path(lock)
+    path = folder / python_archive(lock)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
     try:

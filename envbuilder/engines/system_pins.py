@@ -5,7 +5,7 @@ Only the image's own package manager knows them, so BuildKit runs it, without in
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from envbuilder.model.errors import BuildError, ResolutionError
 from envbuilder.model.lock import DebianBase, ImageBase, Lock
@@ -14,6 +14,22 @@ from envbuilder.resolve.context import Context
 from .builder_image import on_builder
 from .buildkit import BuildxRun, build, find_builder, gather
 from .render import render_question, write
+
+
+@dataclass(slots=True, kw_only=True)
+class SystemPins:
+    """Pins the system packages of a lock in the making, which is asked of twice, only once.
+
+    What ``held`` pinned for the same image and the same packages stays.
+    """
+
+    context: Context
+    held: Lock | None
+
+    def pin(self, lock: Lock) -> Lock:
+        """Return ``lock`` with exact packages; see :func:`pin_packages`."""
+        self.held = pin_packages(self.context, lock, previous=self.held)
+        return self.held
 
 
 def pin_packages(context: Context, lock: Lock, *, previous: Lock | None = None) -> Lock:

@@ -9,10 +9,9 @@ from envbuilder.model.plan import direct_url, is_requested, source_for
 
 def wheel_input(lock: Lock, wheel: Wheel) -> WheelInput:
     """Return all that installing ``wheel`` of ``lock`` depends on."""
-    source = source_for(lock, wheel)
     return WheelInput(
         filename=wheel.filename,
         sha256=wheel.sha256,
         requested=is_requested(lock, wheel),
-        direct_url=None if source is None else direct_url(source),
+        direct_url=direct_url(source_for(lock, wheel)),
     )

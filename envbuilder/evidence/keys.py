@@ -7,7 +7,9 @@ write no file.
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -21,7 +23,9 @@ from .cosign_key import PASSWORD_VARIABLE as COSIGN_VARIABLE
 from .cosign_key import decrypted, is_cosign_key
 
 PASSWORD_VARIABLE = "ENVBUILDER_KEY_PASSWORD"  # noqa: S105 (the variable's name)
+BUILDER_VARIABLE = "ENVBUILDER_BUILDER_ID"
 _ENVIRONMENT = "env://"
+_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^\s\x00-\x1f]+")
 
 PrivateKey = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 PublicKey = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
@@ -115,6 +119,22 @@ def public_der(key: PublicKey) -> bytes:
     """Write a public key as DER, which key hints are hashes of."""
     form = serialization.PublicFormat.SubjectPublicKeyInfo
     return key.public_bytes(serialization.Encoding.DER, form)
+
+
+def builder_id(key: PublicKey, environ: Mapping[str, str] = os.environ) -> str:
+    """Return the URI of the builder that signs with ``key``: $ENVBUILDER_BUILDER_ID, or the key's.
+
+    Raises UsageError for a variable that holds no URI.
+    """
+    named = environ.get(BUILDER_VARIABLE, "")
+    if not named:
+        return f"urn:gpu-envbuilder:builder:sha256:{hashlib.sha256(public_der(key)).hexdigest()}"
+    if not _URI.fullmatch(named):
+        raise UsageError(
+            f"{BUILDER_VARIABLE} is no URI: {named!r}",
+            hint="name the builder by an address of yours, such as https://ci.example.com/gpu-1",
+        )
+    return named
 
 
 def _pem(source: str, environ: Mapping[str, str], *, hint: str) -> bytes:

@@ -1,10 +1,11 @@
-"""The bill of materials of an image, in CycloneDX: every wheel, .deb file and git source."""
+"""A bill of materials in CycloneDX 1.6, which the signed evidence has."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from cyclonedx.model import (
@@ -12,118 +13,120 @@ from cyclonedx.model import (
     ExternalReferenceType,
     HashAlgorithm,
     HashType,
+    Property,
     XsUri,
 )
 from cyclonedx.model.bom import Bom, BomMetaData
 from cyclonedx.model.component import Component, ComponentType
+from cyclonedx.model.license import DisjunctiveLicense, LicenseExpression
 from cyclonedx.model.tool import ToolRepository
 from cyclonedx.output.json import JsonV1Dot6
+from cyclonedx.spdx import is_supported_id
 from packageurl import PackageURL
 
 from envbuilder import __version__
-from envbuilder.model.lock import DebianBase, GitSource, Lock, Wheel
+from envbuilder.model.lock import Lock
 from envbuilder.model.reference import Digest
 
-from .statements import SBOM, Statement, package_url, public_address
+from .bill import Bill, PackageFacts, Part, bill_of_lock
+from .licenses import License
+from .statements import SBOM, Statement
 
-_RELEASES = {
-    "bullseye": "11", "bookworm": "12", "trixie": "13", "forky": "14", "duke": "15",
-    "focal": "20.04", "jammy": "22.04", "noble": "24.04", "plucky": "25.04", "questing": "25.10",
-}  # fmt: skip
-"""Suites by the number that scanners know them by; sid has none."""
+_TRIVY = "aquasecurity:trivy:"
+"""Where Trivy looks for the source of a .deb, which it reads in properties alone."""
 
 
-def sbom(lock: Lock, image: Digest, *, finished: str) -> Statement:
-    """State what ``image`` consists of (CycloneDX 1.6); ``finished`` is RFC 3339."""
+def sbom(
+    lock: Lock, image: Digest, *, finished: str, facts: PackageFacts | None = None
+) -> Statement:
+    """State what ``image`` consists of; ``finished`` is RFC 3339."""
+    bill = bill_of_lock(lock, image, finished=finished, facts=facts)
+    return Statement(subject=image, predicate_type=SBOM, predicate=cyclonedx(bill))
+
+
+def cyclonedx(bill: Bill) -> dict[str, Any]:
+    """Write ``bill`` as a CycloneDX document, a function of the bill alone."""
     root = Component(
-        name=lock.spec.name,
-        version=str(image),
+        name=bill.name,
+        version=str(bill.image),
         type=ComponentType.CONTAINER,
-        bom_ref=str(image),
-        hashes=[_hash(image)],
+        bom_ref=str(bill.image),
+        hashes=[_hash(bill.image)],
     )
     tool = Component(name="envbuilder", version=__version__, type=ComponentType.APPLICATION)
     bom = Bom(
-        components=_components(lock),
+        components=[*_system(bill.release), *map(_component, bill.parts)],
         # The library would draw a random number; the image's digest names this bill for good.
-        serial_number=UUID(hex=image.hex[:32], version=4),
+        serial_number=UUID(hex=bill.image.hex[:32], version=4),
         metadata=BomMetaData(
             component=root,
             tools=ToolRepository(components=[tool]),
-            timestamp=datetime.fromisoformat(finished),
+            timestamp=datetime.fromisoformat(bill.finished),
         ),
     )
     bom.register_dependency(root, bom.components)
-    predicate = json.loads(JsonV1Dot6(bom).output_as_string())
-    return Statement(subject=image, predicate_type=SBOM, predicate=predicate)
+    document: dict[str, Any] = json.loads(JsonV1Dot6(bom).output_as_string())
+    return document
 
 
-def _components(lock: Lock) -> Iterable[Component]:
-    yield from (_wheel(wheel) for wheel in lock.wheels)
-    yield from (_source(source) for source in lock.sources)
-    if isinstance(lock.base, DebianBase):
-        release = _RELEASES.get(lock.base.suite, lock.base.suite)
-        if (python := lock.base.standalone) is not None:
-            purl = package_url("generic", "cpython", python.version)
-            yield _component("cpython", python.version, purl, python.sha256)
-        name = lock.base.distribution
-        yield _system(name, release)
-        for package in lock.base.packages:
-            purl = package_url("deb", f"{name}/{package.name}", package.version)
-            purl += f"?arch={package.architecture}&distro={name}-{release}"
-            yield _component(package.name, package.version, purl, package.sha256)
-    else:
-        yield _container(lock.base.reference, lock.base.digest)
-
-
-def _system(name: str, release: str) -> Component:
+def _system(release: tuple[str, str]) -> Iterable[Component]:
     """Name the operating system: without it scanners hold no .deb against its advisories."""
-    return Component(
-        name=name,
-        version=release,
-        type=ComponentType.OPERATING_SYSTEM,
-        bom_ref=f"{name}-{release}",
-    )
-
-
-def _wheel(wheel: Wheel) -> Component:
-    purl = package_url("pypi", wheel.name, wheel.version)
-    return _component(wheel.name, wheel.version, purl, wheel.sha256)
-
-
-def _source(source: GitSource) -> Component:
-    purl = package_url("pypi", source.name, source.version)
-    component = _component(
-        source.name, source.version, purl, source.wheel.sha256 if source.wheel else None
-    )
-    component.external_references.add(
-        ExternalReference(
-            type=ExternalReferenceType.VCS,
-            url=XsUri(f"git+{public_address(source.repository)}@{source.commit}"),
+    name, version = release
+    if name:
+        yield Component(
+            name=name,
+            version=version,
+            type=ComponentType.OPERATING_SYSTEM,
+            bom_ref="-".join(filter(None, release)),
         )
+
+
+def _component(part: Part) -> Component:
+    component = Component(
+        name=part.name,
+        version=part.version,
+        type=ComponentType.CONTAINER if part.kind == "image" else ComponentType.LIBRARY,
+        purl=PackageURL.from_string(part.purl) if part.purl else None,
+        bom_ref=part.purl or part.version,
+        hashes=[] if part.sha256 is None else [_hash(part.sha256)],
+        licenses=_licenses(part.license),
+        properties=_properties(part),
     )
+    if part.vcs:
+        vcs = ExternalReference(type=ExternalReferenceType.VCS, url=XsUri(part.vcs))
+        component.external_references.add(vcs)
+    if part.sdist is not None:
+        name, sha256 = part.sdist
+        component.external_references.add(
+            ExternalReference(
+                type=ExternalReferenceType.SOURCE_DISTRIBUTION,
+                url=XsUri(name),
+                hashes=[_hash(sha256)],
+            )
+        )
     return component
 
 
-def _component(name: str, version: str, purl: str, digest: Digest | None) -> Component:
-    return Component(
-        name=name,
-        version=version,
-        type=ComponentType.LIBRARY,
-        purl=PackageURL.from_string(purl),
-        bom_ref=purl,
-        hashes=[] if digest is None else [_hash(digest)],
-    )
+def _licenses(found: License) -> list[DisjunctiveLicense | LicenseExpression]:
+    """Write one licence by its identifier or name, and several as one expression."""
+    if not found.expression:
+        return []
+    if is_supported_id(found.expression):
+        return [DisjunctiveLicense(id=found.expression)]
+    if found.named and found.expression == found.named[0][0]:
+        return [DisjunctiveLicense(name=found.named[0][1])]
+    return [LicenseExpression(found.expression)]
 
 
-def _container(reference: str, digest: Digest) -> Component:
-    return Component(
-        name=reference,
-        version=str(digest),
-        type=ComponentType.CONTAINER,
-        bom_ref=str(digest),
-        hashes=[_hash(digest)],
-    )
+def _properties(part: Part) -> list[Property]:
+    if not part.source:
+        return []
+    epoch, colon, rest = part.source_version.rpartition(":")
+    version, _, revision = rest.rpartition("-") if "-" in rest else (rest, "", "")
+    said = {"SrcName": part.source, "SrcVersion": version, "SrcRelease": revision}
+    if colon:
+        said["SrcEpoch"] = epoch
+    return [Property(name=_TRIVY + key, value=value) for key, value in said.items() if value]
 
 
 def _hash(digest: Digest) -> HashType:

@@ -15,7 +15,7 @@ from urllib.parse import quote, urlsplit
 
 from envbuilder import __version__
 from envbuilder.model.image import canonical_json
-from envbuilder.model.lock import DebianBase, GitSource, Lock, Wheel, spec_checksum
+from envbuilder.model.lock import DebianBase, Lock, Source, Wheel, spec_checksum
 from envbuilder.model.pylock import lock_checksum
 from envbuilder.model.reference import Digest
 
@@ -27,6 +27,8 @@ SIGNED = "https://sigstore.dev/cosign/sign/v1"
 """What ``cosign sign`` states in a bundle: that the image is signed, and nothing more."""
 NAMES = {"provenance": PROVENANCE, "sbom": SBOM, "test-result": TEST_RESULT}
 """How people name the predicates, and the URIs that they travel under."""
+ANY_BUILDER = "urn:gpu-envbuilder"
+"""A builder that nobody has named."""
 
 _RESULTS = {"pass": "PASSED", "skip": "WARNED", "unproven": "WARNED"}
 
@@ -65,8 +67,13 @@ def parse_statement(payload: bytes, subject: Digest) -> Statement | None:
     return Statement(subject=subject, predicate_type=predicate_type, predicate=predicate)
 
 
-def provenance(lock: Lock, image: Digest, *, engine: str, finished: str) -> Statement:
-    """State how ``image`` was built from ``lock``, by ``engine``; ``finished`` is RFC 3339."""
+def provenance(
+    lock: Lock, image: Digest, *, engine: str, finished: str, builder: str = ANY_BUILDER
+) -> Statement:
+    """State how ``image`` was built from ``lock``, by ``engine``; ``finished`` is RFC 3339.
+
+    ``builder`` is the URI of who ran the build, and so answers for all of this.
+    """
     spec = lock.spec
     definition = {
         "buildType": f"urn:gpu-envbuilder:build:{engine}:v1",
@@ -84,7 +91,7 @@ def provenance(lock: Lock, image: Digest, *, engine: str, finished: str) -> Stat
         ],
     }
     details = {
-        "builder": {"id": "urn:gpu-envbuilder", "version": {"envbuilder": __version__}},
+        "builder": {"id": builder, "version": {"envbuilder": __version__}},
         "metadata": {"finishedOn": finished},
     }
     predicate = {"buildDefinition": definition, "runDetails": details}
@@ -158,7 +165,7 @@ def public_address(repository: str) -> str:
 
 
 def _wheels(lock: Lock) -> Sequence[Wheel]:
-    built = [source.wheel for source in lock.sources if source.wheel is not None]
+    built = [source.wheel for source in lock.built if source.wheel is not None]
     return sorted([*lock.wheels, *built])
 
 
@@ -199,7 +206,14 @@ def _sources(lock: Lock) -> Iterable[dict[str, Any]]:
             "digest": {"gitCommit": source.commit, "gitTree": source.tree},
         }
         yield from (_build_requirement(source, wheel) for wheel in source.requires)
+    for archive in lock.archives:
+        yield {
+            "name": archive.filename,
+            "uri": package_url("pypi", archive.name, archive.version),
+            "digest": {"sha256": archive.sha256.hex},
+        }
+        yield from (_build_requirement(archive, wheel) for wheel in archive.requires)
 
 
-def _build_requirement(source: GitSource, wheel: Wheel) -> dict[str, Any]:
+def _build_requirement(source: Source, wheel: Wheel) -> dict[str, Any]:
     return {**_wheel(wheel), "annotations": {"builds": source.name}}

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from email.message import Message
 from email.parser import BytesHeaderParser
 from tarfile import TarInfo
 
@@ -20,6 +21,7 @@ from envbuilder.model.errors import BuildError
 from envbuilder.model.reference import Digest
 
 from .bounds import IMAGE_WHOLE
+from .installed import is_system_document
 from .untar import Untar
 
 _WHITEOUT = ".wh."
@@ -32,6 +34,7 @@ _SITE = r"(?:.*/)?(?:site|dist)-packages/[^/]+"
 _METADATA = re.compile(rf"{_SITE}\.(?:dist-info/METADATA|egg-info/PKG-INFO)")
 _ORIGIN = re.compile(rf"{_SITE}\.dist-info/direct_url\.json")
 _DPKG = re.compile(r"var/lib/dpkg/(?:status|status\.d/[^/.]+)")
+_EXTENDED = re.compile(r"var/lib/apt/extended_states")
 _LOCK = re.compile(r"usr/share/envbuilder/pylock\.[^/]+\.toml")
 _PYC = re.compile(r"((?:.*/)?)__pycache__/([^/]+?)\.[^/.]+(?:\.opt-[^/.]+)?\.pyc")
 _ANY = r"(?:.*/)?"  # a home may be anywhere
@@ -113,6 +116,11 @@ class Contents:
     def distributions(self) -> tuple[Distribution, ...]:
         """List the packages that the documents name, sorted."""
         return tuple(sorted(set(_distributions(self.documents)), key=_order))
+
+    def python_metadata(self) -> dict[str, Message]:
+        """Return the core metadata of the Python packages, by canonical name."""
+        heads = _python_heads(self.documents)
+        return {canonicalize_name(str(head["Name"])): head for _, head in heads}
 
     def lock_text(self) -> bytes | None:
         """Return the lock that an image of ours carries, in its last layer; None elsewhere."""
@@ -267,23 +275,31 @@ def _normal(name: str) -> str:
 
 
 def _is_document(path: str) -> bool:
-    return any(pattern.fullmatch(path) for pattern in (_METADATA, _ORIGIN, _DPKG, _LOCK))
+    ours = any(pattern.fullmatch(path) for pattern in (_METADATA, _ORIGIN, _EXTENDED, _LOCK))
+    return ours or is_system_document(path)
 
 
 def _distributions(documents: dict[str, bytes]) -> Iterator[Distribution]:
+    for path, head in _python_heads(documents):
+        origin = documents.get(path.rpartition("/")[0] + "/direct_url.json", b"")
+        yield Distribution(
+            kind="python",
+            name=canonicalize_name(str(head["Name"])),
+            version=str(head["Version"]),
+            commit=_commit(origin),
+        )
+    for path, data in documents.items():
+        if _DPKG.fullmatch(path):
+            yield from _debian(data)
+
+
+def _python_heads(documents: Mapping[str, bytes]) -> Iterator[tuple[str, Message]]:
+    """Yield path and headers of each document that names a Python package and its version."""
     for path, data in documents.items():
         if _METADATA.fullmatch(path):
             head = BytesHeaderParser().parsebytes(data)
             if head["Name"] and head["Version"]:
-                origin = documents.get(path.rpartition("/")[0] + "/direct_url.json", b"")
-                yield Distribution(
-                    kind="python",
-                    name=canonicalize_name(str(head["Name"])),
-                    version=str(head["Version"]),
-                    commit=_commit(origin),
-                )
-        elif _DPKG.fullmatch(path):
-            yield from _debian(data)
+                yield path, head
 
 
 def _commit(origin: bytes) -> str:

@@ -75,6 +75,12 @@ def wheel_layer(
     return replace(layer, title=title)
 
 
+def has_wheel_layer(store: Store, wheels: Sequence[WheelInput], *, target: Target) -> bool:
+    """Return whether ``store`` has the layer of ``wheels``, so that nothing is to be made."""
+    key = _key(target, wheels=[wheel.facts() for wheel in wheels])
+    return store.record("layer", key, Layer) is not None
+
+
 def written_paths(store: Store, wheel: WheelInput, *, target: Target) -> dict[str, tuple[int, int]]:
     """Return the files that a wheel in some layer writes, each with size (bytes) and CRC-32.
 

@@ -32,8 +32,9 @@ class Layer:
     """One layer: ``digest`` and ``size`` (bytes) of the blob, ``diff_id`` of its plain tar.
 
     ``title`` is for people ("torch 2.6.0"); it goes into the config's history. ``inputs`` are the
-    digests (or names) of what the layer was made from, known only to who made it. ``kind`` is in
-    no text: there, the title tells it.
+    digests (or names) of what the layer was made from, known only to who made it. ``kind`` and
+    ``bucket`` (the number of a layer of small packages, from 1) are in a seal; in an image, the
+    title tells the kind.
     """
 
     digest: Digest
@@ -43,6 +44,7 @@ class Layer:
     title: str = ""
     inputs: tuple[str, ...] = ()
     kind: LayerKind | None = field(default=None, compare=False, repr=False)
+    bucket: int | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.kind is None:

@@ -26,7 +26,7 @@ OWN = frozenset({LayerKind.ENVIRONMENT, LayerKind.LOCK, LayerKind.SETTINGS})
 """Kinds that hold an environment's own files, and so are new in every image."""
 _TITLES = (
     (LayerKind.BASE, "base"),
-    (LayerKind.SYSTEM, r"(Debian|Ubuntu) \S+: \d+ packages|system packages"),
+    (LayerKind.SYSTEM, r"(Debian|Ubuntu) \S+: .+|system packages"),
     (LayerKind.PYTHON, r"Python \S+, standalone"),
     (LayerKind.STEP, r"step \d+ (before|after) Python"),
     (LayerKind.ACCOUNT, r"user [a-z_]\S*"),

@@ -7,6 +7,7 @@ and writes the text; this module is values only.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from .image import Layer, canonical_json
@@ -74,7 +75,7 @@ class StandalonePython:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DebianBase:
-    """A root file system made of exactly these .deb files, of Debian or another ``distribution``.
+    """A root file system made of exactly these .deb files, of Debian or of its ``derivative``.
 
     ``standalone`` is the Python on it, if that is not one of the packages.
     """
@@ -83,11 +84,16 @@ class DebianBase:
     packages: tuple[DebPackage, ...]
     python: tuple[SystemPython, ...] = ()
     standalone: StandalonePython | None = None
-    distribution: str = "debian"
+    derivative: str | None = None
 
     def __post_init__(self) -> None:
-        if self.distribution not in {"debian", "ubuntu"}:
-            raise ValueError(f"{self.distribution!r} is neither debian nor ubuntu")
+        if self.derivative not in {None, "ubuntu"}:
+            raise ValueError(f"{self.derivative!r} is no derivative of Debian: expected ubuntu")
+
+    @property
+    def distribution(self) -> str:
+        """What os-release calls the distribution: debian or ubuntu."""
+        return self.derivative or "debian"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +166,53 @@ class GitSource:
     sources: tuple[SourceTree, ...] = ()
     wheel: Wheel | None = None
 
+    @property
+    def identity(self) -> str:
+        """What is built, by content: the commit."""
+        return self.commit
 
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class FolderFile:
+    """A file or link of a project's folder; ``state`` hashes its kind, its mode and its content."""
+
+    path: str
+    state: Digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArchiveSource:
+    """One package from an sdist or from a project's folder, and what builds it.
+
+    The sdist has ``size`` bytes and the hash ``sha256``. For a folder they are those of the tar
+    that it is packed into, and ``files`` lists what goes into that. ``time`` (seconds since 1970)
+    is the youngest file's, the SOURCE_DATE_EPOCH of the build. All else is as in a GitSource.
+    """
+
+    name: str
+    version: str
+    filename: str
+    size: int
+    sha256: Digest
+    requires: tuple[Wheel, ...] = ()
+    time: int = 0
+    requires_dist: tuple[str, ...] = ()
+    sources: tuple[SourceTree, ...] = ()
+    files: tuple[FolderFile, ...] = ()
+    wheel: Wheel | None = None
+
+    def __post_init__(self) -> None:
+        if "/" in self.filename:
+            raise ValueError(f"{self.filename!r} is not the name of a file")
+
+    @property
+    def identity(self) -> str:
+        """What is built, by content: the archive's hash."""
+        return self.sha256.hex
+
+
+Source = GitSource | ArchiveSource
+"""What a wheel is built from."""
 LockedCommit = GitSource | SourceTree
 """What names one commit of one repository, whatever becomes of its files."""
 
@@ -202,17 +254,33 @@ class Seal:
 class Lock:
     """A resolved spec; ``spec`` is embedded whole, so a lock is enough to build from.
 
-    ``builder`` is the image that git sources are built in, if that is not the base; ``files`` are
-    the spec's own, one tree for each entry.
+    ``sources`` come from git, ``archives`` are sdists and folders; ``builder`` is the image that
+    they are built in, if that is not the base. ``files`` are the spec's own, one tree for each
+    entry.
     """
 
     spec: Spec
     base: DebianBase | ImageBase
     wheels: tuple[Wheel, ...]
     sources: tuple[GitSource, ...] = ()
+    archives: tuple[ArchiveSource, ...] = ()
     builder: ImageBase | None = None
     files: tuple[FileTree, ...] = ()
     seal: Seal | None = None
+
+    @property
+    def built(self) -> tuple[Source, ...]:
+        """Everything that wheels are built from, sorted by name."""
+        return tuple(sorted((*self.sources, *self.archives), key=lambda each: each.name))
+
+    def with_built(self, built: Iterable[Source]) -> Lock:
+        """Return the lock with ``built`` in the place of all that wheels are built from."""
+        each = sorted(built, key=lambda source: source.name)
+        return replace(
+            self,
+            sources=tuple(source for source in each if isinstance(source, GitSource)),
+            archives=tuple(source for source in each if isinstance(source, ArchiveSource)),
+        )
 
     def unsealed(self) -> Lock:
         """Return the lock as it was before it was built: what the image itself carries."""

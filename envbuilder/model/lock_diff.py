@@ -15,7 +15,16 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from .image import Layer
-from .lock import DebianBase, GitSource, ImageBase, Lock, Seal, Wheel
+from .lock import (
+    ArchiveSource,
+    DebianBase,
+    GitSource,
+    ImageBase,
+    Lock,
+    Seal,
+    Source,
+    Wheel,
+)
 from .spec import to_builtins
 
 Needs = Mapping[str, tuple[Requirement, ...]]
@@ -101,10 +110,10 @@ def package_versions(lock: Lock) -> dict[str, str]:
     return {name: _shown(artifact) for name, artifact in artifacts(lock).items()}
 
 
-def artifacts(lock: Lock) -> dict[str, Wheel | GitSource]:
-    """Return each Python package's wheel or git source by canonical name."""
-    found: dict[str, Wheel | GitSource] = {wheel.name: wheel for wheel in lock.wheels}
-    return found | {source.name: source for source in lock.sources}
+def artifacts(lock: Lock) -> dict[str, Wheel | Source]:
+    """Return each Python package's wheel or source by canonical name."""
+    found: dict[str, Wheel | Source] = {wheel.name: wheel for wheel in lock.wheels}
+    return found | {source.name: source for source in lock.built}
 
 
 def _python(old: Lock, new: Lock) -> Iterator[Change]:
@@ -178,7 +187,7 @@ def _packages(old: Lock, new: Lock, known: Known | None) -> Iterator[Change]:
             yield from _pin_alone(name, old, new)
             continue
         texts = [_shown(each) if each is not None else None for each in (was, now)]
-        if isinstance(was, GitSource) and isinstance(now, GitSource):
+        if not isinstance(was, Wheel | None) and not isinstance(now, Wheel | None):
             texts = [_with_tools(was, now), _with_tools(now, was)]
         elif isinstance(was, Wheel) and isinstance(now, Wheel) and was.version == now.version:
             texts = [f"{each.filename} ({each.sha256.hex[:12]})" for each in (was, now)]
@@ -193,19 +202,23 @@ def _pin_alone(name: str, old: Lock, new: Lock) -> Iterator[Change]:
         yield Change(kind=Kind.PIN, name=name, old=was, new=now, why=Why.ASKED)
 
 
-def _identity(artifact: Wheel | GitSource | None) -> object:
+def _identity(artifact: Wheel | Source | None) -> object:
     if isinstance(artifact, GitSource):  # its wheel may be built or not yet
         return artifact.commit, artifact.subdirectory, artifact.requires
+    if isinstance(artifact, ArchiveSource):
+        return artifact.sha256, artifact.requires
     return None if artifact is None else artifact.sha256
 
 
-def _shown(artifact: Wheel | GitSource) -> str:
+def _shown(artifact: Wheel | Source) -> str:
     if isinstance(artifact, GitSource):
         return f"{artifact.version}@{artifact.commit[:12]}"
+    if isinstance(artifact, ArchiveSource) and artifact.files:
+        return f"{artifact.version} ({artifact.identity[:12]})"
     return artifact.version
 
 
-def _with_tools(source: GitSource, other: GitSource) -> str:
+def _with_tools(source: Source, other: Source) -> str:
     """Show a source, and what it is built with that the other is not."""
     own = sorted({*source.requires} - {*other.requires})
     tools = ", ".join(f"{wheel.name} {wheel.version}" for wheel in own)

@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path, PurePosixPath
-from urllib.parse import unquote, urlsplit
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
@@ -20,6 +19,7 @@ from .spec import (
     GitPin,
     Package,
     Requirements,
+    SourceBuild,
     Spec,
     name_of,
     requirement,
@@ -29,7 +29,8 @@ from .yaml_document import KeyPath
 Problem = tuple[KeyPath, str, str]
 """Where in the spec, what is wrong, and what would be right."""
 
-_OF_GIT = ("tag", "branch", "commit", "subdirectory", "submodules", "build")
+_OF_GIT = ("tag", "branch", "commit", "subdirectory", "submodules")
+_ARCHIVES = (".tar.gz", ".tgz", ".zip", ".tar.bz2", ".tar.xz", ".tar")
 _DEFAULT = Package()
 
 
@@ -48,6 +49,7 @@ def package_problems(spec: Spec) -> Iterator[Problem]:
             yield from _specifier_problems(at, key, pin)
         else:
             yield from _table_problems(at, key, pin, spec)
+    yield from _sdist_problems(spec)
     for where in ("overrides", "constraints"):
         yield from _line_problems((where,), getattr(spec, where))
 
@@ -95,7 +97,7 @@ def _specifier_problems(at: KeyPath, key: str, pin: str) -> Iterator[Problem]:
         return
     if "://" in pin:
         hint = f"an address is a key of its own: {key}: {{url: …}}, or {{git: …}}"
-    elif pin.endswith(".whl"):
+    elif pin.endswith((".whl", *_ARCHIVES)) or pin.startswith("."):
         hint = f"a file is a key of its own: {key}: {{path: {pin}}}"
     elif pin[:1].isdigit():
         hint = f'did you mean "=={pin}"?'
@@ -121,6 +123,8 @@ def _table_problems(at: KeyPath, key: str, pin: Package, spec: Spec) -> Iterator
         yield at, "expected exactly one of version, git, url and path", hint
         return
     of_git = [name for name in _OF_GIT if getattr(pin, name) != getattr(_DEFAULT, name)]
+    if pin.filename.endswith(".whl") and pin.build != _DEFAULT.build:
+        yield (*at, "build"), "a wheel is built already", "leave build out, or name an sdist"
     if pin.git is None and of_git:
         yield (*at, of_git[0]), f"{of_git[0]} goes with git", "leave it out"
     if pin.version is not None:
@@ -129,12 +133,13 @@ def _table_problems(at: KeyPath, key: str, pin: Package, spec: Spec) -> Iterator
     if pin.url is not None:
         hint = "https://HOST/NAME-VERSION-TAGS.whl"
         yield from _url_problems((*at, "url"), pin.url, "address of a file", hint)
-        yield from _wheel_problems((*at, "url"), key, unquote(urlsplit(pin.url).path))
+        yield from _file_problems((*at, "url"), key, pin, (".whl", *_ARCHIVES))
     if pin.path is not None:
         yield from _path_problems((*at, "path"), pin.path)
-        yield from _wheel_problems((*at, "path"), key, pin.path)
+        yield from _file_problems((*at, "path"), key, pin, (".whl",))
     if pin.git is not None:
         yield from _git_problems(at, spec.sources[name_of(key)])
+    yield from _build_problems((*at, "build"), pin.build)
 
 
 def _chosen_problems(at: KeyPath, pin: Package, spec: Spec) -> Iterator[Problem]:
@@ -147,13 +152,30 @@ def _chosen_problems(at: KeyPath, pin: Package, spec: Spec) -> Iterator[Problem]
         yield at, f"no index is named {pin.index!r}", hint
 
 
-def _wheel_problems(at: KeyPath, key: str, path: str) -> Iterator[Problem]:
-    filename = path.rpartition("/")[2]
+def _sdist_problems(spec: Spec) -> Iterator[Problem]:
+    """Yield what is wrong with ``build.sdists``."""
+    for number, name in enumerate(() if spec.build.sdists == "all" else spec.build.sdists):
+        if _name(name) != canonicalize_name(name):
+            hint = "a name alone, like antlr4-python3-runtime, or `sdists: all`"
+            yield ("build", "sdists", number), f"{name!r} is not a package", hint
+
+
+def _file_problems(
+    at: KeyPath, key: str, pin: Package, endings: tuple[str, ...]
+) -> Iterator[Problem]:
+    """Yield what is wrong with the name of a file, which must end as one of ``endings``."""
+    filename = pin.filename
+    if not filename.endswith(endings):
+        if pin.url is not None:  # a path may be a folder; what else it is, is seen there
+            hint = f"an address that ends in {', '.join(endings)}; a repository is `git: …`"
+            yield at, f"{filename!r} is the file name of neither a wheel nor an sdist", hint
+        return
+    if not filename.endswith(".whl"):
+        return
     try:
         name = parse_wheel_filename(filename)[0]
     except InvalidWheelFilename:
-        hint = "name a wheel, NAME-VERSION-TAGS.whl; a project is built from `git:`"
-        yield at, f"{filename!r} is not the file name of a wheel", hint
+        yield at, f"{filename!r} is not the file name of a wheel", "NAME-VERSION-TAGS.whl"
         return
     if name != name_of(key):
         yield at, f"{filename} is a wheel of {name}, not of {key}", f"call it {name}"
@@ -177,24 +199,27 @@ def _pin_problems(at: KeyPath, pin: GitPin) -> Iterator[Problem]:
 
 def _git_problems(at: KeyPath, pin: GitPackage) -> Iterator[Problem]:
     yield from _pin_problems(at, pin)
-    for name, source in pin.build.sources.items():
-        yield from _pin_problems((*at, "build", "sources", name), source)
-    for variable, value in pin.build.env.items():
-        for name in sorted(set(SOURCE_PLACE.findall(value)) - pin.build.sources.keys()):
-            near = difflib.get_close_matches(name, pin.build.sources, n=1)
-            known = ", ".join(sorted(pin.build.sources)) or "none"
-            hint = f"did you mean {near[0]}?" if near else f"build.sources has: {known}"
-            yield (*at, "build", "env", variable), f"there is no further source {name!r}", hint
-    for number, line in enumerate(pin.build.requires):
-        if not _is_named_requirement(line):
-            hint = 'NAME, or "NAME>=VERSION", from a package index'
-            yield (*at, "build", "requires", number), f"{line!r} is not a requirement", hint
     if pin.subdirectory is not None:
         path = Path(pin.subdirectory)
         plain = str(path) == pin.subdirectory and path.parts and ".." not in path.parts
         if not plain or path.is_absolute():
             hint = "a plain relative path, like python/package"
             yield (*at, "subdirectory"), "must be a folder inside the repository", hint
+
+
+def _build_problems(at: KeyPath, build: SourceBuild) -> Iterator[Problem]:
+    for name, source in build.sources.items():
+        yield from _pin_problems((*at, "sources", name), source)
+    for variable, value in build.env.items():
+        for name in sorted(set(SOURCE_PLACE.findall(value)) - build.sources.keys()):
+            near = difflib.get_close_matches(name, build.sources, n=1)
+            known = ", ".join(sorted(build.sources)) or "none"
+            hint = f"did you mean {near[0]}?" if near else f"build.sources has: {known}"
+            yield (*at, "env", variable), f"there is no further source {name!r}", hint
+    for number, line in enumerate(build.requires):
+        if not _is_named_requirement(line):
+            hint = 'NAME, or "NAME>=VERSION", from a package index'
+            yield (*at, "requires", number), f"{line!r} is not a requirement", hint
 
 
 def _line_problems(at: KeyPath, given: Requirements) -> Iterator[Problem]:

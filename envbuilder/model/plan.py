@@ -3,8 +3,8 @@
 Runtimes mount about 125 layers at most, and a change in a low layer makes them unpack all above
 it again. So the parts that change least lie lowest: base and system, then heavy wheels, each its
 own layer, then the small ones in a fixed number of buckets by name (one bump touches one bucket),
-then what the spec names itself, then what is built from git, then the user's own files, and last
-one small layer with the environment's own.
+then what the spec names itself, then what is built from sources, then the user's own files, and
+last one small layer with the environment's own.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from typing import Any
 from packaging.utils import canonicalize_name
 
 from .image import canonical_json
-from .lock import DebianBase, GitSource, ImageBase, Lock, Wheel
+from .lock import DebianBase, GitSource, ImageBase, Lock, Source, Wheel
+from .system_plan import system_plan
 
-LAYOUT_VERSION = 1
+LAYOUT_VERSION = 2
 """Part of every layer's key and of the image's label; raise it whenever a layer's bytes change."""
 
 HEAVY = 8 << 20
@@ -61,12 +62,12 @@ class Plan:
 def plan(lock: Lock) -> Plan:
     """Plan the layers of ``lock``; the same lock always gives the same plan.
 
-    A git source takes part once its wheel is known (``GitSource.wheel``).
+    A source takes part once its wheel is known.
     """
     requested = lock.spec.requested
     ordinary = [wheel for wheel in lock.wheels if wheel.name not in requested]
     named = [wheel for wheel in lock.wheels if wheel.name in requested]
-    built = [source.wheel for source in lock.sources if source.wheel is not None]
+    built = [source.wheel for source in lock.built if source.wheel is not None]
     below = _base_layers(lock.base) + len(lock.spec.steps.before_python)
     room = MOST_LAYERS - below - BUCKETS - 2 - len(lock.spec.files)
     alone = _alone(ordinary, named, built, room)
@@ -98,9 +99,9 @@ def is_cuda(lock: Lock) -> bool:
     return any(wheel.name.startswith("nvidia-cu") for wheel in lock.wheels)
 
 
-def source_for(lock: Lock, wheel: Wheel) -> GitSource | None:
-    """Find the git source that ``wheel`` was built from, if it was."""
-    return next((source for source in lock.sources if source.wheel == wheel), None)
+def source_for(lock: Lock, wheel: Wheel) -> Source | None:
+    """Find the source that ``wheel`` was built from, if it was."""
+    return next((source for source in lock.built if source.wheel == wheel), None)
 
 
 def is_requested(lock: Lock, wheel: Wheel) -> bool:
@@ -108,8 +109,13 @@ def is_requested(lock: Lock, wheel: Wheel) -> bool:
     return canonicalize_name(wheel.name) in lock.spec.requested
 
 
-def direct_url(source: GitSource) -> bytes:
-    """Return the ``direct_url.json`` of a git source (PEP 610)."""
+def direct_url(source: Source | None) -> bytes | None:
+    """Return the ``direct_url.json`` of a git source (PEP 610); None for what is none.
+
+    Where an archive lay is known to the spec, and nothing that could be asked for again.
+    """
+    if not isinstance(source, GitSource):
+        return None
     url: dict[str, Any] = {
         "url": source.repository,
         "vcs_info": {
@@ -126,7 +132,7 @@ def direct_url(source: GitSource) -> bytes:
 def _alone(
     ordinary: list[Wheel], named: list[Wheel], built: list[Wheel], room: int
 ) -> frozenset[Wheel]:
-    """Choose who gets a layer: git sources and named wheels first, then the heaviest."""
+    """Choose who gets a layer: sources and named wheels first, then the heaviest."""
     heavy = sorted(
         (wheel for wheel in ordinary if wheel.size >= HEAVY), key=lambda each: (-each.size, each)
     )
@@ -151,4 +157,4 @@ def _single(wheel: Wheel) -> WheelLayer:
 def _base_layers(base: DebianBase | ImageBase) -> int:
     if isinstance(base, ImageBase):
         return len(base.layers) + 1
-    return 1 if base.standalone is None else 2
+    return len(system_plan(base)) + (base.standalone is not None)

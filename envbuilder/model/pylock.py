@@ -19,7 +19,17 @@ from . import spec as specs
 from .atomic import write_text
 from .codec import MisfitError, from_plain
 from .errors import LockError
-from .lock import DebianBase, FileTree, GitSource, ImageBase, Lock, Seal, Wheel, spec_checksum
+from .lock import (
+    ArchiveSource,
+    DebianBase,
+    FileTree,
+    GitSource,
+    ImageBase,
+    Lock,
+    Seal,
+    Wheel,
+    spec_checksum,
+)
 from .reference import Digest
 
 if TYPE_CHECKING:
@@ -101,15 +111,16 @@ def check_fresh(lock: Lock, spec: Spec, *, name: str) -> None:
 def needed_blobs(lock: Lock) -> set[Digest]:
     """Name what a store must keep so that ``lock`` builds and runs without a network."""
     needed = {wheel.sha256 for wheel in lock.wheels}
-    needed |= {wheel.sha256 for source in lock.sources for wheel in source.requires}
-    needed |= {source.wheel.sha256 for source in lock.sources if source.wheel is not None}
+    needed |= {wheel.sha256 for source in lock.built for wheel in source.requires}
+    needed |= {source.wheel.sha256 for source in lock.built if source.wheel is not None}
+    needed |= {archive.sha256 for archive in lock.archives}
     needed |= {file.sha256 for tree in lock.files for file in tree.files if file.link is None}
     if isinstance(lock.base, DebianBase):
         needed |= {deb.sha256 for deb in lock.base.packages}
         needed |= {lock.base.standalone.sha256} if lock.base.standalone is not None else set()
     else:
         needed |= {lock.base.config, *(layer.digest for layer in lock.base.layers)}
-    if lock.builder is not None and any(source.wheel is None for source in lock.sources):
+    if lock.builder is not None and any(source.wheel is None for source in lock.built):
         needed |= {lock.builder.config, *(layer.digest for layer in lock.builder.layers)}
     if lock.seal is not None:
         needed |= {lock.seal.config, lock.seal.manifest}
@@ -145,7 +156,19 @@ def _packages(lock: Lock) -> list[dict[str, Any]]:
         if source.subdirectory is not None:
             vcs["subdirectory"] = source.subdirectory
         entries.append({"name": source.name, "version": source.version, "vcs": vcs})
+    entries += [_archive_entry(lock.spec, archive) for archive in lock.archives]
     return sorted(entries, key=lambda entry: str(entry["name"]))
+
+
+def _archive_entry(spec: Spec, archive: ArchiveSource) -> dict[str, Any]:
+    """Say where an sdist or folder lies, by paths alone: addresses stand in the spec."""
+    pin = spec.archives.get(spec.key_of(archive.name) or "")
+    if archive.files and pin is not None:  # a folder's version may differ tomorrow (PEP 751)
+        return {"name": archive.name, "directory": {"path": pin.path}}
+    path = f"sdists/{archive.filename}" if pin is None or pin.path is None else pin.path
+    file = {"path": path, "size": archive.size, "hashes": {"sha256": archive.sha256.hex}}
+    kind = "sdist" if pin is None else "archive"
+    return {"name": archive.name, "version": archive.version, kind: file}
 
 
 def _wheel_entry(wheel: Wheel) -> dict[str, Any]:
@@ -165,13 +188,25 @@ def _ours(lock: Lock) -> dict[str, Any]:
     }
     if lock.sources:
         ours["sources"] = _plain(lock.sources)
+    if lock.archives:
+        ours["archives"] = _plain(lock.archives)
     if lock.builder is not None:
         ours["builder"] = _plain(lock.builder)
     if lock.files:
         ours["files"] = _plain(lock.files)
     if lock.seal is not None:
-        ours["seal"] = _plain(lock.seal)
+        ours["seal"] = _plain(lock.seal) | {"layers": _sealed_layers(lock.seal)}
     return ours
+
+
+def _sealed_layers(seal: Seal) -> list[dict[str, Any]]:
+    """Return the layers with what they are, which their content does not tell."""
+    return [
+        _plain(layer)
+        | {"kind": str(layer.kind)}
+        | ({} if layer.bucket is None else {"bucket": layer.bucket})
+        for layer in seal.layers
+    ]
 
 
 class _Artifact(Struct, frozen=True, kw_only=True):
@@ -182,7 +217,7 @@ class _Artifact(Struct, frozen=True, kw_only=True):
 
 class _Package(Struct, frozen=True, kw_only=True):
     name: str
-    version: str
+    version: str = ""
     wheels: tuple[_Artifact, ...] = ()
 
 
@@ -194,6 +229,7 @@ class _Ours(Struct, frozen=True, kw_only=True, rename="kebab"):
     spec: specs.Spec
     base: dict[str, Any]
     sources: tuple[GitSource, ...] = ()
+    archives: tuple[ArchiveSource, ...] = ()
     builder: ImageBase | None = None
     files: tuple[FileTree, ...] = ()
     seal: Seal | None = None
@@ -213,6 +249,7 @@ def _lock(data: dict[str, Any]) -> Lock:
         base=from_plain(ours.base, base, place=f"{_OURS}.base"),
         wheels=tuple(_wheel(each, artifact) for each in packages for artifact in each.wheels),
         sources=ours.sources,
+        archives=ours.archives,
         builder=ours.builder,
         files=ours.files,
         seal=ours.seal,

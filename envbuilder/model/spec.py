@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, Any, Literal, dataclass_transform
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 from msgspec import Meta, Struct
@@ -69,6 +70,7 @@ SystemPackage = Annotated[str, Meta(pattern=_SYSTEM_PACKAGE)]
 GitRef = Annotated[str, Meta(pattern=_GIT_REF, max_length=255)]
 Commit = Annotated[str, Meta(pattern=_COMMIT)]
 Platform = Literal["linux/amd64", "linux/arm64"]
+PLATFORMS: tuple[Platform, ...] = ("linux/amd64", "linux/arm64")
 MACHINES = {"linux/amd64": "x86_64", "linux/arm64": "aarch64"}
 """Each platform's machine, as Python names it."""
 PythonVersion = Annotated[str, Meta(pattern=_PYTHON)]
@@ -122,7 +124,7 @@ class BuildSource(_Frozen):
 
 
 class SourceBuild(_Frozen):
-    """How a git source becomes a wheel: more build requirements, its environment, more sources.
+    """How a source becomes a wheel: more build requirements, its environment, more sources.
 
     ``{sources.NAME}`` in a variable's value is the folder of the further source NAME.
     """
@@ -144,6 +146,25 @@ class GitPackage(_Frozen):
     build: SourceBuild = SourceBuild()
 
 
+class ArchivePackage(_Frozen):
+    """What a :class:`Package` says that is built from an sdist or a folder.
+
+    That holds one project, and all of it.
+    """
+
+    build: SourceBuild = SourceBuild()
+
+    @property
+    def subdirectory(self) -> str | None:
+        """None: the project is not below another one."""
+        return None
+
+    @property
+    def submodules(self) -> bool:
+        """False: only repositories have such."""
+        return False
+
+
 GitPin = GitPackage | BuildSource
 """What names a commit of a repository."""
 
@@ -151,9 +172,10 @@ GitPin = GitPackage | BuildSource
 class Package(_Frozen):
     """A package that a version alone does not say.
 
-    Exactly one of these tells where it comes from: ``git``; ``url``, the address of a wheel;
-    ``path``, a wheel's file from the folder of the spec; else an index, by ``version`` and, where
-    only one will do, the name of that ``index``.
+    Exactly one of these tells where it comes from: ``git``; ``url``, the address of a wheel or an
+    sdist; ``path``, such a file or a project's folder, from the folder of the spec; else an index,
+    by ``version`` and, where only one will do, the name of that ``index``. ``build`` says how what
+    is no wheel becomes one; with a ``version`` it allows that an sdist is built.
     """
 
     version: Line | None = None
@@ -170,8 +192,14 @@ class Package(_Frozen):
 
     @property
     def place(self) -> str | None:
-        """The address or path of a wheel, if that is where the package comes from."""
+        """The address or path, if that is where the package comes from."""
         return self.url if self.url is not None else self.path
+
+    @property
+    def filename(self) -> str:
+        """The last part of the address or path; empty if there is none."""
+        place = unquote(urlsplit(self.url).path) if self.url is not None else self.path or ""
+        return place.rstrip("/").rpartition("/")[2]
 
 
 class Index(_Frozen):
@@ -209,18 +237,25 @@ class BuildSystem(_Frozen):
     packages: tuple[SystemPackage, ...] = ()
 
 
+BUILD_TIMEOUT = 6 * 3600
+"""Seconds that a source may take to become a wheel; vLLM's take two hours on a small machine."""
+
+
 class BuildSettings(_Frozen):
     """What builds get to work with: secrets, SSH agent, CA bundle, an image to compile in.
 
-    ``image`` is where git sources become wheels, if not in the base; its Python lies where the
-    base has it. ``system`` is laid on it.
+    ``image`` is where sources become wheels, if not in the base; its Python lies where the
+    base has it. ``system`` is laid on it. ``timeout`` is for each source. ``sdists`` names what may
+    be built from an index's sdist where it has no wheel: packages, or "all".
     """
 
     image: Line | None = None
+    sdists: tuple[Line, ...] | Literal["all"] = ()
     system: BuildSystem = BuildSystem()
     secrets: dict[Name, Secret] = {}
     ssh: bool = False
     ca: Line | None = None
+    timeout: Annotated[int, Meta(ge=1, le=604800, description="seconds")] = BUILD_TIMEOUT
 
 
 class Steps(_Frozen):
@@ -288,6 +323,26 @@ class Model(_Frozen):
     revision: Line | None = None
 
 
+class ServedModel(_Frozen):
+    """One of the models that are served, and what the engine reserves per item (``tokens``).
+
+    ``config`` is a folder of a real model's configuration and processor files, without weights.
+    """
+
+    family: Annotated[str, Meta(pattern=_FAMILY)] | None = None
+    path: Line | None = None
+    config: Line | None = None
+    hub: Line | None = None
+    revision: Line | None = None
+    tokens: dict[Modality, Annotated[int, Meta(ge=1)]] = {}
+
+    @property
+    def name(self) -> str:
+        """What reports call it: the family, the folder, or the name on the hub."""
+        found = self.family or self.path or self.config or self.hub or ""
+        return f"{found}@{self.revision}" if self.revision else found
+
+
 class SampleFile(_Frozen):
     """An item of the user's own to count: a file beside the spec, and what it is."""
 
@@ -296,18 +351,36 @@ class SampleFile(_Frozen):
 
 
 class StartCommand(_Frozen):
-    """A command to try as the image starts: with its env, as its user, in its workdir."""
+    """What to try as the image starts: with its env, as its user, in its workdir.
+
+    ``run`` is a command that must end with 0. ``serve`` starts the image's own entry point with the
+    first model: true gives it the model's folder, a list these arguments, with ``{model}`` for the
+    folder. At ``port`` it must answer ``ready`` with 200 ``within`` seconds.
+    """
 
     run: tuple[Line, ...] = ()
+    serve: bool | tuple[Line, ...] = False
+    ready: Annotated[str, Meta(pattern="^/[!-~]*$")] = "/health"
+    port: Annotated[int, Meta(ge=1, le=65535)] = 8000
+    within: Annotated[int, Meta(ge=1, le=86400, description="seconds")] = 300
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """What the entry point gets to serve; nothing if it shall not."""
+        if isinstance(self.serve, bool):
+            return ("{model}",) if self.serve else ()
+        return self.serve
 
 
 class Smoke(_Frozen):
     """What the smoke test expects; ``tokens`` is what the engine reserves per item.
 
+    ``models`` are all that are served; ``model`` with ``tokens`` is the short form for one.
     ``samples`` are items of the user's own: paths, from the folder of the spec.
     """
 
     model: Model | None = None
+    models: tuple[ServedModel, ...] = ()
     tokens: dict[Modality, Annotated[int, Meta(ge=1)]] = {}
     samples: tuple[Line | SampleFile, ...] = ()
     start: StartCommand = StartCommand()
@@ -315,6 +388,17 @@ class Smoke(_Frozen):
     timeout: Annotated[int, Meta(ge=1, le=86400, description="seconds")] = 600
     memory: Annotated[int, Meta(ge=256, description="MiB")] = 8192
 
+    @property
+    def served(self) -> tuple[ServedModel, ...]:
+        """All models that are served, however they are written."""
+        one = self.model
+        if one is None:
+            return self.models
+        where = {"family": one.family, "path": one.path, "hub": one.hub, "revision": one.revision}
+        return (ServedModel(**where, tokens=self.tokens),)
+
+
+_NO = SourceBuild()
 
 Requirements = dict[Line, Line] | tuple[Line, ...] | str
 """Packages with version specifiers, as a mapping or as lines, or the path of a file of lines.
@@ -388,11 +472,35 @@ class Spec(_Frozen):
     @property
     def direct(self) -> dict[str, Package]:
         """The packages that come as a wheel by address or path, by the key that names them."""
-        return {
-            key: pin
-            for key, pin in sorted(self.packages.items())
-            if isinstance(pin, Package) and pin.place is not None
-        }
+        return {key: pin for key, pin in self._placed if pin.filename.endswith(".whl")}
+
+    @property
+    def archives(self) -> dict[str, Package]:
+        """The packages that come as an sdist or folder by address or path, by their key."""
+        return {key: pin for key, pin in self._placed if not pin.filename.endswith(".whl")}
+
+    @property
+    def _placed(self) -> list[tuple[str, Package]]:
+        tables = ((key, pin) for key, pin in self.packages.items() if isinstance(pin, Package))
+        return sorted((key, pin) for key, pin in tables if pin.place is not None)
+
+    @property
+    def builds(self) -> bool:
+        """Whether anything may have to be built into a wheel."""
+        return bool(self.sources or self.archives or self.sdists or self.build.sdists)
+
+    def build_of(self, name: str) -> SourceBuild:
+        """Return how the package ``name`` (canonical) is built, if it is no wheel already."""
+        pin = self.packages.get(self.key_of(name) or "")
+        return pin.build if isinstance(pin, Package) else SourceBuild()
+
+    @property
+    def sdists(self) -> frozenset[str]:
+        """The canonical names of packages whose sdists may be built, as far as they are named."""
+        tables = ((key, pin) for key, pin in self.packages.items() if isinstance(pin, Package))
+        told = {name_of(key) for key, pin in tables if pin.version is not None and pin.build != _NO}
+        listed = () if self.build.sdists == "all" else self.build.sdists
+        return frozenset(told | {canonicalize_name(name) for name in listed})
 
     @property
     def indexes(self) -> ChosenIndex:

@@ -7,7 +7,7 @@ import inspect
 import re
 from pathlib import Path
 from types import UnionType
-from typing import TYPE_CHECKING, Any, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 
 import msgspec
 import yaml
@@ -22,12 +22,12 @@ from .reference import ImageRef
 from .requirements_file import read_requirements
 from .resources import families
 from .samples import sample_problems
-from .spec import IN_WORDS, Spec
+from .spec import IN_WORDS, Model, ServedModel, Spec
 from .variables import variable_problems
 from .yaml_document import Document, KeyPath, excerpt, read_document
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 
 def load(path: Path) -> Spec:
@@ -50,9 +50,9 @@ def parse(document: Document) -> Spec:
         spec: Spec = convert(document.value | _lines_of_files(document), Spec)
     except msgspec.ValidationError as error:
         raise _explain(document, str(error)) from error
-    problems = [document.error(path, message, hint=hint) for path, message, hint in _check(spec)]
-    if problems:
-        raise SpecError("\n".join(p.message for p in problems), hint=problems[0].hint)
+    found = [document.error(path, message, hint=hint) for path, message, hint in problems(spec)]
+    if found:
+        raise SpecError("\n".join(p.message for p in found), hint=found[0].hint)
     return spec
 
 
@@ -87,7 +87,7 @@ def _lines_of_files(document: Document) -> dict[str, list[str]]:
     return found
 
 
-def _check(spec: Spec) -> Iterator[Problem]:
+def problems(spec: Spec) -> Iterator[Problem]:
     """Yield what types cannot say: path, message, hint."""
     checks: tuple[Callable[[Spec], Iterator[Problem]], ...] = (
         _check_base,
@@ -125,23 +125,47 @@ def _check_image(at: KeyPath, image: str | None) -> Iterator[Problem]:
 
 
 def _check_smoke(spec: Spec) -> Iterator[Problem]:
-    model = spec.smoke.model
-    if model is None:
-        if spec.smoke.tokens:
-            hint = "add model: {family: qwen2_5_omni}, or leave the tokens out"
-            yield ("smoke", "tokens"), "without a model there is nothing to count", hint
+    smoke = spec.smoke
+    if smoke.model is not None and smoke.models:
+        hint = "move it into the list"
+        yield ("smoke", "model"), "models stands beside model, its short form for one", hint
         return
-    given = [name for name in ("family", "path", "hub") if getattr(model, name) is not None]
-    if len(given) != 1:
-        hint = "model: {family: qwen2_5_omni}"
-        yield ("smoke", "model"), "expected exactly one of family, path and hub", hint
+    if smoke.tokens and smoke.models:
+        hint = "models: [{family: qwen2_5_omni, tokens: {image: 16384}}]"
+        yield ("smoke", "tokens"), "each of several models has tokens of its own", hint
+    elif smoke.tokens and smoke.model is None:
+        hint = "add model: {family: qwen2_5_omni}, or leave the tokens out"
+        yield ("smoke", "tokens"), "without a model there is nothing to count", hint
+    if smoke.model is not None:
+        yield from _check_model(("smoke", "model"), smoke.model, ("family", "path", "hub"))
+    if smoke.start.arguments and not smoke.served:
+        hint = "add model: {family: qwen2_5_omni}"
+        yield ("smoke", "start", "serve"), "without a model there is nothing to serve", hint
+    if smoke.start.arguments and not spec.entrypoint and spec.base.image is None:
+        hint = "add entrypoint: [vllm, serve]"
+        yield ("smoke", "start", "serve"), "without an entrypoint nothing serves", hint
+    names: list[str] = []
+    for number, model in enumerate(smoke.models):
+        at = ("smoke", "models", number)
+        yield from _check_model(at, model, ("family", "path", "config", "hub"))
+        if model.name in names:
+            hint = "list each model once"
+            yield at, f"models has {model.name} twice", hint
+        names.append(model.name)
+
+
+def _check_model(at: KeyPath, model: Model | ServedModel, ways: Sequence[str]) -> Iterator[Problem]:
+    """Yield what is wrong with one model: it is named in one way, and a family that is known."""
+    if sum(getattr(model, name) is not None for name in ways) != 1:
+        words = f"expected exactly one of {', '.join(ways[:-1])} and {ways[-1]}"
+        yield at, words, f"{'- ' if len(at) > 2 else 'model: '}{{family: qwen2_5_omni}}"
     known = families()
     if model.family is not None and model.family not in known:
         near = difflib.get_close_matches(model.family, known, n=1)
         hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
-        yield ("smoke", "model", "family"), f"no family is called {model.family!r}", hint
+        yield (*at, "family"), f"no family is called {model.family!r}", hint
     if model.revision is not None and model.hub is None:
-        yield ("smoke", "model", "revision"), "a revision goes with hub", "leave it out"
+        yield (*at, "revision"), "a revision goes with hub", "leave it out"
 
 
 def _check_samples(spec: Spec) -> Iterator[Problem]:
@@ -234,7 +258,9 @@ def _humanise(message: str, kind: Any) -> str:  # noqa: ANN401 - any type of a s
         regex = pattern["pattern"].replace("\\\\", "\\")  # msgspec shows it escaped
         return f"expected {IN_WORDS.get(regex, f'text of the form {regex}')}"
     if message.startswith("Invalid enum value"):
-        choices = [str(choice) for each in _options(kind) for choice in get_args(each)]
+        named = [each for each in _options(kind) if get_origin(each) is Literal]
+        choices = [str(choice) for each in named for choice in get_args(each)]
+        choices += ["a list"] * any(get_origin(each) is tuple for each in _options(kind))
         return f"expected {'one of ' * (len(choices) > 1)}{', '.join(choices)}"
     for group in re.findall(r"`[^`]*`", message):
         words = (_WORDS.get(name, name) for name in group.strip("`").split(" | "))

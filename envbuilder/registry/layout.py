@@ -99,7 +99,7 @@ def load(path: Path, platform: str) -> tuple[Image, Path]:
         entry = _choose(index, blobs, platform)
         manifest = _read(blobs, entry["digest"])
         config = _read(blobs, json.loads(manifest)["config"]["digest"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UsageError(f"{path} is not an OCI image layout: {error}") from error
     return parse_image(manifest, config), blobs
 

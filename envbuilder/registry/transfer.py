@@ -18,7 +18,8 @@ from .client import Client
 from .images import fetch_image, layer_descriptor
 from .manifests import Manifest, Platform
 from .repository import Repository
-from .uploads import BlobSource, put_bytes, upload
+from .seen import SeenBlobs
+from .uploads import BlobSource, mounted, put_bytes, upload
 
 WORKERS = 4
 Item = TypeVar("Item")
@@ -84,7 +85,7 @@ def push(
     manifest = Manifest(body=image.manifest, media_type=image.media_type)
     if repository.find(image.digest) is None:
         origins = tuple(client.repository(source) for source in sources)
-        _Push(repository, store, progress, origins).blobs(image)
+        BlobPush(repository, store, progress, origins).blobs(image)
         repository.put_manifest(manifest, image.digest)
     if before_tag is not None:
         before_tag(repository)
@@ -93,32 +94,39 @@ def push(
     return image.digest
 
 
-class _Push:
-    """The blobs of one push: where they go, and where those come from that we lack."""
+class BlobPush:
+    """The blobs of one push: where they go, and from ``origins`` those that we lack."""
 
     def __init__(
         self,
         repository: Repository,
         store: Store,
         progress: Progress,
-        origins: tuple[Repository, ...],
+        origins: tuple[Repository, ...] = (),
     ) -> None:
         self._repository = repository
         self._store = store
         self._progress = progress
         self._origins = origins
+        self._seen = SeenBlobs(store, repository)
         near = (other for other in origins if other.registry == repository.registry)
         self._mounts = tuple(other.name for other in near if other.name != repository.name)
 
+    def layers(self, layers: Iterable[Layer]) -> None:
+        """Bring those of ``layers`` there that are missing; raises NetworkError, LockError."""
+        distinct = {layer.digest: layer for layer in layers}
+        _each(_largest_first(distinct.values()), self._layer)
+        self._seen.remember(distinct)
+
     def blobs(self, image: Image) -> None:
-        layers = {layer.digest: layer for layer in image.layers}
-        _each(_largest_first(layers.values()), self._layer)
+        """Bring the layers and the config of ``image`` there; raises as :meth:`layers` does."""
+        self.layers(image.layers)
         put_bytes(self._repository, image.config, OCI_CONFIG)
 
     def _layer(self, layer: Layer, stop: threading.Event) -> None:
         title = layer.title or str(layer.digest)
         with self._progress.step("push", title, total=layer.size) as step:
-            if has_blob(self._repository, layer.digest):
+            if self._is_there(layer):
                 step.advance(layer.size)
                 return
             source = BlobSource(
@@ -127,6 +135,12 @@ class _Push:
                 open=lambda: self._open(layer),
             )
             upload(self._repository, source, step=_Stoppable(step, stop), mount=self._mounts)
+
+    def _is_there(self, layer: Layer) -> bool:
+        """Return whether the repository has a layer, or takes it over from one that had it."""
+        names = self._seen.names(layer.digest)
+        mounts = (mounted(self._repository, layer.digest, name) for name in names)
+        return any(mounts) or has_blob(self._repository, layer.digest)
 
     def _open(self, layer: Layer) -> BinaryIO:
         """Open a layer's file, fetching it first where the store lacks it."""

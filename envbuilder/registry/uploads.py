@@ -60,7 +60,7 @@ def upload(
     """
     meter = _Meter(step)
     for name in mount:
-        if _mounted(repository, source.digest, name):
+        if mounted(repository, source.digest, name):
             meter.show(source.size)
             return
     attempt = 1
@@ -114,7 +114,7 @@ def put_bytes(
     )
 
 
-def _mounted(repository: Repository, digest: Digest, name: str) -> bool:
+def mounted(repository: Repository, digest: Digest, name: str) -> bool:
     """Try to mount a blob from a sibling: whatever speaks against it, the blob is sent instead.
 
     An upload that was opened in its place is left to expire.

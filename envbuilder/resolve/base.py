@@ -88,8 +88,8 @@ def _same_base(one: Spec, other: Spec) -> bool:
 
 
 def resolve_builder(context: Context, spec: Spec, previous: Lock | None) -> ImageBase | None:
-    """Pin the image that git sources are built in: as ``previous`` did, else the newest."""
-    if spec.build.image is None or not spec.sources:
+    """Pin the image that sources are built in: as ``previous`` did, else the newest."""
+    if spec.build.image is None or not spec.builds:
         return None
     held = previous.builder if previous is not None else None
     return _image(context, spec.build.image, spec, held, previous)

@@ -25,7 +25,7 @@ def releasable(names: Collection[str], spec: Spec, previous: Lock | None) -> fro
     known = spec.requested | {SYSTEM, EVERYTHING}
     if previous is not None:
         known |= {wheel.name for wheel in previous.wheels}
-        known |= {source.name for source in previous.sources}
+        known |= {source.name for source in previous.built}
     asked = frozenset(canonicalize_name(name) for name in names)
     for name in sorted(asked - known):
         near = get_close_matches(name, known, n=3)

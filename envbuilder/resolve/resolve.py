@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
-
 from envbuilder.model.errors import EnvbuilderError
-from envbuilder.model.lock import DebianBase, GitSource, ImageBase, Lock, Wheel
-from envbuilder.model.spec import Spec, requirement_lines
-from envbuilder.storage.temporary import work_folder
+from envbuilder.model.lock import DebianBase, ImageBase, Lock
+from envbuilder.model.spec import Spec
 
+from .archives.locking import Taken, lock_archive, take_archives
 from .base import resolve_base, resolve_builder
 from .context import Context
+from .git.build_environment import Building
 from .git.context import GitContext
-from .git.direct_references import plain_requirements
-from .git.locking import check_pins, lock_sources
+from .git.locking import Locking, check_pins, lock_sources
 from .git.recipe import Recipe
+from .packages import choose, direct_stand_ins, refuse_sdists, stand_in
 from .python.direct import DirectWheel, check_direct, lock_direct
-from .python.held_back import held_back
-from .python.metadata_wheel import StandIn, stand_ins
-from .python.requirements import PythonTarget, resolve_python
 from .release import EVERYTHING, SYSTEM
 from .target import ASSUMED_GLIBC, python_target
 
 _HERE = Path()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Given:
+    """What the spec hands over itself, in the store by now: wheels, sdists and folders."""
+
+    direct: tuple[DirectWheel, ...]
+    taken: tuple[Taken, ...]
 
 
 def resolve(
@@ -37,19 +40,28 @@ def resolve(
     previous: Lock | None = None,
     release: Collection[str] = (),
     folder: Path = _HERE,
+    building: Building | None = None,
 ) -> Lock:
     """Pin every artifact of ``spec``, whose paths count from ``folder``.
 
     What ``previous`` pinned is kept unless the spec forces something else, or ``release`` names it:
-    a package, SYSTEM for the base and its packages, or EVERYTHING. Raises ResolutionError,
+    a package, SYSTEM for the base and its packages, or EVERYTHING. Git sources whose metadata
+    depends on where they are asked are asked in what ``building`` gives. Raises ResolutionError,
     NetworkError, BuildError (a git source's own code fails) and MissingToolError.
     """
     names = frozenset(release)
     kept = previous if EVERYTHING not in names else None
-    direct = lock_direct(context, spec.direct.items(), folder=folder, previous=kept, release=names)
+    given = _Given(
+        direct=lock_direct(
+            context, spec.direct.items(), folder=folder, previous=kept, release=names
+        ),
+        taken=take_archives(context, spec, folder=folder, previous=kept, release=names),
+    )
+    if kept is None or SYSTEM in names:  # the base takes minutes
+        refuse_sdists(context, spec, given.direct)
     ahead = GitContext.of(context, ahead=True)
     try:
-        lock = _resolved(ahead, spec, direct, previous, names)
+        lock = _resolved(ahead, spec, given, previous, names, building=building)
     except EnvbuilderError:
         if ahead.confirmed():
             raise
@@ -57,15 +69,17 @@ def resolve(
         if ahead.confirmed():
             return lock
     # A git server says other things than last time: once more, on its own word.
-    return _resolved(GitContext.of(context), spec, direct, previous, names)
+    return _resolved(GitContext.of(context), spec, given, previous, names, building=building)
 
 
 def _resolved(
     context: GitContext,
     spec: Spec,
-    direct: tuple[DirectWheel, ...],
+    given: _Given,
     previous: Lock | None,
     release: frozenset[str],
+    *,
+    building: Building | None,
 ) -> Lock:
     kept = previous if EVERYTHING not in release else None
     held = kept if SYSTEM not in release else None
@@ -74,15 +88,46 @@ def _resolved(
     _note_assumption(context, spec, base)
     builder = resolve_builder(context, spec, held)
     target = python_target(spec, base)
-    sources = lock_sources(spec, target=target, context=context, previous=kept, release=release)
-    versions = {} if kept is None else {wheel.name: wheel.version for wheel in kept.wheels}
-    still = {name: version for name, version in versions.items() if name not in release}
-    check_direct(direct, target)
-    known = [*(_stand_in(each) for each in sources), *_direct_stand_ins(direct, spec, target)]
-    chosen = _wheels(context, spec, base, known, held=still)
-    wheels = tuple(sorted((*chosen, *(each.wheel for each in direct))))
-    lock = Lock(spec=spec, base=base, wheels=wheels, sources=sources, builder=builder)
+    bare = Lock(spec=spec, base=base, wheels=(), builder=builder)
+    environment = building(bare) if building is not None and _builds(spec) else None
+    sources = lock_sources(
+        spec,
+        target=target,
+        context=context,
+        previous=kept,
+        release=release,
+        environment=environment,
+    )
+    check_direct(given.direct, target)
+    work = Locking(
+        spec=spec,
+        previous=kept,
+        release=release,
+        target=target,
+        context=context,
+        environment=environment,
+    )
+    archives = [lock_archive(work, each) for each in given.taken]
+    known = [
+        *(stand_in(each) for each in sources),
+        *(stand_in(each) for each in archives),
+        *direct_stand_ins(given.direct, spec, target),
+    ]
+    chosen, sdists = choose(work, base, known)
+    lock = Lock(
+        spec=spec,
+        base=base,
+        wheels=tuple(sorted((*chosen, *(each.wheel for each in given.direct)))),
+        sources=sources,
+        archives=tuple(sorted((*archives, *sdists), key=lambda each: each.name)),
+        builder=builder,
+    )
     return lock if previous is None else _without_stale_wheels(lock, previous)
+
+
+def _builds(spec: Spec) -> bool:
+    """Return whether anything is built, or may turn out to be."""
+    return bool(spec.sources or spec.archives or spec.sdists or spec.build.sdists)
 
 
 def _note_assumption(context: Context, spec: Spec, base: DebianBase | ImageBase) -> None:
@@ -94,89 +139,13 @@ def _note_assumption(context: Context, spec: Spec, base: DebianBase | ImageBase)
         )
 
 
-def _wheels(
-    context: Context,
-    spec: Spec,
-    base: DebianBase | ImageBase,
-    known: Collection[StandIn],
-    *,
-    held: Mapping[str, str],
-) -> tuple[Wheel, ...]:
-    """Choose the wheels of indexes beside what is ``known`` already."""
-    provided: set[str] = set()
-    if spec.system.site_packages and isinstance(base, DebianBase):
-        provided = {found.name for found in base.python} - spec.requested
-    with (
-        context.progress.step("resolve", "Python packages", unit="items") as step,
-        work_folder("envbuilder-sources") as folder,
-    ):
-        lines = [str(each) for each in spec.requirements]
-        wheels = resolve_python(
-            [*lines, *stand_ins(spec, known, folder)],
-            indexes=context.indexes,
-            apart={each.name for each in known},
-            target=python_target(spec, base),
-            index=spec.indexes,
-            held=held,
-            provided=sorted(provided),
-            constraints=requirement_lines(spec.constraints),
-            overrides=requirement_lines(spec.overrides),
-            note=context.progress.note,
-        )
-        step.advance(len(wheels))
-    for line in held_back(
-        context.indexes,
-        spec.requirements,
-        wheels,
-        target=python_target(spec, base),
-        index=spec.indexes,
-    ):
-        context.progress.note(line)
-    for line in held_back(
-        context.indexes,
-        spec.requirements,
-        wheels,
-        target=python_target(spec, base),
-        index=spec.indexes,
-    ):
-        context.progress.note(line)
-    locked = {wheel.name for wheel in wheels} | {each.name for each in known}
-    for line in idle_overrides(spec, locked, python_target(spec, base)):
-        context.progress.note(f"warning: overrides names {line}, which nothing here needs")
-    return wheels
-
-
-def _stand_in(source: GitSource) -> StandIn:
-    return StandIn(name=source.name, version=source.version, requires_dist=source.requires_dist)
-
-
-def _direct_stand_ins(
-    direct: Iterable[DirectWheel], spec: Spec, target: PythonTarget
-) -> Iterator[StandIn]:
-    for each in direct:
-        name, version = each.wheel.name, each.wheel.version
-        requires = plain_requirements(each.requires_dist, name, spec, target)
-        yield StandIn(name=name, version=version, requires_dist=requires)
-
-
-def idle_overrides(spec: Spec, locked: Collection[str], target: PythonTarget) -> Iterator[str]:
-    """Name the overrides that change nothing, since nobody needs such a package: slips, often."""
-    for line in map(Requirement, requirement_lines(spec.overrides)):
-        applies = line.marker is None or line.marker.evaluate(dict(target.markers()))
-        if applies and canonicalize_name(line.name) not in locked:
-            yield line.name
-
-
 def _without_stale_wheels(lock: Lock, previous: Lock) -> Lock:
     """Let go of wheels that were built in another base, or another builder, than is locked now."""
-    before = {source.name: source for source in previous.sources}
-    return replace(
-        lock,
-        sources=tuple(
-            source
-            if source.wheel is None
-            or Recipe.of(lock, source).key == Recipe.of(previous, before[source.name]).key
-            else replace(source, wheel=None)
-            for source in lock.sources
-        ),
+    before = {source.name: source for source in previous.built}
+    return lock.with_built(
+        source
+        if source.wheel is None
+        or Recipe.of(lock, source).key == Recipe.of(previous, before[source.name]).key
+        else replace(source, wheel=None)
+        for source in lock.built
     )

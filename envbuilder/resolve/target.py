@@ -10,6 +10,7 @@ from envbuilder.model.spec import Spec
 
 from .python.requirements import PythonTarget
 
+NEWEST_GLIBC = 40
 ASSUMED_GLIBC = 28
 """What wheels may count on where neither the base nor the spec tells: glibc 2.28."""
 
@@ -33,6 +34,17 @@ def base_words(spec: Spec, base: DebianBase | ImageBase) -> str:
     libc = libc if target.musl is None else f"musl 1.{target.musl}"
     place = interpreter(Lock(spec=spec, base=base, wheels=()))
     return f"{libc}, Python {target.full} at {place}"
+
+
+def presumed_target(spec: Spec) -> PythonTarget:
+    """Say the best that any base could offer: what has no wheel for this has none at all."""
+    glibc = NEWEST_GLIBC if spec.base.glibc is None else int(spec.base.glibc.removeprefix("2."))
+    return PythonTarget(
+        python=spec.minor,
+        platform=spec.platform,
+        glibc=glibc,
+        patch=None if spec.python == spec.minor else int(spec.python.rpartition(".")[2]),
+    )
 
 
 def debian_patch(minor: str, base: DebianBase) -> int | None:

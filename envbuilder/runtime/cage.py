@@ -23,7 +23,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-_MS_RDONLY, _MS_REMOUNT, _MS_BIND = 1, 32, 4096
+_MS_RDONLY, _MS_REMOUNT, _MS_BIND, _MS_REC = 1, 32, 4096, 16384
 _MS_KEEP = {"nosuid": 2, "nodev": 4, "noexec": 8, "relatime": 1 << 21, "noatime": 1024}
 # An image's device nodes open nothing, and its set-id bits change nobody, on any mount of ours.
 _SAFE = _MS_KEEP["nosuid"] | _MS_KEEP["nodev"]
@@ -50,17 +50,22 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
     """Set the stage, run the runtime on it to its end, and report.
 
     ``job``: ``directory`` (empty; hidden under a tmpfs), ``trees`` (lowest first), ``config``,
-    ``runtime`` (path), ``join`` (cgroup.procs files to enter).
+    ``runtime`` (path), ``join`` (cgroup.procs files to enter), ``network`` ("none", or "host": the
+    caller has left us in the host's).
     """
     for path in job["join"]:
         Path(path).write_text("0")
-    raise_loopback()
+    if job["network"] == "none":
+        raise_loopback()
     mount("tmpfs", job["directory"], "tmpfs", _SAFE, data=_STAGE)
     os.chdir(job["directory"])
     mount_rootfs(job["trees"])
-    # Only who owns the network namespace may mount its sysfs: the cage, but no nested user.
     Path("sys").mkdir()
-    mount("sysfs", "sys", "sysfs", _SAFE | _MS_KEEP["noexec"])
+    if job["network"] == "none":
+        # Only who owns the network namespace may mount its sysfs: the cage, but no nested user.
+        mount("sysfs", "sys", "sysfs", _SAFE | _MS_KEEP["noexec"])
+    else:
+        mount("/sys", "sys", "none", _MS_BIND | _MS_REC)
     Path("config.json").write_text(json.dumps(job["config"]))
     return start(job["runtime"])
 

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from msgspec import Struct
 
+from envbuilder.model.codec import MisfitError, from_plain
 from envbuilder.model.errors import MissingToolError
 
 Edits = Mapping[str, Any]
@@ -26,14 +28,55 @@ _HINT = (
 )
 
 
+class _Node(Struct, rename="camel"):
+    path: str
+    host_path: str | None = None
+    permissions: str | None = None
+
+
+class _Mount(Struct, rename="camel"):
+    host_path: str
+    container_path: str
+    type: str | None = None
+    options: list[str] | None = None
+
+
+class _Hook(Struct, rename="camel"):
+    hook_name: str
+    path: str
+    args: list[str] | None = None
+    env: list[str] | None = None
+
+
+class _Edits(Struct, rename="camel"):
+    env: list[str] | None = None
+    device_nodes: list[_Node] | None = None
+    mounts: list[_Mount] | None = None
+    hooks: list[_Hook] | None = None
+    additional_gids: list[int] | None = None
+
+
+class _Device(Struct, rename="camel"):
+    name: str | int
+    container_edits: _Edits | None = None
+
+
+class _File(Struct, rename="camel"):
+    """What we use of a CDI file; further members are the runtime's business, or nobody's."""
+
+    devices: list[_Device]
+    container_edits: _Edits | None = None
+
+
 def nvidia_devices(directories: Iterable[Path] = _DIRECTORIES) -> tuple[Edits, ...]:
     """Return what this host's CDI files want done for all NVIDIA GPUs.
 
-    Raises MissingToolError if no file describes any, or one cannot be read.
+    Raises MissingToolError if no file describes any, or one cannot be read or is no CDI file.
     """
     for file in _newest_first(directories):
         spec = _read(file)
         if spec.get("kind") == _KIND and spec.get("devices"):
+            _check(spec, file)
             return device_edits(spec)
     raise MissingToolError(f"no CDI file describes a {_KIND} device on this host", hint=_HINT)
 
@@ -43,9 +86,9 @@ def device_edits(spec: Mapping[str, Any]) -> tuple[Edits, ...]:
 
     That is the device "all" if there is one, else every device.
     """
-    devices = {device["name"]: device.get("containerEdits", {}) for device in spec["devices"]}
+    devices = {each["name"]: each.get("containerEdits") or {} for each in spec["devices"]}
     chosen = [devices["all"]] if "all" in devices else list(devices.values())
-    return (spec.get("containerEdits", {}), *chosen)
+    return (spec.get("containerEdits") or {}, *chosen)
 
 
 def with_devices(config: Mapping[str, Any], edits: Iterable[Edits]) -> dict[str, Any]:
@@ -104,11 +147,18 @@ def _newest_first(directories: Iterable[Path]) -> list[Path]:
     return found
 
 
+def _check(spec: Mapping[str, Any], file: Path) -> None:
+    try:
+        from_plain(spec, _File)
+    except MisfitError as error:
+        raise MissingToolError(f"{file} is not a CDI file: {error}", hint=_HINT) from error
+
+
 def _read(file: Path) -> Mapping[str, Any]:
     try:
         text = file.read_text()
         spec = json.loads(text) if file.suffix == ".json" else yaml.safe_load(text)
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise MissingToolError(f"cannot read {file}: {error}", hint=_HINT) from error
     if not isinstance(spec, dict):
         raise MissingToolError(f"{file} is not a CDI file: expected a mapping", hint=_HINT)

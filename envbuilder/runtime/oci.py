@@ -12,11 +12,11 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from envbuilder.model.errors import MissingToolError, SmokeError
 from envbuilder.model.image import Image
@@ -34,7 +34,10 @@ from .pump import ProgramResult, pump
 from .trees import read_text, unpacked
 from .user import find_user
 
-_CAGE = Path(__file__).with_name("cage.py")
+CAGE = Path(__file__).with_name("cage.py")
+Network = Literal["none", "host"]
+"""What a cage has of a network: its own loopback alone, or the host's network."""
+
 _SYSTEM_PATH = ("/usr/local/sbin", "/usr/sbin", "/sbin")  # Debian keeps runc there
 
 
@@ -86,13 +89,7 @@ class PreparedTrees:
         out_of_memory = held.out_of_memory()
         if not report and not outcome.timed_out and not out_of_memory:
             raise _no_cage(outcome.stderr.decode(errors="replace"))
-        if "cage_error" in report:
-            raise _no_cage(report["cage_error"])
-        if "start_error" in report:
-            raise SmokeError(
-                f"{command.args[0]} cannot be started in the image: {report['start_error']}",
-                hint="look into the image with `envbuilder inspect`",
-            )
+        check_report(report, command.args[0])
         return Completed(
             exit_code=report.get("exit_code", KILLED),
             stdout=outcome.stdout,
@@ -107,6 +104,20 @@ class PreparedTrees:
         )
 
     def _job(self, command: Command, held: Cgroups) -> dict[str, Any]:
+        limits = process_limits(
+            data=None if "memory" in held.paths else command.memory,
+            processes=None if "pids" in held.paths else command.processes,
+        )
+        config = self.config(command, scratch=_scratch(command, held), limits=limits)
+        return self.job(config, network="none") | {"join": [str(path) for path in held.procs]}
+
+    def config(
+        self, command: Command, *, scratch: int, limits: Mapping[str, int]
+    ) -> dict[str, Any]:
+        """Return the runtime's configuration for ``command``: see :func:`oci_config`.
+
+        Raises MissingToolError if this runtime cannot run it here.
+        """
         settings = self.image.settings
         wanted = settings.get("User") or "" if command.user is None else command.user
         user = find_user(
@@ -121,24 +132,19 @@ class PreparedTrees:
                 hint="apt-get install crun",
             )
         config = oci_config(
-            settings,
-            command,
-            user=user,
-            mapped=unprivileged,
-            scratch=_scratch(command, held),
-            limits=process_limits(
-                data=None if "memory" in held.paths else command.memory,
-                processes=None if "pids" in held.paths else command.processes,
-            ),
+            settings, command, user=user, mapped=unprivileged, scratch=scratch, limits=limits
         )
-        if command.gpus:
-            config = cdi.with_devices(config, cdi.nvidia_devices())
+        return cdi.with_devices(config, cdi.nvidia_devices()) if command.gpus else config
+
+    def job(self, config: Mapping[str, Any], *, network: Network) -> dict[str, Any]:
+        """Return what the cage is told, so that it runs ``config`` on these trees."""
         return {
             "directory": str(_mount_point(self.runtime.store)),
             "trees": [str(tree) for tree in self.trees],
             "config": config,
             "runtime": str(self.runtime.program),
-            "join": [str(path) for path in held.procs],
+            "join": [],
+            "network": network,
         }
 
 
@@ -172,11 +178,11 @@ def find_program(program: str) -> Path | None:
 
 def _caged(job: dict[str, Any], command: Command) -> tuple[dict[str, Any], ProgramResult]:
     """Run ``job`` in a cage; return its report (empty if it was killed) and its output."""
-    with _memory_file() as job_fd, _memory_file() as report_fd:
+    with memory_file() as job_fd, memory_file() as report_fd:
         os.pwrite(job_fd, json.dumps(job).encode(), 0)
-        arguments = [sys.executable, "-I", "-S", str(_CAGE), str(job_fd), str(report_fd)]
+        arguments = [sys.executable, "-I", "-S", str(CAGE), str(job_fd), str(report_fd)]
         outcome = pump(
-            [*_namespaces(), *arguments],
+            [*namespaces(), *arguments],
             stdin=command.stdin,
             timeout=command.timeout,
             limit=OUTPUT_LIMIT,
@@ -190,13 +196,24 @@ def _caged(job: dict[str, Any], command: Command) -> tuple[dict[str, Any], Progr
 def _try_cage() -> None:
     """Fail now, in milliseconds, rather than after the build that is to be smoked."""
     tried = subprocess.run(
-        [*_namespaces(), "true"], stdin=subprocess.DEVNULL, capture_output=True, check=False
+        [*namespaces(), "true"], stdin=subprocess.DEVNULL, capture_output=True, check=False
     )
     if tried.returncode:
         raise _no_cage(tried.stderr.decode(errors="replace"))
 
 
-def _namespaces() -> list[str]:
+def check_report(report: Mapping[str, Any], program: str) -> None:
+    """Raise MissingToolError or SmokeError if a cage says that it could not start ``program``."""
+    if "cage_error" in report:
+        raise _no_cage(report["cage_error"])
+    if "start_error" in report:
+        raise SmokeError(
+            f"{program} cannot be started in the image: {report['start_error']}",
+            hint="look into the image with `envbuilder inspect`",
+        )
+
+
+def namespaces(network: Network = "none") -> list[str]:
     """Return the command prefix that makes a cage; its first process dies when we die."""
     mapped = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
     return [
@@ -205,12 +222,14 @@ def _namespaces() -> list[str]:
         str(find_program("unshare")),
         *mapped,
         *("--mount", "--propagation=private", "--pid", "--fork", "--kill-child", "--mount-proc"),
-        *("--net", "--"),
+        *(["--net"] if network == "none" else []),
+        "--",
     ]
 
 
 @contextmanager
-def _memory_file() -> Iterator[int]:
+def memory_file() -> Iterator[int]:
+    """Yield the descriptor of a file in memory; a child may inherit it."""
     descriptor = os.memfd_create("envbuilder")
     try:
         yield descriptor

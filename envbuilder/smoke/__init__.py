@@ -8,7 +8,7 @@ from .local import LocalPython
 from .page import LayerSize, to_html
 from .plan import CHECKS, Expected, OwnSample, ProbedModel, SmokePlan, Start
 from .probe.samples import MODALITIES
-from .report import About, Cause, Check, CheckStatus, Report, TokenRow
+from .report import About, Cause, Check, CheckStatus, ModelVerdict, Report, TokenRow
 from .run_probe import Run, smoke
 from .start import as_it_starts
 
@@ -22,6 +22,7 @@ __all__ = [
     "Expected",
     "LayerSize",
     "LocalPython",
+    "ModelVerdict",
     "OwnSample",
     "ProbedModel",
     "Report",

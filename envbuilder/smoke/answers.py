@@ -53,9 +53,13 @@ class Answers:
         return {"version": VERSION, **asdict(self)}
 
 
-def answers_path(folder: Path, name: str) -> Path:
-    """Name the file of the environment ``name``, beside its spec in ``folder``."""
-    return folder / f"{name}.answers.json"
+def answers_path(folder: Path, name: str, model: str = "") -> Path:
+    """Name the file of the environment ``name``, beside its spec in ``folder``.
+
+    Of several models each has its own, by the name of the ``model``.
+    """
+    own = f".{re.sub(r'[^A-Za-z0-9._-]+', '--', model)}" if model else ""
+    return folder / f"{name}{own}.answers.json"
 
 
 def read_answers(path: Path) -> Answers | None:
@@ -92,9 +96,10 @@ def parse_answers(plain: Mapping[str, Any]) -> Answers:
     )
 
 
-def answers_to_record(report: Report, recorded: Answers | None) -> Answers | None:
-    """Return the answers that a build shall write down: of a green one, with other packages."""
-    seen = next((check for check in report.checks if check.name == "tokens.answers"), None)
+def answers_to_record(report: Report, recorded: Answers | None, *, model: str) -> Answers | None:
+    """Return what a build shall write down of ``model``: if it is green, with other packages."""
+    own = [check for check in report.checks if check.model == model]
+    seen = next((check for check in own if check.name == "tokens.answers"), None)
     if seen is None or not report.ok:
         return None
     found = parse_answers(seen.details["answers"])

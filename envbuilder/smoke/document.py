@@ -17,7 +17,8 @@ import msgspec
 
 from envbuilder.model.codec import convert
 
-from .document_jobs import Document, job_type
+from .job_types import Document, job_type
+from .probe.job import parted
 from .repeated import contradictions
 
 LARGEST = 4 << 20
@@ -144,7 +145,7 @@ def _jobs(found: Sequence[object], wanted: Sequence[str]) -> tuple[list[Facts], 
 def _fitting(name: str, plain: object) -> Facts:
     try:
         cleaned: Facts = clean(plain)
-        convert(cleaned, job_type(name))
+        convert(cleaned, job_type(parted(name)[0]))
     except (UnfitError, msgspec.ValidationError) as error:
         return unfit(name, "malformed", f"what it reported does not fit: {error}")
     return {"doing": None, "failure": None, "finished": False, **cleaned}

@@ -39,18 +39,18 @@ def to_junit(report: Report) -> str:
         for name, value in report.about.lines():
             SubElement(properties, "property", name=name, value=_clean(value))
     for check in checks:
-        _case(suite, check)
+        _case(suite, check, several=len(report.models) > 1)
     indent(suite)
     return tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
 
 
-def _case(suite: Element, check: Check) -> None:
+def _case(suite: Element, check: Check, *, several: bool) -> None:
     group, _, _ = check.name.partition(".")
     case = SubElement(
         suite,
         "testcase",
         classname=f"smoke.{group}",
-        name=check.name,
+        name=f"{check.model}: {check.name}" if several and check.model else check.name,
         time=f"{check.seconds:.3f}",
     )
     if check.status in _KINDS:

@@ -24,17 +24,16 @@ def _parts(layers: Sequence[Layer], lock: Lock) -> dict[Digest, tuple[tuple[str,
     """Say what is in each layer, by what it was made from: the seal knows it of a foreign image."""
     sealed = lock.seal.layers if lock.seal is not None else ()
     made_from = {layer.diff_id: layer.inputs for layer in (*sealed, *layers) if layer.inputs}
-    known = {str(wheel.sha256): wheel for wheel in lock.wheels}
-    for source in lock.sources:
+    known: dict[str, Wheel | DebPackage] = {str(wheel.sha256): wheel for wheel in lock.wheels}
+    if isinstance(lock.base, DebianBase):
+        known |= {str(deb.sha256): deb for deb in lock.base.packages}
+    for source in lock.built:
         if source.wheel is not None:
-            known |= {str(source.wheel.sha256): source.wheel, source.commit: source.wheel}
-    parts = {
+            known |= {str(source.wheel.sha256): source.wheel, source.identity: source.wheel}
+    return {
         diff_id: _heaviest(known[each] for each in inputs if each in known)
         for diff_id, inputs in made_from.items()
     }
-    if isinstance(lock.base, DebianBase):
-        parts[layers[0].diff_id] = _heaviest(lock.base.packages)
-    return parts
 
 
 def _heaviest(packages: Iterable[Wheel | DebPackage]) -> tuple[tuple[str, int], ...]:

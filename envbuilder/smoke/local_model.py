@@ -3,29 +3,47 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from envbuilder.model.errors import SmokeError
 
 from .plan import ProbedModel
 
+WEIGHTS = ("*.safetensors", "*.bin")
 
-def locate(model: ProbedModel) -> tuple[Path, str]:
-    """Return the directory to mount, and where the model lies inside it.
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalModel:
+    """A model on this host: the directory to mount, and where the model lies inside it."""
+
+    mounted: Path
+    inside: str = ""
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether more lies there than configuration."""
+        directory = self.mounted / self.inside
+        return any(next(directory.glob(name), None) for name in WEIGHTS)
+
+
+def locate(model: ProbedModel) -> LocalModel:
+    """Find ``model``, which is no family, on this host.
 
     A snapshot of the hub's cache is links into ``blobs`` beside it, so the whole repository is
     mounted. Raises SmokeError if there is no model; nothing is ever downloaded.
     """
-    if model.path is not None:
-        directory = Path(model.path).expanduser().resolve()
-        _expect_model(directory, "smoke.model.path names a directory as save_pretrained writes it")
-        return directory, ""
+    if model.path is not None or model.config is not None:
+        directory = Path(str(model.path or model.config)).expanduser().resolve()
+        kind = "path" if model.path is not None else "config"
+        _expect_model(directory, f"{kind} names a directory as save_pretrained writes it")
+        return LocalModel(mounted=directory)
     repository = hub_cache() / f"models--{str(model.hub).replace('/', '--')}"
     snapshot = repository / "snapshots" / _commit(repository, model.revision or "main")
     fetch = f"fetch it first: huggingface-cli download {model.hub}"
     revision = f" --revision {model.revision}" if model.revision else ""
     _expect_model(snapshot, fetch + revision)
-    return repository, f"snapshots/{snapshot.name}"
+    return LocalModel(mounted=repository, inside=f"snapshots/{snapshot.name}")
 
 
 def hub_cache() -> Path:

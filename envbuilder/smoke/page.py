@@ -71,7 +71,7 @@ def to_html(report: Report, *, layers: Sequence[LayerSize] = ()) -> str:
     return environment.get_template("report.html.j2").render(
         report=report,
         tally=_tally(report),
-        groups=[(kind, rows) for kind in MODALITIES if (rows := _of(report, kind))],
+        tables=[(name, _groups(rows)) for name, rows in report.rows_by_model()],
         columns=[name for name in COUNTS if _filled(report, name)],
         odd={row: odd(report, row) for row in report.tokens},
         notes=_notes(report),
@@ -96,7 +96,7 @@ def odd(report: Report, row: TokenRow) -> frozenset[str]:
         value, votes = Counter(taken.values()).most_common(1)[0]
         majority = votes > len(taken) / 2
         wrong = {name for name, count in taken.items() if not majority or count != value}
-    if row.stated is not None and _misstated(report, row.modality):
+    if row.stated is not None and _misstated(report, row):
         wrong |= {"stated", "engine" if row.engine is not None else "placeholders"}
     return frozenset(wrong)
 
@@ -144,17 +144,21 @@ def _tally(report: Report) -> list[tuple[str, int]]:
     ]
 
 
-def _of(report: Report, modality: str) -> list[TokenRow]:
-    return [row for row in report.tokens if row.modality == modality]
+def _groups(rows: Sequence[TokenRow]) -> list[tuple[str, list[TokenRow]]]:
+    """Return (modality, rows) of what is there."""
+    found = [(kind, [row for row in rows if row.modality == kind]) for kind in MODALITIES]
+    return [(kind, own) for kind, own in found if own]
 
 
 def _filled(report: Report, column: str) -> bool:
     return any(getattr(row, column) is not None for row in report.tokens)
 
 
-def _misstated(report: Report, modality: str) -> bool:
-    name = f"tokens.{modality}.reserved"
-    return any(check.name == name and check.status is CheckStatus.FAIL for check in report.checks)
+def _misstated(report: Report, row: TokenRow) -> bool:
+    """Return whether what is stated for the modality of ``row``, by its model, is wrong."""
+    name = f"tokens.{row.modality}.reserved", row.model
+    wrong = (check for check in report.checks if check.status is CheckStatus.FAIL)
+    return any((check.name, check.model) == name for check in wrong)
 
 
 def _notes(report: Report) -> dict[str, int]:

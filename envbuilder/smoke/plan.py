@@ -14,9 +14,10 @@ from typing import Any, Literal
 from envbuilder.model.errors import UsageError
 
 from .answers import Answers
+from .media import ITEMS
 from .probe.samples import MODALITIES
 
-CHECKS = ("environment", "caches", "start", "tokens", "engine", "gpu")
+CHECKS = ("environment", "caches", "start", "architecture", "tokens", "engine", "gpu")
 """Every check group, in the order in which they run and are reported."""
 
 Gpu = Literal["auto", "required", "never"]
@@ -35,27 +36,43 @@ class Expected:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbedModel:
-    """The model to count with: exactly one of a known family, a local directory, or a hub name.
+    """A model to count with: exactly one of a family, a directory (or its config), or a hub name.
 
     ``family`` builds a tiny model with random weights inside the container, from the family's real
     processor settings. ``path`` is a directory on this host that holds a real model; it is mounted
-    read-only. ``hub`` names a model in the Hugging Face cache of this host (``revision`` pins it).
+    read-only. ``config`` is one of which only the configuration and the processor's files count.
+    ``hub`` names a model in the Hugging Face cache of this host (``revision`` pins it).
+
+    ``tokens`` states, per modality, how many tokens the engine reserves for one item; ``answers``
+    are those of the last good build. ``label`` is what reports call it.
     """
 
     family: str | None = None
     path: str | None = None
+    config: str | None = None
     hub: str | None = None
     revision: str | None = None
+    tokens: Mapping[str, int] = field(default_factory=dict)
+    answers: Answers | None = None
+    label: str = ""
 
     def __post_init__(self) -> None:
-        if sum(name is not None for name in (self.family, self.path, self.hub)) != 1:
+        given = (self.family, self.path, self.config, self.hub)
+        if sum(name is not None for name in given) != 1:
             raise UsageError(
-                "a smoke model is one of family, path and hub",
+                "a smoke model is one of family, path, config and hub",
                 hint="for example: model: {family: qwen2_5_omni}",
             )
+        for name in self.tokens:
+            _one_of(name, MODALITIES, "modality")
 
     def __str__(self) -> str:
-        return self.family or self.path or f"{self.hub}@{self.revision or 'main'}"
+        return self.label or self.where
+
+    @property
+    def where(self) -> str:
+        """The family, the directory on this host, or the name on the hub."""
+        return self.family or self.path or self.config or f"{self.hub}@{self.revision or 'main'}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,12 +88,18 @@ class OwnSample:
 class Start:
     """What the image starts: its entry point with arguments, in ``workdir``.
 
-    ``run`` is a command to try there, which must end with 0.
+    ``run`` is a command to try there, which must end with 0. ``serve`` are the arguments that the
+    entry point gets to serve the first model, in place of the image's own (``{model}`` stands for
+    its folder); it must answer ``ready`` at ``port`` with 200 ``within`` seconds.
     """
 
     args: tuple[str, ...] = ()
     workdir: str = "/"
     run: tuple[str, ...] = ()
+    serve: tuple[str, ...] = ()
+    ready: str = "/health"
+    port: int = 8000
+    within: int = 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,8 +108,7 @@ class SmokePlan:
 
     ``prefix`` is the root of the environment (``/opt/venv``): distributions outside of it belong
     to the operating system and are never "extra". ``python`` is the interpreter inside the
-    container. ``tokens`` states, per modality, how many tokens the engine reserves for one item;
-    ``answers`` are those of the last good build.
+    container. ``models`` are all that are served, with different names.
     ``start`` is what the image starts, None if there is no image.
     ``shared`` says that the environment lies on a machine whose caches are somebody else's.
     ``timeout`` (seconds) bounds the whole run, ``memory`` (bytes) the container. ``jobs``, where
@@ -98,10 +120,8 @@ class SmokePlan:
     prefix: str | None = None
     shared: bool = False
     python: str = "python3"
-    model: ProbedModel | None = None
-    tokens: Mapping[str, int] = field(default_factory=dict)
+    models: tuple[ProbedModel, ...] = ()
     samples: tuple[OwnSample, ...] = ()
-    answers: Answers | None = None
     start: Start | None = None
     gpu: Gpu = "auto"
     checks: tuple[str, ...] = CHECKS
@@ -113,12 +133,11 @@ class SmokePlan:
     def __post_init__(self) -> None:
         for name in self.checks:
             _one_of(name, CHECKS, "check")
-        for name in (*self.tokens, *(item.modality for item in self.samples)):
-            _one_of(name, MODALITIES, "modality")
+        for item in self.samples:
+            _one_of(item.modality, MODALITIES, "modality")
 
     def request(self) -> dict[str, Any]:
         """Render the JSON document that the probe reads from its standard input."""
-        model = self.model
         checks = set(self.checks) - ({"gpu"} if self.gpu == "never" else set())
         return {
             "version": 1,
@@ -135,23 +154,34 @@ class SmokePlan:
             ],
             "prefix": self.prefix,
             "shared": self.shared,
-            "model": None
-            if model is None
-            else {
-                "family": model.family,
-                "path": None,
-                "hub": model.hub,
-                "revision": model.revision,
-            },
+            "models": [
+                {"family": model.family, "path": None, "bare": model.config is not None}
+                for model in self.models
+            ],
             "samples": [
                 {"path": target, "modality": item.modality, "label": item.label}
                 for target, item in self.sample_mounts()
             ],
             "start": None if self.start is None else asdict(self.start),
+            "parts": self._parts(),
             "gpu": self.gpu,
             "sent": self.sent,
             "timeout": self.timeout,
         }
+
+    def _parts(self) -> list[dict[str, Any]]:
+        """Return a small item of each modality as a chat request carries it, if one is sent."""
+        sent = [item for item in ITEMS if item.role == "small"]
+        return [
+            {
+                "modality": item.modality,
+                "label": item.label,
+                "shape": item.shape,
+                "part": item.part(),
+            }
+            for item in sent
+            if self.start is not None and self.start.serve
+        ]
 
     def sample_mounts(self) -> list[tuple[str, OwnSample]]:
         """Pair each sample with its path inside the container; no path is another's start."""
@@ -164,7 +194,7 @@ class SmokePlan:
 SAMPLES_MOUNT = "/run/envbuilder/samples"
 """Where the user's own samples appear inside the container, by number."""
 MODEL_MOUNT = "/run/envbuilder/model"
-"""Where a model directory of the host appears inside the container."""
+"""Where model directories of the host appear inside the container, by number."""
 
 
 def _one_of(name: str, known: tuple[str, ...], what: str) -> None:

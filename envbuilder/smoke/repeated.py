@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from .probe.job import parted
+
 SHARED = {"tokens.": ("transformers", "family"), "engine.": ("version",)}
 """Facts that all jobs of a group state alike."""
 COUNTED = ("placeholders", "formula", "embeddings", "embeds", "tokens", "prompt")
@@ -18,6 +20,13 @@ def contradictions(jobs: Sequence[Job]) -> Iterator[str]:
     for job in jobs:
         yield from _items(job)
         yield from map(str, job.get("contradictions", ()))
+    for number in sorted({parted(job["name"])[1] for job in jobs}):
+        own = [job for job in jobs if parted(job["name"])[1] == number]
+        yield from _shared(own)
+
+
+def _shared(jobs: Sequence[Job]) -> Iterator[str]:
+    """Yield what the jobs of one model state otherwise than each other."""
     for prefix, names in SHARED.items():
         group = [job for job in jobs if job["name"].startswith(prefix)]
         for name in names:

@@ -38,7 +38,10 @@ class Cause:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One finding; ``expected`` and ``actual`` are short texts that stand side by side."""
+    """One finding; ``expected`` and ``actual`` are short texts that stand side by side.
+
+    ``model`` names the model that it is about, and is empty if it is about all of the image.
+    """
 
     name: str
     status: CheckStatus
@@ -48,6 +51,7 @@ class Check:
     cause: Cause | None = None
     seconds: float = 0.0
     details: Mapping[str, Any] = field(default_factory=dict)
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +72,16 @@ class TokenRow:
     agree: bool = True
     note: str = ""
     grid: tuple[int, ...] = ()
+    model: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelVerdict:
+    """What the checks of one model come to."""
+
+    name: str
+    verdict: CheckStatus
+    summary: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +117,7 @@ class Report:
     summary: str
     checks: tuple[Check, ...]
     tokens: tuple[TokenRow, ...] = ()
+    models: tuple[ModelVerdict, ...] = ()
     environment: Mapping[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
     peak_memory: int = 0
@@ -112,6 +127,11 @@ class Report:
     def ok(self) -> bool:
         """Whether the image may be called known-good."""
         return self.verdict is CheckStatus.PASS
+
+    def rows_by_model(self) -> list[tuple[str, list[TokenRow]]]:
+        """Return (name, rows) of every model that was counted, in the order of the report."""
+        names = dict.fromkeys(row.model for row in self.tokens)
+        return [(name, [row for row in self.tokens if row.model == name]) for name in names]
 
     def passes(self, *, allow_unproven: bool) -> bool:
         """Return whether a command may end well: green, or unproven if that is allowed."""
@@ -123,4 +143,6 @@ class Report:
         body["verdict"] = str(self.verdict)
         for check in body["checks"]:
             check["status"] = str(check["status"])
+        for model in body["models"]:
+            model["verdict"] = str(model["verdict"])
         return {"version": 1, **body}

@@ -47,10 +47,7 @@ def ask(run: Run, plan: SmokePlan, *, progress: Progress | None = None) -> Mappi
     mounts = [Mount(source=PROBE, target=PROBE_MOUNT)]
     mounts += _samples(plan)
     request = plan.request()
-    if plan.model is not None and plan.model.family is None:
-        source, inside = locate(plan.model)
-        mounts.append(Mount(source=source, target=MODEL_MOUNT))
-        request["model"]["path"] = f"{MODEL_MOUNT}/{inside}".rstrip("/")
+    mounts += _models(plan, request)
     wanted = expand(request)
     with watched(progress, wanted) as pipe:
         if pipe is not None:
@@ -76,6 +73,20 @@ def ask(run: Run, plan: SmokePlan, *, progress: Progress | None = None) -> Mappi
             f"the probe left no result: {_why(completed, error)}",
             hint="--local takes a Python, 3.9 or newer" if plan.shared else where,
         ) from error
+
+
+def _models(plan: SmokePlan, request: dict[str, Any]) -> list[Mount]:
+    """Mount each model's directory, and say in ``request`` which it is, and if it has weights."""
+    mounts = []
+    for number, (model, told) in enumerate(zip(plan.models, request["models"], strict=True)):
+        if model.family is not None:
+            continue
+        found = locate(model)
+        target = f"{MODEL_MOUNT}/{number:04d}"
+        mounts.append(Mount(source=found.mounted, target=target))
+        told["path"] = f"{target}/{found.inside}".rstrip("/")
+        told["bare"] = told["bare"] or (model.hub is not None and not found.has_weights)
+    return mounts
 
 
 def _samples(plan: SmokePlan) -> list[Mount]:

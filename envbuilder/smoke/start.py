@@ -11,6 +11,9 @@ from .plan import SmokePlan, Start
 
 def as_it_starts(plan: SmokePlan, settings: Mapping[str, Any]) -> SmokePlan:
     """Let ``plan`` look at what an image with ``settings`` (its OCI config) starts."""
-    args = (*(settings.get("Entrypoint") or ()), *(settings.get("Cmd") or ()))
+    entry = tuple(settings.get("Entrypoint") or ())
+    args = (*entry, *(settings.get("Cmd") or ()))
     start = plan.start or Start()
-    return replace(plan, start=replace(start, args=args, workdir=settings.get("WorkingDir") or "/"))
+    serve = (*entry, *start.serve) if start.serve else ()
+    workdir = settings.get("WorkingDir") or "/"
+    return replace(plan, start=replace(start, args=args, serve=serve, workdir=workdir))

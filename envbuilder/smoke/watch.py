@@ -7,7 +7,6 @@ writes there is bounded and dropped: at most :data:`BATCH` bytes in each :data:`
 from __future__ import annotations
 
 import os
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from envbuilder.model.progress import Progress, Step, Telling
+from envbuilder.storage.temporary import work_folder
 
 from .document import UnfitError, read_json
 
@@ -67,8 +67,7 @@ def watched(progress: Progress | None, jobs: Sequence[str]) -> Iterator[Path | N
         yield None
         return
     with ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="envbuilder-watch-"))
-        pipe = Path(folder) / "progress"
+        pipe = stack.enter_context(work_folder("envbuilder-watch")) / "progress"
         os.mkfifo(pipe)
         pipe.chmod(0o666)  # the image's user is another
         descriptor = os.open(pipe, os.O_RDWR | os.O_NONBLOCK)  # its own writer: never at its end

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from envbuilder.engines.account import with_account
 from envbuilder.engines.docker import build_with_docker
-from envbuilder.engines.embedded import NO_REUSE, assemble, seal
+from envbuilder.engines.embedded import assemble, seal
 from envbuilder.engines.foundation import fetch_base
+from envbuilder.engines.remote_layers import held_remotely, offer_layers
 from envbuilder.engines.reuse import ReusableLayers, held_in, reusable
 from envbuilder.engines.source_wheels import fetch_sources, with_wheels
 from envbuilder.engines.system import system_layers
@@ -68,7 +69,11 @@ class BuildResult:
     @property
     def good(self) -> bool:
         """Whether the image passed its smoke test."""
-        return self.report is not None and self.report.ok
+        return self.passes(allow_unproven=False)
+
+    def passes(self, *, allow_unproven: bool) -> bool:
+        """Return whether it passed; what is unproven counts as if, where that is allowed."""
+        return self.report is not None and self.report.passes(allow_unproven=allow_unproven)
 
 
 def fetch(context: Context, lock: Lock) -> None:
@@ -105,24 +110,29 @@ def make_to_smoke(context: Context, spec_path: Path) -> tuple[Lock, Image]:
 
 
 def make_image(
-    context: Context, lock: Lock, *, engine: str = "embedded", held: ReusableLayers = NO_REUSE
+    context: Context, lock: Lock, *, engine: str = "embedded", held: ReusableLayers | None = None
 ) -> Image:
     """Build the image of ``lock`` with ``engine``.
 
     The embedded one wants the wheels of git sources (Docker would compile them each time anew);
-    layers that are ``held`` elsewhere it does not make: the store then lacks them.
+    layers that are ``held`` elsewhere it does not make: the store then lacks them. Without those,
+    what the machines of a team share is taken from there, and what they lack is put there.
     """
     if engine == "docker":
         return build_with_docker(context, lock)
+    if held is None:
+        held = held_remotely(context, lock, bring=True)
     elsewhere = {wheel for group in held.wheels for wheel in group.wheels}
     source = supply(context, lock, [wheel for wheel in lock.wheels if wheel not in elsewhere])
-    return assemble(
+    image = assemble(
         context,
         lock,
         foundation=lambda within: with_account(within, lock, system_layers(within, lock)),
         bring=source.bring,
         held=held,
     )
+    offer_layers(context, lock, image)
+    return image
 
 
 def build_environment(
@@ -131,7 +141,7 @@ def build_environment(
     decisions: Decisions,
     *,
     runtime: Runtime | None,
-    reuse: Callable[[Lock], ReusableLayers] = lambda _: NO_REUSE,
+    reuse: Callable[[Lock], ReusableLayers] | None = None,
 ) -> BuildResult:
     """Do the main job for the spec at ``spec_path``; ``runtime`` None leaves the smoke out.
 
@@ -146,7 +156,7 @@ def build_environment(
         check_samples(lock.spec, spec_path.parent)  # before minutes of work
     lock_text = lock_path(spec_path).read_bytes()
     lock = with_wheels(context, lock, engine=decisions.engine)
-    image = make_image(context, lock, engine=decisions.engine, held=reuse(lock))
+    image = make_image(context, lock, engine=decisions.engine, held=reuse(lock) if reuse else None)
     sealed = _seal(lock, image, over=lock_text, spec_path=spec_path, decisions=decisions)
     if runtime is None:
         return BuildResult(lock=sealed, image=image, report=None)
@@ -158,13 +168,22 @@ def build_environment(
 
 def reuse_at(
     context: Context, spec_path: Path, target: ImageRef | None
-) -> Callable[[Lock], ReusableLayers]:
-    """Return what names the layers of a lock that its last seal has and that are at ``target``."""
-    path = lock_path(spec_path)
-    if target is None or not path.exists():
-        return lambda _: NO_REUSE
-    old, repository = read_lock(path), context.registries.repository(target)
-    return lambda new: held_in(repository, reusable(old, new))
+) -> Callable[[Lock], ReusableLayers] | None:
+    """Return what names the layers of a lock that a push to ``target`` need not have here.
+
+    Those are the layers of its last seal that are there, and those that the team shares. None
+    without a target.
+    """
+    if target is None:
+        return None
+    path, repository = lock_path(spec_path), context.registries.repository(target)
+    old = read_lock(path) if path.exists() else None
+
+    def held(new: Lock) -> ReusableLayers:
+        there = held_in(repository, reusable(old, new)) if old is not None else ReusableLayers()
+        return there | held_remotely(context, new, bring=False)
+
+    return held
 
 
 def engine_for(spec_path: Path) -> str:
@@ -222,7 +241,7 @@ def _record(
     build_records.keep(store, entry.lock, texts)
     ledger.append(ledger.ledger_path(spec_path), entry)
     if outcome.report is not None:
-        record_answers(outcome.report, name=outcome.lock.spec.name, folder=spec_path.parent)
+        record_answers(outcome.report, outcome.lock.spec, folder=spec_path.parent)
 
 
 def ledger_entry(outcome: BuildResult, *, runtime: str) -> ledger.LedgerEntry:

@@ -6,13 +6,15 @@ from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
-from envbuilder.engines.system_pins import pin_packages
+from envbuilder.engines.build_environment import build_environment
+from envbuilder.engines.system_pins import SystemPins
 from envbuilder.model.errors import LockError, NetworkError
 from envbuilder.model.image_config import unknown_variables
 from envbuilder.model.lock import Lock
 from envbuilder.model.pylock import check_fresh, lock_path, read_lock, write_lock
 from envbuilder.model.spec import Spec
 from envbuilder.model.spec_file import load
+from envbuilder.resolve.archives.supply import take_archives_beside
 from envbuilder.resolve.context import Context
 from envbuilder.resolve.own_files import lock_files, take_files
 from envbuilder.resolve.python.beside import take_beside
@@ -34,9 +36,17 @@ def resolve_spec(
     ``resolve``.
     """
     files = lock_files(context, spec, folder=folder)
-    lock = resolve(context, spec, previous=previous, release=release, folder=folder)
     kept = None if {SYSTEM, EVERYTHING} & set(release) else previous
-    return replace(pin_packages(context, lock, previous=kept), files=files)
+    pins = SystemPins(context=context, held=kept)
+    lock = resolve(
+        context,
+        spec,
+        previous=previous,
+        release=release,
+        folder=folder,
+        building=lambda bare: build_environment(context, bare, pins),
+    )
+    return replace(pins.pin(lock), files=files)
 
 
 def lock_environment(context: Context, spec_path: Path, *, release: Collection[str] = ()) -> Lock:
@@ -68,8 +78,8 @@ def lock_environment(context: Context, spec_path: Path, *, release: Collection[s
 def current_lock(context: Context, spec_path: Path, *, locked: bool = False) -> Lock:
     """Read the lock of ``spec_path``; make it if there is none, unless ``locked`` forbids that.
 
-    What lies beside it of its wheels is taken in. Raises LockError if it is older than its spec, or
-    than a file that the spec names by path: locking anew is a decision, not a side effect.
+    What lies beside it of its files is taken in. Raises LockError if it is older than its spec, or
+    than what the spec names by path: locking anew is a decision, not a side effect.
     """
     path = lock_path(spec_path)
     if path.exists() or locked:
@@ -77,6 +87,7 @@ def current_lock(context: Context, spec_path: Path, *, locked: bool = False) -> 
         check_fresh(lock, load(spec_path), name=spec_path.stem)
         take_beside(context, lock, spec_path.parent)
         take_files(context, lock, spec_path.parent)
+        take_archives_beside(context, lock, spec_path.parent)
         return lock
     if context.offline:
         raise NetworkError(f"--offline, and there is no lock {path}", hint="lock while online")

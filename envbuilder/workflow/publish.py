@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from envbuilder.engines.reuse import held_in, reusable
 from envbuilder.evidence.attach import attach, attach_bundles, may_be_bundle, sign
+from envbuilder.evidence.bill import facts_of_store
 from envbuilder.evidence.keyring import Keyring
-from envbuilder.evidence.keys import PrivateKey, read_private
+from envbuilder.evidence.keys import PrivateKey, builder_id, read_private
 from envbuilder.evidence.read import Evidence, is_signed, read_bundled, read_tagged
 from envbuilder.evidence.statements import (
     NAMES,
@@ -33,8 +33,6 @@ from envbuilder.registry.transfer import push
 from envbuilder.resolve.context import Context
 from envbuilder.storage.build_records import recall_report
 from envbuilder.storage.ledger import now
-
-from .build import make_image
 
 _NAMES = {predicate_type: name for name, predicate_type in NAMES.items()}
 
@@ -100,13 +98,13 @@ def publish(
         nonlocal named
         if signing is not None and not named:
             form = _form(repository, signing, {image.digest, before} - {None})
-            statements = evidence(context, lock, seal, built=built)
+            statements = evidence(context, lock, seal, signing.key, built=built)
             named = _attach(repository, image, statements, form, context.progress)
 
     _warn(context, image.digest, signed=signing is not None)
     push(
         context.registries, image, context.store, ref, context.progress,
-        sources=_sources(lock), before_tag=attach_evidence,
+        sources=_sources(context, lock), before_tag=attach_evidence,
     )  # fmt: skip
     attach_evidence(repository)  # where the image was there already
     return Published(digest=image.digest, evidence=named)
@@ -130,6 +128,11 @@ def sealed_image(context: Context, lock: Lock, seal: Seal, repository: Repositor
     store = context.store
     if store.has(seal.manifest) and store.has(seal.config):
         return parse_image(store.read(seal.manifest), store.read(seal.config))
+    # All that builds takes half a second to load, and a push of what is built needs none of it.
+    from envbuilder.engines.reuse import held_in, reusable  # noqa: PLC0415
+
+    from .build import make_image  # noqa: PLC0415
+
     held = held_in(repository, reusable(lock, lock))
     image = make_image(context, lock, held=held)
     if image.digest != seal.manifest:
@@ -141,20 +144,24 @@ def sealed_image(context: Context, lock: Lock, seal: Seal, repository: Repositor
 
 
 def evidence(
-    context: Context, lock: Lock, seal: Seal, *, built: str | None = None
+    context: Context, lock: Lock, seal: Seal, key: PrivateKey, *, built: str | None = None
 ) -> list[Statement]:
-    """Make the statements on the sealed image; the smoke report's only if there is one.
+    """Make the statements that ``key`` will sign; the smoke report's only if there is one.
 
     They are dated with when the image was ``built`` or smoked, or else with now.
     """
     from envbuilder.evidence.sbom import sbom  # noqa: PLC0415 (the library takes 0.1 s to load)
 
     image = seal.manifest
+    with context.progress.step("read", "what the packages say of themselves", unit="items"):
+        facts = facts_of_store(context.store, lock)
     kept = recall_report(context.store, image)
     moment = built or (kept[1] if kept is not None else now())
     statements = [
-        provenance(lock, image, engine=seal.engine, finished=moment),
-        sbom(lock, image, finished=moment),
+        provenance(
+            lock, image, engine=seal.engine, finished=moment, builder=builder_id(key.public_key())
+        ),
+        sbom(lock, image, finished=moment, facts=facts),
     ]
     if kept is None:
         context.progress.note(
@@ -235,8 +242,9 @@ def _unheld(statements: Sequence[Statement], held: Evidence) -> list[Statement]:
     ]
 
 
-def _sources(lock: Lock) -> tuple[ImageRef, ...]:
-    """Name where the base's layers are, which the store may lack."""
-    if not isinstance(lock.base, ImageBase):
-        return ()
-    return (ImageRef.parse(lock.base.reference).at(lock.base.digest),)
+def _sources(context: Context, lock: Lock) -> Iterator[ImageRef]:
+    """Name where layers are that the store may lack: the base's, and those that a team shares."""
+    if isinstance(lock.base, ImageBase):
+        yield ImageRef.parse(lock.base.reference).at(lock.base.digest)
+    if context.remote is not None:
+        yield context.remote.place

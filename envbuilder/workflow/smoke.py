@@ -12,10 +12,11 @@ from pathlib import Path
 from envbuilder import __version__
 from envbuilder.engines.foundation import fetch_base
 from envbuilder.model.image import Image
-from envbuilder.model.lock import ImageBase, Lock
+from envbuilder.model.lock import ArchiveSource, ImageBase, Lock, Wheel
 from envbuilder.model.plan import PREFIX
 from envbuilder.model.pylock import lock_checksum
 from envbuilder.model.samples import check_samples, own_samples
+from envbuilder.model.spec import ServedModel, Spec, StartCommand
 from envbuilder.resolve.context import Context
 from envbuilder.runtime import Runtime
 from envbuilder.smoke import (
@@ -65,30 +66,56 @@ def smoke_plan(lock: Lock, *, folder: Path) -> SmokePlan:
     """
     spec = lock.spec
     check_samples(spec, folder)
-    model = spec.smoke.model
     return SmokePlan(
         expected=expected(lock),
         prefix=PREFIX,
         python=f"{PREFIX}/bin/python",
-        model=None
-        if model is None
-        else ProbedModel(
-            family=model.family,
-            path=model.path and str(folder.resolve() / Path(model.path).expanduser()),
-            hub=model.hub,
-            revision=model.revision,
-        ),
-        tokens={str(name): count for name, count in spec.smoke.tokens.items()},
+        models=tuple(_probed(spec, model, folder=folder) for model in spec.smoke.served),
         samples=tuple(
             OwnSample(path=folder.resolve() / path, modality=modality, label=path)
             for path, modality in own_samples(spec)
         ),
-        answers=read_answers(answers_path(folder, spec.name)),
-        start=Start(run=spec.smoke.start.run) if spec.smoke.start.run else None,
+        start=_start(spec.smoke.start),
         gpu=gpu_here(spec.smoke.gpu),
         timeout=float(spec.smoke.timeout),
         memory=spec.smoke.memory << 20,
     )
+
+
+def _start(asked: StartCommand) -> Start | None:
+    """Return what shall be tried as the image starts; None if nothing."""
+    if not asked.run and not asked.arguments:
+        return None
+    return Start(
+        run=asked.run,
+        serve=asked.arguments,
+        ready=asked.ready,
+        port=asked.port,
+        within=asked.within,
+    )
+
+
+def _probed(spec: Spec, model: ServedModel, *, folder: Path) -> ProbedModel:
+    """Say how to count ``model`` of a spec that lies in ``folder``, with its recorded answers."""
+
+    def found(path: str | None) -> str | None:
+        return path and str(folder.resolve() / Path(path).expanduser())
+
+    return ProbedModel(
+        family=model.family,
+        path=found(model.path),
+        config=found(model.config),
+        hub=model.hub,
+        revision=model.revision,
+        tokens={str(name): count for name, count in model.tokens.items()},
+        answers=read_answers(answers_path(folder, spec.name, _own_name(spec, model.name))),
+        label=model.name,
+    )
+
+
+def _own_name(spec: Spec, model: str) -> str:
+    """Return the name of a model's own answers; of the only one they are the environment's."""
+    return model if len(spec.smoke.served) > 1 else ""
 
 
 def about(image: Image | None, lock: Lock | None, *, runtime: str | None = None) -> About:
@@ -112,9 +139,10 @@ def gpu_here(asked: Gpu) -> Gpu:
 def expected(lock: Lock) -> tuple[Expected, ...]:
     """List the distributions that the lock promises."""
     requested = lock.spec.requested
+    named: list[Wheel | ArchiveSource] = [*lock.wheels, *lock.archives]
     wheels = (
-        Expected(name=wheel.name, version=wheel.version, requested=wheel.name in requested)
-        for wheel in lock.wheels
+        Expected(name=each.name, version=each.version, requested=each.name in requested)
+        for each in named
     )
     sources = (
         Expected(name=source.name, version=source.version, commit=source.commit, requested=True)
@@ -123,9 +151,10 @@ def expected(lock: Lock) -> tuple[Expected, ...]:
     return tuple(sorted([*wheels, *sources], key=lambda each: each.name))
 
 
-def record_answers(report: Report, *, name: str, folder: Path) -> None:
-    """Write the answers of a green ``report`` beside the spec of ``name``, if they are new."""
-    path = answers_path(folder, name)
-    answers = answers_to_record(report, read_answers(path))
-    if answers is not None:
-        write_answers(path, answers)
+def record_answers(report: Report, spec: Spec, *, folder: Path) -> None:
+    """Write the answers of a green ``report`` beside ``spec``, if they are new."""
+    for model in spec.smoke.served:
+        path = answers_path(folder, spec.name, _own_name(spec, model.name))
+        answers = answers_to_record(report, read_answers(path), model=model.name)
+        if answers is not None:
+            write_answers(path, answers)

@@ -29,13 +29,16 @@ printf 'Suite: %s\nCodename: %s\nArchitectures: %s\nDate: Sat, 01 Jan 2000 00:00
   "$suite" "$suite" "$architecture" "$(sha256sum <Packages | cut -d ' ' -f 1)" \
   "$(stat -c %s Packages)" >Release
 
-# Debian's own tools leave their bytecode, as everywhere else.
+# Debian's own tools leave their bytecode, as everywhere else; what packages ask py3compile for is
+# compiled at once, in the end.
 unset PYTHONDONTWRITEBYTECODE
 mmdebstrap --quiet --mode=root --variant=essential --architectures="$architecture" \
   --include="$(cut -d ' ' -f 2 /run/debs.txt | paste -s -d ,)" \
   --setup-hook='install -D -m 644 /run/build/slim.cfg "$1/etc/dpkg/dpkg.cfg.d/slim"' \
+  --essential-hook='install -m 755 /run/build/py3compile "$1/usr/local/sbin/py3compile"' \
+  --customize-hook='rm "$1/usr/local/sbin/py3compile"' \
   --customize-hook='test ! -x "$1/usr/bin/python3" ||
-    chroot "$1" /usr/bin/python3 -I -B -S - /usr </run/build/unchecked_pyc.py' \
+    chroot "$1" /usr/bin/python3 -I -B -S - /usr /run/py3compile </run/build/unchecked_pyc.py' \
   "$suite" /rootfs 'deb [trusted=yes] copy:/tmp/debs ./'
 
 # What only served the installation, differs from one run to the next, or slim images go without.

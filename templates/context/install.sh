@@ -1,6 +1,7 @@
 #!/bin/sh
 # Install the wheels of one layer into /opt/venv: exactly those of /run/requirements.txt, or the one
-# in /run/wheels that was built from git. The environment's own files are there while uv works and
+# in /run/wheels that was built: from git, whose origin /run/direct_url.json tells, or from an archive,
+# which the spec requests if $REQUESTED names it. The environment's own files are there while uv works and
 # gone afterwards: they are a layer of their own.
 . /run/build/step.sh
 
@@ -17,7 +18,10 @@ if [ -e /run/requirements.txt ]; then
 else
   /run/uv/bin/uv pip install --quiet --python /opt/venv/bin/python --link-mode copy \
     --no-compile-bytecode --no-deps /run/wheels/*.whl
-  /opt/venv/bin/python /run/build/settle.py /opt/venv /dev/null /run/direct_url.json
+  echo "${REQUESTED:+$REQUESTED==0  # requested}" >/tmp/requested.txt
+  origin=/run/direct_url.json
+  [ -e "$origin" ] || origin=
+  /opt/venv/bin/python /run/build/settle.py /opt/venv /tmp/requested.txt ${origin:+"$origin"}
 fi
 (cd /run/skeleton && find . ! -type d) | while read -r path; do
   rm -f "/$path"

@@ -1,4 +1,4 @@
-"""A program for tests: build the system layer of a pickled base, print it as JSON.
+"""A program for tests: build the system layers of a pickled base, print it as JSON.
 
 Arguments: store, pickle, and the number of the user to become (0 stays root). All is imported
 before the privileges go, since that user may not be able to read this Python's packages.
@@ -10,7 +10,7 @@ import pickle
 import sys
 from pathlib import Path
 
-from envbuilder.resolve.debian.system_layer import system_layer
+from envbuilder.resolve.debian.system_layers import system_layers
 from envbuilder.storage.store import Store
 from tests.contexts import context
 
@@ -22,8 +22,8 @@ def main() -> None:
         os.setgroups([])
         os.setresgid(user, user, user)
         os.setresuid(user, user, user)
-    layer = system_layer(context(Store(store)), base, architecture="amd64")
-    print(json.dumps([str(layer.digest), str(layer.diff_id), layer.size]))
+    layers = system_layers(context(Store(store)), base, architecture="amd64")
+    print(json.dumps([[str(each.digest), str(each.diff_id), each.size] for each in layers]))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A real Debian base as one layer: reproducible, clean, and never half-built.
+"""A real Debian base as layers: reproducible, clean, and never half-built.
 
 Needs root, mmdebstrap and a Debian mirror in the machine's apt sources. One small base is built
 once and looked at from all sides; it is built again as another user, elsewhere and elsewhen.
@@ -23,9 +23,10 @@ import pytest
 
 from envbuilder.model.errors import BuildError, MissingToolError
 from envbuilder.model.progress import Silent
+from envbuilder.model.system_plan import system_plan
 from envbuilder.resolve.debian import mmdebstrap
 from envbuilder.resolve.debian.packages import lock_base
-from envbuilder.resolve.debian.system_layer import stored_system_layer, system_layer
+from envbuilder.resolve.debian.system_layers import stored_system_layers, system_layers
 from envbuilder.storage.store import Store
 from tests.contexts import context
 
@@ -77,17 +78,27 @@ def told():
 
 
 @pytest.fixture(scope="module")
-def layer(store, base, told):
-    return system_layer(context(store, told), base, architecture="amd64")
+def layers(store, base, told):
+    return system_layers(context(store, told), base, architecture="amd64")
 
 
 @pytest.fixture(scope="module")
-def members(store, layer):
-    with gzip.open(store.path(layer.digest)) as plain, tarfile.open(fileobj=plain) as tar:
+def tars(store, layers):
+    """Read each layer: its members by name, with the beginnings of files."""
+    return {layer.title: read(store.path(layer.digest)) for layer in layers}
+
+
+def read(path):
+    with gzip.open(path) as plain, tarfile.open(fileobj=plain) as tar:
         return {
             member.name: (member, tar.extractfile(member).read(16) if member.isreg() else b"")
             for member in tar
         }
+
+
+@pytest.fixture(scope="module")
+def members(tars):
+    return {name: found for tar in tars.values() for name, found in tar.items()}
 
 
 @pytest.fixture
@@ -165,7 +176,7 @@ def rootless(elsewhere):
     )
 
 
-def test_another_user_elsewhere_makes_the_same_layer_without_root(layer, elsewhere, rootless):
+def test_another_user_elsewhere_makes_the_same_layers_without_root(layers, elsewhere, rootless):
     """In another time zone, with another umask, below another path, after a kill -9."""
     with builder(elsewhere, user=USER, before=rootless) as process:
         wait_for(
@@ -177,20 +188,20 @@ def test_another_user_elsewhere_makes_the_same_layer_without_root(layer, elsewhe
     with builder(elsewhere, user=USER, before=rootless) as process:
         out, err = process.communicate()
     assert process.returncode == 0, err
-    assert json.loads(out) == [str(layer.digest), str(layer.diff_id), layer.size]
+    assert json.loads(out) == [[str(e.digest), str(e.diff_id), e.size] for e in layers]
     assert not scratch(elsewhere)
 
 
-def test_a_second_request_is_answered_from_the_store(store, base, layer):
+def test_a_second_request_is_answered_from_the_store(store, base, layers):
     told = Told()
-    assert system_layer(context(store, told), base, architecture="amd64") == layer
+    assert system_layers(context(store, told), base, architecture="amd64") == layers
     assert told.done == {}
-    assert stored_system_layer(store, base, architecture="amd64") == layer
+    assert stored_system_layers(store, base, architecture="amd64") == layers
 
 
-def test_the_progress_reaches_its_end(layer, told, base):
+def test_the_progress_reaches_its_end(layers, told, base):
     assert told.done["system"] == [2 * len(base.packages), 2 * len(base.packages)]
-    assert told.done["layer"][0] > layer.size
+    assert told.done["layer"][0] > sum(layer.size for layer in layers)
 
 
 def test_times_names_and_devices_are_gone(members):
@@ -208,16 +219,53 @@ def test_no_cache_log_or_trace_of_the_builder_is_left(members):
     assert "usr/share/doc/bash/copyright" in files
 
 
+def test_each_file_lies_in_the_layer_of_its_package_and_once(tars, base):
+    files = [
+        (name, title)
+        for title, tar in tars.items()
+        for name, (member, _) in tar.items()
+        if not member.isdir()
+    ]
+    assert len(files) == len(dict(files))
+    place = dict(files)
+    for group in system_plan(base):
+        for deb in group.packages:
+            lists = [f"var/lib/dpkg/info/{deb.name}{arch}.list" for arch in ("", ":amd64")]
+            assert {place[name] for name in lists if name in place} == {group.title}
+    assert place["usr/bin/bash"] == place["var/lib/dpkg/info/bash.list"]
+    for name, title in files:
+        if name.endswith(".pyc"):
+            folder, _, module = name.rpartition("/__pycache__/")
+            assert place[f"{folder}/{module.split('.')[0]}.py"] == title
+
+
+def test_the_last_layer_is_small_and_nobody_s(tars):
+    *_, (title, state) = tars.items()
+    assert title == "Debian trixie: state"
+    assert state.keys() >= {"var/lib/dpkg/status", "etc/ld.so.cache", "etc/passwd", "usr/bin/awk"}
+    assert not {name for name in state if name.endswith((".so", ".py", ".pyc"))}
+    assert sum(member.size for member, _ in state.values()) < 4 << 20
+
+
+def test_folders_are_the_same_in_every_layer(tars):
+    seen = {}
+    for tar in tars.values():
+        for name, (member, _) in tar.items():
+            if member.isdir():
+                facts = (member.mode, member.uid, member.gid)
+                assert seen.setdefault(name, facts) == facts
+    assert seen["tmp"] == (0o1777, 0, 0)
+
+
 def test_every_compiled_module_is_valid_for_good(members):
     heads = {name: head for name, (_, head) in members.items() if name.endswith(".pyc")}
     assert len(heads) > 500
     assert {head[4:8] for head in heads.values()} == {UNCHECKED}
 
 
-def test_python_runs_and_dpkg_knows_every_package(store, base, layer, tmp_path):
-    subprocess.run(
-        ["tar", "xzf", store.path(layer.digest), "-C", tmp_path], check=True, capture_output=True
-    )
+def test_python_runs_and_dpkg_knows_every_package(store, base, layers, tmp_path):
+    for layer in layers:
+        subprocess.run(["tar", "xzf", store.path(layer.digest), "-C", tmp_path], check=True)
     code = "import ssl; print(len(ssl.create_default_context().get_ca_certs()) > 50)"
     done = subprocess.run(
         ["chroot", tmp_path, "python3", "-c", code], capture_output=True, text=True, check=True
@@ -243,15 +291,15 @@ def test_a_stop_ends_the_build_and_leaves_nothing(elsewhere, base, monkeypatch):
     thread = Thread(target=stop_amid)
     thread.start()
     with pytest.raises(BuildError, match="stopped"):
-        system_layer(context(elsewhere, told, stop=stop), base, architecture="amd64")
+        system_layers(context(elsewhere, told, stop=stop), base, architecture="amd64")
     thread.join()
     assert not scratch(elsewhere)
     assert str(elsewhere.root.parent) not in processes()
-    assert stored_system_layer(elsewhere, base, architecture="amd64") is None
+    assert stored_system_layers(elsewhere, base, architecture="amd64") is None
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_a_killed_build_takes_everything_along_and_the_next_repairs(elsewhere, layer, sent):
+def test_a_killed_build_takes_everything_along_and_the_next_repairs(elsewhere, layers, sent):
     home = str(elsewhere.root.parent)
     with builder(elsewhere) as process:
         wait_for(
@@ -268,7 +316,7 @@ def test_a_killed_build_takes_everything_along_and_the_next_repairs(elsewhere, l
         with builder(elsewhere) as process:
             out, err = process.communicate()
         assert process.returncode == 0, err
-        assert json.loads(out)[0] == str(layer.digest)
+        assert json.loads(out)[0][0] == str(layers[0].digest)
         assert not scratch(elsewhere)
 
 
@@ -279,18 +327,18 @@ def test_a_damaged_file_is_refused_before_it_is_installed(elsewhere, base, monke
     content = path.read_bytes()
     path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     with pytest.raises(BuildError, match="in the store is damaged"):
-        system_layer(context(elsewhere), base, architecture="amd64")
+        system_layers(context(elsewhere), base, architecture="amd64")
     assert not scratch(elsewhere)
 
 
-def test_a_file_that_the_store_lacks_is_named(store, base, layer):
-    gone = replace(base.packages[0], sha256=layer.digest.of(b"nothing"))
+def test_a_file_that_the_store_lacks_is_named(store, base, layers):
+    gone = replace(base.packages[0], sha256=layers[0].digest.of(b"nothing"))
     with pytest.raises(BuildError, match=f"{gone.name} .* is not in the store"):
-        system_layer(context(store), replace(base, packages=(gone,)), architecture="amd64")
+        system_layers(context(store), replace(base, packages=(gone,)), architecture="amd64")
 
 
 def test_no_mmdebstrap_is_one_clear_sentence(store, base, monkeypatch):
     monkeypatch.setattr(mmdebstrap, "_PATH", "/nonexistent")
     other = replace(base, packages=base.packages[:1])
     with pytest.raises(MissingToolError, match="mmdebstrap is not installed"):
-        system_layer(context(store), other, architecture="amd64")
+        system_layers(context(store), other, architecture="amd64")

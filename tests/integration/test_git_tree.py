@@ -199,7 +199,7 @@ def checkout(origin: Origin, commit: str, store: Store, folder: Path) -> None:
     pin = GitPackage(git=str(origin.path), commit=commit)
     context = git_context(store)
     found = commit_of(str(origin.path), commit, store)
-    Checkout(commit=found, pin=pin, described="v1.0-0-g0").write(folder, context)
+    Checkout(tree=found, pin=pin, described="v1.0-0-g0").write(folder, context)
 
 
 def test_the_version_is_written_into_the_folder_and_through_no_link(origin, store, tmp_path):

@@ -38,8 +38,7 @@ def _answered(container: tuple[Prepared, SmokePlan], probe: Path, known: Answers
         plan,
         checks=("environment", "tokens"),
         jobs=("environment", "tokens.mixed"),
-        answers=known,
-        tokens={},
+        models=(replace(plan.models[0], answers=known, tokens={}),),
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(smoke_run, "PROBE", probe)
@@ -140,7 +139,13 @@ def test_own_files_are_counted_and_what_nothing_decodes_is_told(
     edit = (OMNI, "\nFAMILY =", "\nQwen25Omni.sounding = ()\n" + none)
     monkeypatch.setattr(smoke_run, "PROBE", _probe(tmp_path / "probe", *edit))
     jobs = ("tokens.audio", "tokens.image", "tokens.video")
-    asked = replace(plan, checks=("tokens",), jobs=jobs, samples=own, tokens={})
+    asked = replace(
+        plan,
+        checks=("tokens",),
+        jobs=jobs,
+        samples=own,
+        models=(replace(plan.models[0], tokens={}),),
+    )
     report = smoke(ready.run, asked)
     rows = {row.sample: row for row in report.tokens}
     assert rows["voice.wav (1 s)"].placeholders == rows["voice.wav (1 s)"].formula == 25

@@ -13,7 +13,7 @@ import pytest
 from envbuilder.runtime import Command, Mount, Prepared
 from envbuilder.smoke import CheckStatus, ProbedModel, Report, SmokePlan, smoke
 from envbuilder.smoke import run_probe as smoke_run
-from envbuilder.smoke.answers import parse_answers
+from envbuilder.smoke.answers import Answers, parse_answers
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
@@ -58,10 +58,10 @@ def model(container: Container, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return _saved(container, tmp_path_factory.mktemp("model") / "qwen2-vl", scale=1)
 
 
-def _smoked(container: Container, model: Path, **more: object) -> Report:
+def _smoked(container: Container, model: Path, answers: Answers | None = None) -> Report:
     ready, plan = container
-    asked = replace(plan, model=ProbedModel(path=str(model)), tokens={}, answers=None)
-    return smoke(ready.run, replace(asked, checks=("environment", "tokens"), **more))
+    asked = replace(plan, models=(ProbedModel(path=str(model), answers=answers),))
+    return smoke(ready.run, replace(asked, checks=("environment", "tokens")))
 
 
 @pytest.fixture(scope="module")

@@ -332,14 +332,14 @@ class Workshop:
             mounts += [Mount(source=probe, target=PROBE_MOUNT), *spoilt]
             return self.ready.run(dataclasses.replace(command, mounts=tuple(mounts)))
 
-        model = ProbedModel(family="qwen2_5_omni")
+        tokens = {"audio": 750, "video": fault.video}
+        model = ProbedModel(family="qwen2_5_omni", tokens=tokens)
         if fault.directory is not None:
             (folder / "config.json").write_text(fault.directory)
-            model = ProbedModel(path=str(folder))
+            model = ProbedModel(path=str(folder), tokens=tokens)
         asked = dataclasses.replace(
             self.plan,
-            model=model,
-            tokens={"audio": 750, "video": fault.video},
+            models=(model,),
             gpu="never",
             checks=fault.checks,
             jobs=fault.jobs,

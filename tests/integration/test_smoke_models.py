@@ -14,6 +14,7 @@ import pytest
 from envbuilder.runtime import Prepared
 from envbuilder.smoke import CheckStatus, ProbedModel, Report, SmokePlan, smoke
 from tests import tiny_models
+from tests.unit.smoke_documents import conform
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
@@ -30,9 +31,7 @@ def models(container: Container, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 def _counted(container: Container, model: Path, modality: str) -> Report:
     ready, plan = container
-    asked = replace(
-        plan, model=ProbedModel(path=str(model)), tokens={}, answers=None, checks=("tokens",)
-    )
+    asked = replace(plan, models=(ProbedModel(path=str(model)),), checks=("tokens",))
     return smoke(ready.run, replace(asked, jobs=(f"tokens.{modality}",)))
 
 
@@ -54,6 +53,40 @@ def test_a_model_is_counted_as_what_it_is(
     assert {label: rows[label].embeddings for label in counts} == counts
     assert all(row.formula == row.placeholders for row in rows.values())
     assert all(row.embeddings in (row.placeholders, None) for row in rows.values())
+
+
+def test_a_configuration_of_billions_is_counted_without_weights_beside_another_model(
+    container: Container, models: Path, tmp_path: Path
+) -> None:
+    bare = shutil.copytree(models / "gemma3", tmp_path / "gemma3")
+    for weights in bare.glob("*.safetensors"):
+        weights.unlink()
+    config = json.loads((bare / "config.json").read_text())
+    config["text_config"] |= {
+        "hidden_size": 2560, "intermediate_size": 10240, "num_hidden_layers": 34,
+        "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256, "vocab_size": 262208,
+        "layer_types": ["full_attention"] * 34,
+    }  # fmt: skip
+    config["vision_config"] |= {
+        "hidden_size": 1152, "intermediate_size": 4304, "num_hidden_layers": 27,
+        "num_attention_heads": 16,
+    }  # fmt: skip
+    (bare / "config.json").write_text(json.dumps(config))
+    ready, plan = container
+    both = ProbedModel(config=str(bare), label="g"), ProbedModel(path=str(models / "paligemma"))
+    jobs = ("architecture", "tokens.image")
+    asked = replace(plan, models=both, checks=("architecture", "tokens"), jobs=jobs)
+    report = smoke(ready.run, asked)
+    conform(report)
+    assert report.verdict is CheckStatus.PASS, report.summary
+    assert [model.verdict for model in report.models] == [CheckStatus.PASS] * 2
+    checks = {(check.model, check.name): check for check in report.checks}
+    assert checks["g", "architecture"].details["facts"]["parameters"] > 4_000_000_000
+    assert "no weights" in checks["g", "tokens.generate"].explanation
+    tables = dict(report.rows_by_model())
+    assert {row.embeddings for row in tables["g"]} == {256}
+    assert {row.placeholders for row in tables[str(models / "paligemma")]} == {256}
+    assert report.peak_memory < 4 << 30
 
 
 def test_a_processor_that_merges_other_patches_than_its_model_is_red(

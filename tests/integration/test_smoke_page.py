@@ -1,6 +1,5 @@
 """The report's page in a real browser: on a desk, on a phone, on paper; pictures stay in build/."""
 
-import dataclasses
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +10,7 @@ from envbuilder.model.pylock import read_lock
 from envbuilder.smoke import LayerSize, Report, to_html
 from envbuilder.smoke.layer_sizes import layer_sizes
 from tests.browser import Browser, open_browser
-from tests.unit.smoke_documents import PLAN, Document
+from tests.unit.smoke_documents import Document, stating
 
 pytestmark = pytest.mark.integration
 
@@ -31,7 +30,7 @@ def _red() -> Report:
     document = Document()
     document.item("tokens.audio", "2.74 s")["placeholders"] = 67
     stated = {"audio": 750, "image": 16384, "video": 16384}
-    return document.report(dataclasses.replace(PLAN, tokens=stated))
+    return document.report(stating(stated))
 
 
 @pytest.fixture(scope="module", params=["green", "red"])

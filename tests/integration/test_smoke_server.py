@@ -22,8 +22,8 @@ from envbuilder.model.errors import EnvbuilderError, NetworkError, SmokeError, U
 from envbuilder.runtime import Completed
 from envbuilder.smoke import CheckStatus, LocalPython, Report, SmokePlan
 from envbuilder.smoke import ProbedModel as AnyModel
+from envbuilder.smoke.media import ITEMS, Item
 from envbuilder.smoke.server import Counted, Counts, Server, expectation, smoke_server
-from envbuilder.smoke.server.media import ITEMS, Item
 from tests.servers.scripted import Call, Scripted, Seen, scripted
 
 pytestmark = pytest.mark.integration
@@ -179,12 +179,12 @@ def test_a_tiny_models_text_beside_frames_is_not_expected(
         if item.modality == "image"
     ]
     job = {"name": "sent", "outcome": "done", "seconds": 1, "items": items, "facts": {"real": real}}
-    found = expectation(lambda _: _completed(job), SmokePlan(model=AnyModel(family="internvl")))
+    found = expectation(lambda _: _completed(job), SmokePlan(models=(AnyModel(family="internvl"),)))
     assert [found["video", label].added for label in videos] == added
     assert found["image", "280x280"] == Counted(placeholders=100, added=102)
     del items[0]
     with pytest.raises(SmokeError, match=f"{videos[0]} was not counted"):
-        expectation(lambda _: _completed(job), SmokePlan(model=AnyModel(family="internvl")))
+        expectation(lambda _: _completed(job), SmokePlan(models=(AnyModel(family="internvl"),)))
 
 
 def test_a_spec_without_a_model_cannot_say_what_is_right() -> None:

@@ -6,8 +6,6 @@ The image is this interpreter with its standard library, and what each test puts
 import dataclasses
 import os
 import subprocess
-import sys
-import sysconfig
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -27,34 +25,13 @@ from envbuilder.smoke import (
     smoke,
 )
 from envbuilder.storage.store import Store
+from tests.integration.python_image import PYTHON, SITE, standard_library
 from tests.integration.tiny_image import layer_of, tiny_image
 from tests.unit.smoke_documents import conform
 
 pytestmark = pytest.mark.integration
 
-PYTHON = "/opt/py/bin/python3"
-SITE = f"opt/py/lib/python3.{sys.version_info.minor}/site-packages"
 Files = Mapping[str, bytes | None]
-
-
-def _standard_library() -> dict[str, bytes]:
-    """Return this interpreter as it runs elsewhere: program, library, and what they link to."""
-    program = Path(os.path.realpath(sys.executable))
-    files = {"opt/py/bin/python3": program.read_bytes()}
-    library = Path(sysconfig.get_path("stdlib"))
-    left = {"site-packages", "test", "tests", "idlelib", "tkinter", "ensurepip", "__pycache__"}
-    for path in library.rglob("*"):
-        inside = path.relative_to(library)
-        if path.is_file() and not left & set(inside.parts) and "config-" not in str(inside):
-            files[f"opt/py/lib/{library.name}/{inside}"] = path.read_bytes()
-    modules = [*library.glob("lib-dynload/*.so"), program]
-    listed = subprocess.run(["ldd", *modules], capture_output=True, text=True, check=True).stdout
-    for line in listed.splitlines():
-        if "=> /" in line or line.strip().startswith("/lib"):
-            found = line.split("=>")[-1].split("(")[0].strip()
-            if found.startswith("/") and not found.endswith(":"):
-                files[found.lstrip("/")] = Path(found).read_bytes()
-    return files
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +41,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 @pytest.fixture(scope="module")
 def library(store: Store) -> Layer:
-    return layer_of(store, _standard_library())
+    return layer_of(store, standard_library())
 
 
 @pytest.fixture

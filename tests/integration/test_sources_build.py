@@ -26,7 +26,7 @@ from envbuilder.resolve.git.sandbox import Sandbox, host_sandbox
 from envbuilder.resolve.git.transfer import export_wheels, import_wheels
 from envbuilder.resolve.git.wheel_build import build_sources, check_reproducible
 from envbuilder.resolve.python.metadata_wheel import stand_ins
-from envbuilder.resolve.python.requirements import resolve_python
+from envbuilder.resolve.python.requirements import choose_packages, resolve_python
 from envbuilder.resolve.resolve import resolve
 from envbuilder.resolve.target import python_target
 from envbuilder.runtime import OUTPUT_LIMIT
@@ -411,13 +411,13 @@ def test_another_commit_is_built_with_the_same_tools(tmp_path, context):
 def test_the_resolver_sees_a_sources_own_requirements(tmp_path, context):
     lock = lock_of("flitty", origin_of(tmp_path, git_projects.FLIT), context)
     lines = list(stand_ins(lock.spec, lock.sources, tmp_path))
-    wheels = resolve_python(
+    wheels = choose_packages(
         lines,
         apart={"flitty"},
         indexes=indexes(),
         target=python_target(lock.spec, BASE),
         index=lock.spec.index,
-    )
+    ).wheels
     assert [wheel.name for wheel in wheels] == ["packaging"]
     with pytest.raises(ResolutionError, match="flitty"):
         resolve_python(
@@ -576,13 +576,13 @@ def prepare_metadata_for_build_wheel(output, *_):
 def test_extras_of_a_source_are_resolved(tmp_path, context):
     origin = origin_of(tmp_path, git_projects.HATCH)
     lock = lock_of("hatchy[extra]", origin, context)
-    wheels = resolve_python(
+    wheels = choose_packages(
         stand_ins(lock.spec, lock.sources, tmp_path),
         apart={"hatchy"},
         indexes=indexes(),
         target=python_target(lock.spec, BASE),
         index=lock.spec.index,
-    )
+    ).wheels
     assert [wheel.name for wheel in wheels] == ["iniconfig"]
 
 

@@ -10,9 +10,10 @@ from envbuilder.model.lock import DebianBase, Lock
 from envbuilder.model.lock_diff import compare
 from envbuilder.model.pylock import dump_lock, parse_lock
 from envbuilder.model.reference import Digest
+from envbuilder.model.system_plan import system_plan
 from envbuilder.resolve.debian.archives import debian_archives
 from envbuilder.resolve.debian.distribution import DEBIAN, UBUNTU
-from envbuilder.resolve.debian.system_layer import _key, _title
+from envbuilder.resolve.debian.system_layers import _key
 from envbuilder.resolve.resolve import resolve
 from envbuilder.storage.store import Store
 from tests.contexts import context
@@ -65,7 +66,7 @@ def test_a_suite_is_locked_with_its_security_pocket(mirror, tmp_path):
 def test_what_is_said_of_it_names_ubuntu(mirror, tmp_path):  # noqa: ARG001
     lock = resolve(context(Store(tmp_path / "store")), ubuntu().spec)
     assert isinstance(lock.base, DebianBase)
-    assert _title(lock.base).startswith("Ubuntu noble: ")
+    assert all(group.title.startswith("Ubuntu noble: ") for group in system_plan(lock.base))
     debian = DebianBase(suite="noble", packages=lock.base.packages)
     assert _key(lock.base, "amd64") != _key(debian, "amd64")
     assert "FROM ubuntu:noble AS bootstrap" in render(lock)["Dockerfile"]

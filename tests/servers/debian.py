@@ -30,6 +30,35 @@ class Deb:
     def pool(self) -> str:
         return f"main/{self.name[0]}/{self.name}/{self.name}_{self.version}_amd64.deb"
 
+    @property
+    def control(self) -> str:
+        fields = {
+            "Package": self.name,
+            "Version": self.version,
+            "Architecture": "amd64",
+            "Maintainer": "Nobody <nobody@example.org>",
+            "Description": "a package for a test",
+            **self.fields,
+        }
+        return "".join(f"{key}: {value}\n" for key, value in fields.items())
+
+
+def build_deb(deb: Deb, tree: Path, path: Path) -> Path:
+    """Write the package's file to ``path``, by way of the folder ``tree``."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(tree, ignore_errors=True)
+    for name, text in deb.files.items():
+        file = tree / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    (tree / "DEBIAN").mkdir(parents=True)
+    (tree / "DEBIAN/control").write_text(deb.control)
+    sums = (f"{hashlib.md5(t.encode()).hexdigest()}  {n}\n" for n, t in deb.files.items())
+    (tree / "DEBIAN/md5sums").write_text("".join(sums))
+    command = ["dpkg-deb", "--root-owner-group", "--build", tree, path]
+    subprocess.run(command, check=True, capture_output=True)
+    return path
+
 
 class Mirror:
     """Serves ``root``; ``publish`` replaces a suite's packages, ``archive`` names it for apt."""
@@ -61,32 +90,10 @@ class Mirror:
         self.signer.sign(release, self.root / "dists" / suite / "InRelease")
 
     def _add(self, deb: Deb, pool: str) -> str:
-        path = self.root / pool / deb.pool
-        path.parent.mkdir(parents=True, exist_ok=True)
-        tree = self.root.parent / "tree"
-        shutil.rmtree(tree, ignore_errors=True)
-        for name, text in deb.files.items():
-            file = tree / name
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(text)
-        (tree / "DEBIAN").mkdir(parents=True)
-        fields = {
-            "Package": deb.name,
-            "Version": deb.version,
-            "Architecture": "amd64",
-            "Maintainer": "Nobody <nobody@example.org>",
-            "Description": "a package for a test",
-            **deb.fields,
-        }
-        control = "".join(f"{key}: {value}\n" for key, value in fields.items())
-        (tree / "DEBIAN/control").write_text(control)
-        sums = (f"{hashlib.md5(t.encode()).hexdigest()}  {n}\n" for n, t in deb.files.items())
-        (tree / "DEBIAN/md5sums").write_text("".join(sums))
-        command = ["dpkg-deb", "--root-owner-group", "--build", tree, path]
-        subprocess.run(command, check=True, capture_output=True)
+        path = build_deb(deb, self.root.parent / "tree", self.root / pool / deb.pool)
         content = path.read_bytes()
         return (
-            f"{control}Filename: {pool}/{deb.pool}\nSize: {len(content)}\n"
+            f"{deb.control}Filename: {pool}/{deb.pool}\nSize: {len(content)}\n"
             f"SHA256: {hashlib.sha256(content).hexdigest()}\n"
         )
 

@@ -4,6 +4,7 @@ Each switch is a fault of :class:`Memory`: it answers in its place where the odd
 """
 
 import json
+import time
 from collections.abc import Callable
 from urllib.parse import parse_qs, urlsplit
 
@@ -206,7 +207,7 @@ def dying(every: int) -> Fault:
     count = [0]
 
     def fault(memory: Memory, call: Call, request: Seen) -> bool:
-        name = request.path.rpartition("/")[2]
+        name = urlsplit(request.path).path.rpartition("/")[2]
         if request.method != "GET" or name not in memory.blobs or "Range" in request.headers:
             return False
         count[0] += 1
@@ -218,6 +219,55 @@ def dying(every: int) -> Fault:
         return True
 
     return fault
+
+
+def elsewhere(*, uses: int = 1) -> Fault:
+    """Keep blobs at another host, under signed addresses that serve so often, and want a login.
+
+    As object stores do, that host answers 400 to whoever shows it the registry's login, and 403 to
+    an address that is too old.
+    """
+    login = tokens()
+    served: dict[str, int] = {}
+
+    def fetch(memory: Memory, call: Call, request: Seen) -> None:
+        name = urlsplit(request.path).path.removeprefix("/cdn/")
+        served[request.path] = served.get(request.path, 0) + 1
+        if "Authorization" in request.headers:
+            call.answer(400, b"<Error>Only one auth mechanism allowed</Error>")
+        elif served[request.path] > uses:
+            call.answer(403, b"<Error>Request has expired</Error>")
+        elif not cut(memory, call, request):
+            call.answer(200, memory.blobs[name])
+
+    def fault(memory: Memory, call: Call, request: Seen) -> bool:
+        if request.path.startswith("/cdn/"):
+            fetch(memory, call, request)
+            return True
+        if login(memory, call, request):
+            return True
+        name = request.path.rpartition("/")[2]
+        if request.method != "GET" or name not in memory.blobs:
+            return False
+        port = request.headers["Host"].rpartition(":")[2]
+        there = f"http://localhost:{port}/cdn/{name}?X-Signature={len(served)}"
+        call.answer(307, Location=there)
+        return True
+
+    cut = dying(2)
+    return fault
+
+
+def trickling(memory: Memory, call: Call, request: Seen) -> bool:
+    """Send blobs a few bytes at a time."""
+    data = memory.blobs.get(request.path.rpartition("/")[2])
+    if request.method != "GET" or data is None:
+        return False
+    call.raw(f"HTTP/1.1 200 OK\r\nContent-Length: {len(data)}\r\n\r\n".encode())
+    for at in range(0, len(data), 500):
+        time.sleep(0.002)
+        call.raw(data[at : at + 500])
+    return True
 
 
 QUIRKS: dict[str, Callable[[], Fault]] = {
@@ -247,4 +297,6 @@ QUIRKS: dict[str, Callable[[], Fault]] = {
     "503 now and then": lambda: sometimes(5, 503),
     "429 now and then": lambda: sometimes(7, 429),
     "downloads die": lambda: dying(2),
+    "downloads trickle": lambda: trickling,
+    "downloads from elsewhere": elsewhere,
 }  # fmt: skip

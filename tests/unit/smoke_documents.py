@@ -6,6 +6,8 @@ vllm 0.8.5.post1 on the same transformers.
 
 import copy
 import json
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +35,16 @@ PLAN = SmokePlan(
         if entry["owned"]
     ),
     prefix="/opt/venv",
-    model=ProbedModel(family="qwen2_5_omni"),
-    tokens={"audio": 750, "image": 16384, "video": 729},
+    models=(
+        ProbedModel(family="qwen2_5_omni", tokens={"audio": 750, "image": 16384, "video": 729}),
+    ),
 )
+
+
+def stating(tokens: Mapping[str, int], **model: Any) -> SmokePlan:
+    """Return the plan of a model that states other ``tokens``."""
+    (one,) = PLAN.models
+    return replace(PLAN, models=(replace(one, tokens=tokens, **model),))
 
 
 class Document:

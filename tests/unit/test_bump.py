@@ -72,12 +72,13 @@ class Place:
     def files(self) -> dict[str, bytes]:
         return {path.name: path.read_bytes() for path in self.spec.parent.iterdir()}
 
-    def bump(self, *pins: str) -> Bumped:
+    def bump(self, *pins: str, allow_unproven: bool = False) -> Bumped:
         return bump(
             context(self.store),
             self.spec,
             [parse_pin(pin) for pin in pins],
             stages=self.world.stages(),
+            allow_unproven=allow_unproven,
         )
 
 
@@ -123,6 +124,25 @@ def test_red_leaves_every_byte_and_keeps_the_evidence(place: Place) -> None:
     failed = load(done.failed / "omni.yaml")
     assert failed.packages["transformers"] == "==4.53.3"
     assert read_lock(done.failed / "pylock.omni.toml").spec == failed
+
+
+@pytest.mark.parametrize("status", [CheckStatus.UNPROVEN, CheckStatus.FAIL])
+def test_what_is_unproven_is_kept_if_that_is_allowed_and_is_not_good(
+    place: Place, status: CheckStatus
+) -> None:
+    before = place.files()
+    place.world.good, place.world.otherwise = lambda _: False, status
+    assert place.bump("transformers==4.53.3").failed is not None
+    assert place.files() == before
+    done = place.bump("transformers==4.53.3", allow_unproven=True)
+    if status is CheckStatus.FAIL:
+        assert done.failed is not None
+        assert place.files() == before
+        return
+    assert done.failed is None
+    assert load(place.spec).packages["transformers"] == "==4.53.3"
+    entries, _ = ledger.read(ledger.ledger_path(place.spec))
+    assert not entries[-1].good
 
 
 @pytest.mark.parametrize("good", [True, False])
@@ -244,8 +264,9 @@ def test_a_green_bump_writes_its_answers(place: Place) -> None:
     answers = {"version": 1, "identity": "tiny", "packages": {"transformers": "4"}, "prompts": {}}
     check = Check(
         name="tokens.answers", status=CheckStatus.PASS, expected="", actual="",
-        details={"answers": answers},
+        details={"answers": answers}, model="qwen2_5_omni",
     )  # fmt: skip
+    place.spec.write_text(f"{SPEC}smoke: {{model: {{family: qwen2_5_omni}}}}\n")
     build = place.world.build
     place.world.build = lambda locked: with_check(build(locked), check)
     path = answers_path(place.spec.parent, "omni")

@@ -7,8 +7,12 @@ from typing import Any
 
 import pytest
 
+from envbuilder.evidence.bill import PackageFacts, bill_of_lock
+from envbuilder.layers.installed import DebInstalled, SystemFacts
 from envbuilder.model.errors import UsageError
-from envbuilder.workflow.bump.advisories import insecure
+from envbuilder.model.lock import Lock
+from envbuilder.model.reference import Digest
+from envbuilder.workflow.bump.advisories import Concern, closing_pins, read_concerns
 from envbuilder.workflow.bump.pins import Pin
 from tests.unit.locks import lock
 
@@ -26,6 +30,18 @@ def advisory(name: str, *events: dict[str, str], **more: Any) -> dict[str, Any]:
         "versions": more.pop("versions", []),
     }
     return {"id": "X", "affected": [affected], **more}
+
+
+def concerns(lock: Lock, *databases: Path, **facts: Any) -> tuple[Concern, ...]:
+    known = PackageFacts(**facts)
+    moment = "2026-01-02T03:04:05Z"
+    return read_concerns(
+        bill_of_lock(lock, Digest.of(b"x"), finished=moment, facts=known), databases
+    )
+
+
+def insecure(lock: Lock, database: Path) -> list[Pin]:
+    return closing_pins(lock, concerns(lock, database))
 
 
 def pins(folder: Path, *advisories: dict[str, Any]) -> list[Pin]:
@@ -96,3 +112,61 @@ def test_a_build_for_cuda_has_the_holes_of_its_release(
     (tmp_path / "x.json").write_text(json.dumps(hole))
     cuda = lock({"torch": "2.6.0+cu124"})
     assert insecure(cuda, tmp_path) == [Pin(name="torch"), SYSTEM]
+
+
+DEBS = lock({}, debs={"libssl3t64": "3.5.1-1+b2", "zlib1g": "1:1.3-1"})
+SYSTEM_FACTS = SystemFacts(
+    release=("debian", "13"),
+    debs=tuple(
+        DebInstalled(name=name, version=version, architecture="amd64", source=source,
+                     source_version=of)
+        for name, version, source, of in [
+            ("libssl3t64", "3.5.1-1+b2", "openssl", "3.5.1-1"),
+            ("zlib1g", "1:1.3-1", "zlib", "1:1.3-1"),
+        ]
+    ),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("events", "affected", "fixed"),
+    [
+        ([{"introduced": "0"}, {"fixed": "3.5.1-1+deb13u1"}], True, "3.5.1-1+deb13u1"),
+        ([{"introduced": "0"}, {"fixed": "3.5.1~rc1-1"}], False, "3.5.1~rc1-1"),
+        ([{"introduced": "0"}], True, ""),
+        ([{"introduced": "3.6"}], False, ""),
+        ([{"introduced": "0"}, {"last_affected": "3.5.1-1"}], True, ""),
+    ],
+)
+def test_debian_s_holes_are_found_by_source(tmp_path, events, affected, fixed):
+    """By the source's version, not the rebuild's, and in dpkg's order."""
+    hole = advisory("openssl", *events, ecosystem="Debian:13", upstream=["CVE-2025-1"])
+    (tmp_path / "x.json").write_text(json.dumps(hole))
+    (found,) = concerns(DEBS, tmp_path, system=SYSTEM_FACTS)
+    assert (found.affected, found.fixed, found.names) == (affected, fixed, ("X", "CVE-2025-1"))
+    assert found.part.name == "libssl3t64"
+    assert closing_pins(DEBS, [found]) == [SYSTEM]
+
+
+@pytest.mark.parametrize("ecosystem", ["Debian:12", "Debian", "PyPI", "Ubuntu:13"])
+def test_other_systems_holes_are_not_ours(tmp_path, ecosystem):
+    hole = advisory("openssl", {"introduced": "0"}, ecosystem=ecosystem)
+    (tmp_path / "x.json").write_text(json.dumps(hole))
+    assert concerns(DEBS, tmp_path, system=SYSTEM_FACTS) == ()
+
+
+def test_several_databases_are_read(tmp_path):
+    both = lock({"requests": "2.19.0"}, debs={"zlib1g": "1:1.3-1"})
+    for name, each in [
+        ("pypi", advisory("requests", {"introduced": "0"})),
+        (
+            "debian",
+            advisory("zlib", {"introduced": "0"}, {"fixed": "1:1.4"}, ecosystem="Debian:13"),
+        ),
+    ]:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x.json").write_text(json.dumps(each))
+    found = concerns(both, tmp_path / "pypi", tmp_path / "debian", system=SYSTEM_FACTS)
+    assert [str(each) for each in found] == [
+        "X in requests 2.19.0: no fix is known", "X in zlib1g 1:1.3-1: closed by 1:1.4",
+    ]  # fmt: skip

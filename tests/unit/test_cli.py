@@ -1,14 +1,17 @@
 """Commands that need no container and no network, in this process."""
 
 import io
+import json
 import signal
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
+from click.shell_completion import ShellComplete
 
-from envbuilder.cli.app import main
+from envbuilder.cli import options
+from envbuilder.cli.app import cli, main
 from envbuilder.model.lock import DebianBase, Lock, Wheel
 from envbuilder.model.pylock import lock_path, write_lock
 from envbuilder.model.reference import Digest
@@ -28,7 +31,8 @@ class Project:
 
     def run(self, *args: str, code: int = 0) -> str:
         """Run ``envbuilder ARGS``, expect ``code``; give what it said."""
-        said = io.StringIO()
+        data = io.BytesIO()
+        said = io.TextIOWrapper(data, encoding="utf-8", write_through=True)
         before = signal.getsignal(signal.SIGTERM)
         with pytest.MonkeyPatch.context() as patch, redirect_stdout(said), redirect_stderr(said):
             patch.chdir(self.folder)
@@ -37,8 +41,9 @@ class Project:
             with pytest.raises(SystemExit) as ended:
                 main()
         signal.signal(signal.SIGTERM, before)
-        assert ended.value.code == code, said.getvalue()
-        return said.getvalue()
+        text = data.getvalue().decode()
+        assert ended.value.code == code, text
+        return text
 
     def write_lock(self) -> Wheel:
         """Lock the starter spec on no .deb file and one wheel, which the store has."""
@@ -138,3 +143,76 @@ def test_a_stale_lock_is_not_fetched(small):
     small.write_lock()
     small.spec.write_text(small.spec.read_text().replace("4.52.4", "4.53.0"))
     assert "hint: envbuilder lock small" in small.run("fetch", "small", code=5)
+
+
+def test_lock_check_goes_through_all(small):
+    assert small.run("lock", "--check", "--all", code=5).startswith("stale  small: ")
+    small.write_lock()
+    assert small.run("lock", "--check", "--all") == "fresh  small\n"
+    small.run("init", "other")
+    said = small.run("lock", "--check", "--all", code=5).splitlines()
+    assert [line.split(":")[0] for line in said] == ["stale  other", "fresh  small"]
+    small.spec.write_text("nonsense")
+    small.run("lock", "--check", "--all", code=5)  # the worst of 3 and 5
+    for wrong in (["--all"], ["small", "--check", "--all"]):
+        assert "--all goes with --check alone" in small.run("lock", *wrong, code=2)
+
+
+def test_lock_check_of_nothing_is_no_success(project):
+    assert "holds no specs" in project.run("lock", "--check", "--all", code=2)
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("outdated small -o json", 5),
+        ("outdated small --output json", 5),
+        ("outdated small --output=json", 5),
+        ("verify x -ojson", 2),
+        ("outdated --nope -o json", 2),
+    ],
+)
+def test_errors_are_json_where_results_are(small, line, code):
+    small.run("init", "second")
+    said = small.run(*line.split(), code=code)
+    document = json.loads(said[: said.index("}") + 1])
+    assert document.keys() == {"error", "hint", "code"}
+    assert document["code"] == code
+    assert f"error: {document['error']}" in said
+
+
+@pytest.mark.parametrize("line", ["outdated small", "render small -o json", "lock x -- -o json"])
+def test_errors_are_words_elsewhere(small, line):
+    said = small.run(*line.split(), code=2 if "--" in line else 5)
+    assert said.startswith("error: ")
+
+
+def test_lockfiles_are_found_from_below_within_a_checkout(tmp_path, monkeypatch):
+    (tmp_path / "lockfiles").mkdir()
+    below = tmp_path / "checkout" / "sub" / "deeper"
+    below.mkdir(parents=True)
+    monkeypatch.chdir(below)
+    assert options.find_folder() == Path("lockfiles")
+    (tmp_path / "checkout" / ".git").touch()
+    assert options.find_folder() == Path("lockfiles"), "what lies outside is somebody else's"
+    (tmp_path / "checkout" / "lockfiles").mkdir()
+    assert options.find_folder() == Path("../../lockfiles")
+    (below / "lockfiles").mkdir()
+    assert options.find_folder() == Path("lockfiles")
+
+
+def test_the_shell_completes(small, monkeypatch):
+    monkeypatch.chdir(small.folder)
+    monkeypatch.setenv("ENVBUILDER_CACHE", str(small.store.root))
+    small.store.put_record("registry-blobs", "registry.example.com/app", [])
+    shell = ShellComplete(cli, {}, "envbuilder", "_ENVBUILDER_COMPLETE")
+
+    def completed(*words: str, begun: str = "") -> list[str]:
+        return [each.value for each in shell.get_completions(list(words), begun)]
+
+    assert completed("build") == ["small"]
+    assert completed("build", begun="x") == []
+    assert completed("verify", "--lock") == ["small"]
+    assert completed("push", "small", begun="reg") == ["registry.example.com/app"]
+    assert "sbom" in completed(begun="s")
+    assert "--format" in completed("sbom", begun="--f")

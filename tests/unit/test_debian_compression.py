@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from envbuilder.resolve.debian.compression import PIECE, Compressor, compressed
+from envbuilder.resolve.debian.compression import PIECE, Compressor, PackedTar, compressor
 from envbuilder.storage.store import Store
 
 DATA = b"".join(hashlib.sha256(b"%d" % number).digest() * 9 for number in range(20_000))
@@ -15,18 +15,15 @@ DATA = b"".join(hashlib.sha256(b"%d" % number).digest() * 9 for number in range(
 def blob(tmp_path, pieces, threads=None):
     store = Store(tmp_path / "store")
     with store.writer() as out:
-        if threads is None:
-            with compressed(out) as compressor:
-                for piece in pieces:
-                    compressor.write(piece)
-        else:
-            with ThreadPoolExecutor(threads) as pool:
-                compressor = Compressor(out, pool)
-                for piece in pieces:
-                    compressor.write(piece)
-                compressor.flush()
+        with ThreadPoolExecutor(threads) as pool:
+            shared = Compressor(pool)
+            tar = PackedTar(out, shared)
+            for piece in pieces:
+                tar.write(piece)
+            tar.flush()
+            shared.collect()
         digest = out.commit()
-    return store.read(digest), compressor.diff_id
+    return store.read(digest), tar.diff_id
 
 
 def sliced(size):
@@ -50,12 +47,33 @@ def test_nothing_is_no_member(tmp_path):
     assert blob(tmp_path, [])[0] == b""
 
 
+def test_the_compressed_bytes_are_what_they_have_always_been(tmp_path):
+    content, _ = blob(tmp_path, [DATA])
+    assert (
+        hashlib.sha256(content).hexdigest()
+        == "39ba2d71c9f426e883f6fdbd768cdc7328a2df5111b27c365d9bb98612815f13"
+    )
+
+
+def test_tars_that_are_written_in_turn_do_not_mix(tmp_path):
+    store = Store(tmp_path / "store")
+    with store.writer() as one, store.writer() as other, compressor() as shared:
+        tars = [PackedTar(one, shared), PackedTar(other, shared)]
+        for number, piece in enumerate(sliced(400_000)):
+            tars[number % 2].write(piece)
+        for tar in tars:
+            tar.flush()
+        shared.collect()
+        read = [gzip.decompress(store.read(out.commit())) for out in (one, other)]
+    assert read == [b"".join(sliced(400_000)[turn::2]) for turn in (0, 1)]
+
+
 def test_a_failure_in_the_block_leaves_no_blob(tmp_path):
     store = Store(tmp_path / "store")
 
     def fail():
-        with store.writer() as out, compressed(out) as compressor:
-            compressor.write(DATA)
+        with store.writer() as out, compressor() as shared:
+            PackedTar(out, shared).write(DATA)
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -6,7 +6,10 @@ import tarfile
 
 import pytest
 
+from envbuilder.layers.installed import system_facts
 from envbuilder.model.errors import BuildError
+from envbuilder.resolve.debian.cut import Cut
+from envbuilder.resolve.debian.owners import Owners
 from envbuilder.resolve.debian.rootfs import SLIM, settle
 
 STATUS = """\
@@ -42,12 +45,17 @@ def source(*entries):
     return buffer
 
 
+def whole(write):
+    """Take all into one layer."""
+    return Cut([write], owners=Owners({}), places={})
+
+
 def settled(*entries):
     out = io.BytesIO()
-    installed = settle(source(*entries), out.write)
+    documents = settle(source(*entries), whole(out.write))
     out.seek(0)
     with tarfile.open(fileobj=out) as tar:
-        return {member.name: member for member in tar}, installed
+        return {member.name: member for member in tar}, documents
 
 
 def test_neither_clock_nor_host_leave_a_trace():
@@ -55,7 +63,7 @@ def test_neither_clock_nor_host_leave_a_trace():
     other = source(directory("", mtime=5), entry("etc/x", b"content", mtime=9, gname="wheel"))
     outs = [io.BytesIO(), io.BytesIO()]
     for stream, out in zip((one, other), outs, strict=True):
-        settle(stream, out.write)
+        settle(stream, whole(out.write))
     assert outs[0].getvalue() == outs[1].getvalue()
 
 
@@ -146,8 +154,11 @@ def test_a_device_outside_dev_is_refused():
         settled(entry("srv/disk", type=tarfile.BLKTYPE))
 
 
-def test_reports_what_dpkg_calls_installed():
-    assert settled(entry("var/lib/dpkg/status", STATUS.encode()))[1] == {"base-files": "13.8"}
+def test_keeps_what_tells_of_the_packages():
+    path = "var/lib/dpkg/status"
+    _, documents = settled(entry(path, STATUS.encode()), entry("etc/x", b"x"))
+    assert documents == {path: STATUS.encode()}
+    assert [deb.name for deb in system_facts(documents).debs or ()] == ["base-files"]
 
 
 def test_reads_the_source_to_its_end():
@@ -155,16 +166,16 @@ def test_reads_the_source_to_its_end():
     stream.seek(0, io.SEEK_END)
     stream.write(bytes(1 << 20))
     stream.seek(0)
-    settle(stream, lambda _: None)
+    settle(stream, whole(lambda _: None))
     assert not stream.read()
 
 
 def test_a_cut_tar_is_no_tar():
     with pytest.raises(tarfile.ReadError):
-        settle(io.BytesIO(), lambda _: None)
-    whole = source(entry("etc/x", b"x" * 3_000_000)).getvalue()
+        settle(io.BytesIO(), whole(lambda _: None))
+    tar = source(entry("etc/x", b"x" * 3_000_000)).getvalue()
     with pytest.raises(tarfile.ReadError):
-        settle(io.BytesIO(whole[:1_000_000]), lambda _: None)
+        settle(io.BytesIO(tar[:1_000_000]), whole(lambda _: None))
 
 
 def test_the_settled_bytes_are_what_they_have_always_been():
@@ -176,7 +187,7 @@ def test_the_settled_bytes_are_what_they_have_always_been():
             entry("usr/link", type=tarfile.SYMTYPE, linkname="x" * 120),
             entry("usr/cap", b"x", pax_headers={"SCHILY.xattr.user.a": "b"}),
         ),
-        out.write,
+        whole(out.write),
     )
     digest = hashlib.sha256(out.getvalue()).hexdigest()
     assert digest == "c90fe27dea9e54850e406e89700bc5bff189c40a61a119665011a4b4a19243f0"

@@ -1,10 +1,12 @@
 """Compiled modules that stay valid when their sources' times change."""
 
 import importlib.util
+import marshal
 import os
 import py_compile
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -32,14 +34,15 @@ def cached(path):
 
 def test_the_header_becomes_an_unchecked_hash_and_the_code_stays(module, tmp_path):
     before = cached(module).read_bytes()
-    unchecked_pyc.main(str(tmp_path))
+    unchecked_pyc.main(str(tmp_path), "/nonexistent")
     after = cached(module).read_bytes()
     digest = importlib.util.source_hash(SOURCE.encode())
-    assert after == before[:4] + b"\1\0\0\0" + digest + before[16:]
+    assert after[:16] == before[:4] + b"\1\0\0\0" + digest
+    assert marshal.loads(after[16:]) == marshal.loads(before[16:])
 
 
 def test_python_takes_it_after_the_time_changed(module, tmp_path):
-    unchecked_pyc.main(str(tmp_path))
+    unchecked_pyc.main(str(tmp_path), "/nonexistent")
     os.utime(module, (1, 1))
     code = "import module, sys; print(module.__cached__, 'module' in sys.modules)"
     for check in ("default", "always"):
@@ -62,19 +65,86 @@ def test_what_does_not_belong_to_its_source_goes(module, tmp_path, spoil):
         compiled.write_bytes(b"abcd" + compiled.read_bytes()[4:])
     else:
         module.unlink()
-    unchecked_pyc.main(str(tmp_path))
+    unchecked_pyc.main(str(tmp_path), "/nonexistent")
     assert not compiled.exists()
 
 
 @pytest.mark.parametrize("module", [MODES.TIMESTAMP], indirect=True)
 def test_a_module_compiled_at_another_time_goes(module, tmp_path):
     os.utime(module, (1, 1))
-    unchecked_pyc.main(str(tmp_path))
+    unchecked_pyc.main(str(tmp_path), "/nonexistent")
     assert not cached(module).exists()
 
 
 def test_a_stray_file_goes(module, tmp_path):
     stray = cached(module).with_name("stray")
     stray.touch()
-    unchecked_pyc.main(str(tmp_path))
+    unchecked_pyc.main(str(tmp_path), "/nonexistent")
     assert not stray.exists()
+
+
+PROGRAM = Path(unchecked_pyc.__file__)
+SAMPLES = sorted(Path(os.__file__).parent.glob("*.py"))[::4]
+
+
+def compiled(folder, paths, seed):
+    """Compile copies of ``paths`` in this order, in one process; return the bytecode by name."""
+    folder.mkdir()
+    for path in paths:
+        (folder / path.name).write_bytes(path.read_bytes())
+    code = (
+        f"import sys; sys.path.insert(0, {str(PROGRAM.parent)!r}); import unchecked_pyc as it\n"
+        "import os\n"
+        f"for name in {[path.name for path in paths]!r}:\n"
+        "    it.compile_module(name)\n"
+    )
+    environment = {**os.environ, "PYTHONHASHSEED": str(seed)}
+    subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment, check=True)
+    return {path.name: path.read_bytes() for path in (folder / "__pycache__").iterdir()}
+
+
+def test_neither_order_nor_process_nor_hash_seed_show_in_the_bytecode(tmp_path):
+    whole = compiled(tmp_path / "one", SAMPLES, 0)
+    assert len(whole) == len(SAMPLES) > 30
+    assert compiled(tmp_path / "other", SAMPLES[::-1], 77) == whole
+    parts = [compiled(tmp_path / str(turn), SAMPLES[turn::7], turn) for turn in range(7)]
+    assert {name: code for part in parts for name, code in part.items()} == whole
+
+
+def test_what_was_compiled_by_others_becomes_the_same(tmp_path):
+    own = compiled(tmp_path / "own", SAMPLES[:9], 0)
+    other = tmp_path / "other"
+    other.mkdir()
+    for path in SAMPLES[:9]:
+        (other / path.name).write_bytes(path.read_bytes())
+        name = path.name.encode().decode()  # not interned, as a name that is read is not
+        py_compile.compile(str(other / path.name), dfile=name, doraise=True)
+    unchecked_pyc.main(str(other), "/nonexistent")
+    assert {path.name: path.read_bytes() for path in (other / "__pycache__").iterdir()} == own
+
+
+def test_packages_are_compiled_where_they_asked_for_it(tmp_path):
+    private, public, alone = (tmp_path / name for name in ("private", "public", "alone"))
+    for folder in (private, public, alone):
+        folder.mkdir()
+        (folder / "module.py").write_text(SOURCE)
+    (private / "template.py").write_text("{{ name }} =\n")
+    (private / "module.py").chmod(0o640)
+    calls = tmp_path / "calls"
+    calls.write_text(f"-p one {private} -V 3.13\n-p two\n")
+    assert unchecked_pyc.asked(str(calls)) == {str(private), unchecked_pyc.PUBLIC}
+    unchecked_pyc.on_every_core(
+        unchecked_pyc.compile_module, unchecked_pyc.sources({str(private), str(public)})
+    )
+    made = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.pyc"))
+    tag = sys.implementation.cache_tag
+    assert made == [f"{each}/__pycache__/module.{tag}.pyc" for each in ("private", "public")]
+    assert cached(private / "module.py").stat().st_mode & 0o777 == 0o640
+
+
+def test_a_failure_in_another_process_is_not_lost(tmp_path):
+    def fail(path):
+        raise OSError(path)
+
+    with pytest.raises(SystemExit, match="could not be compiled"):
+        unchecked_pyc.on_every_core(fail, [str(tmp_path)])

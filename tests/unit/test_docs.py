@@ -31,7 +31,7 @@ HOST_CODE = [
     path
     for path in (ROOT / "envbuilder").rglob("*.py")
     if "probe" not in path.relative_to(ROOT).parts
-    and path.name != "hook_program.py"  # those run elsewhere
+    and not path.name.startswith("hook_")  # those run elsewhere
 ]
 
 

@@ -5,10 +5,12 @@ import json
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+from google.protobuf.json_format import ParseError
 from hypothesis import given
 from hypothesis import strategies as st
 
 from envbuilder.evidence import dsse
+from envbuilder.evidence.keys import builder_id, public_der
 from envbuilder.evidence.sbom import sbom
 from envbuilder.evidence.statements import (
     NAMES,
@@ -18,9 +20,11 @@ from envbuilder.evidence.statements import (
     provenance,
 )
 from envbuilder.evidence.statements import test_result as smoke_result
+from envbuilder.model.errors import UsageError
 from envbuilder.model.pylock import lock_checksum
 from envbuilder.model.reference import Digest
 from envbuilder.smoke.report import Check, CheckStatus, Report
+from tests.schemas import check_provenance, check_test_result
 from tests.servers.locks import small_lock
 
 KEY = ec.generate_private_key(ec.SECP256R1())
@@ -150,10 +154,24 @@ def test_what_is_no_statement_is_none(payload):
     assert parse_statement(payload, IMAGE) is None
 
 
-def test_scanners_find_the_operating_system():
-    """Trivy and Dependency-Track skip .debs of an unnamed system, and know it by its number."""
-    bill = sbom(small_lock(), IMAGE, finished=MOMENT).predicate
-    (system,) = (each for each in bill["components"] if each["type"] == "operating-system")
-    assert (system["name"], system["version"]) == ("debian", "13")
-    (deb,) = (each for each in bill["components"] if each.get("purl", "").startswith("pkg:deb/"))
-    assert deb["purl"] == "pkg:deb/debian/libstdc%2B%2B6@1:14.2.0-19?arch=amd64&distro=debian-13"
+def test_statements_are_what_their_schemas_say():
+    check_provenance(provenance(small_lock(), IMAGE, engine="docker", finished=MOMENT).predicate)
+    stated = smoke_result(small_lock(), IMAGE, report().to_dict(), finished=MOMENT)
+    check_test_result(stated.predicate)
+    with pytest.raises(ParseError):
+        check_provenance({"buildDefinition": {"buildType": ["x"]}})
+
+
+def test_provenance_names_its_builder():
+    """By the key that signs, or as the machine is told."""
+    key = KEY.public_key()
+    by_key = builder_id(key, {})
+    assert by_key == f"urn:gpu-envbuilder:builder:sha256:{Digest.of(public_der(key)).hex}"
+    assert by_key != builder_id(OTHER.public_key(), {})
+    ours = "https://ci.example.com/gpu-1"
+    assert builder_id(key, {"ENVBUILDER_BUILDER_ID": ours}) == ours
+    stated = provenance(small_lock(), IMAGE, engine="embedded", finished=MOMENT, builder=ours)
+    assert stated.predicate["runDetails"]["builder"]["id"] == ours
+    for wrong in ("gpu-1", "http:", "urn:a b"):
+        with pytest.raises(UsageError, match="is no URI"):
+            builder_id(key, {"ENVBUILDER_BUILDER_ID": wrong})

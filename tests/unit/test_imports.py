@@ -16,7 +16,7 @@ ROOMS = {  # each room, and the rooms it imports; docs/architecture.md has the s
     "runtime": "model storage net layers registry",
     "resolve": "model storage net layers registry runtime",
     "engines": "model storage net layers registry resolve",
-    "smoke": "model runtime",
+    "smoke": "model storage runtime",
     "evidence": "model storage net layers registry",
     "workflow": "model storage layers registry runtime resolve engines smoke evidence",
     "cli": "model storage layers registry runtime resolve engines smoke evidence workflow",
@@ -28,7 +28,7 @@ OWNERS = {
     "click": {"cli"},
     "rich": {"cli"},
     "yaml": {"model", "runtime"},
-    "jinja2": {"engines", "smoke"},
+    "jinja2": {"engines", "smoke", "workflow"},
 }
 LOOSE = {"__init__.py", "__main__.py"}
 

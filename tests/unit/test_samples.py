@@ -109,7 +109,7 @@ def test_each_sample_has_a_place_in_the_container_that_starts_no_other() -> None
         OwnSample(path=Path(f"/x/{number}.PNG"), modality="image", label=f"{number}.PNG")
         for number in range(12)
     )
-    plan = SmokePlan(model=ProbedModel(family="qwen2_vl"), samples=samples)
+    plan = SmokePlan(models=(ProbedModel(family="qwen2_vl"),), samples=samples)
     targets = [entry["path"] for entry in plan.request()["samples"]]
     assert targets[1] == "/run/envbuilder/samples/0001.png"
     assert not any(a != b and b.startswith(a) for a in targets for b in targets)

@@ -1,6 +1,5 @@
 """Golden answers: what is red, what is news, and what a build writes down."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from envbuilder.smoke.answers import (
 )
 from envbuilder.smoke.judge.answers import answers_of
 from envbuilder.smoke.report import Check
-from tests.unit.smoke_documents import PLAN, Document
+from tests.unit.smoke_documents import PLAN, Document, stating
 
 SPREAD = 0.15
 
@@ -42,7 +41,7 @@ def _recorded() -> Answers:
 
 
 def _check(document: Document, recorded: Answers | None = None) -> Check:
-    return document.check("tokens.answers", replace(PLAN, answers=recorded or _recorded()))
+    return document.check("tokens.answers", stating({}, answers=recorded or _recorded()))
 
 
 def test_the_same_answers_are_green() -> None:
@@ -139,25 +138,25 @@ def test_a_green_build_writes_answers_once(tmp_path: Path) -> None:
     path = answers_path(tmp_path, "demo")
     assert read_answers(path) is None
     report = _document().report(PLAN)
-    found = answers_to_record(report, None)
+    found = answers_to_record(report, None, model="qwen2_5_omni")
     assert found == _recorded()
     write_answers(path, found)
     assert read_answers(path) == found
     assert [file.name for file in tmp_path.iterdir()] == ["demo.answers.json"]
-    assert answers_to_record(report, read_answers(path)) is None
+    assert answers_to_record(report, read_answers(path), model="qwen2_5_omni") is None
 
 
 def test_a_red_build_writes_none() -> None:
     document = _document()
     document.item("tokens.image", "280x280")["placeholders"] = 99
-    assert answers_to_record(document.report(PLAN), None) is None
+    assert answers_to_record(document.report(PLAN), None, model="qwen2_5_omni") is None
 
 
 def test_another_package_is_written_down_by_the_next_green_build() -> None:
     document = _document()
     document.package("torch")["version"] = "2.7.0"
-    report = document.report(SmokePlan(model=PLAN.model, answers=_recorded()))
-    found = answers_to_record(report, _recorded())
+    report = document.report(SmokePlan(models=stating({}, answers=_recorded()).models))
+    found = answers_to_record(report, _recorded(), model="qwen2_5_omni")
     assert found is not None
     assert found.packages["torch"] == "2.7.0"
 

@@ -67,7 +67,33 @@ def _import(message: str) -> Plant:
     return lambda document: document.stop("import.transformers", "error", message)
 
 
+def _unbuilt(message: str) -> Plant:
+    """Let transformers have failed to build the model, with ``message``."""
+
+    def plant(document: Document) -> None:
+        failure = {"kind": "error", "message": message}
+        job = {"name": "architecture", "outcome": "error", "failure": failure}
+        document.value["jobs"].append({**job, "seconds": 1.0, "facts": {}, "items": []})
+
+    return plant
+
+
 PAGES: dict[str, tuple[Plant, str]] = {
+    "architecture-unknown": (
+        _unbuilt(
+            "ValueError: The checkpoint you are trying to load has model type `qwen9` but "
+            "Transformers does not recognize this architecture."
+        ),
+        "architecture",
+    ),
+    "model-brings-code": (
+        _unbuilt(
+            "ValueError: Loading x requires you to execute the configuration file in that repo on "
+            "your local machine. Make sure you have read the code there to avoid malicious use, "
+            "then set the option `trust_remote_code=True` to remove this error."
+        ),
+        "architecture",
+    ),
     "audio-generate-call": (
         _refused(
             "qwen2_audio",
@@ -145,6 +171,13 @@ PAGES: dict[str, tuple[Plant, str]] = {
     "processor-call-changed": (
         _raised("engine.vllm", "ValueError: Failed to apply Qwen2_5OmniProcessor on data={}"),
         "engine.reserve",
+    ),
+    "processor-library-missing": (
+        _raised(
+            "tokens.image",
+            "ImportError: Package `num2words` is required to run SmolVLM processor. Install it.",
+        ),
+        "tokens.image",
     ),
     "processor-degraded": (
         _fact("tokens.image", degraded=True, processor="Qwen2TokenizerFast"),

@@ -17,7 +17,7 @@ from envbuilder.smoke.probe.serving import SMALL_SHARE, share
 from envbuilder.smoke.run_probe import PROBE
 
 PLAN = SmokePlan(
-    checks=("engine",), model=ProbedModel(family="qwen2_5_omni"), gpu="never", timeout=60
+    checks=("engine",), models=(ProbedModel(family="qwen2_5_omni"),), gpu="never", timeout=60
 )
 
 
@@ -86,7 +86,7 @@ def test_a_build_that_needs_a_gpu_is_skipped_unless_the_gpu_is_required() -> Non
     }  # fmt: skip
     skipped = judged(**changes)
     assert (skipped.status, skipped.explanation) == (CheckStatus.SKIP, why)
-    required = judged(SmokePlan(model=PLAN.model, gpu="required"), **changes)
+    required = judged(SmokePlan(models=PLAN.models, gpu="required"), **changes)
     assert (required.status, required.explanation) == (CheckStatus.FAIL, why)
 
 

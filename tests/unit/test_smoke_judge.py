@@ -7,7 +7,7 @@ import pytest
 
 from envbuilder.smoke import CheckStatus, SmokePlan
 from envbuilder.smoke.judge.gpu import runs_on
-from tests.unit.smoke_documents import PLAN, Document, conform
+from tests.unit.smoke_documents import PLAN, Document, conform, stating
 
 
 def test_recorded_run_is_known_good() -> None:
@@ -57,7 +57,7 @@ def test_rows_of_padding_are_known_where_they_happen(release: str, cause: str | 
 def test_the_seeds_failure_without_an_engine_is_named() -> None:
     document = Document()
     document.drop("engine.vllm", "engine.tight")
-    check = document.check("tokens.video.reserved", _plan(tokens={"video": 16384}))
+    check = document.check("tokens.video.reserved", stating({"video": 16384}))
     assert (check.status, check.expected, check.actual) == (CheckStatus.FAIL, "16384", "729")
     assert "Qwen2_5OmniProcessor makes 729 of 2 frames 3584x3584" in check.explanation
     assert "cap on pixels lifted" in check.explanation
@@ -90,7 +90,7 @@ def test_declaring_more_than_the_dummy_yields_is_no_failure() -> None:
         dummy={"audio": 750, "image": 16384, "video": 1458},
         start_up=None,
     )
-    plan = _plan(tokens={"video": 32768})
+    plan = stating({"video": 32768})
     assert document.report(plan).verdict is CheckStatus.PASS
 
 
@@ -530,7 +530,7 @@ def test_a_commit_must_be_the_locked_one() -> None:
 def test_no_model_skips_the_counts_and_says_so() -> None:
     document = Document()
     document.drop("tokens.audio", "tokens.image", "tokens.video", "tokens.mixed")
-    check = document.check("tokens", _plan(model=None, tokens={}))
+    check = document.check("tokens", _plan(models=()))
     assert check.status is CheckStatus.SKIP
     assert "names no smoke.model" in check.explanation
 
@@ -541,7 +541,7 @@ def test_a_model_that_nobody_can_prompt_is_unproven_with_the_reason() -> None:
         document.stop(f"tokens.{name}", "inapplicable", "no chat template")
     document.stop("engine.vllm", "inapplicable", "no chat template")
     document.drop("engine.tight")
-    report = document.report(_plan(tokens={}))
+    report = document.report(stating({}))
     told = {check.name: check for check in report.checks if "no chat template" in check.explanation}
     assert {name for name, check in told.items() if check.status is CheckStatus.UNPROVEN} == {
         "tokens.audio", "tokens.image", "tokens.video",

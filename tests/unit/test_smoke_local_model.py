@@ -6,14 +6,14 @@ import pytest
 
 from envbuilder.model.errors import SmokeError, UsageError
 from envbuilder.smoke import ProbedModel
-from envbuilder.smoke.local_model import hub_cache, locate
+from envbuilder.smoke.local_model import LocalModel, hub_cache, locate
 from envbuilder.workflow.smoke import smoke_plan
 from tests.unit.locks import lock
 
 
 def test_a_directory_is_mounted_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
-    assert locate(ProbedModel(path=str(tmp_path))) == (tmp_path.resolve(), "")
+    assert locate(ProbedModel(path=str(tmp_path))) == LocalModel(mounted=tmp_path.resolve())
 
 
 def test_a_snapshot_is_mounted_with_its_blobs(
@@ -28,11 +28,12 @@ def test_a_snapshot_is_mounted_with_its_blobs(
     (repository / "refs").mkdir()
     (repository / "refs" / "main").write_text("abc123\n")
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
-    assert locate(ProbedModel(hub="Qwen/Small")) == (repository, "snapshots/abc123")
-    assert locate(ProbedModel(hub="Qwen/Small", revision="abc123")) == (
-        repository,
-        "snapshots/abc123",
-    )
+    found = LocalModel(mounted=repository, inside="snapshots/abc123")
+    assert locate(ProbedModel(hub="Qwen/Small")) == found
+    assert locate(ProbedModel(hub="Qwen/Small", revision="abc123")) == found
+    assert not found.has_weights
+    (snapshot / "model.safetensors").write_bytes(b"")
+    assert found.has_weights
     with pytest.raises(SmokeError) as caught:
         locate(ProbedModel(hub="Qwen/Small", revision="v2"))
     assert "huggingface-cli download Qwen/Small --revision v2" in caught.value.hint
@@ -40,8 +41,9 @@ def test_a_snapshot_is_mounted_with_its_blobs(
 
 def test_a_spec_names_a_model_from_its_own_folder(tmp_path: Path) -> None:
     named = {"smoke": {"model": {"path": "models/tiny"}}}
-    asked = smoke_plan(lock({}, **named), folder=tmp_path).model
-    assert asked == ProbedModel(path=str(tmp_path / "models" / "tiny"))
+    asked = smoke_plan(lock({}, **named), folder=tmp_path).models
+    path = str(tmp_path / "models" / "tiny")
+    assert asked == (ProbedModel(path=path, label="models/tiny"),)
 
 
 @pytest.mark.parametrize(
@@ -65,5 +67,5 @@ def test_the_hubs_cache_may_be_named_from_home(
 
 
 def test_a_model_is_named_in_one_way() -> None:
-    with pytest.raises(UsageError, match="one of family, path and hub"):
+    with pytest.raises(UsageError, match="one of family, path, config and hub"):
         ProbedModel(family="llava", path="/x")

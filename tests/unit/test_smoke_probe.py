@@ -104,7 +104,7 @@ def test_jobs_after_the_time_limit_are_named(sabotaged: Any) -> None:
 
 
 def test_without_torch_the_counts_are_red_with_the_reason() -> None:
-    plan = SmokePlan(checks=("tokens",), model=ProbedModel(family="qwen2_5_omni"), timeout=60)
+    plan = SmokePlan(checks=("tokens",), models=(ProbedModel(family="qwen2_5_omni"),), timeout=60)
     report = smoke(LocalPython(python=sys.executable).run, plan, subject="bare")
     assert report.verdict is CheckStatus.FAIL
     assert {check.explanation for check in report.checks} == {"torch is not installed"}
@@ -132,7 +132,9 @@ def test_a_broken_library_is_red_with_the_reason(
     for name, text in modules.items():
         (site / name).mkdir() if name.endswith("/") else (site / name).write_text(text)
     limit = 2 if "sleep" in modules["torch.py"] else 60
-    plan = SmokePlan(checks=("tokens",), model=ProbedModel(family="qwen2_5_omni"), timeout=limit)
+    plan = SmokePlan(
+        checks=("tokens",), models=(ProbedModel(family="qwen2_5_omni"),), timeout=limit
+    )
     report = smoke(LocalPython(python=str(prefix / "bin" / "python")).run, plan)
     assert report.verdict in {CheckStatus.FAIL, CheckStatus.ERROR}
     assert words in report.checks[0].explanation
@@ -181,7 +183,7 @@ def test_the_jobs_of_a_real_model_run_one_after_the_other(prefix: Path, tmp_path
     model = tmp_path / 'a "quoted" model'
     model.mkdir()
     (model / "config.json").write_text("{}")
-    plan = SmokePlan(checks=("tokens",), model=ProbedModel(path=str(model)), timeout=60)
+    plan = SmokePlan(checks=("tokens",), models=(ProbedModel(path=str(model)),), timeout=60)
     report = smoke(LocalPython(python=str(prefix / "bin" / "python")).run, plan)
     told = {check.explanation for check in report.checks}
     assert all("import torch fails: ImportError: alone" in text for text in told), told
@@ -205,7 +207,7 @@ def test_what_the_environment_says_of_caches_and_keys_does_not_reach_a_job(
 
 
 def test_an_unknown_family_is_red_with_the_known_ones() -> None:
-    plan = SmokePlan(checks=("tokens",), model=ProbedModel(family="nobody"), timeout=60)
+    plan = SmokePlan(checks=("tokens",), models=(ProbedModel(family="nobody"),), timeout=60)
     document = _ask(PROBE, plan)
     failure = document["jobs"][0]["failure"]
     assert failure["kind"] == "absent"
@@ -246,7 +248,7 @@ def test_numbers_that_json_does_not_know_are_none_in_the_report() -> None:
 
 
 def test_a_model_path_without_a_model_is_refused_before_anything_runs(tmp_path: Path) -> None:
-    plan = SmokePlan(checks=("tokens",), model=ProbedModel(path=str(tmp_path)))
+    plan = SmokePlan(checks=("tokens",), models=(ProbedModel(path=str(tmp_path)),))
     with pytest.raises(SmokeError, match=r"holds no config\.json"):
         smoke(LocalPython(python=sys.executable).run, plan)
 

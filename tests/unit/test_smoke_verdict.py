@@ -1,17 +1,28 @@
 """The verdict: the worst decides, nothing is calm that was not judged, and zero is a number."""
 
+import copy
 import dataclasses
 import html
 import itertools
 import sys
 import types
+from pathlib import Path
 
 import pytest
 
-from envbuilder.smoke import Check, CheckStatus, ProbedModel, Report, SmokePlan, to_html, to_junit
-from envbuilder.smoke.judge import overall
+from envbuilder.smoke import (
+    Check,
+    CheckStatus,
+    OwnSample,
+    ProbedModel,
+    Report,
+    SmokePlan,
+    to_html,
+    to_junit,
+)
 from envbuilder.smoke.judge.finding import Fault, conclude
-from tests.unit.smoke_documents import PLAN, Document, conform
+from envbuilder.smoke.judge.verdict import overall
+from tests.unit.smoke_documents import PLAN, Document, conform, stating
 
 FAIL, ERROR, UNPROVEN, PASS, SKIP = (
     CheckStatus.FAIL, CheckStatus.ERROR, CheckStatus.UNPROVEN, CheckStatus.PASS, CheckStatus.SKIP,
@@ -69,7 +80,7 @@ def _only(name: str, **counts: object) -> Document:
 def test_counts_that_were_compared_with_nothing_are_unproven() -> None:
     document = _only("image", formula=None, embeddings=None)
     document.drop("engine.vllm", "engine.tight")
-    plan = dataclasses.replace(PLAN, tokens={})
+    plan = stating({})
     check = document.check("tokens.image", plan)
     assert check.status is UNPROVEN
     assert "compared with nothing" in check.explanation
@@ -120,7 +131,7 @@ def test_a_model_that_cannot_be_counted_is_unproven_also_beside_what_can() -> No
     document.stop("tokens.video", "uncountable", "its template joins strings")
     check = document.check("tokens.video")
     assert (check.status, check.explanation) == (UNPROVEN, "its template joins strings")
-    report = document.report(dataclasses.replace(PLAN, tokens={"image": 16384}))
+    report = document.report(stating({"image": 16384}))
     assert report.verdict is UNPROVEN
 
 
@@ -128,7 +139,7 @@ def test_a_stated_number_whose_maximum_was_not_counted_is_not_calm() -> None:
     document = Document()
     items = document.job("tokens.image")["items"]
     document.job("tokens.image")["items"] = [one for one in items if one["role"] != "maximum"]
-    report = document.report(dataclasses.replace(PLAN, tokens={"image": 16384}))
+    report = document.report(stating({"image": 16384}))
     check = next(one for one in report.checks if one.name == "tokens.image.reserved")
     assert check.status is UNPROVEN
     assert report.verdict is UNPROVEN
@@ -186,7 +197,7 @@ def test_the_model_is_asked_for_by_the_plan_alone() -> None:
     document = Document()
     for name in ("audio", "image", "video", "mixed"):
         document.stop(f"tokens.{name}", "inapplicable", f"the model has no {name}")
-    report = document.report(SmokePlan(model=ProbedModel(family="llava"), checks=("tokens",)))
+    report = document.report(SmokePlan(models=(ProbedModel(family="llava"),), checks=("tokens",)))
     assert {check.status for check in report.checks if check.name != "tokens.generate"} >= {
         UNPROVEN
     }
@@ -206,7 +217,7 @@ def test_what_no_page_knows_comes_with_three_lines_that_show_it(
 ) -> None:
     document = Document()
     document.item(job, label)["placeholders"] = 3
-    plan = dataclasses.replace(PLAN, model=ProbedModel(path="/models/it's mine"))
+    plan = dataclasses.replace(PLAN, models=(ProbedModel(path="/models/it's mine"),))
     check = document.check(job, plan)
     assert check.cause is None
     lines = check.details["reproduction"]
@@ -244,3 +255,101 @@ def test_what_the_book_knows_needs_no_lines() -> None:
     document = Document()
     document.item("tokens.audio", "2.74 s")["placeholders"] = 67
     assert "reproduction" not in document.check("tokens.audio").details
+
+
+def _two_models() -> tuple[SmokePlan, Document]:
+    """Return a plan of two models, and the document in which both are counted."""
+    document = Document()
+    for job in [*document.value["jobs"]]:
+        if job["name"].startswith(("tokens.", "engine.")):
+            other = copy.deepcopy({**job, "name": f"{job['name']}@1"})
+            document.value["jobs"].append(other)
+    (first,) = PLAN.models
+    second = dataclasses.replace(first, family="qwen2_audio", tokens={"image": 16384})
+    return dataclasses.replace(PLAN, models=(first, second)), document
+
+
+def test_each_model_has_its_own_checks_rows_and_verdict() -> None:
+    plan, document = _two_models()
+    document.item("tokens.image@1", "280x280")["placeholders"] = 99
+    report = document.report(plan)
+    conform(report)
+    red = [(check.model, check.name) for check in report.checks if check.status is FAIL]
+    assert red == [("qwen2_audio", "tokens.image"), ("qwen2_audio", "engine.counts")]
+    assert [(one.name, one.verdict) for one in report.models] == [
+        ("qwen2_5_omni", PASS),
+        ("qwen2_audio", FAIL),
+    ]
+    assert "checks failed: qwen2_audio: tokens.image: image 280x280" in report.summary
+    tables = dict(report.rows_by_model())
+    assert len(tables["qwen2_5_omni"]) == len(tables["qwen2_audio"])
+    assert [row.placeholders for row in tables["qwen2_audio"] if row.sample == "280x280"] == [99]
+    stated = [row.stated for row in tables["qwen2_audio"] if row.role == "maximum"]
+    assert stated == [None, 16384, None]
+    page = to_html(report)
+    assert "qwen2_audio: tokens" in page
+    assert page.count('<table class="tokens">') == 2
+    assert 'name="qwen2_audio: tokens.image"' in to_junit(report)
+
+
+def test_a_green_summary_names_every_model() -> None:
+    plan, document = _two_models()
+    report = document.report(plan)
+    assert report.summary.endswith(
+        " checks passed of 2 models; tokens: qwen2_5_omni (audio 750, image 16384, video 729), "
+        "qwen2_audio (audio 750, image 16384, video 729)"
+    )
+    assert report.models[1].summary.startswith("known good: ")
+
+
+def test_a_sample_is_asked_of_the_models_that_take_it_and_of_one_at_least() -> None:
+    plan, document = _two_models()
+    own = OwnSample(path=Path("x.wav"), modality="audio", label="x.wav")
+    plan = dataclasses.replace(plan, samples=(own,))
+    document.stop("tokens.audio@1", "inapplicable", "it has no audio")
+    named = {(one.model, one.name): one for one in document.report(plan).checks}
+    assert named["qwen2_audio", "tokens.audio"].status is SKIP
+    (first, second) = plan.models
+    first = dataclasses.replace(first, tokens={})
+    document.stop("tokens.audio", "inapplicable", "it has no audio")
+    plan = dataclasses.replace(plan, models=(first, second))
+    named = {(one.model, one.name): one for one in document.report(plan).checks}
+    assert named["qwen2_audio", "tokens.audio"].status is FAIL
+
+
+def test_a_configuration_without_weights_is_counted_and_not_run() -> None:
+    document = Document()
+    document.drop("tokens.mixed")
+    plan = dataclasses.replace(PLAN, models=(ProbedModel(config="/models/x"),))
+    check = document.check("tokens.generate", plan)
+    assert (check.status, check.explanation) == (
+        SKIP,
+        "there are no weights to generate with: the configuration alone is counted",
+    )
+
+
+BUILT = {
+    "name": "architecture", "outcome": "done", "seconds": 1.0, "items": [], "failure": None,
+    "facts": {"transformers": "5.23.0", "config": "C", "model": "M", "parameters": 7_000_000_000},
+}  # fmt: skip
+
+
+def test_the_architecture_is_what_transformers_builds_and_vllm_resolves() -> None:
+    document = Document()
+    document.value["jobs"].append(copy.deepcopy(BUILT))
+    assert "architecture.vllm" not in {one.name for one in document.report().checks}
+    document.job("engine.vllm")["facts"]["resolved"] = "Omni"
+    checks = {one.name: one for one in document.report().checks}
+    told = checks["architecture"].explanation
+    assert told == "transformers 5.23.0 builds M (7,000,000,000 parameters) of its C"
+    assert checks["architecture.vllm"].explanation.endswith(
+        "resolves Omni and makes its configuration"
+    )
+    document.job("engine.vllm")["facts"] = {"version": "0.9", "resolved": ""}
+    document.stop("engine.vllm", "error", "ValueError: Model architectures ['X'] are not supported")
+    checks = {one.name: one for one in document.report().checks}
+    assert checks["architecture.vllm"].status is ERROR
+    assert "engine.reserve" not in checks
+    cause = checks["architecture.vllm"].cause
+    assert cause is not None
+    assert cause.id == "architecture-unknown"

@@ -15,7 +15,14 @@ import pytest
 from envbuilder.smoke.probe import engine
 from envbuilder.smoke.probe.facts import Absent
 from envbuilder.smoke.probe.samples import Sample
-from envbuilder.smoke.probe.vllm import Vllm, context, handed, require_vllm
+from envbuilder.smoke.probe.vllm import (
+    Vllm,
+    architecture,
+    context,
+    handed,
+    model_config,
+    require_vllm,
+)
 
 LIMITS = {"audio": 1, "video": 1}
 IDS = {"audio": 7, "video": 9}
@@ -148,8 +155,8 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Any:
             def __init__(self, **arguments: Any) -> None:
                 self.arguments = arguments
 
-            def create_model_config(self) -> dict[str, Any]:
-                return self.arguments
+            def create_model_config(self) -> Any:
+                return types.SimpleNamespace(architecture="Omni", **self.arguments)
 
         class OldRegistry:
             def create_processor(self, _config: Any, *, disable_cache: bool = False) -> Any:
@@ -171,7 +178,9 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Any:
             monkeypatch.setitem(sys.modules, "vllm.multimodal.profiling", None)
         else:
             put("vllm.multimodal.profiling", MultiModalProfiler=profiler)
-        return Vllm("/model", LIMITS, {"max_pixels": 1})
+        config = model_config("/model", LIMITS, {"max_pixels": 1})
+        assert architecture(config) == "Omni"
+        return Vllm(config, LIMITS)
 
     return install
 
@@ -184,7 +193,7 @@ def test_the_generation_of_0_8_4_asserts_at_start_up(install: Any) -> None:
     )
     assert engine.dummy() == {"audio": 750, "video": 729}
     assert engine.start_up() == "total {'video': 729} is not the expected {'video': 16384}"
-    assert engine.config["mm_processor_kwargs"] == {"max_pixels": 1}
+    assert engine.config.mm_processor_kwargs == {"max_pixels": 1}
 
 
 def test_the_generation_of_0_8_5_declares_nothing(install: Any) -> None:

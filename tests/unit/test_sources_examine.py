@@ -7,7 +7,7 @@ import pytest
 
 from envbuilder.layers.wheelfile import WheelFile
 from envbuilder.model.errors import BuildError, ResolutionError
-from envbuilder.resolve.git.examine import metadata_in
+from envbuilder.resolve.git.ask import metadata_in
 
 NAME = "x-1-py3-none-any.whl"
 HEAD = "Metadata-Version: 2.1\nName: x\nVersion: 1\n"

@@ -9,6 +9,7 @@ import yaml
 
 from envbuilder.model.errors import SpecError
 from envbuilder.model.spec import (
+    SourceBuild,
     Spec,
     from_builtins,
     requirement_lines,
@@ -80,15 +81,24 @@ packages:
   six: "==1.17.0; python_version < '4'"
   flash-attn: {url: "https://x.example/flash_attn-2.7.4%2Bcu12-cp313-cp313-linux_x86_64.whl"}
   mine[extra]: {path: ../mine-1.0-py3-none-any.whl}
+  own[x]: {path: ../own/, build: {env: {A: b}}}
+  far: {url: "https://x.example/far-1.0.tar.gz"}
+  deepspeed: {version: "==0.16.9", build: {requires: [ninja]}}
+build: {sdists: [antlr4-python3-runtime]}
 index: {named: {cu124: "https://x.example/cu124"}, exempt: [cu124, mine], exclude_newer: 2025-01-01}
 overrides: {Six: "==1.17.0"}
 constraints: ["numpy<2.3; sys_platform == 'linux'"]
 """)
     found = load(path)
     lines = [str(each) for each in found.requirements]
-    assert lines == ['six==1.17.0; python_version < "4"', "torch==2.6.0"]
+    assert lines == ["deepspeed==0.16.9", 'six==1.17.0; python_version < "4"', "torch==2.6.0"]
     assert found.indexes.chosen == {"torch": "cu124"}
     assert list(found.direct) == ["flash-attn", "mine[extra]"]
+    assert list(found.archives) == ["far", "own[x]"]
+    assert found.sdists == {"antlr4-python3-runtime", "deepspeed"}
+    assert found.build_of("own") == SourceBuild(env={"A": "b"})
+    assert found.build_of("antlr4-python3-runtime") == SourceBuild()
+    assert found.builds
     assert requirement_lines(found.overrides) == ("Six==1.17.0",)
     assert from_builtins(json.loads(json.dumps(to_builtins(found)))) == found
 
@@ -191,10 +201,29 @@ def test_a_file_of_lines_becomes_its_lines(tmp_path):
         ('"*"', '{version: "*", tag: v1}', "10:26", "tag goes with git", "leave it out"),
         ('"*"', "{index: cu}", "10:3", "exactly one of version", "version"),
         ('"*"', '{url: "https://u:p@x/y.whl"}', "10:12", "must not hold credentials", "netrc"),
-        ('"*"', '{url: "https://x/y.tar.gz"}', "10:12", "'y.tar.gz' is not the file name", "git"),
+        ('"*"', '{url: "https://x/y.git"}', "10:12", "file name of neither a wheel nor an", "git"),
+        ('"*"', "{path: x.whl}", "10:12", "'x.whl' is not the file name of a wheel", "TAGS"),
         ('"*"', "{path: six-1.0-py3-none-any.whl}", "10:12", "a wheel of six, not", "call it six"),
         ('"*"', "{path: ~/pillow-1-py3-none-any.whl}", "10:12", "another file on every", "../"),
-        ('"*"', "{path: ../mine}", "10:12", "'mine' is not the file name of a wheel", "git"),
+        ('"*"', "{path: /mine}", "10:12", "'/mine' is another file on every machine", "../"),
+        ('"*"', "../mine", "10:3", "not a version specifier", "Pillow: {path: ../mine}"),
+        (
+            '"*"',
+            "{path: pillow-1-py3-none-any.whl, build: {requires: [x]}}",
+            "10:45",
+            "a wheel is built already",
+            "leave build out",
+        ),
+        (
+            '"*"',
+            "{path: ../mine, build: {requires: ['a @ file:///x']}}",
+            "10:46",
+            "is not a requirement",
+            "NAME",
+        ),
+        ('"*"', "{path: ../mine, tag: v1}", "10:27", "tag goes with git", "leave"),
+        ("index:\n", "build: {sdists: [a b]}\nindex:\n", "18:18", "'a b' is not a package", "all"),
+        ("index:\n", "build: {sdists: some}\nindex:\n", "18:9", "one of all, a list", ""),
         ('"*"', '"https://x/y.whl"', "10:3", "not a version specifier", "{url: …}"),
         ('"*"', "a.whl", "10:3", "not a version specifier", "Pillow: {path: a.whl}"),
         ("index:\n", "overrides: {a>1: '*'}\nindex:\n", "18:13", "more than a package", "behind"),
@@ -345,3 +374,38 @@ def test_the_schema_refuses_what_the_spec_refuses():
     for wrong in ({"labels": {"a=b": "x"}}, {"system": {"packages": ["git\n"]}}):
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate(plain | wrong, schema())
+
+
+MODELS = (
+    "models: [{family: qwen2_5_omni, tokens: {audio: 750}}, {config: m}, {hub: a/b, revision: c}]"
+)
+SHORT = "  model: {family: qwen2_5_omni}\n  tokens: {audio: 750}\n"
+
+
+def test_all_models_that_are_served_are_listed_or_one_in_short(spec) -> None:
+    (one,) = spec().smoke.served
+    assert (one.name, one.tokens) == ("qwen2_5_omni", {"audio": 750})
+    found = spec(SHORT, f"  {MODELS}\n").smoke.served
+    assert [model.name for model in found] == ["qwen2_5_omni", "m", "a/b@c"]
+    assert found[0] == one
+    assert not found[1].tokens
+
+
+@pytest.mark.parametrize(
+    ("new", "place", "says"),
+    [
+        ("  model: {family: llava}\n  models: [{config: m}]\n", "21:3", "stands beside model"),
+        ("  tokens: {audio: 1}\n  models: [{config: m}]\n", "21:3", "tokens of its own"),
+        ("  tokens: {audio: 1}\n", "21:3", "without a model there is nothing to count"),
+        ("  models: [{config: m}, {config: m}]\n", "21:25", "models has m twice"),
+        ("  models: [{config: m, path: m}]\n", "21:12", "one of family, path, config and hub"),
+        ("  models: [{tokens: {audio: 1}}]\n", "21:12", "one of family, path, config and hub"),
+        ("  models: [{family: llvaa}]\n", "21:13", "no family is called 'llvaa'"),
+        ("  models: [{config: m, revision: r}]\n", "21:24", "a revision goes with hub"),
+    ],
+)
+def test_models_that_cannot_be_meant_are_refused_at_their_place(spec, new, place, says) -> None:
+    with pytest.raises(SpecError) as caught:
+        spec(SHORT, new)
+    assert f"omni-cpu.yaml:{place}: " in caught.value.message
+    assert says in caught.value.message

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from envbuilder.engines.render import render
-from envbuilder.engines.standalone import archive_path, copy_archive, standalone_layers
+from envbuilder.engines.standalone import copy_archive, python_archive, standalone_layers
 from envbuilder.evidence.sbom import sbom
 from envbuilder.evidence.statements import provenance
 from envbuilder.layers.archive import unpack_archive
@@ -263,7 +263,7 @@ def test_a_rendered_dockerfile_unpacks_the_archive_beside_it(tmp_path):
     lock = on(python())
     files = render(lock)
     text = files["Dockerfile"]
-    assert f"source={archive_path(lock)}," in text
+    assert f"source={python_archive(lock)}," in text
     assert python().sha256.hex in text
     assert "COPY --from=python /opt/python/ /opt/python/" in text
     assert "!python" in files[".dockerignore"].splitlines()

@@ -1,12 +1,19 @@
 """What a policy may say, and where it is said to be wrong."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
 from envbuilder.evidence.keys import new_key, public_der, read_public
+from envbuilder.evidence.read import Evidence
+from envbuilder.evidence.statements import provenance
+from envbuilder.evidence.verify.findings import FindingStatus
 from envbuilder.evidence.verify.policy import Policy, read_keyring, read_policy
+from envbuilder.evidence.verify.statements import judge_evidence
 from envbuilder.model.errors import SpecError, UsageError
+from envbuilder.model.reference import Digest
+from tests.servers.locks import small_lock
 
 
 @pytest.fixture
@@ -37,6 +44,8 @@ def written(tmp_path):
         ("keys: [{key: b, until: soon}]\n", ":1:17: expected a date such as 2026-07-01"),
         ("key: a\nkeys: [b]\n", ":2:1: name the keys in key or in keys"),
         ("required: [sbom]\nchecks: [tokens]\n", ":2:1: only a test-result tells"),
+        ("builders: x\n", ":1:1: expected a list of URIs"),
+        ("builders: [x]\n", ":1:1: only provenance tells of builders"),
         ("required: [signature]\nmax_age_days: 1\n", ":2:1: a signature has no date"),
     ],
 )
@@ -71,3 +80,27 @@ def test_a_policy_may_name_no_key(written):
     path = written("max_age_days: 3\n")
     assert read_policy(path) == Policy(max_age_days=3)
     assert read_keyring(read_policy(path), path) is None
+
+
+BUILDERS = Policy(required=("provenance",), builders=("https://ci.example.com/1",))
+
+
+@pytest.mark.parametrize(
+    ("details", "verdict", "words"),
+    [
+        ({"builder": {"id": "https://ci.example.com/1"}}, FindingStatus.OK, "signed"),
+        ({"builder": {"id": "https://ci.example.com/2"}}, FindingStatus.MISMATCH, "by another"),
+        ({"builder": {"id": ["https://ci.example.com/1"]}}, FindingStatus.MISMATCH, "by another"),
+        ({"builder": {}}, FindingStatus.MISMATCH, "names no builder"),
+        ({}, FindingStatus.MISMATCH, "names no builder"),
+    ],
+)
+def test_provenance_counts_by_a_named_builder_only(details, verdict, words):
+    moment = "2026-01-02T03:04:05Z"
+    made = provenance(small_lock(), Digest.of(b"x"), engine="e", finished=moment)
+    predicate = dict(made.predicate)
+    predicate["runDetails"] = {"metadata": {"finishedOn": moment}, **details}
+    evidence = Evidence(statements=(replace(made, predicate=predicate),))
+    now = datetime(2026, 1, 3, tzinfo=UTC)
+    (finding,) = judge_evidence(evidence, BUILDERS, small_lock(), now)
+    assert (finding.status, words in finding.explanation) == (verdict, True)

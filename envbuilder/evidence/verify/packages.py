@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from envbuilder.layers.contents import Contents, Distribution
 from envbuilder.model.image import Image
-from envbuilder.model.lock import DebianBase, ImageBase, Lock
+from envbuilder.model.lock import ArchiveSource, DebianBase, ImageBase, Lock, Wheel
 
 from .findings import Finding, FindingStatus, Level
 
@@ -45,9 +45,8 @@ def compare_base(base: ImageBase, image: Image) -> Finding:
 
 def locked_python(lock: Lock) -> tuple[Distribution, ...]:
     """List the Python packages that the lock promises."""
-    wheels = (
-        Distribution(kind="python", name=wheel.name, version=wheel.version) for wheel in lock.wheels
-    )
+    named: list[Wheel | ArchiveSource] = [*lock.wheels, *lock.archives]
+    wheels = (Distribution(kind="python", name=each.name, version=each.version) for each in named)
     sources = (
         Distribution(kind="python", name=source.name, version=source.version, commit=source.commit)
         for source in lock.sources

@@ -6,6 +6,7 @@
     required: [test-result, provenance]   # also: sbom, signature
     max_age_days: 30
     checks: [tokens, environment]         # smoke checks that must have passed
+    builders: [https://ci.example.com/1]  # whose provenance counts
 
 While one key takes over from another, ``keys`` stands in place of ``key``: a list of keys, or of
 ``{key: old.pub, until: 2026-07-01}``, whose statements of a later date no longer count.
@@ -39,6 +40,7 @@ _EXPECTED = {
     "required": f"a list of evidence, of {', '.join(KINDS)}",
     "max_age_days": "a number of days, 1 or more",
     "checks": "a list of names",
+    "builders": "a list of URIs",
 }
 _PATH = re.compile(r"^(.*?)(?: - at `\$(.*)`)?$")
 _STEP = re.compile(r"\.([^.\[]+)|\[(\d+)\]")
@@ -59,6 +61,7 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     keys: tuple[Source | RetiringKey, ...] = ()
     max_age_days: Annotated[int, Meta(ge=1)] | None = None
     checks: tuple[str, ...] = ()
+    builders: tuple[Source, ...] = ()
 
 
 def read_policy(path: Path) -> Policy:
@@ -132,6 +135,8 @@ def _check(document: Document, policy: Policy) -> None:
             raise document.error(("keys", number, "until"), what)
     if policy.checks and "test-result" not in policy.required:
         raise document.error(("checks",), "only a test-result tells of checks: require it too")
+    if policy.builders and "provenance" not in policy.required:
+        raise document.error(("builders",), "only provenance tells of builders: require it too")
     if policy.max_age_days is not None and set(policy.required) == {SIGNATURE}:
         what = f"a signature has no date: require one of {', '.join(NAMES)} too"
         raise document.error(("max_age_days",), what)

@@ -62,6 +62,7 @@ def _fault(statement: Statement, policy: Policy, lock: Lock, now: datetime) -> s
     return (
         _age_fault(statement, policy, now)
         or _lock_fault(statement, str(lock_checksum(lock)))
+        or _builder_fault(statement, policy)
         or _result_fault(statement, policy)
     )
 
@@ -90,6 +91,16 @@ def _lock_fault(statement: Statement, expected: str) -> str:
     except (KeyError, TypeError):
         return "names no lock"
     return "" if expected in found else "is about another lock"
+
+
+def _builder_fault(statement: Statement, policy: Policy) -> str:
+    if statement.predicate_type != PROVENANCE or not policy.builders:
+        return ""
+    try:
+        builder = statement.predicate["runDetails"]["builder"]["id"]
+    except (KeyError, TypeError):
+        return "names no builder"
+    return "" if builder in policy.builders else f"is by another builder: {str(builder)[:200]!r}"
 
 
 def _result_fault(statement: Statement, policy: Policy) -> str:

@@ -32,9 +32,17 @@ from .rootfs import SLIM
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _NAMESPACE = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
 _END_TOGETHER = 'trap "kill -KILL 0" TERM; "$@" & wait $!'
+_RECORDS = "/run/dpkg-records.tar"
 _GRACE = 10  # seconds
 _BLINK = 0.2  # seconds
 _TRIES = 10
+
+# In place of Debian's own, which starts Python for each package: what was asked for is kept, and
+# compiled at once in the end (unchecked_pyc.py).
+PY3COMPILE = """\
+#!/bin/sh
+echo "$*" >>/run/py3compile
+"""
 
 Result = TypeVar("Result")
 
@@ -49,11 +57,13 @@ def bootstrap(
     say: Callable[[str], None],
     consume: Callable[[BufferedReader], Result],
     stop: Event,
+    records: Path,
 ) -> Result:
     """Install ``packages`` and the essential ones; return what ``consume`` makes of the tar.
 
     ``work`` is a folder that other users may enter; ``say`` gets each line of the log, from a
-    thread; ``stop``, when set, ends the run. Raises MissingToolError, and BuildError with the end
+    thread; ``stop``, when set, ends the run. Before the tar's first byte comes, ``records`` is a
+    tar of dpkg's lists and diversions. Raises MissingToolError, and BuildError with the end
     of the log.
     """
     for program in ("mmdebstrap", "unshare", "setpriv"):
@@ -62,7 +72,14 @@ def bootstrap(
                 f"{program} is not installed; the root file system of a Debian base takes it",
                 hint="apt-get install mmdebstrap uidmap util-linux",
             )
-    command = _command(work, repository, suite, architecture, packages)
+    command = [
+        *_supervisor(),
+        "mmdebstrap",
+        *_options(work, architecture=architecture, packages=packages, records=records),
+        suite,
+        "-",
+        f"deb [trusted=yes] copy:{repository} ./",
+    ]
     log: deque[str] = deque(maxlen=30)
     with ThreadPoolExecutor(2) as pool, _running(command, work) as process:
         pool.submit(_heed, stop, process)
@@ -107,34 +124,40 @@ def _empty_as_subordinate(work: Path) -> None:
         subprocess.run(command, env={"PATH": _PATH}, capture_output=True, check=False)
 
 
-def _command(
-    work: Path, repository: Path, suite: str, architecture: str, packages: Sequence[str]
-) -> list[str]:
-    slim = work / "slim.cfg"
-    slim.write_text(SLIM)
-    pyc = work / "unchecked_pyc.py"
-    shutil.copyfile(unchecked_pyc.__file__, pyc)
-    for file in (slim, pyc):
-        file.chmod(0o644)
-    install = f'install -D -m 644 {shlex.quote(str(slim))} "$1/etc/dpkg/dpkg.cfg.d/slim"'
-    settle = (
-        f'test ! -x "$1/usr/bin/python3" || '
-        f'chroot "$1" /usr/bin/python3 -I -B -S - /usr < {shlex.quote(str(pyc))}'
-    )
+def _options(work: Path, *, architecture: str, packages: Sequence[str], records: Path) -> list[str]:
     return [
-        *_supervisor(),
-        "mmdebstrap",
         f"--mode={'root' if os.geteuid() == 0 else 'unshare'}",
         "--variant=essential",
         "--format=tar",
         "--verbose",
         f"--architectures={architecture}",
         f"--include={','.join(packages)}",
-        f"--setup-hook={install}",
-        f"--customize-hook={settle}",
-        suite,
-        "-",
-        f"deb [trusted=yes] copy:{repository} ./",
+        *_hooks(work),
+        f'--customize-hook=cd "$1/var/lib/dpkg"; tar -cf "$1{_RECORDS}" diversions info/*.list',
+        f"--customize-hook=download {_RECORDS} {shlex.quote(str(records))}",
+    ]
+
+
+def _hooks(work: Path) -> list[str]:
+    """Return what runs around dpkg; ``debian.sh`` of the rendered context has the same."""
+    files = {
+        "slim.cfg": SLIM,
+        "py3compile": PY3COMPILE,
+        "unchecked_pyc.py": Path(unchecked_pyc.__file__).read_text("utf-8"),
+    }
+    place = {}
+    for name, text in files.items():
+        path = work / name
+        path.write_text(text, "utf-8")
+        path.chmod(0o644)
+        place[name] = shlex.quote(str(path))
+    return [
+        f'--setup-hook=install -D -m 644 {place["slim.cfg"]} "$1/etc/dpkg/dpkg.cfg.d/slim"',
+        # Found before /usr/bin: what packages want compiled is compiled at once, in the end.
+        f'--essential-hook=install -m 755 {place["py3compile"]} "$1/usr/local/sbin/py3compile"',
+        '--customize-hook=rm "$1/usr/local/sbin/py3compile"',
+        f'--customize-hook=test ! -x "$1/usr/bin/python3" || chroot "$1" /usr/bin/python3 '
+        f"-I -B -S - /usr /run/py3compile < {place['unchecked_pyc.py']}",
     ]
 
 

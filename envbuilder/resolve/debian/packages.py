@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 
-from envbuilder.model.errors import ResolutionError
+from envbuilder.model.errors import ResolutionError, UsageError
 from envbuilder.model.lock import DebianBase, DebPackage
 from envbuilder.model.reference import Digest
 from envbuilder.resolve.context import Context
 from envbuilder.storage.store import Store
 
 from .apt import PrivateApt
-from .archives import Archive, debian_archives
+from .archives import MIRROR_VARIABLE, Archive, debian_archives
 from .debs import fetch_debs
-from .distribution import DISTRIBUTIONS
+from .distribution import DEBIAN, DISTRIBUTIONS
 from .system_python import find_distributions
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+")
@@ -46,7 +46,8 @@ def lock_base(
         )
     fetch_debs(context, debs, archives=archives)
     python = find_distributions(debs, store=store)
-    return DebianBase(suite=suite, packages=debs, python=python, distribution=distribution)
+    derivative = None if of is DEBIAN else of.id
+    return DebianBase(suite=suite, packages=debs, python=python, derivative=derivative)
 
 
 def resolve_debs(
@@ -87,20 +88,27 @@ def _choose(
 
 def _described(apt: PrivateApt, chosen: list[tuple[str, str]]) -> tuple[DebPackage, ...]:
     wanted = set(chosen)
-    found = {
-        (record["Package"], record["Version"]): DebPackage(
+    found = {(deb.name, deb.version): deb for deb in map(_described_by, apt.records(chosen))}
+    if missing := wanted - found.keys():
+        raise ResolutionError(f"apt describes no file for {sorted(missing)}")
+    return tuple(sorted(found[pair] for pair in wanted))
+
+
+def _described_by(record: Mapping[str, str]) -> DebPackage:
+    try:
+        return DebPackage(
             name=record["Package"],
             version=record["Version"],
             architecture=record["Architecture"],
             filename=record["Filename"],
             size=int(record["Size"]),
-            sha256=Digest(record["SHA256"]),
+            sha256=Digest.parse(f"sha256:{record['SHA256']}"),
         )
-        for record in apt.records(chosen)
-    }
-    if missing := wanted - found.keys():
-        raise ResolutionError(f"apt describes no file for {sorted(missing)}")
-    return tuple(sorted(found[pair] for pair in wanted))
+    except (KeyError, ValueError, UsageError) as error:
+        raise ResolutionError(
+            f"the Debian archive describes {record.get('Package', 'a package')} wrongly: {error!r}",
+            hint=f"set {MIRROR_VARIABLE} to another mirror",
+        ) from error
 
 
 def _refuse_unknown(packages: Sequence[str], apt: PrivateApt) -> None:

@@ -1,4 +1,4 @@
-"""The tar of a fresh root file system, brought into a form that no clock and no host marks.
+"""The tar of a fresh root file system, cut into layers that no clock and no host marks.
 
 What Debian's tools leave behind differs between two runs or serves only the installation: caches,
 logs, backups, the builder's host name and name servers, device nodes. It goes. Order is the
@@ -13,11 +13,13 @@ from collections.abc import Callable
 from fnmatch import translate
 from typing import BinaryIO
 
-from envbuilder.layers.tar import DIRECTORY, END, FILE, HARDLINK, SYMLINK, header, padding
+from envbuilder.layers.installed import is_system_document
+from envbuilder.layers.tar import DIRECTORY, FILE, HARDLINK, SYMLINK, header, padding
 from envbuilder.model.errors import BuildError
 
+from .cut import Cut
+
 _CHUNK = 1 << 20
-_STATUS = "var/lib/dpkg/status"
 
 # As in Debian's slim images: nobody reads manuals in a container; licences stay. It becomes part
 # of the image, for what is installed later; what mmdebstrap unpacks before dpkg runs, settle drops.
@@ -58,26 +60,31 @@ def _slim_patterns(keyword: str) -> re.Pattern[str]:
 _EXCLUDED, _INCLUDED = _slim_patterns("path-exclude"), _slim_patterns("path-include")
 
 
-def settle(source: BinaryIO, write: Callable[[bytes], object]) -> dict[str, str]:
-    """Copy a root file system's tar to ``write`` in its settled form.
+def settle(source: BinaryIO, cut: Cut) -> dict[str, bytes]:
+    """Copy a root file system's tar into ``cut`` in its settled form.
 
-    Returns the versions of the packages that its dpkg database calls installed. Reads ``source``
-    to its end. Raises BuildError for what a layer cannot hold, tarfile.ReadError for no tar.
+    Returns the documents that tell of its packages, by path. Reads ``source`` to its end. Raises
+    BuildError for what a layer cannot hold, tarfile.ReadError for no tar.
     """
-    installed: dict[str, str] = {}
+    documents: dict[str, bytes] = {}
     with tarfile.open(fileobj=source, mode="r|", bufsize=_CHUNK) as tar:
         for member in tar:
             path = member.name.removeprefix("./")
             if path in {"", "."} or is_leftover(path, member):
                 continue
-            write(_header(path, member))
+            head = _header(path, member)
+            if member.isdir():
+                cut.folder(path, head)
+                continue
+            write = cut.file(path, head, link=_hard_link(member))
             if member.isreg():
-                content = _copy(tar, member, write, keep=path == _STATUS)
-                installed |= _installed(content)
+                keep = is_system_document(path)
+                content = _copy(tar, member, write, keep=keep)
+                documents |= {path: content} if keep else {}
     while source.read(_CHUNK):
         pass
-    write(END)
-    return installed
+    cut.finish()
+    return documents
 
 
 def is_leftover(path: str, member: tarfile.TarInfo) -> bool:
@@ -99,10 +106,14 @@ def _header(path: str, member: tarfile.TarInfo) -> bytes:
         mode=member.mode,
         kind=member.type,
         size=member.size if member.isreg() else 0,
-        link=member.linkname.removeprefix("./") if member.islnk() else member.linkname,
+        link=_hard_link(member) or member.linkname,
         owner=(member.uid, member.gid),
         attributes={key: text for key, text in records if key.startswith("SCHILY.xattr.")},
     )
+
+
+def _hard_link(member: tarfile.TarInfo) -> str | None:
+    return member.linkname.removeprefix("./") if member.islnk() else None
 
 
 def _copy(
@@ -120,13 +131,3 @@ def _copy(
             kept.append(piece)
     write(padding(member.size))
     return b"".join(kept)
-
-
-def _installed(status: bytes) -> dict[str, str]:
-    """Read dpkg's status file: package and version of each fully installed package."""
-    found: dict[str, str] = {}
-    for stanza in status.decode().split("\n\n"):
-        fields = dict(re.findall(r"^(Package|Status|Version): (.*)$", stanza, re.MULTILINE))
-        if fields.get("Status") == "install ok installed":
-            found[fields["Package"]] = fields["Version"]
-    return found

@@ -1,13 +1,24 @@
-"""Make every compiled module under /usr valid whatever its source's time stamp becomes.
+"""Compile the modules below /usr, into bytecode that is the same wherever and whenever it is made.
 
-Runs inside a fresh root file system, by its own Python (3.9 or newer). Debian compiles modules
-against their sources' times, which a layer replaces, or, under SOURCE_DATE_EPOCH, against their
-hashes, which Python then computes at every start. PEP 552's unchecked hashes need neither.
+Runs inside a fresh root file system, by its own Python (3.9 or newer), on every core. Debian's
+packages compile their modules one package after another, against their sources' times, which a
+layer replaces, or, under SOURCE_DATE_EPOCH, against their hashes, which Python then computes at
+every start. PEP 552's unchecked hashes need neither.
 """
 
+import marshal
 import os
 import sys
-from importlib.util import MAGIC_NUMBER, source_from_cache, source_hash
+import warnings
+from collections.abc import Callable
+from importlib.util import MAGIC_NUMBER, cache_from_source, source_from_cache, source_hash
+
+PUBLIC = "/usr/lib/python3/dist-packages"
+
+# Marshal notes whether a string is interned. All that Python makes itself are or are not, whatever
+# was done before, but for those of one character: there is one object of each.
+for each in range(256):
+    sys.intern(chr(each))
 
 
 def number(value: int) -> bytes:
@@ -18,8 +29,34 @@ def number(value: int) -> bytes:
 TIMED, UNCHECKED, CHECKED = number(0), number(1), number(3)
 
 
+def canonical(code: bytes) -> bytes:
+    """Return marshalled ``code`` as whoever loads it would write it.
+
+    Marshal notes which objects something else refers to, and the compiler that just made them may
+    still do so or not. Once loaded, they have but each other.
+    """
+    return marshal.dumps(marshal.loads(code))  # noqa: S302 - it was compiled here
+
+
+def compile_module(path: str) -> None:
+    """Compile one source file; one with errors in it, as templates have, gets no bytecode."""
+    with open(path, "rb") as file:  # noqa: PTH123
+        source = file.read()
+        mode = os.fstat(file.fileno()).st_mode & 0o666
+    try:
+        code = compile(source, path, "exec", dont_inherit=True)
+    except (SyntaxError, ValueError):
+        return
+    target = cache_from_source(path)
+    os.makedirs(os.path.dirname(target), exist_ok=True)  # noqa: PTH103, PTH120
+    with open(target, "wb") as file:  # noqa: PTH123
+        file.write(MAGIC_NUMBER + UNCHECKED + source_hash(source))
+        file.write(canonical(marshal.dumps(code)))
+        os.fchmod(file.fileno(), mode)
+
+
 def settle(path: str) -> None:
-    """Rewrite one .pyc file's header; remove the file if it does not belong to its source."""
+    """Rewrite one .pyc file; remove it if it does not belong to its source."""
     try:
         with open(source_from_cache(path), "rb") as file:  # noqa: PTH123
             source = file.read()
@@ -36,19 +73,78 @@ def settle(path: str) -> None:
     with open(path, "r+b") as file:  # noqa: PTH123
         valid = file.read(16) in fresh
         if valid:
+            code = canonical(file.read())
             file.seek(0)
-            file.write(wanted)
+            file.truncate()
+            file.write(wanted + code)
     if not valid:
         os.unlink(path)  # noqa: PTH108
 
 
-def main(top: str) -> None:
-    """Settle every ``__pycache__`` below ``top``."""
-    for folder, _, names in os.walk(top):
-        if os.path.basename(folder) == "__pycache__":  # noqa: PTH119
-            for name in names:
-                settle(os.path.join(folder, name))  # noqa: PTH118
+def compiled_files(top: str) -> "list[str]":
+    """List what lies in every ``__pycache__`` below ``top``."""
+    return [
+        os.path.join(folder, name)  # noqa: PTH118
+        for folder, _, names in os.walk(top)
+        if os.path.basename(folder) == "__pycache__"  # noqa: PTH119
+        for name in names
+    ]
+
+
+def sources(folders: "set[str]") -> "list[str]":
+    """List the modules below ``folders``."""
+    found = {
+        os.path.join(place, name)  # noqa: PTH118
+        for top in folders
+        for place, _, names in os.walk(top)
+        for name in names
+        if name.endswith(".py")
+    }
+    return [path for path in found if os.path.isfile(path)]  # noqa: PTH113
+
+
+def asked(calls: str) -> "set[str]":
+    """Return the folders that packages asked py3compile to compile, one call a line of ``calls``.
+
+    A call names a package's private folders, or means its modules among the public ones.
+    """
+    try:
+        with open(calls) as file:  # noqa: PTH123
+            lines = file.read().splitlines()
+    except FileNotFoundError:
+        return set()
+    private = {word for line in lines for word in line.split() if word.startswith("/")}
+    return private | {PUBLIC}
+
+
+def on_every_core(work: "Callable[[str], None]", paths: "list[str]") -> None:
+    """Do ``work`` for each path, the largest first, in as many processes as there are cores."""
+    ordered = sorted(paths, key=lambda path: (-os.lstat(path).st_size, path))
+    count = len(os.sched_getaffinity(0))
+    children = []
+    for turn in range(count):
+        child = os.fork()
+        if not child:
+            failed = 1
+            try:
+                for path in ordered[turn::count]:
+                    work(path)
+                failed = 0
+            finally:
+                os._exit(failed)
+        children.append(child)
+    statuses = [os.waitpid(child, 0)[1] for child in children]
+    if any(statuses):
+        sys.exit("a module could not be compiled")
+
+
+def main(top: str, calls: str) -> None:
+    """Compile what the ``calls`` of py3compile asked for, and settle what is compiled already."""
+    warnings.simplefilter("ignore")
+    there = compiled_files(top)
+    on_every_core(compile_module, sources(asked(calls)))
+    on_every_core(settle, there)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1], sys.argv[2])

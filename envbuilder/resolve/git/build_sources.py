@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from envbuilder.model.git_url import Address
-from envbuilder.model.lock import GitSource, SourceTree
+from envbuilder.model.lock import Source, SourceTree
 from envbuilder.model.spec import SOURCE_PLACE, BuildSource, SourceBuild
 from envbuilder.storage.store import Store
 from envbuilder.storage.temporary import translated
@@ -32,7 +32,7 @@ def lock_trees(
     package: str,
     pins: Mapping[str, BuildSource],
     *,
-    before: GitSource | None,
+    before: Source | None,
     open_mirror: OpenMirror,
     store: Store,
 ) -> tuple[SourceTree, ...]:

@@ -1,4 +1,4 @@
-"""A commit with the spec's words on it: its project, its files ready to build, its variables."""
+"""A source with the spec's words on it: its project, its files ready to build, its variables."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 
 from envbuilder.model.errors import BuildError
 from envbuilder.model.lock import SourceTree
-from envbuilder.model.spec import GitPackage
+from envbuilder.model.spec import ArchivePackage, GitPackage
+from envbuilder.resolve.archives.archive import Archive
 from envbuilder.runtime import Mount
 from envbuilder.storage.temporary import translated
 
@@ -22,24 +23,28 @@ from .tree import Commit, export
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkout:
-    """A commit that is built as ``pin`` says; ``described`` is its locked ``git describe``.
+    """A commit, or an archive, that is built as ``pin`` says.
 
-    ``sources`` are further files that its build reads.
+    ``described`` is a commit's locked ``git describe``; ``sources`` are further files that the
+    build reads.
     """
 
-    commit: Commit
-    pin: GitPackage
-    described: str | None
+    tree: Commit | Archive
+    pin: GitPackage | ArchivePackage
+    described: str | None = None
     sources: tuple[SourceTree, ...] = ()
 
     @property
     def project(self) -> Project:
         """The project in the folder that the spec names."""
-        return read_project(self.commit, subdirectory=self.pin.subdirectory)
+        return read_project(self.tree, subdirectory=self.pin.subdirectory)
 
     def write(self, folder: Path, context: GitContext) -> None:
-        """Make ``folder`` and write the commit's files into it, ready to be built."""
-        export(self.commit, folder, open_mirror=context.mirror, submodules=self.pin.submodules)
+        """Make ``folder`` and write the source's files into it, ready to be built."""
+        if isinstance(self.tree, Commit):
+            export(self.tree, folder, open_mirror=context.mirror, submodules=self.pin.submodules)
+        else:
+            self.tree.write(folder)
         project = folder / (self.pin.subdirectory or "")
         if not project.is_dir() or not project.resolve().is_relative_to(folder.resolve()):
             raise BuildError(
@@ -48,7 +53,7 @@ class Checkout:
             )
         if self.described is not None:
             with translated(folder):
-                write_archival(folder, commit=self.commit.commit, described=self.described)
+                write_archival(folder, commit=self.tree.identity, described=self.described)
 
     def mount_sources(self, folder: Path, context: GitContext) -> tuple[Mount, ...]:
         """Write the further sources, if there are any, into ``folder``; return it as a mount."""
@@ -58,9 +63,9 @@ class Checkout:
         return (Mount(source=folder, target=PLACE),)
 
     def variables(self, requires: Iterable[str]) -> dict[str, str]:
-        """Return the build's variables: the commit's time, its version, and what the spec sets.
+        """Return the build's variables: the source's time, its version, and what the spec sets.
 
         ``requires`` names what is in the build environment.
         """
         told = {} if self.described is None else scm_variables(requires, self.described)
-        return {"SOURCE_DATE_EPOCH": str(self.commit.time), **told, **variables(self.pin.build)}
+        return {"SOURCE_DATE_EPOCH": str(self.tree.time), **told, **variables(self.pin.build)}

@@ -1,8 +1,8 @@
 """Build wheels in containers of our own: no network, no home, nothing of this machine but a cache.
 
 The cache is the compilers': where the builder has ccache or sccache, a new commit compiles only
-what it touched. Each repository has its own, so that none can slip another one false objects, and
-no byte of a wheel depends on it.
+what it touched. Each repository, and each archive, has its own, so that none can slip another one
+false objects, and no byte of a wheel depends on it.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable
 
 from envbuilder.model.git_url import Address
+from envbuilder.model.lock import GitSource
 from envbuilder.model.owner import give_all, make_folder
 from envbuilder.resolve.target import python_target
 from envbuilder.runtime import Mount
@@ -22,7 +23,7 @@ from .sandbox import Sandbox
 from .wheel_build import Job, Make
 
 COMPILED = "compiled"
-"""The folder of the store that holds the compilers' caches, one per repository, by its name."""
+"""The folder of the store that holds the compilers' caches: one per repository or archive."""
 _CACHE = "/build/cache"
 _COMPILERS = {
     "CCACHE_DIR": f"{_CACHE}/ccache",
@@ -43,9 +44,10 @@ def contained(sandbox: Callable[[], Sandbox], context: GitContext) -> Make:
             name="wheel",
             project=job.checkout.project,
             source=job.files,
-            subdirectory=source.subdirectory,
+            subdirectory=job.checkout.pin.subdirectory,
             env=_COMPILERS | told,
             mounts=(cache := _cache(job, context), *_sources(job)),
+            timeout=spec.build.timeout,
         )
         try:
             answer = run_hook(
@@ -68,8 +70,11 @@ def _sources(job: Job) -> tuple[Mount, ...]:
 
 
 def _cache(job: Job, context: GitContext) -> Mount:
-    """Lend the repository's cache; an empty one to a build that shall find nothing."""
-    name = context.mirror(Address.parse(job.source.repository)).path.name
+    """Lend the source's cache; an empty one to a build that shall find nothing."""
+    if isinstance(job.source, GitSource):
+        name = context.mirror(Address.parse(job.source.repository)).path.name
+    else:
+        name = f"archive-{job.source.identity}"
     folder = context.store.root / COMPILED / name
     if job.fresh:
         folder = job.output.with_name("cache")

@@ -4,17 +4,15 @@ Argument: the job as JSON. ``backend`` and ``backend_path`` are pyproject.toml's
 project's folder (also the working directory), ``output`` an empty folder, ``known`` the requirement
 lines that the environment was made for. ``hook`` is "examine" (which further requirements, and if
 there are none: which metadata) or "wheel".
-``output/result.json`` tells what came of it. Standard library only, Python 3.9 or later.
+``output/result.json`` tells what came of it; with ``watch``, ``output/looked.json`` what the source
+looked at beyond itself, even if it failed. Standard library only, Python 3.9 or later.
 """
 
 import importlib
 import json
 import os
 import sys
-from pathlib import Path
 from typing import Any
-
-# ruff: noqa: D103
 
 
 def main() -> None:
@@ -23,12 +21,37 @@ def main() -> None:
     os.dup2(1, 2)  # one log, in the order of events
     os.umask(0o022)
     os.chdir(job["source"])
-    sys.path[0:1] = [str(Path(job["source"], each)) for each in job["backend_path"]]
-    Path(os.environ["HOME"]).mkdir(parents=True, exist_ok=True)
+    watch = importlib.import_module("hook_watch").Watch() if job["watch"] else None
+    sys.path[0:1] = [os.path.join(job["source"], each) for each in job["backend_path"]]
+    os.makedirs(os.environ["HOME"], exist_ok=True)
+    if watch is None:
+        run(job)
+    else:
+        run_watched(job, watch)
+
+
+def run_watched(job: "dict[str, Any]", watch: Any) -> None:  # noqa: ANN401 - hook_watch.Watch
+    watch.begin()
+    try:
+        run(job)
+    except ImportError as error:
+        if "shared object" in str(error):  # the linker looked, and says of it only this
+            watch.seen.add(str(error).partition(":")[0])
+        raise
+    finally:
+        write(job, "looked.json", sorted(watch.seen))
+
+
+def run(job: "dict[str, Any]") -> None:
     backend = load(job["backend"])
-    run = {"examine": examine, "wheel": build}[job["hook"]]
-    result = json.dumps(run(backend, job))
-    Path(job["output"], "result.json").write_text(result, encoding="utf-8")
+    hook = {"examine": examine, "wheel": build}[job["hook"]]
+    write(job, "result.json", hook(backend, job))
+
+
+def write(job: "dict[str, Any]", name: str, value: object) -> None:
+    text = json.dumps(value)
+    with open(os.path.join(job["output"], name), "w", encoding="utf-8") as file:
+        file.write(text)
 
 
 def load(name: str) -> Any:  # noqa: ANN401 - any backend

@@ -21,22 +21,24 @@ from envbuilder.model.image import Image, compose
 from envbuilder.model.lock import Wheel
 from envbuilder.model.owner import give, make_folder
 from envbuilder.model.plan import HEAVY
+from envbuilder.model.spec import BUILD_TIMEOUT
 from envbuilder.runtime import Command, Completed, Mount
 from envbuilder.runtime.limits import most_memory
 from envbuilder.storage.temporary import translated
 
+from .build_log import first_errors, is_starved
 from .context import GitContext
 from .no_network import explain
 from .project import Project
 from .sandbox import Sandbox
 
 PREFIX = "/opt/build"
+_HERE = Path(__file__).parent
 _SOURCE, _OUTPUT = "/build/source", "/build/output"
-_HOOK = "/build/hook.py"
+_PROGRAM, _HOOK, _WATCH = "hook_program.py", "/build/hook.py", "/build/hook_watch.py"
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _CCACHE = "/usr/lib/ccache:/usr/lib64/ccache"  # compilers that go through it, if it is installed
 _HOME = "/tmp/home"  # noqa: S108 - the container's own, made anew for every run
-_TIMEOUT = 6 * 3600.0  # seconds; vLLM's kernels take two hours on a small machine
 _SHOWN = 40  # lines of a log, which lie in its last _TAIL bytes
 _TAIL = 1 << 16
 _READ = 16 << 20  # bytes; answers and metadata have a few thousand
@@ -47,7 +49,8 @@ class Hook:
     """A call of a PEP 517 hook (see ``hook_program.py``) on the files in ``source``.
 
     ``mounts`` are what it sees beside them; ``known`` are the requirement lines that its
-    environment was made for.
+    environment was made for. ``watch``: note what the source looks at beyond itself. ``timeout`` is
+    in seconds.
     """
 
     name: str
@@ -57,6 +60,8 @@ class Hook:
     env: Mapping[str, str]
     mounts: tuple[Mount, ...] = ()
     known: tuple[str, ...] = ()
+    watch: bool = False
+    timeout: int = BUILD_TIMEOUT
 
 
 def run_hook(
@@ -86,15 +91,25 @@ def run_hook(
     except SmokeError as error:
         raise BuildError(
             f"the base cannot run Python for a build: {error.message}",
-            hint="it needs the spec's Python: system: {packages: [python3]}",
+            hint="it needs the spec's Python: system: {packages: [python3]}, below build for an "
+            "image to compile in",
         ) from error
     # Where the disk is full, the build may have failed without a word: so does this line, then.
     with translated(log), log.open("ab") as file:
         file.write(b"exit code %d\n" % done.exit_code)
     result = _result(read_output(output, "result.json"))
     if done.exit_code or result is None:
-        raise _failed(log, done)
+        raise _failed(log, done, hook.timeout)
     return result
+
+
+def looked_at(output: Path) -> tuple[str, ...]:
+    """Return what a watched hook looked at beyond itself; that it kept it to itself, if it did."""
+    try:
+        found = json.loads(read_output(output, "looked.json") or b"null")
+    except (ValueError, RecursionError):
+        found = None
+    return tuple(map(str, found)) if isinstance(found, list) else ("nobody knows what",)
 
 
 def is_plain_file(output: Path, name: str) -> bool:
@@ -136,6 +151,7 @@ def _command(sandbox: Sandbox, hook: Hook, output: Path, log: Path) -> Command:
         "source": source,
         "output": _OUTPUT,
         "known": hook.known,
+        "watch": hook.watch,
     }
     settings = dict(entry.partition("=")[::2] for entry in sandbox.settings.get("Env") or ())
     path = settings.get("PATH", _PATH)
@@ -158,9 +174,10 @@ def _command(sandbox: Sandbox, hook: Hook, output: Path, log: Path) -> Command:
             *hook.mounts,
             Mount(source=hook.source, target=_SOURCE, read_only=False),
             Mount(source=output, target=_OUTPUT, read_only=False),
-            Mount(source=Path(__file__).with_name("hook_program.py"), target=_HOOK),
+            Mount(source=_HERE / _PROGRAM, target=_HOOK),
+            Mount(source=_HERE / "hook_watch.py", target=_WATCH),
         ),
-        timeout=_TIMEOUT,
+        timeout=hook.timeout,
         memory=most_memory(),
         log=log,
         user=f"{os.geteuid()}:{os.getegid()}",
@@ -196,17 +213,40 @@ def _image(sandbox: Sandbox, wheels: list[Wheel], context: GitContext) -> Image:
     return image
 
 
-def _failed(log: Path, done: Completed) -> BuildError:
+def out_of_time(timeout: int) -> str:
+    """Say that a build took too long, and which key says how long it may take."""
+    return f"took longer than the {timeout} seconds that the spec's build: {{timeout: …}} gives it"
+
+
+def starved(limit: str) -> str:
+    """Say what to do about a build that memory does not suffice for."""
+    return f"set MAX_JOBS to fewer in the spec's `build: {{env: …}}`; {limit}"
+
+
+def with_errors(said: str, errors: tuple[str, ...]) -> str:
+    """Put the ``errors`` that a build told in between before what it ``said`` last."""
+    if not errors:
+        return said
+    lines = "\n".join(f"  {line}" for line in errors)
+    return f"its errors:\n{lines}\n{said}"
+
+
+def _failed(log: Path, done: Completed, timeout: int) -> BuildError:
     with log.open("rb") as file:
         file.seek(max(0, log.stat().st_size - _TAIL))
         said = file.read().decode(errors="replace")
-    why, hint = "failed", f"the whole log: {log}"
+    why, hint, errors = "failed", f"the whole log: {log}", first_errors(log)
     if done.timed_out:
-        why = "took more than six hours"
+        why = out_of_time(timeout)
     elif done.out_of_memory:
         why = f"needed more than the {most_memory() >> 30} GiB of memory that a build gets here"
-        hint = f"set MAX_JOBS to fewer in the spec's `build: {{env: …}}`; {hint}"
+        hint = starved(hint)
+    elif is_starved(errors):
+        why = "lost a compiler to a lack of memory"
+        hint = starved(hint)
     elif cause := explain(said):
         why, hint = f"{why}: {cause[0]}", f"{cause[1]}; {hint}"
     end = "\n".join(f"  {line}" for line in said.splitlines()[-_SHOWN:])
-    return BuildError(f"the build {why}; it said last:\n{end}", hint=hint)
+    return BuildError(
+        f"the build {why}; " + with_errors(f"it said last:\n{end}", errors), hint=hint
+    )

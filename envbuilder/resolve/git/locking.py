@@ -1,8 +1,7 @@
 """A git pin -> a locked source: its commit, its build environment, and what it will need.
 
-The source's own code must be asked (PEP 517: ``get_requires_for_build_wheel`` and metadata). That
-happens on this machine's Python, contained; when the wheel is built later, in the environment's
-base, its metadata must be what is locked here.
+The source's own code must be asked (PEP 517: ``get_requires_for_build_wheel`` and metadata); see
+``examine``. When the wheel is built later, its metadata must be what is locked here.
 """
 
 from __future__ import annotations
@@ -15,17 +14,26 @@ from packaging.utils import canonicalize_name
 
 from envbuilder.model.errors import BuildError, ResolutionError
 from envbuilder.model.git_url import Address
-from envbuilder.model.lock import GitSource, Lock, LockedCommit, SourceTree
-from envbuilder.model.spec import GitPackage, GitPin, Spec
+from envbuilder.model.lock import (
+    ArchiveSource,
+    GitSource,
+    Lock,
+    LockedCommit,
+    Source,
+    SourceTree,
+)
+from envbuilder.model.spec import GitPackage, GitPin, SourceBuild, Spec
 from envbuilder.resolve.python.requirements import PythonTarget
 from envbuilder.resolve.release import EVERYTHING
 
+from .build_environment import BuildEnvironment
 from .build_sources import further_pins, lock_trees
 from .checkout import Checkout
 from .context import GitContext
 from .direct_references import plain_requirements
-from .examine import Examined, Question, examine
+from .examine import examine
 from .pin_cache import commit_of, find_describe, find_revision
+from .question import Examined, Question
 from .refs import Revision
 
 
@@ -56,18 +64,25 @@ def lock_sources(
     context: GitContext,
     previous: Lock | None = None,
     release: Collection[str] = (),
+    environment: BuildEnvironment | None = None,
 ) -> tuple[GitSource, ...]:
     """Lock every git package of ``spec``, sorted by name.
 
     What ``previous`` holds of a source stays while its pin, commit and build say the same, wheel
     included, unless ``release`` names it. Its build environment stays even then, as far as the
-    commit allows, but for the packages in it that ``release`` names as well. Raises
+    commit allows, but for the packages in it that ``release`` names as well. What depends on where
+    it is asked is asked in ``environment``. Raises
     ResolutionError, NetworkError, BuildError (a source's own code fails) and MissingToolError.
     """
     if EVERYTHING in release:
         previous, release = None, spec.sources.keys()
-    work = _Work(
-        spec=spec, previous=previous, release=frozenset(release), target=target, context=context
+    work = Locking(
+        spec=spec,
+        previous=previous,
+        release=frozenset(release),
+        target=target,
+        context=context,
+        environment=environment,
     )
     before = {} if previous is None else {source.name: source for source in previous.sources}
     return tuple(
@@ -76,16 +91,23 @@ def lock_sources(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Work:
-    """The locking of one spec's sources."""
+class Locking:
+    """The locking of one spec's sources; ``previous`` holds but for what ``release`` names."""
 
     spec: Spec
     previous: Lock | None
     release: frozenset[str]
     target: PythonTarget
     context: GitContext
+    environment: BuildEnvironment | None = None
+
+    def archive_before(self, name: str) -> ArchiveSource | None:
+        """Find what was locked of an sdist or folder."""
+        locked = () if self.previous is None else self.previous.archives
+        return next((each for each in locked if each.name == name), None)
 
     def lock(self, name: str, pin: GitPackage, before: GitSource | None) -> GitSource:
+        """Lock one package from git; see :func:`lock_sources`."""
         locked = None if name in self.release else before
         mirror = self.context.mirror(Address.parse(pin.git))
         store = self.context.store
@@ -97,9 +119,9 @@ class _Work:
             return replace(locked, requested=revision.requested)
         described = find_describe(pin, revision, mirror=mirror, store=store)
         checkout = Checkout(
-            commit=commit_of(revision, mirror), pin=pin, described=described, sources=trees
+            tree=commit_of(revision, mirror), pin=pin, described=described, sources=trees
         )
-        examined = self._examine(name, checkout, before)
+        examined = self.examine(name, checkout, before)
         return GitSource(
             name=name,
             version=examined.version,
@@ -112,7 +134,7 @@ class _Work:
             submodules=pin.submodules,
             describe=described,
             requires=examined.requires,
-            requires_dist=self._requirements(name, examined),
+            requires_dist=self.requirements(name, examined),
             sources=trees,
         )
 
@@ -135,53 +157,60 @@ class _Work:
             and (old.minor, old.platform) == (self.spec.minor, self.spec.platform)
             and name in old.sources
             and old.sources[name].build == pin.build
-            and _constraints(old, pin, pinned) == _constraints(self.spec, pin, pinned)
-            and _asked(old, before) == _asked(self.spec, before)
+            and own_pins(old, pin.build, pinned) == own_pins(self.spec, pin.build, pinned)
+            and asked_of(old, before) == asked_of(self.spec, before)
+            and (self.environment is None or self.environment.serves(self.previous))
         )
 
-    def _requirements(self, name: str, examined: Examined) -> tuple[str, ...]:
+    def requirements(self, name: str, examined: Examined) -> tuple[str, ...]:
+        """Return what ``name`` needs at run time, as the spec takes addresses in it."""
         try:
             return plain_requirements(examined.requires_dist, name, self.spec, self.target)
         except ResolutionError as error:
             raise ResolutionError(f"{name}: {error.message}", hint=error.hint) from error
 
-    def _examine(self, name: str, checkout: Checkout, before: GitSource | None) -> Examined:
+    def examine(self, name: str, checkout: Checkout, before: Source | None) -> Examined:
+        """Ask the source of ``name``; ``before`` is what was locked of it."""
         tools = () if before is None else before.requires
         question = Question(
             checkout=checkout,
             index=self.spec.indexes,
-            constraints=_constraints(self.spec, checkout.pin),
+            constraints=own_pins(self.spec, checkout.pin.build),
             target=self.target,
             held={wheel.name: wheel.version for wheel in tools if wheel.name not in self.release},
         )
         try:
-            found = examine(question, self.context, fresh=name in self.release)
+            found = examine(
+                question,
+                self.context,
+                environment=self.environment,
+                fresh=name in self.release,
+            )
         except (BuildError, ResolutionError) as error:
             raise type(error)(f"{name}: {error.message}", hint=error.hint) from error
         if canonicalize_name(found.name) != name:
             raise ResolutionError(
-                f"{name}: {checkout.pin.git} at {checkout.commit.commit[:12]} is the project "
-                f"{found.name!r}",
+                f"{name}: {checkout.tree.place} is the project {found.name!r}",
                 hint=f"call it {found.name} in the spec",
             )
         return found
 
 
-def _asked(spec: Spec, source: GitSource) -> tuple[frozenset[str], frozenset[str]]:
+def asked_of(spec: Spec, source: Source) -> tuple[frozenset[str], frozenset[str]]:
     """Return what decides how addresses in the requirements of ``source`` are taken."""
     names = {canonicalize_name(Requirement(line).name) for line in source.requires_dist}
     return spec.extras(source.name), spec.requested & names
 
 
-def _constraints(
-    spec: Spec, pin: GitPackage, among: Collection[str] | None = None
+def own_pins(
+    spec: Spec, build: SourceBuild, among: Collection[str] | None = None
 ) -> tuple[str, ...]:
     """Return the spec's own pins, which hold for build environments, too.
 
     A source compiled against another torch than the one beside it does not load. What the
     source's ``build.requires`` names is left to it.
     """
-    own = {canonicalize_name(Requirement(line).name) for line in pin.build.requires}
+    own = {canonicalize_name(Requirement(line).name) for line in build.requires}
     pins = (each for each in spec.requirements if canonicalize_name(each.name) not in own)
     chosen = (each for each in pins if among is None or canonicalize_name(each.name) in among)
     return tuple(f"{each.name}{each.specifier}" for each in chosen)

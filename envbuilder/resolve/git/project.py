@@ -1,4 +1,4 @@
-"""What a commit says about how it is built: ``pyproject.toml``, read without running anything.
+"""What a source says about how it is built: ``pyproject.toml``, read without running anything.
 
 Sources: PEP 517 and PEP 518 (``[build-system]``), PEP 621 (``[project]``).
 """
@@ -8,13 +8,21 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from packaging.requirements import InvalidRequirement, Requirement
 
 from envbuilder.model.errors import ResolutionError
 
-from .tree import Commit
+
+class Readable(Protocol):
+    """Files that can be read by path; ``place`` is how errors call all of them."""
+
+    @property
+    def place(self) -> str: ...  # noqa: D102
+
+    def read(self, path: str) -> bytes | None: ...  # noqa: D102
+
 
 _LEGACY = ("setuptools.build_meta:__legacy__", ("setuptools>=40.8.0",))
 
@@ -32,16 +40,16 @@ class Project:
     table: Mapping[str, Any] = field(default_factory=dict)
 
 
-def read_project(commit: Commit, *, subdirectory: str | None) -> Project:
+def read_project(tree: Readable, *, subdirectory: str | None) -> Project:
     """Read the build system of the project in ``subdirectory``; what PEP 517 says if none is.
 
     Raises ResolutionError for a pyproject.toml that cannot be read, or if there is no project.
     """
     prefix = f"{subdirectory}/" if subdirectory else ""
-    content = commit.read(f"{prefix}pyproject.toml")
-    place = f"{prefix}pyproject.toml in {commit.repository.address} at {commit.commit[:12]}"
+    content = tree.read(f"{prefix}pyproject.toml")
+    place = f"{prefix}pyproject.toml in {tree.place}"
     if content is None:
-        if commit.read(f"{prefix}setup.py") is None and commit.read(f"{prefix}setup.cfg") is None:
+        if tree.read(f"{prefix}setup.py") is None and tree.read(f"{prefix}setup.cfg") is None:
             raise ResolutionError(
                 f"there is no Python project: no {place}, and no setup.py",
                 hint="name its folder with `subdirectory`",
@@ -51,6 +59,12 @@ def read_project(commit: Commit, *, subdirectory: str | None) -> Project:
         return _project(tomllib.loads(content.decode()), place)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ResolutionError(f"{place} cannot be read: {error}") from error
+
+
+def has_script(tree: Readable, *, subdirectory: str | None) -> bool:
+    """Return whether there is a setup.py, which may decide anything while it runs."""
+    prefix = f"{subdirectory}/" if subdirectory else ""
+    return tree.read(f"{prefix}setup.py") is not None
 
 
 def _project(table: Mapping[str, Any], place: str) -> Project:

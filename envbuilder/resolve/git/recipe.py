@@ -1,4 +1,4 @@
-"""The wheels that were built, by recipe: nobody compiles the same commit twice.
+"""The wheels that were built, by recipe: nobody compiles the same source twice.
 
 A recipe is everything that a build may depend on. Under its key the store remembers the wheel, and
 what the wheel held, so that another outcome of the same recipe is noticed and told file by file.
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from envbuilder.model.image import canonical_json
-from envbuilder.model.lock import GitSource, ImageBase, Lock, Wheel
+from envbuilder.model.lock import ArchiveSource, ImageBase, Lock, Source, Wheel
 from envbuilder.model.reference import Digest
 from envbuilder.storage.store import Store
 
@@ -26,19 +26,19 @@ _KIND = "built-wheel"
 class Recipe:
     """What a wheel is made from; equal keys are expected to give equal bytes."""
 
-    source: GitSource
+    source: Source
     env: Mapping[str, str]
     builder: Digest
     python: str
     platform: str
 
     @classmethod
-    def of(cls, lock: Lock, source: GitSource) -> Recipe:
+    def of(cls, lock: Lock, source: Source) -> Recipe:
         """Return the recipe of a source in ``lock``, which is built in the lock's base."""
         return cls(
             source=source,
-            env=lock.spec.sources[source.name].build.env,
-            builder=_identity(lock),
+            env=lock.spec.build_of(source.name).env,
+            builder=builder_identity(lock),
             python=lock.spec.minor,
             platform=lock.spec.platform,
         )
@@ -49,11 +49,7 @@ class Recipe:
         source = self.source
         facts = {
             "layout": LAYOUT,
-            "repository": source.repository,
-            "commit": source.commit,
-            "subdirectory": source.subdirectory,
-            "submodules": source.submodules,
-            "describe": source.describe,
+            **_files(source),
             "requires": sorted(str(wheel.sha256) for wheel in source.requires),
             "env": dict(self.env),
             **({"sources": identity(source.sources)} if source.sources else {}),
@@ -85,7 +81,20 @@ def remember(store: Store, key: str, built: Built) -> None:
     store.put_record(_KIND, key, built)
 
 
-def _identity(lock: Lock) -> Digest:
+def _files(source: Source) -> dict[str, object]:
+    """Return what a build depends on of the source's own files."""
+    if isinstance(source, ArchiveSource):
+        return {"archive": str(source.sha256), "time": source.time}
+    return {
+        "repository": source.repository,
+        "commit": source.commit,
+        "subdirectory": source.subdirectory,
+        "submodules": source.submodules,
+        "describe": source.describe,
+    }
+
+
+def builder_identity(lock: Lock) -> Digest:
     """Name what wheels are built in by content, without building or pulling it."""
     if lock.builder is not None:
         image, added = lock.builder, lock.spec.build.system.packages

@@ -36,11 +36,11 @@ class _RecipeFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 def export_wheels(lock: Lock, folder: Path, *, store: Store) -> list[Path]:
-    """Write the wheels of the lock's git sources into ``folder`` and return their paths.
+    """Write the wheels of the lock's sources into ``folder`` and return their paths.
 
     Raises BuildError that names those which were not built here yet.
     """
-    recipes = {source.name: Recipe.of(lock, source) for source in lock.sources}
+    recipes = {source.name: Recipe.of(lock, source) for source in lock.built}
     built = {name: remembered(store, recipe) for name, recipe in recipes.items()}
     there = {name: each for name, each in built.items() if each and _is_there(store, each)}
     if missing := sorted(recipes.keys() - there.keys()):

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from envbuilder.model.errors import ResolutionError
 from envbuilder.model.git_url import Address
+from envbuilder.resolve.settle import settle
 from envbuilder.storage.temporary import translated, work_folder
 
 from .mirror import Mirror
@@ -42,6 +43,21 @@ class Commit:
     repository: GitRepository
     commit: str
     time: int
+
+    @property
+    def identity(self) -> str:
+        """What it is, by content."""
+        return self.commit
+
+    @property
+    def place(self) -> str:
+        """How errors call it."""
+        return f"{self.repository.address} at {self.commit[:12]}"
+
+    @property
+    def facts(self) -> Mapping[str, object]:
+        """What an answer about its files depends on."""
+        return {"address": self.repository.address.text, "commit": self.commit}
 
     def entries(self) -> tuple[TreeEntry, ...]:
         """List the files, links and submodules of the commit, sorted by path.
@@ -97,7 +113,7 @@ def export(commit: Commit, folder: Path, *, open_mirror: OpenMirror, submodules:
     with translated(folder):
         folder.mkdir(parents=True)
         _export(commit, folder, open_mirror if submodules else None, depth=0)
-        _settle(folder, commit.time)
+        settle(folder, commit.time)
 
 
 def bring(commit: Commit, *, open_mirror: OpenMirror, submodules: bool) -> None:
@@ -180,12 +196,3 @@ def _addresses(commit: Commit) -> dict[str, str]:
 def _is_plain(path: str) -> bool:
     parts = path.split("/")
     return not any(part in {"", ".", ".."} or part.lower() == ".git" for part in parts)
-
-
-def _settle(folder: Path, time: int) -> None:
-    """Return every file and folder the commit's time, and every folder the mode 0755."""
-    for place, folders, files in os.walk(folder):
-        Path(place).chmod(0o755)
-        for name in (*folders, *files):
-            os.utime(Path(place, name), (time, time), follow_symlinks=False)
-    os.utime(folder, (time, time))

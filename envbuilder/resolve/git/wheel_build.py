@@ -1,4 +1,4 @@
-"""A locked source -> its wheel, kept by recipe: nobody compiles the same commit twice."""
+"""A locked source -> its wheel, kept by recipe: nobody compiles the same source twice."""
 
 from __future__ import annotations
 
@@ -14,17 +14,23 @@ from envbuilder.layers.wheel_reconstruction import has_wheel
 from envbuilder.layers.wheelfile import WheelFile
 from envbuilder.model.errors import BuildError
 from envbuilder.model.git_url import Address
-from envbuilder.model.lock import GitSource, Lock, Wheel
+from envbuilder.model.lock import ArchiveSource, GitSource, Lock, Source, Wheel
+from envbuilder.model.spec import ArchivePackage, GitPackage
+from envbuilder.resolve.archives.archive import Archive
+from envbuilder.resolve.archives.supply import bring_archive
 from envbuilder.resolve.target import python_target
 from envbuilder.storage.temporary import translated
 
+from . import lfs
+from .ask import metadata_in
+from .build_log import following
 from .build_sources import fetch_trees
 from .checkout import Checkout
 from .context import GitContext
 from .direct_references import plain_requirements
-from .examine import metadata_in
 from .hooks import is_plain_file
 from .normal_wheel import differences, normalise
+from .question import doubt
 from .recipe import Built, Recipe, remember, remembered
 from .tree import Commit, bring
 
@@ -42,7 +48,7 @@ class Job:
     """
 
     lock: Lock
-    source: GitSource
+    source: Source
     checkout: Checkout
     files: Path
     sources: Path
@@ -62,8 +68,8 @@ def build_sources(lock: Lock, *, make: Make, context: GitContext) -> Lock:
     Raises BuildError if a build fails or gives other bytes than the lock holds. Where the lock
     holds none, a note tells that the bytes are not those of an earlier build.
     """
-    made = tuple(_with_wheel(lock, source, make, context) for source in lock.sources)
-    return lock if made == lock.sources else replace(lock, sources=made)
+    made = tuple(_with_wheel(lock, source, make, context) for source in lock.built)
+    return lock if made == lock.built else lock.with_built(made)
 
 
 def check_reproducible(lock: Lock, *, make: Make, context: GitContext) -> None:
@@ -72,27 +78,35 @@ def check_reproducible(lock: Lock, *, make: Make, context: GitContext) -> None:
     Raises BuildError that lists the files that differ from the wheel that is there.
     """
     complete = build_sources(lock, make=make, context=context)
-    for source in complete.sources:
+    for source in complete.built:
         again = _build(complete, source, make, context, fresh=True)
         _check_same(source, again, lock, context)
 
 
 def fetch_sources(lock: Lock, context: GitContext) -> None:
-    """Bring every source's commit and build environment to this machine."""
+    """Bring every source's files and build environment to this machine."""
     target = python_target(lock.spec, lock.base)
-    for source in lock.sources:
+    for source in lock.built:
         context.bring(source.requires, target=target, index=lock.spec.indexes)
-        repository = context.mirror(Address.parse(source.repository)).content(source.commit)
-        commit = Commit(repository=repository, commit=source.commit, time=source.time)
-        bring(commit, open_mirror=context.mirror, submodules=source.submodules)
+        tree = _tree(lock, source, context)
+        if isinstance(source, GitSource) and isinstance(tree, Commit):
+            bring(tree, open_mirror=context.mirror, submodules=source.submodules)
         fetch_trees(source.sources, open_mirror=context.mirror)
 
 
-def _with_wheel(lock: Lock, source: GitSource, make: Make, context: GitContext) -> GitSource:
+def _tree(lock: Lock, source: Source, context: GitContext) -> Commit | Archive:
+    """Bring the files of ``source``, but for its submodules', to this machine."""
+    if isinstance(source, ArchiveSource):
+        return bring_archive(context, lock, source)
+    repository = context.mirror(Address.parse(source.repository)).content(source.commit)
+    return Commit(repository=repository, commit=source.commit, time=source.time)
+
+
+def _with_wheel(lock: Lock, source: Source, make: Make, context: GitContext) -> Source:
     if source.wheel is not None and has_wheel(context.store, source.wheel.sha256):
         return source
     recipe = Recipe.of(lock, source)
-    with context.store.lock(f"build-{source.name}-{source.commit[:12]}"):
+    with context.store.lock(f"build-{source.name}-{source.identity[:12]}"):
         built = remembered(context.store, recipe)
         if built is None or not has_wheel(context.store, built.wheel.sha256):
             again = _build(lock, source, make, context)
@@ -107,7 +121,7 @@ def _with_wheel(lock: Lock, source: GitSource, make: Make, context: GitContext) 
     return replace(source, wheel=built.wheel)
 
 
-def _check_same(source: GitSource, again: Built, lock: Lock, context: GitContext) -> None:
+def _check_same(source: Source, again: Built, lock: Lock, context: GitContext) -> None:
     """Compare with the wheel that the lock holds; what was in it, the store may still know."""
     assert source.wheel is not None  # noqa: S101 - callers have it
     if source.wheel.sha256 == again.wheel.sha256:
@@ -122,7 +136,7 @@ def _check_same(source: GitSource, again: Built, lock: Lock, context: GitContext
     )
 
 
-def _difference(source: GitSource, before: Built, again: Built) -> str:
+def _difference(source: Source, before: Built, again: Built) -> str:
     lines = differences(before.contents, again.contents) if before.contents else []
     shown = "\n".join(f"  {line}" for line in lines[:_SHOWN])
     if not before.contents:
@@ -131,23 +145,20 @@ def _difference(source: GitSource, before: Built, again: Built) -> str:
         shown = "  (equal contents: only the compression differs, by another zlib)"
     more = f"\n  and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else ""
     return (
-        f"{source.name}: building {source.commit[:12]} again gave another wheel "
+        f"{source.name}: building {source.identity[:12]} again gave another wheel "
         f"({again.wheel.sha256}, not {before.wheel.sha256}); these files differ:\n{shown}{more}"
     )
 
 
 def _build(
-    lock: Lock, source: GitSource, make: Make, context: GitContext, *, fresh: bool = False
+    lock: Lock, source: Source, make: Make, context: GitContext, *, fresh: bool = False
 ) -> Built:
-    repository = context.mirror(Address.parse(source.repository)).content(source.commit)
-    checkout = Checkout(
-        commit=Commit(repository=repository, commit=source.commit, time=source.time),
-        pin=lock.spec.sources[source.name],
-        described=source.describe,
-        sources=source.sources,
-    )
-    title = f"{source.name} {source.version} from {source.commit[:12]}"
-    with context.store.scratch() as scratch, context.progress.step("build", title, unit="items"):
+    checkout = _checkout(lock, source, context)
+    title = f"{source.name} {source.version} from {source.identity[:12]}"
+    with (
+        context.store.scratch() as scratch,
+        context.progress.step("build", title, unit="items") as step,
+    ):
         job = Job(
             lock=lock,
             source=source,
@@ -155,25 +166,43 @@ def _build(
             files=scratch / "source",
             sources=scratch / "sources",
             output=scratch / "output",
-            log=context.store.root / "logs" / f"{source.name}-{source.commit}.log",
+            log=context.store.root / "logs" / f"{source.name}-{source.identity}.log",
             fresh=fresh,
         )
         job.output.mkdir()
         try:
             checkout.write(job.files, context)
             checkout.mount_sources(job.sources, context)
-            return _take(job, make(job), context)
+            with following(job.log, step):
+                filename = make(job)
+            return _take(job, filename, context)
         except BuildError as error:  # a full disk is one, and stays one
-            raise type(error)(f"{source.name}: {error.message}", hint=error.hint) from error
+            hint = "; ".join(filter(None, (_about_pointers(job), error.hint)))
+            raise type(error)(f"{source.name}: {error.message}", hint=hint) from error
+
+
+def _about_pointers(job: Job) -> str | None:
+    """Name the pointers of Git LFS that the build may have taken for files, if there are any."""
+    found = [each for folder in (job.files, job.sources) for each in lfs.pointers(folder)]
+    return lfs.told(found) if found else None
+
+
+def _checkout(lock: Lock, source: Source, context: GitContext) -> Checkout:
+    pin: GitPackage | ArchivePackage = ArchivePackage(build=lock.spec.build_of(source.name))
+    described = None
+    if isinstance(source, GitSource):
+        pin, described = lock.spec.sources[source.name], source.describe
+    tree = _tree(lock, source, context)
+    return Checkout(tree=tree, pin=pin, described=described, sources=source.sources)
 
 
 def _take(job: Job, filename: str, context: GitContext) -> Built:
     """Check the wheel that a build made and put it, in its normal form, into the store."""
     source = job.source
-    _check_name(job.lock, source, filename)
     if not is_plain_file(job.output, filename):
         raise BuildError(f"its build says it made {filename!r}, which is not there")
-    _check_metadata(job.lock, source, job.output / filename)
+    _check_name(job.lock, source, filename, context)
+    _check_metadata(job.lock, source, job.output / filename, context)
     with (
         translated(job.output),
         tempfile.TemporaryFile(dir=job.output) as normal,
@@ -190,15 +219,16 @@ def _take(job: Job, filename: str, context: GitContext) -> Built:
     return Built(wheel=wheel, contents=contents)
 
 
-def _check_name(lock: Lock, source: GitSource, filename: str) -> None:
+def _check_name(lock: Lock, source: Source, filename: str, context: GitContext) -> None:
     try:
         name, version, _, tags = parse_wheel_filename(filename)
     except InvalidWheelFilename as error:
         raise BuildError(f"its build made no wheel: {error}") from error
     if (name, str(version)) != (source.name, source.version):
+        doubt(context.store, source)
         raise BuildError(
             f"its build made {filename}, but {source.name} {source.version} is locked",
-            hint=f"envbuilder lock {lock.spec.name} --upgrade-package {source.name}",
+            hint=_ask_anew(lock, source),
         )
     target = python_target(lock.spec, lock.base)
     if tags.isdisjoint(target.tags()):
@@ -208,9 +238,17 @@ def _check_name(lock: Lock, source: GitSource, filename: str) -> None:
         )
 
 
-def _check_metadata(lock: Lock, source: GitSource, wheel: Path) -> None:
+def _ask_anew(lock: Lock, source: Source) -> str:
+    return (
+        f"envbuilder lock {lock.spec.name} --upgrade-package {source.name} asks it anew, in what "
+        "it is built in"
+    )
+
+
+def _check_metadata(lock: Lock, source: Source, wheel: Path, context: GitContext) -> None:
     """Refuse a wheel that needs other packages than those that the lock resolved for it."""
     with WheelFile.open(wheel, wheel.name) as opened:
+        lfs.check_wheel(opened)
         said = metadata_in(opened).get("requires_dist", ())
     target = python_target(lock.spec, lock.base)
     needs = _normal(plain_requirements(said, source.name, lock.spec, target))
@@ -220,11 +258,11 @@ def _check_metadata(lock: Lock, source: GitSource, wheel: Path) -> None:
     changes = [*(f"- {each}" for each in sorted(locked - needs))]
     changes += [f"+ {each}" for each in sorted(needs - locked)]
     shown = "\n".join(f"  {line}" for line in changes[:_SHOWN])
+    doubt(context.store, source)
     raise BuildError(
         f"built, it needs other packages than it said when it was locked (- locked, + built):"
         f"\n{shown}",
-        hint="its metadata depends on the Python that runs it; lock where the spec's Python is "
-        "installed (uv python install)",
+        hint=_ask_anew(lock, source),
     )
 
 

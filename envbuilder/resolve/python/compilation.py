@@ -18,12 +18,15 @@ from envbuilder.model.spec import ChosenIndex, Index
 from envbuilder.storage.temporary import work_folder
 
 from .indexes import choice_flags, exempted, index_flags, uv_environment, visible_until
+from .metadata_wheel import StandIn, write_stand_in
 from .uv import run_uv
 
 if TYPE_CHECKING:
     from .requirements import PythonTarget
 
 _YANKED = re.compile(r"warning: `(?P<pin>[^`]+)` is yanked(?: \(reason: \"(?P<reason>.*)\"\))?")
+_OFFERED = "offered-here"
+_LINKS = "UV_FIND_LINKS"
 _LISTS = ("excludes", "constraints", "overrides")
 
 
@@ -32,7 +35,8 @@ class Problem:
     """What uv is asked: ``requirements`` (PEP 508 lines) for ``target``, out of ``index``.
 
     ``held`` are versions that stay unless something forces others; ``excludes`` are names left out
-    as if nobody needed them; ``constraints`` and ``overrides`` are PEP 508 lines, too.
+    as if nobody needed them; ``constraints`` and ``overrides`` are PEP 508 lines, too. ``offered``
+    are versions beside those that indexes have a wheel of.
     """
 
     requirements: tuple[str, ...]
@@ -42,6 +46,7 @@ class Problem:
     excludes: tuple[str, ...] = ()
     constraints: tuple[str, ...] = ()
     overrides: tuple[str, ...] = ()
+    offered: tuple[StandIn, ...] = ()
     flags: tuple[str, ...] = ()
 
 
@@ -56,9 +61,16 @@ class Found:
 def compile_packages(problem: Problem) -> Found:
     """Let uv solve ``problem``. Raises ResolutionError and NetworkError as ``run_uv`` does."""
     with work_folder("envbuilder-resolve") as folder:
+        links = folder / _OFFERED
+        links.mkdir()
+        for each in problem.offered:
+            write_stand_in(each, links)
         arguments = ["pip", "compile", _wanted(problem, folder), "--output-file", "pylock.toml"]
         arguments += ["--format", "pylock.toml", "--no-header", "--no-build", *problem.flags]
         environment = uv_environment(problem.index)
+        if problem.offered:
+            others = environment.get(_LINKS)
+            environment[_LINKS] = f"{links},{others}" if others else str(links)
         arguments += [*_target_flags(problem.target), *index_flags(problem.index, environment)]
         arguments += [*choice_flags(problem.index), *_dates(problem.index)]
         arguments += _lists(problem, folder)
@@ -80,7 +92,14 @@ def _wanted(problem: Problem, folder: Path) -> str:
         _write_lines(folder / "requirements.in", problem.requirements)
         return "requirements.in"
     named = {name: problem.index.named[name] for name in sorted(set(chosen.values()))}
-    indexes = [{"name": name, "url": url, "explicit": True} for name, url in named.items()]
+    indexes: list[dict[str, object]] = [
+        {"name": name, "url": url, "explicit": True} for name, url in named.items()
+    ]
+    if apart := {each.name for each in problem.offered} & sources.keys():
+        # Of one index alone uv takes no links: what stands in for its sdists is an index, then.
+        sources |= {name: {"index": _OFFERED} for name in apart}
+        place = (folder / _OFFERED).as_uri()
+        indexes.append({"name": _OFFERED, "url": place, "format": "flat", "explicit": True})
     project = {"name": "spec", "version": "0", "dependencies": list(problem.requirements)}
     document = {"project": project, "tool": {"uv": {"sources": sources, "index": indexes}}}
     (folder / "pyproject.toml").write_text(tomli_w.dumps(document), encoding="utf-8")

@@ -6,18 +6,16 @@ range requests out of the index's file; either way only once, and remembered by 
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from email.parser import BytesHeaderParser
 from typing import BinaryIO
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from envbuilder.layers.seekable import seekable
+from envbuilder.layers.wheel_metadata import read_metadata
 from envbuilder.layers.wheel_reconstruction import has_wheel, open_wheel
-from envbuilder.model.errors import BuildError
 from envbuilder.model.lock import Lock, Wheel
 from envbuilder.resolve.context import Context
 from envbuilder.resolve.target import python_target
@@ -39,7 +37,7 @@ def read_needs(context: Context, lock: Lock) -> dict[str, tuple[Requirement, ...
     lines = {each.name: _known(store, each) for each in lock.wheels}
     missing = [each for each in lock.wheels if lines[each.name] is None]
     lines |= _read_all(context, lock, missing)
-    lines |= {source.name: source.requires_dist for source in lock.sources}
+    lines |= {source.name: source.requires_dist for source in lock.built}
     requirements = {name: _parse(each or ()) for name, each in lines.items()}
     return _applying(lock, requirements)
 
@@ -69,16 +67,7 @@ def _read_all(context: Context, lock: Lock, wheels: list[Wheel]) -> dict[str, tu
 
 def _remember(store: Store, wheel: Wheel, file: BinaryIO) -> tuple[str, ...]:
     """Read the Requires-Dist lines of a wheel (core metadata, PEP 566)."""
-    try:
-        with zipfile.ZipFile(file) as archive:
-            name = next(
-                each
-                for each in archive.namelist()
-                if each.endswith(".dist-info/METADATA") and each.count("/") == 1
-            )
-            headers = BytesHeaderParser().parsebytes(archive.read(name))
-    except (zipfile.BadZipFile, StopIteration) as error:
-        raise BuildError(f"{wheel.filename} is not a wheel: {error or 'no METADATA'}") from error
+    headers = read_metadata(file, wheel.filename)
     found = tuple(str(line) for line in headers.get_all("Requires-Dist") or ())
     store.put_record(_KIND, str(wheel.sha256), found)
     return found

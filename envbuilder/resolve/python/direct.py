@@ -6,18 +6,18 @@ the hash; where the file lies, the spec says.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from email.parser import BytesHeaderParser
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from typing import TypeVar
 
 from packaging.utils import canonicalize_name
 
 from envbuilder.layers.wheel_reconstruction import has_wheel, wheel_file
 from envbuilder.layers.wheelfile import WheelFile
 from envbuilder.model.errors import EnvbuilderError, NetworkError, ResolutionError
-from envbuilder.model.lock import Lock, Wheel
+from envbuilder.model.lock import ArchiveSource, Lock, Wheel
 from envbuilder.model.reference import Digest
 from envbuilder.model.spec import Package, name_of
 from envbuilder.resolve.context import Context
@@ -28,8 +28,8 @@ from .requirements import PythonTarget
 from .stated_version import agreed_version
 
 LARGEST = 4 << 30
-"""Bytes of one wheel; the largest of this field, of a whole CUDA torch, has 3 GB."""
-_CHUNK = 1 << 20
+"""Bytes of one wheel or sdist; the largest of this field, of a whole CUDA torch, has 3 GB."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,11 +53,22 @@ def lock_direct(
     An address that ``previous`` locked stays what it was unless ``release`` names the package.
     Raises ResolutionError that lists all that cannot be used, each with what to do.
     """
+
+    def take(key: str, pin: Package) -> DirectWheel:
+        held = None if name_of(key) in release else _held(key, pin, previous)
+        return _taken(context, key, pin, folder, held)
+
+    return take_all(pins, take)
+
+
+def take_all(
+    pins: Iterable[tuple[str, Package]], take: Callable[[str, Package], T]
+) -> tuple[T, ...]:
+    """Take each of ``pins``; raise ResolutionError that lists all that cannot be taken."""
     found, problems = [], []
     for key, pin in pins:
-        held = None if name_of(key) in release else _held(key, pin, previous)
         try:
-            found.append(_taken(context, key, pin, folder, held))
+            found.append(take(key, pin))
         except EnvbuilderError as error:
             hint = f" ({error.hint})" if error.hint else ""
             problems.append(f"{key}: {error.message}{hint}")
@@ -94,21 +105,23 @@ def _held(key: str, pin: Package, previous: Lock | None) -> Wheel | None:
 def _taken(
     context: Context, key: str, pin: Package, folder: Path, held: Wheel | None
 ) -> DirectWheel:
-    filename = unquote(urlsplit(pin.url).path if pin.url else pin.path or "").rpartition("/")[2]
+    filename = pin.filename
     if pin.path is not None:
-        sha256, size = _copied(context, folder / pin.path)
+        sha256, size = copy_file(context, folder / pin.path)
     elif held is not None:
-        _fetched_again(context, pin.url or "", held)
+        if not has_wheel(context.store, held.sha256):
+            fetch_again(context, pin.url or "", held)
         sha256, size = held.sha256, held.size
     else:
-        sha256, size = _fetched(context, pin.url or "", filename)
+        sha256, size = fetch_file(context, pin.url or "", filename, is_sound=_is_zip)
     with wheel_file(context.store, sha256) as path:
         version, requires_dist = _metadata(path, filename, name_of(key))
     wheel = Wheel(name=name_of(key), version=version, filename=filename, size=size, sha256=sha256)
     return DirectWheel(wheel=wheel, requires_dist=requires_dist)
 
 
-def _copied(context: Context, path: Path) -> tuple[Digest, int]:
+def copy_file(context: Context, path: Path) -> tuple[Digest, int]:
+    """Take the file at ``path`` into the store: its hash, its size. Raises ResolutionError."""
     if path.is_symlink():
         raise ResolutionError(f"{path} is a link", hint="name the file itself")
     if not path.is_file():
@@ -119,7 +132,13 @@ def _copied(context: Context, path: Path) -> tuple[Digest, int]:
     return context.store.adopt(path, digest), path.stat().st_size
 
 
-def _fetched(context: Context, url: str, filename: str) -> tuple[Digest, int]:
+def fetch_file(
+    context: Context, url: str, filename: str, *, is_sound: Callable[[bytes], bool]
+) -> tuple[Digest, int]:
+    """Fetch ``url`` into the store: its hash, its size.
+
+    ``is_sound`` looks at how it begins. Raises NetworkError, ResolutionError if it is too large.
+    """
     size = 0
     with context.progress.step("fetch", filename) as step, context.store.writer() as target:
         for chunk in context.indexes.read_whole(
@@ -127,9 +146,9 @@ def _fetched(context: Context, url: str, filename: str) -> tuple[Digest, int]:
         ):
             size += len(chunk)
             _check_size(size, url)
-            if target.size == 0 and not chunk.startswith(b"PK"):
+            if target.size == 0 and not is_sound(chunk):
                 raise NetworkError(
-                    f"{url} sent no wheel, but something that begins with {chunk[:20]!r}",
+                    f"{url} sent no wheel or sdist, but something that begins with {chunk[:20]!r}",
                     hint="a page that asks for a login, maybe: put the login into netrc",
                 )
             target.write(chunk)
@@ -137,20 +156,23 @@ def _fetched(context: Context, url: str, filename: str) -> tuple[Digest, int]:
         return target.commit(), size
 
 
-def _fetched_again(context: Context, url: str, wheel: Wheel) -> None:
-    if has_wheel(context.store, wheel.sha256):
-        return
+def fetch_again(context: Context, url: str, file: Wheel | ArchiveSource) -> None:
+    """Fetch a locked file into the store; raise NetworkError if another one lies there now."""
     with (
-        context.progress.step("fetch", wheel.filename, total=wheel.size) as step,
+        context.progress.step("fetch", file.filename, total=file.size) as step,
         context.store.writer() as target,
     ):
-        context.indexes.download(url, target.write, sha256=wheel.sha256, size=wheel.size, step=step)
-        target.commit(wheel.sha256)
+        context.indexes.download(url, target.write, sha256=file.sha256, size=file.size, step=step)
+        target.commit(file.sha256)
+
+
+def _is_zip(start: bytes) -> bool:
+    return start.startswith(b"PK")
 
 
 def _check_size(size: int, place: str) -> None:
     if size > LARGEST:
-        raise ResolutionError(f"{place} has more than {LARGEST:,} bytes, too many for a wheel")
+        raise ResolutionError(f"{place} has more than {LARGEST:,} bytes, too many for a package")
 
 
 def _metadata(path: Path, filename: str, name: str) -> tuple[str, tuple[str, ...]]:

@@ -32,8 +32,8 @@ _SHA256 = re.compile(r"sha256=([0-9a-f]{64})")
 class IndexFile:
     """A file that an index offers at ``url``.
 
-    ``uploaded`` is RFC 3339, ``size`` is in bytes, ``sha256`` is hexadecimal: empty, 0 and empty
-    if the index does not tell them.
+    ``uploaded`` is RFC 3339, ``size`` is in bytes, ``sha256`` is hexadecimal, ``requires_python`` a
+    version specifier: 0 or empty if the index does not tell them.
     """
 
     filename: str
@@ -42,6 +42,7 @@ class IndexFile:
     uploaded: str = ""
     size: int = 0
     yanked: bool = False
+    requires_python: str = ""
 
 
 def index_urls(indexes: IndexClient, name: str, index: Index) -> tuple[str, ...]:
@@ -83,7 +84,10 @@ def _files(url: str, kind: str, body: bytes) -> Iterator[IndexFile]:
             page = _Page(url)
             page.feed(body.decode())
             yield from page.files
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (
+        ValueError, KeyError, TypeError, AttributeError, RecursionError,
+        AssertionError,  # html.parser's own, for what begins as a marked section and is none
+    ) as error:  # fmt: skip
         raise NetworkError(f"{url} is no page of a package index: {error!r}") from error
 
 
@@ -95,6 +99,7 @@ def _of_json(url: str, entry: Mapping[str, Any]) -> IndexFile:
         uploaded=entry.get("upload-time") or "",
         size=entry.get("size") or 0,
         yanked=bool(entry.get("yanked")),
+        requires_python=entry.get("requires-python") or "",
     )
 
 
@@ -120,5 +125,6 @@ class _Page(HTMLParser):
                 url=parts._replace(fragment="").geturl(),
                 sha256=found[1] if found else "",
                 yanked="data-yanked" in attributes,
+                requires_python=attributes.get("data-requires-python") or "",
             )
         )

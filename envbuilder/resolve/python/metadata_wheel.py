@@ -31,13 +31,14 @@ def stand_ins(spec: Spec, known: Iterable[StandIn], folder: Path) -> Iterator[st
 
     The lines read ``NAME[EXTRAS] @ file:///…``, with the extras that the spec asks for.
     """
-    paths = {each.name: _write(each, folder) for each in known}
+    paths = {each.name: write_stand_in(each, folder) for each in known}
     for key in spec.packages:
         if (path := paths.get(name_of(key))) is not None:
             yield f"{key} @ {path.as_uri()}"
 
 
-def _write(known: StandIn, folder: Path) -> Path:
+def write_stand_in(known: StandIn, folder: Path) -> Path:
+    """Write the wheel that stands for ``known`` into ``folder``; return its path."""
     stem = f"{known.name.replace('-', '_')}-{known.version}"
     path = folder / f"{stem}-py3-none-any.whl"
     with zipfile.ZipFile(path, "w") as wheel:

@@ -11,14 +11,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from packaging.tags import Tag
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import Version
 
-from envbuilder.model.lock import Wheel
+from envbuilder.model.lock import ArchiveSource, Wheel
 from envbuilder.model.reference import Digest
 from envbuilder.model.spec import Index
 
@@ -28,6 +28,8 @@ from .indexes import exempted, visible_until
 
 if TYPE_CHECKING:
     from .requirements import PythonTarget
+
+F = TypeVar("F", Wheel, ArchiveSource)
 
 _AT_ONCE = 8
 _UNKNOWN = 403  # what indexes on plain file stores answer for a package that they do not have
@@ -76,7 +78,7 @@ def offers_elsewhere(
     def fitting(pairs: list[tuple[str, str]]) -> Iterator[tuple[str, IndexFile]]:
         for name, file in _files(indexes, pairs):
             visible = None if name in spared else until
-            if _is_of(file, name, versions[name], ranks) and _is_visible(file, visible):
+            if _is_of(file, name, versions[name], ranks) and is_visible(file, visible):
                 yield name, file
 
     # What one index alone has, uv has told; and most packages only the default has, the first.
@@ -86,11 +88,11 @@ def offers_elsewhere(
     yield from (_located(name, versions[name], file) for name, file in found)
 
 
-def locate_by_hash(indexes: IndexClient, wheels: Iterable[Wheel], index: Index) -> dict[Wheel, str]:
-    """Find wheels by their hash in every index, whatever may be chosen from it: wheel -> URL."""
-    wanted = {wheel.sha256.hex: wheel for wheel in wheels}
+def locate_by_hash(indexes: IndexClient, wanted_files: Iterable[F], index: Index) -> dict[F, str]:
+    """Find files by their hash in every index, whatever may be chosen from it: file -> URL."""
+    wanted = {file.sha256.hex: file for file in wanted_files}
     everywhere = Index(url=index.url, extra_urls=(*index.extra_urls, *index.named.values()))
-    names = sorted({wheel.name for wheel in wanted.values()})
+    names = sorted({file.name for file in wanted.values()})
     pairs = [(name, url) for name in names for url in index_urls(indexes, name, everywhere)]
     files = (file for _, file in _files(indexes, pairs))
     return {wanted[file.sha256]: file.url for file in files if file.sha256 in wanted}
@@ -128,7 +130,8 @@ def _is_of(file: IndexFile, name: str, version: str, ranks: Mapping[Tag, int]) -
     return (found, its_version) == (name, Version(version)) and not tags.isdisjoint(ranks)
 
 
-def _is_visible(file: IndexFile, until: datetime | None) -> bool:
+def is_visible(file: IndexFile, until: datetime | None) -> bool:
+    """Return whether a file was uploaded before ``until``; one without a moment was not."""
     if until is None:
         return True
     return bool(file.uploaded) and datetime.fromisoformat(file.uploaded) < until

@@ -1,7 +1,7 @@
 """Requirements -> wheels: what a target platform and Python would install, as uv resolves it.
 
 Only wheels count: an sdist would run code of unknown make at install time. What must be compiled
-is a git source with a locked build environment.
+has a locked build environment, and takes part by stand-ins.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from envbuilder.model.spec import MACHINES, Index
 from .compilation import Found, Problem, compile_packages
 from .download import IndexClient
 from .index_pages import index_page, index_urls
+from .metadata_wheel import StandIn
 from .offers import Located, locate_by_hash, offers_elsewhere, offers_of
 from .stated_version import as_stated
 from .uv import NoWheelError
@@ -110,7 +111,35 @@ def _platforms(target: PythonTarget) -> Iterator[str]:
             yield _LEGACY[minor]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """What a resolution took: ``wheels``, and of what was ``offered`` beside them, by name."""
+
+    wheels: tuple[Wheel, ...]
+    offered: tuple[StandIn, ...] = ()
+
+
 def resolve_python(
+    requirements: Iterable[str],
+    *,
+    indexes: IndexClient,
+    target: PythonTarget,
+    index: Index,
+    held: Mapping[str, str] | None = None,
+    constraints: Iterable[str] = (),
+) -> tuple[Wheel, ...]:
+    """Resolve ``requirements`` to wheels alone; see :func:`choose_packages`."""
+    return choose_packages(
+        requirements,
+        indexes=indexes,
+        target=target,
+        index=index,
+        held=held,
+        constraints=constraints,
+    ).wheels
+
+
+def choose_packages(
     requirements: Iterable[str],
     *,
     indexes: IndexClient,
@@ -121,15 +150,18 @@ def resolve_python(
     constraints: Iterable[str] = (),
     overrides: Iterable[str] = (),
     apart: Collection[str] = (),
+    offered: Collection[StandIn] = (),
     offline: bool = False,
     note: Callable[[str], None] = lambda _: None,
-) -> tuple[Wheel, ...]:
+) -> Chosen:
     """Resolve ``requirements`` (PEP 508 lines) for ``target``; sorted by name.
 
     ``held`` maps names to versions that stay as they are unless something forces them;
     ``provided`` names distributions that the base brings, which are left out of the resolution;
-    ``apart`` names what takes part in it by a stand-in, and is no wheel of an index. ``note`` is
-    told of what was yanked. Raises ResolutionError with who wants what, or NetworkError.
+    ``apart`` names what takes part in it by a stand-in, and is no wheel of an index; ``offered``
+    are versions that may be chosen beside those that have wheels. ``note`` is told of what was
+    yanked. Raises ResolutionError with who wants what, NoWheelError that names all that have sdists
+    alone, or NetworkError.
     """
     problem = Problem(
         requirements=tuple(requirements),
@@ -138,16 +170,23 @@ def resolve_python(
         excludes=tuple(provided),
         constraints=tuple(constraints),
         overrides=tuple(overrides),
+        offered=tuple(offered),
         flags=("--offline",) if offline else (),
     )
     found = _solve(indexes, problem, held or {})
     for pin, reason in sorted(found.yanked.items()):
         note(f"warning: {pin} was yanked: {reason or 'no reason is told'}")
-    packages = [each for each in found.packages if canonicalize_name(each["name"]) not in apart]
+    beside = {(each.name, each.version): each for each in offered}
+    taken = [key for each in found.packages if (key := _key(each)) in beside]
+    names = {*apart, *(name for name, _ in taken)}
+    packages = [each for each in found.packages if canonicalize_name(each["name"]) not in names]
     chosen = _select(indexes, packages, target, index)
-    return tuple(
-        sorted(as_stated(indexes, _sized(indexes, located), located.url) for located in chosen)
-    )
+    wheels = (as_stated(indexes, _sized(indexes, located), located.url) for located in chosen)
+    return Chosen(wheels=tuple(sorted(wheels)), offered=tuple(beside[key] for key in sorted(taken)))
+
+
+def _key(package: Mapping[str, Any]) -> tuple[str, str]:
+    return canonicalize_name(package["name"]), str(package["version"])
 
 
 def _solve(indexes: IndexClient, problem: Problem, held: Mapping[str, str]) -> Found:
@@ -165,24 +204,24 @@ def _solve(indexes: IndexClient, problem: Problem, held: Mapping[str, str]) -> F
         raise _explained(indexes, error, problem) from error
 
 
-def _all_without_wheels(problem: Problem, first: NoWheelError) -> ResolutionError:
+def _all_without_wheels(problem: Problem, first: NoWheelError) -> NoWheelError:
     """Find whatever else has no wheels: uv tells of one, and stops."""
-    names = [first.package]
+    names = [*first.packages]
     while len(names) < _MOST_TOLD:
         try:
             compile_packages(replace(problem, excludes=(*problem.excludes, *names)))
         except NoWheelError as error:
-            names.append(error.package)
+            names += error.packages
         except ResolutionError:  # for another reason, which comes up once these are mended
             break
         else:
             break
-    if len(names) == 1:
-        return first
-    lines = "\n".join(f"  {name}: {{git: …, tag: …}}" for name in sorted(names))
-    return ResolutionError(
-        f"{len(names)} packages have no usable wheels:\n{lines}\n{first.message}", hint=first.hint
-    )
+    packages = tuple(sorted(canonicalize_name(name) for name in names))
+    message = first.message
+    if len(names) > 1:
+        lines = "\n".join(f"  {name}" for name in packages)
+        message = f"{len(names)} packages have no usable wheels:\n{lines}\n{message}"
+    return NoWheelError(message, packages=packages, hint=first.hint, said=first.said)
 
 
 def _explained(indexes: IndexClient, error: ResolutionError, problem: Problem) -> ResolutionError:

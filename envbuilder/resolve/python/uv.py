@@ -39,8 +39,8 @@ _HINTS = (  # what uv says, and what helps; the first that fits
     ("401 Unauthorized|403 Forbidden", LOG_IN),
     (_NETWORK, "check the network, the proxy and the index settings (UV_* or PIP_* variables)"),
     ("no usable wheels|no wheels with",
-     "only wheels are locked: name a version that has one, one of your own (`url:`, `path:`), or "
-     "build it with `git:`"),
+     "name a version that has a wheel, one of your own (`url:`, `path:`), or what builds it: "
+     "`build: {sdists: [NAME]}`, or `git:`"),
     ("was not found in the (package registry|provided package locations)",
      "check the name, and the index settings (UV_* or PIP_* variables)"),
     ("but not at the requested version",
@@ -56,11 +56,14 @@ _HINTS = (  # what uv says, and what helps; the first that fits
 
 
 class NoWheelError(ResolutionError):
-    """The resolution needs ``package``, of which there are sdists alone."""
+    """The resolution needs ``packages``, of which there are sdists alone; uv ``said`` it so."""
 
-    def __init__(self, message: str, *, package: str, hint: str) -> None:
+    def __init__(
+        self, message: str, *, packages: tuple[str, ...], hint: str, said: str = ""
+    ) -> None:
         super().__init__(message, hint=hint)
-        self.package = package
+        self.packages = packages
+        self.said = said or message
 
 
 def find_uv() -> str:
@@ -115,5 +118,5 @@ def _explain(stderr: str) -> EnvbuilderError:
     if _NETWORK.search(text):
         return NetworkError(f"cannot ask the package index: {text}", hint=hint)
     if sdist := _NO_WHEEL.search(stderr):
-        return NoWheelError(text.rstrip(), package=sdist[1], hint=hint)
+        return NoWheelError(text.rstrip(), packages=(sdist[1],), hint=hint)
     return ResolutionError(text.rstrip(), hint=hint)

@@ -3,36 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from envbuilder.smoke.plan import SmokePlan
-from envbuilder.smoke.report import Check, CheckStatus, Report, TokenRow
+from envbuilder.smoke.report import Check, CheckStatus, ModelVerdict, Report, TokenRow
 
-from . import answers, caches, engine, environment, gpu, server, serving, start, tokens, whole
-from .finding import WORST_FIRST
+from . import (
+    answers,
+    architecture,
+    caches,
+    engine,
+    environment,
+    gpu,
+    jobs,
+    served,
+    server,
+    serving,
+    start,
+    tokens,
+    whole,
+)
+from .finding import skipped
+from .verdict import overall, summary
 
 
 def judge(plan: SmokePlan, document: Mapping[str, Any], *, subject: str) -> Report:
     """Judge the probe's ``document`` by ``plan``; ``subject`` names what was smoked, for people."""
+    by_model = _by_model(plan, document)
     checks = (
         *whole.judge(document),
         *environment.judge(plan, document),
         *caches.judge(document),
         *start.judge(document),
-        *tokens.judge(plan, document),
-        *answers.judge(plan, document),
-        *engine.judge(document),
-        *serving.judge(plan, document),
+        *served.judge(document),
+        *(check for own, _ in by_model.values() for check in own),
+        *([_no_model()] if "tokens" in plan.checks and not plan.models else []),
         *gpu.judge(plan, document),
     )
-    table = tokens.rows(plan, document)
+    table = tuple(row for _, rows in by_model.values() for row in rows)
     verdict = overall(checks)
+    models = tuple(_verdict(name, *found) for name, found in by_model.items())
     return Report(
         subject=subject,
         verdict=verdict,
-        summary=_summary(verdict, checks, table),
+        summary=summary(verdict, checks, table, models),
         checks=checks,
         tokens=table,
+        models=models,
         environment=_environment(document),
         seconds=document["seconds"],
         peak_memory=document["peak_memory"],
@@ -53,34 +71,45 @@ def judge_server(
         verdict=verdict,
         summary=_server_summary(checks, compared=expected is not None)
         if verdict is CheckStatus.PASS
-        else _summary(verdict, checks, ()),
+        else summary(verdict, checks, ()),
         checks=checks,
         tokens=server.rows(facts, expected),
         seconds=seconds,
     )
 
 
-def overall(checks: Sequence[Check]) -> CheckStatus:
-    """Return fail before error before unproven before pass; nothing checked at all is unproven."""
-    found = {check.status for check in checks}
-    order = (*WORST_FIRST, CheckStatus.PASS)
-    return next((status for status in order if status in found), CheckStatus.UNPROVEN)
+def _by_model(
+    plan: SmokePlan, document: Mapping[str, Any]
+) -> dict[str, tuple[list[Check], tuple[TokenRow, ...]]]:
+    """Judge each model as if it were the only one; a sample is asked of those that can take it."""
+    own = [jobs.of_model(document, number) for number in range(len(plan.models))]
+    homeless = {one.modality for one in plan.samples} - {
+        kind for each in own for kind in tokens.taken(each)
+    }
+    found = {}
+    for model, part in zip(plan.models, own, strict=True):
+        name = str(model)
+        checks = [
+            *architecture.judge(part),
+            *tokens.judge(model, part, asked=homeless),
+            *answers.judge(model, part),
+            *engine.judge(part),
+            *serving.judge(plan, part),
+        ]
+        found[name] = (
+            [replace(check, model=name) for check in checks],
+            tuple(replace(row, model=name) for row in tokens.rows(model, part)),
+        )
+    return found
 
 
-def _summary(verdict: CheckStatus, checks: Sequence[Check], table: Sequence[TokenRow]) -> str:
-    if verdict is CheckStatus.PASS:
-        passed = sum(check.status is CheckStatus.PASS for check in checks)
-        maxima = [f"{row.modality} {row.placeholders}" for row in table if row.role == "maximum"]
-        tokens_text = f"; tokens: {', '.join(maxima)}" if maxima else ""
-        return f"known good: {passed} checks passed{tokens_text}"
-    bad = [check for check in checks if check.status is verdict]
-    if not bad:
-        return "unproven: nothing was checked"
-    told = f"{bad[0].name}: {bad[0].explanation}"
-    if verdict is CheckStatus.UNPROVEN:
-        return f"unproven: {len(bad)} of {len(checks)} checks could not be judged: {told}"
-    word = "failed" if verdict is CheckStatus.FAIL else "came to no verdict"
-    return f"{len(bad)} of {len(checks)} checks {word}: {told}"
+def _verdict(name: str, checks: Sequence[Check], rows: Sequence[TokenRow]) -> ModelVerdict:
+    verdict = overall(checks)
+    return ModelVerdict(name=name, verdict=verdict, summary=summary(verdict, checks, rows))
+
+
+def _no_model() -> Check:
+    return skipped("tokens", "the spec names no smoke.model to count with")
 
 
 def _server_summary(checks: Sequence[Check], *, compared: bool) -> str:

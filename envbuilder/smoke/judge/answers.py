@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from envbuilder.smoke.answers import Answer, Answers
-from envbuilder.smoke.plan import SmokePlan
+from envbuilder.smoke.plan import ProbedModel
 from envbuilder.smoke.report import Check, CheckStatus
 
 from . import jobs
@@ -24,7 +24,7 @@ NAMED = 4
 """How many packages that moved are worth naming."""
 
 
-def judge(plan: SmokePlan, document: Mapping[str, Any]) -> list[Check]:
+def judge(model: ProbedModel, document: Mapping[str, Any]) -> list[Check]:
     """Return the check ``tokens.answers``, or none if no prompt was answered.
 
     Red is only what cannot be: the same weights in the same packages give other answers.
@@ -33,18 +33,18 @@ def judge(plan: SmokePlan, document: Mapping[str, Any]) -> list[Check]:
     if found is None:
         return []
     details = {"answers": found.to_dict()}
-    if plan.answers is None:
+    if model.answers is None:
         why = "no answers are recorded to compare with; a green build records them"
         return [skipped("tokens.answers", why, details=details)]
-    differing = list(_differing(plan.answers, found))
-    moved = _moved(plan.answers, found)
+    differing = list(_differing(model.answers, found))
+    moved = _moved(model.answers, found)
     if moved:
         return [_after_a_move(differing, moved, details)]
     findings = [
         Fault(
             kind="answers-differ",
             text=f"{text}, though no package changed since they were recorded; if that is right, "
-            "delete NAME.answers.json beside the spec and build again",
+            "delete its answers.json beside the spec and build again",
             expected="the recorded answer",
             actual=f"{distance:.2g} deviations off",
         )

@@ -21,9 +21,16 @@ def judge(document: Facts) -> list[Check]:
         return []
     if job["outcome"] in {"absent", "inapplicable"}:
         return [skipped("engine.vllm", job["failure"]["message"], seconds=job["seconds"])]
+    if unresolved(job):
+        return []  # what it does not know, it cannot be asked about: the architecture is red
     checks = [_start(job), _counts(job, document)]
     tight = jobs.named(document, "engine.tight")
     return checks + ([_tight(tight)] if tight else [])
+
+
+def unresolved(job: jobs.Job) -> bool:
+    """Return whether vLLM stopped where it resolves the architecture."""
+    return bool(job["outcome"] != "done" and job["facts"].get("resolved") == "")
 
 
 def _start(job: jobs.Job) -> Check:

@@ -6,11 +6,14 @@ import signal
 from collections.abc import Mapping
 from typing import Any
 
+from envbuilder.smoke.probe.job import parted
 from envbuilder.smoke.report import CheckStatus
 
 from .finding import Fault
 
 Job = Mapping[str, Any]
+OF_MODELS = ("architecture", "engine.", "sent", "tokens.")
+"""How the names of jobs begin that there is one of for each model."""
 _STATUS = {
     "absent": CheckStatus.FAIL,
     "inapplicable": CheckStatus.FAIL,
@@ -21,6 +24,16 @@ _STATUS = {
 def named(document: Mapping[str, Any], name: str) -> Job | None:
     """Return the job called ``name``, or None if it was not asked for."""
     return next((job for job in document.get("jobs", ()) if job["name"] == name), None)
+
+
+def of_model(document: Mapping[str, Any], number: int) -> Mapping[str, Any]:
+    """Return ``document`` as it would be if the model ``number`` were the only one."""
+    own = []
+    for job in document["jobs"]:
+        name, belongs = parted(job["name"])
+        if belongs == number or not name.startswith(OF_MODELS):
+            own.append({**job, "name": name})
+    return {**document, "jobs": own}
 
 
 def starting(document: Mapping[str, Any], prefix: str) -> list[Job]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from envbuilder.smoke.plan import SmokePlan
+from envbuilder.smoke.plan import ProbedModel
 from envbuilder.smoke.report import Check
 
 from . import jobs
@@ -13,7 +13,7 @@ from .finding import Fault, conclude, unproven
 
 
 def reserved(
-    plan: SmokePlan, document: Mapping[str, Any], modality: str, job: jobs.Job
+    model: ProbedModel, document: Mapping[str, Any], modality: str, job: jobs.Job
 ) -> list[Check]:
     """Return the check ``tokens.MODALITY.reserved``, or none if the spec states no number.
 
@@ -21,7 +21,7 @@ def reserved(
     be what the processor yields for the family's maximum item: one more would be slots that no
     embedding fills (the seed's failure), one less an item that does not fit.
     """
-    stated = plan.tokens.get(modality)
+    stated = model.tokens.get(modality)
     if stated is None:
         return []
     name = f"tokens.{modality}.reserved"

@@ -6,10 +6,10 @@ transformers, so agreement is always a comparison of two numbers that were both 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from envbuilder.smoke.plan import SmokePlan
+from envbuilder.smoke.plan import ProbedModel
 from envbuilder.smoke.probe.samples import MODALITIES
 from envbuilder.smoke.report import Check, CheckStatus, TokenRow
 
@@ -23,24 +23,37 @@ COUNTED = ("placeholders", "formula", "embeddings")
 _ALONE = "the placeholders were compared with nothing: no formula is known, nothing was encoded"
 
 
-def judge(plan: SmokePlan, document: Facts) -> list[Check]:
-    """Return, per modality, the checks of counts and of the stated maximum; then generation."""
-    if "tokens" not in plan.checks:
-        return []
-    if plan.model is None:
-        return [skipped("tokens", "the spec names no smoke.model to count with")]
+def judge(model: ProbedModel, document: Facts, *, asked: Collection[str]) -> list[Check]:
+    """Return, per modality, the checks of counts and of the stated maximum; then generation.
+
+    ``asked`` are the modalities that the model must have, beside those that it states tokens for.
+    """
     checks = []
     for modality in MODALITIES:
         job = jobs.named(document, f"tokens.{modality}")
         if job is not None:
-            checks += _modality(plan, document, modality, job)
+            wanted = modality in model.tokens or modality in asked
+            checks += _modality(model, document, modality, job, asked=wanted)
     if checks and all(check.status is CheckStatus.SKIP for check in checks):
         checks = [_uncounted(check) for check in checks]
     mixed = jobs.named(document, "tokens.mixed")
-    return checks + ([_generate(mixed)] if mixed else [])
+    if mixed is None:
+        return checks + ([_weightless()] if checks and model.family is None else [])
+    return [*checks, _generate(mixed)]
 
 
-def rows(plan: SmokePlan, document: Facts) -> tuple[TokenRow, ...]:
+def taken(document: Facts) -> set[str]:
+    """Return the modalities that the model takes, as far as anybody asked."""
+    found = ((kind, jobs.named(document, f"tokens.{kind}")) for kind in MODALITIES)
+    return {kind for kind, job in found if job and job["outcome"] != "inapplicable"}
+
+
+def _weightless() -> Check:
+    why = "there are no weights to generate with: the configuration alone is counted"
+    return skipped("tokens.generate", why)
+
+
+def rows(model: ProbedModel, document: Facts) -> tuple[TokenRow, ...]:
     """Return the token table: one row per sample, the engine's count beside the others."""
     engine = jobs.named(document, "engine.vllm") or {"items": []}
     counted = {(item["modality"], item["label"]): item for item in engine["items"]}
@@ -48,7 +61,7 @@ def rows(plan: SmokePlan, document: Facts) -> tuple[TokenRow, ...]:
     found = [item for kind in MODALITIES for item in _items(document, kind)]
     for item in sorted(found, key=lambda one: MODALITIES.index(one["modality"])):
         other = counted.get((item["modality"], item["label"]), {})
-        stated = plan.tokens.get(item["modality"]) if item["role"] == "maximum" else None
+        stated = model.tokens.get(item["modality"]) if item["role"] == "maximum" else None
         table.append(_row(item, other.get("embeds"), stated))
     return tuple(table)
 
@@ -82,22 +95,23 @@ def _alone(item: Facts, engine: int | None) -> str:
     return "compared with nothing" if sum(one is not None for one in taken) == 1 else ""
 
 
-def _modality(plan: SmokePlan, document: Facts, modality: str, job: jobs.Job) -> list[Check]:
-    name, stated = f"tokens.{modality}", plan.tokens.get(modality)
-    asked = stated is not None or any(item.modality == modality for item in plan.samples)
+def _modality(
+    model: ProbedModel, document: Facts, modality: str, job: jobs.Job, *, asked: bool
+) -> list[Check]:
+    name = f"tokens.{modality}"
     if job["outcome"] == "inapplicable" and not asked:
         return [skipped(name, job["failure"]["message"], seconds=job["seconds"])]
     stopped = jobs.failure(job) or jobs.nothing_counted(job)
     findings = [
         *_vocabulary(job),
-        *(found for item in job["items"] for found in _item(plan, job, item)),
+        *(found for item in job["items"] for found in _item(model, job, item)),
     ]
     if stopped:
         findings.append(stopped)
     counted = [item for item in job["items"] if "placeholders" in item]
     if not findings and not any(map(_compared, counted)):
         check = unproven(name, _ALONE, seconds=job["seconds"], details={"facts": job["facts"]})
-        return [check, *reserved(plan, document, modality, job)]
+        return [check, *reserved(model, document, modality, job)]
     check = conclude(
         name,
         findings,
@@ -105,7 +119,7 @@ def _modality(plan: SmokePlan, document: Facts, modality: str, job: jobs.Job) ->
         seconds=job["seconds"],
         details={"facts": job["facts"], "peak_memory": job.get("peak_memory", 0)},
     )
-    return [check, *reserved(plan, document, modality, job)]
+    return [check, *reserved(model, document, modality, job)]
 
 
 def _uncounted(check: Check) -> Check:
@@ -160,11 +174,11 @@ def _vocabulary(job: jobs.Job) -> Iterator[Fault]:
         )
 
 
-def _item(plan: SmokePlan, job: jobs.Job, item: Facts) -> Iterator[Fault]:
+def _item(model: ProbedModel, job: jobs.Job, item: Facts) -> Iterator[Fault]:
     """Yield the disagreements of one sample."""
     what = f"{item['modality']} {item['label']}"
-    model = plan.model and (plan.model.path or plan.model.hub)
-    facts = {**job["facts"], **item, "message": item.get("error", ""), "model": model}
+    named = model.path or model.config or model.hub
+    facts = {**job["facts"], **item, "message": item.get("error", ""), "model": named}
     if "error" in item:
         yield _stopped(what, item, facts)
         return

@@ -10,7 +10,7 @@ import time
 from .facts import Emitter, Facts, Inapplicable, describe, kind_of
 from .model import Subject, opened
 from .samples import Sample
-from .vllm import Vllm, context, require_vllm
+from .vllm import Vllm, architecture, context, model_config, require_vllm
 
 TIGHT = {"max_pixels": 616 * 616}
 """A limit on pixels as a server sets it: 484 tokens of 28 by 28 px."""
@@ -27,9 +27,12 @@ def run(request: Facts, emit: Emitter, mode: str) -> None:
             emit(facts={"limit": _limit(subject)})
         limits = dict.fromkeys(subject.family.modalities, 1)
         options = TIGHT if mode == "tight" else {}
-        emit(doing="creating vLLM's processor")
         length = context(subject.family.load_config(subject.directory))
-        engine = Vllm(subject.directory, limits, options, length)
+        emit(doing="resolving the architecture", facts={"resolved": ""})
+        config = model_config(subject.directory, limits, options, length)
+        emit(facts={"resolved": architecture(config)})
+        emit(doing="creating vLLM's processor")
+        engine = Vllm(config, limits, length)
         emit(facts={"processor": type(engine.processor).__name__, "modalities": list(limits)})
         emit(doing="asking for the declared maxima")
         declared, by = engine.declared()

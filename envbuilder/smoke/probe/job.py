@@ -17,6 +17,13 @@ from .samples import MODALITIES
 from .told import Telling
 
 PR_SET_PDEATHSIG = 1
+MODULES = {
+    "engine.run": "serving",
+    "import": "imports",
+    "start.serve": "serve",
+    "tokens.mixed": "mixed",
+}
+"""Jobs, and kinds of jobs, that are called otherwise than their module."""
 
 
 def expand(request: Facts) -> list[str]:
@@ -25,30 +32,60 @@ def expand(request: Facts) -> list[str]:
     The request's ``jobs``, where it names any, are all that is left of them.
     """
     checks = set(request["checks"])
-    names = ["sent"] if request["sent"] and request["model"] else []
-    if "engine" in checks and request["model"]:
-        names += ["engine.vllm", "engine.tight"]
-    if "tokens" in checks and request["model"]:
-        names += ["tokens." + modality for modality in (*reversed(MODALITIES), "mixed")]
-    if "engine" in checks and request["model"]:
-        names.append("engine.run")  # the largest of all: it starts when the others are about done
+    names = ["sent"] if request["sent"] and request["models"] else []
+    for kind in ("engine", "tokens", "architecture", "engine.run"):
+        if kind.partition(".")[0] in checks:
+            for number, model in enumerate(request["models"]):
+                names += [numbered(name, number) for name in _of_model(kind, model)]
     if "start" in checks and request.get("start"):
-        names += ["start"] + (["start.run"] if request["start"]["run"] else [])
+        start = request["start"]
+        names += ["start.serve"] if start["serve"] and request["models"] else []
+        names += ["start"] + (["start.run"] if start["run"] else [])
     names += [name for name in ("environment", "caches", "gpu") if name in checks]
     if "environment" in checks:
         requested = [item["name"] for item in request["expected"] if item["requested"]]
         names += ["import." + name for name in requested]
-    return [name for name in names if not request["jobs"] or name in request["jobs"]]
+    wanted = request["jobs"]
+    return [name for name in names if not wanted or {name, parted(name)[0]} & set(wanted)]
+
+
+def _of_model(kind: str, model: Facts) -> list[str]:
+    """Return the jobs of ``kind`` for one model: what has no weights is not run."""
+    if kind == "tokens":
+        counted = ["tokens." + modality for modality in reversed(MODALITIES)]
+        return counted if model["bare"] else [*counted, "tokens.mixed"]
+    if kind == "engine":
+        return ["engine.vllm", "engine.tight"]
+    if kind == "engine.run" and model["bare"]:
+        return []
+    return [kind]  # engine.run, the largest of all, starts when the others are about done
+
+
+def numbered(name: str, number: int) -> str:
+    """Return what the job ``name`` of the model ``number`` is called; the first is plain."""
+    return f"{name}@{number}" if number else name
+
+
+def parted(name: str) -> tuple[str, int]:
+    """Return the job that ``name`` stands for, and the number of its model."""
+    kind, _, number = name.partition("@")
+    return kind, int(number or 0)
 
 
 def main(name: str, descriptor: int) -> int:
-    """Run the job ``name``; its facts go to ``descriptor``. Return the exit code."""
+    """Run the job ``name`` of the request on standard input; return the exit code."""
+    return run(name, descriptor, json.loads(sys.stdin.read()))
+
+
+def run(name: str, descriptor: int, request: Facts) -> int:
+    """Run the job ``name`` of ``request``; its facts go to ``descriptor``. Return the exit code."""
     emit = Telling(descriptor, name)
-    request = json.loads(sys.stdin.read())
     emit.pipe = request.get("progress")
-    _die_with_parent()
+    die_with_parent()
+    kind, number = parted(name)
+    request["model"] = next(iter(request["models"][number:]), None)
     try:
-        _entry(name)(request, emit)
+        _entry(kind)(request, emit)
     except (Absent, Inapplicable) as reason:
         emit(failure={"kind": type(reason).__name__.lower(), "message": str(reason)})
     except BaseException as error:
@@ -63,14 +100,14 @@ def _entry(name: str) -> Callable[[Facts, Emitter], None]:
     kind, _, rest = name.partition(".")
     if name == "start.run":
         return importlib.import_module(".start", __package__).run_command  # type: ignore[no-any-return]
-    modules = {"tokens.mixed": "mixed", "engine.run": "serving", "import": "imports"}
-    module = importlib.import_module("." + modules.get(name, modules.get(kind, kind)), __package__)
-    if not rest or name in modules:
+    module = importlib.import_module("." + MODULES.get(name, MODULES.get(kind, kind)), __package__)
+    if not rest or name in MODULES:
         return module.run  # type: ignore[no-any-return]
     return lambda request, emit: module.run(request, emit, rest)
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
+    """Let the kernel end this process when the one that started it ends."""
     with contextlib.suppress(OSError, AttributeError):  # not Linux's libc: the container ends us
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Iterator
 
 from . import families
+from .bare import encoders
 from .facts import Absent, Facts, describe
 from .families.base import Family
 
@@ -19,9 +20,12 @@ ENDS = 1 << 20
 class Subject:
     """A family with its processor and (made on first use) its model."""
 
-    def __init__(self, family: Family, directory: str, *, weights: bool) -> None:
+    def __init__(
+        self, family: Family, directory: str, *, weights: bool, bare: bool = False
+    ) -> None:
         self.directory = directory
         self.weights = weights
+        self.bare = bare
         self.processor = family.load_processor(directory)
         self.family = family.bound(self.processor, directory)
         self._model = None
@@ -30,7 +34,10 @@ class Subject:
     def model(self) -> Any:
         """The model on the CPU, in evaluation mode."""
         if self._model is None:
-            self._model = self.family.load_model(self.directory, weights=self.weights)
+            if self.bare:
+                self._model = encoders(self.family, self.directory)
+            else:
+                self._model = self.family.load_model(self.directory, weights=self.weights)
         return self._model
 
     def fitted(self, inputs: Any) -> Any:
@@ -65,16 +72,23 @@ class Subject:
 @contextlib.contextmanager
 def opened(request: Facts) -> Iterator[Subject]:
     """Open the request's model; raise Absent where the container cannot hold any."""
+    with described(request) as (family, directory):
+        real, bare = bool(request["model"]["path"]), request["model"]["bare"]
+        yield Subject(family, directory, weights=real and not bare, bare=bare)
+
+
+@contextlib.contextmanager
+def described(request: Facts) -> Iterator[tuple[Family, str]]:
+    """Return the family and the directory of the request's model; raise Absent as above."""
     require("torch", "transformers", "numpy")
     wanted = request["model"]
+    if wanted["path"]:
+        yield families.of_directory(wanted["path"]), wanted["path"]
+        return
     with tempfile.TemporaryDirectory(prefix="model-") as scratch:
-        if wanted["path"]:
-            family = families.of_directory(wanted["path"])
-            yield Subject(family, wanted["path"], weights=True)
-        else:
-            family = families.load(wanted["family"])
-            family.write(scratch)
-            yield Subject(family, scratch, weights=False)
+        family = families.load(wanted["family"])
+        family.write(scratch)
+        yield family, scratch
 
 
 def require(*packages: str) -> None:

@@ -12,6 +12,7 @@ import stat
 import subprocess
 import tempfile
 from importlib.metadata import distributions
+from typing import IO
 
 from .environment import canonical
 from .facts import Emitter, Facts, describe
@@ -57,10 +58,15 @@ def run_command(request: Facts, emit: Emitter) -> None:
         except OSError as error:
             emit(item={"args": args, "exit_code": None, "output": describe(error)})
             return
-        size = output.seek(0, os.SEEK_END)
-        output.seek(max(0, size - TAIL))
-        text = output.read().decode("utf-8", "replace")
+        text = tail(output)
     emit(item={"args": args, "exit_code": done.returncode, "output": text})
+
+
+def tail(output: IO[bytes]) -> str:
+    """Return the end of what a command printed into ``output``."""
+    size = output.seek(0, os.SEEK_END)
+    output.seek(max(0, size - TAIL))
+    return output.read().decode("utf-8", "replace")
 
 
 def _user() -> Facts:

@@ -11,12 +11,14 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, nullcontext
 from pathlib import Path
-from typing import IO
+from typing import IO, ContextManager
 
 from . import job
 from .facts import Facts, nothing, read_facts
 from .told import tell
+from .zygote import FORKED, Zygote, serve
 
 PYTHON = (sys.executable, "-I", "-B")
 """Isolated from the user's site and PYTHON* variables, and leaving no bytecode behind."""
@@ -29,26 +31,33 @@ ELSEWHERE = ("_CACHE", "_CACHE_DIR", "_CACHE_ROOT")
 """How variables end that lead to caches beside the scratch folder."""
 SEEN = ("HOME", "PIP_CACHE_DIR", "UV_CACHE_DIR", "HF_HOME", "HF_HUB_CACHE", "CONDA_PKGS_DIRS")
 """Variables that say where caches lie; jobs run with others, so that they leave none behind."""
+_FOLDER = str(Path(__file__).parent)
 TAIL = 2000
 """How much (bytes) of a failed job's output is worth keeping."""
 
 
 def main(arguments: list[str]) -> int:
-    """Supervise (no arguments) or run one job (``--job NAME FD``); return the exit code."""
+    """Supervise, run one job (``--job NAME FD``) or fork them (``--zygote FD``).
+
+    Return the exit code.
+    """
     if arguments[:1] == ["--job"]:
         return job.main(arguments[1], int(arguments[2]))
+    if arguments[:1] == ["--zygote"]:
+        return serve(int(arguments[1]))
     result = _claim_stdout()
     request = json.loads(sys.stdin.read())
     request["environ"] = {name: os.environ.get(name, "") for name in SEEN}
     started = time.monotonic()
     deadline = started + request["timeout"]
     names = job.expand(request)
-    real = bool(request["model"] and request["model"]["path"])
+    real = any(model["path"] and not model["bare"] for model in request["models"])
     with (
         tempfile.TemporaryDirectory(prefix="envbuilder-smoke-") as scratch,
+        _zygote(names, scratch) as zygote,
         ThreadPoolExecutor(1 if real else PARALLEL) as pool,
     ):
-        jobs = list(pool.map(lambda name: run_job(name, request, scratch, deadline), names))
+        jobs = list(pool.map(lambda name: run_job(name, request, scratch, deadline, zygote), names))
     document = {
         "version": 1,
         "python": platform.python_version(),
@@ -57,7 +66,7 @@ def main(arguments: list[str]) -> int:
         "libc": "-".join(platform.libc_ver()),
         "cores": os.cpu_count(),
         "seconds": round(time.monotonic() - started, 3),
-        "peak_memory": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024,
+        "peak_memory": max(_peak(), *(job.get("peak_memory", 0) for job in jobs), 0),
         "jobs": jobs,
     }
     with os.fdopen(result, "w", encoding="utf-8") as stream:
@@ -65,32 +74,72 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def run_job(name: str, request: Facts, scratch: str, deadline: float) -> Facts:
-    """Run the job ``name`` and return its facts, whatever happens to its process."""
+def run_job(
+    name: str, request: Facts, scratch: str, deadline: float, zygote: Zygote | None = None
+) -> Facts:
+    """Run the job ``name`` and return its facts, whatever happens to its process.
+
+    ``zygote`` forks it, where it is one of those jobs and the zygote is fit.
+    """
     started = time.monotonic()
     tell(request.get("progress"), job=name, state="begun")
     if started >= deadline:
         return {**nothing(), "name": name, "seconds": 0.0, "outcome": "timeout"}
     with tempfile.TemporaryFile() as facts, tempfile.TemporaryFile() as output:
-        process = subprocess.Popen(
-            [*_python(name), str(Path(__file__).parent), "--job", name, str(facts.fileno())],
-            stdin=subprocess.PIPE,
-            stdout=output,
-            stderr=output,
-            pass_fds=[facts.fileno()],
-            env=_environment(scratch, name),
-            start_new_session=True,
-        )
-        timed_out = _feed(process, json.dumps(request).encode(), deadline - started)
+        forks = name.startswith(FORKED) and zygote is not None and zygote.fits(deadline - started)
+        left = deadline - time.monotonic()
+        if forks and zygote is not None:
+            code = zygote.run(name, request, facts, output, left)
+        else:
+            code = _alone(name, request, scratch, (facts, output), left)
         outcome = read_facts(facts)
         outcome["name"] = name
         outcome["seconds"] = round(time.monotonic() - started, 3)
-        outcome["outcome"] = "timeout" if timed_out else _outcome(outcome, process.returncode)
+        outcome["outcome"] = "timeout" if code is None else _outcome(outcome, code)
         if outcome["outcome"] != "done":
             outcome["output"] = _tail(output)
-            outcome["exit_code"] = process.returncode
+            outcome["exit_code"] = -9 if code is None else code
     tell(request.get("progress"), job=name, state="ended")
     return outcome
+
+
+def _alone(
+    name: str, request: Facts, scratch: str, files: tuple[IO[bytes], IO[bytes]], timeout: float
+) -> int | None:
+    """Run the job ``name`` in a new process, its facts and its output into ``files``.
+
+    Return its exit code; None if it had to be killed (with its group) after ``timeout`` (s).
+    """
+    facts, output = files
+    process = subprocess.Popen(
+        [*_python(name), _FOLDER, "--job", name, str(facts.fileno())],
+        stdin=subprocess.PIPE,
+        stdout=output,
+        stderr=output,
+        pass_fds=[facts.fileno()],
+        env=_environment(scratch, name),
+        start_new_session=True,
+    )
+    try:
+        process.communicate(json.dumps(request).encode(), timeout=timeout)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, 9)
+        process.communicate()
+        return None
+    return process.returncode
+
+
+def _zygote(names: list[str], scratch: str) -> ContextManager[Zygote | None]:
+    """Start a zygote where it saves anything: for one job alone it does not."""
+    forked = [name for name in names if name.startswith(FORKED)]
+    if len(forked) < 2:
+        return nullcontext()
+    return closing(Zygote([*PYTHON, _FOLDER, "--zygote"], _environment(scratch, forked[0])))
+
+
+def _peak() -> int:
+    """Return the most memory (bytes) that any process had which was waited for."""
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
 
 
 def _python(name: str) -> tuple[str, ...]:
@@ -102,17 +151,6 @@ def _claim_stdout() -> int:
     result = os.dup(1)
     os.dup2(2, 1)
     return result
-
-
-def _feed(process: subprocess.Popen[bytes], request: bytes, timeout: float) -> bool:
-    """Hand over the request and wait; return whether the job had to be killed (with its group)."""
-    try:
-        process.communicate(request, timeout=timeout)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, 9)
-        process.communicate()
-        return True
-    return False
 
 
 def _outcome(facts: Facts, exit_code: int) -> str:
@@ -138,7 +176,7 @@ def _environment(scratch: str, name: str) -> dict[str, str]:
     Counting sees no GPU, also if there is one: answers are compared between machines.
     """
     kept = {one: value for one, value in os.environ.items() if not one.endswith(ELSEWHERE)}
-    counts = name.startswith(("tokens.", "sent"))
+    counts = name.startswith(FORKED)
     return {
         **kept,
         **({"CUDA_VISIBLE_DEVICES": ""} if counts else {}),

@@ -24,30 +24,44 @@ PARSERS = ("get_data_parser", "_get_data_parser")
 """Methods that make the parser of items, newest first; 0.32 keeps it as ``data_parser``."""
 
 
-class Vllm:
-    """The processor that the installed vLLM would serve the model in ``directory`` with.
+def model_config(
+    directory: str, limits: Mapping[str, int], options: Facts, length: int = LENGTH
+) -> Any:
+    """Return vLLM's configuration of the model in ``directory``: it must know the architecture.
 
     ``options`` are the whole engine's processor arguments, as of ``--mm-processor-kwargs``;
     ``length`` (tokens) is its context.
-    One per process: vLLM 0.8 keeps a global cache that ignores ``options``.
+    """
+    from vllm.engine.arg_utils import EngineArgs
+
+    arguments: Facts = {"mm_processor_kwargs": options} if options else {}
+    return EngineArgs(
+        model=directory,
+        dtype="float32",
+        max_model_len=length,
+        limit_mm_per_prompt=dict(limits),
+        **arguments,
+    ).create_model_config()
+
+
+def architecture(config: Any) -> str:
+    """Return the architecture that vLLM found for its model configuration ``config``."""
+    found = getattr(config, "architecture", None)
+    return str(found or config.hf_config.architectures[0])
+
+
+class Vllm:
+    """The processor that the installed vLLM would serve the model of ``config`` with.
+
+    One per process: vLLM 0.8 keeps a global cache that ignores the options of a configuration.
     """
 
-    def __init__(
-        self, directory: str, limits: Mapping[str, int], options: Facts, length: int = LENGTH
-    ) -> None:
-        from vllm.engine.arg_utils import EngineArgs
+    def __init__(self, config: Any, limits: Mapping[str, int], length: int = LENGTH) -> None:
         from vllm.multimodal import MULTIMODAL_REGISTRY
 
-        arguments: Facts = {"mm_processor_kwargs": options} if options else {}
         self.limits = dict(limits)
         self.length = length
-        self.config = EngineArgs(
-            model=directory,
-            dtype="float32",
-            max_model_len=length,
-            limit_mm_per_prompt=self.limits,
-            **arguments,
-        ).create_model_config()
+        self.config = config
         self.registry = MULTIMODAL_REGISTRY
         create = MULTIMODAL_REGISTRY.create_processor
         uncached = {"disable_cache": True} if _takes(create, "disable_cache") else {}

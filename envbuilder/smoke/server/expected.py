@@ -7,14 +7,13 @@ from dataclasses import replace
 from envbuilder.model.errors import SmokeError
 from envbuilder.smoke.judge import jobs
 from envbuilder.smoke.judge.server import Counted, Counts
+from envbuilder.smoke.media import ITEMS
 from envbuilder.smoke.plan import SmokePlan
 from envbuilder.smoke.run_probe import Run, ask
 
-from .media import ITEMS
-
 
 def expectation(run: Run, plan: SmokePlan) -> Counts:
-    """Count the tokens of every item that ``plan.model`` takes.
+    """Count the tokens of every item that the first of the plan's models takes.
 
     Some processors write text beside a video's frames: Qwen3-VL a time stamp, InternVL a number.
     How long it is only the model's own tokenizer tells, so a tiny model's is not compared with.

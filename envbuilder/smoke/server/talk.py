@@ -8,11 +8,11 @@ from typing import Any
 from envbuilder.model.errors import NetworkError, SmokeError
 from envbuilder.smoke.judge import judge_server
 from envbuilder.smoke.judge.server import Counts
+from envbuilder.smoke.media import ITEMS, Item
 from envbuilder.smoke.probe.samples import MODALITIES
 from envbuilder.smoke.report import Report
 
 from .client import RefusedError, Server
-from .media import ITEMS, Item
 
 TEXT = {"type": "text", "text": "Describe."}
 Answer = dict[str, Any]

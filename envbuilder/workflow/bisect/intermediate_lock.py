@@ -15,7 +15,7 @@ from graphlib import CycleError, TopologicalSorter
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
-from envbuilder.model.lock import GitSource, Lock, Wheel
+from envbuilder.model.lock import ArchiveSource, GitSource, Lock, Source, Wheel
 from envbuilder.model.lock_diff import Change, Kind, Needs, Why, artifacts, compare
 from envbuilder.model.spec import Spec, from_builtins, to_builtins
 
@@ -110,10 +110,7 @@ def mix(good: Lock, bad: Lock, parts: Collection[str]) -> Lock:
         base=below.base,
         builder=below.builder,
         wheels=tuple(sorted(each for each in chosen if isinstance(each, Wheel))),
-        sources=tuple(
-            sorted((each for each in chosen if isinstance(each, GitSource)), key=lambda s: s.name)
-        ),
-    )
+    ).with_built(each for each in chosen if isinstance(each, GitSource | ArchiveSource))
 
 
 def _part(change: Change) -> str | None:
@@ -154,8 +151,8 @@ def _name(key: str) -> str:
 
 def _first(
     part: str,
-    before: Mapping[str, Wheel | GitSource],
-    after: Mapping[str, Wheel | GitSource],
+    before: Mapping[str, Wheel | Source],
+    after: Mapping[str, Wheel | Source],
     good_needs: Needs,
     bad_needs: Needs,
 ) -> set[str]:
@@ -173,15 +170,15 @@ def _first(
     return first
 
 
-def _fits(requirement: Requirement, artifact: Wheel | GitSource | None) -> bool:
+def _fits(requirement: Requirement, artifact: Wheel | Source | None) -> bool:
     return artifact is not None and requirement.specifier.contains(
         artifact.version, prereleases=True
     )
 
 
-def _is_bound(artifact: Wheel | GitSource | None) -> bool:
+def _is_bound(artifact: Wheel | Source | None) -> bool:
     """Return whether an artifact works with one Python version only."""
-    if isinstance(artifact, GitSource):
+    if isinstance(artifact, GitSource | ArchiveSource):
         artifact = artifact.wheel
     if artifact is None:
         return False

@@ -1,135 +1,140 @@
-"""Which locked packages have known holes, by a copy of the OSV database on this machine.
-
-OSV (ossf.github.io/osv-schema) publishes one JSON document per advisory, and all of an ecosystem
-as one zip. Nothing is asked over the network: what an environment holds is nobody's business.
-"""
+"""Which packages of an image have known holes, by copies of the OSV database."""
 
 from __future__ import annotations
 
 import json
-import zipfile
-import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
+from envbuilder.evidence.bill import Bill, Part
+from envbuilder.model.debian_version import version_key
 from envbuilder.model.errors import UsageError
 from envbuilder.model.lock import Lock
 
+from .osv import Order, documents, fix, hits, mended
 from .pins import SYSTEM, Pin
 
-_ECOSYSTEM = "PyPI"
+_Key = tuple[str, str]
+"""The ecosystem in OSV's words, and the package's name there."""
 
 
-def insecure(lock: Lock, database: Path) -> list[Pin]:
-    """Return pins that close the known holes of ``lock``: the least fixed versions, and the system.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Concern:
+    """An advisory about a package that the image has; ``affected`` if the image has the hole.
 
-    A package that the spec does not name, or whose advisory knows no fix, is only let go. Git
-    sources are left out: the version of a commit does not tell what was mended in it. Raises
-    UsageError if ``database`` is no folder or zip of OSV documents.
+    ``fixed`` is the least version that closes it or, where it is closed, the one that did; empty
+    if none is known. ``names`` are the advisory's identifiers, its own first.
     """
-    # Advisories know nothing of builds: 2.6.0+cu124 has the holes of 2.6.0.
-    locked = {wheel.name: Version(Version(wheel.version).public) for wheel in lock.wheels}
+
+    names: tuple[str, ...]
+    part: Part
+    affected: bool
+    fixed: str = ""
+
+    def __str__(self) -> str:
+        """Say what it is, where, and what closes it."""
+        known = f"closed by {self.fixed}" if self.fixed else "no fix is known"
+        return f"{', '.join(self.names[:2])} in {self.part.name} {self.part.version}: {known}"
+
+
+def read_concerns(bill: Bill, databases: Iterable[Path]) -> tuple[Concern, ...]:
+    """Return every advisory about a package of ``bill``, by package and name.
+
+    Git sources are left out: the version of a commit does not tell what was mended in it. Debian's
+    packages are looked up by their source. Raises UsageError for a database that is no folder or
+    zip of OSV documents.
+    """
+    held = _held(bill)
+    found = [
+        concern
+        for database in databases
+        for name, text in documents(database)
+        for concern in _parsed(name, text, held)
+    ]
+    return tuple(sorted(found, key=lambda each: (each.part.name, each.names, each.part.purl)))
+
+
+def closing_pins(lock: Lock, concerns: Iterable[Concern]) -> list[Pin]:
+    """Return pins that close the holes of ``lock``: the least fixed versions, and the system.
+
+    A package that the spec does not name, or whose advisory knows no fix, is only let go.
+    """
     fixes: dict[str, list[Version]] = {}
-    for name, text in _documents(database):
-        try:
-            for package, fixed in _holes(json.loads(text), locked):
-                fixes.setdefault(package, []).extend(fixed)
-        except (ValueError, TypeError, AttributeError, RecursionError) as error:
-            raise UsageError(f"{name} is no OSV document: {error!r}") from error
-    named = lock.spec.requested
+    for each in concerns:
+        if each.affected and each.part.kind == "python":
+            fixed = [Version(each.fixed)] if each.fixed else []
+            fixes.setdefault(each.part.name, []).extend(fixed)
     pins = [
         Pin(name=name, specifier=f"=={max(versions)}")
-        if versions and name in named
+        if versions and name in lock.spec.requested
         else Pin(name=name)
         for name, versions in sorted(fixes.items())
     ]
     return [*pins, Pin(name=SYSTEM)]
 
 
-def _documents(database: Path) -> Iterator[tuple[str, bytes]]:
-    """Yield the name and content of each document; raise UsageError if there is none."""
-    found = False
+def _held(bill: Bill) -> dict[_Key, list[Part]]:
+    vendor, number = bill.release
+    systems = [f"{vendor.capitalize()}:{number}{more}" for more in ("", ":LTS")]
+    held: dict[_Key, list[Part]] = {}
+    for part in bill.parts:
+        if part.kind == "python":
+            held.setdefault(("PyPI", part.name), []).append(part)
+        elif part.kind == "deb":
+            for system in systems:
+                held.setdefault((system, part.source), []).append(part)
+    return held
+
+
+def _parsed(name: str, text: bytes, held: Mapping[_Key, list[Part]]) -> Iterator[Concern]:
     try:
-        for name, text in _files(database):
-            found = True
-            yield name, text
-    except (OSError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        raise UsageError(f"{database} is no OSV database: {error}") from error
-    if not found:
-        raise UsageError(
-            f"{database} holds no *.json documents", hint="unpack, or give, OSV's zip for PyPI"
-        )
+        yield from _concerns(json.loads(text), held)
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise UsageError(f"{name} is no OSV document: {error!r}") from error
 
 
-def _files(database: Path) -> Iterator[tuple[str, bytes]]:
-    if database.is_dir():
-        yield from ((str(path), path.read_bytes()) for path in sorted(database.rglob("*.json")))
-        return
-    with zipfile.ZipFile(database) as archive:
-        names = (name for name in archive.namelist() if name.endswith(".json"))
-        yield from ((f"{database}:{name}", archive.read(name)) for name in names)
-
-
-def _holes(
-    advisory: Mapping[str, Any], locked: Mapping[str, Version]
-) -> Iterator[tuple[str, list[Version]]]:
-    """Name each locked package that ``advisory`` concerns, with the versions that mend it."""
+def _concerns(advisory: Mapping[str, Any], held: Mapping[_Key, list[Part]]) -> Iterator[Concern]:
+    """Name each part that ``advisory`` is about, once, whatever number of entries it has."""
     if advisory.get("withdrawn"):
         return
+    entries: dict[Part, list[Mapping[str, Any]]] = {}
     for affected in advisory.get("affected", ()):
-        name = _name(affected)
-        if name in locked and _hits(affected, locked[name]):
-            yield name, _fixes(affected, locked[name])
+        for part in held.get(_key(affected), ()):
+            entries.setdefault(part, []).append(affected)
+    names = (str(advisory.get("id", "unnamed")), *map(str, _others(advisory)))
+    for part, found in entries.items():
+        yield _concern(names, part, found)
 
 
-def _name(affected: Mapping[str, Any]) -> str:
+def _others(advisory: Mapping[str, Any]) -> Iterable[object]:
+    """Return an advisory's other names; Debian's call the CVE the one that they come from."""
+    return (*advisory.get("aliases", ()), *advisory.get("upstream", ()))
+
+
+def _concern(names: tuple[str, ...], part: Part, entries: Iterable[Mapping[str, Any]]) -> Concern:
+    # Advisories know nothing of builds: 2.6.0+cu124 has the holes of 2.6.0.
+    deb = part.kind == "deb"
+    version = part.source_version if deb else Version(part.version).public
+    order: Order = version_key if deb else _python_version
+    open_entries = [each for each in entries if hits(each, version, order)]
+    say = fix if open_entries else mended
+    fixes = [text for each in open_entries or entries if (text := say(each, version, order))]
+    fixed = max(fixes, key=order, default="")
+    return Concern(names=names, part=part, affected=bool(open_entries), fixed=fixed)
+
+
+def _key(affected: Mapping[str, Any]) -> _Key:
     package = affected.get("package", {})
-    if package.get("ecosystem") != _ECOSYSTEM:
-        return ""
-    return canonicalize_name(package.get("name", ""))
+    system, name = str(package.get("ecosystem", "")), package.get("name", "")
+    return system, str(canonicalize_name(name)) if system == "PyPI" else str(name)
 
 
-def _hits(affected: Mapping[str, Any], version: Version) -> bool:
-    if any(_version(text) == version for text in affected.get("versions", ())):
-        return True
-    return any(_inside(version, events) for events in _events(affected))
-
-
-def _inside(version: Version, events: list[tuple[str, Version]]) -> bool:
-    """Walk a range's events in order; the last that applies decides."""
-    inside = False
-    for kind, at in sorted(events, key=lambda event: event[1]):
-        if kind == "introduced" and version >= at:
-            inside = True
-        if (kind == "fixed" and version >= at) or (kind == "last_affected" and version > at):
-            inside = False
-    return inside
-
-
-def _fixes(affected: Mapping[str, Any], current: Version) -> list[Version]:
-    """Return the least version above the locked one that an advisory calls fixed, if it does."""
-    fixed = [
-        at
-        for events in _events(affected)
-        for kind, at in events
-        if kind == "fixed" and at > current
-    ]
-    return [min(fixed)] if fixed else []
-
-
-def _events(affected: Mapping[str, Any]) -> Iterator[list[tuple[str, Version]]]:
-    for each in affected.get("ranges", ()):
-        if each.get("type") != "ECOSYSTEM":
-            continue
-        pairs = [(kind, at) for event in each.get("events", ()) for kind, at in event.items()]
-        yield [(kind, version) for kind, at in pairs if (version := _version(at)) is not None]
-
-
-def _version(text: str) -> Version | None:
+def _python_version(text: str) -> Version | None:
     try:
         return Version(text)
     except InvalidVersion:  # an advisory for releases that no index would serve today

@@ -111,7 +111,9 @@ def _package(request: BumpRequest, spec: Spec, pin: Pin, lock: Lock | None) -> B
 
 def _dependency(request: BumpRequest, spec: Spec, pin: Pin, lock: Lock | None) -> BumpRequest:
     """Let go of a package that only comes along: it moves as far as its users allow."""
-    locked = {wheel.name for wheel in lock.wheels} if lock is not None else set()
+    locked = set[str]()
+    if lock is not None:
+        locked = {wheel.name for wheel in lock.wheels} | {each.name for each in lock.archives}
     if pin.name not in locked:
         known = sorted({*spec.requested, *locked})
         near = difflib.get_close_matches(pin.name, known, n=3)

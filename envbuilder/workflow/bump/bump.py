@@ -94,8 +94,17 @@ def propose(
     return Proposal(over=over, text=document.text, before=before, lock=lock, changes=changes)
 
 
-def bump(context: Context, spec_path: Path, pins: Sequence[Pin], *, stages: Stages) -> Bumped:
+def bump(
+    context: Context,
+    spec_path: Path,
+    pins: Sequence[Pin],
+    *,
+    stages: Stages,
+    allow_unproven: bool = False,
+) -> Bumped:
     """Bump the environment of ``spec_path``; green is kept and recorded, red leaves all as it was.
+
+    What is unproven is red, unless ``allow_unproven``: it is kept then, and not recorded as good.
 
     Raises what :func:`propose` and the stages raise, UsageError if another bump runs, and
     LockError if the files changed while it built: they stay, and the evidence is kept.
@@ -109,7 +118,7 @@ def bump(context: Context, spec_path: Path, pins: Sequence[Pin], *, stages: Stag
             context.progress.note(f"moves    {change}")
         outcome = stages.build(proposal.lock)
         bumped = _bumped(proposal, outcome)
-        if not outcome.good:
+        if not outcome.passes(allow_unproven=allow_unproven):
             return replace(bumped, failed=keep_failure(context.store, proposal.text, outcome))
         entry = stages.entry(outcome)
         texts = BuildTexts(spec=proposal.text.encode(), lock=dump_lock(outcome.lock).encode())
@@ -122,8 +131,7 @@ def bump(context: Context, spec_path: Path, pins: Sequence[Pin], *, stages: Stag
                 error.message, hint=f"{error.hint}; what was built is in {folder}"
             ) from error
         if outcome.report is not None:
-            name = outcome.lock.spec.name
-            record_answers(outcome.report, name=name, folder=spec_path.parent)
+            record_answers(outcome.report, outcome.lock.spec, folder=spec_path.parent)
         return bumped
 
 
@@ -155,6 +163,7 @@ def _resolved(
     except ResolutionError as error:
         raise _with_nearest(error, pins, replace(before, spec=spec), stages) from error
     versions = {wheel.name: wheel.version for wheel in lock.wheels}
+    versions |= {archive.name: archive.version for archive in lock.archives}
     document = request.document
     for name, path in request.repin.items():
         document = set_scalar(document, path, f"=={versions[name]}")

@@ -41,27 +41,31 @@ Make = Callable[[Path], tuple[int, str]]
 """Makes the environment of one spec: exit code (0, or 8 for a red smoke) and one line to show."""
 
 
-def maker(context: Context, pins: Sequence[str], *, runtime: Runtime) -> Make:
+def maker(
+    context: Context, pins: Sequence[str], *, runtime: Runtime, allow_unproven: bool = False
+) -> Make:
     """Return what builds and smokes an environment, or bumps ``pins`` in it if there are any."""
     wishes = [parse_pin(pin) for pin in pins]
     if not wishes:
-        return lambda path: _built(context, path, runtime)
-    return lambda path: _bumped(context, path, wishes, runtime)
+        return lambda path: _built(context, path, runtime, allow_unproven=allow_unproven)
+    return lambda path: _bumped(context, path, wishes, runtime, allow_unproven=allow_unproven)
 
 
-def _built(context: Context, path: Path, runtime: Runtime) -> tuple[int, str]:
+def _built(
+    context: Context, path: Path, runtime: Runtime, *, allow_unproven: bool
+) -> tuple[int, str]:
     decisions = Decisions(engine=engine_for(path))
     outcome = build_environment(context, path, decisions, runtime=runtime)
     summary = outcome.report.summary if outcome.report is not None else ""
-    return (0 if outcome.good else 8), summary
+    return (0 if outcome.passes(allow_unproven=allow_unproven) else 8), summary
 
 
 def _bumped(
-    context: Context, path: Path, wishes: Sequence[Pin], runtime: Runtime
+    context: Context, path: Path, wishes: Sequence[Pin], runtime: Runtime, *, allow_unproven: bool
 ) -> tuple[int, str]:
     engine = engine_for(path)
     stages = real_stages(context, folder=path.parent, engine=engine, runtime=runtime)
-    done = bump(context, path, wishes, stages=stages)
+    done = bump(context, path, wishes, stages=stages, allow_unproven=allow_unproven)
     if done.outcome is None or done.outcome.report is None:
         return 0, "nothing moves"
     changes = f"{len(done.proposal.changes)} changes"

@@ -84,10 +84,10 @@ def needs(context: Context, lock: Lock) -> Needs:
 
     Reading the wheels takes seconds per GB, once: the answer is recorded in the store.
     """
+    if not wants_gpu(lock):
+        return Needs()
     cuda, targets = tuple(_releases(lock)), _targets(lock)
     wanted_by = "" if cuda else _wanted_by(lock, targets)
-    if not cuda and not wanted_by:
-        return Needs()
     carried, unread = _carried(context, lock)
     compiled = {name: arch_list(text) for name, text in targets.items()}
     by = "TORCH_CUDA_ARCH_LIST in the spec"
@@ -108,6 +108,11 @@ def needs(context: Context, lock: Lock) -> Needs:
     )
 
 
+def wants_gpu(lock: Lock) -> bool:
+    """Return whether what ``lock`` holds is made for a GPU; reads no wheel."""
+    return any(True for _ in _releases(lock)) or bool(_wanted_by(lock, _targets(lock)))
+
+
 def _releases(lock: Lock) -> Iterator[Cuda]:
     for wheel in lock.wheels:
         label = f"{wheel.name} {wheel.version}"
@@ -126,10 +131,10 @@ def _release(version: str) -> str:
 
 
 def _targets(lock: Lock) -> dict[str, str]:
-    """Return what the spec says that git sources are compiled for, in its own words."""
+    """Return what the spec says that sources are compiled for, in its own words."""
     found = {
-        source.name: lock.spec.sources[source.name].build.env.get("TORCH_CUDA_ARCH_LIST", "")
-        for source in lock.sources
+        source.name: lock.spec.build_of(source.name).env.get("TORCH_CUDA_ARCH_LIST", "")
+        for source in lock.built
     }
     return {name: text for name, text in found.items() if text}
 

@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 BY_PROCESSOR = {
+    "AyaVisionProcessor": "aya_vision",
     "Gemma3Processor": "gemma3",
     "Glm46VProcessor": "glm4v",
     "Glm4vProcessor": "glm4v",
@@ -21,6 +22,9 @@ BY_PROCESSOR = {
     "Llama4Processor": "llama4",
     "PaliGemmaProcessor": "paligemma",
     "PixtralProcessor": "pixtral",
+    "Qwen2VLProcessor": "qwen_vl",
+    "Qwen2_5_VLProcessor": "qwen_vl",
+    "Qwen3VLProcessor": "qwen_vl",
     "SmolVLMProcessor": "idefics3",
 }
 

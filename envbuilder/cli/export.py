@@ -1,0 +1,75 @@
+"""``envbuilder export``: how other tools run an image, as a file of theirs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from envbuilder.model.errors import UsageError
+
+from . import options
+from .wishes import wishes, wishes_of
+
+_TOOLS = ("kubernetes", "compose", "quadlet", "apptainer")
+
+
+@click.command("export")
+@click.option("--kubernetes", "tool", flag_value="kubernetes", help="A Deployment and its Service.")
+@click.option("--compose", "tool", flag_value="compose", help="A file for docker compose.")
+@click.option("--quadlet", "tool", flag_value="quadlet", help="A unit: systemd has Podman run it.")
+@click.option("--apptainer", "tool", flag_value="apptainer", help="A definition file.")
+@click.option(
+    "--image", "ref", metavar="REF", required=True,
+    help="Where the image was pushed to: HOST/NAME. The lock's seal says which digest.",
+)  # fmt: skip
+@click.option("--pull-secret", metavar="NAME", help="Kubernetes: the secret to pull with.")
+@wishes
+@click.argument("name")
+@click.argument("args", nargs=-1, type=click.UNPROCESSED)
+def command(
+    tool: str | None,
+    ref: str,
+    pull_secret: str | None,
+    name: str,
+    args: tuple[str, ...],
+    model: Path | None,
+    **given: Any,  # noqa: ANN401 - the options of `wishes`, as wishes_of types them
+) -> None:
+    """Print a deployment of NAME's sealed image, by digest; ARGS, behind `--`, replace its Cmd.
+
+    GPUs come from what the lock is made for, probes from the spec's healthcheck, ports from its
+    expose. --model is a folder of the host that runs it.
+    """
+    from dataclasses import replace
+
+    from envbuilder.model.pylock import read_lock
+    from envbuilder.model.reference import ImageRef
+    from envbuilder.workflow.deploy.deployment import deployment, pinned
+
+    options.refuse_word(ref)
+    if tool is None:
+        raise UsageError("expected whose file it shall be", hint=f"--{', --'.join(_TOOLS)}")
+    if pull_secret is not None and tool != "kubernetes":
+        raise UsageError("--pull-secret is for --kubernetes", hint="others log in by themselves")
+    if model is not None and not model.is_absolute():
+        raise UsageError(f"--model {model}: expected an absolute path on the host that runs it")
+    lock = read_lock(options.named_lock(name))
+    image = pinned(lock, ImageRef.parse(ref))
+    wanted = replace(wishes_of(args=args, model=model, **given), pull_secret=pull_secret)
+    _check_lines((*wanted.args, *wanted.env.values()))
+    click.echo(_writer(tool)(deployment(lock, wanted, image=image)), nl=False)
+
+
+def _writer(tool: str) -> Any:  # noqa: ANN401 - a function of the tool's module
+    from importlib import import_module
+
+    return getattr(import_module(f"envbuilder.workflow.deploy.{tool}"), tool)
+
+
+def _check_lines(texts: tuple[str, ...]) -> None:
+    """Refuse what could not stand in one line of a file."""
+    for text in texts:
+        if not text.isprintable():
+            raise UsageError(f"{text!r} has control characters, which not every file can hold")

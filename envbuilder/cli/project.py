@@ -1,0 +1,66 @@
+"""What a project or this machine says for all commands: ``envbuilder.toml``, then the environment.
+
+The file lies in the folder that a command runs in, beside ``lockfiles/``. Variables win.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+if TYPE_CHECKING:
+    from envbuilder import RemoteSettings
+
+FILE = Path("envbuilder.toml")
+
+
+class _Store(Struct, frozen=True, forbid_unknown_fields=True):
+    remote: str | None = None
+    trust: tuple[str, ...] = ()
+
+
+class _Project(Struct, frozen=True, forbid_unknown_fields=True):
+    """The file: ``[store]`` with ``remote`` (HOST/NAME) and ``trust`` (public keys)."""
+
+    store: _Store = _Store()
+
+
+def remote_settings(environ: Mapping[str, str] = os.environ) -> RemoteSettings | None:
+    """Return where the team shares its layers; None if nothing says so.
+
+    Raises UsageError for a file or a variable that does not fit.
+    """
+    written = _read().store
+    place = environ.get("ENVBUILDER_REMOTE_STORE") or written.remote
+    if not place:
+        return None
+    from envbuilder.evidence.remote_layers import RemoteSettings
+    from envbuilder.model.reference import ImageRef
+
+    trust = environ.get("ENVBUILDER_REMOTE_STORE_TRUST", "")
+    return RemoteSettings(
+        place=ImageRef.parse(place),
+        trust=tuple(filter(None, trust.split(","))) or written.trust,
+        key=environ.get("ENVBUILDER_REMOTE_STORE_KEY") or None,
+    )
+
+
+def _read() -> _Project:
+    import tomllib
+
+    from envbuilder.model.codec import MisfitError, from_plain
+    from envbuilder.model.errors import UsageError
+
+    try:
+        return from_plain(tomllib.loads(FILE.read_text("utf-8")), _Project)
+    except FileNotFoundError:
+        return _Project()
+    except (MisfitError, tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise UsageError(
+            f"{FILE} cannot be used: {error}",
+            hint="docs/how-to/share-layers.md shows what may stand there",
+        ) from error

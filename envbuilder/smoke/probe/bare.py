@@ -1,0 +1,93 @@
+"""The encoders of a model whose weights are not here: as wide as they are, but only a few deep.
+
+How many rows an encoder makes follows from shapes, never from values or from the number of its
+layers. So the model that ``config.json`` describes is built without memory for its weights, its
+stacks of layers are cut short, and what is left is filled with zeros, page by page as it is read:
+a model of gigabytes takes a few hundred megabytes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any, Iterator
+
+from .facts import Facts
+from .families.base import Family, read_json
+
+LAYERS = ("Layer", "Block")
+"""How the classes of modules end that are stacked, and each give what they take."""
+DEPTH = 2
+"""Layers of a stack that are kept, if the configuration selects none that lies deeper."""
+
+
+def encoders(family: Family, directory: str) -> Any:
+    """Return the model that ``directory`` describes, good for counting what its encoders make."""
+    model = hollow(family, directory)
+    shorten(model, max(DEPTH, *map(abs, selected(model.config))))
+    for name, weight in [*model.named_parameters()]:
+        if weight.is_meta:
+            holder, _, last = name.rpartition(".")
+            setattr(model.get_submodule(holder), last, _zeros(weight))
+    return model.eval()
+
+
+def _zeros(weight: Any) -> Any:
+    """Return zeros in the place of ``weight``; their memory is taken when they are read."""
+    import numpy as np
+    import torch
+
+    size = weight.numel() * weight.element_size()
+    flat = torch.from_numpy(np.zeros(size, np.uint8)).view(weight.dtype)
+    return torch.nn.Parameter(flat.reshape(weight.shape), requires_grad=False)
+
+
+def hollow(family: Family, directory: str) -> Any:
+    """Return the model with weights that have shapes and no memory; its buffers are real."""
+    stated: Facts = read_json(directory, "config.json")
+    named = stated.get("architectures") or []
+    kind = family.find_class(named[0] if named and not family.model_class else family.model_class)
+    config = family.load_config(directory)
+    with weightless():
+        return kind(config)
+
+
+@contextlib.contextmanager
+def weightless() -> Iterator[None]:
+    """Let every parameter that a module registers lose its memory at once."""
+    import torch
+
+    register = torch.nn.Module.register_parameter
+
+    def registered(module: Any, name: str, weight: Any) -> None:
+        register(module, name, weight)
+        if weight is not None and not weight.is_meta:
+            empty = torch.nn.Parameter(weight.to("meta"), requires_grad=False)
+            module._parameters[name] = empty
+
+    torch.nn.Module.register_parameter = registered
+    try:
+        yield
+    finally:
+        torch.nn.Module.register_parameter = register
+
+
+def shorten(model: Any, depth: int) -> None:
+    """Keep ``depth`` layers of every stack in ``model``."""
+    import torch
+
+    for module in [*model.modules()]:
+        for name, child in [*module.named_children()]:
+            if isinstance(child, torch.nn.ModuleList) and len(child) > depth and _stacked(child):
+                setattr(module, name, child[:depth])
+
+
+def _stacked(modules: Any) -> bool:
+    return all(type(one).__name__.endswith(LAYERS) for one in modules)
+
+
+def selected(config: Any) -> list[int]:
+    """Return the layers whose output the configuration selects; from the end they are negative."""
+    found = getattr(config, "vision_feature_layer", None)
+    if found is None:
+        return [0]
+    return [int(one) for one in (found if isinstance(found, (list, tuple)) else [found])]

@@ -1,0 +1,1 @@
+"""What people have already -> a spec: readers make statements; one fold, one writer."""

@@ -1,0 +1,1 @@
+"""A Dockerfile as statements: its grammar, its variables, the shell of its RUN lines."""

@@ -1,0 +1,181 @@
+"""Packages that are there in one version each: in an environment, an image or a lock."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from packaging.markers import InvalidMarker, Marker
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
+
+from envbuilder.model.errors import without_login
+
+from .places import SDIST, git_package
+from .statements import At, Statement, Wanted, left, taken
+
+_INSTALLERS = {"pip"}
+LOCAL = "a local version is of an index of its own: name it under index.named"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """One package that a source holds.
+
+    ``requires`` are canonical names; ``asked`` says that somebody named it, not a package.
+    ``source`` or ``left`` say it if no index has it; ``index`` is the address of the one that has.
+    """
+
+    at: At
+    name: str
+    version: str
+    requires: tuple[str, ...] = ()
+    asked: bool = False
+    marker: str = ""
+    index: str | None = None
+    source: Mapping[str, str] | None = None
+    left: str = ""
+
+
+def held_statements(found: Sequence[Held], *, pin: bool) -> Iterator[Statement]:
+    """Read packages: what nobody else needs is asked for; with ``pin`` the rest is held as well."""
+    asked = _asked(found)
+    for each in found:
+        if each.name in _INSTALLERS and each.name not in _needed(found):
+            yield taken(each.at, note="no environment needs its installer")
+        elif each.left:
+            yield left(each.at, each.left)
+        elif each.name in asked:
+            yield _package(each)
+        elif pin and each.source is None:
+            yield taken(each.at, Wanted(requirement=_pinned(each), role="constraints"))
+        elif pin:
+            yield _package(each)
+        else:
+            yield taken(each.at)
+
+
+def _package(each: Held) -> Statement:
+    if each.source is not None:
+        marker = f" ; {each.marker}" if each.marker else ""
+        return taken(each.at, Wanted(requirement=f"{each.name}{marker}", source=each.source))
+    note = LOCAL if "+" in each.version and each.index is None else ""
+    return taken(each.at, Wanted(requirement=_pinned(each), index=each.index), note=note)
+
+
+def _pinned(each: Held) -> str:
+    return f"{each.name}=={each.version}" + (f" ; {each.marker}" if each.marker else "")
+
+
+def _needed(found: Iterable[Held]) -> set[str]:
+    return {name for each in found for name in each.requires}
+
+
+def _asked(found: Sequence[Held]) -> set[str]:
+    """Name what was asked for; if nobody says it, what no other package needs, rings included.
+
+    uv marks every package as asked for, which says nothing.
+    """
+    marked = {each.name for each in found if each.asked}
+    if marked and len(marked) < len({each.name for each in found}):
+        return marked
+    needed = _needed(found)
+    asked = {each.name for each in found if each.name not in needed}
+    requires = {each.name: each.requires for each in found}
+    reached = _reached(asked, requires)
+    for each in found:
+        if each.name not in reached:
+            asked.add(each.name)
+            reached |= _reached({each.name}, requires)
+    return asked
+
+
+def _reached(names: set[str], requires: Mapping[str, tuple[str, ...]]) -> set[str]:
+    seen, waiting = set(names), list(names)
+    while waiting:
+        for name in requires.get(waiting.pop(), ()):
+            if name not in seen:
+                seen.add(name)
+                waiting.append(name)
+    return seen
+
+
+def held_distribution(
+    at: At, *, name: str, version: str, requires: Iterable[str], asked: bool, origin: str
+) -> Held:
+    """Read an installed distribution; ``origin`` is its direct_url.json (PEP 610), or nothing."""
+    held = Held(
+        at=at,
+        name=canonicalize_name(name),
+        version=version,
+        requires=tuple(_names(requires)),
+        asked=asked,
+    )
+    if origin:
+        return _with_origin(held, origin)
+    return _checked(held)
+
+
+def _checked(held: Held) -> Held:
+    try:
+        Version(held.version)
+    except InvalidVersion:
+        return replace(held, left=f"{held.version!r} is not a version")
+    return held
+
+
+def _names(requires: Iterable[str]) -> Iterator[str]:
+    """Name what is required without extras, here or elsewhere."""
+    for line in requires:
+        try:
+            parsed = Requirement(line)
+            if parsed.marker is None or parsed.marker.evaluate({"extra": ""}):
+                yield canonicalize_name(parsed.name)
+        except (InvalidRequirement, InvalidMarker):
+            continue  # old metadata; the package itself counts all the same
+
+
+def _with_origin(held: Held, origin: str) -> Held:
+    try:
+        said = json.loads(origin)
+        url, vcs = str(said["url"]), said.get("vcs_info", {})
+        commit, directory = str(vcs.get("commit_id", "")), "dir_info" in said
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return replace(held, left="its direct_url.json is not what PEP 610 says")
+    if vcs:
+        where = str(said.get("subdirectory", ""))
+        found = git_package(held.at, url, commit, key=held.name, subdirectory=where)
+        return of_statement(held, found)
+    if directory or url.startswith("file:"):
+        return replace(held, left="installed from files of its machine: name a wheel with `path:`")
+    if without_login(url) != url:
+        return replace(held, left="the address holds a login: netrc keeps it")
+    if not url.partition("#")[0].endswith(".whl"):
+        return replace(held, left=SDIST)
+    return replace(held, source={"url": url.partition("#")[0]})
+
+
+def of_statement(held: Held, found: Statement) -> Held:
+    """Return ``held`` from where ``found``, a statement about one package, says it is."""
+    if found.left:
+        return replace(held, left=found.left)
+    (fact,) = found.facts
+    return replace(held, source=fact.source if isinstance(fact, Wanted) else None)
+
+
+def usual_index(indexes: Iterable[str | None]) -> str | None:
+    """Return the index that most packages of a lock come from: it counts as the machine's own."""
+    named = Counter(each for each in indexes if each is not None)
+    return named.most_common(1)[0][0] if named else None
+
+
+def valid_marker(text: str) -> bool:
+    """Return whether ``text`` is a PEP 508 marker."""
+    try:
+        Marker(text)
+    except InvalidMarker:
+        return False
+    return True

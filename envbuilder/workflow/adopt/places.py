@@ -1,0 +1,160 @@
+"""Packages that an address or a path names: repositories, files, project folders."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.tags import Tag
+from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+
+from envbuilder.model.errors import UsageError, without_login
+
+from .statements import At, Setting, Statement, Wanted, left, taken
+from .texts import read_toml
+
+_NAMED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\s*(\[[^\]]*\])?\s*@\s")
+_COMMIT = re.compile(r"[0-9a-f]{7,64}")
+_TAG = re.compile(r"v?\d+(\.\d+)*\S*")
+_ARCHIVES = (".tar.gz", ".zip", ".tar.bz2", ".tgz", ".tar.xz")
+SDIST = "an sdist by address or path has no key: name a wheel, or its repository with `git:`"
+
+
+def is_place(text: str) -> bool:
+    """Return whether ``text`` names an address or a path, as pip tells them from requirements."""
+    if _NAMED.match(text):
+        return False
+    head = text.partition("[")[0].partition(";")[0].strip()
+    return (
+        "://" in head.partition("@")[0]
+        or head.startswith((".", "/", "~"))
+        or head.endswith((".whl", *_ARCHIVES))
+        or ("/" in head and "@" not in head)
+    )
+
+
+def from_place(at: At, text: str, *, folder: Path, key: str = "") -> Statement:
+    """Read what an address or a path names; paths count from ``folder``.
+
+    ``key`` is the package's name with its extras, if the text that named the place says it.
+    """
+    marker = re.search(r"\s;\s*(.+)$", text)
+    text, condition = (text[: marker.start()], marker[1]) if marker else (text, "")
+    if text.startswith("git+"):
+        return from_git(at, text, key=key, marker=condition)
+    if re.match(r"(hg|svn|bzr)\+", text):
+        return left(at, "only git repositories are built from")
+    if re.match(r"https?://", text):
+        return _from_url(at, text, key=key, marker=condition)
+    if text.startswith("file://"):
+        text = unquote(urlsplit(text).path)
+    return _from_path(at, text, folder=folder, key=key, marker=condition)
+
+
+def from_git(at: At, text: str, *, key: str = "", marker: str = "") -> Statement:
+    """Read ``git+URL@REF#egg=NAME&subdirectory=DIR``; without a ref nothing would be pinned."""
+    address, _, fragment = text.removeprefix("git+").partition("#")
+    start = address.find("://") + 3
+    slash = address.find("/", start)
+    path, sign, ref = address[slash:].rpartition("@")
+    url, ref = (address[:slash] + path, ref) if sign else (address, "")
+    said = parse_qs(fragment)
+    key = key or said.get("egg", [""])[0] or _slug(url)
+    note = "" if "egg" in said or key != _slug(url) else f"named {key} after its repository: check"
+    where = said.get("subdirectory", [""])[0]
+    return git_package(at, url, ref, key=key, subdirectory=where, marker=marker, note=note)
+
+
+def git_package(
+    at: At,
+    url: str,
+    ref: str,
+    *,
+    key: str,
+    subdirectory: str = "",
+    marker: str = "",
+    note: str = "",
+) -> Statement:
+    """Return a package of a repository at ``ref``: a commit, a tag or a branch by its looks."""
+    if without_login(url) != url and not url.startswith("ssh://"):
+        return left(at, "the address holds a login: a git credential helper keeps it")
+    if not ref:
+        return left(at, f"no commit, tag or branch of {url} is named, so it floats")
+    kind = "commit" if _COMMIT.fullmatch(ref) else "tag" if _TAG.fullmatch(ref) else "branch"
+    table = {"git": url, kind: ref.removeprefix("refs/tags/").removeprefix("refs/heads/")}
+    if subdirectory:
+        table["subdirectory"] = subdirectory
+    return _wanted(at, key or _slug(url), table, marker, note)
+
+
+def _from_url(at: At, text: str, *, key: str, marker: str) -> Statement:
+    url = text.partition("#")[0]
+    if without_login(url) != url:
+        return left(at, "the address holds a login: netrc keeps it")
+    name = unquote(urlsplit(url).path).rpartition("/")[2]
+    if not name.endswith(".whl"):
+        return left(at, SDIST)
+    return _wheel(at, name, {"url": url}, key=key, marker=marker)
+
+
+def _from_path(at: At, text: str, *, folder: Path, key: str, marker: str) -> Statement:
+    text, _, extras = text.partition("[")
+    path = (folder / text).resolve() if not text.startswith("~") else Path(text)
+    if any(each in text for each in "*?$"):
+        return left(at, "a path with wildcards or variables names no file")
+    if text.endswith(".whl"):
+        return _wheel(at, path.name, {"path": str(path)}, key=key, marker=marker)
+    if text.endswith(_ARCHIVES):
+        return left(at, SDIST)
+    return project_folder(at, path, extras=f"[{extras}" if extras else "", key=key)
+
+
+def project_folder(at: At, path: Path, *, extras: str = "", key: str = "") -> Statement:
+    """Read a package that is a folder of the source's machine."""
+    name = f"{project_name(path)}{extras}"
+    return left(at, f"{key or name} is a folder: build its wheel, and name it with `path:`")
+
+
+def project_name(folder: Path) -> str:
+    """Return the name that a project's pyproject.toml says, else that of its folder."""
+    path = folder / "pyproject.toml"
+    try:
+        table = read_toml(path).get("project", {}) if path.is_file() else {}
+    except (UsageError, OSError):
+        table = {}  # its own reader says what is wrong with it
+    name = table.get("name") if isinstance(table, dict) else None
+    return name if isinstance(name, str) else folder.name
+
+
+def _wheel(at: At, filename: str, table: dict[str, str], *, key: str, marker: str) -> Statement:
+    try:
+        name, _, _, tags = parse_wheel_filename(filename)
+    except InvalidWheelFilename:
+        return left(at, f"{filename!r} is not the file name of a wheel")
+    found = _wanted(at, key or str(name), table, marker)
+    pythons = {_python_of(each) for each in tags} - {None}
+    if len(pythons) != 1 or found.left:
+        return found
+    return taken(at, *found.facts, Setting(path=("python",), value=pythons.pop()))
+
+
+def _python_of(tag: Tag) -> str | None:
+    """Return the one Python that a wheel of ``tag`` is for, if it is for one alone."""
+    match = re.fullmatch(r"cp3(\d+)", tag.interpreter)
+    return f"3.{match[1]}" if match and tag.abi != "abi3" else None
+
+
+def _wanted(at: At, key: str, table: dict[str, str], marker: str, note: str = "") -> Statement:
+    text = f"{key} ; {marker}" if marker else key
+    try:
+        Requirement(text)
+    except InvalidRequirement:
+        return left(at, f"{key!r} is not the name of a package")
+    return taken(at, Wanted(requirement=text, source=table), note=note)
+
+
+def _slug(url: str) -> str:
+    last = url.rstrip("/").removesuffix(".git").rpartition("/")[2].rpartition(":")[2]
+    return canonicalize_name(last)

@@ -1,0 +1,115 @@
+"""What is to run, in no tool's words: one value for `docker run`, Kubernetes and all the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from envbuilder.model.errors import LockError, UsageError
+from envbuilder.model.lock import Lock, Seal
+from envbuilder.model.pylock import lock_checksum
+from envbuilder.model.reference import Digest, ImageRef
+from envbuilder.model.spec import Healthcheck
+from envbuilder.workflow.gpu.needs import wants_gpu
+
+MODEL = "/model"
+"""Where a container finds the model that it is given."""
+
+_SEPARATORS = ',:"\n'
+_SHM, _SHM_WITH_GPU = 1 << 30, 8 << 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """What a user asks for beyond the lock.
+
+    ``args`` take the place of the image's Cmd. ``model`` is an absolute path of the host, or of
+    the nodes; ``model_image`` an image that holds the model. ``ports`` are published on the address
+    ``listen``. ``gpus`` and ``shm`` (bytes) of None are for the lock to decide. ``pull_secret``
+    names a secret of a cluster.
+    """
+
+    args: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    gpus: int | None = None
+    model: Path | None = None
+    model_image: str | None = None
+    ports: tuple[int, ...] = ()
+    listen: str = "127.0.0.1"
+    shm: int | None = None
+    pull_secret: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """One container, decided to the last detail; ``image`` is what the tool pulls, or has.
+
+    Of ``wishes``, the ports are those of the spec, too; ``gpus`` and ``shm`` stand here.
+    """
+
+    name: str
+    image: str
+    lock: Digest
+    wishes: Wishes
+    gpus: int
+    shm: int
+    healthcheck: Healthcheck | None = None
+
+
+def deployment(lock: Lock, wishes: Wishes, *, image: str) -> Deployment:
+    """Return how the image of ``lock`` runs as ``wishes`` has it; ``image`` is its name there.
+
+    Raises UsageError if the model comes from two places, or from one that no tool can name.
+    """
+    if wishes.model is not None and wishes.model_image is not None:
+        raise UsageError("expected one place of the model, not both a path and an image")
+    _check_path(wishes.model)
+    gpus = int(wants_gpu(lock)) if wishes.gpus is None else wishes.gpus
+    return Deployment(
+        name=lock.spec.name,
+        image=image,
+        lock=lock_checksum(lock),
+        wishes=replace(wishes, ports=_distinct((*lock.spec.expose, *wishes.ports))),
+        gpus=gpus,
+        shm=wishes.shm or (_SHM_WITH_GPU if gpus else _SHM),
+        healthcheck=lock.spec.healthcheck,
+    )
+
+
+def pinned(lock: Lock, ref: ImageRef) -> str:
+    """Name the sealed image at ``ref`` by its digest, which no tag can move.
+
+    Raises LockError for a lock without a seal, UsageError if ``ref`` names another digest.
+    """
+    digest = seal_of(lock).manifest
+    if ref.digest is not None and ref.digest != digest:
+        raise UsageError(
+            f"{ref} is another image than the one that the lock of {lock.spec.name} has sealed",
+            hint=f"the sealed one is {digest}; leave the digest out to name that",
+        )
+    return str(ref.at(digest))
+
+
+def seal_of(lock: Lock) -> Seal:
+    """Return the seal of ``lock``; raises LockError if there is none."""
+    if lock.seal is None:
+        name = lock.spec.name
+        raise LockError(
+            f"the lock of {name} has no seal: it was never built", hint=f"envbuilder build {name}"
+        )
+    return lock.seal
+
+
+def _check_path(path: Path | None) -> None:
+    """Refuse a path that the tools' own separators would cut in two."""
+    unfit = sorted(set(str(path or "")) & set(_SEPARATORS))
+    if unfit:
+        raise UsageError(
+            f"{str(path)!r} cannot be mounted: {unfit[0]!r} means something to container engines",
+            hint="give it by a link with a plain name",
+        )
+
+
+def _distinct(ports: Iterable[int]) -> tuple[int, ...]:
+    return tuple(dict.fromkeys(ports))

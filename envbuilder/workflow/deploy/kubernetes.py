@@ -1,0 +1,138 @@
+"""A deployment in Kubernetes' words: a Deployment, and a Service if it has ports.
+
+Source: Kubernetes API 1.31 (apps/v1, core/v1); image volumes are KEP-4639.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from envbuilder.model.spec import Healthcheck
+from envbuilder.model.yaml_text import yaml_text
+
+from .deployment import MODEL, Deployment
+
+_MIB = 1 << 20
+_PATIENCE = 10  # seconds between two looks at a container that starts
+_SLOWEST_START = 1800  # seconds: loading a big model takes many minutes
+
+
+def kubernetes(wanted: Deployment) -> str:
+    """Return the manifest: YAML documents for ``kubectl apply -f``."""
+    documents = [_deployment(wanted), *([_service(wanted)] if wanted.wishes.ports else [])]
+    return "---\n".join(yaml_text(document) for document in documents)
+
+
+def _deployment(wanted: Deployment) -> dict[str, Any]:
+    labels = _labels(wanted)
+    pod: dict[str, Any] = {
+        "automountServiceAccountToken": False,
+        "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
+        "containers": [_container(wanted)],
+        "volumes": _volumes(wanted),
+    }
+    if wanted.wishes.pull_secret is not None:
+        pod["imagePullSecrets"] = [{"name": wanted.wishes.pull_secret}]
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {
+            "name": wanted.name,
+            "labels": labels,
+            "annotations": {"gpu-envbuilder.dev/lock": str(wanted.lock)},
+        },
+        "spec": {
+            "replicas": 1,
+            "selector": {"matchLabels": labels},
+            # A GPU is taken by one Pod: the old one has to leave before the new one fits.
+            "strategy": {"type": "Recreate" if wanted.gpus else "RollingUpdate"},
+            "template": {"metadata": {"labels": labels}, "spec": pod},
+        },
+    }
+
+
+def _service(wanted: Deployment) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": wanted.name, "labels": _labels(wanted)},
+        "spec": {
+            "selector": _labels(wanted),
+            "ports": [
+                {"name": f"port-{port}", "port": port, "targetPort": port}
+                for port in wanted.wishes.ports
+            ],
+        },
+    }
+
+
+def _labels(wanted: Deployment) -> dict[str, str]:
+    return {"app.kubernetes.io/name": wanted.name}
+
+
+def _container(wanted: Deployment) -> dict[str, Any]:
+    wishes = wanted.wishes
+    container: dict[str, Any] = {"name": wanted.name, "image": wanted.image}
+    if wishes.args:
+        container["args"] = [_literal(text) for text in wishes.args]
+    if wishes.env:
+        container["env"] = [
+            {"name": name, "value": _literal(value)} for name, value in wishes.env.items()
+        ]
+    if wishes.ports:
+        container["ports"] = [{"containerPort": port} for port in wishes.ports]
+    if wanted.gpus:
+        container["resources"] = {"limits": {"nvidia.com/gpu": wanted.gpus}}
+    container["securityContext"] = {"allowPrivilegeEscalation": False}
+    container["volumeMounts"] = [{"name": "shm", "mountPath": "/dev/shm"}]  # noqa: S108
+    if wishes.model is not None or wishes.model_image is not None:
+        container["volumeMounts"].append({"name": "model", "mountPath": MODEL, "readOnly": True})
+    return container | _probes(wanted)
+
+
+def _literal(text: str) -> str:
+    """Keep ``$(NAME)`` as it stands; Kubernetes would put a variable's value in its place."""
+    return text.replace("$(", "$$(")
+
+
+def _volumes(wanted: Deployment) -> list[dict[str, Any]]:
+    shm = {"medium": "Memory", "sizeLimit": f"{-(-wanted.shm // _MIB)}Mi"}
+    volumes: list[dict[str, Any]] = [{"name": "shm", "emptyDir": shm}]
+    if wanted.wishes.model is not None:
+        path = {"path": str(wanted.wishes.model), "type": "Directory"}
+        volumes.append({"name": "model", "hostPath": path})
+    if wanted.wishes.model_image is not None:
+        image = {"reference": wanted.wishes.model_image, "pullPolicy": "IfNotPresent"}
+        volumes.append({"name": "model", "image": image})
+    return volumes
+
+
+def _probes(wanted: Deployment) -> dict[str, Any]:
+    """Return the probes: by the spec's healthcheck, or else whether the first port answers."""
+    check, ports = wanted.healthcheck, wanted.wishes.ports
+    if check is not None:
+        asked: dict[str, Any] = {"exec": {"command": [_literal(word) for word in check.command]}}
+        regular = {**asked, **_times(check)}
+        return {
+            "startupProbe": _starting(asked, check.start_period),
+            "readinessProbe": regular,
+            "livenessProbe": regular,
+        }
+    if not ports:
+        return {}
+    asked = {"tcpSocket": {"port": ports[0]}}
+    return {"startupProbe": _starting(asked, None), "readinessProbe": asked}
+
+
+def _starting(asked: dict[str, Any], start_period: int | None) -> dict[str, Any]:
+    tries = -(-(start_period or _SLOWEST_START) // _PATIENCE)
+    return {**asked, "periodSeconds": _PATIENCE, "failureThreshold": tries}
+
+
+def _times(check: Healthcheck) -> dict[str, int]:
+    """Translate the times; what the spec leaves out is as Docker has it: 30 s, and three tries."""
+    return {
+        "periodSeconds": check.interval or 30,
+        "timeoutSeconds": check.timeout or 30,
+        "failureThreshold": check.retries or 3,
+    }

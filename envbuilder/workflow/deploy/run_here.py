@@ -1,0 +1,143 @@
+"""Run an environment's image on this host, in the foreground: by Docker, Podman, or crun alone."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from envbuilder.engines.foundation import fetch_base
+from envbuilder.model.errors import EnvbuilderError, LockError, MissingToolError, UsageError
+from envbuilder.model.image import Image
+from envbuilder.model.lock import ImageBase, Lock
+from envbuilder.resolve.context import Context
+from envbuilder.runtime import Mount
+from envbuilder.runtime.docker import connect
+from envbuilder.runtime.engine_images import Podman, into_docker
+from envbuilder.runtime.foreground import Session, attend, command_of
+from envbuilder.runtime.oci import find_runtime
+from envbuilder.workflow.build import make_to_smoke
+
+from .deployment import MODEL, Deployment, Wishes, deployment
+from .engine_command import engine_command
+
+Engine = Literal["docker", "podman", "oci"]
+ENGINES: tuple[Engine, ...] = ("docker", "podman", "oci")
+
+_SHELL = ("-c", "command -v bash >/dev/null && exec bash; exec sh")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadyToRun:
+    """A container that is about to run: ``shown`` is its command line, for people.
+
+    ``run`` runs it on our standard streams to its end, and returns its exit code.
+    """
+
+    shown: str
+    run: Callable[[], int]
+
+
+def ready_to_run(
+    context: Context, spec_path: Path, wishes: Wishes, *, engine: Engine | None, in_shell: bool
+) -> ReadyToRun:
+    """Bring the image of an environment to where it can run; it is built first if it is not.
+
+    ``engine`` None takes the first that is here. ``in_shell`` runs a shell instead of the image's
+    entry point. Raises LockError if what the lock builds is not the image that it sealed, and
+    MissingToolError.
+    """
+    chosen = engine or first_engine(context)
+    _find(context, chosen)
+    lock, image = _image(context, spec_path)
+    wanted = deployment(lock, wishes, image="")
+    if chosen == "oci":
+        return _by_oci(context, image, wanted, in_shell=in_shell)
+    wanted = replace(wanted, image=_bring(context, image, chosen, name=wanted.name))
+    if in_shell:
+        wanted = replace(wanted, wishes=replace(wanted.wishes, args=_SHELL))
+    entrypoint = "/bin/sh" if in_shell else None
+    line = engine_command(wanted, engine=chosen, terminal=_on_terminal(), entrypoint=entrypoint)
+    return ReadyToRun(
+        shown=shlex.join(line), run=lambda: subprocess.run(line, check=False).returncode
+    )
+
+
+def first_engine(context: Context) -> Engine:
+    """Return the first engine that is here; raises MissingToolError if none is."""
+    for engine in ENGINES:
+        try:
+            _find(context, engine)
+        except EnvbuilderError:
+            continue
+        return engine
+    raise MissingToolError(
+        "nothing here runs containers: no Docker Engine answers, podman and crun are not installed",
+        hint="apt-get install crun, or envbuilder doctor",
+    )
+
+
+def _find(context: Context, engine: Engine) -> None:
+    """Raise MissingToolError if ``engine`` is not here."""
+    if engine == "oci":
+        find_runtime(context.store)
+    elif shutil.which(engine) is None:
+        raise MissingToolError(f"{engine} is not installed", hint=f"apt-get install {engine}")
+    elif engine == "docker":
+        connect(context.store)
+
+
+def _image(context: Context, spec_path: Path) -> tuple[Lock, Image]:
+    lock, image = make_to_smoke(context, spec_path)
+    name = lock.spec.name
+    if lock.seal is None:
+        context.progress.note(f"{name} was never smoked: envbuilder build {name} does")
+    elif lock.seal.manifest != image.digest:
+        raise LockError(
+            f"the lock of {name} builds {image.digest}, not the image that it sealed",
+            hint=f"envbuilder build {name} says what differs",
+        )
+    if isinstance(lock.base, ImageBase):  # its layers come through only now, to be run
+        fetch_base(context, lock)
+    return lock, image
+
+
+def _bring(context: Context, image: Image, engine: Engine, *, name: str) -> str:
+    if engine == "docker":
+        return into_docker(image, connect(context.store), name=name, progress=context.progress)
+    return Podman(store=context.store).bring(image, name=name, progress=context.progress)
+
+
+def _by_oci(context: Context, image: Image, wanted: Deployment, *, in_shell: bool) -> ReadyToRun:
+    wishes = wanted.wishes
+    if wishes.model_image is not None:
+        raise UsageError(
+            "a model's image is for Docker and Podman", hint="unpack it, and use --model DIR"
+        )
+    args = ("/bin/sh", *_SHELL) if in_shell else command_of(image.settings, wishes.args)
+    session = Session(
+        args=args,
+        env={**wishes.env, **_terminal_name()},
+        mounts=() if wishes.model is None else (Mount(source=wishes.model, target=MODEL),),
+        gpus=wanted.gpus > 0,
+        terminal=_on_terminal(),
+        shm=wanted.shm,
+    )
+    runtime = find_runtime(context.store)
+    with runtime.prepared(image, progress=context.progress) as prepared:
+        shown = f"{runtime.name} run, in the network of this host: {shlex.join(args)}"
+        return ReadyToRun(shown=shown, run=lambda: attend(prepared, session))
+
+
+def _on_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def _terminal_name() -> dict[str, str]:
+    return {"TERM": os.environ["TERM"]} if "TERM" in os.environ else {}

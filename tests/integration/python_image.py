@@ -1,0 +1,32 @@
+"""This interpreter as files of an image: what a container needs to run Python, in a second."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+PYTHON = "/opt/py/bin/python3"
+SITE = f"opt/py/lib/python3.{sys.version_info.minor}/site-packages"
+_LEFT_OUT = {"site-packages", "test", "tests", "idlelib", "tkinter", "ensurepip", "__pycache__"}
+
+
+def standard_library() -> dict[str, bytes]:
+    """Return this interpreter as it runs elsewhere: program, library, and what they link to."""
+    program = Path(os.path.realpath(sys.executable))
+    files = {PYTHON.lstrip("/"): program.read_bytes()}
+    library = Path(sysconfig.get_path("stdlib"))
+    for path in library.rglob("*"):
+        inside = path.relative_to(library)
+        if path.is_file() and not _LEFT_OUT & set(inside.parts) and "config-" not in str(inside):
+            files[f"opt/py/lib/{library.name}/{inside}"] = path.read_bytes()
+    modules = [*library.glob("lib-dynload/*.so"), program]
+    listed = subprocess.run(["ldd", *modules], capture_output=True, text=True, check=True).stdout
+    for line in listed.splitlines():
+        if "=> /" in line or line.strip().startswith("/lib"):
+            found = line.split("=>")[-1].split("(")[0].strip()
+            if found.startswith("/") and not found.endswith(":"):
+                files[found.lstrip("/")] = Path(found).read_bytes()
+    return files

@@ -1,0 +1,39 @@
+"""Lay siege for a while: ``python -m tests.siege [--seconds 3600] [--only NAME [--seed N]]``.
+
+Ends with 1 if anything happened that must not. ``--write`` puts the figures into the docs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+
+from tests.siege.attacks import ATTACKS
+from tests.siege.report import write_figures
+from tests.siege.run import Plan, lay_siege
+from tests.siege.tally import table
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.siege")
+    parser.add_argument("--seconds", type=float, default=3600, help="how long")
+    parser.add_argument("--only", default="", help="attacks whose names contain this")
+    parser.add_argument("--seed", type=int, default=None, help="run this once of each")
+    parser.add_argument("--first", type=int, default=1, help="the seed to begin with")
+    parser.add_argument("--write", action="store_true", help="put the figures into the docs")
+    given = parser.parse_args()
+    plan = Plan(
+        attacks=[attack for attack in ATTACKS if given.only in attack.name],
+        seconds=given.seconds, seed=given.seed, first=given.first,
+    )  # fmt: skip
+    start = time.monotonic()
+    tallies = lay_siege(plan, tell=lambda text: print(text, flush=True))
+    print(table(tallies))
+    if given.write:
+        write_figures(tallies, seconds=time.monotonic() - start)
+    return int(any(tally.faults for tally in tallies))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,379 @@
+"""Dockerfiles: our grammar against Docker's own parser, and what is concluded from RUN lines."""
+
+from pathlib import Path
+
+import dockerfile
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from envbuilder.model.errors import UsageError
+from envbuilder.workflow.adopt.dockerfile.evaluate import Knowledge
+from envbuilder.workflow.adopt.dockerfile.instructions import read_instruction
+from envbuilder.workflow.adopt.dockerfile.read import read_dockerfile
+from envbuilder.workflow.adopt.dockerfile.shell import parse_shell
+from envbuilder.workflow.adopt.dockerfile.stage import Stage
+from envbuilder.workflow.adopt.dockerfile.syntax import parse_dockerfile
+from envbuilder.workflow.adopt.dockerfile.words import Expansion, UnreadableError, expand
+from envbuilder.workflow.adopt.fold import Target, fold
+from tests.unit.test_adopt_deployments import DEPLOYMENTS
+
+HERE = Path(__file__).parent
+HARD = r"""# escape=\
+# a comment
+from debian:bookworm as  one
+RUN --mount=type=cache,target=/x --network=none echo a \
+  # a comment between
+  && echo "b \" c" \
+
+  && echo d
+RUN ["echo", "a b"]
+RUN [ -f /x ] && echo no-json
+COPY <<-"X" <<Y /to/
+	kept without tabs
+X
+in $HOME
+Y
+RUN <<EOF
+apt-get update
+EOF
+RUN cat <<< word
+ENV A=b C="d e" F=g\ h
+LABEL k="v w"
+  CMD  python   -m  x
+RUN echo two \\
+EXPOSE 80 90/udp
+"""
+
+
+def ours(text):
+    return [
+        (each.name, each.line, each.flags, [(doc.name, doc.content) for doc in each.heredocs])
+        for each in parse_dockerfile(text, name="Dockerfile")
+    ]
+
+
+def docker(text):
+    return [
+        (
+            each.cmd.upper(),
+            each.start_line,
+            each.flags,
+            [(doc.name, doc.content) for doc in each.heredocs],
+        )
+        for each in dockerfile.parse_string(text)
+    ]
+
+
+@pytest.mark.parametrize(
+    "path", sorted(DEPLOYMENTS.glob("*/Dockerfile")), ids=lambda p: p.parent.name
+)
+def test_deployments_are_parsed_as_docker_parses_them(path):
+    text = path.read_text("utf-8")
+    assert ours(text) == docker(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        HARD,
+        "# escape=`\nFROM a\nRUN echo a `\n  b\nRUN dir c:\\\nRUN x\n",
+        "FROM a\r\nRUN b \\\r\n c\r\n",
+    ],
+)
+def test_hard_cases_are_parsed_as_docker_parses_them(text):
+    assert ours(text) == docker(text)
+    plain = [each.rest for each in parse_dockerfile(text, name="x") if each.name == "RUN"]
+    theirs = [each.value for each in dockerfile.parse_string(text) if each.cmd.upper() == "RUN"]
+    assert ["".join(each.split()) for each in plain if not each.startswith('["')] == [
+        "".join("".join(value).split()) for value in theirs if value != ("echo", "a b")
+    ]
+
+
+def test_a_heredoc_without_an_end_is_told_with_its_line():
+    with pytest.raises(UsageError, match=r"Dockerfile:2: the heredoc <<EOF does not end"):
+        ours("FROM a\nRUN <<EOF\nx\n")
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [
+        ("$A", "1"), ("${A}", "1"), ("'$A'", "$A"), ('"$A x"', "1 x"), (r"\$A", "$A"),
+        ("${B:-two}", "two"), ("${E:-two}", "two"), ("${E-two}", ""), ("${A:+yes}", "yes"),
+        ("${B:+yes}", ""), ("${V%%.*}", "12"), ("${V%.*}", "12.8"), ("${V#*.}", "8.1"),
+        ("${V##*.}", "1"), ("a${A}b$A", "a1b1"), ("${B:-${A}x}", "1x"), ("${NOT}", "${NOT}"),
+        ("$(echo x)", "$(echo x)"),
+    ],
+)  # fmt: skip
+def test_words_are_expanded_as_a_shell_does(word, expected):
+    using = Expansion(variables={"A": "1", "E": "", "V": "12.8.1"})
+    assert expand(word, using) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("echo $V | cut -d. -f1,2 | tr -d '.'", "128"),
+        ("echo ${V} | cut -d '.' -f 1-2", "12.8"),
+        (r"echo $V | sed 's/\.//g'", "1281"),
+        ("uname -m", "x86_64"),
+        ("dpkg --print-architecture", "amd64"),
+        ("nproc", None),
+        ("cat /etc/os-release", None),
+        ("echo $UNKNOWN", None),
+        ("echo $V | awk 1", None),
+    ],
+)
+def test_substitutions_are_answered_only_if_they_cut_known_texts(text, expected):
+    assert Knowledge({"V": "12.8.1"}).substitute(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("condition", "expected"),
+    [
+        ('[ "$A" = "1" ]', True), ('[ "$A" == "2" ]', False), ('[ "$A" != "2" ]', True),
+        ('[ -n "$A" ]', True), ("[ -z ${NONE} ]", True), ("[ ! -z ${NONE} ]", False),
+        ('[ -z "$NONE" ]', True), ("test $A -ge 2", False), ("[[ $V == 12.* ]]", True),
+        ('[[ $V == "12.*" ]]', False), ("! false", True),
+        ('[ "$A" = "2" ] || [ "$A" = "1" ]', True),
+        ("[ -f /etc/passwd ]", None), ('[ "$BASE" = "x" ]', None), ("grep -q x /etc/y", None),
+        ('false && [ -f /x ]', False), ('[ -f /x ] || true', True),
+    ],
+)  # fmt: skip
+def test_conditions_hold_only_if_all_of_them_is_known(condition, expected):
+    knowledge = Knowledge({"A": "1", "V": "12.8.1", "NONE": None})
+    assert knowledge.holds(parse_shell(condition)) is expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["if x; then y", "case a in b) c", "f() { x; }", "x )", "for i in 1; do x", "{ x;", "; ;;"],
+)
+def test_what_is_not_shell_is_told(text):
+    with pytest.raises(UnreadableError):
+        parse_shell(text)
+
+
+def test_deep_nesting_ends_in_a_refusal_not_in_a_crash():
+    with pytest.raises(UnreadableError, match="nested"):
+        parse_shell("(" * 5000 + "x" + ")" * 5000)
+
+
+PIECES = [
+    "if ", "then ", "fi", "case ", "in ", "esac", "else ", ";;", ";", "&&", "||", "|", "(", ")",
+    "{ ", "}", "! ", "[ ", "]", "$", "$(", "${", ":-", "'", '"', "`", "\\", "\n", "\\\n", "#",
+    "<<EOF", ">", "2>&1", " ", "a", "pip install ", "cd ", "git clone ", "FROM x\n", "RUN ",
+    "ENV A=", "COPY ", "--from=0 ",
+]  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=40).map("".join))
+@settings(max_examples=400, deadline=None)
+def test_whatever_stands_there_is_read_or_refused(text):
+    for lines in parse_safely(text), parse_safely(f"FROM a\nRUN {text}"):
+        for each in lines:
+            stage = Stage(name="x", contexts=(HERE,), arguments={}, knowledge=Knowledge({"a": "1"}))
+            assert all(found.at.place for found in read_instruction(stage, each))
+
+
+def parse_safely(text):
+    try:
+        return list(parse_dockerfile(text, name="x"))
+    except UsageError:
+        return []
+
+
+@pytest.mark.parametrize(
+    "sign", ["(", "$(", "${A:-", '"$(', "! ", "if ", "{ ", "[ ! ", "`", "a=$("]
+)
+def test_what_nests_a_thousand_times_is_left(tmp_path, sign):
+    _, left = read(tmp_path, f"FROM debian:trixie\nRUN {sign * 3000}x\nENV A={sign * 3000}x\n")
+    assert all(each.startswith("Dockerfile:") for each in left)
+
+
+def read(tmp_path, text, *, stage=None, files=(), **arguments):
+    """Return what a Dockerfile gives: the spec, and place -> reason of what is left."""
+    path = tmp_path / "Dockerfile"
+    path.write_text(text)
+    for name, content in files:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(content)
+    statements = read_dockerfile(path, arguments=arguments, stage=stage)
+    found = fold(statements, Target(folder=tmp_path))
+    return found.spec, {each.at.place: each.left for each in found.left}
+
+
+def test_the_arguments_before_from_count_only_where_they_are_declared(tmp_path):
+    text = (
+        "ARG V=3.12\nFROM python:${V}-slim\nRUN pip install x==$V\nARG V\nRUN pip install y==$V\n"
+    )
+    spec, left = read(tmp_path, text)
+    assert spec["base"] == {"image": "python:3.12-slim", "python": "/usr/local/bin/python3.12"}
+    assert spec["packages"] == {"y": "==3.12"}
+    assert left == {"Dockerfile:3": "V is not known here"}
+
+
+def test_an_argument_without_a_value_says_how_to_give_it(tmp_path):
+    text = "FROM debian:trixie\nARG V\nRUN pip install torch==$V tqdm\n"
+    _, left = read(tmp_path, text)
+    assert left == {"Dockerfile:3": "the argument V has no value: give it with --build-arg V=…"}
+    spec, left = read(tmp_path, text, V="2.6.0")
+    assert spec["packages"] == {"torch": "==2.6.0", "tqdm": "*"}
+    assert not left
+
+
+def test_a_base_without_a_value_is_told_and_the_usual_one_stands_in(tmp_path):
+    spec, left = read(tmp_path, "ARG BASE\nFROM $BASE\nRUN pip install x\n")
+    assert "--build-arg BASE=" in left["Dockerfile:2"]
+    assert spec["base"] == {"debian": "bookworm"}
+
+
+def test_what_stands_on_a_stage_is_read_and_other_stages_are_not(tmp_path):
+    text = (
+        "FROM debian:trixie AS one\nRUN pip install a\n"
+        "FROM debian:bookworm AS other\nRUN pip install b\n"
+        "FROM one\nRUN pip install c\nCOPY --from=other /bin/x /bin/x\n"
+    )
+    spec, left = read(tmp_path, text)
+    assert list(spec["packages"]) == ["a", "c"]
+    assert left == {"Dockerfile:7": "files that other made: build a wheel of them"}
+    spec, _ = read(tmp_path, text, stage="other")
+    assert list(spec["packages"]) == ["b"]
+    with pytest.raises(UsageError, match="no stage 'none'"):
+        read(tmp_path, text, stage="none")
+
+
+@pytest.mark.parametrize(
+    ("make", "copied"),
+    [
+        ("RUN python -m venv /opt/env", "/opt/env"),
+        ("RUN uv venv /opt/env", "/opt"),
+        ("ENV VIRTUAL_ENV=/opt/env", "/opt/env/bin"),
+        ("RUN true", "/usr/local"),
+        ("RUN true", "/usr/local/lib/python3.12/site-packages"),
+    ],
+)
+def test_an_environment_that_is_copied_from_a_stage_comes_in(tmp_path, make, copied):
+    text = (
+        f"FROM python:3.12 AS build\nRUN apt-get install -y gcc\n{make}\nRUN pip install a==1\n"
+        f"FROM python:3.12-slim\nCOPY --from=build {copied} {copied}\n"
+    )
+    spec, left = read(tmp_path, text)
+    assert spec["packages"] == {"a": "==1"}
+    assert "system" not in spec, "the compiler stays in its stage"
+    assert not left
+
+
+def test_a_clone_becomes_a_package_where_it_is_installed(tmp_path):
+    text = (
+        "FROM debian:trixie\nWORKDIR /src\n"
+        "RUN git clone --recursive -b v1.0 https://git.example.com/one.git \\\n"
+        "  && cd one/python && FLAG=1 pip install -v .[all]\n"
+        "RUN git clone https://git.example.com/two && cd two && git checkout abcdef0 \\\n"
+        "  && pip install .\n"
+        "RUN git clone https://git.example.com/three && pip install ./three\n"
+        "RUN git clone https://git.example.com/four\n"
+    )
+    spec, left = read(tmp_path, text)
+    assert spec["packages"] == {
+        "one[all]": {
+            "git": "https://git.example.com/one.git",
+            "tag": "v1.0",
+            "subdirectory": "python",
+            "submodules": True,
+            "build": {"env": {"FLAG": "1"}},
+        },
+        "two": {"git": "https://git.example.com/two", "commit": "abcdef0"},
+    }
+    assert "floats" in left["Dockerfile:7"]
+    assert "nothing is installed" in left["Dockerfile:8"]
+
+
+def test_files_of_requirements_are_found_where_copy_laid_them(tmp_path):
+    text = (
+        "FROM debian:trixie\nWORKDIR /app\nCOPY deps/a.txt deps/b.txt ./\nCOPY deps /all/\n"
+        "RUN pip install -r a.txt -r /all/c.txt --index-url https://i.example.com/cu124\n"
+        "RUN --mount=type=bind,source=deps/d.txt,target=/d.txt pip install -r /d.txt\n"
+        "RUN pip install -r /d.txt\nCOPY ../outside.txt /\nRUN pip install -r /outside.txt\n"
+    )
+    (tmp_path / "outside.txt").write_text("secret\n")
+    inside = tmp_path / "context"
+    inside.mkdir()
+    names = {"a": "aa==1\n-r b.txt\n", "b": "bb\n", "c": "cc\n", "d": "dd\n"}
+    spec, left = read(inside, text, files=[(f"deps/{k}.txt", v) for k, v in names.items()])
+    assert spec["packages"] == {
+        "aa": {"version": "==1", "index": "cu124"},
+        "bb": {"version": "*", "index": "cu124"},
+        "cc": {"version": "*", "index": "cu124"},
+        "dd": "*",
+    }
+    assert spec["index"]["named"] == {"cu124": "https://i.example.com/cu124"}
+    assert left.keys() >= {"Dockerfile:7", "Dockerfile:9"}
+
+
+def test_how_an_image_runs_comes_in(tmp_path):
+    text = (
+        "FROM debian:trixie\nENV A=1 B='two words'\nLABEL team=x\nWORKDIR /srv\nWORKDIR app\n"
+        "EXPOSE 80 8000-8001/tcp\nVOLUME /data /more\nSTOPSIGNAL SIGINT\nUSER 1000:1000\n"
+        'HEALTHCHECK --interval=1m30s --retries=2 CMD curl -f http://127.0.0.1\nENTRYPOINT ["a"]\n'
+        "CMD b $A\nONBUILD RUN x\nEXPOSE 53/udp\nENV HF_TOKEN=hunter2\n"
+    )
+    spec, left = read(tmp_path, text)
+    assert spec["env"] == {"A": "1", "B": "two words"}
+    assert spec["labels"] == {"team": "x"}
+    assert spec["workdir"] == "/srv/app"
+    assert spec["expose"] == [80, 8000, 8001]
+    assert spec["volumes"] == ["/data", "/more"]
+    assert spec["stop_signal"] == "SIGINT"
+    assert spec["user"] == "1000:1000"
+    assert spec["healthcheck"] == {
+        "command": ["/bin/sh", "-c", "curl -f http://127.0.0.1"], "interval": 90, "retries": 2,
+    }  # fmt: skip
+    assert spec["entrypoint"] == ["a"]
+    assert spec["cmd"] == ["/bin/sh", "-c", "b $A"]
+    assert left.keys() == {"Dockerfile:13", "Dockerfile:14", "Dockerfile:15"}
+    assert "hunter2" not in str(left)
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("RUN make install", "it compiles"),
+        ("RUN curl -L https://x.example.com | bash", "has no hash"),
+        ("RUN pip install --target=/x y", "outside of the environment"),
+        ("RUN for i in 1 2; do pip install x$i; done", "a loop"),
+        ("RUN if [ -f /x ]; then pip install y; fi", "asks the machine"),
+        ("RUN apt-get purge -y gcc", "nothing is taken away"),
+        ("RUN apt-get install -y ./x.deb", "not the name of a package"),
+        ("RUN conda install -y numpy", "conda"),
+        ("RUN echo 'unclosed", "its condition"),
+        ("COPY app /srv/app", "own files"),
+        ("ADD https://files.example.com/x /x", "has no hash"),
+        ("NONSENSE x", "no instruction"),
+        (
+            "RUN pip install 'x @ https://u:hunter2@i.example.com/x-1-py3-none-any.whl'",
+            "login",
+        ),
+    ],
+)
+def test_what_a_spec_cannot_say_is_left_with_its_line_and_reason(tmp_path, line, why):
+    _, left = read(tmp_path, f"FROM debian:trixie\n{line}\n")
+    if why != "its condition":  # a quote that does not close swallows the rest, as in a shell
+        assert why in left["Dockerfile:2"]
+    assert "hunter2" not in str(left)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"FROM a\n" + b"#" * (10 << 20), "larger than"),
+        (bytes(range(256)) * 10, "UTF-8|NUL"),
+        (b"RUN x\n", "no FROM"),
+        (b"FROM a\n" + b"ENV A=1\n" * 3000, "2,000 instructions"),
+    ],
+)
+def test_what_is_no_sensible_dockerfile_is_refused(tmp_path, content, message):
+    path = tmp_path / "Dockerfile"
+    path.write_bytes(content)
+    with pytest.raises(UsageError, match=message):
+        list(read_dockerfile(path, arguments={}))

@@ -1,0 +1,160 @@
+"""Every fault that the siege found (``make siege``), by the smallest input that shows it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from envbuilder.model.errors import (
+    BuildError,
+    MissingToolError,
+    NetworkError,
+    ResolutionError,
+    UsageError,
+)
+from envbuilder.model.lock import DebPackage
+from envbuilder.model.progress import Silent
+from envbuilder.registry.layout import load
+from envbuilder.resolve.debian.packages import _described_by
+from envbuilder.resolve.debian.system_python import find_distributions
+from envbuilder.resolve.python.index_pages import _files
+from envbuilder.runtime.cdi import nvidia_devices
+from envbuilder.smoke.watch import watched
+from envbuilder.storage.store import Store
+from tests.servers.debian import Deb, build_deb
+from tests.unit.test_runtime_cdi import SPEC as CDI
+
+METADATA = "usr/lib/python3/dist-packages/x-1.dist-info/METADATA"
+
+
+def distributions(content: bytes, folder: Path) -> list[str]:
+    store = Store(folder / "store")
+    deb = DebPackage(
+        name="x",
+        version="1",
+        architecture="amd64",
+        filename="x.deb",
+        size=len(content),
+        sha256=store.add(content),
+    )
+    return [each.name for each in find_distributions([deb], store=store)]
+
+
+def deb(folder: Path, text: str = "Name: x\nVersion: 1\n") -> bytes:
+    package = Deb(name="python3-x", files={METADATA: text, "usr/share/large": "x" * 300_000})
+    return build_deb(package, folder / "tree", folder / "x.deb").read_bytes()
+
+
+@pytest.mark.parametrize("where", ["head", "control", "data"])
+def test_a_damaged_deb_is_told(tmp_path, capfd, where):
+    whole = deb(tmp_path)
+    assert distributions(whole, tmp_path) == ["x"]
+    at = {"head": 2, "control": 200, "data": whole.index(b"data.tar") + 90}[where]
+    damaged = whole[:at] + bytes([whole[at] ^ 255]) + whole[at + 1 :]
+    with pytest.raises(BuildError, match="cannot be read") as caught:
+        distributions(damaged, tmp_path)
+    assert "another mirror" in caught.value.hint
+    assert capfd.readouterr().err == "", "what dpkg-deb says is part of the message"
+
+
+def test_a_deb_whose_end_is_missing_does_not_pass_for_one_without_python(tmp_path):
+    with pytest.raises(BuildError, match="cannot be read"):
+        distributions(deb(tmp_path)[:-100], tmp_path)
+
+
+def test_a_deb_with_a_document_of_gigabytes_is_not_read_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr("envbuilder.resolve.debian.system_python._LARGEST", 1000)
+    with pytest.raises(BuildError, match="more than is sensible"):
+        distributions(deb(tmp_path, "Name: x\n" + "A: b\n" * 1000), tmp_path)
+
+
+def test_a_distribution_of_debian_whose_name_is_no_ascii(tmp_path):
+    assert distributions(deb(tmp_path, "Name: \u00e4\nVersion: 1\n"), tmp_path)
+
+
+@pytest.mark.parametrize("field", ["SHA256", "Size", "Filename", "Architecture"])
+def test_an_archive_that_leaves_out_what_names_a_file(field):
+    record = {
+        "Package": "x",
+        "Version": "1",
+        "Architecture": "amd64",
+        "Filename": "pool/x.deb",
+        "Size": "5",
+        "SHA256": "0" * 64,
+    }
+    assert _described_by(record).size == 5
+    with pytest.raises(ResolutionError, match="describes x wrongly"):
+        _described_by({key: value for key, value in record.items() if key != field})
+    with pytest.raises(ResolutionError, match="describes x wrongly"):
+        _described_by({**record, "Size": "many", "SHA256": "abc"})
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        '{"manifests": [null]}',
+        '{"manifests": ["x"]}',
+        '{"manifests": [{"mediaType": 0.5}]}',
+        '{"manifests": [{"mediaType": "x", "digest": 5}]}',
+        '{"manifests": ' + "[" * 5000,
+        "[]",
+    ],
+)
+def test_an_index_of_a_layout_that_is_none(tmp_path, index):
+    (tmp_path / "index.json").write_text(index)
+    with pytest.raises(UsageError, match="is not an OCI image layout"):
+        load(tmp_path, "linux/amd64")
+
+
+@pytest.mark.parametrize(
+    ("kind", "page"),
+    [
+        ("application/vnd.pypi.simple.v1+json", b'{"files": ' + b"[" * 5000),
+        ("text/html", b"<![[[["),
+        ("text/html", b'<a href="http://[">x</a>'),
+    ],
+)
+def test_a_page_of_an_index_that_is_none(kind, page):
+    with pytest.raises(NetworkError, match="is no page of a package index"):
+        list(_files("http://127.0.0.1/simple/x/", kind, page))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("hostPath: /usr/bin/nvidia-smi", "hostPth: /usr/bin/nvidia-smi"),
+        ("hookName: createContainer", "hook: createContainer"),
+        ("- path: /dev/nvidiactl", "- pth: /dev/nvidiactl"),
+        ("- path: /dev/nvidiactl", "- /dev/nvidiactl"),
+        ('- name: "1"', '- nme: "1"'),
+        ("    - NVIDIA_VISIBLE_DEVICES=void", "    - 5"),
+    ],
+)
+def test_a_cdi_file_that_lacks_what_a_device_needs(tmp_path, old, new):
+    assert old in CDI
+    (tmp_path / "nvidia.yaml").write_text(CDI.replace(old, new))
+    with pytest.raises(MissingToolError, match="is not a CDI file") as caught:
+        nvidia_devices([tmp_path])
+    assert "nvidia-ctk cdi generate" in caught.value.hint
+
+
+WATCHING = """
+import os, signal
+from envbuilder.model.progress import Silent
+from envbuilder.smoke.watch import watched
+with watched(Silent(), ["x"]):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_the_pipe_of_a_smoke_that_was_killed_goes_with_the_next(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    root = Path(__file__).parents[2]
+    subprocess.run(
+        [sys.executable, "-c", WATCHING], check=False, cwd=root, env={"TMPDIR": str(tmp_path)}
+    )
+    assert len(list(tmp_path.iterdir())) == 1
+    with watched(Silent(), ["x"]):
+        assert len(list(tmp_path.iterdir())) == 1
+    assert list(tmp_path.iterdir()) == []

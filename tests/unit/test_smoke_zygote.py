@@ -1,0 +1,130 @@
+"""The process that imports the libraries once: jobs forked from it are as separate as others."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from envbuilder.smoke import CheckStatus, LocalPython, ProbedModel, Report, SmokePlan, smoke
+from envbuilder.smoke import run_probe as smoke_run
+from envbuilder.smoke.run_probe import PROBE
+
+LIBRARIES = {
+    "numpy.py": "import pathlib; pathlib.Path(__file__).with_suffix('.log').open('a').write('x')",
+    "torch.py": "",
+    "transformers.py": "AutoConfig = AutoProcessor = GenerationMixin = PreTrainedModel = None",
+}
+JOB = """
+import os, sys, time
+def run(request, emit, modality):
+    emit(doing="being " + modality, facts={"family": "x", "pid": os.getpid()})
+    BODY
+    emit(item={"modality": modality, "label": "1", "role": "small", "placeholders": 1,
+               "embeddings": 1})
+"""
+Smoked = Callable[..., Report]
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    """Make an environment whose libraries say only that they were imported."""
+    root = tmp_path / "env"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(root)], check=True)
+    found = next(root.glob("lib/python3*/site-packages"))
+    for name, text in LIBRARIES.items():
+        (found / name).write_text(text)
+    return found
+
+
+@pytest.fixture
+def smoked(site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Smoked:
+    """Return a function that counts with jobs that do as ``body`` says."""
+    probe = tmp_path / "probe"
+
+    def run(body: str, timeout: float = 60) -> Report:
+        for source in PROBE.rglob("*.py"):
+            target = probe / source.relative_to(PROBE)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(source.read_text())
+        (probe / "tokens.py").write_text(JOB.replace("BODY", body))
+        monkeypatch.setattr(smoke_run, "PROBE", probe)
+        jobs = ("tokens.audio", "tokens.image", "tokens.video")
+        models = (ProbedModel(family="llava"),)
+        plan = SmokePlan(checks=("tokens",), jobs=jobs, models=models, timeout=timeout)
+        return smoke(LocalPython(python=str(site.parents[2] / "bin/python")).run, plan)
+
+    return run
+
+
+def _imports(site: Path) -> int:
+    """Count how often the libraries were imported."""
+    return len((site / "numpy.log").read_text())
+
+
+def _by_name(report: Report) -> dict[str, Any]:
+    return {check.name: check for check in report.checks}
+
+
+def test_libraries_are_imported_once_and_each_job_is_a_process(smoked: Smoked, site: Path) -> None:
+    report = smoked("pass")
+    assert report.verdict is CheckStatus.PASS, report.summary
+    assert _imports(site) == 1
+    assert len({check.details["facts"]["pid"] for check in report.checks}) == 3
+
+
+@pytest.mark.parametrize(
+    ("deed", "words"),
+    [
+        ("os.kill(os.getpid(), 11)", "SIGSEGV while being image"),
+        ("os.kill(os.getpid(), 9)", "out of memory while being image"),
+        ("os._exit(3)", "exit code 3 and no result while being image"),
+        ("sys.exit('gone')", "SystemExit: gone while being image"),
+        ("raise ValueError('why')", "ValueError: why while being image"),
+        ("os.kill(os.getppid(), 9); time.sleep(60)", "out of memory while being image"),
+    ],
+)
+def test_what_one_job_does_is_its_own(smoked: Smoked, deed: str, words: str) -> None:
+    report = smoked(f"if modality == 'image': {deed}")
+    checks = _by_name(report)
+    assert words in checks["tokens.image"].explanation
+    assert checks["tokens.audio"].status is CheckStatus.PASS
+    assert checks["tokens.video"].status is CheckStatus.PASS
+
+
+def test_a_job_that_hangs_is_killed_with_what_it_started(smoked: Smoked, tmp_path: Path) -> None:
+    left = tmp_path / "pid"
+    body = f"""if modality == "image":
+        child = os.fork()
+        if child: open({str(left)!r}, "w").write(str(child))
+        time.sleep(60)"""
+    report = smoked(body, timeout=5)
+    check = _by_name(report)["tokens.image"]
+    assert "while being image: the time limit" in check.explanation
+    until = time.monotonic() + 10
+    while Path("/proc", left.read_text()).exists():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def test_a_library_that_ends_the_zygote_is_every_jobs_own_finding(
+    smoked: Smoked, site: Path
+) -> None:
+    (site / "torch.py").write_text("import os; os.kill(os.getpid(), 11)")
+    report = smoked("__import__('numpy'); __import__('torch')")
+    assert {check.status for check in report.checks} == {CheckStatus.ERROR}
+    assert all("SIGSEGV while being" in check.explanation for check in report.checks)
+    assert _imports(site) == 4
+
+
+def test_a_zygote_that_never_comes_is_not_waited_for_beyond_the_limit(
+    smoked: Smoked, site: Path
+) -> None:
+    (site / "torch.py").write_text("import time; time.sleep(60)")
+    started = time.monotonic()
+    report = smoked("pass", timeout=3)
+    assert time.monotonic() - started < 30
+    assert all("the time limit" in check.explanation for check in report.checks)
