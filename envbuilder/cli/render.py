@@ -25,6 +25,7 @@ def command(name: str | None, file: Path | None, folder: Path | None) -> None:
     from envbuilder.engines.given_wheels import copy_given, given_paths
     from envbuilder.engines.own_files import copy_files
     from envbuilder.engines.render import render, write
+    from envbuilder.engines.standalone import copy_archive, python_archive
     from envbuilder.model.pylock import check_fresh, lock_path, read_lock
     from envbuilder.model.spec_file import load
     from envbuilder.resolve.own_files import check_files
@@ -38,6 +39,8 @@ def command(name: str | None, file: Path | None, folder: Path | None) -> None:
     write(render(lock), target)
     if given_paths(lock):
         copy_given(lock, target, store=Store.default())
+    if python_archive(lock):
+        copy_archive(lock, target, store=Store.default())
     if lock.files:
         copy_files(lock, target, store=Store.default())
     if lock.archives:

@@ -18,6 +18,8 @@ def on_builder(lock: Lock) -> Lock:
     """
     assert lock.builder is not None  # noqa: S101 - the caller looked
     system = System(packages=lock.spec.build.system.packages)
-    spec = structs.replace(lock.spec, system=system, steps=Steps(), packages={})
-    bare = replace(lock, wheels=(), sources=(), archives=(), seal=None)
+    spec = structs.replace(
+        lock.spec, system=system, steps=Steps(), packages={}, files=(), user=None
+    )
+    bare = replace(lock, wheels=(), sources=(), archives=(), files=(), seal=None)
     return replace(bare, spec=spec, base=lock.builder, builder=None)

@@ -39,6 +39,8 @@ from .render import (
     wheel_stage,
     write,
 )
+from .standalone import copy_archive
+from .standalone import title as python_title
 
 _UV = "opt/uv/bin"
 """Where the rendered Dockerfile takes uv from, in its stage ``tools``."""
@@ -70,7 +72,9 @@ def build_target(context: Context, lock: Lock, target: str) -> Image:
         folder = work / "context"
         write(render(lock), folder)
         copy_given(lock, folder, store=context.store)
-        copy_files(lock, folder, store=context.store)
+        if target == "runtime":  # others do not look at them
+            copy_files(lock, folder, store=context.store)
+        copy_archive(lock, folder, store=context.store)
         wanted = BuildxRun(
             folder=folder,
             target=target,
@@ -254,7 +258,14 @@ def _base_names(base: ImageBase | DebianBase) -> list[_Name]:
     return [
         (LayerKind.SYSTEM, group.title, tuple(str(deb.sha256) for deb in group.packages))
         for group in system_plan(base)
-    ]
+    ] + _standalone_names(base)
+
+
+def _standalone_names(base: DebianBase) -> list[_Name]:
+    if base.standalone is None:
+        return []
+    digest = str(base.standalone.sha256)
+    return [(LayerKind.PYTHON, python_title(base.standalone), (digest,))]
 
 
 def _steps(when: str, count: int) -> list[_Name]:

@@ -17,7 +17,11 @@ from envbuilder.registry.transfer import pull_layers
 from envbuilder.resolve.context import Context
 from envbuilder.resolve.debian.archives import debian_archives
 from envbuilder.resolve.debian.debs import fetch_debs
+from envbuilder.resolve.debian.distribution import DISTRIBUTIONS
 from envbuilder.resolve.debian.system_layers import stored_system_layers, system_layers
+from envbuilder.resolve.python.standalone import bring_standalone
+
+from .standalone import standalone_layers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +46,7 @@ def foundation_layers(context: Context, lock: Lock) -> Foundation:
     if layers is None:
         fetch_base(context, lock)
         layers = system_layers(context, lock.base, architecture=architecture)
-    return Foundation(layers=layers)
+    return Foundation(layers=(*layers, *standalone_layers(context, lock, lock.base)))
 
 
 def has_base(context: Context, lock: Lock) -> bool:
@@ -59,15 +63,18 @@ def fetch_base(context: Context, lock: Lock) -> None:
         _pull_base(context, lock, lock.base)
     else:
         _fetch_debian(context, lock, lock.base)
+        if lock.base.standalone is not None:
+            bring_standalone(context, lock.spec, lock.base.standalone)
 
 
 def _fetch_debian(context: Context, lock: Lock, base: DebianBase) -> None:
+    of = DISTRIBUTIONS[base.distribution]
     missing = [deb for deb in base.packages if not context.store.has(deb.sha256)]
     if not missing:
         return
     if context.offline:
-        raise _offline(lock, f"{len(missing)} .deb files of Debian {base.suite}")
-    fetch_debs(context, missing, archives=debian_archives(base.suite))
+        raise _offline(lock, f"{len(missing)} .deb files of {of.name} {base.suite}")
+    fetch_debs(context, missing, archives=debian_archives(base.suite, of=of))
 
 
 def _pull_base(context: Context, lock: Lock, base: ImageBase) -> None:

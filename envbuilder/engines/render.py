@@ -66,6 +66,7 @@ from .given_archives import archive_path
 from .given_wheels import given_paths, requirements_text
 from .own_files import FOLDER as OWN_FOLDER
 from .own_files import rendered
+from .standalone import python_archive
 
 OWN_SECRETS = ("env", "uv", "netrc", "ca")
 """What every step may mount: variables, uv's configuration, credentials by host, a CA bundle."""
@@ -271,8 +272,18 @@ def _base(lock: Lock) -> dict[str, Any]:
     return {
         "kind": "debian",
         "suite": base.suite,
+        "distribution": base.distribution,
         "architecture": lock.spec.platform.partition("/")[2],
+        "python": _standalone(lock, base),
     }
+
+
+def _standalone(lock: Lock, base: DebianBase) -> dict[str, str]:
+    """Say which archive of the folder holds a Python of its own, if the base has one."""
+    if base.standalone is None:
+        return {}
+    python = base.standalone
+    return {"file": python_archive(lock), "name": python.filename, "sha256": python.sha256.hex}
 
 
 def _image(base: ImageBase) -> dict[str, Any]:

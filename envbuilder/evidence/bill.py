@@ -27,7 +27,10 @@ from envbuilder.storage.store import Store
 from .licenses import UNKNOWN, License, license_of_debian, license_of_metadata
 from .statements import package_url, public_address
 
-_RELEASES = {"bullseye": "11", "bookworm": "12", "trixie": "13", "forky": "14", "duke": "15"}
+_RELEASES = {
+    "bullseye": "11", "bookworm": "12", "trixie": "13", "forky": "14", "duke": "15",
+    "focal": "20.04", "jammy": "22.04", "noble": "24.04", "plucky": "25.04", "questing": "25.10",
+}  # fmt: skip
 """Debian's suites by the number that scanners know them by; sid has none."""
 _POOL = re.compile(r"(?:.*/)?pool/(?:updates/)?[^/]+/[^/]+/([^/]+)/[^/]+")
 _SYSTEM = frozenset({LayerKind.BASE, LayerKind.SYSTEM, LayerKind.STEP})
@@ -105,8 +108,8 @@ def bill_of_lock(
     release = system.release
     if isinstance(lock.base, DebianBase):
         suite = lock.base.suite
-        release = ("debian", _RELEASES.get(suite, suite))
-        parts += _locked_debs(lock.base, system, release)
+        release = (lock.base.distribution, _RELEASES.get(suite, suite))
+        parts += [*_standalone(lock.base), *_locked_debs(lock.base, system, release)]
     else:
         base = Part(
             kind="image", name=lock.base.reference, version=str(lock.base.digest),
@@ -116,6 +119,15 @@ def bill_of_lock(
     return Bill(
         name=lock.spec.name, image=image, finished=finished, release=release, parts=tuple(parts)
     )
+
+
+def _standalone(base: DebianBase) -> Iterator[Part]:
+    """Name the Python that is no package of the base."""
+    if (python := base.standalone) is not None:
+        purl = package_url("generic", "cpython", python.version)
+        yield Part(
+            kind="python", name="cpython", version=python.version, purl=purl, sha256=python.sha256
+        )
 
 
 def bill_of_image(

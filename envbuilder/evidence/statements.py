@@ -83,7 +83,12 @@ def provenance(
             "spec": str(spec_checksum(spec)),
             "lock": str(lock_checksum(lock)),
         },
-        "resolvedDependencies": [*_base(lock), *map(_wheel, _wheels(lock)), *_sources(lock)],
+        "resolvedDependencies": [
+            *_base(lock),
+            *map(_wheel, _wheels(lock)),
+            *_sources(lock),
+            *_files(lock),
+        ],
     }
     details = {
         "builder": {"id": builder, "version": {"envbuilder": __version__}},
@@ -182,10 +187,21 @@ def _base(lock: Lock) -> Iterable[dict[str, Any]]:
     if not isinstance(lock.base, DebianBase):
         yield {"name": lock.base.reference, "digest": {"sha256": lock.base.digest.hex}}
         return
+    if (python := lock.base.standalone) is not None:
+        uri = package_url("generic", "cpython", python.version)
+        yield {"name": python.filename, "uri": uri, "digest": {"sha256": python.sha256.hex}}
     for package in lock.base.packages:
         name = package.filename.rpartition("/")[2]
-        uri = package_url("deb", f"debian/{package.name}", package.version)
+        uri = package_url("deb", f"{lock.base.distribution}/{package.name}", package.version)
         yield {"name": name, "uri": uri, "digest": {"sha256": package.sha256.hex}}
+
+
+def _files(lock: Lock) -> Iterable[dict[str, Any]]:
+    """Yield the spec's own files by their places in the image."""
+    for tree in lock.files:
+        for file in tree.files:
+            place = f"{tree.into.rstrip('/')}/{file.path}"
+            yield {"name": place, "digest": {"sha256": file.sha256.hex}}
 
 
 def _sources(lock: Lock) -> Iterable[dict[str, Any]]:

@@ -23,10 +23,9 @@ _SEARCHED = (
     (r"(?:usr/)?lib(?:64)?/(?:[^/]+/)?libc(?:\.so\.6|-2\.\d+\.so)", rb"release version (2\.\d+)"),
     (r"(?:usr/)?lib/ld-musl-[^/]+\.so\.1", rb"(?!)"),
     (r"(?:.*/)?include/python3\.\d+/patchlevel\.h", rb'#define PY_VERSION\s+"([0-9.]+)'),
-    (
-        r"(?:.*/)?(?:bin/python3\.\d+|lib(?:64)?/(?:[^/]+/)?libpython3\.\d+\.so\.1\.0)",
-        rb"\0(3\.\d+\.\d+)(?:\+|rc\d|[ab]\d)?\0",
-    ),
+)
+_PROGRAM = re.compile(
+    r"(?:.*/)?(?:bin/python(?P<program>3\.\d+)|libpython(?P<library>3\.\d+)\.so\.1\.0)"
 )
 _KNOWN = tuple((re.compile(path), re.compile(content)) for path, content in _SEARCHED)
 _WHOLE = frozenset({"etc/passwd", "etc/group", "etc/shadow"})
@@ -99,6 +98,9 @@ def asked(path: str) -> Callable[[Iterable[bytes]], bytes] | None:
         for known, pattern in _KNOWN:
             if known.fullmatch(path):
                 return lambda pieces: _searched(pattern, pieces)
+        if match := _PROGRAM.fullmatch(path):
+            minor = match["program"] or match["library"]
+            return lambda pieces: _release(minor, pieces)
     return None
 
 
@@ -132,13 +134,28 @@ def _whole(path: str, pieces: Iterable[bytes]) -> bytes:
 
 def _searched(pattern: re.Pattern[bytes], pieces: Iterable[bytes]) -> bytes:
     """Return the first group of the first match, in content of any length; nothing without one."""
-    return next(_matches(pattern, pieces), b"")
+    return next((match[1] for match in _matches(pattern, pieces)), b"")
 
 
-def _matches(pattern: re.Pattern[bytes], pieces: Iterable[bytes]) -> Iterator[bytes]:
+def _release(minor: str, pieces: Iterable[bytes]) -> bytes:
+    """Return the release of a compiled Python ``minor``, if it holds one and no other.
+
+    It holds its version as a text by itself, or, where the compiler took that apart, as the number
+    ``Py_Version`` (since 3.11): 0x030b07f0 is 3.11.7.
+    """
+    number = b"\\xf0(.)\\x%02x\\x03\\0{4}" % int(minor.partition(".")[2])
+    text = rb"\0(%b\.\d+)(?:\+|rc\d|[ab]\d)?\0" % re.escape(minor.encode())
+    found = set()
+    for match in _matches(re.compile(text + b"|" + number, re.DOTALL), pieces):
+        if match[1] is not None:
+            return match[1]
+        found.add(match[2][0])
+    return b"%b.%d" % (minor.encode(), found.pop()) if len(found) == 1 else b""
+
+
+def _matches(pattern: re.Pattern[bytes], pieces: Iterable[bytes]) -> Iterator[re.Match[bytes]]:
+    """Find ``pattern`` wherever it is; what lies about a piece's end may be found twice."""
     before = b""
     for piece in pieces:
-        found = pattern.search(before + piece)
-        if found is not None:
-            yield found[1]
+        yield from pattern.finditer(before + piece)
         before = (before + piece)[-_OVERLAP:]

@@ -6,8 +6,10 @@ that are missing belong to whom the files belong to.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import BinaryIO
 
 from isal import isal_zlib
 
@@ -59,11 +61,19 @@ def entries_of(
     return Entries(folders=folders, files=files, owner=owner, mode=mode)
 
 
-def own_files_layer(store: Store, entries: Entries, *, title: str) -> Layer:
-    """Make the layer of ``entries``, whose files lie in ``store``; it remembers the layer.
+Content = Callable[[str, LockedFile], AbstractContextManager[BinaryIO]]
+"""Opens the content of the file that is to lie at a path."""
 
-    Raises BuildError for a file that the store lacks.
+
+def own_files_layer(
+    store: Store, entries: Entries, *, title: str, content: Content | None = None
+) -> Layer:
+    """Make the layer of ``entries``, which ``store`` remembers.
+
+    It holds the files, too, unless ``content`` opens them elsewhere. Raises BuildError for a file
+    that the store lacks.
     """
+    opened = content or (lambda _, file: store.open(file.sha256))
     key = _key(entries)
     found = store.record(_KIND, key, Layer)
     if found is None:
@@ -71,29 +81,31 @@ def own_files_layer(store: Store, entries: Entries, *, title: str) -> Layer:
             for path, folder in sorted(entries.folders.items()):
                 out.entry(f"{path}/", mode=folder.mode, owner=(folder.uid, folder.gid))
             for path, file in sorted(entries.files.items()):
-                _write(out, store, path, file, entries)
+                _write(out, path, file, entries, opened)
             found = out.finish()
         store.put_record(_KIND, key, found, blobs=[found.digest])
     return Layer(digest=found.digest, size=found.size, diff_id=found.diff_id, title=title)
 
 
-def _write(out: LayerWriter, store: Store, path: str, file: LockedFile, entries: Entries) -> None:
+def _write(
+    out: LayerWriter, path: str, file: LockedFile, entries: Entries, opened: Content
+) -> None:
     if file.link is not None:
         out.symlink(path, file.link, owner=entries.owner)
         return
     mode = entries.mode if entries.mode is not None else 0o755 if file.executable else 0o644
     out.begin(path, mode=mode, size=file.size, owner=entries.owner)
     crc = 0
-    for piece in _pieces(store, file):
+    for piece in _pieces(opened(path, file)):
         crc = isal_zlib.crc32(piece, crc)
         for _ in out.plain(piece):
             pass
     out.end(crc=crc, size=file.size, deflated=False)
 
 
-def _pieces(store: Store, file: LockedFile) -> Iterator[bytes]:
+def _pieces(opened: AbstractContextManager[BinaryIO]) -> Iterator[bytes]:
     """Yield the content in pieces of one size, which shows nowhere in the layer."""
-    with store.open(file.sha256) as content:
+    with opened as content:
         while piece := content.read(PIECE):
             yield piece
 

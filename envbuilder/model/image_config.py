@@ -7,7 +7,10 @@ terms of the OCI image configuration (image-spec 1.1, "config").
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
+
+from msgspec import structs
 
 from envbuilder.model.plan import LAYOUT_VERSION
 
@@ -16,7 +19,7 @@ from .lock import ImageBase, Lock, spec_checksum
 from .plan import PREFIX, is_cuda
 from .pylock import lock_checksum
 from .spec import Healthcheck, Spec
-from .variables import expanded
+from .variables import expanded, names_in
 
 LABEL = "dev.gpu-envbuilder"
 """Prefix of our own labels: .name, .spec and .lock (checksums), .layout (version)."""
@@ -93,6 +96,18 @@ def environment(lock: Lock, base: Mapping[str, Any]) -> dict[str, str]:
         }
     known = inherited | own
     return known | {name: expanded(text, known) for name, text in sorted(lock.spec.env.items())}
+
+
+def unknown_variables(lock: Lock) -> list[tuple[str, str]]:
+    """List (variable of the spec, name in it that nothing sets), sorted.
+
+    What an image base sets, its config alone says, so there none is listed.
+    """
+    if isinstance(lock.base, ImageBase):
+        return []
+    known = environment(replace(lock, spec=structs.replace(lock.spec, env={})), {})
+    pairs = ((key, name) for key, text in lock.spec.env.items() for name in names_in(text))
+    return sorted(pair for pair in pairs if pair[1] not in known)
 
 
 def labels(lock: Lock, base: Mapping[str, Any]) -> dict[str, str]:

@@ -11,6 +11,7 @@ class LayerKind(StrEnum):
 
     BASE = "base"
     SYSTEM = "system"
+    PYTHON = "python"
     STEP = "step"
     ACCOUNT = "account"
     PACKAGES = "packages"
@@ -25,7 +26,8 @@ OWN = frozenset({LayerKind.ENVIRONMENT, LayerKind.LOCK, LayerKind.SETTINGS})
 """Kinds that hold an environment's own files, and so are new in every image."""
 _TITLES = (
     (LayerKind.BASE, "base"),
-    (LayerKind.SYSTEM, r"Debian \S+: .+|system packages"),
+    (LayerKind.SYSTEM, r"(Debian|Ubuntu) \S+: .+|system packages"),
+    (LayerKind.PYTHON, r"Python \S+, standalone"),
     (LayerKind.STEP, r"step \d+ (before|after) Python"),
     (LayerKind.ACCOUNT, r"user [a-z_]\S*"),
     (LayerKind.FILES, r"files /\S+"),

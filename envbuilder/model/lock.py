@@ -51,12 +51,49 @@ class SystemPython:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StandalonePython:
+    """An archive of a Python that needs nothing of its base but glibc, by its hash.
+
+    ``path`` is what it has below any mirror: the date of its build, and its file name.
+    """
+
+    version: str
+    path: str
+    size: int
+    sha256: Digest
+
+    @property
+    def filename(self) -> str:
+        """The archive's own name."""
+        return self.path.rpartition("/")[2]
+
+    @property
+    def minor(self) -> str:
+        """The Python version as X.Y."""
+        return ".".join(self.version.split(".")[:2])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DebianBase:
-    """A root file system made of exactly these .deb files."""
+    """A root file system made of exactly these .deb files, of Debian or of its ``derivative``.
+
+    ``standalone`` is the Python on it, if that is not one of the packages.
+    """
 
     suite: str
     packages: tuple[DebPackage, ...]
     python: tuple[SystemPython, ...] = ()
+    standalone: StandalonePython | None = None
+    derivative: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.derivative not in {None, "ubuntu"}:
+            raise ValueError(f"{self.derivative!r} is no derivative of Debian: expected ubuntu")
+
+    @property
+    def distribution(self) -> str:
+        """What os-release calls the distribution: debian or ubuntu."""
+        return self.derivative or "debian"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

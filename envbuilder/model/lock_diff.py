@@ -145,7 +145,7 @@ def _builder(old: Lock, new: Lock) -> Iterator[Change]:
 
 def _base_text(base: DebianBase | ImageBase) -> str:
     if isinstance(base, DebianBase):
-        return f"debian:{base.suite}"
+        return f"{base.distribution}:{base.suite}"
     return f"{base.reference} ({base.digest.hex[:12]})"
 
 

@@ -12,13 +12,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from .plan import PREFIX
+from .plan import PREFIX, STANDALONE
 from .spec import OwnFiles, OwnUser, Spec
 from .yaml_document import KeyPath
 
 MOST_ENTRIES = 32
 """Entries of one spec: each is a layer, and a runtime mounts few of those."""
-_TAKEN = (PREFIX, "/usr/share/envbuilder", "/proc", "/sys", "/dev", "/run", "/tmp", "/var/tmp")  # noqa: S108
+_TAKEN = (PREFIX, STANDALONE, "/usr/share/envbuilder", "/proc", "/sys", "/dev", "/run")
+_EMPTIED = ("/tmp", "/var/tmp")  # noqa: S108 - named, not used
 _TOKEN = re.compile(r"\*\*/?|\*|\?|\[\^?[^]]+\]|\\.|.", re.DOTALL)
 
 
@@ -39,7 +40,7 @@ def file_problems(spec: Spec) -> Iterator[tuple[KeyPath, str, str]]:
 def _place_problems(at: KeyPath, place: str) -> Iterator[tuple[KeyPath, str, str]]:
     if not {".", ".."}.isdisjoint(place.split("/")):
         yield at, f"{place!r} is not a plain path", "write it without . and .."
-    for taken in _TAKEN:
+    for taken in (*_TAKEN, *_EMPTIED):
         if f"{place.rstrip('/')}/".startswith(f"{taken}/"):
             yield at, f"{taken} is no place for files of one's own", "/srv/app or /opt/app, maybe"
 

@@ -26,6 +26,8 @@ HEAVY = 8 << 20
 """A wheel of this many bytes gets a layer of its own."""
 BUCKETS = 8
 MOST_LAYERS = 110
+STANDALONE = "/opt/python"
+"""Where a Python lies that is no package of the base."""
 PREFIX = "/opt/venv"
 """Where the Python environment lies in every image."""
 
@@ -89,8 +91,12 @@ def plan(lock: Lock) -> Plan:
 
 def interpreter(lock: Lock) -> str:
     """Name the interpreter in the base that the environment stands on, as an absolute path."""
-    found = lock.base.interpreter if isinstance(lock.base, ImageBase) else None
-    return lock.spec.base.python or found or f"/usr/bin/python{lock.spec.minor}"
+    program, base = f"python{lock.spec.minor}", lock.base
+    if isinstance(base, ImageBase):
+        found = base.interpreter
+    else:
+        found = None if base.standalone is None else f"{STANDALONE}/bin/{program}"
+    return lock.spec.base.python or found or f"/usr/bin/{program}"
 
 
 def is_cuda(lock: Lock) -> bool:
@@ -154,4 +160,6 @@ def _single(wheel: Wheel) -> WheelLayer:
 
 
 def _base_layers(base: DebianBase | ImageBase) -> int:
-    return len(base.layers) + 1 if isinstance(base, ImageBase) else len(system_plan(base))
+    if isinstance(base, ImageBase):
+        return len(base.layers) + 1
+    return len(system_plan(base)) + (base.standalone is not None)

@@ -117,6 +117,7 @@ def needed_blobs(lock: Lock) -> set[Digest]:
     needed |= {file.sha256 for tree in lock.files for file in tree.files if file.link is None}
     if isinstance(lock.base, DebianBase):
         needed |= {deb.sha256 for deb in lock.base.packages}
+        needed |= {lock.base.standalone.sha256} if lock.base.standalone is not None else set()
     else:
         needed |= {lock.base.config, *(layer.digest for layer in lock.base.layers)}
     if lock.builder is not None and any(source.wheel is None for source in lock.built):

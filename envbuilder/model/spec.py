@@ -50,7 +50,7 @@ IN_WORDS = {  # for error messages: what each pattern means
     _COMMIT: "a commit id of 7 to 64 lower-case hex digits",
     _PYTHON: 'a Python version like "3.12" or "3.12.3"',
     _GLIBC: 'a version of glibc like "2.36"',
-    _SUITE: "the name of a Debian suite, like trixie",
+    _SUITE: "the name of a suite, like trixie or noble",
     _FAMILY: "the name of a model family, like qwen2_5_omni",
     _ABSOLUTE: "an absolute path",
     _PLACE: "an absolute path; one that ends in / is a folder to put a file into",
@@ -85,13 +85,14 @@ class _Frozen(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tru
 
 
 class Base(_Frozen):
-    """What the environment stands on: a Debian suite, or an image in a registry.
+    """What the environment stands on: a Debian or Ubuntu suite, or an image in a registry.
 
     ``python`` is the interpreter's path in the base, if it is not ``/usr/bin/pythonX.Y``. ``glibc``
     is what wheels may count on, if the base does not tell it, as an image does not.
     """
 
     debian: Annotated[str, Meta(pattern=_SUITE)] | None = None
+    ubuntu: Annotated[str, Meta(pattern=_SUITE)] | None = None
     image: Line | None = None
     python: Annotated[str, Meta(pattern=_ABSOLUTE)] | None = None
     glibc: Annotated[str, Meta(pattern=_GLIBC)] | None = None

@@ -104,8 +104,9 @@ def problems(spec: Spec) -> Iterator[Problem]:
 
 
 def _check_base(spec: Spec) -> Iterator[Problem]:
-    if (spec.base.debian is None) == (spec.base.image is None):
-        yield ("base",), "expected exactly one of debian and image", "base: {debian: trixie}"
+    if [spec.base.debian, spec.base.ubuntu, spec.base.image].count(None) != 2:
+        hint = "base: {debian: trixie}"
+        yield ("base",), "expected exactly one of debian, ubuntu and image", hint
     if spec.build.system.packages and spec.build.image is None:
         hint = "name the image to compile in, or add them to `system: packages:`"
         yield ("build", "system"), "build.system is laid on build.image, which is not there", hint

@@ -125,7 +125,7 @@ def system_plan(base: DebianBase) -> tuple[SystemLayer, ...]:
         *_essential(base, essential),
         *(_single(base, deb) for deb in sorted(alone)),
         *_buckets(base, [deb for deb in small if deb.name not in ESSENTIAL]),
-        SystemLayer(title=f"Debian {base.suite}: state"),
+        SystemLayer(title=f"{base.distribution.title()} {base.suite}: state"),
     )
 
 
@@ -137,12 +137,14 @@ def _alone(base: DebianBase) -> frozenset[DebPackage]:
 
 
 def _essential(base: DebianBase, debs: tuple[DebPackage, ...]) -> tuple[SystemLayer, ...]:
-    title = f"Debian {base.suite}: essential packages"
+    title = f"{base.distribution.title()} {base.suite}: essential packages"
     return (SystemLayer(title=title, packages=debs),) if debs else ()
 
 
 def _single(base: DebianBase, deb: DebPackage) -> SystemLayer:
-    return SystemLayer(title=f"Debian {base.suite}: {deb.name} {deb.version}", packages=(deb,))
+    return SystemLayer(
+        title=f"{base.distribution.title()} {base.suite}: {deb.name} {deb.version}", packages=(deb,)
+    )
 
 
 def _buckets(base: DebianBase, small: list[DebPackage]) -> list[SystemLayer]:
@@ -151,7 +153,7 @@ def _buckets(base: DebianBase, small: list[DebPackage]) -> list[SystemLayer]:
         buckets[hashlib.sha256(deb.name.encode()).digest()[0] % BUCKETS].append(deb)
     return [
         SystemLayer(
-            title=f"Debian {base.suite}: packages {number}/{BUCKETS}",
+            title=f"{base.distribution.title()} {base.suite}: packages {number}/{BUCKETS}",
             packages=tuple(debs),
             bucket=number,
         )

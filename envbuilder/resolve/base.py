@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from envbuilder.model.errors import ResolutionError
 from envbuilder.model.image import Layer
@@ -17,6 +17,7 @@ from envbuilder.registry.manifests import Platform
 from .base_facts import BaseFacts, ask_base
 from .context import Context
 from .debian.packages import lock_base
+from .python.standalone import lock_standalone
 from .target import debian_patch
 
 
@@ -25,20 +26,57 @@ def resolve_base(context: Context, spec: Spec, previous: Lock | None) -> DebianB
     held = previous.base if previous is not None else None
     if spec.base.image is not None:
         return _image(context, spec.base.image, spec, held, previous, asked=True)
-    assert spec.base.debian is not None  # noqa: S101 - the spec's own check
+    distribution = "debian" if spec.base.debian is not None else "ubuntu"
+    suite = spec.base.debian or spec.base.ubuntu or ""
     if previous is not None and isinstance(held, DebianBase) and _same_base(spec, previous.spec):
-        _check_python(spec, held)
-        return held  # nothing to ask apt, which takes seconds to say the same
-    same_suite = isinstance(held, DebianBase) and held.suite == spec.base.debian
+        # Nothing to ask apt, which takes seconds to say the same.
+        return _with_python(context, spec, held, held)
+    same_suite = isinstance(held, DebianBase) and (held.distribution, held.suite) == (
+        distribution,
+        suite,
+    )
     base = lock_base(
         context,
-        suite=spec.base.debian,
+        suite=suite,
+        distribution=distribution,
         packages=spec.system.packages,
         architecture=spec.platform.partition("/")[2],
         held=held.packages if same_suite and isinstance(held, DebianBase) else (),
     )
-    _check_python(spec, base)
-    return base
+    return _with_python(context, spec, base, held)
+
+
+def _with_python(
+    context: Context, spec: Spec, base: DebianBase, held: DebianBase | ImageBase | None
+) -> DebianBase:
+    """See that ``base`` has the spec's Python: among its packages, or as a standalone build."""
+    if spec.base.python is not None:
+        return base
+    has = _minors(base)
+    if spec.minor in has:
+        _check_patch(spec, base)
+        return replace(base, standalone=None)
+    if spec.system.site_packages:
+        raise ResolutionError(
+            f"the base has {_listed(has)}, not {spec.minor}, whose site_packages it could share",
+            hint="a `python` that the suite has, or no site_packages",
+        )
+    before = held.standalone if isinstance(held, DebianBase) else None
+    python = lock_standalone(context, spec, before)
+    if python != before:
+        context.progress.note(
+            f"the base has {_listed(has)}: Python {python.version} comes as a standalone build"
+        )
+    return replace(base, standalone=python)
+
+
+def _minors(base: DebianBase) -> set[str]:
+    names = (re.fullmatch(r"python(3\.\d+)", deb.name) for deb in base.packages)
+    return {match[1] for match in names if match}
+
+
+def _listed(minors: set[str]) -> str:
+    return f"Python {', '.join(sorted(minors))}" if minors else "no Python of its own"
 
 
 def _same_base(one: Spec, other: Spec) -> bool:
@@ -105,30 +143,11 @@ def _plain(layer: Layer) -> Layer:
     )
 
 
-def _check_python(spec: Spec, base: DebianBase) -> None:
-    """Find out now, not in the container, that the suite has another Python than the spec."""
-    if spec.base.python is not None:
-        return
-    found = {
-        match[1] for deb in base.packages if (match := re.fullmatch(r"python(3\.\d+)", deb.name))
-    }
-    if spec.minor in found:
-        _check_patch(spec, base)
-        return
-    if found:
-        raise ResolutionError(
-            f"Debian {base.suite} has Python {', '.join(sorted(found))}, not {spec.minor}",
-            hint=f'python: "{max(found)}", or another suite',
-        )
-    raise ResolutionError(
-        f"the base has no Python {spec.minor}", hint="system: {packages: [python3]}"
-    )
-
-
 def _check_patch(spec: Spec, base: DebianBase) -> None:
     patch = debian_patch(spec.minor, base)
     if spec.python != spec.minor and patch is not None and spec.python != f"{spec.minor}.{patch}":
+        name = f"{base.distribution.title()} {base.suite}"
         raise ResolutionError(
-            f"Debian {base.suite} has Python {spec.minor}.{patch}, not {spec.python}",
+            f"{name} has Python {spec.minor}.{patch}, not {spec.python}",
             hint=f'python: "{spec.minor}" takes what the base has',
         )

@@ -92,19 +92,25 @@ def _release(places: Below, interpreter: str, minor: str) -> str | None:
     """Ask the program, its library, its headers and the package that it came with, in turn."""
     real = places.real(interpreter)
     prefix = real.rpartition("/")[0].rpartition("/")[0]
-    name = rf"libpython{re.escape(minor)}\.so\S*"
-    library = re.compile(rf"{re.escape(prefix)}/lib(64)?/([^/]+/)?{name}")
-    told = [
-        places.find(real),
-        *(file for path, file in places.files.items() if library.fullmatch(path)),
-        places.find(f"{prefix}/include/python{minor}/patchlevel.h"),
-    ]
-    for file in told:
-        if file is not None and file.text.decode().startswith(f"{minor}."):
-            return file.text.decode()
+    told = [places.find(real), places.find(f"{prefix}/include/python{minor}/patchlevel.h")]
+    versions = [file.text.decode() for file in told if file is not None]
+    versions += _library_versions(places, prefix, minor)
     package = places.packages.get(f"python{minor}", "") if prefix == "usr" else ""
     match = re.match(r"(?:\d+:)?(3\.\d+\.\d+)", package)
-    return match[1] if match else None
+    versions += [match[1]] if match else []
+    return next((each for each in versions if each.startswith(f"{minor}.")), None)
+
+
+def _library_versions(places: Below, prefix: str, minor: str) -> list[str]:
+    """Read the shared library below ``prefix``, or else those of the whole base, if they agree."""
+    name = f"libpython{minor}.so.1.0"
+    found = {
+        path: file.text.decode()
+        for path, file in places.files.items()
+        if path.rpartition("/")[2] == name
+    }
+    near = [version for path, version in found.items() if path.startswith(f"{prefix}/")]
+    return near or (list(found.values()) if len(set(found.values())) == 1 else [])
 
 
 def _glibc(places: Below) -> str | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -122,6 +122,11 @@ def _source(entry: OwnFiles, folder: Path) -> Path:
         hint = "name a folder beside the spec: the lock and ledger here change with every build"
         raise ResolutionError(f"{entry.from_} holds the spec itself", hint=hint)
     return source
+
+
+def walk(folder: Path, *, exclude: Iterable[str] = ()) -> Iterator[LockedFile]:
+    """Yield the files of ``folder``; raises ResolutionError for what cannot be an image's."""
+    return _walk(folder, Patterns(exclude))
 
 
 def _walk(source: Path, patterns: Patterns) -> Iterator[LockedFile]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from envbuilder.model.lock import DebianBase, ImageBase
+from envbuilder.model.lock import DebianBase, ImageBase, Lock
+from envbuilder.model.plan import interpreter
 from envbuilder.model.spec import Spec
 
 from .python.requirements import PythonTarget
@@ -32,8 +33,7 @@ def base_words(spec: Spec, base: DebianBase | ImageBase) -> str:
     told = spec.base.glibc is not None or not isinstance(base, ImageBase) or base.glibc is not None
     libc = f"glibc 2.{target.glibc}" if told else f"glibc 2.{target.glibc} (assumed)"
     libc = libc if target.musl is None else f"musl 1.{target.musl}"
-    at = base.interpreter if isinstance(base, ImageBase) else None
-    place = spec.base.python or at or f"/usr/bin/python{spec.minor}"
+    place = interpreter(Lock(spec=spec, base=base, wheels=()))
     return f"{libc}, Python {target.full} at {place}"
 
 
@@ -60,6 +60,8 @@ def debian_patch(minor: str, base: DebianBase) -> int | None:
 def _patch(spec: Spec, base: DebianBase | ImageBase) -> int | None:
     if spec.python != spec.minor:
         return int(spec.python.removeprefix(f"{spec.minor}."))
+    if isinstance(base, DebianBase) and base.standalone is not None:
+        return int(base.standalone.version.split(".")[2])
     if isinstance(base, DebianBase) and spec.base.python is None:
         return debian_patch(spec.minor, base)
     if isinstance(base, ImageBase) and base.python is not None:

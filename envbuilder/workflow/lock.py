@@ -9,6 +9,7 @@ from pathlib import Path
 from envbuilder.engines.build_environment import build_environment
 from envbuilder.engines.system_pins import SystemPins
 from envbuilder.model.errors import LockError, NetworkError
+from envbuilder.model.image_config import unknown_variables
 from envbuilder.model.lock import Lock
 from envbuilder.model.pylock import check_fresh, lock_path, read_lock, write_lock
 from envbuilder.model.spec import Spec
@@ -65,6 +66,9 @@ def lock_environment(context: Context, spec_path: Path, *, release: Collection[s
         previous = None
     names = releasable(release, spec, previous)
     lock = resolve_spec(context, spec, folder=spec_path.parent, previous=previous, release=names)
+    for key, name in unknown_variables(lock):
+        text = f"warning: env.{key}: nothing sets ${name}, so it is empty; $$ is a dollar"
+        context.progress.note(text)
     if previous is not None and lock == previous.unsealed():
         return previous
     write_lock(path, lock)

@@ -20,6 +20,7 @@ _MORE = {
     "model/yaml_text": ("test_deploy",),
     "model/yaml_document": ("test_spec", "test_yaml_edit"),
     "layers/account": ("test_account",),
+    "layers/archive": ("test_standalone_python",),
     "layers/contents": ("test_layers_contents", "test_workflow_inspect", "test_layers_below"),
     "layers/deflate": ("test_layers_tar", "test_layers_unpack", *_WHEELS),
     "layers/install": _WHEELS,

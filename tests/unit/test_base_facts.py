@@ -52,6 +52,16 @@ def base(files: dict[str, str], links: dict[str, str] | None = None, packages=No
         ({"opt/mine/bin/python3.11": "3.11.4"}, {}, USUAL, ("/opt/mine/bin/python3.11", "3.11.4")),
         ({"usr/bin/python3.12": "3.12.4"}, {}, USUAL, (None, None)),
         ({"usr/bin/python3.11": ""}, {}, USUAL, ("/usr/bin/python3.11", None)),
+        (
+            {"usr/bin/python3.11": "", "opt/py/lib/libpython3.11.so.1.0": "3.11.5",
+             "opt/py/lib/libpython3.12.so.1.0": "3.12.1"},
+            {}, USUAL, ("/usr/bin/python3.11", "3.11.5"),
+        ),
+        (
+            {"usr/bin/python3.11": "", "a/lib/libpython3.11.so.1.0": "3.11.5",
+             "b/lib/libpython3.11.so.1.0": "3.11.6"},
+            {}, USUAL, ("/usr/bin/python3.11", None),
+        ),
     ],
 )  # fmt: skip
 def test_the_interpreter_and_its_release(files, links, path, python):

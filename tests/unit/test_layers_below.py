@@ -1,6 +1,7 @@
 """What layers show of places, and what their own files tell of C library and Python."""
 
 import io
+import platform
 import sys
 import tarfile
 from collections.abc import Mapping
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from envbuilder.layers.below import Below, below
+from envbuilder.layers.below import Below, asked, below
 from envbuilder.model.errors import BuildError
 from envbuilder.model.image import Layer
 from envbuilder.resolve.below import look_below
@@ -85,8 +86,6 @@ def test_links_in_a_circle():
 
 def test_the_c_library_tells_its_version_wherever_it_lies(tmp_path):
     (host,) = (p for p in Path("/lib").glob("*-linux-gnu/libc.so.6"))
-    import platform
-
     found = look(tmp_path, tar({f"usr/lib/{host.parent.name}/libc.so.6": host.read_bytes()}))
     (told,) = found.files.values()
     assert told.text.decode() == platform.libc_ver()[1]
@@ -114,6 +113,40 @@ def test_an_interpreter_tells_its_patch_release(tmp_path):
     assert told is not None, "a hard link is another name of the file"
     assert told.text in {version, b""}, "or its library has it"
     assert found.files["usr/include/python3.11/patchlevel.h"].text == b"3.11.2"
+
+
+def test_another_version_in_the_same_program_is_passed_over(tmp_path):
+    text = b"x\0" + b"3.2.0\0zlib\0" + b"3.11.9+\0y"
+    found = look(tmp_path, tar({"usr/bin/python3.11": text, "opt/libpython3.11.so.1.0": text}))
+    assert {told.text for told in found.files.values()} == {b"3.11.9"}
+
+
+@pytest.mark.parametrize(
+    ("content", "release"),
+    [
+        (b"\xf0\x07\x0b\x03\0\0\0\0", b"3.11.7"),
+        (b"\xf0\x07\x0b\x03\0\0\0\0-\xf0\x07\x0b\x03\0\0\0\0", b"3.11.7"),
+        (b"\xf0\x07\x0b\x03\0\0\0\0-\xf0\x08\x0b\x03\0\0\0\0", b""),
+        (b"\xf0\x07\x0b\x03\0\0\0\0-\0" + b"3.11.9\0", b"3.11.9"),
+        (b"\xf0\x07\x0c\x03\0\0\0\0", b""),
+        (b"\xf0\x0a\x0b\x03\0\0\0\0", b"3.11.10"),
+    ],
+)
+def test_a_release_that_is_a_number_counts_if_it_is_the_only_one(tmp_path, content, release):
+    found = look(tmp_path, tar({"usr/bin/python3.11": b"x" * 99 + content}))
+    assert found.files["usr/bin/python3.11"].text == release
+
+
+def test_this_interpreters_own_library_tells_its_release():
+    program = Path(sys.executable).resolve()
+    minor = f"3.{sys.version_info.minor}"
+    library = program.parents[1] / "lib" / f"libpython{minor}.so.1.0"
+    file = library if library.exists() else program
+    reader = asked(f"usr/bin/python{minor}")
+    assert reader is not None
+    with file.open("rb") as stream:
+        pieces = iter(lambda: stream.read(1 << 20), b"")
+        assert reader(pieces).decode() == platform.python_version()
 
 
 def test_musl_and_the_packages_of_debian(tmp_path):

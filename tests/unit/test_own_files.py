@@ -9,6 +9,7 @@ import pytest
 
 from envbuilder.engines.foundation import Foundation
 from envbuilder.engines.own_files import copy_files, own_files_layers
+from envbuilder.evidence.statements import provenance
 from envbuilder.layers.below import Below, Owned
 from envbuilder.layers.own_files import entries_of, own_files_layer
 from envbuilder.layers.untar import untar
@@ -344,3 +345,12 @@ def test_a_rendered_folder_holds_them_as_they_were_locked(project, tmp_path):
     assert (made / "run.sh").stat().st_mode & 0o777 == 0o755
     with pytest.raises(BuildError, match="is not in the store"):
         copy_files(lock, tmp_path / "other", store=Store(tmp_path / "empty"))
+
+
+def test_the_provenance_names_each_by_its_hash(project, tmp_path):
+    lock = locked(project, Store(tmp_path / "store"), "app/ /srv/app")
+    moment = "2026-01-02T03:04:05Z"
+    found = provenance(lock, Digest.of(b"image"), engine="embedded", finished=moment).predicate
+    inputs = found["buildDefinition"]["resolvedDependencies"]
+    digests = {entry["name"]: entry["digest"]["sha256"] for entry in inputs}
+    assert digests["/srv/app/main.py"] == Digest.of(b"print(1)\n").hex

@@ -7,7 +7,7 @@ from envbuilder.model.errors import ResolutionError, UsageError, without_login
 from envbuilder.model.lock import ImageBase
 from envbuilder.model.plan import interpreter
 from envbuilder.model.reference import Digest
-from envbuilder.resolve.base import _check_python
+from envbuilder.resolve.base import _check_patch
 from envbuilder.resolve.python.offers import fits
 from envbuilder.resolve.python.requirements import PythonTarget, _rank
 from envbuilder.resolve.release import EVERYTHING, SYSTEM, releasable
@@ -107,4 +107,4 @@ def test_an_image_tells_nothing_so_the_spec_may():
 def test_a_patch_release_that_the_base_does_not_have_is_refused():
     found = lock({}, debs={"python3.12": "3.12.3-1"}, python="3.12.7")
     with pytest.raises(ResolutionError, match=r"Debian trixie has Python 3\.12\.3, not 3\.12\.7"):
-        _check_python(found.spec, found.base)
+        _check_patch(found.spec, found.base)

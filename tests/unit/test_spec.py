@@ -144,7 +144,7 @@ def test_a_file_of_lines_becomes_its_lines(tmp_path):
         ("    commit: de8f43fbe9\n", "    subdirectory: a/../..\n", "14:5", "inside", "plain"),
         ("[cmake]", '["cmake @ https://x"]', "16:18", "is not a requirement", "index"),
         ("[cmake]", '["-r x"]', "16:18", "is not a requirement", "index"),
-        ("{debian: trixie}", "{}", "4:1", "exactly one of debian and image", "trixie"),
+        ("{debian: trixie}", "{}", "4:1", "exactly one of debian, ubuntu and image", "trixie"),
         ("{debian: trixie}", "{image: x}", "7:3", "needs a Debian base", "leave it out"),
         ("audio: 750", "audoi: 750", "22:12", "expected one of audio, image, video", ""),
         ("audio: 750", "audio: many", "22:12", "expected a whole number", ""),

@@ -6,7 +6,7 @@ from envbuilder.engines.dockerfile_quoting import with_variables
 from envbuilder.engines.render import render
 from envbuilder.evidence.verify.content import compare_content
 from envbuilder.model.errors import SpecError
-from envbuilder.model.image_config import environment, image_settings
+from envbuilder.model.image_config import environment, image_settings, unknown_variables
 from envbuilder.model.spec_file import load
 from envbuilder.model.variables import expanded, names_in
 from tests.unit import locks
@@ -110,3 +110,9 @@ def test_what_a_base_brings_is_no_difference_to_verify():
     names = {each.subject for each in compare_content(sealed, sealed.seal, other) if each.actual}
     assert "Env HERE" not in names
     assert "Env PLAIN" not in names
+
+
+def test_a_name_that_nothing_sets_is_told():
+    env = {"A": "$PATH ${LANG}", "B": "$USER $$HOME $USER", "C": "$A"}
+    assert unknown_variables(locks.lock({}, env=env)) == [("B", "USER"), ("C", "A")]
+    assert unknown_variables(with_env(image(), env)) == []

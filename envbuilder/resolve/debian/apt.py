@@ -15,7 +15,8 @@ from pathlib import Path
 
 from envbuilder.model.errors import EnvbuilderError, MissingToolError, NetworkError, ResolutionError
 
-from .archives import MIRROR_VARIABLE, Archive
+from .archives import Archive
+from .distribution import DEBIAN, Distribution
 
 _HELPER = Path("/usr/lib/apt/apt-helper")
 _NOISE = ("Some index files failed to download", "Download Failed")
@@ -58,6 +59,7 @@ class PrivateApt:
     """apt for ``architecture`` over ``archives``, with all its files in ``root``."""
 
     def __init__(self, root: Path, *, architecture: str, archives: Sequence[Archive]) -> None:
+        self._of = archives[0].of if archives else DEBIAN
         self._config = root / "apt.conf"
         self._preferences = root / "preferences"
         for folder in ("lists/partial", "cache/archives/partial"):
@@ -67,11 +69,16 @@ class PrivateApt:
         (root / "archives.sources").write_text("\n".join(map(Archive.deb822, archives)))
         self._config.write_text(_CONFIGURATION.format(root=root, architecture=architecture))
 
+    @property
+    def name(self) -> str:
+        """The name of the distribution whose archives these are."""
+        return self._of.name
+
     def update(self) -> None:
         """Fetch the package lists; raise NetworkError, ResolutionError or MissingToolError."""
         done = self._run("apt-get", "update")
         if done.returncode:
-            raise _update_failure(done.stderr)
+            raise _update_failure(done.stderr, self._of)
 
     def prefer(self, versions: Iterable[tuple[str, str]]) -> None:
         """Hold (package, version) pairs wherever the archive still has that version."""
@@ -184,25 +191,26 @@ def _explanation(done: subprocess.CompletedProcess[str]) -> str:
     return f"{unmet if marker else ''}{complaints(done.stderr)}"
 
 
-def _update_failure(stderr: str) -> EnvbuilderError:
+def _update_failure(stderr: str, of: Distribution) -> EnvbuilderError:
     said = complaints(stderr)
     if re.search(r"NO_PUBKEY|Missing key|public key is not available", said):
         return MissingToolError(
-            f"this machine lacks the key that signs the Debian archive:\n{said}",
-            hint="apt-get update && apt-get install debian-archive-keyring",
+            f"this machine lacks the key that signs the {of.name} archive:\n{said}",
+            hint=f"apt-get update && apt-get install {of.keys}, or name a keyring in "
+            f"{of.keyring_variable}",
         )
     if forged(said):
         return ResolutionError(
-            f"a mirror's package lists are not what Debian signed:\n{said}",
+            f"a mirror's package lists are not what {of.name} signed:\n{said}",
             hint="do not trust that mirror; one that is just being filled is whole again later: "
-            f"wait, or set {MIRROR_VARIABLE} to another",
+            f"wait, or set {of.mirror} to another",
         )
     if re.search(r"404 +Not Found|does not have a Release file", said) and not unreachable(said):
         return ResolutionError(
             f"a mirror does not hold the suite:\n{said}",
-            hint=f"check `base: debian:` in the spec, or set {MIRROR_VARIABLE} to another mirror",
+            hint=f"check `base: {of.id}:` in the spec, or set {of.mirror} to another mirror",
         )
     return NetworkError(
-        f"cannot read the package lists of the Debian archive:\n{said}",
-        hint=f"check the network and apt's sources, or set {MIRROR_VARIABLE} to another mirror",
+        f"cannot read the package lists of the {of.name} archive:\n{said}",
+        hint=f"check the network and apt's sources, or set {of.mirror} to another mirror",
     )

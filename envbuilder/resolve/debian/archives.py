@@ -14,16 +14,13 @@ from pathlib import Path
 
 from envbuilder.model.errors import MissingToolError, UsageError
 
-MIRROR_VARIABLE = "ENVBUILDER_DEBIAN_MIRROR"
-KEYRINGS = (
-    Path("/usr/share/keyrings/debian-archive-keyring.pgp"),
-    Path("/usr/share/keyrings/debian-archive-keyring.gpg"),
-)
+from .distribution import DEBIAN, Distribution
+
+MIRROR_VARIABLE = DEBIAN.mirror
 
 _ETC = Path("/etc/apt")
 _ONE_LINE = re.compile(r"deb\s+(?:\[(?P<options>[^]]*)\]\s*)?(?P<uri>\S+)\s+(?P<rest>\S.*)")
 _SUITE = re.compile(r"[a-z]+(?P<pocket>-updates|-security)?")
-_ARCHIVE_PATH = re.compile(r"/debian(-security)?$|/archive/debian(-security)?/[0-9TZ]+$")
 _SNAPSHOT = re.compile(r"/[0-9]{8}T[0-9]{6}Z$")
 _POCKETS = ("", "-updates", "-security")
 _ROLLING = frozenset({"sid", "unstable", "experimental"})
@@ -41,7 +38,7 @@ class AptSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Archive:
-    """One mirror of the Debian archive, and which suites and components to take from it.
+    """One mirror of a distribution's archive, and which suites and components to take from it.
 
     ``uri`` has no slash at its end; ``signed_by`` is a keyring's path or the key itself, as in
     sources.list(5); ``fresh`` says whether an expired Release file is refused.
@@ -52,6 +49,7 @@ class Archive:
     components: tuple[str, ...]
     signed_by: str = ""
     fresh: bool = True
+    of: Distribution = DEBIAN
 
     @property
     def security(self) -> bool:
@@ -74,49 +72,63 @@ class Archive:
         return "\n".join(lines) + "\n"
 
 
-def debian_archives(suite: str, *, etc: Path = _ETC) -> tuple[Archive, ...]:
+def debian_archives(
+    suite: str, *, etc: Path = _ETC, of: Distribution = DEBIAN
+) -> tuple[Archive, ...]:
     """Find the mirrors that this machine would take ``suite`` from, with its pockets.
 
-    ``$ENVBUILDER_DEBIAN_MIRROR`` (the archive's URI, then, after a space, the security archive's)
-    goes before the machine's apt sources, whose Debian entries serve with the suite replaced.
+    ``$ENVBUILDER_DEBIAN_MIRROR`` (the archive's URI, then, after a space, the security archive's),
+    or Ubuntu's, goes before the machine's apt sources, whose entries serve with the suite replaced.
     Raises MissingToolError if neither names a mirror.
     """
-    mirror = os.environ.get(MIRROR_VARIABLE, "")
-    sources = mirror_sources(mirror) if mirror.strip() else read_sources(etc)
-    archives = for_suite(suite, sources)
+    mirror = os.environ.get(of.mirror, "")
+    told = mirror_sources(mirror, of=of) if mirror.strip() else None
+    sources = [each for each in read_sources(etc) if _is_of(each, of)] if told is None else told
+    archives = _for_suite(suite, sources, of)
     if not archives:
         raise MissingToolError(
-            f"this machine's apt sources name no mirror of the Debian archive to take {suite} from",
-            hint=f"set {MIRROR_VARIABLE} to the URI of a mirror, as in an apt source",
+            f"this machine's apt sources name no mirror of the {of.name} archive to take {suite} "
+            "from",
+            hint=f"set {of.mirror} to the URI of a mirror, as in an apt source",
         )
     return archives
 
 
-def mirror_sources(text: str) -> list[AptSource]:
+def mirror_sources(text: str, *, of: Distribution = DEBIAN) -> list[AptSource]:
     """Read ``$ENVBUILDER_DEBIAN_MIRROR``: the archive, then perhaps the security archive."""
-    pockets = (("stable", "stable-updates"), ("stable-security",))
     uris = [uri.rstrip("/") for uri in text.split()]
-    if len(uris) > len(pockets):
+    if len(uris) > len(of.first):
         raise UsageError(
-            f"{MIRROR_VARIABLE} holds {len(uris)} URIs; expected the archive's and, after a space, "
+            f"{of.mirror} holds {len(uris)} URIs; expected the archive's and, after a space, "
             "the security archive's"
         )
-    keyring = next((str(path) for path in KEYRINGS if path.exists()), "")
+    pockets = of.first if len(uris) > 1 else (of.alone,)
     return [
-        AptSource(uris=(uri,), suites=suites, components=("main",), options={"signed-by": keyring})
-        for uri, suites in zip(uris, pockets, strict=False)
+        AptSource(
+            uris=(uri,),
+            suites=tuple(f"stable{pocket}" for pocket in held),
+            components=of.components,
+            options={"signed-by": of.keyring},
+        )
+        for uri, held in zip(uris, pockets, strict=False)
     ]
 
 
-def for_suite(suite: str, sources: list[AptSource]) -> tuple[Archive, ...]:
-    """Turn the Debian entries among ``sources`` into archives that serve ``suite``."""
+def for_suite(
+    suite: str, sources: list[AptSource], *, of: Distribution = DEBIAN
+) -> tuple[Archive, ...]:
+    """Turn the distribution's entries among ``sources`` into archives that serve ``suite``."""
+    return _for_suite(suite, [each for each in sources if _is_of(each, of)], of)
+
+
+def _for_suite(suite: str, sources: list[AptSource], of: Distribution) -> tuple[Archive, ...]:
     wanted = _POCKETS[:1] if suite in _ROLLING else _POCKETS
     merged: dict[tuple[str, bool], Archive] = {}
-    for source in filter(_is_debian, sources):
+    for source in sources:
         held = {match["pocket"] or "" for match in map(_SUITE.fullmatch, source.suites) if match}
         suites = tuple(suite + pocket for pocket in wanted if pocket in held)
         for uri in _expanded(source.uris) if suites else ():
-            archive = _archive(uri, suites, source)
+            archive = _archive(uri, suites, source, of)
             key = (archive.uri, archive.security)
             merged[key] = _merge(merged[key], archive) if key in merged else archive
     return tuple(merged.values())
@@ -185,12 +197,12 @@ def _fields(stanza: str) -> dict[str, str]:
     return fields
 
 
-def _is_debian(source: AptSource) -> bool:
-    """Tell the Debian archive from other repositories that reuse its suites' names."""
+def _is_of(source: AptSource, of: Distribution) -> bool:
+    """Tell a distribution's archive from other repositories that reuse its suites' names."""
     if "main" not in source.components:
         return False
-    signed = "debian-archive" in source.options.get("signed-by", "")
-    return signed or any(_ARCHIVE_PATH.search(uri) for uri in _expanded(source.uris))
+    signed = of.mark in source.options.get("signed-by", "")
+    return signed or any(of.place.search(uri) for uri in _expanded(source.uris))
 
 
 def _expanded(uris: tuple[str, ...]) -> Iterator[str]:
@@ -207,15 +219,15 @@ def _expanded(uris: tuple[str, ...]) -> Iterator[str]:
                 yield words[0].rstrip("/")
 
 
-def _archive(uri: str, suites: tuple[str, ...], source: AptSource) -> Archive:
-    keyring = next((str(path) for path in KEYRINGS if path.exists()), "")
+def _archive(uri: str, suites: tuple[str, ...], source: AptSource, of: Distribution) -> Archive:
     expires = source.options.get("check-valid-until", "yes").lower() != "no"
     return Archive(
         uri=uri,
         suites=suites,
         components=source.components,
-        signed_by=source.options.get("signed-by") or keyring,
+        signed_by=source.options.get("signed-by") or of.keyring,
         fresh=expires and not _SNAPSHOT.search(uri),
+        of=of,
     )
 
 
@@ -227,4 +239,5 @@ def _merge(one: Archive, other: Archive) -> Archive:
         components=tuple(dict.fromkeys(one.components + other.components)),
         signed_by=one.signed_by,
         fresh=one.fresh and other.fresh,
+        of=one.of,
     )

@@ -14,7 +14,8 @@ from envbuilder.resolve.context import Context
 from envbuilder.storage.store import Store
 
 from .apt import complaints, download, forged, unreachable
-from .archives import MIRROR_VARIABLE, Archive
+from .archives import Archive
+from .distribution import Distribution
 
 _Wanted = tuple[Archive, DebPackage]
 
@@ -48,7 +49,7 @@ def fetch_debs(
             batches = _batches(left)
             said += pool.map(lambda batch: _fetch_batch(batch, folder, store, step), batches)
     if lost := _absent(missing, store):
-        raise _failure(lost, "\n".join(filter(None, said)))
+        raise _failure(lost, "\n".join(filter(None, said)), archives[0].of)
 
 
 def _fetch_batch(wanted: list[_Wanted], folder: Path, store: Store, step: Step) -> str:
@@ -87,7 +88,7 @@ def _batches(wanted: Iterable[_Wanted]) -> list[list[_Wanted]]:
     return batches[::-1]  # the largest first: they take longest
 
 
-def _failure(lost: list[DebPackage], said: str) -> EnvbuilderError:
+def _failure(lost: list[DebPackage], said: str, of: Distribution) -> EnvbuilderError:
     named = ", ".join(f"{deb.name} {deb.version}" for deb in lost[:5])
     more = f" and {len(lost) - 5} more" if len(lost) > 5 else ""
     if forged(said):
@@ -104,9 +105,9 @@ def _failure(lost: list[DebPackage], said: str) -> EnvbuilderError:
         return ResolutionError(
             f"no mirror has {named}{more} any longer",
             hint="lock again to take the current versions, or set "
-            f"{MIRROR_VARIABLE} to a snapshot mirror of the lock's date",
+            f"{of.mirror} to a snapshot mirror of the lock's date",
         )
     return NetworkError(
         f"cannot download {named}{more}:\n{said}",
-        hint=f"check the network and apt's sources, or set {MIRROR_VARIABLE} to another mirror",
+        hint=f"check the network and apt's sources, or set {of.mirror} to another mirror",
     )

@@ -15,6 +15,7 @@ from envbuilder.storage.store import Store
 from .apt import PrivateApt
 from .archives import MIRROR_VARIABLE, Archive, debian_archives
 from .debs import fetch_debs
+from .distribution import DEBIAN, DISTRIBUTIONS
 from .system_python import find_distributions
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+")
@@ -27,6 +28,7 @@ def lock_base(
     packages: Sequence[str],
     architecture: str,
     held: Sequence[DebPackage] = (),
+    distribution: str = "debian",
 ) -> DebianBase:
     """Resolve a base and look inside its files for the Python distributions that they bring.
 
@@ -35,14 +37,17 @@ def lock_base(
     they fit. The files are in the store afterwards. Raises ResolutionError, NetworkError and
     MissingToolError.
     """
-    archives = debian_archives(suite)
+    of = DISTRIBUTIONS[distribution]
+    archives = debian_archives(suite, of=of)
     store = context.store
-    with context.progress.step("resolve", f"Debian {suite}", unit="items"):
+    with context.progress.step("resolve", f"{of.name} {suite}", unit="items"):
         debs = resolve_debs(
             packages, architecture=architecture, archives=archives, store=store, held=held
         )
     fetch_debs(context, debs, archives=archives)
-    return DebianBase(suite=suite, packages=debs, python=find_distributions(debs, store=store))
+    python = find_distributions(debs, store=store)
+    derivative = None if of is DEBIAN else of.id
+    return DebianBase(suite=suite, packages=debs, python=python, derivative=derivative)
 
 
 def resolve_debs(
@@ -115,11 +120,11 @@ def _refuse_unknown(packages: Sequence[str], apt: PrivateApt) -> None:
         if name not in known:
             near = get_close_matches(name, known, n=3)
             raise ResolutionError(
-                f"the Debian archive has no package {name!r}",
+                f"the {apt.name} archive has no package {name!r}",
                 hint=f"did you mean {' or '.join(near)}?" if near else "check `system: packages:`",
             )
         if version and version not in (versions := apt.versions(name)):
             raise ResolutionError(
-                f"the Debian archive has no version {version} of {name}",
+                f"the {apt.name} archive has no version {version} of {name}",
                 hint=f"it has {', '.join(versions)}",
             )

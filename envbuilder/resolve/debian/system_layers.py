@@ -91,7 +91,7 @@ def _build(
         write_repository(
             repository, base.packages, suite=base.suite, architecture=architecture, store=store
         )
-    title = f"Debian {base.suite}: {len(base.packages)} packages"
+    title = f"{base.distribution.title()} {base.suite}: {len(base.packages)} packages"
     steps = 2 * len(base.packages)  # each is unpacked and configured
     with (
         progress.step("system", title, total=steps, unit="items") as step,
@@ -182,4 +182,6 @@ def _layer(group: SystemLayer, out: Writer, tar: PackedTar) -> Layer:
 def _key(base: DebianBase, architecture: str) -> str:
     debs = sorted(deb.sha256.hex for deb in base.packages)
     facts = {"suite": base.suite, "architecture": architecture, "debs": debs}
+    if base.distribution != "debian":
+        facts["distribution"] = base.distribution
     return canonical_json({"system": SYSTEM_LAYOUT, **facts}).decode()

@@ -28,7 +28,11 @@ class BuildEnvironment:
     def title(self) -> str:
         """Its name for people."""
         image = self.lock.builder or self.lock.base
-        return image.reference if isinstance(image, ImageBase) else f"Debian {image.suite}"
+        return (
+            image.reference
+            if isinstance(image, ImageBase)
+            else f"{image.distribution.title()} {image.suite}"
+        )
 
     @property
     def key(self) -> str:

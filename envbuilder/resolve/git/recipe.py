@@ -123,4 +123,5 @@ def builder_identity(lock: Lock) -> Digest:
         below: list[object] = [str(base.digest), spec.system.packages, base.packages]
     else:
         below = [sorted(str(deb.sha256) for deb in base.packages)]
+        below += [str(base.standalone.sha256)] if base.standalone is not None else []
     return Digest.of(canonical_json([*below, spec.steps.before_python]))

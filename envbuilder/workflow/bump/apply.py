@@ -78,8 +78,9 @@ def _base(request: BumpRequest, spec: Spec, pin: Pin) -> BumpRequest:
     if pin.value is None:
         _only_name(pin)
         return _release(request, SYSTEM)
-    had = "debian" if spec.base.debian is not None else "image"
-    wants = "debian" if had == "debian" and _SUITE.fullmatch(pin.value) else "image"
+    suites = {"debian": spec.base.debian, "ubuntu": spec.base.ubuntu}
+    had = next((name for name, suite in suites.items() if suite is not None), "image")
+    wants = had if _SUITE.fullmatch(pin.value) else "image"
     document = request.document
     if wants != had:
         document = rename_key(document, ("base", had), wants)
