@@ -124,11 +124,14 @@ current_platform = types.SimpleNamespace(device_type="cuda")
 """,
     "vllm/engine/__init__.py": "",
     "vllm/engine/arg_utils.py": """\
+class ModelConfig(dict):
+    architecture = "Qwen2_5OmniModel"
+
 class EngineArgs:
     def __init__(self, **given):
         self.given = given
     def create_model_config(self):
-        return self.given
+        return ModelConfig(self.given)
 """,
     "vllm/multimodal/__init__.py": """\
 import types, transformers
