@@ -347,3 +347,5 @@ def test_the_architecture_is_what_transformers_builds_and_vllm_resolves() -> Non
     cause = checks["architecture.vllm"].cause
     assert cause is not None
     assert cause.id == "architecture-unknown"
+    document.drop("architecture")  # a check that was left out must not take this one along
+    assert document.check("engine.reserve").status is ERROR
