@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from envbuilder.model.image import Image, compose
+from envbuilder.model.layer_kind import LayerKind
 from envbuilder.model.progress import Silent
 from envbuilder.model.pylock import read_lock
 from envbuilder.model.reference import ImageRef
@@ -106,13 +107,14 @@ def place(small, tmp_path_factory):
     folder = checkout.folder / "lockfiles"
     (folder / "base.yaml").write_text(BASE)
     checkout.run("build", "base", "--no-smoke")
-    (layer,) = (each for each in read_lock(folder / "pylock.base.toml").seal.layers[:1])
+    sealed = read_lock(folder / "pylock.base.toml").seal.layers
+    layers = tuple(each for each in sealed if each.kind is LayerKind.SYSTEM)
     with (
         registry(tmp_path_factory.mktemp("registry")) as server,
         debian_mirror(tmp_path_factory.mktemp("archive")) as mirror,
     ):
         mirror.publish("trixie", [TOOL, DATA])
-        made = Place(checkout, mirror, f"{server.host}/base", (layer,))
+        made = Place(checkout, mirror, f"{server.host}/base", layers)
         made.push_base("1", b"one")
         (folder / "onimage.yaml").write_text(SPEC.replace("BASE", f"{made.repository}:1"))
         checkout.run("build", "onimage")

@@ -99,7 +99,9 @@ def test_newer_images_in_a_registry(tmp_path):
     with registry(tmp_path / "registry") as server:
 
         def publish(name, content):
-            image = image_of([layer_of(store, {"opt/file": content}, "file")])
+            image = image_of(
+                [layer_of(store, {"opt/file": content, "usr/bin/python3.12": b"x"}, "file")]
+            )
             with Client.from_environment() as client:
                 push(client, image, store, ImageRef.parse(f"{server.host}/{name}"), Silent())
             return image

@@ -8,6 +8,7 @@ small one. The store remembers them.
 
 from __future__ import annotations
 
+import tarfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from io import BufferedReader
@@ -127,7 +128,8 @@ def _pack(
     progress: Progress,
 ) -> tuple[list[SystemFacts], list[PackedTar]]:
     """Cut the tar into ``outs``; return what each layer says, and the tars that were packed."""
-    tar.peek(1)  # the packages are installed, and dpkg's records there, before the first byte comes
+    if not tar.peek(1):  # the packages are installed, and dpkg's records there, before it comes
+        raise tarfile.ReadError("the run ended before its tar began")
     places = {deb.name: place for place, group in enumerate(planned) for deb in group.packages}
     with progress.step("layer", "Debian system") as step, compressor() as shared:
         tars = [PackedTar(out, shared) for out in outs]
