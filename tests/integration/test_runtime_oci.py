@@ -288,7 +288,7 @@ def test_a_host_without_user_namespaces_says_so(runtime: OciRuntime, tmp_path: P
 def test_a_forbidden_cage_is_met_before_any_work(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(oci, "_namespaces", lambda: ["sh", "-c", "echo forbidden >&2; exit 1"])
+    monkeypatch.setattr(oci, "namespaces", lambda: ["sh", "-c", "echo forbidden >&2; exit 1"])
     with pytest.raises(MissingToolError, match="does not allow us to run containers: forbidden"):
         choose("oci", store)
 
