@@ -286,6 +286,7 @@ FAULTS = [
     Fault(
         name="a model directory of nobody's model",
         job="image", check="tokens.image", words="nobody's",
+        cause="architecture-unknown",
         directory='{"model_type": "nobody\'s"}',
     ),
     Fault(
