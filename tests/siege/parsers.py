@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
 
 from zstandard import ZstdCompressor
 
@@ -52,7 +51,6 @@ from envbuilder.resolve.debian.archives import read_sources
 from envbuilder.resolve.debian.packages import described_by
 from envbuilder.resolve.debian.system_python import find_distributions
 from envbuilder.resolve.git.project import read_project
-from envbuilder.resolve.git.tree import Commit
 from envbuilder.resolve.python.index_pages import _files as files_of_page
 from envbuilder.runtime.cdi import nvidia_devices, with_devices
 from envbuilder.smoke import to_html, to_json, to_junit
@@ -380,10 +378,9 @@ def parse_packages(data: bytes, _: Path) -> object:
 
 
 def parse_project(data: bytes, _: Path) -> object:
-    """Read a pyproject.toml as if a commit held it."""
-    repository = SimpleNamespace(address="https://example.com/x")
-    commit = SimpleNamespace(read=lambda _: data, repository=repository, commit="0" * 40)
-    return read_project(cast("Commit", commit), subdirectory=None)
+    """Read a pyproject.toml as if a commit, or an archive, held it."""
+    tree = SimpleNamespace(read=lambda _: data, place="https://example.com/x")
+    return read_project(tree, subdirectory=None)
 
 
 def parse_answer(data: bytes, _: Path) -> object:
@@ -427,7 +424,9 @@ PARSERS = (
     Parser(name="package indexes of apt", samples=texts(PACKAGES), parse=parse_packages),
     Parser(name="pyproject files", samples=texts(PROJECT), parse=parse_project),
     Parser(name="answers of servers", parse=parse_answer, slow=True, samples=documents(
-        {"data": [{"id": "x"}], "usage": {"prompt_tokens": 5}}, {"error": {"message": "x"}})),
+        {"data": [{"id": "x"}], "usage": {"prompt_tokens": 5}},
+        {"data": [{"id": "x"}], "error": {"message": "x"}},
+    )),
     Parser(name="specs", samples=texts(*SPECS), parse=in_file("x.yaml", load_spec)),
     Parser(name="locks", samples=locks, parse=in_file("pylock.small.toml", read_lock)),
     Parser(name="wheels", samples=wheels, parse=parse_wheel),
