@@ -21,7 +21,7 @@ from envbuilder.storage.store import Store
 from envbuilder.workflow.build import make_image
 from envbuilder.workflow.lock import current_lock, lock_environment
 from tests.contexts import context
-from tests.integration.test_smoke_start import _standard_library
+from tests.integration.python_image import standard_library
 from tests.integration.tiny_image import tiny_image
 from tests.servers.distribution import registry
 from tests.wheels import Recipe, write_wheel
@@ -50,7 +50,7 @@ print(open("/srv/app/chat.jinja").read(), os.stat("/srv/app/run").st_uid, mine._
 
 def base_files() -> dict[str, bytes | None]:
     """Lay this interpreter out where only a search finds it."""
-    files = _standard_library()
+    files = standard_library()
     here = {
         path.replace("opt/py/bin/python3", f"usr/local/bin/python{MINOR}").replace(
             "opt/py/lib/", "usr/local/lib/"

@@ -57,7 +57,8 @@ def test_same_tree_and_a_bump_is_one_stage_and_one_layer(store, spec, tmp_path, 
     settings = {key: value for key, value in docker.settings.items() if key != "ArgsEscaped"}
     assert comparable(settings) == comparable(embedded.settings)
 
-    spec.write_text(SPEC.replace("1.16.0", "1.17.0"))
+    # A release that no other test has: BuildKit remembers what it ran for any of them.
+    spec.write_text(SPEC.replace("1.16.0", "1.15.0"))
     bumped_lock = lock_environment(context(store), spec)
     fetch(context(store), bumped_lock)
     six = next(wheel for wheel in bumped_lock.wheels if wheel.name == "six")
@@ -70,7 +71,7 @@ def test_same_tree_and_a_bump_is_one_stage_and_one_layer(store, spec, tmp_path, 
     assert [title.split("]")[0] for title in watched.runs] == ["[package-six 1/1"]
     before = {layer.digest for layer in docker.layers}
     changed = [layer.title for layer in bumped.layers if layer.digest not in before]
-    assert changed == ["six 1.17.0", "lock"]
+    assert changed == ["six 1.15.0", "lock"]
 
 
 def tree(store: Store, image: Image) -> dict[str, tuple[object, ...]]:

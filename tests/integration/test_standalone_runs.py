@@ -15,7 +15,7 @@ from envbuilder.model.reference import Digest
 from envbuilder.runtime import Command, choose
 from envbuilder.storage.store import Store
 from tests.contexts import context
-from tests.integration.test_smoke_start import _standard_library
+from tests.integration.python_image import standard_library
 from tests.integration.tiny_image import tiny_image
 from tests.unit import locks
 
@@ -25,7 +25,7 @@ MINOR = f"3.{sys.version_info.minor}"
 
 
 def test_it_starts_and_knows_its_library(tmp_path):
-    files = _standard_library()
+    files = standard_library()
     inside = {path: data for path, data in files.items() if path.startswith("opt/py/")}
     libraries = {path: data for path, data in files.items() if path not in inside}
     made = io.BytesIO()

@@ -6,6 +6,7 @@ import ctypes
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -34,6 +35,15 @@ _KEPT = ("lockfiles", "home", "key.key", "key.pub")
 
 
 _OURS: set[int] = set()
+
+
+def peak_of(usage: resource.struct_rusage) -> int:
+    """Return the bytes that a process took at most, 0 if the kernel does not tell them apart.
+
+    execve(2) hands on the peak of whoever forked: what is not above our own says nothing.
+    """
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return usage.ru_maxrss << 10 if usage.ru_maxrss > own else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +120,7 @@ class Judge:
             self.tally.fault("hang", f"{arguments} runs after {PATIENCE} s: {outcome.stderr}")
             return outcome
         if bounded:
-            self._weigh(arguments, usage.ru_maxrss << 10, usage.ru_utime + usage.ru_stime)
+            self._weigh(arguments, peak_of(usage), usage.ru_utime + usage.ru_stime)
         self._words(outcome)
         return outcome
 
