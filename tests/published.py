@@ -14,7 +14,7 @@ from urllib.request import urlopen
 
 from uv import find_uv_bin
 
-from envbuilder.model.spec import Index
+from envbuilder.model.package_spec import Index
 from envbuilder.resolve.python.indexes import uv_environment
 
 

@@ -16,10 +16,10 @@ _TOOLS = ("kubernetes", "compose", "quadlet", "apptainer")
 
 
 @click.command("export")
-@click.option("--kubernetes", "tool", flag_value="kubernetes", help="A Deployment and its Service.")
-@click.option("--compose", "tool", flag_value="compose", help="A file for docker compose.")
-@click.option("--quadlet", "tool", flag_value="quadlet", help="A unit: systemd has Podman run it.")
-@click.option("--apptainer", "tool", flag_value="apptainer", help="A definition file.")
+@click.option("--kubernetes", is_flag=True, help="A Deployment and its Service.")
+@click.option("--compose", is_flag=True, help="A file for docker compose.")
+@click.option("--quadlet", is_flag=True, help="A unit: systemd has Podman run it.")
+@click.option("--apptainer", is_flag=True, help="A definition file.")
 @click.option(
     "--image", "ref", metavar="REF", required=True,
     help="Where the image was pushed to: HOST/NAME. The lock's seal says which digest.",
@@ -29,7 +29,6 @@ _TOOLS = ("kubernetes", "compose", "quadlet", "apptainer")
 @click.argument("name")
 @click.argument("args", nargs=-1, type=click.UNPROCESSED)
 def command(
-    tool: str | None,
     ref: str,
     pull_secret: str | None,
     name: str,
@@ -49,8 +48,7 @@ def command(
     from envbuilder.workflow.deploy.deployment import deployment, pinned
 
     options.refuse_word(ref)
-    if tool is None:
-        raise UsageError("expected whose file it shall be", hint=f"--{', --'.join(_TOOLS)}")
+    tool = _one_tool([name for name in _TOOLS if given.pop(name)])
     if pull_secret is not None and tool != "kubernetes":
         raise UsageError("--pull-secret is for --kubernetes", hint="others log in by themselves")
     if model is not None and not model.is_absolute():
@@ -60,6 +58,13 @@ def command(
     wanted = replace(wishes_of(args=args, model=model, **given), pull_secret=pull_secret)
     _check_lines((*wanted.args, *wanted.env.values()))
     click.echo(_writer(tool)(deployment(lock, wanted, image=image)), nl=False)
+
+
+def _one_tool(chosen: list[str]) -> str:
+    if len(chosen) != 1:
+        found = " and ".join(f"--{name}" for name in chosen) or "none"
+        raise UsageError(f"expected one of --{', --'.join(_TOOLS)}, found {found}")
+    return chosen[0]
 
 
 def _writer(tool: str) -> Any:  # noqa: ANN401 - a function of the tool's module

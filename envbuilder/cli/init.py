@@ -11,7 +11,7 @@ import click
 from . import options
 
 if TYPE_CHECKING:
-    from envbuilder.model.spec import Platform
+    from envbuilder.model.spec_words import Platform
     from envbuilder.workflow.adopt.adopt import Adopted, Wish
 
 _SHOWN = 40  # statements that did not come in; the spec lists them all
@@ -85,7 +85,7 @@ def _path(name: str, file: Path | None, *, force: bool) -> Path:
 
     from envbuilder.model.codec import convert
     from envbuilder.model.errors import UsageError
-    from envbuilder.model.spec import IN_WORDS, NAME, Name
+    from envbuilder.model.spec_words import IN_WORDS, NAME, Name
 
     try:
         convert(name, Name)
@@ -121,7 +121,7 @@ def _wish(
 
 def _known(platform: str) -> Platform:
     from envbuilder.model.errors import UsageError
-    from envbuilder.model.spec import PLATFORMS
+    from envbuilder.model.spec_words import PLATFORMS
 
     found = next((each for each in PLATFORMS if each == platform), None)
     if found is None:

@@ -13,17 +13,8 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 
 from .errors import SpecError
 from .git_url import Address
-from .spec import (
-    SOURCE_PLACE,
-    GitPackage,
-    GitPin,
-    Package,
-    Requirements,
-    SourceBuild,
-    Spec,
-    name_of,
-    requirement,
-)
+from .package_spec import SOURCE_PLACE, GitPackage, GitPin, Package, SourceBuild
+from .spec import Requirements, Spec, name_of, requirement
 from .yaml_document import KeyPath
 
 Problem = tuple[KeyPath, str, str]

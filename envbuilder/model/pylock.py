@@ -31,6 +31,7 @@ from .lock import (
     spec_checksum,
 )
 from .reference import Digest
+from .spec_words import MACHINES
 
 if TYPE_CHECKING:
     from .spec import Spec
@@ -130,7 +131,7 @@ def needed_blobs(lock: Lock) -> set[Digest]:
 
 def _document(lock: Lock) -> dict[str, Any]:
     spec = lock.spec
-    machine = specs.MACHINES[spec.platform]
+    machine = MACHINES[spec.platform]
     return {
         "lock-version": "1.0",
         "environments": [f"platform_machine == '{machine}' and sys_platform == 'linux'"],

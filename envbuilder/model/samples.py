@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from .errors import SpecError
-from .spec import Modality, SampleFile, Spec
+from .smoke_spec import SampleFile
+from .spec import Spec
+from .spec_words import Modality
 
 LARGEST = 256 << 20
 """Bytes of one file: an hour of sound, or minutes of video."""

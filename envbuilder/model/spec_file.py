@@ -22,7 +22,9 @@ from .reference import ImageRef
 from .requirements_file import read_requirements
 from .resources import families
 from .samples import sample_problems
-from .spec import IN_WORDS, Model, ServedModel, Spec
+from .smoke_spec import Model, ServedModel
+from .spec import Spec
+from .spec_words import IN_WORDS
 from .variables import variable_problems
 from .yaml_document import Document, KeyPath, excerpt, read_document
 

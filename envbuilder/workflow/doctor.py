@@ -20,8 +20,8 @@ from typing import Literal
 from envbuilder.engines.buildkit import find_builder
 from envbuilder.model.errors import EnvbuilderError, SmokeError
 from envbuilder.model.image import Image
+from envbuilder.model.package_spec import Index
 from envbuilder.model.reference import ImageRef
-from envbuilder.model.spec import Index
 from envbuilder.registry.client import Client
 from envbuilder.resolve.context import Context
 from envbuilder.resolve.python.download import IndexClient

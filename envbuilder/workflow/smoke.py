@@ -18,7 +18,8 @@ from envbuilder.model.lock import ArchiveSource, ImageBase, Lock, Wheel
 from envbuilder.model.plan import PREFIX, plan
 from envbuilder.model.pylock import lock_checksum
 from envbuilder.model.samples import check_samples, own_samples
-from envbuilder.model.spec import ServedModel, Spec, StartCommand
+from envbuilder.model.smoke_spec import ServedModel, StartCommand
+from envbuilder.model.spec import Spec
 from envbuilder.resolve.context import Context
 from envbuilder.runtime import Runtime
 from envbuilder.smoke import (

@@ -20,8 +20,9 @@ from pathlib import Path
 from uv import find_uv_bin
 
 from envbuilder.model.lock import DebianBase, Lock
+from envbuilder.model.package_spec import Index, Package
 from envbuilder.model.pylock import lock_path, write_lock
-from envbuilder.model.spec import Base, Index, Package, Spec, to_builtins
+from envbuilder.model.spec import Base, Spec, to_builtins
 from envbuilder.resolve.python.indexes import uv_environment
 from envbuilder.resolve.resolve import resolve
 from envbuilder.storage.store import Store

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from uv import find_uv_bin
 
-from envbuilder.model.spec import Index
+from envbuilder.model.package_spec import Index
 from envbuilder.resolve.python.indexes import uv_environment
 
 pytestmark = pytest.mark.integration

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from envbuilder.model.package_spec import Index
 from envbuilder.model.progress import Silent
-from envbuilder.model.spec import Index
 from envbuilder.resolve.python.indexes import uv_environment
 from envbuilder.runtime import choose
 from envbuilder.smoke import CheckStatus, Report, smoke

@@ -8,8 +8,9 @@ from contextlib import ExitStack
 import pytest
 from uv import find_uv_bin
 
+from envbuilder.model.package_spec import Index
 from envbuilder.model.progress import Silent
-from envbuilder.model.spec import Index, requirement_lines
+from envbuilder.model.spec import requirement_lines
 from envbuilder.model.spec_file import load
 from envbuilder.registry.layout import export
 from envbuilder.resolve.python.requirements import PythonTarget, resolve_python

@@ -5,8 +5,8 @@ import subprocess
 import pytest
 
 from envbuilder.model.git_url import Address
+from envbuilder.model.package_spec import GitPackage
 from envbuilder.model.progress import Silent
-from envbuilder.model.spec import GitPackage
 from envbuilder.resolve.git.mirror import Mirror
 from envbuilder.resolve.git.refs import resolve_git
 from envbuilder.resolve.git.scm_version import describe

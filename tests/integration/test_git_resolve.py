@@ -12,8 +12,8 @@ import pytest
 from envbuilder.model.errors import NetworkError, ResolutionError
 from envbuilder.model.git_url import Address
 from envbuilder.model.lock import GitSource
+from envbuilder.model.package_spec import GitPackage
 from envbuilder.model.progress import Silent
-from envbuilder.model.spec import GitPackage
 from envbuilder.resolve.git import stall_timeout
 from envbuilder.resolve.git.mirror import Mirror
 from envbuilder.resolve.git.refs import Revision, resolve_git

@@ -12,8 +12,8 @@ import pytest
 
 from envbuilder.model.errors import BuildError, EnvbuilderError, ResolutionError
 from envbuilder.model.git_url import Address
+from envbuilder.model.package_spec import GitPackage
 from envbuilder.model.progress import Silent
-from envbuilder.model.spec import GitPackage
 from envbuilder.resolve.git.checkout import Checkout
 from envbuilder.resolve.git.mirror import Mirror
 from envbuilder.resolve.git.project import read_project

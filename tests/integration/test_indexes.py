@@ -10,9 +10,9 @@ import pytest
 
 from envbuilder.model.errors import NetworkError, ResolutionError
 from envbuilder.model.lock import Wheel
+from envbuilder.model.package_spec import Index
 from envbuilder.model.progress import Silent
 from envbuilder.model.reference import Digest
-from envbuilder.model.spec import Index
 from envbuilder.net.config import Settings
 from envbuilder.resolve.python.requirements import PythonTarget, locate_wheels, resolve_python
 from envbuilder.resolve.python.wheels import WheelSupply

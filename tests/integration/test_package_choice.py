@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from envbuilder.model.errors import ResolutionError
-from envbuilder.model.spec import ChosenIndex, Index
+from envbuilder.model.package_spec import ChosenIndex, Index
 from envbuilder.resolve.python.releases import releases
 from envbuilder.resolve.python.requirements import (
     PythonTarget,

@@ -16,8 +16,9 @@ from uv import find_uv_bin
 
 from envbuilder.layers.wheel_reconstruction import wheel_file
 from envbuilder.model.lock import DebianBase, Lock
+from envbuilder.model.package_spec import Index
 from envbuilder.model.reference import Digest
-from envbuilder.model.spec import Base, Index, Spec
+from envbuilder.model.spec import Base, Spec
 from envbuilder.resolve.archives.locking import lock_archive, take_sdist
 from envbuilder.resolve.git.contained import contained
 from envbuilder.resolve.git.locking import Locking

@@ -15,9 +15,10 @@ from envbuilder.layers.wheel_reconstruction import wheel_file
 from envbuilder.model.errors import BuildError, NetworkError, ResolutionError
 from envbuilder.model.git_url import Address
 from envbuilder.model.lock import DebianBase, GitSource, Lock, Wheel
+from envbuilder.model.package_spec import BuildSource, Index, Package, SourceBuild
 from envbuilder.model.progress import Silent
 from envbuilder.model.reference import Digest
-from envbuilder.model.spec import Base, BuildSource, Index, Package, SourceBuild, Spec, Steps
+from envbuilder.model.spec import Base, Spec, Steps
 from envbuilder.resolve.git.contained import contained
 from envbuilder.resolve.git.context import GitContext
 from envbuilder.resolve.git.locking import lock_sources

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from envbuilder.model.errors import BuildError, ResolutionError
+from envbuilder.model.package_spec import BuildSource, SourceBuild
 from envbuilder.model.pylock import dump_lock, parse_lock
-from envbuilder.model.spec import BuildSource, SourceBuild
 from envbuilder.resolve.git.contained import contained
 from envbuilder.resolve.git.locking import lock_sources
 from envbuilder.resolve.git.recipe import Recipe

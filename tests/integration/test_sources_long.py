@@ -7,7 +7,8 @@ from msgspec.structs import replace as changed
 
 from envbuilder.model.errors import BuildError
 from envbuilder.model.lock import Lock
-from envbuilder.model.spec import BuildSettings, BuildSource, SourceBuild
+from envbuilder.model.package_spec import BuildSource, SourceBuild
+from envbuilder.model.spec import BuildSettings
 from envbuilder.resolve.git.contained import contained
 from envbuilder.resolve.git.context import GitContext
 from envbuilder.resolve.git.sandbox import host_sandbox

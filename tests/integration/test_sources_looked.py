@@ -13,8 +13,8 @@ import pytest
 
 from envbuilder.model.errors import BuildError, ResolutionError
 from envbuilder.model.lock import ImageBase, Lock
+from envbuilder.model.package_spec import Package
 from envbuilder.model.reference import Digest
-from envbuilder.model.spec import Package
 from envbuilder.resolve.git.ask import ask
 from envbuilder.resolve.git.build_environment import BuildEnvironment
 from envbuilder.resolve.git.contained import contained

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from envbuilder.model.lock import DebianBase, Lock
+from envbuilder.model.package_spec import Package
 from envbuilder.model.pylock import write_lock
-from envbuilder.model.spec import Base, Package, Spec
+from envbuilder.model.spec import Base, Spec
 from envbuilder.resolve.git.locking import lock_sources
 from envbuilder.resolve.target import python_target
 from envbuilder.storage.store import Store

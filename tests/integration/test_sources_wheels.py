@@ -12,8 +12,9 @@ import pytest
 
 from envbuilder.model.errors import BuildError
 from envbuilder.model.lock import DebianBase, GitSource, Lock
+from envbuilder.model.package_spec import Package
 from envbuilder.model.progress import Silent
-from envbuilder.model.spec import Base, Package, Spec
+from envbuilder.model.spec import Base, Spec
 from envbuilder.resolve.git.context import GitContext
 from envbuilder.resolve.git.transfer import export_wheels, import_wheels
 from envbuilder.resolve.git.wheel_build import Job, Make, build_sources

@@ -9,10 +9,10 @@ from packaging.requirements import Requirement
 from envbuilder.layers.below import Below, Owned, Told
 from envbuilder.model.errors import ResolutionError
 from envbuilder.model.lock import ImageBase, Lock
+from envbuilder.model.package_spec import Index
 from envbuilder.model.plan import interpreter
 from envbuilder.model.pylock import dump_lock, parse_lock
 from envbuilder.model.reference import Digest, ImageRef
-from envbuilder.model.spec import Index
 from envbuilder.resolve.base_facts import BaseFacts, _check, read_facts, says_all
 from envbuilder.resolve.python.held_back import held_back
 from envbuilder.resolve.python.requirements import PythonTarget

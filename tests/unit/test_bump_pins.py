@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from envbuilder.model.errors import EnvbuilderError, ResolutionError, UsageError
-from envbuilder.model.spec import GitPackage
+from envbuilder.model.package_spec import GitPackage
 from envbuilder.model.spec_file import parse
 from envbuilder.model.yaml_document import parse_document
 from envbuilder.resolve.git.mirror import Refs

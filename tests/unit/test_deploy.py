@@ -9,9 +9,11 @@ from pathlib import Path
 import kubernetes_validate
 import pytest
 import yaml
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from envbuilder.cli.app import cli
 from envbuilder.cli.wishes import size
 from envbuilder.model.errors import LockError, UsageError
 from envbuilder.model.lock import Lock, Seal
@@ -187,3 +189,12 @@ def test_sizes_are_read_as_engines_read_them(text, expected):
 def test_what_is_no_size_is_refused(text):
     with pytest.raises(UsageError, match="is no size"):
         size(text)
+
+
+@pytest.mark.parametrize("tools", [(), ("--compose", "--kubernetes")])
+def test_one_tool_is_written_for(tools, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    line = ["export", *tools, "--image", "registry.example.com/x", "x"]
+    done = CliRunner().invoke(cli, line)
+    assert isinstance(done.exception, UsageError)
+    assert "expected one of --kubernetes, --compose" in done.exception.message

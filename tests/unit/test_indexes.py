@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from envbuilder.model.spec import Index
+from envbuilder.model.package_spec import Index
 from envbuilder.resolve.python import indexes
 from envbuilder.resolve.python.credentials import find_login
 from envbuilder.resolve.python.indexes import index_flags, known_indexes, uv_environment

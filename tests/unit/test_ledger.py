@@ -194,7 +194,10 @@ def test_an_error_names_the_place(old: bytes, new: bytes, says: str) -> None:
         parse_entry(line.replace(old, new))
 
 
-@pytest.mark.parametrize("path", sorted(Path("lockfiles").glob("*.ledger.jsonl")), ids=str)
+OURS = sorted((Path(__file__).parents[2] / "lockfiles").glob("*.ledger.jsonl"))
+
+
+@pytest.mark.parametrize("path", OURS, ids=lambda path: path.stem)
 def test_our_own_ledgers_read_back_byte_for_byte(path: Path) -> None:
     entries, torn = read(path)
     assert entries

@@ -143,10 +143,10 @@ def test_one_file_gets_the_name_that_the_place_has(project, to, place):
     assert (tree.into, tree.files[0].path) == place
 
 
-def test_what_no_image_can_hold_is_refused(project):
+def test_what_no_image_can_hold_is_refused(project, monkeypatch):
     app = project / "app"
     with socket.socket(socket.AF_UNIX) as server:
-        os.chdir(app)  # a socket's path is short
+        monkeypatch.chdir(app)  # a socket's path is short
         server.bind("sock")
         with pytest.raises(ResolutionError, match="sock is a socket"):
             read_tree(entry(), folder=project)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from envbuilder.model.errors import NetworkError, ResolutionError
-from envbuilder.model.spec import Index
+from envbuilder.model.package_spec import Index
 from envbuilder.resolve.python.releases import Release, releases
 from envbuilder.resolve.python.requirements import PythonTarget
 from tests.contexts import indexes

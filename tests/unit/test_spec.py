@@ -8,14 +8,8 @@ import pytest
 import yaml
 
 from envbuilder.model.errors import SpecError
-from envbuilder.model.spec import (
-    SourceBuild,
-    Spec,
-    from_builtins,
-    requirement_lines,
-    schema,
-    to_builtins,
-)
+from envbuilder.model.package_spec import SourceBuild
+from envbuilder.model.spec import Spec, from_builtins, requirement_lines, schema, to_builtins
 from envbuilder.model.spec_file import load
 from envbuilder.model.yaml_document import MAX_BYTES
 
@@ -409,3 +403,14 @@ def test_models_that_cannot_be_meant_are_refused_at_their_place(spec, new, place
         spec(SHORT, new)
     assert f"omni-cpu.yaml:{place}: " in caught.value.message
     assert says in caught.value.message
+
+
+def test_a_choice_that_is_the_default_is_left_out_of_the_normal_form(tmp_path):
+    path = tmp_path / "x.yaml"
+    path.write_text(
+        "version: 1\nname: x\npython: '3.13'\nbase: {debian: trixie}\npackages: {}\n"
+        "platform: linux/amd64\nindex: {strategy: best-match}\nsmoke: {gpu: auto}\n"
+    )
+    plain = to_builtins(load(path))
+    assert "platform" not in plain
+    assert (plain["index"], plain["smoke"]) == ({}, {})

@@ -11,7 +11,8 @@ from packaging.version import Version
 
 from envbuilder.model.errors import EnvbuilderError, ResolutionError
 from envbuilder.model.lock import ArchiveSource, FolderFile, Lock, SourceTree
-from envbuilder.model.spec import ArchivePackage, Package, Spec, name_of
+from envbuilder.model.package_spec import ArchivePackage, Package
+from envbuilder.model.spec import Spec, name_of
 from envbuilder.resolve.context import Context
 from envbuilder.resolve.git.build_sources import lock_trees
 from envbuilder.resolve.git.checkout import Checkout

@@ -7,8 +7,8 @@ from pathlib import Path
 from envbuilder.layers.tar import MTIME
 from envbuilder.model.errors import LockError, NetworkError, ResolutionError
 from envbuilder.model.lock import ArchiveSource, FolderFile, Lock
+from envbuilder.model.package_spec import Package
 from envbuilder.model.reference import Digest
-from envbuilder.model.spec import Package
 from envbuilder.resolve.context import Context
 from envbuilder.resolve.python.beside import digest_of
 from envbuilder.resolve.python.direct import fetch_again

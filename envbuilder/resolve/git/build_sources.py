@@ -13,7 +13,7 @@ from pathlib import Path
 
 from envbuilder.model.git_url import Address
 from envbuilder.model.lock import Source, SourceTree
-from envbuilder.model.spec import SOURCE_PLACE, BuildSource, SourceBuild
+from envbuilder.model.package_spec import SOURCE_PLACE, BuildSource, SourceBuild
 from envbuilder.storage.store import Store
 from envbuilder.storage.temporary import translated
 

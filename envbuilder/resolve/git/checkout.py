@@ -8,7 +8,7 @@ from pathlib import Path
 
 from envbuilder.model.errors import BuildError
 from envbuilder.model.lock import SourceTree
-from envbuilder.model.spec import ArchivePackage, GitPackage
+from envbuilder.model.package_spec import ArchivePackage, GitPackage
 from envbuilder.resolve.archives.archive import Archive
 from envbuilder.runtime import Mount
 from envbuilder.storage.temporary import translated

@@ -9,7 +9,7 @@ from envbuilder.layers.wheel_reconstruction import has_wheel
 from envbuilder.model.errors import NetworkError
 from envbuilder.model.git_url import Address
 from envbuilder.model.lock import Wheel
-from envbuilder.model.spec import Index
+from envbuilder.model.package_spec import Index
 from envbuilder.resolve.context import Context
 from envbuilder.resolve.python.requirements import PythonTarget, locate_wheels
 from envbuilder.resolve.python.wheels import WheelSupply

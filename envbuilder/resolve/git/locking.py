@@ -22,7 +22,8 @@ from envbuilder.model.lock import (
     Source,
     SourceTree,
 )
-from envbuilder.model.spec import GitPackage, GitPin, SourceBuild, Spec
+from envbuilder.model.package_spec import GitPackage, GitPin, SourceBuild
+from envbuilder.model.spec import Spec
 from envbuilder.resolve.python.requirements import PythonTarget
 from envbuilder.resolve.release import EVERYTHING
 

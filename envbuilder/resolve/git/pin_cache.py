@@ -14,8 +14,8 @@ from packaging.requirements import Requirement
 
 from envbuilder.model.image import canonical_json
 from envbuilder.model.lock import LockedCommit
+from envbuilder.model.package_spec import GitPackage, GitPin
 from envbuilder.model.reference import Digest
-from envbuilder.model.spec import GitPackage, GitPin
 from envbuilder.storage.store import Store
 
 from .mirror import Mirror

@@ -9,7 +9,8 @@ import msgspec
 
 from envbuilder.model.image import canonical_json
 from envbuilder.model.lock import Source, Wheel
-from envbuilder.model.spec import BUILD_TIMEOUT, Index
+from envbuilder.model.package_spec import Index
+from envbuilder.model.spec import BUILD_TIMEOUT
 from envbuilder.resolve.python.requirements import PythonTarget
 from envbuilder.storage.store import Store
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from envbuilder.model.errors import ResolutionError
 from envbuilder.model.lock import LockedCommit
-from envbuilder.model.spec import GitPin
+from envbuilder.model.package_spec import GitPin
 
 from .mirror import Mirror
 from .repository import GitRepository

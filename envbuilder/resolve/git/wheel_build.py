@@ -16,7 +16,7 @@ from envbuilder.layers.wheelfile import WheelFile
 from envbuilder.model.errors import BuildError
 from envbuilder.model.git_url import Address
 from envbuilder.model.lock import ArchiveSource, GitSource, Lock, Source, Wheel
-from envbuilder.model.spec import ArchivePackage, GitPackage
+from envbuilder.model.package_spec import ArchivePackage, GitPackage
 from envbuilder.resolve.archives.archive import Archive
 from envbuilder.resolve.archives.supply import bring_archive
 from envbuilder.resolve.target import python_target

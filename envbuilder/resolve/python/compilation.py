@@ -14,7 +14,7 @@ import tomli_w
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from envbuilder.model.spec import ChosenIndex, Index
+from envbuilder.model.package_spec import ChosenIndex, Index
 from envbuilder.storage.temporary import work_folder
 
 from .indexes import choice_flags, exempted, index_flags, uv_environment, visible_until

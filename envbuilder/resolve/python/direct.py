@@ -18,8 +18,9 @@ from envbuilder.layers.wheel_reconstruction import has_wheel, wheel_file
 from envbuilder.layers.wheelfile import WheelFile
 from envbuilder.model.errors import EnvbuilderError, NetworkError, ResolutionError
 from envbuilder.model.lock import ArchiveSource, Lock, Wheel
+from envbuilder.model.package_spec import Package
 from envbuilder.model.reference import Digest
-from envbuilder.model.spec import Package, name_of
+from envbuilder.model.spec import name_of
 from envbuilder.resolve.context import Context
 
 from .beside import digest_of

@@ -14,9 +14,9 @@ from typing import Any, BinaryIO, Self, TypeVar
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from envbuilder.model.errors import NetworkError
+from envbuilder.model.package_spec import Index
 from envbuilder.model.progress import Step
 from envbuilder.model.reference import Digest
-from envbuilder.model.spec import Index
 from envbuilder.net.config import Settings
 from envbuilder.net.messages import Answer, HttpRequest
 from envbuilder.net.resume import body_from, mended

@@ -12,7 +12,7 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 from packaging.version import Version
 
 from envbuilder.model.lock import Wheel
-from envbuilder.model.spec import Index
+from envbuilder.model.package_spec import Index
 
 from .download import IndexClient
 from .index_pages import IndexFile

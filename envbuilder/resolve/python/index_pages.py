@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
 
 from envbuilder.model.errors import NetworkError
-from envbuilder.model.spec import ChosenIndex, Index
+from envbuilder.model.package_spec import ChosenIndex, Index
 from envbuilder.storage.temporary import work_folder
 
 from .download import IndexClient

@@ -19,7 +19,7 @@ from typing import Any
 
 from packaging.utils import canonicalize_name
 
-from envbuilder.model.spec import ChosenIndex, Index
+from envbuilder.model.package_spec import ChosenIndex, Index
 
 # Where packages are and how to get there. All else that uv can be told by variables (constraints,
 # a date, a strategy for versions) would make a lock depend on the machine that wrote it.

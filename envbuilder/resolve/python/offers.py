@@ -19,8 +19,8 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 from packaging.version import Version
 
 from envbuilder.model.lock import ArchiveSource, Wheel
+from envbuilder.model.package_spec import Index
 from envbuilder.model.reference import Digest
-from envbuilder.model.spec import Index
 
 from .download import IndexClient, RefusedError
 from .index_pages import IndexFile, index_page, index_urls

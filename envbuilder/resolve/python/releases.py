@@ -20,7 +20,7 @@ from packaging.utils import (
 from packaging.version import Version
 
 from envbuilder.model.errors import ResolutionError
-from envbuilder.model.spec import Index
+from envbuilder.model.package_spec import Index
 
 from .download import IndexClient
 from .index_pages import IndexFile, index_page, index_urls

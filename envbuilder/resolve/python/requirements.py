@@ -19,7 +19,8 @@ from packaging.utils import canonicalize_name, parse_wheel_filename
 
 from envbuilder.model.errors import NetworkError, ResolutionError
 from envbuilder.model.lock import Wheel
-from envbuilder.model.spec import MACHINES, Index
+from envbuilder.model.package_spec import Index
+from envbuilder.model.spec_words import MACHINES
 
 from .compilation import Found, Problem, compile_packages
 from .download import IndexClient

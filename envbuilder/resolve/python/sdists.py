@@ -13,8 +13,8 @@ from packaging.utils import (
     parse_wheel_filename,
 )
 
+from envbuilder.model.package_spec import Index
 from envbuilder.model.reference import Digest
-from envbuilder.model.spec import Index
 
 from .download import IndexClient
 from .index_pages import IndexFile, index_page, index_urls

@@ -18,7 +18,8 @@ from packaging.version import Version
 from envbuilder.model.codec import MisfitError, from_json
 from envbuilder.model.errors import NetworkError, ResolutionError
 from envbuilder.model.lock import StandalonePython
-from envbuilder.model.spec import MACHINES, Spec
+from envbuilder.model.spec import Spec
+from envbuilder.model.spec_words import MACHINES
 from envbuilder.storage.temporary import work_folder
 
 from .uv import run_uv

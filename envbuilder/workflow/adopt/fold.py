@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from envbuilder.model.errors import SpecError
-from envbuilder.model.spec import Platform, from_builtins
+from envbuilder.model.spec import from_builtins
 from envbuilder.model.spec_file import parse, problems
+from envbuilder.model.spec_words import Platform
 from envbuilder.model.yaml_document import KeyPath, parse_document
 
 from .bases import default_base

@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-from envbuilder.model.spec import MACHINES, Platform
+from envbuilder.model.spec_words import MACHINES, Platform
 
 from .statements import At, Role, Wanted
 

@@ -11,7 +11,8 @@ from packaging.specifiers import SpecifierSet
 
 from envbuilder.model.errors import UsageError
 from envbuilder.model.lock import Lock
-from envbuilder.model.spec import Package, Spec
+from envbuilder.model.package_spec import Package
+from envbuilder.model.spec import Spec
 from envbuilder.model.yaml_document import Document, KeyPath
 from envbuilder.model.yaml_edit import rename_key, set_scalar
 

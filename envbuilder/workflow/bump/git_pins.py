@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 
 from envbuilder.model.errors import ResolutionError, UsageError
-from envbuilder.model.spec import GitPackage
+from envbuilder.model.package_spec import GitPackage
 from envbuilder.model.yaml_document import Document, KeyPath
 from envbuilder.model.yaml_edit import insert_key, rename_key, set_scalar
 from envbuilder.resolve.git.mirror import Refs
