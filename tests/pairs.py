@@ -49,16 +49,23 @@ BROKEN = {
 
 
 @contextmanager
-def environment(release: str, folder: Path) -> Iterator[tuple[Prepared, SmokePlan]]:
+def environment(
+    release: str, folder: Path, *, libraries: bool = False
+) -> Iterator[tuple[Prepared, SmokePlan]]:
     """Lock and build the CPU environment with another ``release`` of transformers, and prepare it.
 
-    All other pins are held where the release allows it; the specs lie in ``folder``.
+    All other pins are held where the release allows it; the specs lie in ``folder``. With the
+    ``libraries`` that some processors need beside transformers, the base is another, too.
     """
     store, silent = Store.default(), Silent()
     spec = folder / release / "omni-cpu.yaml"
     spec.parent.mkdir()
     text = (LOCKFILES / "omni-cpu.yaml").read_text()
     text = re.sub(r"(?m)^(  transformers: ).*$", rf'\1"=={release}"', text)
+    if libraries:
+        text = text.replace("python3-torchvision]", "python3-torchvision, python3-torchaudio]")
+        text = text.replace("  pillow:", '  num2words: "==0.5.14"\n  pillow:')
+        text += "\nbuild: {sdists: [docopt]}\n"
     spec.write_text(re.sub(r"(?m)^(index: ).*$", rf"\1{{exclude_newer: {DAY}}}", text))
     shutil.copy(LOCKFILES / "pylock.omni-cpu.toml", spec.parent)
     lock = lock_environment(context(store, silent), spec)
@@ -133,7 +140,7 @@ def main(arguments: list[str]) -> int:
     rows: dict[str, dict[str, str]] = {}
     with TemporaryDirectory() as scratch:
         for release in chosen:
-            with environment(release, Path(scratch)) as (ready, plan):
+            with environment(release, Path(scratch), libraries=True) as (ready, plan):
                 report = pairs(ready.run, plan, families.names(), quick=quick)
             rows[release] = {name: verdict(report, name) for name in families.names()}
             print(release, rows[release], f"{report.seconds:.0f} s", flush=True)

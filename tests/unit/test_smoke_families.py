@@ -1,23 +1,31 @@
 """Families: formulas against counts that were measured, and model files that are complete."""
 
 import contextlib
+import copy
+import importlib
 import json
 import types
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import pytest
 
-from envbuilder.smoke.probe import families, samples, sent, tokenizer
+from envbuilder.smoke.probe import families, formulas, samples, sent, tokenizer
 from envbuilder.smoke.probe.facts import Absent
 from envbuilder.smoke.probe.families import (
     _anyres,
+    _from_files,
     _qwen_vision,
     _whisper,
     audioflamingo3,
+    base,
+    generic,
     internvl,
     qwen3_omni_moe,
 )
+from envbuilder.smoke.probe.families._from_files import FromFiles
+from envbuilder.smoke.probe.families.qwen3_vl import Qwen3VL
 
 PATCHES = {"patch_size": 14, "merge_size": 2}
 SIZE = {"shortest_edge": 3136, "longest_edge": 1003520}
@@ -113,7 +121,8 @@ def test_a_family_writes_a_complete_model_directory(name: str, tmp_path: Path) -
     ids = {token["content"]: token["id"] for token in fast["added_tokens"]}
     assert ids == family.ids()
     assert min(ids.values()) == len(fast["model"]["vocab"]) == 256
-    for modality in family.modalities.values():
+    placed = {} if family.counts != "placeholders" else family.modalities
+    for modality in placed.values():
         assert modality.token in ids
         assert any(token in modality.wrap for token in ids)
     real = families.of_directory(str(tmp_path))
@@ -157,7 +166,6 @@ def test_a_family_has_a_small_and_a_maximum_sample(name: str) -> None:
 
 ALWAYS = {"image": "1323x49", "audio": "2.74 s"}
 """What docs/how-to/add-a-family.md asks of every family; of videos an odd and a single frame."""
-LEAST_FRAMES = {"qwen3_vl": 4}  # its processor takes no fewer
 
 
 @pytest.mark.parametrize("name", families.names())
@@ -168,7 +176,7 @@ def test_a_family_has_the_sizes_where_counts_go_wrong(name: str) -> None:
             assert label in [sample.label for sample in family.samples(modality)]
     if "video" in family.modalities:
         frames = {sample.shape[0] for sample in family.samples("video")}
-        assert min(frames) == LEAST_FRAMES.get(name, 1)
+        assert min(frames) == (4 if isinstance(family, Qwen3VL) else 1)  # it takes no fewer
         assert any(count % 2 for count in frames if count > 1)
 
 
@@ -215,3 +223,61 @@ def test_the_byte_alphabet_is_a_bijection() -> None:
     assert len(set(alphabet)) == 256
     assert alphabet[ord("A")] == "A"
     assert alphabet[ord(" ")] == "Ġ"
+
+
+def _read(config: object) -> Any:
+    """Return nested dictionaries as objects, as transformers reads config.json."""
+    if isinstance(config, dict):
+        return types.SimpleNamespace(**{name: _read(value) for name, value in config.items()})
+    return config
+
+
+@pytest.mark.parametrize(
+    ("name", "modality", "shape", "tokens"),
+    [
+        ("gemma3", "image", (480, 640), 256),
+        ("paligemma", "image", (480, 640), 256),
+        ("llama4", "image", (336, 336), 144),
+        ("llama4", "image", (1344, 1344), 17 * 144),
+        ("mistral3", "image", (1540, 1540), 3025),
+        ("mistral3", "image", (4000, 4000), 3025),
+        ("idefics3", "image", (1456, 1456), 17 * 169),
+        ("smolvlm", "image", (2048, 2048), 17 * 64),
+        ("smolvlm", "video", (5, 512, 512), 5 * 64),
+        ("glm4v", "image", (336, 336), 144),
+        ("glm4v_moe", "image", (336, 336), 144),
+        ("granite_speech", "audio", (30 * samples.RATE,), 300),
+    ],
+)
+def test_what_a_family_of_files_writes_is_counted_as_released(
+    name: str, modality: str, shape: tuple[int, ...], tokens: int, tmp_path: Path
+) -> None:
+    families.load(name).write(str(tmp_path))
+    config = _read(json.loads((tmp_path / "config.json").read_text()))
+    family = families.of_directory(str(tmp_path))
+    assert isinstance(family, FromFiles)
+    formula = importlib.import_module(
+        f"envbuilder.smoke.probe.formulas.{formulas.BY_PROCESSOR[family.processor_class]}"
+    )
+    assert formula.tokens(samples.Sample(modality, "edge", shape), family.stated, config) == tokens
+    assert modality in family.kinds
+
+
+def test_a_template_marks_items_and_keeps_the_text() -> None:
+    source = _from_files.chat_template({"image": "<image>", "video": "<video>"})
+    parts = [{"type": "image"}, {"type": "text", "text": "Describe."}, {"type": "video"}]
+    rendered = jinja2.Template(source).render(messages=[{"role": "user", "content": parts}])
+    assert rendered == "<image>Describe.<video>"
+
+
+def test_a_modality_that_a_release_no_longer_takes_is_not_passed_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def bound(self: generic.Generic, _processor: object, _directory: str) -> generic.Generic:
+        found = copy.copy(self)
+        found.modalities = {"image": base.Modality("<image>", "<image>", "images", None)}
+        return found
+
+    monkeypatch.setattr(generic.Generic, "bound", bound)
+    family = families.load("smolvlm").bound(object(), "directory")
+    assert family.uncounted == {"video": "this release's object takes no video"}

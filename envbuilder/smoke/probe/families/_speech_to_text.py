@@ -13,7 +13,6 @@ import copy
 from typing import Any, Sequence
 
 from .. import samples
-from ..facts import Facts
 from ..samples import Sample
 from .base import Family, Modality, read_json, rows
 
@@ -29,7 +28,7 @@ class SpeechToText(Family):
     positions: int | None = None
     start = 0
 
-    def heard(self, processor: Any, config: Any, stated: Facts) -> Family:
+    def heard(self, config: Any) -> Family:
         """Return the family of the model that ``config`` describes."""
         family = copy.copy(self)
         family.positions = getattr(config, "max_source_positions", None)
@@ -91,5 +90,10 @@ class SpeechToText(Family):
 
 
 SAMPLES = samples.audio(
-    ("edge", 0.025), ("small", 1), ("edge", 2.74), ("maximum", 30), ("beyond", 30.01)
+    ("edge", 0.025),
+    ("small", 1),
+    ("edge", 2.74),
+    ("typical", 3.7),
+    ("maximum", 30),
+    ("beyond", 30.01),
 )

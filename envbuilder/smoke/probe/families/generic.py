@@ -46,7 +46,7 @@ class Generic(Family):
         if not found and _hears(processor, config):
             from ._speech_to_text import SpeechToText
 
-            return SpeechToText().heard(processor, config, self.stated)
+            return SpeechToText().heard(config)
         if not found:
             why = "; ".join(reasons.values()) or "it names no image, video or audio token"
             raise Absent(f"{type(processor).__name__}: {why}")

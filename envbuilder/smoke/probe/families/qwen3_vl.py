@@ -56,7 +56,6 @@ class Qwen3VL(Qwen2VL):
 
     def config(self, ids: dict[str, int]) -> Facts:
         """Return config.json."""
-        rope = {"rope_type": "default", "mrope_interleaved": True, "mrope_section": [6, 5, 5]}
         return {
             "model_type": self.name,
             "architectures": [self.model_class],
@@ -64,12 +63,15 @@ class Qwen3VL(Qwen2VL):
             "video_token_id": ids["<|video_pad|>"],
             "vision_start_token_id": ids["<|vision_start|>"],
             "vision_end_token_id": ids["<|vision_end|>"],
-            "text_config": language(
-                "qwen3_vl_text", head_dim=WIDTH // 2, rope_scaling=rope, rope_theta=5000000.0
-            ),
+            "text_config": language(f"{self.name}_text", **self.decoder()),
             "vision_config": self.vision(),
             "torch_dtype": "float32",
         }
+
+    def decoder(self) -> Facts:
+        """Return what the decoder has beside what all have."""
+        rope = {"rope_type": "default", "mrope_interleaved": True, "mrope_section": [6, 5, 5]}
+        return {"head_dim": WIDTH // 2, "rope_scaling": rope, "rope_theta": 5000000.0}
 
     def vision(self) -> Facts:
         """Return the encoder's configuration."""
