@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from envbuilder.model.errors import UsageError
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
-    from envbuilder.smoke import LayerSize, Report, TokenRow
+    from envbuilder.smoke import Check, LayerSize, Report, TokenRow
 
 _FORMATS = {".html", ".json", ".xml"}
 WIDE = 200
@@ -69,26 +70,10 @@ def print_report(report: Report) -> None:
             console.print(Text(printable(name), style="bold"))
         console.print(_table(rows))
         console.print()
+    explained: set[str] = set()
     for check in report.checks:
-        style = _STYLES[str(check.status)]
-        line = Text(f"{check.status:<8}", style=style)
         whose = f" {check.model}:" if several and check.model else ""
-        said = printable(f"{whose} {check.name}  {check.explanation}", keep="\n")
-        line.append(said, style="" if style != "dim" else "dim")
-        console.print(line, soft_wrap=True)
-        if len(check.details.get("findings", ())) > 1:
-            console.print("      all of them: --report FILE.html", soft_wrap=True)
-        if check.cause is not None:
-            console.print(
-                f"      cause: {check.cause.title}: {check.cause.cause}",
-                markup=False,
-                soft_wrap=True,
-            )
-            console.print(f"      cure: {check.cause.cure}", markup=False, soft_wrap=True)
-        if shown := check.details.get("reproduction"):
-            console.print("      no known cause fits; to see it, in Python:", soft_wrap=True)
-            for line in shown:
-                console.print(Text(printable(f"        {line}")), soft_wrap=True)
+        _print_check(console, check, whose, explained)
     for model in report.models if several else ():
         line = Text(f"{model.verdict:<8}", style=_STYLES[str(model.verdict)])
         line.append(printable(f" {model.name}  {model.summary}"), style="")
@@ -96,6 +81,36 @@ def print_report(report: Report) -> None:
     console.print(
         Text(printable(report.summary), style=_STYLES[str(report.verdict)]), soft_wrap=True
     )
+
+
+def _print_check(console: Console, check: Check, whose: str, explained: set[str]) -> None:
+    """Print what ``check`` found, and its cause, in full if it is not ``explained`` yet."""
+    from rich.text import Text
+
+    from .console import printable
+
+    style = _STYLES[str(check.status)]
+    line = Text(f"{check.status:<8}", style=style)
+    said = printable(f"{whose} {check.name}  {check.explanation}", keep="\n")
+    line.append(said, style="" if style != "dim" else "dim")
+    told = [line]
+    if len(check.details.get("findings", ())) > 1:
+        told.append(Text("      all of them: --report FILE.html"))
+    if check.cause is not None and check.cause.id in explained:
+        told.append(Text(f"      cause: {check.cause.title} (see above)"))
+    elif check.cause is not None:
+        explained.add(check.cause.id)
+        told.append(Text(f"      cause: {check.cause.title}: {_one_line(check.cause.cause)}"))
+        told.append(Text(f"      cure: {_one_line(check.cause.cure)}"))
+    if shown := check.details.get("reproduction"):
+        told.append(Text("      no known cause fits; to see it, in Python:"))
+        told += [Text(printable(f"        {each}")) for each in shown]
+    for each in told:
+        console.print(each, soft_wrap=True)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _table(rows: Iterable[TokenRow]) -> Table:

@@ -15,6 +15,7 @@ from envbuilder.cli.report import print_report
 from envbuilder.model.errors import UsageError
 from envbuilder.runtime import Command, Completed
 from envbuilder.smoke import Check, CheckStatus, LocalPython, ModelVerdict, Report, TokenRow
+from envbuilder.smoke.causes import explain
 from envbuilder.smoke.probe.job import expand
 from tests.unit.smoke_documents import BUILT, Document
 
@@ -157,3 +158,17 @@ def test_without_a_lock_the_options_are_the_plan(monkeypatch: pytest.MonkeyPatch
     assert [model["family"] for model in request["models"]] == ["llava"]
     assert "gpu" not in request["checks"]
     assert (request["timeout"], command.memory, command.gpus) == (5.0, 100 << 20, False)
+
+
+def test_a_cause_that_several_checks_share_is_explained_once(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    page = explain("torchvision-beside-cpu-torch").cause
+    checks = tuple(
+        Check(name=name, status=CheckStatus.ERROR, explanation="no", cause=page)
+        for name in ("tokens.image", "tokens.video")
+    )
+    print_report(Report(subject="s", verdict=CheckStatus.ERROR, summary="x", checks=checks))
+    out = capsys.readouterr().out
+    assert out.count(" ".join(page.cure.split())) == 1
+    assert f"cause: {page.title} (see above)\n" in out
