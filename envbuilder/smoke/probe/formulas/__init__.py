@@ -15,6 +15,7 @@ from typing import Any
 BY_PROCESSOR = {
     "AyaVisionProcessor": "aya_vision",
     "Gemma3Processor": "gemma3",
+    "Gemma4Processor": "gemma4",
     "Glm46VProcessor": "glm4v",
     "Glm4vProcessor": "glm4v",
     "GraniteSpeechProcessor": "granite_speech",
