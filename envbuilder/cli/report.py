@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from envbuilder.model.errors import UsageError
 
+from . import options
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -53,6 +55,16 @@ def write_reports(
     }
     for path in paths:
         write_text(path, writers[path.suffix]())
+
+
+def show_report(report: Report, output: str, *, allow_unproven: bool) -> None:
+    """Print ``report`` as ``output`` asks; end the command with 8 if it is not known good."""
+    if output == "json":
+        options.print_json(report.to_dict())
+    else:
+        print_report(report)
+    if not report.passes(allow_unproven=allow_unproven):
+        raise SystemExit(8)
 
 
 def print_report(report: Report) -> None:

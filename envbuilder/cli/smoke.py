@@ -100,7 +100,7 @@ def run(
     must be in it. Exits with 8 if a check fails, or could not be judged (unproven).
     """
     from .context import open_context
-    from .report import check_targets, print_report, write_reports
+    from .report import check_targets, show_report, write_reports
 
     check_targets(report)
     if (target is None) == (local is None):
@@ -125,12 +125,7 @@ def run(
             opened = (str(target), platform or "linux/amd64")
             found, layers = _image(context, *opened, plan, lock, runtime or "auto")
     write_reports(found, report, layers=layers)
-    if output == "json":
-        options.print_json(found.to_dict())
-    else:
-        print_report(found)
-    if not found.passes(allow_unproven=allow_unproven):
-        raise SystemExit(8)
+    show_report(found, output, allow_unproven=allow_unproven)
 
 
 @command.command("explain")

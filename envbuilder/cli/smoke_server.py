@@ -62,7 +62,7 @@ def command(
     from envbuilder.workflow.smoke import about
 
     from .context import open_context
-    from .report import check_targets, print_report, write_reports
+    from .report import check_targets, show_report, write_reports
 
     check_targets(report)
     _check(name, local, family, model)
@@ -76,12 +76,7 @@ def command(
         with context.progress.step("smoke", f"asking {server.base}", unit="items"):
             found = replace(smoke_server(server, expected), about=about(None, None))
     write_reports(found, report)
-    if output == "json":
-        options.print_json(found.to_dict())
-    else:
-        print_report(found)
-    if not found.passes(allow_unproven=allow_unproven):
-        raise SystemExit(8)
+    show_report(found, output, allow_unproven=allow_unproven)
 
 
 def _check(name: str | None, local: str | None, family: str | None, model: str | None) -> None:

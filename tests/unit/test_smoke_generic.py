@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import sys
 import types
 from pathlib import Path
@@ -422,3 +423,32 @@ def test_a_formula_is_silent_where_the_files_do_not_say(processor: str) -> None:
     assert known is not None
     config = types.SimpleNamespace(**CONFIG[processor])
     assert known.tokens(Sample("image", "edge", (480, 640)), {}, config) is None
+
+
+class Tensor:
+    """As much of a tensor as counting its rows asks for."""
+
+    def __init__(self, *shape: int, total: int = 0) -> None:
+        self.shape, self._total = shape, total
+
+    def numel(self) -> int:
+        return math.prod(self.shape)
+
+    def sum(self) -> int:
+        return self._total
+
+
+@pytest.mark.parametrize(
+    ("made", "mask", "expected"),
+    [
+        (Tensor(1, 21, 64), None, 21),
+        (Tensor(1, 21, 64), Tensor(1, 21, total=20), 20),
+        (Tensor(1, 21, 64), Tensor(1, 84, total=80), 21),  # of the frames, not of the rows
+        ([Tensor(10, 64), Tensor(5, 64)], Tensor(1, 84, total=80), 15),
+    ],
+)
+def test_rows_of_padding_do_not_count_where_a_mask_tells_them(
+    made: Any, mask: Tensor | None, expected: int
+) -> None:
+    output = types.SimpleNamespace(pooler_output=made, attention_mask=mask)
+    assert base.rows(output) == expected

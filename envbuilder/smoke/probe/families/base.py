@@ -315,11 +315,16 @@ def rows(features: Any) -> int:
     """Count the embedding rows in whatever an encoder returned.
 
     transformers 4.x gives a tensor or a tuple of them; 5.x a model output whose ``pooler_output``
-    may be None, in which case ``last_hidden_state`` holds the rows.
+    may be None, in which case ``last_hidden_state`` holds the rows. Rows of padding do not count
+    if an ``attention_mask`` beside them tells which they are.
     """
     if hasattr(features, "last_hidden_state") or hasattr(features, "pooler_output"):
         pooled = getattr(features, "pooler_output", None)
-        return rows(features.last_hidden_state if pooled is None else pooled)
+        made = features.last_hidden_state if pooled is None else pooled
+        mask = getattr(features, "attention_mask", None)
+        if mask is not None and mask.shape == getattr(made, "shape", ())[:-1]:
+            return int(mask.sum())
+        return rows(made)
     if isinstance(features, (list, tuple)):
         return sum(rows(part) for part in features)
     return int(features.numel() // features.shape[-1])
