@@ -70,6 +70,12 @@ def test_describes_each_file_by_pool_path_size_and_hash(solve, mirror):
         assert (deb.size, deb.sha256) == (len(content), Digest.of(content))
 
 
+def test_a_version_with_an_epoch_is_told_as_the_archive_writes_it(solve, mirror):
+    odd = Deb(name="libodd2.0++", version="1:2.0~rc1+b1-3")
+    mirror.publish("trixie", [*STANDARD, odd])
+    assert versions(solve(odd.name))[odd.name] == odd.version
+
+
 def test_takes_the_newest_version_of_all_pockets(solve, mirror):
     mirror.publish("trixie-updates", [replace(TOOL, version="1.1")])
     assert versions(solve("tool", suites=("trixie", "trixie-updates")))["tool"] == "1.1"

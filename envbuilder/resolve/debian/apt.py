@@ -12,6 +12,7 @@ import shutil
 import subprocess
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from urllib.parse import unquote
 
 from envbuilder.model.errors import EnvbuilderError, MissingToolError, NetworkError, ResolutionError
 
@@ -98,18 +99,20 @@ class PrivateApt:
         return list(dict.fromkeys(line.split("|")[1].strip() for line in lines))
 
     def closure(self, packages: Iterable[str]) -> list[tuple[str, str]]:
-        """Solve for the essential packages and ``packages``: what would be installed, in order.
+        """Solve for the essential packages and ``packages``: what would be installed.
 
         Returns (package, version) pairs; raises ResolutionError with apt's own explanation.
         """
-        arguments = ("--simulate", "--yes", "install", "?essential", *packages)
+        # Not --simulate: it solves the same again for each package that it pretends to install.
+        arguments = ("--print-uris", "--yes", "install", "?essential", *packages)
         done = self._run("apt-get", *arguments)
         if done.returncode:
             raise ResolutionError(
                 f"apt finds no set of packages that fits:\n{_explanation(done)}",
                 hint="change the versions pinned under `system: packages:`",
             )
-        return re.findall(r"^Inst (\S+) \((\S+) ", done.stdout, re.MULTILINE)
+        files = re.findall(r"^'\S+' ([^\s_]+)_([^\s_]+)_\S+\.deb \d", done.stdout, re.MULTILINE)
+        return [(unquote(name), unquote(version)) for name, version in files]
 
     def records(self, versions: Iterable[tuple[str, str]]) -> list[dict[str, str]]:
         """Return the archive's one-line fields for each (package, version) pair."""
