@@ -2,8 +2,10 @@
 
 import fcntl
 import os
+import shutil
 import signal
 import socket
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -11,7 +13,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from .contexts import OPENED
+from envbuilder.storage.store import Store
+
+from .contexts import OPENED, context
 
 # A busy machine is no failure, and what fails fails again.
 settings.register_profile(
@@ -45,6 +49,37 @@ def alone(shared) -> Callable[[str], AbstractContextManager[None]]:
             yield
 
     return hold
+
+
+@pytest.fixture(scope="session")
+def trixie(shared, alone) -> Callable[[Path], Store]:
+    """Give a function that makes a store in a folder: with Debian trixie and its python3.
+
+    Most specs of tests name this base. It is made once for all workers; each store is a copy that
+    its test may change, the files linked. A test of the base itself, or of its bytes on another
+    machine, makes its own.
+    """
+    made, ready = shared / "trixie", shared / "trixie.ready"
+    with alone("trixie"):
+        if not ready.exists():
+            shutil.rmtree(made, ignore_errors=True)  # of a worker that failed
+            _make_trixie(Store(made))
+            ready.touch()
+
+    def copy(folder: Path) -> Store:
+        subprocess.run(["cp", "-a", "--link", made, folder], check=True)
+        return Store(folder)
+
+    return copy
+
+
+def _make_trixie(store: Store) -> None:
+    from envbuilder.resolve.debian.packages import lock_base
+    from envbuilder.resolve.debian.system_layers import system_layers
+
+    here = context(store)
+    base = lock_base(here, suite="trixie", packages=["python3"], architecture="amd64")
+    system_layers(here, base, architecture="amd64")
 
 
 @pytest.fixture

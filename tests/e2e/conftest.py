@@ -83,8 +83,8 @@ class Checkout:
 
 
 @pytest.fixture(scope="session")
-def small(shared, alone, tmp_path_factory):
-    """Lock and build the small environment, smoke included, in a store of its own.
+def small(shared, alone, trixie, tmp_path_factory):
+    """Lock and build the small environment, smoke included, in a store that has its base.
 
     It is built once for all workers; each gets a copy that it may change, the store's files linked.
     """
@@ -92,6 +92,8 @@ def small(shared, alone, tmp_path_factory):
     with alone("small"):
         if not ready.exists():
             shutil.rmtree(made, ignore_errors=True)  # of a worker that failed
+            made.mkdir()
+            trixie(made / "store")
             _build_small(made)
             ready.touch()
     folder = tmp_path_factory.mktemp("checkout")

@@ -9,7 +9,6 @@ from envbuilder.engines.docker import build_target
 from envbuilder.model.progress import Silent
 from envbuilder.registry.layout import export, load
 from envbuilder.resolve.debian.archives import debian_archives
-from envbuilder.storage.store import Store
 from envbuilder.workflow.build import make_image
 from envbuilder.workflow.lock import lock_environment
 from tests.contexts import context
@@ -39,8 +38,8 @@ KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
 
 @pytest.fixture
-def store(tmp_path):
-    return Store(tmp_path / "store")
+def store(trixie, tmp_path):
+    return trixie(tmp_path / "store")
 
 
 def lock(name, text, store, folder):

@@ -7,7 +7,6 @@ from envbuilder.engines.docker import build_with_docker, made_here
 from envbuilder.engines.given_archives import copy_archives
 from envbuilder.engines.render import render, write
 from envbuilder.engines.source_wheels import check_reproducible, with_wheels
-from envbuilder.storage.store import Store
 from envbuilder.workflow.build import make_image
 from envbuilder.workflow.lock import lock_environment
 from tests.contexts import context
@@ -30,8 +29,8 @@ index: {exclude_newer: "2025-06-29T00:00:00Z"}
 """
 
 
-def test_both_engines_give_one_tree_of_what_they_built(tmp_path):
-    store = Store(tmp_path / "store")
+def test_both_engines_give_one_tree_of_what_they_built(trixie, tmp_path):
+    store = trixie(tmp_path / "store")
     (tmp_path / "mine").mkdir()
     for name, data in project("mine", requires=("iniconfig",)).items():
         (tmp_path / "mine" / name).write_bytes(data)

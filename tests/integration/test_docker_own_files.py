@@ -1,6 +1,7 @@
 """Own files, a user and variables: both engines give one tree (`make engine`; a real Debian)."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,7 @@ files:
 """
 
 
-def test_one_tree(tmp_path: Path):
+def test_one_tree(trixie: Callable[[Path], Store], tmp_path: Path):
     bin_folder = tmp_path / "app" / "bin"
     bin_folder.mkdir(parents=True)
     (bin_folder / "serve").write_text("#!/bin/sh\n")
@@ -45,7 +46,7 @@ def test_one_tree(tmp_path: Path):
     (tmp_path / "chat.jinja").write_text("{{ messages }}")
     spec = tmp_path / "own.yaml"
     spec.write_text(SPEC)
-    store = Store(tmp_path / "store")
+    store = trixie(tmp_path / "store")
     lock = lock_environment(context(store), spec)
     assert current_lock(context(store), spec) == lock
     embedded = make_image(context(store), lock)

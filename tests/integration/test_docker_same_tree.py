@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -37,8 +38,8 @@ env: {GREETING: 'say "hi" to $USER'}
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    return Store(tmp_path_factory.mktemp("store"))
+def store(trixie: Callable[[Path], Store], tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return trixie(tmp_path_factory.mktemp("same") / "store")
 
 
 @pytest.fixture(scope="module")

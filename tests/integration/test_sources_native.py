@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import shutil
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -117,7 +117,9 @@ class Project:
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+def project(
+    trixie: Callable[[Path], Store], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Project]:
     folder = tmp_path_factory.mktemp("native")
     origin = Origin.create(folder / "served" / "natty")
     commit = origin.commit(FILES)
@@ -125,7 +127,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
         yield Project(
             folder=folder,
             origin=origin,
-            store=Store(folder / "store"),
+            store=trixie(folder / "store"),
             url=server.address("natty/.git"),
             commit=commit,
         )
