@@ -1,5 +1,6 @@
 """What several integration tests share."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -14,6 +15,7 @@ from envbuilder.storage.store import Store
 from envbuilder.workflow.build import make_image
 from envbuilder.workflow.lock import current_lock
 from envbuilder.workflow.smoke import smoke_plan
+from tests import tiny_models
 from tests.contexts import context
 
 ROOT = Path(envbuilder.__file__).parents[1]
@@ -31,3 +33,21 @@ def container(
         image = make_image(context(store), lock)
     with choose("auto", store).prepared(image, progress=silent) as ready:
         yield ready, smoke_plan(lock, folder=spec.parent)
+
+
+@pytest.fixture(scope="session")
+def tiny(
+    container: tuple[Prepared, SmokePlan],
+    shared: Path,
+    alone: Callable[[str], AbstractContextManager[None]],
+) -> Path:
+    """Give a folder with the models of :mod:`tests.tiny_models`, to be read or copied."""
+    made, ready = shared / "tiny-models", shared / "tiny-models.ready"
+    image, plan = container
+    with alone("tiny-models"):
+        if not ready.exists():
+            shutil.rmtree(made, ignore_errors=True)  # of a worker that failed
+            made.mkdir()
+            tiny_models.save(image, plan.python, made)
+            ready.touch()
+    return made

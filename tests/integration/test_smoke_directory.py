@@ -18,33 +18,43 @@ from envbuilder.smoke.answers import Answers, parse_answers
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 SAVE = """
-import sys
+import copy, json, os, sys
 import torch
 sys.path.insert(0, "/run/envbuilder")
 from probe import families
 family = families.load("qwen2_vl")
-family.write("/model")
-model = family.load_model("/model", weights=False)
-for weight in model.parameters():
-    weight.data.mul_(float(sys.argv[1]))
-model.to(getattr(torch, sys.argv[2])).save_pretrained("/model")
+os.mkdir("/models/plain")
+family.write("/models/plain")
+model = family.load_model("/models/plain", weights=False)
+for name, (scale, dtype) in json.loads(sys.argv[1]).items():
+    folder = "/models/" + name
+    if name != "plain":
+        os.mkdir(folder)
+        family.write(folder)
+    saved = copy.deepcopy(model)
+    for weight in saved.parameters():
+        weight.data.mul_(scale)
+    saved.to(getattr(torch, dtype)).save_pretrained(folder)
 """
+SAVED = {"plain": (1, "float32"), "halved": (1, "bfloat16"), "scaled": (1.5, "float32")}
+"""The models by name: what their weights are times the plain one's, and their type."""
 TEMPLATE = """{% for message in messages %}{% for part in message.content -%}
 {% if part.type == "text" %}{{ part.text }}{% else -%}
 <|vision_start|><|{{ part.type }}_pad|><|vision_end|>{% endif %}{% endfor %}{% endfor %}"""
 Container = tuple[Prepared, SmokePlan]
 
 
-def _saved(container: Container, folder: Path, *, scale: float, dtype: str = "float32") -> Path:
-    """Let the container write the model, its random weights times ``scale``, to ``folder``."""
+@pytest.fixture(scope="module")
+def models(container: Container, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Let the container write every model of ``SAVED`` to a folder of its name."""
     ready, plan = container
-    folder.mkdir()
+    folder = tmp_path_factory.mktemp("models")
     done = ready.run(
         Command(
-            args=(plan.python, "-I", "-B", "-c", SAVE, str(scale), dtype),
+            args=(plan.python, "-I", "-B", "-c", SAVE, json.dumps(SAVED)),
             mounts=(
                 Mount(source=smoke_run.PROBE, target=smoke_run.PROBE_MOUNT),
-                Mount(source=folder, target="/model", read_only=False),
+                Mount(source=folder, target="/models", read_only=False),
             ),
             timeout=300,
         )
@@ -54,13 +64,16 @@ def _saved(container: Container, folder: Path, *, scale: float, dtype: str = "fl
 
 
 @pytest.fixture(scope="module")
-def model(container: Container, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return _saved(container, tmp_path_factory.mktemp("model") / "qwen2-vl", scale=1)
+def model(models: Path) -> Path:
+    return models / "plain"
 
 
-def _smoked(container: Container, model: Path, answers: Answers | None = None) -> Report:
+def _smoked(
+    container: Container, model: Path, *jobs: str, answers: Answers | None = None
+) -> Report:
+    """Smoke ``model``: all of it, or what ``jobs`` names."""
     ready, plan = container
-    asked = replace(plan, models=(ProbedModel(path=str(model), answers=answers),))
+    asked = replace(plan, models=(ProbedModel(path=str(model), answers=answers),), jobs=jobs)
     return smoke(ready.run, replace(asked, checks=("environment", "tokens")))
 
 
@@ -92,29 +105,26 @@ def test_a_directory_with_limits_of_its_own_is_counted_by_them(
     tuned = shutil.copytree(model, tmp_path / "tuned")
     path = tuned / "preprocessor_config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "max_pixels": 1003520}))
-    report = _smoked(container, tuned)
+    report = _smoked(container, tuned, "tokens.image")
     assert report.verdict is CheckStatus.PASS, report.summary
     rows = {row.sample: row for row in report.tokens if row.modality == "image"}
     assert rows["3584x3584"].formula == rows["3584x3584"].placeholders == 1225
 
 
-def test_weights_run_in_the_type_that_they_are_saved_in(
-    container: Container, tmp_path: Path
-) -> None:
-    report = _smoked(container, _saved(container, tmp_path / "bf16", scale=1, dtype="bfloat16"))
+def test_weights_run_in_the_type_that_they_are_saved_in(container: Container, models: Path) -> None:
+    report = _smoked(container, models / "halved", "tokens.mixed")
     assert report.verdict is CheckStatus.PASS, report.summary
     prompts = next(c for c in report.checks if c.name == "tokens.generate").details["prompts"]
     assert {prompt["dtype"] for prompt in prompts} == {"torch.bfloat16"}
 
 
 def test_its_answers_are_compared_and_other_weights_are_told(
-    container: Container, model: Path, report: Report, tmp_path: Path
+    container: Container, models: Path, report: Report
 ) -> None:
-    recorded = parse_answers(_answers(report))
-    again = _smoked(container, model, answers=recorded)
+    recorded, answered = parse_answers(_answers(report)), ("environment", "tokens.mixed")
+    again = _smoked(container, models / "plain", *answered, answers=recorded)
     assert _checks(again)["tokens.answers"] is CheckStatus.PASS
-    other = _saved(container, tmp_path / "other", scale=1.5)
-    moved = _smoked(container, other, answers=recorded)
+    moved = _smoked(container, models / "scaled", *answered, answers=recorded)
     check = next(check for check in moved.checks if check.name == "tokens.answers")
     assert check.status is CheckStatus.PASS
     assert "the weights" in check.explanation

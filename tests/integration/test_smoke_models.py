@@ -13,7 +13,6 @@ import pytest
 
 from envbuilder.runtime import Prepared
 from envbuilder.smoke import CheckStatus, ProbedModel, Report, SmokePlan, smoke
-from tests import tiny_models
 from tests.unit.smoke_documents import conform
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
@@ -21,44 +20,43 @@ pytestmark = [pytest.mark.integration, pytest.mark.slow]
 Container = tuple[Prepared, SmokePlan]
 
 
+COUNTS = {
+    "gemma3": ("image", {"280x280": 256, "1323x49": 256}),
+    "paligemma": ("image", {"280x280": 256, "1323x49": 256}),
+    "pixtral": ("image", {"280x280": 324, "640x480": 1200, "1323x49": 192}),
+    "whisper": ("audio", {"1 s": 1500, "30.01 s": 1500}),
+}
+"""What each model is asked for, and the embeddings of some of its items."""
+
+
+def _counted(container: Container, models: dict[Path, str]) -> Report:
+    """Count each model's modality; the models have the names of their folders."""
+    ready, plan = container
+    probed = tuple(ProbedModel(path=str(model), label=model.name) for model in models)
+    jobs = tuple(f"tokens.{what}@{number}" for number, what in enumerate(models.values()))
+    return smoke(ready.run, replace(plan, models=probed, checks=("tokens",), jobs=jobs))
+
+
 @pytest.fixture(scope="module")
-def models(container: Container, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    ready, plan = container
-    folder = tmp_path_factory.mktemp("models")
-    tiny_models.save(ready, plan.python, folder)
-    return folder
+def counted(container: Container, tiny: Path) -> Report:
+    return _counted(container, {tiny / name: what for name, (what, _) in COUNTS.items()})
 
 
-def _counted(container: Container, model: Path, modality: str) -> Report:
-    ready, plan = container
-    asked = replace(plan, models=(ProbedModel(path=str(model)),), checks=("tokens",))
-    return smoke(ready.run, replace(asked, jobs=(f"tokens.{modality}",)))
-
-
-@pytest.mark.parametrize(
-    ("name", "modality", "counts"),
-    [
-        ("gemma3", "image", {"280x280": 256, "1323x49": 256}),
-        ("paligemma", "image", {"280x280": 256, "1323x49": 256}),
-        ("pixtral", "image", {"280x280": 324, "640x480": 1200, "1323x49": 192}),
-        ("whisper", "audio", {"1 s": 1500, "30.01 s": 1500}),
-    ],
-)
-def test_a_model_is_counted_as_what_it_is(
-    container: Container, models: Path, name: str, modality: str, counts: dict[str, int]
-) -> None:
-    report = _counted(container, models / name, modality)
-    assert report.verdict is CheckStatus.PASS, report.summary
-    rows = {row.sample: row for row in report.tokens}
+@pytest.mark.parametrize("name", COUNTS)
+def test_a_model_is_counted_as_what_it_is(counted: Report, name: str) -> None:
+    (found,) = [model for model in counted.models if model.name == name]
+    assert found.verdict is CheckStatus.PASS, found.summary
+    rows = {row.sample: row for row in dict(counted.rows_by_model())[name]}
+    _, counts = COUNTS[name]
     assert {label: rows[label].embeddings for label in counts} == counts
     assert all(row.formula == row.placeholders for row in rows.values())
     assert all(row.embeddings in (row.placeholders, None) for row in rows.values())
 
 
 def test_a_configuration_of_billions_is_counted_without_weights_beside_another_model(
-    container: Container, models: Path, tmp_path: Path
+    container: Container, tiny: Path, tmp_path: Path
 ) -> None:
-    bare = shutil.copytree(models / "gemma3", tmp_path / "gemma3")
+    bare = shutil.copytree(tiny / "gemma3", tmp_path / "gemma3")
     for weights in bare.glob("*.safetensors"):
         weights.unlink()
     config = json.loads((bare / "config.json").read_text())
@@ -69,7 +67,7 @@ def test_a_configuration_of_billions_is_counted_without_weights_beside_another_m
     }  # fmt: skip
     (bare / "config.json").write_text(json.dumps(config))
     ready, plan = container
-    both = ProbedModel(config=str(bare), label="g"), ProbedModel(path=str(models / "paligemma"))
+    both = ProbedModel(config=str(bare), label="g"), ProbedModel(path=str(tiny / "paligemma"))
     jobs = ("architecture@0", "tokens.image")
     asked = replace(plan, models=both, checks=("architecture", "tokens"), jobs=jobs)
     report = smoke(ready.run, asked)
@@ -81,17 +79,17 @@ def test_a_configuration_of_billions_is_counted_without_weights_beside_another_m
     assert "no weights" in checks["g", "tokens.generate"].explanation
     tables = dict(report.rows_by_model())
     assert {row.embeddings for row in tables["g"]} == {256}
-    assert {row.placeholders for row in tables[str(models / "paligemma")]} == {256}
+    assert {row.placeholders for row in tables[str(tiny / "paligemma")]} == {256}
     assert report.peak_memory < 4 << 30
 
 
 def test_a_processor_that_merges_other_patches_than_its_model_is_red(
-    container: Container, models: Path, tmp_path: Path
+    container: Container, tiny: Path, tmp_path: Path
 ) -> None:
-    spoilt = shutil.copytree(models / "pixtral", tmp_path / "pixtral")
+    spoilt = shutil.copytree(tiny / "pixtral", tmp_path / "pixtral")
     path = spoilt / "processor_config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "patch_size": 32}))
-    report = _counted(container, spoilt, "image")
+    report = _counted(container, {spoilt: "image"})
     assert report.verdict is CheckStatus.FAIL
     rows = {row.sample: row for row in report.tokens}
     assert rows["280x280"].formula == rows["280x280"].embeddings == 324

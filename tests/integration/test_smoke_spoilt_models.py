@@ -123,15 +123,14 @@ SPOILT = [
 
 @pytest.fixture(scope="module")
 def report(
-    container: tuple[Prepared, SmokePlan], tmp_path_factory: pytest.TempPathFactory
+    container: tuple[Prepared, SmokePlan], tiny: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Report]:
     """Count all of them, and the sound models, in one smoke with few samples."""
     ready, plan = container
     folder = tmp_path_factory.mktemp("models")
-    tiny_models.save(ready, plan.python, folder)
-    models = [ProbedModel(path=str(folder / name), label=name) for name in tiny_models.NAMES]
+    models = [ProbedModel(path=str(tiny / name), label=name) for name in tiny_models.NAMES]
     for spoilt in SPOILT:
-        target = shutil.copytree(folder / spoilt.model, folder / spoilt.name.replace(" ", "-"))
+        target = shutil.copytree(tiny / spoilt.model, folder / spoilt.name.replace(" ", "-"))
         _spoil(target / spoilt.file, spoilt.change)
         models.append(ProbedModel(path=str(target), label=spoilt.name))
     probe = shutil.copytree(run_probe.PROBE, folder / "probe")
