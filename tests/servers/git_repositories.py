@@ -31,6 +31,7 @@ class Origin:
         path.mkdir(parents=True)
         made = cls(path=path)
         made.git("init", "--quiet", "--initial-branch=main")
+        made.git("config", "maintenance.auto", "false")  # one process less for each commit
         if filters:
             made.git("config", "uploadpack.allowFilter", "true")
         return made
