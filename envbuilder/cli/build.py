@@ -11,6 +11,7 @@ import click
 from . import options
 
 if TYPE_CHECKING:
+    from envbuilder.model.spec_words import Compression
     from envbuilder.workflow.build import BuildResult
 
 
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 @click.option(
     "--key", metavar="KEY", help="Sign the pushed evidence with this key: a file or env://NAME."
 )
+@options.compression
 @options.allow_unproven
 @options.output
 @options.progress
@@ -56,6 +58,7 @@ def command(
     report: tuple[Path, ...],
     push_to: str | None,
     key: str | None,
+    compression: Compression | None,
     allow_unproven: bool,
     output: str,
     progress_mode: str,
@@ -66,11 +69,13 @@ def command(
     but is not marked good.
     """
     from envbuilder.engines import source_wheels
+    from envbuilder.model.pylock import lock_path
     from envbuilder.model.reference import ImageRef
     from envbuilder.runtime import choose
     from envbuilder.smoke.layer_sizes import layer_sizes
     from envbuilder.workflow.build import Decisions, build_environment, reuse_at
     from envbuilder.workflow.export import export_image
+    from envbuilder.workflow.forms import keep_form
     from envbuilder.workflow.publish import publish, signing_with
 
     from .context import open_context
@@ -92,24 +97,37 @@ def command(
             path,
             Decisions(engine=engine, locked=locked, reseal=reseal),
             runtime=None if no_smoke else choose(runtime, context.store),
-            reuse=reuse_at(context, path, target if no_smoke and output_image is None else None),
+            reuse=reuse_at(
+                context,
+                path,
+                target if no_smoke and output_image is None else None,
+                compression=compression,
+            ),
         )
         if outcome.report is not None:  # first of all: what follows may fail
             layers = layer_sizes(outcome.image.layers, outcome.lock)
             write_reports(outcome.report, report, layers=layers)
         if check_reproducible:
             source_wheels.check_reproducible(context, outcome.lock, engine=engine)
+        form = None
         if output_image is not None:
-            export_image(context, outcome.lock, outcome.image, output_image)
+            form = export_image(
+                context, outcome.lock, outcome.image, output_image, compression=compression
+            )
         good = outcome.report is None or outcome.report.passes(allow_unproven=allow_unproven)
         if target is not None and good:
-            publish(context, outcome.lock, target, signing=signing)
+            pushed = publish(
+                context, outcome.lock, target, signing=signing, compression=compression
+            )
+            form = pushed.form
+        if not locked:
+            keep_form(context, lock_path(path), outcome.lock, form)
     if output == "json":
         options.print_json(_summary(outcome))
     else:
         _show(outcome, seconds=time.monotonic() - started)
-        pushed = push_to if good else None
-        print_next(path, store=context.store.root, exported=output_image, pushed=pushed, good=good)
+        sent = push_to if good else None
+        print_next(path, store=context.store.root, exported=output_image, pushed=sent, good=good)
     if not good:
         raise SystemExit(8)
 

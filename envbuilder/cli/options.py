@@ -13,6 +13,9 @@ import click
 
 from envbuilder.model.errors import UsageError
 
+COMPRESSIONS = ("gzip", "zstd", "zstd:chunked")
+"""Those of the spec (a test compares them): its module takes too long to load for ``--help``."""
+
 NAME = Path("lockfiles")
 
 
@@ -97,6 +100,14 @@ def engine(text: str, *, default: str | None = "embedded") -> Callable[[_F], _F]
         "--engine", type=click.Choice(["embedded", "docker"]), default=default,
         show_default=default is not None, help=text,
     )  # fmt: skip
+
+
+def compression(command: _F) -> _F:
+    """Add ``--compression``: how layers travel, if not as the spec says."""
+    return click.option(
+        "--compression", type=click.Choice(COMPRESSIONS),
+        help="How layers travel; without it, as the spec says (publish.compression), else gzip.",
+    )(command)  # fmt: skip
 
 
 def builder(command: _F) -> _F:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from . import options
+
+if TYPE_CHECKING:
+    from envbuilder.model.spec_words import Compression
 
 
 @click.command("push")
@@ -15,6 +20,7 @@ from . import options
 )
 @click.option("--bundles", is_flag=True, help="Attach evidence as Sigstore bundles (cosign 3); "
     "without it, in the form that is there.")  # fmt: skip
+@options.compression
 @options.output
 @options.progress
 def command(
@@ -22,17 +28,20 @@ def command(
     ref: str,
     key: str | None,
     bundles: bool,
+    compression: Compression | None,
     output: str,
     progress_mode: str,
 ) -> None:
     """Push the built image of NAME (or of the lock at that path) to REF (HOST/NAME:TAG).
 
     Only what the registry lacks travels: by digest first, then signed provenance, bill of
-    materials and smoke result (with --key), and the tag last.
+    materials and smoke result (with --key), and the tag last. A form other than gzip is made once,
+    and listed in the lock's seal.
     """
     from envbuilder.model.pylock import read_lock
     from envbuilder.model.reference import ImageRef
     from envbuilder.storage.ledger import built_on, ledger_path, read
+    from envbuilder.workflow.forms import keep_form
     from envbuilder.workflow.publish import publish, signing_with
 
     from .context import open_context
@@ -45,7 +54,10 @@ def command(
     entries, _ = read(ledger_path(path.with_name(f"{lock.spec.name}.yaml")))
     built = built_on(entries, lock.seal.manifest) if lock.seal is not None else None
     with open_context(progress_mode) as context:
-        pushed = publish(context, lock, target, signing=signing, built=built)
+        pushed = publish(
+            context, lock, target, signing=signing, built=built, compression=compression
+        )
+        keep_form(context, path, lock, pushed.form)
     if output == "json":
         body = {"reference": str(target), "digest": str(pushed.digest)}
         options.print_json({**body, "evidence": list(pushed.evidence)})

@@ -103,7 +103,7 @@ def _held_base(held: ReusableLayers) -> Callable[[Context], Foundation]:
 
 
 def seal(lock: Lock, image: Image, *, engine: str) -> Lock:
-    """Write into the lock what building it gave."""
+    """Write into the lock what building it gave; forms that the same image had stay listed."""
     sealed = Seal(
         engine=engine,
         layout=LAYOUT_VERSION,
@@ -111,6 +111,8 @@ def seal(lock: Lock, image: Image, *, engine: str) -> Lock:
         config=image.config_digest,
         manifest=image.digest,
     )
+    if lock.seal is not None and lock.seal.manifest == image.digest:
+        sealed = replace(sealed, forms=lock.seal.forms)
     return replace(lock, seal=sealed)
 
 

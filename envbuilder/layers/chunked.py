@@ -23,7 +23,7 @@ from envbuilder.model.errors import BuildError
 
 from .untar import TarEntry, Untar
 
-_TYPES = {
+TYPES = {
     tarfile.REGTYPE: "reg",
     tarfile.AREGTYPE: "reg",
     tarfile.CONTTYPE: "reg",
@@ -31,14 +31,29 @@ _TYPES = {
     tarfile.SYMTYPE: "symlink",
     tarfile.DIRTYPE: "dir",
     tarfile.FIFOTYPE: "fifo",
+    tarfile.CHRTYPE: "char",
+    tarfile.BLKTYPE: "block",
 }
+"""What a table calls the kinds of entries that a tar may have."""
+PREFIX = "io.github.containers.zstd-chunked."
+"""How the annotations of a layer begin that say where its table is, and its hash."""
+TABLE_LIMIT = 64 << 20
+"""Bytes of a table, packed or not; one of 100,000 files has 40 MB."""
+_DEVICES = (tarfile.CHRTYPE, tarfile.BLKTYPE)
 _XATTR = "SCHILY.xattr."
 _EMPTY = f"sha256:{hashlib.sha256().hexdigest()}"
 _Piece = tuple[int, str]
 """Of a file: its length in bytes, and the hash of it; an empty text for zeros."""
 
 
-class TableEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+class TableEntry(
+    Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+    rename="camel",
+):
     """One entry: a path, or a further piece (``chunk``) of the one before."""
 
     type: str
@@ -155,15 +170,15 @@ def _unnamed(entry: TableEntry) -> str:
 def _compare(found: TarEntry, stated: TableEntry) -> None:
     info = found.info
     ours = {
-        "type": _TYPES.get(info.type, "device"),
+        "type": TYPES.get(info.type, "unknown"),
         "name": info.name.rstrip("/"),
         "link": info.linkname,
         "mode": info.mode,
         "size": info.size,
         "owner": (info.uid, info.gid),
         "time": int(info.mtime // 1),
-        "attributes": _attributes(found),
-        "device": (0, 0),
+        "attributes": attributes(found),
+        "device": (info.devmajor, info.devminor) if info.type in _DEVICES else (0, 0),
     }
     theirs = {
         "type": stated.type,
@@ -183,7 +198,8 @@ def _compare(found: TarEntry, stated: TableEntry) -> None:
         raise BuildError(f"its table says that the {said}")
 
 
-def _attributes(found: TarEntry) -> dict[str, str]:
+def attributes(found: TarEntry) -> dict[str, str]:
+    """Return an entry's extended attributes as a table has them, in base64."""
     return {
         key.removeprefix(_XATTR): base64.b64encode(value).decode()
         for key, value in found.pax.items()

@@ -56,6 +56,10 @@ class Untar:
 
     def __init__(self, stream: BinaryIO, budget: Budget) -> None:
         self.budget = budget
+        self.raw: bytearray | None = None
+        """Takes all bytes that are no content (headers, padding) once somebody has set it."""
+        self.has_defaults = False
+        """Whether global headers came, with defaults for entries; here they change nothing."""
         self._stream = stream
         self._left = 0
         self._meta_left = _META_LIMIT
@@ -71,6 +75,7 @@ class Untar:
                 pax[key] = self._metadata(info).rstrip(b"\0")
             elif info.type == tarfile.XGLTYPE:
                 self._metadata(info)  # defaults for what we do not use
+                self.has_defaults = True
             else:
                 entry = self._entry(info, pax)
                 self.budget.member(entry.info.name)
@@ -83,6 +88,11 @@ class Untar:
         while self._left:
             piece = self._exactly(min(self._left, _PIECE))
             self._left -= len(piece)
+            yield piece
+
+    def rest(self, size: int = _PIECE) -> Iterator[bytes]:
+        """Yield the bytes behind what was read, headers or not, in pieces of ``size`` bytes."""
+        while piece := self._stream.read(size):
             yield piece
 
     def _entry(self, info: tarfile.TarInfo, pax: dict[str, bytes]) -> TarEntry:
@@ -103,10 +113,12 @@ class Untar:
     def _skip(self) -> None:
         for _ in self.content():
             pass
-        self._exactly(self._padding)
+        self._aside(self._padding)
 
     def _header(self) -> tarfile.TarInfo | None:
         block = self._stream.read(BLOCK)
+        if self.raw is not None:
+            self.raw += block
         if not block.strip(b"\0"):
             return None
         return tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
@@ -117,7 +129,13 @@ class Untar:
         self._meta_left -= info.size
         if self._meta_left < 0:
             raise BuildError(f"the headers of one entry have more than {_META_LIMIT} bytes")
-        return self._exactly(info.size + -info.size % BLOCK)[: info.size]
+        return self._aside(info.size + -info.size % BLOCK)[: info.size]
+
+    def _aside(self, size: int) -> bytes:
+        data = self._exactly(size)
+        if self.raw is not None:
+            self.raw += data
+        return data
 
     def _exactly(self, size: int) -> bytes:
         data = self._stream.read(size)

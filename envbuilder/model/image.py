@@ -7,7 +7,7 @@ read as well, since base images still use them.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -113,6 +113,28 @@ def compose(
         {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": place, "layers": described}
     )
     return Image(manifest=manifest, config=config, layers=layers)
+
+
+def recompressed(
+    image: Image, layers: Sequence[Layer], annotations: Sequence[Mapping[str, str]]
+) -> Image:
+    """Return ``image`` with ``layers`` in the place of its own, which hold the very same tars.
+
+    The config stays as it is. The manifest is OCI's, since Docker's has no types for all of them.
+    """
+    described = [
+        {
+            "mediaType": layer.media_type,
+            "digest": str(layer.digest),
+            "size": layer.size,
+            **({"annotations": dict(notes)} if notes else {}),
+        }
+        for layer, notes in zip(layers, annotations, strict=True)
+    ]
+    head = json.loads(image.manifest)
+    place = {**head["config"], "mediaType": OCI_CONFIG}
+    head |= {"mediaType": OCI_MANIFEST, "config": place, "layers": described}
+    return Image(manifest=canonical_json(head), config=image.config, layers=tuple(layers))
 
 
 def parse_image(manifest: bytes, config: bytes) -> Image:

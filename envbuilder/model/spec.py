@@ -29,6 +29,7 @@ from .smoke_spec import (
 )
 from .spec_words import (
     ABSOLUTE,
+    COMPRESSIONS,
     GLIBC,
     MODE,
     OWNER,
@@ -37,6 +38,7 @@ from .spec_words import (
     SIGNAL,
     SUITE,
     USER,
+    Compression,
     EnvName,
     Frozen,
     LabelName,
@@ -159,6 +161,12 @@ class OwnFiles(Frozen):
     exclude: tuple[Line, ...] = ()
 
 
+class Publish(Frozen):
+    """How the image travels to registries: ``compression`` is the form of its layers."""
+
+    compression: Compression = COMPRESSIONS[0]
+
+
 _NO = SourceBuild()
 
 Requirements = dict[Line, Line] | tuple[Line, ...] | str
@@ -201,6 +209,7 @@ class Spec(Frozen):
     stop_signal: Annotated[str, Meta(pattern=SIGNAL)] | None = None
     shell: tuple[Line, ...] = ()
     smoke: Smoke = Smoke()
+    publish: Publish = Publish()
 
     @property
     def minor(self) -> str:

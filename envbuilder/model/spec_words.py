@@ -63,6 +63,8 @@ MACHINES = {"linux/amd64": "x86_64", "linux/arm64": "aarch64"}
 PythonVersion = Annotated[str, Meta(pattern=PYTHON)]
 Modality = Literal["audio", "image", "video"]
 GpuUse = Literal["auto", "required", "never"]
+Compression = Literal["gzip", "zstd", "zstd:chunked"]
+COMPRESSIONS: tuple[Compression, ...] = get_args(Compression)
 Strategy = Literal["best-match", "first-index"]
 STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 """Defaults are taken from these: msgspec leaves one out of a normal form by identity."""

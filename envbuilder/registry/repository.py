@@ -47,7 +47,17 @@ class ForbiddenError(NetworkError):
     """The registry answered 403, as some do for what does not exist."""
 
 
-_KINDS: Mapping[int, type[NetworkError]] = {403: ForbiddenError, 404: MissingError}
+class InvalidError(NetworkError):
+    """The registry takes no such document: it answered 400, 415 or 422."""
+
+
+_KINDS: Mapping[int, type[NetworkError]] = {
+    400: InvalidError,
+    403: ForbiddenError,
+    404: MissingError,
+    415: InvalidError,
+    422: InvalidError,
+}
 
 
 class Repository:

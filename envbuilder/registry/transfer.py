@@ -54,10 +54,10 @@ def pull_layers(
             for chunk in stream_blob(repository, layer_descriptor(layer)):
                 out.write(chunk)
                 step.advance(len(chunk))
-                _check(stop)
+                check(stop)
             out.commit(layer.digest)
 
-    _each(_largest_first(missing.values()), fetch)
+    each(largest_first(missing.values()), fetch)
 
 
 def push(
@@ -115,7 +115,7 @@ class BlobPush:
     def layers(self, layers: Iterable[Layer]) -> None:
         """Bring those of ``layers`` there that are missing; raises NetworkError, LockError."""
         distinct = {layer.digest: layer for layer in layers}
-        _each(_largest_first(distinct.values()), self._layer)
+        each(largest_first(distinct.values()), self._layer)
         self._seen.remember(distinct)
 
     def blobs(self, image: Image) -> None:
@@ -172,21 +172,22 @@ class _Stoppable:
         self._stop = stop
 
     def advance(self, amount: int) -> None:
-        _check(self._stop)
+        check(self._stop)
         self._step.advance(amount)
 
 
-def _check(stop: threading.Event) -> None:
+def check(stop: threading.Event) -> None:
+    """Raise an error that nobody gets to see if ``stop`` is set: another transfer failed."""
     if stop.is_set():
         raise _StoppedError("given up")
 
 
-def _largest_first(layers: Iterable[Layer]) -> list[Layer]:
+def largest_first(layers: Iterable[Layer]) -> list[Layer]:
     """Order transfers so that no large one is left alone at the end."""
     return sorted(layers, key=lambda layer: (-layer.size, layer.digest))
 
 
-def _each(items: Iterable[Item], work: Callable[[Item, threading.Event], None]) -> None:
+def each(items: Iterable[Item], work: Callable[[Item, threading.Event], None]) -> None:
     """Do ``work`` for all items, a few at a time; the first failure stops the others."""
     stop = threading.Event()
     with ThreadPoolExecutor(WORKERS, thread_name_prefix="transfer") as pool:

@@ -33,6 +33,7 @@ from envbuilder.model.reference import ImageRef
 from envbuilder.model.samples import check_samples
 from envbuilder.model.spec import Spec
 from envbuilder.model.spec_file import load
+from envbuilder.model.spec_words import Compression
 from envbuilder.model.yaml_document import read_document
 from envbuilder.resolve.context import Context
 from envbuilder.resolve.python.wheels import supply
@@ -41,6 +42,7 @@ from envbuilder.smoke import Report
 from envbuilder.storage import build_records, ledger
 from envbuilder.storage.store import Store
 
+from .forms import chosen_compression, is_sealed_form
 from .lock import current_lock
 from .smoke import record_answers, smoke_image
 
@@ -167,12 +169,17 @@ def build_environment(
 
 
 def reuse_at(
-    context: Context, spec_path: Path, target: ImageRef | None
+    context: Context,
+    spec_path: Path,
+    target: ImageRef | None,
+    *,
+    compression: Compression | None = None,
 ) -> Callable[[Lock], ReusableLayers] | None:
     """Return what names the layers of a lock that a push to ``target`` need not have here.
 
     Those are the layers of its last seal that are there, and those that the team shares. None
-    without a target.
+    without a target. A layer is recompressed where it is, so for another ``compression`` than that
+    of the build none is left out.
     """
     if target is None:
         return None
@@ -180,6 +187,8 @@ def reuse_at(
     old = read_lock(path) if path.exists() else None
 
     def held(new: Lock) -> ReusableLayers:
+        if not is_sealed_form(chosen_compression(new.spec, compression)):
+            return held_remotely(context, new, bring=True)
         there = held_in(repository, reusable(old, new)) if old is not None else ReusableLayers()
         return there | held_remotely(context, new, bring=False)
 

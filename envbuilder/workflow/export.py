@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from envbuilder.engines.foundation import fetch_base
 from envbuilder.model.image import Image
-from envbuilder.model.lock import Lock
+from envbuilder.model.lock import Form, Lock
+from envbuilder.model.spec_words import Compression
 from envbuilder.registry.layout import export
 from envbuilder.resolve.context import Context
 
+from .forms import chosen_compression, in_form
 
-def export_image(context: Context, lock: Lock, image: Image, target: str) -> Path:
+
+def export_image(
+    context: Context,
+    lock: Lock,
+    image: Image,
+    target: str,
+    *,
+    compression: Compression | None = None,
+) -> Form | None:
     """Write ``image`` to ``target``; what of its base only the registry has is fetched first.
 
-    Building needs no more of an image base than its digests. Raises UsageError, BuildError, and
-    NetworkError if a layer is to be fetched and cannot be.
+    Its layers are in ``compression``, or else as the spec says; returns that form for the seal if
+    it is not the sealed image's own. Building needs no more of an image base than its digests.
+    Raises UsageError, BuildError, and NetworkError if a layer is to be fetched and cannot be.
     """
     store, name = context.store, f"{lock.spec.name}:latest"
     if not all(store.has(layer.digest) for layer in image.layers):
         fetch_base(context, lock)
-    return export(image, store, target, name=name, progress=context.progress)
+    chosen = chosen_compression(lock.spec, compression)
+    written, form = in_form(context, lock, image, chosen)
+    export(written, store, target, name=name, progress=context.progress)
+    return form

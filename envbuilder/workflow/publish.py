@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from envbuilder.evidence.attach import attach, attach_bundles, may_be_bundle, sign
@@ -21,18 +22,21 @@ from envbuilder.evidence.statements import (
     result_of,
     test_result,
 )
-from envbuilder.model.errors import LockError, UsageError
-from envbuilder.model.image import Image, parse_image
-from envbuilder.model.lock import ImageBase, Lock, Seal
+from envbuilder.model.errors import LockError, NetworkError, UsageError
+from envbuilder.model.image import OCI_LAYER_ZSTD, Image, parse_image
+from envbuilder.model.lock import Form, ImageBase, Lock, Seal
 from envbuilder.model.progress import Progress
 from envbuilder.model.reference import Digest, ImageRef
+from envbuilder.model.spec_words import Compression
 from envbuilder.registry.manifests import Manifest
 from envbuilder.registry.referrers import list_referrers
-from envbuilder.registry.repository import Repository
+from envbuilder.registry.repository import InvalidError, Repository
 from envbuilder.registry.transfer import push
 from envbuilder.resolve.context import Context
 from envbuilder.storage.build_records import recall_report
 from envbuilder.storage.ledger import now
+
+from .forms import chosen_compression, in_form, is_sealed_form
 
 _NAMES = {predicate_type: name for name, predicate_type in NAMES.items()}
 
@@ -62,10 +66,14 @@ def signing_with(key: str | None, *, bundles: bool | None = None) -> Signing | N
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
-    """What a push left: the image by ``digest``, and the names of the evidence by our key."""
+    """What a push left: the image by ``digest``, and the names of the evidence by our key.
+
+    ``form`` is the one that it was pushed in, if that is not the sealed image's own.
+    """
 
     digest: Digest
     evidence: tuple[str, ...] = ()
+    form: Form | None = None
 
 
 def publish(
@@ -75,9 +83,11 @@ def publish(
     *,
     signing: Signing | None = None,
     built: str | None = None,
+    compression: Compression | None = None,
 ) -> Published:
     """Push the image of a sealed ``lock`` to ``ref``, evidence first and the tag last.
 
+    Its layers travel in ``compression``, or else as the spec says.
     An image that is there already costs one request, and a few more to see that its evidence is
     there. With an empty store, only layers that the registry lacks are made. ``built`` is when the
     ledger says that it was (RFC 3339). Raises LockError for a lock that was never built or builds
@@ -90,24 +100,43 @@ def publish(
             hint=f"envbuilder build {lock.spec.name}",
         )
     repository = context.registries.repository(ref).for_writing()
-    image = sealed_image(context, lock, seal, repository)
+    chosen = chosen_compression(lock.spec, compression)
+    sealed = sealed_image(context, lock, seal, repository if is_sealed_form(chosen) else None)
+    image, form = in_form(context, lock, sealed, chosen)
     before = repository.find(ref.tag) if signing is not None and ref.tag else None
     named: tuple[str, ...] = ()
 
     def attach_evidence(repository: Repository) -> None:
         nonlocal named
         if signing is not None and not named:
-            form = _form(repository, signing, {image.digest, before} - {None})
-            statements = evidence(context, lock, seal, signing.key, built=built)
-            named = _attach(repository, image, statements, form, context.progress)
+            kept = _evidence_form(repository, signing, {image.digest, before} - {None})
+            statements = evidence(
+                context, lock, seal, signing.key, built=built, subject=image.digest
+            )
+            named = _attach(repository, image, statements, kept, context.progress)
 
-    _warn(context, image.digest, signed=signing is not None)
-    push(
-        context.registries, image, context.store, ref, context.progress,
-        sources=_sources(context, lock), before_tag=attach_evidence,
-    )  # fmt: skip
+    _warn(context, sealed.digest, signed=signing is not None)
+    with _explained(form):
+        push(
+            context.registries, image, context.store, ref, context.progress,
+            sources=_sources(context, lock), before_tag=attach_evidence,
+        )  # fmt: skip
     attach_evidence(repository)  # where the image was there already
-    return Published(digest=image.digest, evidence=named)
+    return Published(digest=image.digest, evidence=named, form=form)
+
+
+@contextmanager
+def _explained(form: Form | None) -> Iterator[None]:
+    """Say what may be wrong where a registry refuses a manifest with layers in another form."""
+    try:
+        yield
+    except InvalidError as error:
+        if form is None:
+            raise
+        raise NetworkError(
+            error.message,
+            hint=f"a registry that takes no {OCI_LAYER_ZSTD} needs --compression gzip",
+        ) from error
 
 
 def _warn(context: Context, image: Digest, *, signed: bool) -> None:
@@ -120,10 +149,11 @@ def _warn(context: Context, image: Digest, *, signed: bool) -> None:
         )
 
 
-def sealed_image(context: Context, lock: Lock, seal: Seal, repository: Repository) -> Image:
+def sealed_image(context: Context, lock: Lock, seal: Seal, repository: Repository | None) -> Image:
     """Take the sealed image from the store, or make what neither store nor ``repository`` has.
 
-    Raises LockError if what was made is not the sealed image, and what building raises.
+    Without a repository all layers are made that the store lacks. Raises LockError if what was made
+    is not the sealed image, and what building raises.
     """
     store = context.store
     if store.has(seal.manifest) and store.has(seal.config):
@@ -133,7 +163,7 @@ def sealed_image(context: Context, lock: Lock, seal: Seal, repository: Repositor
 
     from .build import make_image  # noqa: PLC0415
 
-    held = held_in(repository, reusable(lock, lock))
+    held = None if repository is None else held_in(repository, reusable(lock, lock))
     image = make_image(context, lock, held=held)
     if image.digest != seal.manifest:
         raise LockError(
@@ -144,18 +174,25 @@ def sealed_image(context: Context, lock: Lock, seal: Seal, repository: Repositor
 
 
 def evidence(
-    context: Context, lock: Lock, seal: Seal, key: PrivateKey, *, built: str | None = None
+    context: Context,
+    lock: Lock,
+    seal: Seal,
+    key: PrivateKey,
+    *,
+    subject: Digest,
+    built: str | None = None,
 ) -> list[Statement]:
     """Make the statements that ``key`` will sign; the smoke report's only if there is one.
 
+    They are about ``subject``, the manifest of the sealed image in the form that it travels in.
     They are dated with when the image was ``built`` or smoked, or else with now.
     """
     from envbuilder.evidence.sbom import sbom  # noqa: PLC0415 (the library takes 0.1 s to load)
 
-    image = seal.manifest
+    image = subject
     with context.progress.step("read", "what the packages say of themselves", unit="items"):
         facts = facts_of_store(context.store, lock)
-    kept = recall_report(context.store, image)
+    kept = recall_report(context.store, seal.manifest)
     moment = built or (kept[1] if kept is not None else now())
     statements = [
         provenance(
@@ -173,7 +210,9 @@ def evidence(
     return statements
 
 
-def _form(repository: Repository, signing: Signing, images: Iterable[Digest | None]) -> Signing:
+def _evidence_form(
+    repository: Repository, signing: Signing, images: Iterable[Digest | None]
+) -> Signing:
     """Decide between tags and bundles: as asked for, or as the evidence that is there."""
     if signing.bundles is not None:
         return signing

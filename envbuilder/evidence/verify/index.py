@@ -5,7 +5,7 @@ What containerd, podman and Docker could choose differently is a mismatch, whoev
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,16 +28,16 @@ class Choice:
     findings: tuple[Finding, ...]
 
 
-def choose(index: Manifest, platform: Platform, sealed: Digest) -> Choice:
+def choose(index: Manifest, platform: Platform, sealed: Collection[Digest]) -> Choice:
     """Say which entry a puller for ``platform`` takes, and why that may be another one.
 
-    Of several the ``sealed`` one is looked at further. Raises NetworkError for no index.
+    Of several a ``sealed`` one is looked at further. Raises NetworkError for no index.
     """
     entries = contenders(index.children, platform)
     faults = [*_index_faults(index)]
     if len(entries) != 1:
         faults.append(f"the tag names an index with {len(entries)} images for {platform}")
-    fitting = [entry for entry in entries if entry.digest == sealed] or entries
+    fitting = [entry for entry in entries if entry.digest in sealed] or entries
     chosen = fitting[0] if fitting else None
     if chosen is not None:
         faults += _entry_faults(index.content, chosen, platform)

@@ -137,17 +137,22 @@ class _Verification:
             missing = f"{self.repository} has no {reference}"
             self._add(Level.DIGEST, "digest", FindingStatus.UNKNOWN, missing)
             return
-        same = self.digest == self.seal.manifest
+        same = self.digest in self.seal.manifests
         self.findings.append(
             Finding(
                 level=Level.DIGEST,
                 subject="digest",
                 status=FindingStatus.OK if same else FindingStatus.MISMATCH,
-                expected=str(self.seal.manifest),
+                expected=str(self.digest if same else self.seal.manifest),
                 actual=str(self.digest),
-                explanation="" if same else "names another manifest than the sealed one",
+                explanation=self._form() if same else "names another manifest than the sealed one",
             )
         )
+
+    def _form(self) -> str:
+        """Say which form of the sealed image was found, if it is not its own."""
+        forms = (each for each in self.seal.forms if each.manifest == self.digest)
+        return next((f"the sealed image as {each.compression}" for each in forms), "")
 
     def _find(self, reference: str | Digest) -> Digest | None:
         if self.seen is not None:
@@ -174,7 +179,7 @@ class _Verification:
             self._excuse()
             return
         self.findings += compare_content(self.lock, self.seal, self.image)
-        if _same_content(self.seal, self.image):
+        if _same_content(self.seal, self.image) and manifest.digest not in self.seal.manifests:
             notes = _table_notes(manifest)
             self.findings += self.reader.prove(self.seal.layers, self.image.layers, notes)
         self._excuse()
@@ -194,7 +199,7 @@ class _Verification:
         """Follow an index, which must leave no choice to whoever pulls."""
         if not manifest.is_index:
             return manifest
-        choice = choose(manifest, platform, self.seal.manifest)
+        choice = choose(manifest, platform, self.seal.manifests)
         self.findings += choice.findings
         if choice.entry is None or choice.entry.media_type in INDEX_TYPES:
             return None

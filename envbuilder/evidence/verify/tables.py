@@ -9,14 +9,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from envbuilder.layers.chunked import PREFIX, TABLE_LIMIT
 from envbuilder.model.errors import UsageError
 from envbuilder.model.reference import Digest
 
-_PREFIXES = ("io.github.containers.zstd-chunked.", "io.containers.zstd-chunked.")
+_PREFIXES = (PREFIX, "io.containers.zstd-chunked.")
 _MEMBERS = ("manifest-checksum", "manifest-position", "tarsplit-position")
 NOTES = frozenset(prefix + member for prefix in _PREFIXES for member in _MEMBERS)
 """The annotations that speak of a table."""
-LIMIT = 64 << 20  # bytes of a table, packed and unpacked; one of 100,000 files has 40 MB
 _POSITION = re.compile(r"([0-9]{1,18}):([0-9]{1,10}):([0-9]{1,10}):1")
 
 
@@ -49,6 +49,6 @@ def table_note(annotations: Mapping[str, str]) -> TableNote | None:
     if match is None or checksum is None:
         raise ValueError("speaks of a table of contents that it does not name")
     offset, size, plain_size = map(int, match.groups())
-    if max(size, plain_size) > LIMIT:
-        raise ValueError(f"has a table of contents of more than {LIMIT >> 20} MiB")
+    if max(size, plain_size) > TABLE_LIMIT:
+        raise ValueError(f"has a table of contents of more than {TABLE_LIMIT >> 20} MiB")
     return TableNote(checksum=checksum, offset=offset, size=size, plain_size=plain_size)

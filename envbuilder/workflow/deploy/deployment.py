@@ -80,15 +80,31 @@ def deployment(lock: Lock, wishes: Wishes, *, image: str) -> Deployment:
 def pinned(lock: Lock, ref: ImageRef) -> str:
     """Name the sealed image at ``ref`` by its digest, which no tag can move.
 
-    Raises LockError for a lock without a seal, UsageError if ``ref`` names another digest.
+    Raises LockError for a lock whose image was not built in the form that its spec publishes,
+    UsageError if ``ref`` names another digest.
     """
-    digest = seal_of(lock).manifest
+    digest = published_digest(lock)
     if ref.digest is not None and ref.digest != digest:
         raise UsageError(
             f"{ref} is another image than the one that the lock of {lock.spec.name} has sealed",
             hint=f"the sealed one is {digest}; leave the digest out to name that",
         )
     return str(ref.at(digest))
+
+
+def published_digest(lock: Lock) -> Digest:
+    """Return the sealed manifest in the form that the spec publishes; raises LockError for none.
+
+    A form other than the sealed image's own is there only once it was made.
+    """
+    name, compression = lock.spec.name, lock.spec.publish.compression
+    digest = seal_of(lock).published(compression)
+    if digest is None:
+        raise LockError(
+            f"{name} is published as {compression}, and its lock does not list that form yet",
+            hint=f"envbuilder push {name} HOST/NAME:TAG",
+        )
+    return digest
 
 
 def seal_of(lock: Lock) -> Seal:
