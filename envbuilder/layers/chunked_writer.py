@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 
 from msgspec import json, structs
 
@@ -225,17 +226,25 @@ def _name(found: TarEntry, head: bytes) -> str:
 
 
 def _time(found: TarEntry, key: str, default: str = "") -> str:
-    """Return one of an entry's times as RFC 3339 has it, to the nanosecond; empty for none."""
+    """Return one of an entry's times as tables have it; empty for none."""
     text = found.pax[key].decode("ascii", "replace") if key in found.pax else default
-    if not text:
-        return ""
     try:
-        whole, fraction = divmod(Decimal(text), 1)
-        moment = _EPOCH + timedelta(seconds=int(whole))
+        return rfc3339(text) if text else ""
     except (InvalidOperation, OverflowError, ValueError) as error:
-        raise NoTableError(f"{found.info.name!r} has no time: {text!r}") from error
+        why = f"{found.info.name!r} has no time that all read alike: {text!r}"
+        raise NoTableError(why) from error
+
+
+@lru_cache(maxsize=1024)  # mostly it is the same
+def rfc3339(seconds: str) -> str:
+    """Return seconds since 1970 as RFC 3339 has them, to the nanosecond.
+
+    Raises ValueError, OverflowError or InvalidOperation for what is no such time.
+    """
+    whole, fraction = divmod(Decimal(seconds), 1)
     if fraction < 0:
-        raise NoTableError(f"{found.info.name!r} has a time that readers round differently")
+        raise ValueError("readers round it differently")
+    moment = _EPOCH + timedelta(seconds=int(whole))
     digits = f"{int(fraction * 10**9):09d}".rstrip("0")
     return f"{moment:%Y-%m-%dT%H:%M:%S}{'.' if digits else ''}{digits}Z"
 

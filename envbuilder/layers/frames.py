@@ -22,7 +22,7 @@ CODEC = f"zstd {'.'.join(map(str, ZSTD_VERSION))} level {LEVEL}"
 PIECE = 4 << 20
 """The most bytes of content that one frame holds."""
 _WINDOW = 4 * PIECE  # of content that waits to be written: bounds the memory of one layer
-_SMALL = 1 << 17  # bytes; to pack fewer takes less time than to hand them over
+_SMALL = 1 << 17  # bytes; to pack or to write fewer takes less time than to hand them over
 
 
 Packed = tuple[bytes, str]
@@ -71,6 +71,8 @@ class Frames:
         self._pool = pool
         self._waiting: deque[_Waiting] = deque()
         self._held = 0
+        self._small: list[bytes] = []
+        self._small_size = 0
 
     def put(self, plain: bytes) -> Piece:
         """Append a frame that holds ``plain``; wait while too much is still to be packed."""
@@ -93,12 +95,14 @@ class Frames:
         head = b"\x50\x2a\x4d\x18" + len(data).to_bytes(4, "little")
         at = self.size + len(head)
         self._append(head + data)
+        self._flush()
         return at
 
     def finish(self) -> None:
         """Wait until all is written."""
         while self._waiting:
             self._next()
+        self._flush()
 
     def _wait(
         self, size: int, action: Callable[[], object], running: Future[Packed] | None = None
@@ -119,8 +123,18 @@ class Frames:
         self._append(data)
 
     def _append(self, data: bytes) -> None:
-        self._out(data)
+        """Write ``data``; small ones go together, since each write has its price."""
         self.size += len(data)
+        self._small.append(data)
+        self._small_size += len(data)
+        if self._small_size >= _SMALL:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._small:
+            self._out(b"".join(self._small))
+            self._small.clear()
+            self._small_size = 0
 
 
 class PackedText:

@@ -13,7 +13,7 @@ from envbuilder.model.image import Image, parse_image
 from envbuilder.model.image_config import LABEL, image_settings
 from envbuilder.model.lock import spec_checksum
 from envbuilder.model.progress import Silent
-from envbuilder.model.pylock import dump_lock, lock_checksum, write_lock
+from envbuilder.model.pylock import dump_lock, lock_checksum, read_lock, write_lock
 from envbuilder.model.reference import ImageRef
 from envbuilder.net.config import Settings
 from envbuilder.registry.client import Client
@@ -89,6 +89,29 @@ def test_the_whole_way(desk):
     assert "at level 2" in desk.run("verify", desk.ref, "--key", "ci.pub")
     assert "at level 3" in desk.run("verify", desk.ref, "--key", "ci.pub", "--level", "3")
     assert desk.run("diff", "small", desk.ref) == "no difference\n"
+
+
+def test_another_form_is_pushed_listed_and_proven(desk):
+    lock = desk.folder / "lockfiles" / "pylock.small.toml"
+    before = lock.read_text()
+    said = desk.run("push", "small", desk.ref, "--compression", "zstd:chunked")
+    assert str(desk.image.digest) not in said
+    assert lock.read_text().startswith(before)
+    listed = read_lock(lock).seal.forms
+    assert [each.compression for each in listed] == ["zstd:chunked"]
+    assert str(listed[0].manifest) in said
+    assert "the sealed image as zstd:chunked" in desk.run("verify", desk.ref, "--lock", "small")
+    assert desk.run("diff", "small", desk.ref) == "no difference\n"
+    text = lock.read_text()
+    assert desk.run("push", "small", desk.ref, "--compression", "zstd:chunked") == said
+    assert lock.read_text() == text
+    assert str(desk.image.digest) in desk.run("push", "small", desk.ref)
+
+
+@pytest.mark.parametrize("form", ["brotli", "estargz", "ZSTD", ""])
+def test_an_unknown_form_is_refused(desk, form):
+    said = desk.run("push", "small", desk.ref, "--compression", form, status=2)
+    assert "'gzip', 'zstd', 'zstd:chunked'" in said
 
 
 def test_a_policy_is_held(desk):

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from envbuilder.cli.app import cli
 from envbuilder.cli.wishes import size
 from envbuilder.model.errors import LockError, UsageError
-from envbuilder.model.lock import Lock, Seal
+from envbuilder.model.lock import Form, Lock, Seal
 from envbuilder.model.reference import Digest, ImageRef
 from envbuilder.workflow.deploy.apptainer import apptainer
 from envbuilder.workflow.deploy.compose import compose
@@ -169,6 +169,20 @@ def test_what_is_deployed_is_the_sealed_image_by_its_digest():
     assert pinned(sealed, ref) == f"registry.example.com/team/x@{digest}"
     with pytest.raises(UsageError, match="another image"):
         pinned(sealed, ref.at(Digest.of(b"other")))
+
+
+def test_what_is_deployed_is_the_form_that_the_spec_publishes():
+    ref = ImageRef.parse("registry.example.com/team/x:latest")
+    seal = Seal(
+        layout=1, engine="embedded", manifest=Digest.of(b"manifest"), config=Digest.of(b"config"),
+        layers=(),
+    )  # fmt: skip
+    published = lock({"idna": "3.10"}, publish={"compression": "zstd"})
+    with pytest.raises(LockError, match="published as zstd, and its lock does not list"):
+        pinned(replace(published, seal=seal), ref)
+    form = Form(compression="zstd", manifest=Digest.of(b"zstd"), layers=())
+    listed = replace(published, seal=seal.with_form(form))
+    assert pinned(listed, ref) == f"registry.example.com/team/x@{form.manifest}"
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cc", "Cs"]), max_size=12), max_size=4))

@@ -11,6 +11,8 @@ from envbuilder.model.image import Layer
 from envbuilder.model.lock import (
     DebianBase,
     DebPackage,
+    Form,
+    FormLayer,
     GitSource,
     ImageBase,
     Lock,
@@ -85,6 +87,14 @@ LOCK = Lock(
         manifest=Digest.of(b"manifest"),
     ),
 )
+FORM = Form(
+    compression="zstd:chunked",
+    manifest=Digest.of(b"chunked"),
+    layers=(
+        FormLayer(digest=Digest.of(b"form"), size=9, table=Digest.of(b"table")),
+        FormLayer(digest=Digest.of(b"plain form"), size=8),
+    ),
+)
 IMAGE_LOCK = replace(
     LOCK,
     base=ImageBase(
@@ -99,7 +109,10 @@ IMAGE_LOCK = replace(
 )
 
 
-@pytest.mark.parametrize("lock", [LOCK, IMAGE_LOCK, LOCK.unsealed()])
+FORMED = replace(LOCK, seal=LOCK.seal.with_form(FORM))
+
+
+@pytest.mark.parametrize("lock", [LOCK, IMAGE_LOCK, LOCK.unsealed(), FORMED])
 def test_a_lock_reads_back_as_it_was_written(lock, tmp_path):
     path = tmp_path / "pylock.small.toml"
     write_lock(path, lock)
@@ -129,7 +142,20 @@ def test_our_own_locks_read_back_byte_for_byte(path):
     assert dump_lock(read_lock(path)) == path.read_text()
 
 
+def test_forms_are_listed_once_each_and_only_where_there_are_any():
+    assert "forms" not in dump_lock(LOCK)
+    plain = replace(FORM, compression="zstd", manifest=Digest.of(b"zstd"))
+    newer = replace(FORM, manifest=Digest.of(b"newer"))
+    seal = LOCK.seal.with_form(FORM).with_form(plain).with_form(newer)
+    assert seal.forms == (plain, newer)
+    assert seal.manifests == {seal.manifest, plain.manifest, newer.manifest}
+    assert seal.published("gzip") == seal.manifest
+    assert seal.published("zstd:chunked") == newer.manifest
+    assert LOCK.seal.published("zstd") is None
+
+
 def test_the_checksum_is_the_same_before_and_after_building():
+    assert lock_checksum(LOCK) == lock_checksum(FORMED)
     assert lock_checksum(LOCK) == lock_checksum(LOCK.unsealed())
     assert lock_checksum(LOCK) != lock_checksum(replace(LOCK, wheels=()))
 
