@@ -15,6 +15,7 @@ HERE = Path(__file__).parent
 PARTS = (
     ("Wheels to image against checking the wheels", ["layering.py", "omni-gpu"]),
     ("Push and verify against skopeo copy", ["registry.py", "omni-gpu"]),
+    ("zstd and zstd:chunked against reading", ["forms.py", "omni-gpu"]),
     ("Git sources against uv and git", ["git_sources.py"]),
 )
 DOCKER = ("Embedded against docker build", ["docker.py"])
