@@ -82,8 +82,7 @@ def command(
     from .next_steps import print_next
     from .report import write_reports
 
-    if key is not None and push_to is None:
-        raise click.UsageError("--key signs what --push sends: add --push HOST/NAME:TAG")
+    _check_travel(push_to, output_image, key=key, compression=compression)
     if report and no_smoke:
         raise click.UsageError("--report tells of the smoke, which --no-smoke leaves out")
     _check_targets(report, output_image)
@@ -130,6 +129,20 @@ def command(
         print_next(path, store=context.store.root, exported=output_image, pushed=sent, good=good)
     if not good:
         raise SystemExit(8)
+
+
+def _check_travel(
+    push_to: str | None,
+    output_image: str | None,
+    *,
+    key: str | None,
+    compression: Compression | None,
+) -> None:
+    """Refuse options that say how the image travels where it does not."""
+    if key is not None and push_to is None:
+        raise click.UsageError("--key signs what --push sends: add --push HOST/NAME:TAG")
+    if compression is not None and push_to is None and output_image is None:
+        raise click.UsageError("--compression is of what travels: add --push or --output-image")
 
 
 def _check_targets(reports: tuple[Path, ...], output_image: str | None) -> None:
