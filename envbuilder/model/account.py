@@ -6,14 +6,24 @@ What a spec asks for is added to what the base has; a user who is there already,
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from .errors import BuildError
+from .own_files import taken_by
+from .package_checks import Problem
 from .spec import OwnUser, Spec
 
 _NUMBERS = re.compile(r"(?P<uid>[0-9]{1,9})(:(?P<gid>[0-9]{1,9}))?")
+_WHOM = re.compile(r"[^:\s]+(:[^:\s]+)?")
+_LONG = re.compile(r"[0-9]{10,}")  # no number of a user: those end at 2**31 - 2
 SHELL = "/bin/sh"
+_ROOT = {"root": 0}
+_DEBIAN = _ROOT | {
+    "daemon": 1, "bin": 2, "sys": 3, "sync": 4, "games": 5, "man": 6, "lp": 7, "mail": 8, "news": 9,
+    "uucp": 10, "proxy": 13, "www-data": 33, "backup": 34, "list": 38, "irc": 39, "nobody": 65534,
+}  # fmt: skip
+"""Whom each Debian and Ubuntu has, with these numbers (Debian Policy 9.2.2, base-passwd)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +50,32 @@ class Account:
     def shadow(self) -> str:
         """The entry for the list of passwords: none opens this account."""
         return f"{self.name}:!::0:99999:7:::"
+
+
+def user_problems(spec: Spec) -> Iterator[Problem]:
+    """Yield what no base can make true of ``user``: place, message, hint."""
+    user = spec.user
+    if isinstance(user, OwnUser):
+        yield from _own_user_problems(user, _ROOT if spec.base.image is not None else _DEBIAN)
+    elif user and (not _WHOM.fullmatch(user) or any(map(_LONG.fullmatch, user.split(":")))):
+        message = f"{user!r} names nobody: expected NAME or UID, and :GROUP or :GID if need be"
+        yield ("user",), message, 'user: "1000:0", or {name: app, uid: 1000}'
+
+
+def _own_user_problems(user: OwnUser, known: Mapping[str, int]) -> Iterator[Problem]:
+    number = known.get(user.name, user.uid)
+    owner = next((name for name, uid in known.items() if uid == user.uid), user.name)
+    if number != user.uid:
+        message = f"{user.name} is user {number} of the base, and not {user.uid}"
+        yield ("user", "uid"), message, f"user: {user.name}, or make one of another name"
+    if owner != user.name:
+        message = f"{user.uid} is the user {owner} of the base, and not {user.name}"
+        yield ("user", "uid"), message, f"user: {owner}, or take another uid, like 1000"
+    if not {".", ".."}.isdisjoint(user.folder.split("/")):
+        yield ("user", "home"), f"{user.folder!r} is not a plain path", "write it without . and .."
+    elif taken_by(user.folder) or f"{user.folder}/".startswith("/root/"):
+        message = f"{user.folder} is no place for the home of {user.name}: it is not theirs to own"
+        yield ("user", "home"), message, f"home: /home/{user.name}"
 
 
 def account_of(spec: Spec) -> Account | None:

@@ -40,9 +40,15 @@ def file_problems(spec: Spec) -> Iterator[tuple[KeyPath, str, str]]:
 def _place_problems(at: KeyPath, place: str) -> Iterator[tuple[KeyPath, str, str]]:
     if not {".", ".."}.isdisjoint(place.split("/")):
         yield at, f"{place!r} is not a plain path", "write it without . and .."
-    for taken in (*_TAKEN, *_EMPTIED):
-        if f"{place.rstrip('/')}/".startswith(f"{taken}/"):
-            yield at, f"{taken} is no place for files of one's own", "/srv/app or /opt/app, maybe"
+    if taken := taken_by(place):
+        yield at, f"{taken} is no place for files of one's own", "/srv/app or /opt/app, maybe"
+
+
+def taken_by(place: str) -> str | None:
+    """Return which folder of others ``place`` (absolute) is or lies in, if it does."""
+    inside = f"{place.rstrip('/')}/"
+    folders = (*_TAKEN, *_EMPTIED)
+    return next((taken for taken in folders if inside.startswith(f"{taken}/")), None)
 
 
 def _owner_problems(at: KeyPath, entry: OwnFiles, spec: Spec) -> Iterator[tuple[KeyPath, str, str]]:

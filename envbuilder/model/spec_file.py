@@ -14,6 +14,7 @@ import yaml
 from msgspec import Struct
 from packaging.requirements import InvalidRequirement, Requirement
 
+from .account import user_problems
 from .codec import convert
 from .errors import SpecError, UsageError
 from .own_files import file_problems
@@ -99,6 +100,7 @@ def problems(spec: Spec) -> Iterator[Problem]:
         _check_samples,
         _check_build,
         file_problems,
+        user_problems,
         variable_problems,
     )
     for check in checks:

@@ -59,17 +59,46 @@ def test_whom_the_base_has_or_should_have(user):
         ("{name: app, uid: 0}", ">= 1"),
         ("{name: app, uid: 1, home: srv}", "an absolute path"),
         ("{name: app, id: 1}", "did you mean uid?"),
+        ("{name: root, uid: 5}", "root is user 0 of the base, and not 5"),
+        ("{name: www-data, uid: 1000}", "www-data is user 33 of the base, and not 1000"),
+        ("{name: app, uid: 65534}", "65534 is the user nobody of the base, and not app"),
+        ("{name: app, uid: 1000, home: /opt/venv/app}", "no place for the home of app"),
+        ("{name: app, uid: 1000, home: /root}", "home: /home/app"),
+        ("{name: app, uid: 1000, home: /srv/../etc}", "not a plain path"),
+        ('"1000:"', "'1000:' names nobody"),
+        ('"app:video:44"', "names nobody"),
+        ('"12345678901"', "names nobody"),
+        ('"1000:12345678901"', "names nobody"),
     ],
 )
 def test_a_user_that_cannot_be_meant(tmp_path, user, message):
-    path = tmp_path / "x.yaml"
-    path.write_text(
-        'version: 1\nname: x\npython: "3.12"\nbase: {debian: trixie}\npackages: {}\n'
-        f"user: {user}\n"
-    )
     with pytest.raises(SpecError) as caught:
-        load(path)
+        load(spec_of(tmp_path, user))
     assert message in f"{caught.value.message} {caught.value.hint}"
+    assert "x.yaml:" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("user", "base"),
+    [
+        ("{name: www-data, uid: 33, home: /var/www}", "debian: trixie"),  # as Debian has it
+        ("{name: www-data, uid: 82}", "image: alpine"),  # whose numbers are others
+        ("{name: app, uid: 65534}", "image: alpine"),
+        ("{name: app, uid: 1000, home: /rooted}", "ubuntu: noble"),
+        ('"app:44"', "image: alpine"),
+        ('""', "image: alpine"),
+    ],
+)
+def test_a_user_that_some_base_can_have(tmp_path, user, base):
+    load(spec_of(tmp_path, user, base))
+
+
+def spec_of(folder: Path, user: str, base: str = "debian: trixie") -> Path:
+    path = folder / "x.yaml"
+    path.write_text(
+        f'version: 1\nname: x\npython: "3.12"\nbase: {{{base}}}\npackages: {{}}\nuser: {user}\n'
+    )
+    return path
 
 
 # -- the layer and the script -------------------------------------------------------------------
