@@ -40,11 +40,13 @@ def litter(folder: Path) -> None:
         ".git/HEAD", "__pycache__/a.pyc", "src/mine/a.pyc", ".venv/x", "env/pyvenv.cfg",
         "env/bin/x", "cache/CACHEDIR.TAG", "cache/x", "mine.egg-info/PKG-INFO", "build/lib/a.py",
         "dist/a.whl", ".pytest_cache/x", "node_modules/x", "pylock.x.toml",
-        "x.ledger.jsonl", "x.answers.json", "wheels/x.whl",
+        "x.ledger.jsonl", "x.answers.json", "wheels/x.whl", ".hypothesis/x", ".coverage",
+        ".coverage.host.1", "src/mine/node_modules/x/index.js", "htmlcov/index.html",
     ):  # fmt: skip
         place = folder / path
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(b"litter")
+    (folder / "htmlcov/.gitignore").write_text("# Created by coverage.py\n*\n")
 
 
 def test_the_same_files_give_the_same_bytes_whatever_tools_left_beside_them(mine, tmp_path):
@@ -67,6 +69,28 @@ def test_a_package_that_is_called_build_is_no_litter(mine):
     (mine / "build").mkdir()
     (mine / "build/__init__.py").write_text("")
     assert "build/__init__.py" in packed(mine)[1]
+
+
+def test_what_git_ignores_counts_as_builds_read_it(mine):
+    (mine / ".gitignore").write_text("*.py\n/generated/\n")
+    (mine / "generated").mkdir()
+    (mine / "generated/version.py").write_text("1.0")
+    (mine / "kept").mkdir()
+    (mine / "kept/.gitignore").write_text("*\n!.gitignore\n")
+    (mine / "kept/weights").write_text("w")
+    found = packed(mine)[1]
+    assert {".gitignore", "generated/version.py", "kept/weights", "kept/.gitignore"} <= set(found)
+
+
+def test_what_tools_left_costs_nothing_however_large(mine):
+    before, files = packed(mine)
+    litter(mine)
+    for place in (".venv/lib/torch.so", "node_modules/a.js", ".git/objects/pack", "build/lib.so"):
+        large = mine / place
+        large.parent.mkdir(parents=True, exist_ok=True)
+        with large.open("wb") as file:
+            file.truncate(folders.FLOOR + 1)  # alone, each is beyond all measure
+    assert packed(mine) == (before, files)
 
 
 def test_what_changed_is_named(mine):

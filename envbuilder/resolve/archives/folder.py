@@ -1,7 +1,9 @@
 """A project's folder -> the tar that stands for it: the same files give the same bytes anywhere.
 
 What tools leave in a project says nothing about it, and is left out: histories, caches, virtual
-environments, what was built in place, and what envbuilder itself writes beside a spec.
+environments, what was built in place, and what envbuilder itself writes beside a spec. What a
+``.gitignore`` names counts all the same: builds read it (versions and code that were generated),
+and most backends do not ask git. Only a folder that ignores itself as a whole is a tool's own.
 """
 
 from __future__ import annotations
@@ -24,10 +26,12 @@ from envbuilder.storage.temporary import translated
 from .members import stays_inside
 
 _CHUNK = 1 << 20
+_OF_TOOLS = 1024  # bytes; tools write a line and maybe a remark
 _NEVER = (
     ".git", ".hg", ".svn", ".bzr", "CVS", "__pycache__", "*.py[co]", ".venv", ".tox", ".nox",
-    ".eggs", "*.egg-info", ".mypy_cache", ".pytest_cache", ".ruff_cache", "node_modules", ".idea",
-    ".vscode", ".DS_Store", "pylock.*.toml", "*.ledger.jsonl", "*.answers.json",
+    ".eggs", "*.egg-info", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".hypothesis",
+    ".ipynb_checkpoints", ".coverage", ".coverage.*", "node_modules", ".idea", ".vscode",
+    ".DS_Store", "pylock.*.toml", "*.ledger.jsonl", "*.answers.json",
 )  # fmt: skip
 _NOT_ON_TOP = ("build", "dist", "wheels", "sdists")
 _MARKS = ("pyvenv.cfg", "CACHEDIR.TAG")  # of virtual environments, and of caches everywhere
@@ -118,7 +122,17 @@ def _left_out(path: str, place: Path) -> bool:
     if not place.is_dir() or place.is_symlink():
         return False
     generated = "/" not in path and name in _NOT_ON_TOP and not (place / "__init__.py").exists()
-    return generated or any((place / mark).is_file() for mark in _MARKS)
+    marked = any((place / mark).is_file() for mark in _MARKS)
+    return generated or marked or _ignores_itself(place)
+
+
+def _ignores_itself(folder: Path) -> bool:
+    """Return whether the folder's own ``.gitignore`` says ``*`` alone, as tools write it."""
+    ignored = folder / ".gitignore"
+    if ignored.is_symlink() or not ignored.is_file() or ignored.stat().st_size > _OF_TOOLS:
+        return False
+    lines = (line.strip() for line in ignored.read_bytes().splitlines())
+    return [line for line in lines if line and not line.startswith(b"#")] == [b"*"]
 
 
 def _walk(
