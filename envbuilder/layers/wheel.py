@@ -157,9 +157,7 @@ def _hashed(
     A file with the wrong hash explains whatever else is wrong with it, so that error wins.
     """
     with ThreadPoolExecutor(1) as pool:
-        checks = [
-            pool.submit(_check_hash, store, *pair) for pair in zip(wheels, paths, strict=True)
-        ]
+        checks = [pool.submit(check_hash, store, *pair) for pair in zip(wheels, paths, strict=True)]
 
         def settle() -> None:
             for check in checks:
@@ -172,7 +170,8 @@ def _hashed(
             raise
 
 
-def _check_hash(store: Store, wheel: WheelInput, path: Path) -> None:
+def check_hash(store: Store, wheel: WheelInput, path: Path) -> None:
+    """Raise BuildError if the file at ``path`` is not ``wheel``; the store then lets go of it."""
     with path.open("rb") as file:
         actual = hashlib.file_digest(file, "sha256").hexdigest()
     if actual == wheel.sha256.hex:

@@ -4,7 +4,7 @@
 """
 
 from .choose import NAMES, choose
-from .command import Command, Completed, Mount, Prepared, Runtime
+from .command import Command, Completed, Mount, Overlay, Prepared, Runtime
 from .output import OUTPUT_LIMIT
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "Command",
     "Completed",
     "Mount",
+    "Overlay",
     "Prepared",
     "Runtime",
     "choose",

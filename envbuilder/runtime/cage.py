@@ -49,9 +49,9 @@ def main() -> None:
 def run(job: dict[str, Any]) -> dict[str, Any]:
     """Set the stage, run the runtime on it to its end, and report.
 
-    ``job``: ``directory`` (empty; hidden under a tmpfs), ``trees`` (lowest first), ``config``,
-    ``runtime`` (path), ``join`` (cgroup.procs files to enter), ``network`` ("none", or "host": the
-    caller has left us in the host's).
+    ``job``: ``directory`` (empty; hidden under a tmpfs), ``trees`` (lowest first), ``overlays``
+    (of each, its folders, lowest first), ``config``, ``runtime`` (path), ``join`` (cgroup.procs
+    files to enter), ``network`` ("none", or "host": the caller has left us in the host's).
     """
     for path in job["join"]:
         Path(path).write_text("0")
@@ -60,6 +60,8 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
     mount("tmpfs", job["directory"], "tmpfs", _SAFE, data=_STAGE)
     os.chdir(job["directory"])
     mount_rootfs(job["trees"])
+    for number, folders in enumerate(job["overlays"]):
+        mount_overlay(f"overlay-{number}", folders)
     Path("sys").mkdir()
     if job["network"] == "none":
         # Only who owns the network namespace may mount its sysfs: the cage, but no nested user.
@@ -88,6 +90,16 @@ def mount_rootfs(trees: list[str]) -> None:
     lower = ":".join(str(number) for number in reversed(range(len(trees))))
     data = f"lowerdir={lower},upperdir=upper,workdir=work,userxattr"
     mount("overlay", "rootfs", "overlay", _SAFE, data=data)
+
+
+def mount_overlay(name: str, folders: list[str]) -> None:
+    """Overlay ``folders``, the lowest first, at ``name``; nothing can be written there."""
+    Path(name).mkdir()
+    links = [f"{name}.{number}" for number in range(len(folders))]
+    for link, folder in zip(links, folders, strict=True):
+        Path(link).symlink_to(folder)
+    data = f"lowerdir={':'.join(reversed(links))},userxattr"
+    mount("overlay", name, "overlay", _SAFE | _MS_RDONLY, data=data)
 
 
 def start(runtime: str) -> dict[str, Any]:

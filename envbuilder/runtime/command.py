@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal, Protocol
 
 from envbuilder.model.errors import UsageError
-from envbuilder.model.image import Image
+from envbuilder.model.image import Image, Layer
 from envbuilder.model.progress import Progress
 
 from .limits import MOST_PROCESSES
@@ -34,6 +34,23 @@ class Mount:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Overlay:
+    """Folders of layers that the command sees as one at ``target`` (absolute), read-only.
+
+    Each of ``parts`` is a layer and the path of a folder in it, the lowest first; two at least. So
+    what lies in a layer for one place is seen at another one, too, without a copy.
+    """
+
+    parts: tuple[tuple[Layer, str], ...]
+    target: str
+
+    def __post_init__(self) -> None:
+        _expect_absolute(self.target, "a mount target")
+        if len(self.parts) < 2:
+            raise UsageError("an overlay has a lower and an upper part at least")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
     """One command; it replaces the image's Entrypoint and Cmd, and its ``env`` adds to Env.
 
@@ -41,13 +58,15 @@ class Command:
     memory. There is no network but loopback. ``timeout`` is in seconds, ``memory`` in bytes and
     counts what lies in those tmpfs as well; ``processes`` counts threads, too. ``user``
     (``NAME|UID[:GROUP|GID]``) and ``workdir`` take the place of the image's own. ``gpus`` asks for
-    every GPU of the host. ``log``, if given, is a file of this host that gets both outputs as they
+    every GPU of the host. ``overlays`` need a runtime that :attr:`~Runtime.overlays` layers.
+    ``log``, if given, is a file of this host that gets both outputs as they
     come, instead of the result: at most OUTPUT_LIMIT bytes and the end of what is longer.
     """
 
     args: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict)
     mounts: tuple[Mount, ...] = ()
+    overlays: tuple[Overlay, ...] = ()
     tmpfs: tuple[str, ...] = ()
     stdin: bytes = b""
     timeout: float = 600
@@ -119,6 +138,10 @@ class Runtime(Protocol):
     @property
     def name(self) -> str:
         """Its name for people: "docker", "crun", "runc"."""
+
+    @property
+    def overlays(self) -> bool:
+        """Whether a command of it may have such: its layers lie unpacked on this machine."""
 
     def prepared(self, image: Image, *, progress: Progress) -> AbstractContextManager[Prepared]:
         """Make ``image`` ready for several commands; take it down again at the end."""

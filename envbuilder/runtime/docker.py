@@ -21,7 +21,7 @@ from docker.types import DeviceRequest, LogConfig, Ulimit
 from docker.types import Mount as DockerMount
 from docker.utils import socket as frames
 
-from envbuilder.model.errors import EnvbuilderError, MissingToolError, SmokeError
+from envbuilder.model.errors import EnvbuilderError, MissingToolError, SmokeError, UsageError
 from envbuilder.model.image import Image
 from envbuilder.model.progress import Progress
 from envbuilder.storage.store import Store
@@ -46,6 +46,11 @@ class DockerRuntime:
     def name(self) -> str:
         """The runtime's name."""
         return "docker"
+
+    @property
+    def overlays(self) -> bool:
+        """False: the engine has layers of its own, below ``/`` and nowhere else."""
+        return False
 
     @contextmanager
     def prepared(self, image: Image, *, progress: Progress) -> Iterator[PreparedImage]:
@@ -108,8 +113,11 @@ def connect(store: Store) -> DockerRuntime:
 def container_options(command: Command) -> dict[str, Any]:
     """Return what the engine is told about ``command``, beside the image.
 
-    Its own lists of system calls, of devices and of hidden kernel files stay as they are.
+    Its own lists of system calls, of devices and of hidden kernel files stay as they are. Raises
+    UsageError for ``overlays``, which it has no word for.
     """
+    if command.overlays:
+        raise UsageError("a Docker Engine cannot show a layer at another place than its own")
     tmpfs = ",".join(("exec", "nosuid", "nodev", "mode=1777", *tmpfs_options(_scratch(command))))
     options: dict[str, Any] = {
         "entrypoint": [command.args[0]],

@@ -14,19 +14,19 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from envbuilder.model.errors import MissingToolError, SmokeError
 from envbuilder.model.image import Image
 from envbuilder.model.owner import make_folder
-from envbuilder.model.progress import Progress
+from envbuilder.model.progress import Progress, Silent
 from envbuilder.storage.store import Store
 
 from . import cdi
 from .cgroup import Cgroups, cgroups
-from .command import KILLED, Command, Completed, Holds, check_sources
+from .command import KILLED, Command, Completed, Holds, Overlay, check_sources
 from .limits import counts_processes, most_memory, process_limits
 from .oci_config import in_memory, oci_config
 from .output import OUTPUT_LIMIT
@@ -54,11 +54,16 @@ class OciRuntime:
         """The program's name: crun or runc."""
         return self.program.name
 
+    @property
+    def overlays(self) -> bool:
+        """True: each layer is a folder of the store."""
+        return True
+
     @contextmanager
     def prepared(self, image: Image, *, progress: Progress) -> Iterator[PreparedTrees]:
         """Unpack the layers that no earlier image had; they stay in the store."""
-        trees = unpacked(image, store=self.store, progress=progress)
-        yield PreparedTrees(runtime=self, image=image, trees=trees)
+        trees = unpacked(image.layers, store=self.store, progress=progress)
+        yield PreparedTrees(runtime=self, image=image, trees=trees, progress=progress)
 
     def run(self, image: Image, command: Command, *, progress: Progress) -> Completed:
         """Run one command inside ``image``."""
@@ -73,6 +78,7 @@ class PreparedTrees:
     runtime: OciRuntime
     image: Image
     trees: tuple[Path, ...]
+    progress: Progress = field(default_factory=Silent)
 
     def run(self, command: Command) -> Completed:
         """Run one command to its end; see :meth:`command.Prepared.run`."""
@@ -112,7 +118,15 @@ class PreparedTrees:
             processes=None if "pids" in held.paths else command.processes,
         )
         config = self.config(command, scratch=_scratch(command, held), limits=limits)
-        return self.job(config, network="none") | {"join": [str(path) for path in held.procs]}
+        overlays = [self._folders(overlay) for overlay in command.overlays]
+        joined = {"join": [str(path) for path in held.procs], "overlays": overlays}
+        return self.job(config, network="none") | joined
+
+    def _folders(self, overlay: Overlay) -> list[str]:
+        """Unpack what an overlay is made of; return its folders on this machine, lowest first."""
+        layers = [layer for layer, _ in overlay.parts]
+        trees = unpacked(layers, store=self.runtime.store, progress=self.progress)
+        return [str(tree / folder) for tree, (_, folder) in zip(trees, overlay.parts, strict=True)]
 
     def config(
         self, command: Command, *, scratch: int, limits: Mapping[str, int]
@@ -146,6 +160,7 @@ class PreparedTrees:
             "trees": [str(tree) for tree in self.trees],
             "config": config,
             "runtime": str(self.runtime.program),
+            "overlays": [],
             "join": [],
             "network": network,
         }

@@ -44,7 +44,8 @@ def oci_config(
 ) -> dict[str, Any]:
     """Return the config.json that runs ``command`` in an image with these ``settings``.
 
-    Expected beside it are the root file system (``rootfs``) and a sysfs (``sys``). There is no
+    Expected beside it are the root file system (``rootfs``), a sysfs (``sys``) and the command's
+    overlays, by their numbers (``overlay-0``). There is no
     network namespace in it: the command stays in the one of the cage that starts the runtime.
 
     ``mapped`` says that we are an unprivileged user, to whom the cage has no user but root: another
@@ -122,7 +123,11 @@ def _kernel_mounts() -> list[dict[str, Any]]:
 def _own_mounts(command: Command, scratch: int) -> list[dict[str, Any]]:
     options = ["nosuid", "nodev", "mode=1777", *tmpfs_options(scratch)]
     memory = [_mount("tmpfs", path, "tmpfs", options) for path in in_memory(command)]
-    return [*memory, *(_bind(mount) for mount in command.mounts)]
+    overlays = [
+        _mount(f"overlay-{number}", overlay.target, "bind", ["bind", "nosuid", "nodev", "ro"])
+        for number, overlay in enumerate(command.overlays)
+    ]
+    return [*memory, *overlays, *(_bind(mount) for mount in command.mounts)]
 
 
 def _bind(mount: Mount) -> dict[str, Any]:

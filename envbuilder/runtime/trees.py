@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from envbuilder.layers.unpack import unpack
 from envbuilder.model.errors import BuildError
-from envbuilder.model.image import Image, Layer
+from envbuilder.model.image import Layer
 from envbuilder.model.owner import make_folder
 from envbuilder.model.progress import Progress, Step
 from envbuilder.model.reference import Digest
@@ -42,14 +42,13 @@ class UnpackedTree(Struct, frozen=True, kw_only=True):
     fingerprint: Digest
 
 
-def unpacked(image: Image, *, store: Store, progress: Progress) -> tuple[Path, ...]:
-    """Return one directory per layer of ``image``, lowest first, unpacking those not yet there.
+def unpacked(layers: Sequence[Layer], *, store: Store, progress: Progress) -> tuple[Path, ...]:
+    """Return the directory of each of ``layers``, in order, unpacking those not yet there.
 
     A tree that changed since it was unpacked is made anew. Raises BuildError if a blob is missing
     from the store, or is not what its diff_id says.
     """
-    trees = {layer: tree_of(store, layer.digest) for layer in image.layers}
-    missing = [layer for layer in trees if not is_sound(store, layer.digest)]
+    missing = [each for each in dict.fromkeys(layers) if not is_sound(store, each.digest)]
     if missing:
         total = sum(layer.size for layer in missing)
         with (
@@ -58,7 +57,7 @@ def unpacked(image: Image, *, store: Store, progress: Progress) -> tuple[Path, .
         ):
             largest_first = sorted(missing, key=lambda layer: -layer.size)
             list(pool.map(lambda layer: _unpack(store, layer, step), largest_first))
-    return tuple(trees.values())
+    return tuple(tree_of(store, layer.digest) for layer in layers)
 
 
 def tree_of(store: Store, layer: Digest) -> Path:

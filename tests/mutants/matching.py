@@ -29,6 +29,7 @@ _MORE = {
     "layers/deflate": ("test_layers_tar", "test_layers_unpack", *_WHEELS),
     "layers/frames": ("test_layers_forms",),
     "layers/install": _WHEELS,
+    "layers/moved": ("test_layers_moved",),
     "layers/own_files": ("test_own_files",),
     "layers/seekable": ("test_dependencies", "test_layers_wheel"),
     "layers/tar_split": ("test_layers_forms",),

@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 
 from envbuilder.model.errors import SmokeError, UsageError
-from envbuilder.runtime.command import Command, Mount
+from envbuilder.model.image import Layer
+from envbuilder.model.reference import Digest
+from envbuilder.runtime.command import Command, Mount, Overlay
+from envbuilder.runtime.docker import container_options
 from envbuilder.runtime.oci_config import environment, oci_config
 from envbuilder.runtime.user import User, find_user
 
@@ -76,6 +79,29 @@ def test_limits_become_rlimits_and_sizes() -> None:
         "/dev/shm": ["size=4096"],
         "/scratch": ["size=4096"],
     }
+
+
+def test_overlays_come_from_the_cage_and_cannot_be_written(tmp_path: Path) -> None:
+    layer = Layer(digest=Digest.of(b"a"), size=1, diff_id=Digest.of(b"b"))
+    overlay = Overlay(parts=((layer, "opt/a"), (layer, "opt/b")), target="/opt/b")
+    inside = Mount(source=tmp_path, target="/opt/b/inside")
+    command = Command(args=("x",), overlays=(overlay,), mounts=(inside,))
+    mounts = oci_config({}, command, user=User(), **BOUNDS)["mounts"]
+    assert [each["destination"] for each in mounts[-2:]] == ["/opt/b", "/opt/b/inside"]
+    assert mounts[-2]["source"] == "overlay-0"
+    assert {"bind", "ro", "nosuid", "nodev"} <= set(mounts[-2]["options"])
+    with pytest.raises(UsageError, match="cannot show a layer at another place"):
+        container_options(command)
+
+
+@pytest.mark.parametrize(
+    ("parts", "target", "message"),
+    [(2, "opt", "not a mount target"), (1, "/opt", "a lower and an upper part")],
+)
+def test_an_overlay_that_cannot_be_mounted(parts: int, target: str, message: str) -> None:
+    layer = Layer(digest=Digest.of(b"a"), size=1, diff_id=Digest.of(b"b"))
+    with pytest.raises(UsageError, match=message):
+        Overlay(parts=((layer, "opt"),) * parts, target=target)
 
 
 def test_no_mount_takes_set_id_bits_and_only_dev_has_devices(tmp_path: Path) -> None:

@@ -95,7 +95,7 @@ def test_a_layer_that_is_gone_is_named(tmp_path: Path) -> None:
     layer = Layer(digest=digest, size=1, diff_id=digest, title="wheel torch")
     image = Image(manifest=b"{}", config=b"{}", layers=(layer,))
     with pytest.raises(BuildError, match=r"wheel torch.*is not in the store"):
-        unpacked(image, store=Store(tmp_path), progress=Silent())
+        unpacked(image.layers, store=Store(tmp_path), progress=Silent())
 
 
 def test_the_topmost_file_is_read(tmp_path: Path) -> None:
@@ -148,13 +148,13 @@ DAMAGES = [damage_bytes, damage_mode, damage_name, damage_by_adding, Path.unlink
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_tree_that_changed_is_made_again(tmp_path: Path, damage: Callable[[Path], None]) -> None:
     image = image_in(Store(tmp_path), {"usr/lib/one.so": b"good", "usr/bin/two": b"more"})
-    (tree,) = unpacked(image, store=Store(tmp_path), progress=Silent())
+    (tree,) = unpacked(image.layers, store=Store(tmp_path), progress=Silent())
     inode = (tree / "usr/bin/two").stat().st_ino
-    unpacked(image, store=Store(tmp_path), progress=Silent())
+    unpacked(image.layers, store=Store(tmp_path), progress=Silent())
     assert (tree / "usr/bin/two").stat().st_ino == inode, "a sound tree stays"
     damage(tree / "usr/lib/one.so")
     assert is_damaged(Store(tmp_path), image.layers[0].digest)
-    unpacked(image, store=Store(tmp_path), progress=Silent())
+    unpacked(image.layers, store=Store(tmp_path), progress=Silent())
     assert (tree / "usr/lib/one.so").read_bytes() == b"good"
     assert sorted(path.name for path in (tree / "usr/lib").iterdir()) == ["one.so"]
     assert stat.S_IMODE((tree / "usr/lib/one.so").stat().st_mode) == 0o644
@@ -165,13 +165,13 @@ def test_what_a_disk_does_behind_the_times_is_found_by_comparing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     image = image_in(Store(tmp_path), {"usr/lib/one.so": b"good"})
-    (tree,) = unpacked(image, store=Store(tmp_path), progress=Silent())
+    (tree,) = unpacked(image.layers, store=Store(tmp_path), progress=Silent())
     damage_bytes(tree / "usr/lib/one.so")
     monkeypatch.setattr(tree_check, "is_sound", lambda *_: True)
     assert is_damaged(Store(tmp_path), image.layers[0].digest)
     monkeypatch.undo()
     drop_tree(Store(tmp_path), image.layers[0].digest)
-    unpacked(image, store=Store(tmp_path), progress=Silent())
+    unpacked(image.layers, store=Store(tmp_path), progress=Silent())
     assert not is_damaged(Store(tmp_path), image.layers[0].digest)
 
 
@@ -181,7 +181,7 @@ def test_a_tree_without_its_record_is_made_again(tmp_path: Path) -> None:
     foreign = tmp_path / "trees" / image.layers[0].digest.hex
     foreign.mkdir(parents=True)
     (foreign / "file").write_text("evil")
-    (tree,) = unpacked(image, store=store, progress=Silent())
+    (tree,) = unpacked(image.layers, store=store, progress=Silent())
     assert (tree / "file").read_bytes() == b"good"
     assert stat.S_IMODE(tree.parent.stat().st_mode) == 0o700, "images hold set-id programs"
 
@@ -190,7 +190,7 @@ def test_one_tree_does_not_wait_for_another(tmp_path: Path) -> None:
     store = Store(tmp_path)
     one, two = (image_in(store, {"file": data}) for data in (b"one", b"two"))
     with store.lock(f"tree-{one.layers[0].digest.hex}"):
-        (tree,) = unpacked(two, store=store, progress=Silent())
+        (tree,) = unpacked(two.layers, store=store, progress=Silent())
     assert (tree / "file").read_bytes() == b"two"
 
 
@@ -213,13 +213,13 @@ def test_a_killed_unpacking_leaves_nothing_for_long(tmp_path: Path) -> None:
         f"    diff_id=Digest({image.layers[0].diff_id.hex!r}))\n"
         "image = Image(manifest=b'{}', config=b'{}', layers=(layer,))\n"
         "sys.addaudithook(count)\n"
-        "unpacked(image, store=Store(Path(sys.argv[1])), progress=Silent())\n"
+        "unpacked(image.layers, store=Store(Path(sys.argv[1])), progress=Silent())\n"
     )
     command = [sys.executable, "-c", code, tmp_path]
     killed = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
     assert killed.returncode == -9, killed.stderr
     assert len(list((tmp_path / "tmp").iterdir())) == 1
-    (tree,) = unpacked(image, store=store, progress=Silent())
+    (tree,) = unpacked(image.layers, store=store, progress=Silent())
     assert len(list(tree.iterdir())) == 200
     assert list((tmp_path / "tmp").iterdir()) == []
 
@@ -229,7 +229,7 @@ def test_root_keeps_trees_of_its_own_in_a_users_store(tmp_path: Path) -> None:
     store = Store(tmp_path)
     image = image_in(store, {"file": b"good"})
     os.chown(tmp_path, 12345, 12345)
-    (tree,) = unpacked(image, store=store, progress=Silent())
+    (tree,) = unpacked(image.layers, store=store, progress=Silent())
     assert tree.parent.name == "trees-0"
     assert list_trees(store).keys() == {image.layers[0].digest}
     os.chown(tmp_path, 0, 0)

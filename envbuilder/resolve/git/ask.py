@@ -103,6 +103,7 @@ class _Asking:
                 env=checkout.variables(wheel.name for wheel in wheels),
                 mounts=checkout.mount_sources(scratch / "sources", context),
                 known=tuple(requires),
+                requested=question.requested,
                 watch=True,
                 timeout=self.question.timeout,
             )

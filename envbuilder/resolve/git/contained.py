@@ -47,6 +47,7 @@ def contained(sandbox: Callable[[], Sandbox], context: GitContext) -> Make:
             subdirectory=job.checkout.pin.subdirectory,
             env=_COMPILERS | told,
             mounts=(cache := _cache(job, context), *_sources(job)),
+            requested=spec.requested,
             timeout=spec.build.timeout,
         )
         try:

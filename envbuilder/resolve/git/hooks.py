@@ -1,7 +1,6 @@
 """Run a source's PEP 517 hooks in a sandbox, with exactly the locked build environment.
 
-The environment lies on the sandbox as layers, as in every image of ours: wheels that another
-source, or another run, needed as well are there already.
+The environment lies on the sandbox as layers (``build_layers.py``).
 """
 
 from __future__ import annotations
@@ -9,30 +8,25 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from envbuilder.layers.files import files_layer, venv_skeleton
-from envbuilder.layers.install import Target
-from envbuilder.layers.wheel import WheelInput, wheel_layer
 from envbuilder.model.errors import BuildError, DiskFullError, SmokeError
-from envbuilder.model.image import Image, compose
 from envbuilder.model.lock import Wheel
 from envbuilder.model.owner import give, make_folder
-from envbuilder.model.plan import HEAVY
 from envbuilder.model.spec import BUILD_TIMEOUT
 from envbuilder.runtime import Command, Completed, Mount
 from envbuilder.runtime.limits import most_memory
 from envbuilder.storage.temporary import translated
 
+from .build_layers import PREFIX, build_layers
 from .build_log import first_errors, is_starved
 from .context import GitContext
 from .no_network import explain
 from .project import Project
 from .sandbox import Sandbox
 
-PREFIX = "/opt/build"
 _HERE = Path(__file__).parent
 _SOURCE, _OUTPUT = "/build/source", "/build/output"
 _PROGRAM, _HOOK, _WATCH = "hook_program.py", "/build/hook.py", "/build/hook_watch.py"
@@ -49,8 +43,8 @@ class Hook:
     """A call of a PEP 517 hook (see ``hook_program.py``) on the files in ``source``.
 
     ``mounts`` are what it sees beside them; ``known`` are the requirement lines that its
-    environment was made for. ``watch``: note what the source looks at beyond itself. ``timeout`` is
-    in seconds.
+    environment was made for; ``requested`` names what the spec asks for itself. ``watch``: note
+    what the source looks at beyond itself. ``timeout`` is in seconds.
     """
 
     name: str
@@ -60,6 +54,7 @@ class Hook:
     env: Mapping[str, str]
     mounts: tuple[Mount, ...] = ()
     known: tuple[str, ...] = ()
+    requested: frozenset[str] = frozenset()
     watch: bool = False
     timeout: int = BUILD_TIMEOUT
 
@@ -79,15 +74,18 @@ def run_hook(
     that a build that is killed leaves it, too. Raises BuildError with the end of the log,
     MissingToolError if nothing can run it.
     """
-    image = _image(sandbox, sorted(requires), context)
-    command = _command(sandbox, hook, output, log)
+    runtime = context.runtime()
+    image, overlays = build_layers(
+        sandbox, requires, hook.requested, context, overlaid=runtime.overlays
+    )
+    command = replace(_command(sandbox, hook, output, log), overlays=overlays)
     with translated(log):
         make_folder(log.parent, mode=0o700)
         log.write_bytes(b"")
         give(log)
     try:
         with translated(log):
-            done = context.runtime().run(image, command, progress=context.progress)
+            done = runtime.run(image, command, progress=context.progress)
     except SmokeError as error:
         raise BuildError(
             f"the base cannot run Python for a build: {error.message}",
@@ -183,34 +181,6 @@ def _command(sandbox: Sandbox, hook: Hook, output: Path, log: Path) -> Command:
         user=f"{os.geteuid()}:{os.getegid()}",
         workdir="/",
     )
-
-
-def _image(sandbox: Sandbox, wheels: list[Wheel], context: GitContext) -> Image:
-    """Lay the build environment on the sandbox: heavy wheels alone, as they are shared most."""
-    target = Target(python=sandbox.target.python, prefix=PREFIX)
-    heavy = [[wheel] for wheel in wheels if wheel.size >= HEAVY]
-    light = [wheel for wheel in wheels if wheel.size < HEAVY]
-    environment = [
-        wheel_layer(
-            context.store,
-            [WheelInput(filename=wheel.filename, sha256=wheel.sha256) for wheel in group],
-            target=target,
-            title="build environment",
-            progress=context.progress,
-        )
-        for group in [*heavy, light]
-        if group
-    ]
-    skeleton = venv_skeleton(target, interpreter=sandbox.interpreter)
-    top = files_layer(context.store, skeleton, title="build environment")
-    image = compose(
-        (*sandbox.layers, *environment, top),
-        platform=sandbox.target.platform,
-        settings={"Env": list(sandbox.settings.get("Env") or ())},
-    )
-    context.store.add(image.config)
-    context.store.add(image.manifest)
-    return image
 
 
 def out_of_time(timeout: int) -> str:

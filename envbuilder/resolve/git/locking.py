@@ -180,6 +180,7 @@ class Locking:
             target=self.target,
             held={wheel.name: wheel.version for wheel in tools if wheel.name not in self.release},
             timeout=self.spec.build.timeout,
+            requested=self.spec.requested,
         )
         try:
             found = examine(

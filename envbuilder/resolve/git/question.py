@@ -26,7 +26,8 @@ class Question:
     """What an answer depends on: a source, how the spec wants it built, and for what.
 
     ``held`` maps names to the versions that the build environment keeps unless something forces
-    others. Whoever has not answered after ``timeout`` seconds never will.
+    others. Whoever has not answered after ``timeout`` seconds never will. ``requested``, the names
+    that the spec asks for itself, only say which layers can be shared: no answer depends on it.
     """
 
     checkout: Checkout
@@ -35,6 +36,7 @@ class Question:
     target: PythonTarget
     held: Mapping[str, str] = field(default_factory=dict)
     timeout: int = BUILD_TIMEOUT
+    requested: frozenset[str] = frozenset()
 
     @property
     def key(self) -> str:
