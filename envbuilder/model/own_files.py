@@ -34,7 +34,7 @@ def file_problems(spec: Spec) -> Iterator[tuple[KeyPath, str, str]]:
         if PurePosixPath(entry.from_).is_absolute():
             hint = "a path from the folder of the spec, like ../app"
             yield (*at, "from"), f"{entry.from_!r} is a path of this machine alone", hint
-        yield from _pattern_problems((*at, "exclude"), entry.exclude)
+        yield from pattern_problems((*at, "exclude"), entry.exclude)
 
 
 def _place_problems(at: KeyPath, place: str) -> Iterator[tuple[KeyPath, str, str]]:
@@ -70,7 +70,8 @@ def owner_of(entry: OwnFiles, spec: Spec) -> tuple[int, int]:
     return int(uid), int(gid or uid)
 
 
-def _pattern_problems(at: KeyPath, patterns: Iterable[str]) -> Iterator[tuple[KeyPath, str, str]]:
+def pattern_problems(at: KeyPath, patterns: Iterable[str]) -> Iterator[tuple[KeyPath, str, str]]:
+    """Yield what is wrong with patterns that leave files out: place, message, hint."""
     for number, text in enumerate(patterns):
         try:
             _Pattern.parse(text)

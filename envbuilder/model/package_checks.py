@@ -13,6 +13,7 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 
 from .errors import SpecError
 from .git_url import Address
+from .own_files import pattern_problems
 from .package_spec import SOURCE_PLACE, GitPackage, GitPin, Package, SourceBuild
 from .spec import Requirements, Spec, name_of, requirement
 from .yaml_document import KeyPath
@@ -130,7 +131,14 @@ def _table_problems(at: KeyPath, key: str, pin: Package, spec: Spec) -> Iterator
         yield from _file_problems((*at, "path"), key, pin, (".whl",))
     if pin.git is not None:
         yield from _git_problems(at, spec.sources[name_of(key)])
+    yield from _exclude_problems((*at, "exclude"), pin)
     yield from _build_problems((*at, "build"), pin.build)
+
+
+def _exclude_problems(at: KeyPath, pin: Package) -> Iterator[Problem]:
+    if pin.exclude and (pin.path is None or pin.filename.endswith((".whl", *_ARCHIVES))):
+        yield at, "exclude goes with the path of a folder", "leave it out"
+    yield from pattern_problems(at, pin.exclude)
 
 
 def _chosen_problems(at: KeyPath, pin: Package, spec: Spec) -> Iterator[Problem]:

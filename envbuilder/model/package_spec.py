@@ -90,7 +90,8 @@ class Package(Frozen):
 
     Exactly one of these tells where it comes from: ``git``; ``url``, the address of a wheel or an
     sdist; ``path``, such a file or a project's folder, from the folder of the spec; else an index,
-    by ``version`` and, where only one will do, the name of that ``index``. ``build`` says how what
+    by ``version`` and, where only one will do, the name of that ``index``. ``exclude`` holds
+    patterns, as in a ``.dockerignore``, of what a folder is taken without. ``build`` says how what
     is no wheel becomes one; with a ``version`` it allows that an sdist is built.
     """
 
@@ -98,6 +99,7 @@ class Package(Frozen):
     index: Name | None = None
     url: Line | None = None
     path: Line | None = None
+    exclude: tuple[Line, ...] = ()
     git: Line | None = None
     tag: GitRef | None = None
     branch: GitRef | None = None

@@ -285,18 +285,21 @@ def make_project(folder: Path, name: str, **more) -> None:
 
 def test_editing_a_folder_makes_its_lock_stale_and_says_what_changed(world):
     make_project(world.root / "mine", "mine")
-    lock = world.lock("mine: {path: ../mine}")
+    lock = world.lock("mine: {path: ../mine, exclude: [data/]}")
     work = context(world.store)
     assert current_lock(work, world.folder / "x.yaml") == lock
-    (world.root / "mine/.git").mkdir()  # nothing of the project
+    for litter in (".git", ".venv", "node_modules", "build", "__pycache__", "data"):
+        (world.root / "mine" / litter).mkdir()  # nothing of the project, data by the spec's word
+        (world.root / "mine" / litter / "file").touch()
     assert current_lock(work, world.folder / "x.yaml") == lock
+    assert world.lock("mine: {path: ../mine, exclude: [data/]}") == lock
     (world.root / "mine/code.py").write_text("x = 2\n")
     (world.root / "mine/more.py").touch()
     with pytest.raises(LockError, match="not the folder that was locked") as caught:
         current_lock(work, world.folder / "x.yaml")
     assert "\n  code.py: changed\n  more.py: new" in caught.value.message
     assert caught.value.hint == "envbuilder lock x takes it as it is now"
-    again = world.lock("mine: {path: ../mine}", before=world.build(lock))
+    again = world.lock("mine: {path: ../mine, exclude: [data/]}", before=world.build(lock))
     assert again.archives[0].sha256 != lock.archives[0].sha256
     assert world.members(world.build(again), "mine")["mine.py"] == b"x = 2\n"
 

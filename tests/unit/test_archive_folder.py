@@ -82,6 +82,20 @@ def test_what_git_ignores_counts_as_builds_read_it(mine):
     assert {".gitignore", "generated/version.py", "kept/weights", "kept/.gitignore"} <= set(found)
 
 
+def test_what_the_spec_excludes_is_no_part_of_it(mine):
+    for path in ("data/a.bin", "src/mine/b.log", "src/data/c", "docs/keep.md", "docs/drop.md"):
+        (mine / path).parent.mkdir(exist_ok=True)
+        (mine / path).write_text("x")
+    patterns = ["/data", "*.log", "docs/", "!docs/keep.md"]
+    files = pack_project(mine, "mine", lambda _: None, exclude=patterns)
+    assert {file.path for file in files} == {
+        *project("mine"), "src/mine/a.py", "run.sh", "src/data/c", "docs/keep.md",
+    }  # fmt: skip
+    with (mine / "data/huge").open("wb") as file:
+        file.truncate(folders.FLOOR + 1)
+    assert pack_project(mine, "mine", lambda _: None, exclude=patterns) == files
+
+
 def test_what_tools_left_costs_nothing_however_large(mine):
     before, files = packed(mine)
     litter(mine)

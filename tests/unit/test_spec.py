@@ -215,6 +215,8 @@ def test_a_file_of_lines_becomes_its_lines(tmp_path):
             "is not a requirement",
             "NAME",
         ),
+        ('"*"', "{url: http://h/a.zip, exclude: [x]}", "10:33", "goes with the path of a", "leave"),
+        ('"*"', "{path: ../mine, exclude: ['[z-a]']}", "10:37", "'[z-a]' is no pattern", "*.pyc"),
         ('"*"', "{path: ../mine, tag: v1}", "10:27", "tag goes with git", "leave"),
         ("index:\n", "build: {sdists: [a b]}\nindex:\n", "18:18", "'a b' is not a package", "all"),
         ("index:\n", "build: {sdists: some}\nindex:\n", "18:9", "one of all, a list", ""),

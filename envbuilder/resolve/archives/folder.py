@@ -12,7 +12,7 @@ import fnmatch
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from envbuilder.layers import tar
 from envbuilder.layers.bounds import FLOOR, Budget
 from envbuilder.model.errors import BuildError, ResolutionError
 from envbuilder.model.lock import FolderFile
+from envbuilder.model.own_files import Patterns
 from envbuilder.model.reference import Digest
 from envbuilder.storage.temporary import translated
 
@@ -73,14 +74,22 @@ def check_folder(folder: Path) -> None:
         raise ResolutionError(f"{folder} {why}", hint=hint)
 
 
-def pack_project(folder: Path, name: str, write: Write) -> tuple[FolderFile, ...]:
+def pack_project(
+    folder: Path, name: str, write: Write, *, exclude: Iterable[str] = ()
+) -> tuple[FolderFile, ...]:
     """Write what a project's ``folder`` holds as a tar with one folder ``name``; list the files.
 
-    Raises ResolutionError for what is no project or cannot be part of one, BuildError for a folder
-    that is beyond all measure.
+    What patterns ``exclude`` is no part of it. Raises ResolutionError for what is no project or
+    cannot be part of one, BuildError for a folder that is beyond all measure.
     """
     check_folder(folder)
-    return pack(folder, f"{name}/", write, leave_out=_left_out)
+    patterns = Patterns(exclude)
+
+    def leave_out(path: str, place: Path) -> bool:
+        closed = patterns.closes(path) if place.is_dir() else patterns.excludes(path)
+        return closed or _left_out(path, place)
+
+    return pack(folder, f"{name}/", write, leave_out=leave_out)
 
 
 def pack(
@@ -179,5 +188,5 @@ def _add(entry: _Entry, prefix: str, write: Write) -> Digest:
 
 
 def _too_much(folder: Path, why: str) -> BuildError:
-    hint = "keep data and environments out of the project, or build an sdist of it and name that"
+    hint = "leave data and environments out of it: exclude: [data/]; or name an sdist of it"
     return BuildError(f"{folder} is no project's folder: {why}", hint=hint)

@@ -174,7 +174,7 @@ def _taken(
 ) -> Taken:
     name = name_of(key)
     if pin.path is not None and not (folder / pin.path).is_file():
-        archive, files = pack_folder(context, folder / pin.path, name)
+        archive, files = pack_folder(context, folder / pin.path, name, pin)
         return Taken(name=name, archive=archive, size=archive.path.stat().st_size, files=files)
     if pin.path is not None:
         sha256, size = copy_file(context, folder / pin.path)

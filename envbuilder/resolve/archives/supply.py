@@ -39,14 +39,16 @@ def archive_in(store: Store, filename: str, sha256: Digest, time: int = MTIME) -
 
 
 def pack_folder(
-    context: Context, folder: Path, name: str
+    context: Context, folder: Path, name: str, pin: Package
 ) -> tuple[Archive, tuple[FolderFile, ...]]:
     """Take the project in ``folder`` into the store as an archive; list what went into it.
+
+    What ``pin`` excludes stays out.
 
     Raises ResolutionError and BuildError as ``pack_project`` does.
     """
     with context.store.writer() as blob:
-        files = pack_project(folder, name, blob.write)
+        files = pack_project(folder, name, blob.write, exclude=pin.exclude)
         sha256 = blob.commit()
     return archive_in(context.store, f"{name}.tar", sha256), files
 
@@ -61,7 +63,7 @@ def take_archives_beside(context: Context, lock: Lock, folder: Path) -> None:
         if pin is None or pin.path is None:
             _take_file(context, folder / FOLDER / source.filename, source)
         elif (folder / pin.path).exists():
-            _take_pinned(context, lock, folder / pin.path, source)
+            _take_pinned(context, lock, folder / pin.path, source, pin)
 
 
 def _take_file(context: Context, path: Path, source: ArchiveSource) -> None:
@@ -73,10 +75,12 @@ def _take_file(context: Context, path: Path, source: ArchiveSource) -> None:
         context.progress.note(f"warning: {path} is not the locked file, and is passed over")
 
 
-def _take_pinned(context: Context, lock: Lock, path: Path, source: ArchiveSource) -> None:
+def _take_pinned(
+    context: Context, lock: Lock, path: Path, source: ArchiveSource, pin: Package
+) -> None:
     hint = f"envbuilder lock {lock.spec.name} takes it as it is now"
     if path.is_dir() and source.files:
-        found, files = pack_folder(context, path, source.name)
+        found, files = pack_folder(context, path, source.name, pin)
         if found.sha256 != source.sha256:
             lines = changed_files(source.files, files)
             more = f"\n  and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else ""
