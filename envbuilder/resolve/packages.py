@@ -8,7 +8,7 @@ from functools import partial
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from envbuilder.model.errors import EnvbuilderError
+from envbuilder.model.errors import EnvbuilderError, ResolutionError
 from envbuilder.model.lock import ArchiveSource, DebianBase, ImageBase, Source, Wheel
 from envbuilder.model.spec import Spec, name_of, requirement_lines
 from envbuilder.storage.temporary import work_folder
@@ -139,8 +139,9 @@ def _ask(
 ) -> Chosen:
     """Ask the indexes for what ``spec`` needs beside what is ``known``; see ``choose_packages``."""
     with work_folder("envbuilder-sources") as folder:
+        own = list(stand_ins(spec, known, folder))
         return choose_packages(
-            [*map(str, spec.requirements), *stand_ins(spec, known, folder)],
+            [*map(str, spec.requirements), *own],
             indexes=context.indexes,
             apart={each.name for each in known},
             target=target,
@@ -148,10 +149,33 @@ def _ask(
             held=held,
             provided=sorted(provided),
             constraints=requirement_lines(spec.constraints),
-            overrides=requirement_lines(spec.overrides),
+            overrides=_overrides(spec, known, own),
             offered=offered,
             note=note,
         )
+
+
+def _overrides(spec: Spec, known: Collection[StandIn], own: Iterable[str]) -> Iterator[str]:
+    """Yield the overrides of ``spec``; of what is ``known`` they say that it fits everywhere.
+
+    ``own`` are the lines that ask for that: in their place, too, the resolver puts an override.
+    Raises ResolutionError for one that asks for another version than that of the spec's own source.
+    """
+    versions = {each.name: each.version for each in known}
+    lines = {canonicalize_name(Requirement(line).name): line for line in own}
+    for line in requirement_lines(spec.overrides):
+        wanted = Requirement(line)
+        name = canonicalize_name(wanted.name)
+        if name not in lines:
+            yield line
+            continue
+        version = versions[name]
+        if not wanted.specifier.contains(version, prereleases=True):
+            raise ResolutionError(
+                f"overrides asks for {line}, and the spec's own {name} has version {version}",
+                hint=f'overrides: {{{name}: "=={version}"}}, or change what packages says of it',
+            )
+        yield f"{lines[name]} ; {wanted.marker}" if wanted.marker else lines[name]
 
 
 def _once(note: Callable[[str], None]) -> Callable[[str], None]:

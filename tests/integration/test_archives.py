@@ -447,3 +447,33 @@ def test_an_sdist_is_dated_by_its_youngest_file(world):
     world.sdist("needy")
     lock = world.lock('needy: "*"', sdists="[needy]")
     assert lock.archives[0].time == 1_600_000_000
+
+
+def test_a_preview_fits_what_pep_440_lets_it_and_the_rest_by_an_override(world):
+    """4.52.0.dev0 is newer than 4.51.1, and older than 4.52."""
+    make_project(world.root / "transformers", "transformers", version="4.52.0.dev0")
+    world.wheel("engine", requires=("transformers>=4.51.1",))
+    world.wheel("later", requires=("transformers>=4.52",))
+    preview = "transformers: {path: ../transformers}"
+    lock = world.lock(f'{preview}, engine: "*"')
+    assert versions(lock) == {"engine": "1.0", "transformers": "4.52.0.dev0"}
+    with pytest.raises(ResolutionError, match=r"later.* transformers>=4\.52"):
+        world.lock(f'{preview}, later: "*"')
+    override = '}\noverrides: {transformers: "==4.52.0.dev0'
+    for marker in ("", "; python_version < '4'"):
+        lock = world.lock(f'{preview}, later: "*"', more=f'{override}{marker}"')
+        assert versions(lock) == {"later": "1.0", "transformers": "4.52.0.dev0"}
+    assert world.build(lock).archives[0].wheel is not None
+
+
+def test_an_override_keeps_the_extras_that_the_spec_asks_of_its_own_source(world):
+    """And one that asks for another version than the source's is a slip."""
+    make_project(world.root / "mine", "mine", requires=('lib; extra == "more"',))
+    world.wheel("lib")
+    world.wheel("app", requires=("mine>=2",))
+    packages = '"mine[more]": {path: ../mine}, app: "*"'
+    lock = world.lock(packages, more='}\noverrides: {Mine: "==1.0"')
+    assert versions(lock) == {"app": "1.0", "lib": "1.0", "mine": "1.0"}
+    with pytest.raises(ResolutionError, match=r"own mine has version 1\.0") as caught:
+        world.lock(packages, more='}\noverrides: {mine: "==2.0"')
+    assert 'overrides: {mine: "==1.0"}' in caught.value.hint
