@@ -11,8 +11,11 @@ import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Timer
+from uuid import uuid4
 
 import pytest
+from msgspec import structs
 
 from envbuilder.engines.foundation import foundation_layers
 from envbuilder.engines.source_wheels import check_reproducible, with_wheels
@@ -23,6 +26,7 @@ from envbuilder.model.lock import Lock, Wheel
 from envbuilder.model.progress import Silent
 from envbuilder.model.pylock import read_lock, write_lock
 from envbuilder.model.reference import Digest, ImageRef
+from envbuilder.model.spec import BuildSettings
 from envbuilder.registry.client import Client
 from envbuilder.registry.transfer import push
 from envbuilder.storage.store import Store
@@ -30,6 +34,7 @@ from envbuilder.workflow.build import make_image
 from envbuilder.workflow.lock import lock_environment
 from tests.contexts import context
 from tests.integration.docker_light import Recording
+from tests.integration.test_docker_build import runs, wait_until
 from tests.integration.test_docker_same_tree import tree
 from tests.servers.distribution import registry
 from tests.servers.git import git_http
@@ -72,6 +77,18 @@ PyMODINIT_FUNC PyInit_natty(void) { return PyModule_Create(&module); }
 """,
     "answer.c": "int answer(void) { return 41; }\n",
 }
+HANG = "sleep 3600.25"
+HANGS_ONCE = """\
+import os, pathlib, subprocess, sys
+if "bdist_wheel" in sys.argv:
+    begun = pathlib.Path(os.environ["CCACHE_DIR"], "MARK")
+    if not begun.exists():
+        begun.parent.mkdir(exist_ok=True)
+        begun.touch()
+        print("it hangs", flush=True)
+        subprocess.run("HANG".split(), check=True)
+    print("it goes on", flush=True)
+""".replace("HANG", HANG)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,6 +192,37 @@ def test_buildkit_makes_the_same_bytes_once(project, first):
     check_reproducible(context(project.store), made, engine="docker")
     with pytest.raises(NetworkError, match="Docker would fetch wheels"):
         check_reproducible(context(project.store, offline=True), made, engine="docker")
+
+
+class AtTheHang(Timer):
+    """An alarm that rings once the build hangs, however long it takes to get there."""
+
+    def run(self) -> None:
+        while not runs(HANG):
+            if self.finished.wait(0.1):
+                return
+        self.function()
+
+
+@pytest.mark.docker
+def test_buildkit_ends_a_build_at_its_time_and_the_next_run_goes_on(project, first, monkeypatch):
+    assert first
+    hangs = HANGS_ONCE.replace("MARK", uuid4().hex)  # engines remember across runs of this test
+    commit = project.origin.commit({**FILES, "setup.py": hangs + FILES["setup.py"]})
+    lock = project.lock("hangs", commit=commit, more="build: {timeout: 7}")
+    ended = "took longer than the 7 seconds that the spec's build: {timeout: …}"
+    with monkeypatch.context() as patched:
+        patched.setattr("envbuilder.engines.docker.Timer", AtTheHang)
+        with pytest.raises(BuildError, match=re.escape(f"natty: the build {ended}")) as caught:
+            project.build(lock, engine="docker")
+    log = Path(caught.value.hint.removeprefix("the whole log: "))
+    assert "it hangs" in log.read_text()
+    wait_until(lambda: not runs(HANG) and not runs(r"\S*docker.* buildx .*wheel-natty.*"))
+    assert [*(project.store.root / "tmp").iterdir()] == []
+    patient = replace(lock, spec=structs.replace(lock.spec, build=BuildSettings()))
+    assert project.build(patient, engine="docker").name == "natty"
+    assert "it goes on" in log.read_text()
+    assert "it hangs" not in log.read_text()
 
 
 @pytest.mark.docker
