@@ -48,7 +48,7 @@ def examine(
     if environment is None or not here.looked:
         assert here.examined is not None  # noqa: S101 - else it was raised
         return here.examined
-    return _there(question, context, environment, here.looked, fresh=fresh)
+    return _there(question, context, environment, here, fresh=fresh)
 
 
 def _here(
@@ -77,7 +77,7 @@ def _there(
     question: Question,
     context: GitContext,
     environment: BuildEnvironment,
-    looked: tuple[str, ...],
+    here: _Answer,
     *,
     fresh: bool,
 ) -> Examined:
@@ -85,15 +85,16 @@ def _there(
     found = None if fresh else context.store.record(_KIND, key, _Answer)
     if found is not None and found.examined is not None:
         return found.examined
-    words = ", ".join(looked[:_SHOWN]) + (", …" if len(looked) > _SHOWN else "")
+    words = ", ".join(here.looked[:_SHOWN]) + (", …" if len(here.looked) > _SHOWN else "")
     title = f"the metadata of {question.checkout.tree.place} in {environment.title}"
     context.progress.note(f"asking for {title}: it may depend on where it is asked ({words})")
     with context.progress.step("build", title, unit="items"):
         told = ask(question, environment.sandbox(), context)
     if isinstance(told.result, BuildError):
         error = told.result
+        also = "" if here.examined is not None else ", as here"
         raise BuildError(
-            f"asked for its metadata in {environment.title}, as here, {error.message}",
+            f"asked for its metadata in {environment.title}{also}, {error.message}",
             hint=f"it looked for {words}: what it needs belongs into the image that it is built "
             f"in, {environment.key}; {error.hint}",
         ) from error

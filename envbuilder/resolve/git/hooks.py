@@ -88,7 +88,7 @@ def run_hook(
             done = runtime.run(image, command, progress=context.progress)
     except SmokeError as error:
         raise BuildError(
-            f"the base cannot run Python for a build: {error.message}",
+            f"no Python runs there for a build: {error.message}",
             hint="it needs the spec's Python: system: {packages: [python3]}, below build for an "
             "image to compile in",
         ) from error
