@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 
 _PYPROJECT = """\
 [build-system]
-requires = []
+requires = {needs}
 build-backend = "backend"
 backend-path = ["."]
 """
@@ -55,8 +55,9 @@ def project(
     first: str = "",
     build: str = "",
     code: str = "x = 1\n",
+    needs: tuple[str, ...] = (),
 ) -> dict[str, bytes]:
-    """Return the files of a project that needs nothing to be built.
+    """Return the files of a project that needs nothing, or what it ``needs``, to be built.
 
     ``first`` runs as soon as anything is asked of it, ``build`` when it makes a wheel.
     """
@@ -64,7 +65,7 @@ def project(
         "name": name, "version": version, "requires": requires, "first": first, "build": build,
     }  # fmt: skip
     return {
-        "pyproject.toml": _PYPROJECT.encode(),
+        "pyproject.toml": _PYPROJECT.format(needs=json.dumps(needs)).encode(),
         "backend.py": _BACKEND.encode(),
         "meta.json": json.dumps(meta).encode(),
         "code.py": code.encode(),

@@ -43,7 +43,6 @@ def command(name: str | None, file: Path | None, folder: Path | None) -> None:
         copy_archive(lock, target, store=Store.default())
     if lock.files:
         copy_files(lock, target, store=Store.default())
-    if lock.archives:
-        copy_archives(lock, target, store=Store.default())
+    copy_archives(lock, target, store=Store.default())
     click.echo(f"{target}/Dockerfile")
     click.echo(f"hint: cd {target} && docker buildx bake", err=True)

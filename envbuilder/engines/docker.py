@@ -29,6 +29,7 @@ from envbuilder.storage.store import Store
 from .buildkit import BuildxRun, build, find_builder, gather
 from .foundation import foundation_layers
 from .given_wheels import copy_given
+from .labels import label
 from .own_files import copy_files, inputs, title
 from .render import (
     files_stage,
@@ -101,9 +102,9 @@ def build_wheel(context: Context, job: Job) -> str:
         given = _base(context, job.lock, work)
         wanted = BuildxRun(
             folder=folder,
-            target=wheel_stage(job.source.name),
+            target=wheel_stage(label(job.lock, job.source)),
             platform=job.lock.spec.platform,
-            contexts=given | _given_files(job),
+            contexts=given | _given_files(job) | _given_tools(context, job, work),
             fresh=job.fresh,
             log=job.log,
         )
@@ -150,9 +151,19 @@ def _explained(why: str, error: BuildError, log: Path) -> BuildError:
 
 
 def _given_files(job: Job) -> dict[str, str]:
-    name = job.source.name
+    name = label(job.lock, job.source)
     further = {further_stage(name): str(job.sources)} if job.source.sources else {}
     return {files_stage(name): str(job.files)} | further
+
+
+def _given_tools(context: Context, job: Job, work: Path) -> dict[str, str]:
+    """Hand over the wheels of what the source is built with and was built before it."""
+    given = {}
+    for tool in job.source.tools:
+        assert tool.wheel is not None  # noqa: S101 - as a Job says
+        name = label(job.lock, tool)
+        given[wheel_stage(name)] = _copied(tool.wheel, work / "tools" / name, context.store)
+    return given
 
 
 def _refuse_to_fetch(
@@ -179,11 +190,16 @@ def _wheels(lock: Lock, work: Path, store: Store) -> dict[str, str]:
     for source in lock.built:
         if source.wheel is not None and has_wheel(store, source.wheel.sha256):
             folder = work / "wheels" / source.name
-            folder.mkdir(parents=True)
-            with wheel_file(store, source.wheel.sha256) as path:
-                shutil.copyfile(path, folder / source.wheel.filename)
-            given[wheel_stage(source.name)] = str(folder)
+            given[wheel_stage(source.name)] = _copied(source.wheel, folder, store)
     return given
+
+
+def _copied(wheel: Wheel, folder: Path, store: Store) -> str:
+    """Make ``folder`` with the one ``wheel`` in it; return its path."""
+    folder.mkdir(parents=True)
+    with wheel_file(store, wheel.sha256) as path:
+        shutil.copyfile(path, folder / wheel.filename)
+    return str(folder)
 
 
 def _base(context: Context, lock: Lock, work: Path) -> dict[str, str]:

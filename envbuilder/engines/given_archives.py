@@ -15,12 +15,14 @@ from envbuilder.resolve.archives.folder import pack
 from envbuilder.resolve.archives.supply import archive_in
 from envbuilder.storage.store import Store
 
+from .labels import labelled
+
 FOLDER = "sources"
 
 
-def archive_path(source: ArchiveSource) -> str:
-    """Name the tar that holds the files of ``source``, by its path in the rendered folder."""
-    return f"{FOLDER}/{source.name}.tar"
+def archive_path(label: str) -> str:
+    """Name the tar that holds the files of what has ``label``, by its path in the folder."""
+    return f"{FOLDER}/{label}.tar"
 
 
 def copy_archives(lock: Lock, folder: Path, *, store: Store) -> None:
@@ -28,12 +30,14 @@ def copy_archives(lock: Lock, folder: Path, *, store: Store) -> None:
 
     Raises BuildError for a source whose files the ``store`` does not have.
     """
-    for source in lock.archives:
+    for label, source in labelled(lock).items():
+        if not isinstance(source, ArchiveSource):
+            continue
         if not store.has(source.sha256):
             hint = f"envbuilder fetch {lock.spec.name} brings it"
             raise BuildError(f"{source.filename} is not in the store", hint=hint)
         archive = archive_in(store, source.filename, source.sha256, source.time)
-        target = folder / archive_path(source)
+        target = folder / archive_path(label)
         target.parent.mkdir(parents=True, exist_ok=True)
         with store.scratch() as scratch, replacing(target) as file:
             archive.write(scratch / "files")

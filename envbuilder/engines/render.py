@@ -64,6 +64,7 @@ from .dockerfile_quoting import (
 )
 from .given_archives import archive_path
 from .given_wheels import given_paths, requirements_text
+from .labels import label, labelled
 from .own_files import FOLDER as OWN_FOLDER
 from .own_files import rendered
 from .standalone import python_archive
@@ -103,7 +104,8 @@ class _Source:
     ``commit`` is what to fetch from git, or else ``archive`` the tar of its files in the folder,
     ``requested`` its name if the spec names it; ``env`` are the build's variables, ``cache`` is
     whose compilers share one. ``trees`` are further commits that the build reads, ``toolchain`` the
-    file for CMake among them.
+    file for CMake among them. ``tools`` names what is built before it, to build it with; it is such
+    a tool itself unless it ``is_package``, and then ``name`` is more than that.
     """
 
     name: str
@@ -118,6 +120,14 @@ class _Source:
     subdirectory: str = ""
     trees: tuple[_Tree, ...] = ()
     toolchain: str = ""
+    tools: tuple[str, ...] = ()
+    is_package: bool = True
+
+    @property
+    def equipment(self) -> tuple[tuple[str, str], ...]:
+        """The stages of its tools, and where its build environment is given their wheels."""
+        places = ((wheel_stage(each), f"/run/tools/{each}") for each in self.tools)
+        return tuple(places)
 
     @property
     def further(self) -> str:
@@ -166,7 +176,8 @@ def render(lock: Lock) -> dict[str, str]:
     hold.
     """
     stages = [_stage(lock, layer) for layer in index_layers(lock)]
-    sources = [_source(lock, source) for source in lock.built]
+    built = labelled(lock)
+    sources = [_source(lock, name, source) for name, source in built.items()]
     values = _values(lock, stages, sources)
     files = {
         "Dockerfile": _template("Dockerfile.j2", values),
@@ -175,7 +186,7 @@ def render(lock: Lock) -> dict[str, str]:
         values["lock_file"]: dump_lock(lock.unsealed()),
     }
     files |= {stage.file: stage.requirements for stage in stages}
-    for source, locked in zip(sources, lock.built, strict=True):
+    for source, locked in zip(sources, built.values(), strict=True):
         files[source.file] = requirements_text(lock, locked.requires)
         if (origin := direct_url(locked)) is not None:
             files[source.origin] = origin.decode()
@@ -254,10 +265,11 @@ def _values(lock: Lock, stages: list[_Stage], sources: list[_Source]) -> dict[st
         "layers": stages,
         "given": any(stage.given for stage in stages),
         "account": account_of(spec),
-        "archives": bool(lock.archives),
+        "archives": any(source.archive for source in sources),
         "skeleton": _skeleton(lock),
         "files": rendered(lock),
-        "sources": sources,
+        "built": sources,
+        "sources": [each for each in sources if each.is_package],
         "toolchain": TOOLCHAIN,
         "lock_file": f"pylock.{spec.name}.toml",
         "settings": _settings(lock),
@@ -330,27 +342,30 @@ def _stage(lock: Lock, layer: WheelLayer) -> _Stage:
     )
 
 
-def _source(lock: Lock, source: Source) -> _Source:
+def _source(lock: Lock, name: str, source: Source) -> _Source:
     build = lock.spec.build_of(source.name)
     common = _Source(
-        name=source.name,
-        file=f"requirements/source-{source.name}.txt",
+        name=name,
+        file=f"requirements/source-{name}.txt",
         origin="",
         cache=f"compiled-{source.identity[:16]}",
         env=dict(sorted(build_variables(build).items())),
         time=source.time,
         trees=tuple(_Tree(name=each.name, commit=_fetched(each)) for each in source.sources),
-        toolchain=f"requirements/source-{source.name}.cmake" if toolchain(build) else "",
+        toolchain=f"requirements/source-{name}.cmake" if toolchain(build) else "",
+        tools=tuple(label(lock, tool) for tool in source.tools),
+        is_package=name == source.name,
     )
     if isinstance(source, ArchiveSource):
         asked = source.name if source.name in lock.spec.requested else ""
-        return replace(common, archive=archive_path(source), requested=asked)
+        return replace(common, archive=archive_path(name), requested=asked)
     told = {}
     if source.describe is not None:
-        told = variables((wheel.name for wheel in source.requires), source.describe)
+        names = [wheel.name for wheel in source.requires] + [tool.name for tool in source.tools]
+        told = variables(names, source.describe)
     return replace(
         common,
-        origin=f"requirements/source-{source.name}.json",
+        origin=f"requirements/source-{name}.json",
         cache=f"compiled-{Digest.of(source.repository.encode()).hex[:16]}",
         commit=_fetched(source),
         env=dict(sorted((told | build_variables(build)).items())),

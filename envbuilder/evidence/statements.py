@@ -15,7 +15,7 @@ from urllib.parse import quote, urlsplit
 
 from envbuilder import __version__
 from envbuilder.model.image import canonical_json
-from envbuilder.model.lock import DebianBase, Lock, Source, Wheel, spec_checksum
+from envbuilder.model.lock import ArchiveSource, DebianBase, Lock, Source, Wheel, spec_checksum
 from envbuilder.model.pylock import lock_checksum
 from envbuilder.model.reference import Digest
 
@@ -211,15 +211,24 @@ def _sources(lock: Lock) -> Iterable[dict[str, Any]]:
             "uri": f"git+{public_address(source.repository)}@{source.requested}",
             "digest": {"gitCommit": source.commit, "gitTree": source.tree},
         }
-        yield from (_build_requirement(source, wheel) for wheel in source.requires)
+        yield from _build_requirements(source)
     for archive in lock.archives:
-        yield {
-            "name": archive.filename,
-            "uri": package_url("pypi", archive.name, archive.version),
-            "digest": {"sha256": archive.sha256.hex},
-        }
-        yield from (_build_requirement(archive, wheel) for wheel in archive.requires)
+        yield _sdist(archive)
+        yield from _build_requirements(archive)
 
 
-def _build_requirement(source: Source, wheel: Wheel) -> dict[str, Any]:
-    return {**_wheel(wheel), "annotations": {"builds": source.name}}
+def _sdist(archive: ArchiveSource) -> dict[str, Any]:
+    return {
+        "name": archive.filename,
+        "uri": package_url("pypi", archive.name, archive.version),
+        "digest": {"sha256": archive.sha256.hex},
+    }
+
+
+def _build_requirements(source: Source) -> Iterable[dict[str, Any]]:
+    """Yield what ``source`` is built with: wheels, and sdists with what these are built with."""
+    builds = {"annotations": {"builds": source.name}}
+    yield from ({**_wheel(wheel), **builds} for wheel in source.requires)
+    for tool in source.tools:
+        yield {**_sdist(tool), **builds}
+        yield from _build_requirements(tool)

@@ -7,7 +7,7 @@ and writes the text; this module is values only.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from .image import Layer, canonical_json
@@ -145,11 +145,12 @@ class SourceTree:
 class GitSource:
     """One package from git: what was asked, what it was, and what builds it.
 
-    ``commit`` and ``tree`` are full object ids; ``requires`` is the locked build environment;
-    ``time`` is the commit's (seconds since 1970), the SOURCE_DATE_EPOCH of its build; ``describe``
-    is what ``git describe`` gave, where a tool makes the version of it; ``requires_dist`` is what
-    the package needs at run time (core metadata); ``sources`` are further files that its build
-    reads. ``wheel`` is None until it was built once.
+    ``commit`` and ``tree`` are full object ids; ``requires`` is the locked build environment, and
+    ``tools`` what of it is an sdist, and so is built first; ``time`` is the commit's (seconds since
+    1970), the SOURCE_DATE_EPOCH of its build; ``describe`` is what ``git describe`` gave, where a
+    tool makes the version of it; ``requires_dist`` is what the package needs at run time (core
+    metadata); ``sources`` are further files that its build reads. ``wheel`` is None until it was
+    built once.
     """
 
     name: str
@@ -165,6 +166,7 @@ class GitSource:
     describe: str | None = None
     requires_dist: tuple[str, ...] = ()
     sources: tuple[SourceTree, ...] = ()
+    tools: tuple[ArchiveSource, ...] = ()
     wheel: Wheel | None = None
 
     @property
@@ -187,7 +189,8 @@ class ArchiveSource:
 
     The sdist has ``size`` bytes and the hash ``sha256``. For a folder they are those of the tar
     that it is packed into, and ``files`` lists what goes into that. ``time`` (seconds since 1970)
-    is the youngest file's, the SOURCE_DATE_EPOCH of the build. All else is as in a GitSource.
+    is the youngest file's, the SOURCE_DATE_EPOCH of the build. All else is as in a GitSource. As a
+    tool of another source, it has no ``wheel`` in a lock: the bytes of what it builds say enough.
     """
 
     name: str
@@ -200,6 +203,7 @@ class ArchiveSource:
     requires_dist: tuple[str, ...] = ()
     sources: tuple[SourceTree, ...] = ()
     files: tuple[FolderFile, ...] = ()
+    tools: tuple[ArchiveSource, ...] = ()
     wheel: Wheel | None = None
 
     def __post_init__(self) -> None:
@@ -216,6 +220,22 @@ Source = GitSource | ArchiveSource
 """What a wheel is built from."""
 LockedCommit = GitSource | SourceTree
 """What names one commit of one repository, whatever becomes of its files."""
+
+
+def build_environment(source: Source) -> tuple[Wheel, ...]:
+    """Return all wheels that ``source`` is built with; its tools must have theirs."""
+    made = (tool.wheel for tool in source.tools)
+    return tuple(sorted((*source.requires, *(wheel for wheel in made if wheel is not None))))
+
+
+def in_build_order(sources: Iterable[Source]) -> Iterator[Source]:
+    """Yield ``sources``, each behind its tools, and these behind theirs; equal ones once."""
+    seen: set[Source] = set()
+    for source in sources:
+        for each in (*in_build_order(source.tools), source):
+            if each not in seen:
+                seen.add(each)
+                yield each
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)

@@ -204,9 +204,9 @@ def _pin_alone(name: str, old: Lock, new: Lock) -> Iterator[Change]:
 
 def _identity(artifact: Wheel | Source | None) -> object:
     if isinstance(artifact, GitSource):  # its wheel may be built or not yet
-        return artifact.commit, artifact.subdirectory, artifact.requires
+        return artifact.commit, artifact.subdirectory, artifact.requires, artifact.tools
     if isinstance(artifact, ArchiveSource):
-        return artifact.sha256, artifact.requires
+        return artifact.sha256, artifact.requires, artifact.tools
     return None if artifact is None else artifact.sha256
 
 
@@ -220,9 +220,13 @@ def _shown(artifact: Wheel | Source) -> str:
 
 def _with_tools(source: Source, other: Source) -> str:
     """Show a source, and what it is built with that the other is not."""
-    own = sorted({*source.requires} - {*other.requires})
-    tools = ", ".join(f"{wheel.name} {wheel.version}" for wheel in own)
+    own = _tools(source) - _tools(other)
+    tools = ", ".join(f"{each.name} {each.version}" for each in sorted(own, key=lambda e: e.name))
     return f"{_shown(source)} (built with {tools})" if tools else _shown(source)
+
+
+def _tools(source: Source) -> set[Wheel | ArchiveSource]:
+    return {*source.requires, *source.tools}
 
 
 def _explained(change: Change, old: Lock, new: Lock, known: Known | None) -> Change:

@@ -28,6 +28,7 @@ from .lock import (
     Lock,
     Seal,
     Wheel,
+    in_build_order,
     spec_checksum,
 )
 from .reference import Digest
@@ -112,9 +113,10 @@ def check_fresh(lock: Lock, spec: Spec, *, name: str) -> None:
 def needed_blobs(lock: Lock) -> set[Digest]:
     """Name what a store must keep so that ``lock`` builds and runs without a network."""
     needed = {wheel.sha256 for wheel in lock.wheels}
-    needed |= {wheel.sha256 for source in lock.built for wheel in source.requires}
-    needed |= {source.wheel.sha256 for source in lock.built if source.wheel is not None}
-    needed |= {archive.sha256 for archive in lock.archives}
+    for source in in_build_order(lock.built):
+        needed |= {wheel.sha256 for wheel in source.requires}
+        needed |= {source.wheel.sha256} if source.wheel is not None else set()
+        needed |= {source.sha256} if isinstance(source, ArchiveSource) else set()
     needed |= {file.sha256 for tree in lock.files for file in tree.files if file.link is None}
     if isinstance(lock.base, DebianBase):
         needed |= {deb.sha256 for deb in lock.base.packages}

@@ -272,6 +272,10 @@ class Spec(Frozen):
         listed = () if self.build.sdists == "all" else self.build.sdists
         return frozenset(told | {canonicalize_name(name) for name in listed})
 
+    def may_build(self, name: str) -> bool:
+        """Return whether the spec allows that an sdist of the package ``name`` is built."""
+        return self.build.sdists == "all" or name in self.sdists
+
     @property
     def indexes(self) -> ChosenIndex:
         """The index settings, with the packages that come from one named index alone."""

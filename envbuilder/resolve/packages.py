@@ -8,12 +8,20 @@ from functools import partial
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from envbuilder.model.errors import EnvbuilderError, ResolutionError
-from envbuilder.model.lock import ArchiveSource, DebianBase, ImageBase, Source, Wheel
-from envbuilder.model.spec import Spec, name_of, requirement_lines
+from envbuilder.model.errors import ResolutionError
+from envbuilder.model.lock import (
+    ArchiveSource,
+    DebianBase,
+    ImageBase,
+    Lock,
+    Source,
+    Wheel,
+    in_build_order,
+)
+from envbuilder.model.spec import Spec, requirement_lines
 from envbuilder.storage.temporary import work_folder
 
-from .archives.index_sdists import Indexes, RefusedSdistsError, choose_with_sdists
+from .archives.index_sdists import Indexes, choose_with_sdists
 from .archives.locking import lock_archive, take_sdist
 from .context import Context
 from .git.direct_references import plain_requirements
@@ -23,7 +31,7 @@ from .python.held_back import held_back
 from .python.metadata_wheel import StandIn, stand_ins
 from .python.requirements import Chosen, PythonTarget, choose_packages
 from .python.sdists import sdists_of
-from .target import presumed_target
+from .target import python_target
 
 
 def choose(
@@ -46,7 +54,7 @@ def choose(
     with context.progress.step("resolve", "Python packages", unit="items") as step:
         indexes = Indexes(
             ask=partial(
-                _ask,
+                ask_indexes,
                 context,
                 spec,
                 target,
@@ -57,49 +65,35 @@ def choose(
             ),
             offers=lambda name: sdists_of(context.indexes, name, target, spec.indexes),
             examine=lambda sdist: lock_archive(
-                work, take_sdist(context, sdist), version=sdist.version
+                work,
+                take_sdist(context, sdist),
+                version=sdist.version,
+                before=work.archive_before(sdist.name),
             ),
             note=context.progress.note,
         )
-        wheels, sdists = choose_with_sdists(spec, indexes)
+        wheels, sdists = choose_with_sdists(
+            spec, indexes, wanted=spec.requirements, early=early_sdists(spec)
+        )
         step.advance(len(wheels))
     for line in held_back(
         context.indexes, spec.requirements, wheels, target=target, index=spec.indexes
     ):
         context.progress.note(line)
-    locked = {each.name for each in wheels} | {each.name for each in sdists}
-    locked |= {each.name for each in known}
-    for what, name in idle(spec, locked, target):
-        context.progress.note(f"warning: {what} names {name}, which nothing here needs")
     return wheels, sdists
 
 
-def refuse_sdists(context: Context, spec: Spec, direct: Iterable[DirectWheel]) -> None:
-    """Raise ResolutionError for what no base could have as wheels and the spec does not build.
+def early_sdists(spec: Spec) -> frozenset[str]:
+    """Name the packages of which an sdist may be chosen where another version has a wheel."""
+    return spec.sdists - spec.sources.keys()
 
-    That takes a second, and the base, which comes first, takes minutes. What else is wrong is told
-    when everything is known that it may depend on.
-    """
-    target = presumed_target(spec)
-    unknown = {*spec.sources, *map(name_of, spec.archives)}
-    try:
-        known = [*direct_stand_ins(direct, spec, target)]
-        indexes = Indexes(
-            ask=partial(_ask, context, spec, target, known, provided=unknown),
-            offers=lambda name: sdists_of(context.indexes, name, target, spec.indexes),
-            examine=lambda sdist: ArchiveSource(
-                name=sdist.name,
-                version=sdist.version,
-                filename=sdist.filename,
-                size=sdist.size,
-                sha256=sdist.sha256,
-            ),
-        )
-        choose_with_sdists(spec, indexes)
-    except RefusedSdistsError:
-        raise
-    except EnvbuilderError:
-        return
+
+def note_idle(context: Context, lock: Lock) -> None:
+    """Tell of what the spec says in vain: slips, often."""
+    spec, target = lock.spec, python_target(lock.spec, lock.base)
+    locked = {each.name for each in (*lock.wheels, *in_build_order(lock.built))}
+    for what, name in idle(spec, locked, target):
+        context.progress.note(f"warning: {what} names {name}, which nothing here needs")
 
 
 def direct_stand_ins(
@@ -118,7 +112,7 @@ def stand_in(source: Source) -> StandIn:
 
 
 def idle(spec: Spec, locked: Collection[str], target: PythonTarget) -> Iterator[tuple[str, str]]:
-    """Name the key and the package of what changes nothing, as nobody needs it: slips, often."""
+    """Name the key and the package of what changes nothing, as nobody needs it."""
     for line in map(Requirement, requirement_lines(spec.overrides)):
         applies = line.marker is None or line.marker.evaluate(dict(target.markers()))
         if applies and canonicalize_name(line.name) not in locked:
@@ -126,7 +120,7 @@ def idle(spec: Spec, locked: Collection[str], target: PythonTarget) -> Iterator[
     yield from (("build.sdists", name) for name in sorted(spec.sdists - {*locked}))
 
 
-def _ask(
+def ask_indexes(
     context: Context,
     spec: Spec,
     target: PythonTarget,

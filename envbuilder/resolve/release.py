@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from packaging.utils import canonicalize_name
 
 from envbuilder.model.errors import UsageError
-from envbuilder.model.lock import Lock
+from envbuilder.model.lock import Lock, in_build_order
 from envbuilder.model.spec import Spec
 
 EVERYTHING = "*"
@@ -25,7 +25,7 @@ def releasable(names: Collection[str], spec: Spec, previous: Lock | None) -> fro
     known = spec.requested | {SYSTEM, EVERYTHING}
     if previous is not None:
         known |= {wheel.name for wheel in previous.wheels}
-        known |= {source.name for source in previous.built}
+        known |= {source.name for source in in_build_order(previous.built)}
     asked = frozenset(canonicalize_name(name) for name in names)
     for name in sorted(asked - known):
         near = get_close_matches(name, known, n=3)

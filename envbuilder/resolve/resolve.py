@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from envbuilder.model.errors import EnvbuilderError
+from envbuilder.model.git_url import Address
 from envbuilder.model.lock import DebianBase, ImageBase, Lock
+from envbuilder.model.package_spec import ArchivePackage
 from envbuilder.model.spec import Spec
 
+from .archives.index_sdists import RefusedSdistsError
 from .archives.locking import Taken, lock_archive, take_archives
 from .base import resolve_base, resolve_builder
 from .context import Context
 from .git.build_environment import Building
+from .git.checkout import Checkout
 from .git.context import GitContext
-from .git.locking import Locking, check_pins, lock_sources
+from .git.locking import check_pins
+from .git.pin_cache import commit_of
 from .git.recipe import Recipe
-from .packages import choose, direct_stand_ins, refuse_sdists, stand_in
+from .git.refs import Revision
+from .packages import choose, direct_stand_ins, note_idle, stand_in
 from .python.direct import DirectWheel, check_direct, lock_direct
+from .refusals import refuse_sdists
 from .release import EVERYTHING, SYSTEM
+from .sources import lock_sources, locking
 from .target import ASSUMED_GLIBC, python_target
 
 _HERE = Path()
@@ -57,8 +66,6 @@ def resolve(
         ),
         taken=take_archives(context, spec, folder=folder, previous=kept, release=names),
     )
-    if kept is None or SYSTEM in names:  # the base takes minutes
-        refuse_sdists(context, spec, given.direct)
     ahead = GitContext.of(context, ahead=True)
     try:
         lock = _resolved(ahead, spec, given, previous, names, building=building)
@@ -83,7 +90,51 @@ def _resolved(
 ) -> Lock:
     kept = previous if EVERYTHING not in release else None
     held = kept if SYSTEM not in release else None
-    check_pins(spec, context=context, previous=kept, release=release)
+    revisions = check_pins(spec, context=context, previous=kept, release=release)
+    refuse = partial(_refuse, context, spec, given, revisions, kept)
+    if held is None:  # the base takes minutes
+        refuse()
+    try:
+        lock = _locked(context, spec, given, kept, release, held=held, building=building)
+    except RefusedSdistsError:
+        refuse()  # of all, if more than one is to be refused
+        raise
+    note_idle(context, lock)
+    return lock if previous is None else _without_stale_wheels(lock, previous)
+
+
+def _refuse(
+    context: GitContext,
+    spec: Spec,
+    given: _Given,
+    revisions: Mapping[str, Revision],
+    kept: Lock | None,
+) -> None:
+    """Raise RefusedSdistsError for all that would have to be built and may not be."""
+    held = set() if kept is None else {source.name for source in kept.sources}
+    projects = {
+        name: Checkout(
+            tree=commit_of(revisions[name], context.mirror(Address.parse(pin.git))), pin=pin
+        )
+        for name, pin in spec.sources.items()
+        if name not in held
+    }
+    for each in given.taken:
+        own = ArchivePackage(build=spec.build_of(each.name))
+        projects[each.name] = Checkout(tree=each.archive, pin=own)
+    refuse_sdists(context, spec, direct=given.direct, projects=projects)
+
+
+def _locked(
+    context: GitContext,
+    spec: Spec,
+    given: _Given,
+    kept: Lock | None,
+    release: frozenset[str],
+    *,
+    held: Lock | None,
+    building: Building | None,
+) -> Lock:
     base = resolve_base(context, spec, held)
     _note_assumption(context, spec, base)
     builder = resolve_builder(context, spec, held)
@@ -99,22 +150,24 @@ def _resolved(
         environment=environment,
     )
     check_direct(given.direct, target)
-    work = Locking(
-        spec=spec,
-        previous=kept,
-        release=release,
+    work = locking(
+        spec,
         target=target,
         context=context,
+        previous=kept,
+        release=release,
         environment=environment,
     )
-    archives = [lock_archive(work, each) for each in given.taken]
+    archives = [
+        lock_archive(work, each, before=work.archive_before(each.name)) for each in given.taken
+    ]
     known = [
         *(stand_in(each) for each in sources),
         *(stand_in(each) for each in archives),
         *direct_stand_ins(given.direct, spec, target),
     ]
     chosen, sdists = choose(work, base, known)
-    lock = Lock(
+    return Lock(
         spec=spec,
         base=base,
         wheels=tuple(sorted((*chosen, *(each.wheel for each in given.direct)))),
@@ -122,7 +175,6 @@ def _resolved(
         archives=tuple(sorted((*archives, *sdists), key=lambda each: each.name)),
         builder=builder,
     )
-    return lock if previous is None else _without_stale_wheels(lock, previous)
 
 
 def _note_assumption(context: Context, spec: Spec, base: DebianBase | ImageBase) -> None:

@@ -21,11 +21,11 @@ from envbuilder.model.reference import Digest
 from envbuilder.model.spec import Base, Spec
 from envbuilder.resolve.archives.locking import lock_archive, take_sdist
 from envbuilder.resolve.git.contained import contained
-from envbuilder.resolve.git.locking import Locking
 from envbuilder.resolve.git.sandbox import host_sandbox
 from envbuilder.resolve.git.wheel_build import build_sources
 from envbuilder.resolve.python.index_pages import index_page, index_urls
 from envbuilder.resolve.python.sdists import IndexSdist
+from envbuilder.resolve.sources import locking
 from envbuilder.resolve.target import python_target
 from envbuilder.storage.store import Store
 from tests.contexts import git_context
@@ -52,11 +52,8 @@ def store(tmp_path_factory) -> Store:
 def test_the_wheel_of_a_real_sdist_holds_what_uv_builds(store, tmp_path, pin):
     context = git_context(store)
     base = DebianBase(suite="trixie", packages=())
-    work = Locking(
-        spec=SPEC, previous=None, release=frozenset(), target=python_target(SPEC, base),
-        context=context,
-    )  # fmt: skip
-    source = lock_archive(work, take_sdist(context, offered(context, pin)))
+    work = locking(SPEC, target=python_target(SPEC, base), context=context)
+    source = lock_archive(work, take_sdist(context, offered(context, pin)), before=None)
     lock = Lock(spec=SPEC, base=base, wheels=(), archives=(source,))
     sandbox = host_sandbox(PYTHON, store=store)
     built = build_sources(lock, make=contained(lambda: sandbox, context), context=context)

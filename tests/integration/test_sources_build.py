@@ -21,7 +21,6 @@ from envbuilder.model.reference import Digest
 from envbuilder.model.spec import Base, Spec, Steps
 from envbuilder.resolve.git.contained import contained
 from envbuilder.resolve.git.context import GitContext
-from envbuilder.resolve.git.locking import lock_sources
 from envbuilder.resolve.git.mirror import Mirror
 from envbuilder.resolve.git.sandbox import Sandbox, host_sandbox
 from envbuilder.resolve.git.transfer import export_wheels, import_wheels
@@ -29,6 +28,7 @@ from envbuilder.resolve.git.wheel_build import build_sources, check_reproducible
 from envbuilder.resolve.python.metadata_wheel import stand_ins
 from envbuilder.resolve.python.requirements import choose_packages, resolve_python
 from envbuilder.resolve.resolve import resolve
+from envbuilder.resolve.sources import lock_sources
 from envbuilder.resolve.target import python_target
 from envbuilder.runtime import OUTPUT_LIMIT
 from envbuilder.storage.store import Store

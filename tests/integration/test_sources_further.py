@@ -8,10 +8,10 @@ from envbuilder.model.errors import BuildError, ResolutionError
 from envbuilder.model.package_spec import BuildSource, SourceBuild
 from envbuilder.model.pylock import dump_lock, parse_lock
 from envbuilder.resolve.git.contained import contained
-from envbuilder.resolve.git.locking import lock_sources
 from envbuilder.resolve.git.recipe import Recipe
 from envbuilder.resolve.git.sandbox import host_sandbox
 from envbuilder.resolve.git.wheel_build import build_sources, fetch_sources
+from envbuilder.resolve.sources import lock_sources
 from envbuilder.resolve.target import python_target
 from envbuilder.storage.store import Store
 from tests.contexts import git_context

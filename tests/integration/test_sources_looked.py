@@ -19,9 +19,9 @@ from envbuilder.resolve.git.ask import ask
 from envbuilder.resolve.git.build_environment import BuildEnvironment
 from envbuilder.resolve.git.contained import contained
 from envbuilder.resolve.git.context import GitContext
-from envbuilder.resolve.git.locking import lock_sources
 from envbuilder.resolve.git.sandbox import Sandbox, host_sandbox
 from envbuilder.resolve.git.wheel_build import build_sources
+from envbuilder.resolve.sources import lock_sources
 from envbuilder.resolve.target import python_target
 from envbuilder.runtime import Mount
 from envbuilder.storage.store import Store

@@ -15,7 +15,7 @@ from envbuilder.model.lock import DebianBase, Lock
 from envbuilder.model.package_spec import Package
 from envbuilder.model.pylock import write_lock
 from envbuilder.model.spec import Base, Spec
-from envbuilder.resolve.git.locking import lock_sources
+from envbuilder.resolve.sources import lock_sources
 from envbuilder.resolve.target import python_target
 from envbuilder.storage.store import Store
 from tests.contexts import git_context

@@ -10,6 +10,7 @@ _VERIFY = ("test_verify*", "test_evidence_*", "test_workflow_diff")
 _MORE = {
     "model/errors": ("test_cli",),
     "model/image": ("test_registry_manifests", "test_layers_wheel"),
+    "model/lock": ("test_lock_tools",),
     "model/package_checks": ("test_spec",),
     "model/progress": ("test_console",),
     "model/plan": ("test_lock_archives",),

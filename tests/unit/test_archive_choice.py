@@ -17,6 +17,7 @@ from envbuilder.resolve.archives.index_sdists import (
     choose_with_sdists,
 )
 from envbuilder.resolve.archives.locking import hint_for
+from envbuilder.resolve.packages import early_sdists
 from envbuilder.resolve.python.metadata_wheel import StandIn
 from envbuilder.resolve.python.requirements import Chosen
 from envbuilder.resolve.python.sdists import IndexSdist
@@ -78,7 +79,9 @@ class World:
 
 
 def found(world: World, wanted: Spec, *names: str) -> dict[str, str]:
-    _, sdists = choose_with_sdists(wanted, world.indexes(*names))
+    _, sdists = choose_with_sdists(
+        wanted, world.indexes(*names), wanted=wanted.requirements, early=early_sdists(wanted)
+    )
     return {each.name: each.version for each in sdists}
 
 

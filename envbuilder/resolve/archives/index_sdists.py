@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from envbuilder.model.errors import ResolutionError
@@ -46,15 +47,21 @@ class Indexes:
 
 
 def choose_with_sdists(
-    spec: Spec, indexes: Indexes
+    spec: Spec,
+    indexes: Indexes,
+    *,
+    wanted: Collection[Requirement],
+    early: Collection[str] = (),
 ) -> tuple[tuple[Wheel, ...], tuple[ArchiveSource, ...]]:
-    """Resolve ``spec`` with the sdists that it allows: its wheels, and what is to be built.
+    """Resolve with the sdists that ``spec`` allows: the wheels, and what is to be built.
 
-    Raises RefusedSdistsError that names all that would have to be built and is not allowed to be,
-    and what the functions of ``indexes`` raise.
+    ``wanted`` is what ``indexes`` resolve. Sdists of the packages ``early`` count from the start,
+    those of others only where no wheel is left to choose. Raises RefusedSdistsError that names all
+    that would have to be built and is not allowed to be, and what the functions of ``indexes``
+    raise.
     """
-    search = _Search(spec=spec, indexes=indexes)
-    for name in sorted(spec.sdists - spec.sources.keys()):
+    search = _Search(spec=spec, indexes=indexes, wanted=tuple(wanted))
+    for name in sorted(early):
         search.offer(name)
     while True:
         chosen = search.ask()
@@ -69,6 +76,7 @@ def choose_with_sdists(
 class _Search:
     spec: Spec
     indexes: Indexes
+    wanted: tuple[Requirement, ...]
     offered: dict[str, Mapping[str, IndexSdist]] = field(default_factory=dict)
     examined: dict[Key, ArchiveSource] = field(default_factory=dict)
 
@@ -82,8 +90,7 @@ class _Search:
                 return self.indexes.ask([*self._stand_ins()])
             except NoWheelError as error:
                 needed = set(error.packages)
-                allowed = needed if self.spec.build.sdists == "all" else set[str]()
-                new = allowed - self.offered.keys()
+                new = {name for name in needed if self.spec.may_build(name)} - self.offered.keys()
                 if needed - new:
                     raise refusal(self.spec, needed - new, error) from error
                 for name in sorted(new):
@@ -104,16 +111,16 @@ class _Search:
     def _stand_ins(self) -> Iterable[StandIn]:
         for name, sdists in self.offered.items():
             for version, sdist in sdists.items():
-                if sdist.yanked and not _is_pinned(self.spec, name, version):
+                if sdist.yanked and not _is_pinned(self.wanted, name, version):
                     continue
                 known = self.examined.get((name, version))
                 needs = () if known is None else known.requires_dist
                 yield StandIn(name=name, version=version, requires_dist=needs)
 
 
-def _is_pinned(spec: Spec, name: str, version: str) -> bool:
-    """Return whether the spec asks for exactly this version."""
-    asked = (each for each in spec.requirements if canonicalize_name(each.name) == name)
+def _is_pinned(wanted: Collection[Requirement], name: str, version: str) -> bool:
+    """Return whether exactly this version is asked for."""
+    asked = (each for each in wanted if canonicalize_name(each.name) == name)
     exact = (one for each in asked for one in each.specifier if one.operator in {"==", "==="})
     return any(one.contains(version, prereleases=True) for one in exact if "*" not in one.version)
 
@@ -127,11 +134,19 @@ def refusal(spec: Spec, names: Collection[str], error: NoWheelError) -> RefusedS
             f"{listed}: no sdist fits this Python, this version and this date\n{error.said}",
             hint="name another version, or build it from `git:`",
         )
+    return not_allowed(spec, dict.fromkeys(names, ""), error.said)
+
+
+def not_allowed(spec: Spec, names: Mapping[str, str], said: str) -> RefusedSdistsError:
+    """Say which packages would have to be built, what for, and the line of the spec for it.
+
+    ``names`` maps each to what it is needed for, in words; ``said`` is what the resolver said.
+    """
     listed = ", ".join(sorted({*names, *spec.build.sdists}))
-    lines = "\n".join(f"  {name}" for name in sorted(names))
+    lines = "\n".join(f"  {name}{names[name]}" for name in sorted(names))
     return RefusedSdistsError(
         f"only sdists, which are built if the spec allows it, and no wheels that fit:\n{lines}\n"
-        f"{error.said}",
+        f"{said}",
         hint=f"add to the spec `build: {{sdists: [{listed}]}}`; or name a version that has a "
         "wheel, one of your own (`url:`, `path:`), or a repository (`git:`)",
     )

@@ -16,7 +16,7 @@ from envbuilder.model.spec import Spec, name_of
 from envbuilder.resolve.context import Context
 from envbuilder.resolve.git.build_sources import lock_trees
 from envbuilder.resolve.git.checkout import Checkout
-from envbuilder.resolve.git.locking import Locking, asked_of, own_pins
+from envbuilder.resolve.git.locking import Locking, asked_of, same_environment
 from envbuilder.resolve.python.direct import copy_file, fetch_again, fetch_file, take_all
 from envbuilder.resolve.python.sdists import IndexSdist
 
@@ -76,15 +76,16 @@ def take_sdist(context: Context, sdist: IndexSdist) -> Taken:
     return _dated(sdist.name, archive_in(store, sdist.filename, sdist.sha256), size)
 
 
-def lock_archive(work: Locking, taken: Taken, *, version: str = "") -> ArchiveSource:
-    """Lock what was ``taken``; an index says that it is ``version``.
+def lock_archive(
+    work: Locking, taken: Taken, *, before: ArchiveSource | None, version: str = ""
+) -> ArchiveSource:
+    """Lock what was ``taken``, of which ``before`` was locked; an index says it is ``version``.
 
     What was locked of the same files stays while the spec builds them the same way. Raises what
     locking a source from git does.
     """
     name, build = taken.name, work.spec.build_of(taken.name)
-    before = work.archive_before(name)
-    locked = None if name in work.release else before
+    locked = work.kept(before)
     trees = lock_trees(
         name,
         build.sources,
@@ -116,6 +117,7 @@ def lock_archive(work: Locking, taken: Taken, *, version: str = "") -> ArchiveSo
         requires_dist=work.requirements(name, examined),
         sources=trees,
         files=taken.files,
+        tools=examined.tools,
     )
 
 
@@ -146,14 +148,13 @@ def _holds(
     """Return whether what was locked still answers the same question."""
     assert work.previous is not None  # noqa: S101 - before came from it
     old, new, name = work.previous.spec, work.spec, taken.name
-    pinned = {wheel.name for wheel in before.requires}
     build = new.build_of(name)
     return (
         (before.sha256, before.filename) == (taken.archive.sha256, taken.archive.filename)
         and before.sources == trees
         and (old.minor, old.platform) == (new.minor, new.platform)
         and old.build_of(name) == build
-        and own_pins(old, build, pinned) == own_pins(new, build, pinned)
+        and same_environment(old, new, before)
         and asked_of(old, before) == asked_of(new, before)
         and (work.environment is None or work.environment.serves(work.previous))
     )

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from envbuilder.layers.tar import MTIME
 from envbuilder.model.errors import LockError, NetworkError, ResolutionError
-from envbuilder.model.lock import ArchiveSource, FolderFile, Lock
-from envbuilder.model.package_spec import Package
+from envbuilder.model.lock import ArchiveSource, FolderFile, Lock, in_build_order
+from envbuilder.model.package_spec import Index, Package
 from envbuilder.model.reference import Digest
 from envbuilder.resolve.context import Context
 from envbuilder.resolve.python.beside import digest_of
@@ -58,8 +58,10 @@ def take_archives_beside(context: Context, lock: Lock, folder: Path) -> None:
 
     Raises LockError for a file or folder of the spec's that is not what was locked.
     """
-    for source in lock.archives:
-        pin = lock.spec.archives.get(lock.spec.key_of(source.name) or "")
+    for source in in_build_order(lock.built):
+        if not isinstance(source, ArchiveSource):
+            continue
+        pin = _pin(lock, source)
         if pin is None or pin.path is None:
             _take_file(context, folder / FOLDER / source.filename, source)
         elif (folder / pin.path).exists():
@@ -94,8 +96,15 @@ def _take_pinned(
         context.store.adopt(path, source.sha256)
 
 
+def _pin(lock: Lock, source: ArchiveSource) -> Package | None:
+    """Find the address or path that the spec has for a package; tools come from an index."""
+    if (source.name, source.sha256) not in {(each.name, each.sha256) for each in lock.archives}:
+        return None
+    return lock.spec.archives.get(lock.spec.key_of(source.name) or "")
+
+
 def _address(context: Context, lock: Lock, source: ArchiveSource) -> str:
-    pin: Package | None = lock.spec.archives.get(lock.spec.key_of(source.name) or "")
+    pin = _pin(lock, source)
     if pin is not None and pin.path is not None:
         raise ResolutionError(
             f"{source.name}: neither in the store nor beside the spec: {pin.path}",
@@ -108,7 +117,12 @@ def _address(context: Context, lock: Lock, source: ArchiveSource) -> str:
         )
     if pin is not None and pin.url is not None:
         return pin.url
-    found = locate_by_hash(context.indexes, [source], lock.spec.indexes)
+    return index_address(context, source, lock.spec.indexes)
+
+
+def index_address(context: Context, source: ArchiveSource, index: Index) -> str:
+    """Return where an index offers the sdist ``source``; raises ResolutionError if none does."""
+    found = locate_by_hash(context.indexes, [source], index)
     if source not in found:
         raise ResolutionError(
             f"no configured index offers {source.filename} ({source.sha256}) any more",

@@ -14,14 +14,14 @@ from packaging.version import InvalidVersion, Version
 from envbuilder.layers.wheelfile import WheelFile
 from envbuilder.model.errors import BuildError, DiskFullError, ResolutionError, without_login
 from envbuilder.model.lock import Wheel
-from envbuilder.resolve.context import Context
-from envbuilder.resolve.python.requirements import PythonTarget, resolve_python
+from envbuilder.resolve.python.requirements import PythonTarget
 
 from .context import GitContext
 from .direct_references import read_requirement
 from .hooks import Hook, is_plain_file, looked_at, read_output, run_hook
 from .question import Examined, Question
 from .sandbox import Sandbox
+from .tools import Equipment, Toolbox, Workbench
 
 _ROUNDS = 4  # of asking for further requirements; two is what honest builds take
 
@@ -38,13 +38,13 @@ class Told:
     looked: tuple[str, ...]
 
 
-def ask(question: Question, sandbox: Sandbox, context: GitContext) -> Told:
+def ask(question: Question, sandbox: Sandbox, context: GitContext, toolbox: Toolbox) -> Told:
     """Run the source's hooks in ``sandbox``, again if they ask for further requirements.
 
     Raises ResolutionError if its requirements cannot be met or it is not for the target's Python,
     and what Mirror and the runtime raise.
     """
-    asking = _Asking(question=question, sandbox=sandbox, context=context)
+    asking = _Asking(question=question, sandbox=sandbox, context=context, toolbox=toolbox)
     result: Examined | BuildError
     try:
         result = asking.examined()
@@ -66,6 +66,7 @@ class _Asking:
     question: Question
     sandbox: Sandbox
     context: GitContext
+    toolbox: Toolbox
     looked: set[str] = field(default_factory=set)
 
     def examined(self) -> Examined:
@@ -78,19 +79,33 @@ class _Asking:
         else:
             raise BuildError(f"its build asks for other requirements each time: {', '.join(asked)}")
         _check_python(metadata, question.target)
+        equipment = self._choose(requires, question.target)
         return Examined(
             name=metadata["name"],
             version=str(Version(metadata["version"])),
             requires_dist=tuple(metadata.get("requires_dist", ())),
-            requires=_resolve(self.context, requires, question, question.target),
+            requires=equipment.wheels,
+            tools=equipment.tools,
         )
+
+    def _choose(self, requires: list[str], target: PythonTarget) -> Equipment:
+        hint = "give a version from an index in the spec's `build: {requires: […]}`"
+        for line in requires:
+            _check_requirement(line, what="its build requirement", hint=hint)
+        return self.toolbox.choose(requires, self.question, target) if requires else Equipment()
 
     def _once(self, requires: list[str]) -> tuple[list[str], RawMetadata | None]:
         """Run the hooks; return what they ask for beside ``requires``, or else the metadata."""
-        question, context, target = self.question, self.context, self.sandbox.target
+        question, context, sandbox = self.question, self.context, self.sandbox
         checkout = question.checkout
-        wheels = _resolve(context, requires, question, target)
-        context.bring(wheels, target=target, index=question.index)
+        bench = Workbench(
+            question=question,
+            toolbox=self.toolbox,
+            sandbox=sandbox,
+            context=context,
+            saw=self.looked.update,
+        )
+        wheels = bench.equip(self._choose(requires, sandbox.target))
         with context.store.scratch() as scratch:
             checkout.write(scratch / "source", context)
             output = scratch / "output"
@@ -141,24 +156,6 @@ def _check_python(metadata: RawMetadata, target: PythonTarget) -> None:
             f"it asks for Python {wanted}, the spec says {target.full}",
             hint="pin a commit that supports it, or change `python` in the spec",
         )
-
-
-def _resolve(
-    context: Context, requires: list[str], question: Question, target: PythonTarget
-) -> tuple[Wheel, ...]:
-    hint = "give a version from an index in the spec's `build: {requires: […]}`"
-    for line in requires:
-        _check_requirement(line, what="its build requirement", hint=hint)
-    if not requires:
-        return ()
-    return resolve_python(
-        requires,
-        indexes=context.indexes,
-        target=target,
-        index=question.index,
-        held=question.held,
-        constraints=question.constraints,
-    )
 
 
 def _metadata(output: Path, made: str) -> RawMetadata:

@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable
 
 from envbuilder.model.git_url import Address
-from envbuilder.model.lock import GitSource
+from envbuilder.model.lock import GitSource, build_environment
 from envbuilder.model.owner import give_all, make_folder
 from envbuilder.resolve.target import python_target
 from envbuilder.runtime import Mount
@@ -39,7 +39,8 @@ def contained(sandbox: Callable[[], Sandbox], context: GitContext) -> Make:
         inside, source, spec = sandbox(), job.source, job.lock.spec
         target = python_target(spec, job.lock.base)
         context.bring(source.requires, target=target, index=spec.indexes)
-        told = job.checkout.variables(wheel.name for wheel in source.requires)
+        requires = build_environment(source)
+        told = job.checkout.variables(wheel.name for wheel in requires)
         hook = Hook(
             name="wheel",
             project=job.checkout.project,
@@ -54,7 +55,7 @@ def contained(sandbox: Callable[[], Sandbox], context: GitContext) -> Make:
             answer = run_hook(
                 inside,
                 hook,
-                requires=source.requires,
+                requires=requires,
                 output=job.output,
                 log=job.log,
                 context=context,

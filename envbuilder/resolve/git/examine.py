@@ -18,6 +18,7 @@ from .context import GitContext
 from .project import has_script
 from .question import Examined, Question, is_doubted
 from .sandbox import Sandbox, host_sandbox
+from .tools import Toolbox
 
 _KIND = "source"
 _SHOWN = 4  # of the things that a source looked at
@@ -35,6 +36,7 @@ def examine(
     question: Question,
     context: GitContext,
     *,
+    toolbox: Toolbox,
     environment: BuildEnvironment | None = None,
     fresh: bool = False,
 ) -> Examined:
@@ -44,15 +46,20 @@ def examine(
     Raises BuildError if the source's own code fails, ResolutionError if its requirements cannot be
     met or it is not for the target's Python, and what Mirror and the runtime raise.
     """
-    here = _here(question, context, environment, fresh=fresh)
+    here = _here(question, context, toolbox, environment, fresh=fresh)
     if environment is None or not here.looked:
         assert here.examined is not None  # noqa: S101 - else it was raised
         return here.examined
-    return _there(question, context, environment, here, fresh=fresh)
+    return _there(question, context, toolbox, environment, here, fresh=fresh)
 
 
 def _here(
-    question: Question, context: GitContext, environment: BuildEnvironment | None, *, fresh: bool
+    question: Question,
+    context: GitContext,
+    toolbox: Toolbox,
+    environment: BuildEnvironment | None,
+    *,
+    fresh: bool,
 ) -> _Answer:
     """Ask on this machine, with the variables that the build environment has."""
     variables = () if environment is None else environment.variables()
@@ -61,7 +68,7 @@ def _here(
     if found is None or (found.examined is None and environment is None):
         sandbox = host_sandbox(question.target.python, store=context.store)
         sandbox = replace(sandbox, settings={"Env": list(variables)})
-        told = ask(question, sandbox, context)
+        told = ask(question, sandbox, context, toolbox)
         looked = (*told.looked, *_other_python(question, sandbox))
         if isinstance(told.result, BuildError) and (environment is None or not looked):
             raise told.result
@@ -76,6 +83,7 @@ def _here(
 def _there(
     question: Question,
     context: GitContext,
+    toolbox: Toolbox,
     environment: BuildEnvironment,
     here: _Answer,
     *,
@@ -89,7 +97,7 @@ def _there(
     title = f"the metadata of {question.checkout.tree.place} in {environment.title}"
     context.progress.note(f"asking for {title}: it may depend on where it is asked ({words})")
     with context.progress.step("build", title, unit="items"):
-        told = ask(question, environment.sandbox(), context)
+        told = ask(question, environment.sandbox(), context, toolbox)
     if isinstance(told.result, BuildError):
         error = told.result
         also = "" if here.examined is not None else ", as here"

@@ -6,8 +6,9 @@ The source's own code must be asked (PEP 517: ``get_requires_for_build_wheel`` a
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -21,11 +22,12 @@ from envbuilder.model.lock import (
     LockedCommit,
     Source,
     SourceTree,
+    Wheel,
+    in_build_order,
 )
 from envbuilder.model.package_spec import GitPackage, GitPin, SourceBuild
 from envbuilder.model.spec import Spec
 from envbuilder.resolve.python.requirements import PythonTarget
-from envbuilder.resolve.release import EVERYTHING
 
 from .build_environment import BuildEnvironment
 from .build_sources import further_pins, lock_trees
@@ -36,16 +38,23 @@ from .examine import examine
 from .pin_cache import commit_of, find_describe, find_revision
 from .question import Examined, Question
 from .refs import Revision
+from .tools import Toolbox
+
+S = TypeVar("S", bound=GitSource | ArchiveSource)
+
+MakeToolbox = Callable[["Locking", Source | None], Toolbox]
+"""Makes the toolbox for a source, of which something may have been locked before."""
 
 
 def check_pins(
     spec: Spec, *, context: GitContext, previous: Lock | None, release: Collection[str]
-) -> None:
-    """Find the commit of every pin; raise what :func:`lock_sources` would raise for one.
+) -> dict[str, Revision]:
+    """Find the commit of every pin, by name; raise what locking would raise for one.
 
     That takes seconds, and what comes before the sources takes minutes: so servers that refuse are
     met first. The answers are remembered. What ``previous`` locked holds, but for ``release``.
     """
+    found: dict[str, Revision] = {}
     locked_before = () if previous is None else previous.sources
     before = {source.name: source for source in locked_before if source.name not in release}
     for name, pin in sorted(spec.sources.items()):
@@ -55,51 +64,25 @@ def check_pins(
         pins += further_pins(name, pin.build.sources, trees)
         for what, each, locked in pins:
             mirror = context.mirror(Address.parse(each.git))
-            find_revision(what, each, mirror=mirror, locked=locked, store=context.store)
-
-
-def lock_sources(
-    spec: Spec,
-    *,
-    target: PythonTarget,
-    context: GitContext,
-    previous: Lock | None = None,
-    release: Collection[str] = (),
-    environment: BuildEnvironment | None = None,
-) -> tuple[GitSource, ...]:
-    """Lock every git package of ``spec``, sorted by name.
-
-    What ``previous`` holds of a source stays while its pin, commit and build say the same, wheel
-    included, unless ``release`` names it. Its build environment stays even then, as far as the
-    commit allows, but for the packages in it that ``release`` names as well. What depends on where
-    it is asked is asked in ``environment``. Raises
-    ResolutionError, NetworkError, BuildError (a source's own code fails) and MissingToolError.
-    """
-    if EVERYTHING in release:
-        previous, release = None, spec.sources.keys()
-    work = Locking(
-        spec=spec,
-        previous=previous,
-        release=frozenset(release),
-        target=target,
-        context=context,
-        environment=environment,
-    )
-    before = {} if previous is None else {source.name: source for source in previous.sources}
-    return tuple(
-        work.lock(name, pin, before.get(name)) for name, pin in sorted(spec.sources.items())
-    )
+            revision = find_revision(what, each, mirror=mirror, locked=locked, store=context.store)
+            found.setdefault(name, revision)  # the package's own comes first
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Locking:
-    """The locking of one spec's sources; ``previous`` holds but for what ``release`` names."""
+    """The locking of one spec's sources; ``previous`` holds but for what ``release`` names.
+
+    ``toolbox`` makes what chooses the build requirements of a source, of which it gets what was
+    locked before. What depends on where it is asked is asked in ``environment``.
+    """
 
     spec: Spec
     previous: Lock | None
     release: frozenset[str]
     target: PythonTarget
     context: GitContext
+    toolbox: MakeToolbox
     environment: BuildEnvironment | None = None
 
     def archive_before(self, name: str) -> ArchiveSource | None:
@@ -108,8 +91,8 @@ class Locking:
         return next((each for each in locked if each.name == name), None)
 
     def lock(self, name: str, pin: GitPackage, before: GitSource | None) -> GitSource:
-        """Lock one package from git; see :func:`lock_sources`."""
-        locked = None if name in self.release else before
+        """Lock one package from git, of which ``before`` was locked."""
+        locked = self.kept(before)
         mirror = self.context.mirror(Address.parse(pin.git))
         store = self.context.store
         revision = find_revision(name, pin, mirror=mirror, locked=locked, store=store)
@@ -137,7 +120,13 @@ class Locking:
             requires=examined.requires,
             requires_dist=self.requirements(name, examined),
             sources=trees,
+            tools=examined.tools,
         )
+
+    def kept(self, before: S | None) -> S | None:
+        """Return what was locked of a source, unless it, or a tool of it, is let go."""
+        names = set() if before is None else {each.name for each in in_build_order([before])}
+        return before if self.release.isdisjoint(names) else None
 
     def _holds(
         self,
@@ -150,7 +139,6 @@ class Locking:
         """Return whether what was locked still answers the same question."""
         assert self.previous is not None  # noqa: S101 - before came from it
         old = self.previous.spec
-        pinned = {wheel.name for wheel in before.requires}
         return (
             (before.commit, before.repository) == (revision.commit, Address.parse(pin.git).text)
             and before.sources == trees
@@ -158,7 +146,7 @@ class Locking:
             and (old.minor, old.platform) == (self.spec.minor, self.spec.platform)
             and name in old.sources
             and old.sources[name].build == pin.build
-            and own_pins(old, pin.build, pinned) == own_pins(self.spec, pin.build, pinned)
+            and same_environment(old, self.spec, before)
             and asked_of(old, before) == asked_of(self.spec, before)
             and (self.environment is None or self.environment.serves(self.previous))
         )
@@ -172,13 +160,17 @@ class Locking:
 
     def examine(self, name: str, checkout: Checkout, before: Source | None) -> Examined:
         """Ask the source of ``name``; ``before`` is what was locked of it."""
-        tools = () if before is None else before.requires
+        locked: list[Wheel | ArchiveSource] = []
+        if before is not None:
+            locked = [*before.requires, *before.tools]
+        toolbox = self.toolbox(self, before)
         question = Question(
             checkout=checkout,
             index=self.spec.indexes,
             constraints=own_pins(self.spec, checkout.pin.build),
             target=self.target,
-            held={wheel.name: wheel.version for wheel in tools if wheel.name not in self.release},
+            held={each.name: each.version for each in locked if each.name not in self.release},
+            tools=toolbox.facts,
             timeout=self.spec.build.timeout,
             requested=self.spec.requested,
         )
@@ -186,8 +178,9 @@ class Locking:
             found = examine(
                 question,
                 self.context,
+                toolbox=toolbox,
                 environment=self.environment,
-                fresh=name in self.release,
+                fresh=name in self.release or self.kept(before) is None,
             )
         except (BuildError, ResolutionError) as error:
             raise type(error)(f"{name}: {error.message}", hint=error.hint) from error
@@ -203,6 +196,18 @@ def asked_of(spec: Spec, source: Source) -> tuple[frozenset[str], frozenset[str]
     """Return what decides how addresses in the requirements of ``source`` are taken."""
     names = {canonicalize_name(Requirement(line).name) for line in source.requires_dist}
     return spec.extras(source.name), spec.requested & names
+
+
+def same_environment(old: Spec, new: Spec, source: Source) -> bool:
+    """Return whether two specs say the same of what ``source`` was locked to be built with."""
+    build, names = new.build_of(source.name), {each.name for each in source.requires}
+    names |= {tool.name for tool in source.tools}
+    return own_pins(old, build, names) == own_pins(new, build, names) and all(
+        new.may_build(tool.name)
+        and old.build_of(tool.name) == new.build_of(tool.name)
+        and same_environment(old, new, tool)
+        for tool in source.tools
+    )
 
 
 def own_pins(

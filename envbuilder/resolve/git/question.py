@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 import msgspec
 
 from envbuilder.model.image import canonical_json
-from envbuilder.model.lock import Source, Wheel
+from envbuilder.model.lock import ArchiveSource, Source, Wheel
 from envbuilder.model.package_spec import Index
 from envbuilder.model.spec import BUILD_TIMEOUT
 from envbuilder.resolve.python.requirements import PythonTarget
@@ -26,8 +26,9 @@ class Question:
     """What an answer depends on: a source, how the spec wants it built, and for what.
 
     ``held`` maps names to the versions that the build environment keeps unless something forces
-    others. Whoever has not answered after ``timeout`` seconds never will. ``requested``, the names
-    that the spec asks for itself, only say which layers can be shared: no answer depends on it.
+    others; ``tools`` is what else decides on what in it is built first. Whoever has not answered
+    after ``timeout`` seconds never will. ``requested``, the names that the spec asks for itself,
+    only say which layers can be shared: no answer depends on it.
     """
 
     checkout: Checkout
@@ -35,6 +36,7 @@ class Question:
     constraints: tuple[str, ...]
     target: PythonTarget
     held: Mapping[str, str] = field(default_factory=dict)
+    tools: Mapping[str, object] = field(default_factory=dict)
     timeout: int = BUILD_TIMEOUT
     requested: frozenset[str] = frozenset()
 
@@ -55,6 +57,7 @@ class Question:
             "constraints": self.constraints,
             "held": dict(self.held),
             "target": asdict(self.target),
+            **({"tools": dict(self.tools)} if self.tools else {}),
         }
         return canonical_json(facts).decode()
 
@@ -66,7 +69,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Examined:
-    """A source's core metadata, and the wheels that build it on the target.
+    """A source's core metadata, and what builds it on the target: wheels, and tools.
 
     ``requires_dist`` is what the source says, addresses included: never hand it to a resolver.
     """
@@ -75,6 +78,7 @@ class Examined:
     version: str
     requires_dist: tuple[str, ...]
     requires: tuple[Wheel, ...]
+    tools: tuple[ArchiveSource, ...] = ()
 
 
 def doubt(store: Store, source: Source) -> None:

@@ -6,31 +6,39 @@ what the wheel held, so that another outcome of the same recipe is noticed and t
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from envbuilder.model.image import canonical_json
 from envbuilder.model.lock import ArchiveSource, ImageBase, Lock, Source, Wheel
 from envbuilder.model.reference import Digest
 from envbuilder.storage.store import Store
+from envbuilder.storage.temporary import translated
 
 from .build_sources import identity
-from .normal_wheel import Contents
+from .normal_wheel import Contents, normalise
 
 LAYOUT = 1
 """Raise it whenever the same recipe gives other bytes by our own doing."""
 _KIND, _DURATION = "built-wheel", "build-duration"
+_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """What a wheel is made from; equal keys are expected to give equal bytes."""
+    """What a wheel is made from; equal keys are expected to give equal bytes.
+
+    ``tools`` are the recipes of what is built first, to build the source with.
+    """
 
     source: Source
     env: Mapping[str, str]
     builder: Digest
     python: str
     platform: str
+    tools: tuple[Recipe, ...] = ()
 
     @classmethod
     def of(cls, lock: Lock, source: Source) -> Recipe:
@@ -41,6 +49,7 @@ class Recipe:
             builder=builder_identity(lock),
             python=lock.spec.minor,
             platform=lock.spec.platform,
+            tools=tuple(cls.of(lock, tool) for tool in source.tools),
         )
 
     @property
@@ -53,6 +62,7 @@ class Recipe:
             "requires": sorted(str(wheel.sha256) for wheel in source.requires),
             "env": dict(self.env),
             **({"sources": identity(source.sources)} if source.sources else {}),
+            **({"tools": sorted(tool.key for tool in self.tools)} if self.tools else {}),
             "builder": str(self.builder),
             "python": self.python,
             "platform": self.platform,
@@ -66,6 +76,27 @@ class Built:
 
     wheel: Wheel
     contents: Contents
+
+
+def take_wheel(source: Source, output: Path, filename: str, store: Store) -> Built:
+    """Put the wheel ``filename`` that a build of ``source`` left in ``output`` into the store.
+
+    It gets its normal form. Raises BuildError as ``normalise`` does.
+    """
+    with (
+        translated(output),
+        tempfile.TemporaryFile(dir=output) as normal,
+        store.writer() as blob,
+    ):
+        contents = normalise(output / filename, filename, normal)
+        normal.seek(0)
+        while piece := normal.read(_CHUNK):
+            blob.write(piece)
+        digest, size = blob.commit(), blob.size
+    wheel = Wheel(
+        name=source.name, version=source.version, filename=filename, size=size, sha256=digest
+    )
+    return Built(wheel=wheel, contents=contents)
 
 
 def remembered(store: Store, recipe: Recipe) -> Built | None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from packaging.requirements import Requirement
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
@@ -15,12 +15,11 @@ from envbuilder.layers.wheel_reconstruction import has_wheel
 from envbuilder.layers.wheelfile import WheelFile
 from envbuilder.model.errors import BuildError
 from envbuilder.model.git_url import Address
-from envbuilder.model.lock import ArchiveSource, GitSource, Lock, Source, Wheel
+from envbuilder.model.lock import ArchiveSource, GitSource, Lock, Source, in_build_order
 from envbuilder.model.package_spec import ArchivePackage, GitPackage
 from envbuilder.resolve.archives.archive import Archive
 from envbuilder.resolve.archives.supply import bring_archive
 from envbuilder.resolve.target import python_target
-from envbuilder.storage.temporary import translated
 
 from . import lfs
 from .ask import metadata_in
@@ -30,22 +29,28 @@ from .checkout import Checkout
 from .context import GitContext
 from .direct_references import plain_requirements
 from .hooks import is_plain_file
-from .normal_wheel import differences, normalise
+from .normal_wheel import differences
 from .question import doubt
-from .recipe import Built, Recipe, remember, remember_duration, remembered
+from .recipe import (
+    Built,
+    Recipe,
+    remember,
+    remember_duration,
+    remembered,
+    take_wheel,
+)
 from .tree import Commit, bring
 
 _SHOWN = 20
-_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """One build: the files of ``checkout`` lie in ``files``, the wheel goes into ``output``.
 
-    Further sources lie in ``sources``, which is there if there are any. All folders are the job's
-    own. All that the build prints goes to ``log``. ``fresh``: nothing
-    that was compiled before may serve.
+    The tools of ``source`` have their wheels, which are in the store. Further sources lie in
+    ``sources``, which is there if there are any. All folders are the job's own. All that the build
+    prints goes to ``log``. ``fresh``: nothing that was compiled before may serve.
     """
 
     lock: Lock
@@ -57,6 +62,8 @@ class Job:
     log: Path
     fresh: bool
 
+
+S = TypeVar("S", bound=GitSource | ArchiveSource)
 
 Make = Callable[[Job], str]
 """Does a job and gives the wheel's file name; raises BuildError with the end of the log."""
@@ -80,14 +87,13 @@ def check_reproducible(lock: Lock, *, make: Make, context: GitContext) -> None:
     """
     complete = build_sources(lock, make=make, context=context)
     for source in complete.built:
-        again = _build(complete, source, make, context, fresh=True)
-        _check_same(source, again, lock, context)
+        _check_again(complete, source, make, context)
 
 
 def fetch_sources(lock: Lock, context: GitContext) -> None:
     """Bring every source's files and build environment to this machine."""
     target = python_target(lock.spec, lock.base)
-    for source in lock.built:
+    for source in in_build_order(lock.built):
         context.bring(source.requires, target=target, index=lock.spec.indexes)
         tree = _tree(lock, source, context)
         if isinstance(source, GitSource) and isinstance(tree, Commit):
@@ -103,7 +109,21 @@ def _tree(lock: Lock, source: Source, context: GitContext) -> Commit | Archive:
     return Commit(repository=repository, commit=source.commit, time=source.time)
 
 
-def _with_wheel(lock: Lock, source: Source, make: Make, context: GitContext) -> Source:
+def _with_tools(lock: Lock, source: S, make: Make, context: GitContext) -> S:
+    """Return ``source`` with a wheel for each of its tools, in the store."""
+    tools = tuple(_with_wheel(lock, tool, make, context) for tool in source.tools)
+    return replace(source, tools=tools)
+
+
+def _check_again(lock: Lock, source: Source, make: Make, context: GitContext) -> None:
+    """Build ``source``, which has its wheel, once more, its tools before it, and compare."""
+    equipped = _with_tools(lock, source, make, context)
+    for tool in equipped.tools:
+        _check_again(lock, tool, make, context)
+    _check_same(source, _build(lock, equipped, make, context, fresh=True), lock, context)
+
+
+def _with_wheel(lock: Lock, source: S, make: Make, context: GitContext) -> S:
     if source.wheel is not None and has_wheel(context.store, source.wheel.sha256):
         return source
     recipe = Recipe.of(lock, source)
@@ -111,7 +131,7 @@ def _with_wheel(lock: Lock, source: Source, make: Make, context: GitContext) -> 
         built = remembered(context.store, recipe)
         if built is None or not has_wheel(context.store, built.wheel.sha256):
             started = time.monotonic()
-            again = _build(lock, source, make, context)
+            again = _build(lock, _with_tools(lock, source, make, context), make, context)
             remember_duration(context.store, source, time.monotonic() - started)
             if source.wheel is not None:
                 _check_same(source, again, lock, context)
@@ -206,20 +226,7 @@ def _take(job: Job, filename: str, context: GitContext) -> Built:
         raise BuildError(f"its build says it made {filename!r}, which is not there")
     _check_name(job.lock, source, filename, context)
     _check_metadata(job.lock, source, job.output / filename, context)
-    with (
-        translated(job.output),
-        tempfile.TemporaryFile(dir=job.output) as normal,
-        context.store.writer() as blob,
-    ):
-        contents = normalise(job.output / filename, filename, normal)
-        normal.seek(0)
-        while piece := normal.read(_CHUNK):
-            blob.write(piece)
-        digest, size = blob.commit(), blob.size
-    wheel = Wheel(
-        name=source.name, version=source.version, filename=filename, size=size, sha256=digest
-    )
-    return Built(wheel=wheel, contents=contents)
+    return take_wheel(source, job.output, filename, context.store)
 
 
 def _check_name(lock: Lock, source: Source, filename: str, context: GitContext) -> None:
