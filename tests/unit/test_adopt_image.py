@@ -132,8 +132,9 @@ def test_what_git_and_requested_say_counts(read):
     [
         (JAMMY, {"Env": CUDA}, "3.10", {"image": "nvidia/cuda:12.4.1-runtime-ubuntu22.04"}),
         (JAMMY, {}, "3.10", {"image": "ubuntu:22.04"}),
-        (BOOKWORM, {}, "3.12",
-         {"image": "python:3.12-slim", "python": "/usr/local/bin/python3.12"}),
+        (BOOKWORM, {}, "3.12", {"debian": "bookworm"}),
+        (BOOKWORM, {}, "3.8", {"image": "python:3.8-slim", "python": "/usr/local/bin/python3.8"}),
+        ("ID=debian\nVERSION_CODENAME=forky\n", {}, "3.12", {"debian": "trixie"}),
         (BOOKWORM, {"Labels": {"org.opencontainers.image.base.name": "debian:trixie"}}, "3.13",
          {"debian": "trixie"}),
         ("ID=almalinux\nVERSION_ID=9.4\n", {}, "3.12", {"image": "almalinux:9.4"}),

@@ -135,7 +135,8 @@ def test_two_lines_about_one_package_narrow_each_other_and_a_later_pin_counts(tm
 def test_a_wheel_for_one_python_says_which(tmp_path):
     spec, _ = lines(tmp_path, "https://f.example.com/aa-1.0-cp312-cp312-linux_x86_64.whl\n")
     assert spec["python"] == "3.12"
-    assert spec["base"] == {"image": "python:3.12-slim", "python": "/usr/local/bin/python3.12"}
+    assert spec["base"] == {"debian": "trixie"}
+    assert "python3" not in spec["system"]["packages"], "a standalone build is the interpreter"
 
 
 def test_what_the_spec_refuses_is_left_in_its_own_words(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 from envbuilder.model.atomic import write_text
@@ -21,9 +22,13 @@ from .locks import read_pylock
 from .pyproject import read_pyproject
 from .requirements import read_requirements_file
 from .sources import Kind, Source, find_source
-from .statements import Statement
+from .statements import At, Setting, Statement, taken
 from .venv import read_venv
 from .writer import write_spec
+
+
+_INSTALLED = {Kind.VENV, Kind.IMAGE, Kind.REQUIREMENTS}
+"""Sources that hold versions of what was installed, and not in which form it came."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +56,8 @@ def adopt(context: Context, path: Path, wish: Wish) -> Adopted:
     UsageError for a source that cannot be read or, with ``pin``, does not hold its versions.
     """
     source = find_source(wish.source)
-    findings = fold(_statements(context, source, wish), wish.target)
+    statements = chain(_statements(context, source, wish), _built(source, wish.target))
+    findings = fold(statements, wish.target)
     if wish.target.pin and findings.unpinned:
         raise _floating(source, findings.unpinned)
     text = write_spec(path.stem, wish.source, findings)
@@ -76,6 +82,16 @@ def _statements(context: Context, source: Source, wish: Wish) -> Iterator[Statem
             yield from read_dockerfile(source.path, arguments=arguments, stage=wish.stage)
         case Kind.IMAGE:
             yield from _image(context, source, wish.target)
+
+
+def _built(source: Source, target: Target) -> Iterator[Statement]:
+    """Allow that what has no wheel is built: where versions were only installed, it was, too.
+
+    Locks say themselves which of their packages are sdists.
+    """
+    if target.pin and source.kind in _INSTALLED:
+        at = At(place="--pin", text="what has no wheel was built there, too")
+        yield taken(at, Setting(path=("build", "sdists"), value="all"), note=at.text)
 
 
 def _image(context: Context, source: Source, target: Target) -> Iterator[Statement]:

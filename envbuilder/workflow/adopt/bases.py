@@ -13,6 +13,9 @@ from .statements import At, Setting, Statement, left, taken
 
 DEBIAN_PYTHON = {"bullseye": "3.9", "bookworm": "3.11", "trixie": "3.13"}
 """Each Debian suite's own Python."""
+_NEWEST = "trixie"
+_STANDALONE = 9
+"""The first minor version of Python 3 that is taken as a standalone build."""
 _DEBIAN = {"11": "bullseye", "12": "bookworm", "13": "trixie", "stable": "trixie"}
 _UBUNTU_PYTHON = {"20.04": "3.8", "22.04": "3.10", "24.04": "3.12"}
 _UBUNTU = {"focal": "20.04", "jammy": "22.04", "noble": "24.04"}
@@ -63,12 +66,22 @@ def python_image(reference: str, minor: str) -> tuple[Setting, ...]:
     )
 
 
-def default_base(minor: str) -> tuple[Setting, ...]:
-    """Return the base for Python ``minor`` where nobody names one: Debian's suite that has it."""
-    suite = next((each for each, python in DEBIAN_PYTHON.items() if python == minor), None)
-    if suite is None:
+def default_base(minor: str, suite: str = "") -> tuple[Setting, ...]:
+    """Return the base for Python ``minor``: Debian's ``suite``, else that which has this Python.
+
+    Where it lacks it, or none has it, that Python is a standalone build, which needs no Docker.
+    Before Python 3.9 there are none to count on, and the base is Python's official image.
+    """
+    own = next((each for each, python in DEBIAN_PYTHON.items() if python == minor), _NEWEST)
+    chosen = suite if suite in DEBIAN_PYTHON else own
+    if DEBIAN_PYTHON[chosen] != minor and int(minor.partition(".")[2]) < _STANDALONE:
         return python_image(f"python:{minor}-slim", minor)
-    return (Setting(path=("base", "debian"), value=suite),)
+    return (Setting(path=("base", "debian"), value=chosen),)
+
+
+def has_own_python(base: Mapping[str, Any], minor: str) -> bool:
+    """Return whether a Debian ``base`` has Python ``minor`` as a package, as far as is known."""
+    return DEBIAN_PYTHON.get(str(base.get("debian")), minor) == minor
 
 
 def base_of_image(name: str, image: Image, contents: Contents, minor: str) -> Iterator[Statement]:
@@ -86,10 +99,11 @@ def base_of_image(name: str, image: Image, contents: Contents, minor: str) -> It
         yield left(at, f"its system is not known here: {release.get('ID', 'no os-release')}")
         return
     where = At(place=f"{name}/etc/os-release", text=release.get("PRETTY_NAME", reference))
+    suite = release.get("VERSION_CODENAME", "")
     debian = release.get("ID") == "debian" and reference.startswith("debian:")
-    own = DEBIAN_PYTHON.get(release.get("VERSION_CODENAME", "")) == minor
-    if debian and not own:
-        yield taken(where, *default_base(minor), note=f"its Python {minor} is not Debian's own")
+    if debian and DEBIAN_PYTHON.get(suite) != minor:
+        base = default_base(minor, suite)
+        yield taken(where, *base, note=f"its Python {minor} is not Debian's own")
         return
     yield base_statement(where, reference)
     yield _python_again(at, minor)

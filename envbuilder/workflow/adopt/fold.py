@@ -15,7 +15,7 @@ from envbuilder.model.spec_file import parse, problems
 from envbuilder.model.spec_words import Platform
 from envbuilder.model.yaml_document import KeyPath, parse_document
 
-from .bases import default_base
+from .bases import default_base, has_own_python
 from .interpreter import choose_python
 from .own_files import relative_files
 from .packages import Chosen, choose_packages, name_indexes
@@ -130,14 +130,23 @@ def _complete_base(draft: _Draft, python: str) -> None:
     if not draft.spec.get("base"):
         for setting in default_base(python):
             if setting.path != ("python",):
-                draft.put(setting.path, setting.value, f"has Python {python}")
+                draft.put(setting.path, setting.value, _how(setting, python))
     base = draft.spec["base"]
     needed = _NEEDED if "debian" in base else ("python3",) if _lacks_python(base) else ()
+    if not has_own_python(base, python):
+        needed = tuple(each for each in needed if each != "python3")
     packages = draft.spec.get("system", {}).get("packages", [])
     names = {re.sub(r"^python3\.\d+$", "python3", each.partition("=")[0]) for each in packages}
     more = [each for each in needed if each not in names]
     if more:
         draft.put(("system", "packages"), more, "every environment needs it")
+
+
+def _how(setting: Setting, python: str) -> str:
+    """Say how a base that was chosen here comes by its Python."""
+    if has_own_python({setting.path[-1]: setting.value}, python):
+        return f"has Python {python}"
+    return f"Python {python} comes as a standalone build"
 
 
 def _lacks_python(base: Mapping[str, Any]) -> bool:
