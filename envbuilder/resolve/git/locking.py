@@ -180,7 +180,7 @@ class Locking:
                 self.context,
                 toolbox=toolbox,
                 environment=self.environment,
-                fresh=name in self.release or self.kept(before) is None,
+                fresh=name in self.release or self.kept(before) is not before,
             )
         except (BuildError, ResolutionError) as error:
             raise type(error)(f"{name}: {error.message}", hint=error.hint) from error

@@ -26,7 +26,6 @@ from .statements import At, Setting, Statement, taken
 from .venv import read_venv
 from .writer import write_spec
 
-
 _INSTALLED = {Kind.VENV, Kind.IMAGE, Kind.REQUIREMENTS}
 """Sources that hold versions of what was installed, and not in which form it came."""
 
