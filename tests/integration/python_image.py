@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import os
 import subprocess
 import sys
 import sysconfig
+import tarfile
 from pathlib import Path
 
 PYTHON = "/opt/py/bin/python3"
@@ -30,3 +33,19 @@ def standard_library() -> dict[str, bytes]:
             if found.startswith("/") and not found.endswith(":"):
                 files[found.lstrip("/")] = Path(found).read_bytes()
     return files
+
+
+def standalone_archive() -> tuple[bytes, dict[str, bytes]]:
+    """Return this interpreter packed as standalone builds are, and the libraries that it links."""
+    files = standard_library()
+    inside = {path: data for path, data in files.items() if path.startswith("opt/py/")}
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w") as tar:
+        for path, data in inside.items():
+            program = f"bin/python3.{sys.version_info.minor}"
+            name = path.replace("opt/py/", "python/").replace("bin/python3", program)
+            info = tarfile.TarInfo(name)
+            info.size, info.mode = len(data), 0o755 if "/bin/" in name else 0o644
+            tar.addfile(info, io.BytesIO(data))
+    libraries = {path: data for path, data in files.items() if path not in inside}
+    return gzip.compress(made.getvalue(), compresslevel=1), libraries

@@ -1,10 +1,7 @@
 """A standalone Python that runs: this interpreter as such an archive, laid and started."""
 
-import gzip
-import io
 import platform
 import sys
-import tarfile
 
 import pytest
 
@@ -15,7 +12,7 @@ from envbuilder.model.reference import Digest
 from envbuilder.runtime import Command, choose
 from envbuilder.storage.store import Store
 from tests.contexts import context
-from tests.integration.python_image import standard_library
+from tests.integration.python_image import standalone_archive
 from tests.integration.tiny_image import tiny_image
 from tests.unit import locks
 
@@ -25,17 +22,7 @@ MINOR = f"3.{sys.version_info.minor}"
 
 
 def test_it_starts_and_knows_its_library(tmp_path):
-    files = standard_library()
-    inside = {path: data for path, data in files.items() if path.startswith("opt/py/")}
-    libraries = {path: data for path, data in files.items() if path not in inside}
-    made = io.BytesIO()
-    with tarfile.open(fileobj=made, mode="w") as tar:
-        for path, data in inside.items():
-            name = path.replace("opt/py/", "python/").replace("bin/python3", f"bin/python{MINOR}")
-            info = tarfile.TarInfo(name)
-            info.size, info.mode = len(data), 0o755 if "/bin/" in name else 0o644
-            tar.addfile(info, io.BytesIO(data))
-    content = gzip.compress(made.getvalue(), compresslevel=1)
+    content, libraries = standalone_archive()
     store = Store(tmp_path)
     python = StandalonePython(
         version=platform.python_version(),

@@ -4,7 +4,7 @@ import hashlib
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -77,7 +77,13 @@ class Mirror:
         )
 
     def publish(self, suite: str, debs: list[Deb], *, pool: str = "pool") -> None:
-        stanzas = [self._add(deb, pool) for deb in debs]
+        self._list(suite, [self._add(deb, pool) for deb in debs])
+
+    def publish_files(self, suite: str, paths: Mapping[str, Path]) -> None:
+        """Publish .deb files of somebody else's make, by their file names."""
+        self._list(suite, [self._take(name, path) for name, path in sorted(paths.items())])
+
+    def _list(self, suite: str, stanzas: list[str]) -> None:
         index = self.root / "dists" / suite / "main/binary-amd64/Packages"
         index.parent.mkdir(parents=True, exist_ok=True)
         index.write_text("\n".join(stanzas))
@@ -89,11 +95,21 @@ class Mirror:
         )
         self.signer.sign(release, self.root / "dists" / suite / "InRelease")
 
+    def _take(self, name: str, path: Path) -> str:
+        target = self.root / "pool" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+        asked = ["dpkg-deb", "--field", str(target)]
+        control = subprocess.run(asked, check=True, capture_output=True, text=True).stdout
+        return self._stanza(control, f"pool/{name}", target.read_bytes())
+
     def _add(self, deb: Deb, pool: str) -> str:
         path = build_deb(deb, self.root.parent / "tree", self.root / pool / deb.pool)
-        content = path.read_bytes()
+        return self._stanza(deb.control, f"{pool}/{deb.pool}", path.read_bytes())
+
+    def _stanza(self, control: str, place: str, content: bytes) -> str:
         return (
-            f"{deb.control}Filename: {pool}/{deb.pool}\nSize: {len(content)}\n"
+            f"{control}Filename: {place}\nSize: {len(content)}\n"
             f"SHA256: {hashlib.sha256(content).hexdigest()}\n"
         )
 

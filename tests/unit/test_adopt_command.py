@@ -103,3 +103,19 @@ def test_what_is_written_holds_whatever_a_source_says(project):
     spec = load(project.folder / "lockfiles" / "mine.yaml")
     assert spec.env == {"A": value.replace("'", ""), "B": "yes", "C": "1.0", "D": "null", "E": ""}
     assert spec.cmd == ("\a",)
+
+
+def test_pinned_what_was_installed_may_be_built_anew_and_a_lock_says_itself_what_is(project):
+    path = project.folder / "lockfiles" / "mine.yaml"
+    (project.folder / "frozen.txt").write_text("aa==1.0\n")
+    (project.folder / "pylock.toml").write_text(
+        'lock-version = "1.0"\ncreated-by = "x"\n[[packages]]\nname = "aa"\nversion = "1.0"\n'
+        '[[packages.wheels]]\nname = "aa-1.0-py3-none-any.whl"\n'
+        'url = "https://files.example.com/aa-1.0-py3-none-any.whl"\nhashes = {sha256 = "00"}\n'
+    )
+    project.run("init", "mine", "--from", "frozen.txt", "--pin")
+    assert load(path).build.sdists == "all"
+    assert "sdists: all # --pin; what has no wheel was built there, too" in path.read_text()
+    for arguments in (["frozen.txt"], ["pylock.toml", "--pin"]):
+        project.run("init", "mine", "--force", "--from", *arguments)
+        assert load(path).build.sdists == ()

@@ -132,19 +132,24 @@ def _complete_base(draft: _Draft, python: str) -> None:
             if setting.path != ("python",):
                 draft.put(setting.path, setting.value, _how(setting, python))
     base = draft.spec["base"]
-    needed = _NEEDED if "debian" in base else ("python3",) if _lacks_python(base) else ()
-    if not has_own_python(base, python):
-        needed = tuple(each for each in needed if each != "python3")
     packages = draft.spec.get("system", {}).get("packages", [])
     names = {re.sub(r"^python3\.\d+$", "python3", each.partition("=")[0]) for each in packages}
-    more = [each for each in needed if each not in names]
+    more = [each for each in _needed(base, python) if each not in names]
     if more:
         draft.put(("system", "packages"), more, "every environment needs it")
 
 
+def _needed(base: Mapping[str, Any], python: str) -> tuple[str, ...]:
+    """Name the system packages without which nothing runs there."""
+    if "debian" not in base:
+        return ("python3",) if _lacks_python(base) else ()
+    own = has_own_python(base, python)
+    return tuple(each for each in _NEEDED if own or each != "python3")
+
+
 def _how(setting: Setting, python: str) -> str:
     """Say how a base that was chosen here comes by its Python."""
-    if has_own_python({setting.path[-1]: setting.value}, python):
+    if has_own_python({str(setting.path[-1]): setting.value}, python):
         return f"has Python {python}"
     return f"Python {python} comes as a standalone build"
 
