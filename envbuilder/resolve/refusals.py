@@ -51,8 +51,9 @@ def refuse_sdists(
     """
     looking = _Looking(context=context, spec=spec)
     looking.at_environment(direct)
-    for name, project in sorted(projects.items()):
-        looking.at_project(name, project)
+    if spec.build.sdists != "all":
+        for name, project in sorted(projects.items()):
+            looking.at_project(name, project)
     if looking.refused:
         whom = {name: _what_for(users) for name, users in looking.refused.items()}
         raise not_allowed(spec, whom, looking.said[0])
@@ -136,6 +137,8 @@ class _Looking:
             examine=examine,
         )
         _, sdists = choose_with_sdists(anything, indexes, wanted=wanted, early=early)
+        if spec.build.sdists == "all":
+            return
         for each in sdists:
             if not spec.may_build(each.name):
                 self.refused.setdefault(each.name, set()).add(user)
