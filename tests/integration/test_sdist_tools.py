@@ -24,6 +24,7 @@ from tests.contexts import context, git_context
 from tests.integration.test_archives import Noting, World, make_project
 from tests.integration.test_docker_archives import wheels_of_folder
 from tests.integration.test_docker_same_tree import tree
+from tests.sdists import project, sdist
 from tests.servers.packages import Packages
 from tests.servers.scripted import scripted
 
@@ -173,6 +174,20 @@ def test_a_tool_that_fails_says_whose_it_is(world):
         world.lock('needy: "*"', sdists="[needy, plug]")
     assert caught.value.message.startswith("needy: plug 1.0, which it is built with: ")
     assert "ZeroDivisionError" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [("plug.zip", "made no wheel, but 'plug.zip'"), ("plug-1-py3-none-any.whl", "is not there")],
+)
+def test_a_tool_whose_build_lies_is_refused(world, made, said):
+    lie = f"from pathlib import Path\n{PREPARED}\ndef build_wheel(*_):\n    return {made!r}\n"
+    files = project("plug") | {"backend.py": lie.encode()}
+    world.files["plug-1.0.tar.gz"] = sdist("plug-1.0", files)
+    needing(world, "needy", "plug")
+    with pytest.raises(BuildError) as caught:
+        world.lock('needy: "*"', sdists="[needy, plug]")
+    assert said in caught.value.message
 
 
 def test_a_tool_stays_until_it_is_let_go_and_what_is_no_longer_allowed_does_not(world):

@@ -110,6 +110,8 @@ class Workbench:
             finally:
                 self.saw(looked_at(output))
             filename = str(answer.get("made"))
+            if "/" in filename or not filename.endswith(".whl"):
+                raise BuildError(f"its build made no wheel, but {filename!r}")
             if not is_plain_file(output, filename):
                 raise BuildError(f"its build says it made {filename!r}, which is not there")
             return take_wheel(tool, output, filename, self.context.store).wheel
