@@ -36,9 +36,15 @@ def standard_library() -> dict[str, bytes]:
 
 
 def standalone_archive() -> tuple[bytes, dict[str, bytes]]:
-    """Return this interpreter packed as standalone builds are, and the libraries that it links."""
+    """Return this interpreter packed as standalone builds are, and the libraries that it links.
+
+    Its own library lies in the archive as well, where only LD_LIBRARY_PATH finds it.
+    """
     files = standard_library()
     inside = {path: data for path, data in files.items() if path.startswith("opt/py/")}
+    libraries = {path: data for path, data in files.items() if path not in inside}
+    own = {path: data for path, data in libraries.items() if "/libpython3" in path}
+    inside |= {f"opt/py/lib/{path.rpartition('/')[2]}": data for path, data in own.items()}
     made = io.BytesIO()
     with tarfile.open(fileobj=made, mode="w") as tar:
         for path, data in inside.items():
@@ -47,5 +53,4 @@ def standalone_archive() -> tuple[bytes, dict[str, bytes]]:
             info = tarfile.TarInfo(name)
             info.size, info.mode = len(data), 0o755 if "/bin/" in name else 0o644
             tar.addfile(info, io.BytesIO(data))
-    libraries = {path: data for path, data in files.items() if path not in inside}
     return gzip.compress(made.getvalue(), compresslevel=1), libraries
