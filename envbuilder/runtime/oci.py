@@ -62,7 +62,9 @@ class OciRuntime:
     @contextmanager
     def prepared(self, image: Image, *, progress: Progress) -> Iterator[PreparedTrees]:
         """Unpack the layers that no earlier image had; they stay in the store."""
-        trees = unpacked(image.layers, store=self.store, progress=progress)
+        # An image may hold a layer twice, overlayfs takes no folder twice: the upper one counts.
+        layers = tuple(reversed(dict.fromkeys(reversed(image.layers))))
+        trees = unpacked(layers, store=self.store, progress=progress)
         yield PreparedTrees(runtime=self, image=image, trees=trees, progress=progress)
 
     def run(self, image: Image, command: Command, *, progress: Progress) -> Completed:
