@@ -2,7 +2,7 @@
 
 BuildKit reads three languages: instruction words (ENV, LABEL, USER, FROM …), shell words inside
 RUN, and JSON arrays. :func:`quote` makes words that mean the same to BuildKit's lexer and to sh;
-the templates pass every value through it, whether they ask for it or not (``render.py``).
+the templates pass every value through it, whether they ask for it or not (``render``).
 Source: the Dockerfile reference ("Environment replacement", "Here-documents"), POSIX.1 sh 2.2.
 """
 
