@@ -2,7 +2,7 @@
 
 A wheel writes its files below one prefix and names that prefix in few of them: launchers, scripts,
 RECORD. So whoever wants it at two places needs all of its layer once, and a layer of some kilobytes
-for the second: what differs there, and which files are not to be there at all.
+for the second: what installing makes there, and which files are not to be there at all.
 """
 
 from __future__ import annotations
@@ -71,14 +71,14 @@ def _below(files: list[InstalledFile], target: Target) -> dict[str, _Entry]:
 
 
 def _differing(here: dict[str, _Entry], there: dict[str, _Entry]) -> dict[str, tuple[int, bytes]]:
-    """Return the files that only ``there`` has as they are, and marks of what only ``here`` has.
+    """Return the files that installing makes ``there``, and marks of what only ``here`` has.
 
-    Members are the wheel's own bytes, and where they go depends on no prefix.
+    Members are the wheel's own bytes, and where they go depends on no prefix. Of what is made some
+    is the same at both places; RECORD stands in any case, so that no layer is empty and no two
+    wheels have the same one.
     """
     changed = {
-        path: (mode, source)
-        for path, (mode, source) in there.items()
-        if isinstance(source, bytes) and here.get(path) != (mode, source)
+        path: (mode, source) for path, (mode, source) in there.items() if isinstance(source, bytes)
     }
     for path in here.keys() - there.keys():
         folder, _, name = path.rpartition("/")

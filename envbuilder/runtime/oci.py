@@ -12,16 +12,17 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from envbuilder.model.errors import MissingToolError, SmokeError
-from envbuilder.model.image import Image
+from envbuilder.model.image import Image, Layer
 from envbuilder.model.owner import make_folder
 from envbuilder.model.progress import Progress, Silent
+from envbuilder.model.reference import Digest
 from envbuilder.storage.store import Store
 
 from . import cdi
@@ -62,15 +63,24 @@ class OciRuntime:
     @contextmanager
     def prepared(self, image: Image, *, progress: Progress) -> Iterator[PreparedTrees]:
         """Unpack the layers that no earlier image had; they stay in the store."""
-        # An image may hold a layer twice, overlayfs takes no folder twice: the upper one counts.
-        layers = tuple(reversed(dict.fromkeys(reversed(image.layers))))
-        trees = unpacked(layers, store=self.store, progress=progress)
+        trees = unpacked(_once_each(image.layers), store=self.store, progress=progress)
         yield PreparedTrees(runtime=self, image=image, trees=trees, progress=progress)
 
     def run(self, image: Image, command: Command, *, progress: Progress) -> Completed:
         """Run one command inside ``image``."""
         with self.prepared(image, progress=progress) as prepared:
             return prepared.run(command)
+
+
+def _once_each(layers: Sequence[Layer]) -> tuple[Layer, ...]:
+    """Return ``layers`` without the lower ones of those that are there twice, whatever their title.
+
+    An image may hold one more than once, and overlayfs takes no folder twice: the upper one counts.
+    """
+    upper: dict[Digest, Layer] = {}
+    for layer in reversed(layers):
+        upper.setdefault(layer.digest, layer)
+    return tuple(reversed(upper.values()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

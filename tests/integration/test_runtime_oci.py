@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -154,6 +155,18 @@ def test_upper_layers_change_and_delete_what_lies_below(runtime: OciRuntime, sto
     image = tiny_image(store, config={"Env": ["PATH=/bin"]}, layers=layers)
     done = _run(runtime, image, "cat data/keep; ls data old")
     assert done.stdout == b"2data:\nkeep\n\nold:\nc\n"
+
+
+def test_a_layer_that_is_there_twice_counts_where_it_is_last(
+    runtime: OciRuntime, store: Store
+) -> None:
+    """Builders title one (an empty one, mostly) by the step that made it: twice, differently."""
+    again = {"data/both": b"again"}
+    layers = [again, {"data/both": b"between"}, again]
+    plain = tiny_image(store, layers=layers)
+    titled = tuple(replace(each, title=str(number)) for number, each in enumerate(plain.layers))
+    image = replace(plain, layers=titled)
+    assert _run(runtime, image, "/bin/cat data/both").stdout == b"again"
 
 
 def test_a_hundred_and_twenty_layers_run(runtime: OciRuntime, store: Store) -> None:

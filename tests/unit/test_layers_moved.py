@@ -36,8 +36,8 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "store")
 
 
-def given(store: Store, folder: Path, **options) -> WheelInput:
-    path = write_wheel(folder, WHEEL)
+def given(store: Store, folder: Path, recipe: Recipe = WHEEL, **options) -> WheelInput:
+    path = write_wheel(folder, recipe)
     store.add(path.read_bytes())
     return WheelInput(filename=path.name, sha256=as_wheel(path).sha256, **options)
 
@@ -70,6 +70,23 @@ def test_both_layers_together_are_the_wheel_at_the_other_place(store, tmp_path, 
     assert moved.title == "moved"
     assert set(files(store, moved)) >= {"opt/build/bin/demo", "opt/build/bin/tool"}
     assert moved.size < len(WHEEL.files["demo/big.bin"]) / 10  # which is in the other one
+
+
+def test_a_wheel_that_is_the_same_at_both_places_has_a_layer_of_its_own_there(store, tmp_path):
+    """Overlayfs takes neither a folder that is not there nor one folder twice."""
+    wheels = [
+        given(store, tmp_path, Recipe(name=name, files={f"{name}/lib.so": b"\x7fELF"}))
+        for name in ("cublas", "cudnn")
+    ]
+    made = [
+        moved_layer(store, wheel, target=SHIPPED, prefix=PLACE, title="moved") for wheel in wheels
+    ]
+    assert all(
+        f"{PLACE[1:]}/lib/python3.11/site-packages/{name}-1.0.dist-info/RECORD"
+        in files(store, layer)
+        for name, layer in zip(("cublas", "cudnn"), made, strict=True)
+    )
+    assert made[0].digest != made[1].digest
 
 
 def test_it_is_made_once_and_out_of_the_layer_if_need_be(store, tmp_path):
