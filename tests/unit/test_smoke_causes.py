@@ -183,6 +183,13 @@ PAGES: dict[str, tuple[Plant, str]] = {
         _item("tokens.audio", "1 s", FLAMINGO, embeddings=50),
         "tokens.audio",
     ),
+    "granite-several-sounds": (
+        _refused(
+            "granite_speech",
+            "ValueError: Number of audio tokens does not match number of audio features",
+        ),
+        "tokens.generate",
+    ),
     "internvl-several-videos": (
         _refused("internvl", "ValueError: Image features and image tokens do not match: 4"),
         "tokens.generate",
