@@ -42,8 +42,8 @@ TABLE_LIMIT = 64 << 20
 _DEVICES = (tarfile.CHRTYPE, tarfile.BLKTYPE)
 _XATTR = "SCHILY.xattr."
 _EMPTY = f"sha256:{hashlib.sha256().hexdigest()}"
-_Piece = tuple[int, str]
-"""Of a file: its length in bytes, and the hash of it; an empty text for zeros."""
+_Piece = tuple[int, str, bool]
+"""Of a file: its length in bytes, its hash, and whether it is zeros, which may have no hash."""
 
 
 class TableEntry(
@@ -143,11 +143,16 @@ def _grouped(entries: Sequence[TableEntry]) -> Iterator[tuple[TableEntry, Sequen
 
 
 def _pieces(first: TableEntry, more: Sequence[TableEntry]) -> Iterator[_Piece]:
-    """Yield the pieces, which must follow each other from the first byte to the last."""
+    """Yield the pieces, which must follow each other from the first byte to the last.
+
+    Pullers look files up by each hash that is stated, so there may be none that nobody compares.
+    """
     if first.type != "reg":
-        if more:
-            raise BuildError(f"its table gives {first.name!r} pieces, which is no file")
+        if more or first.digest or first.chunk_digest:
+            raise BuildError(f"its table gives {first.name!r} content, which is no file")
         return
+    if any(each.digest for each in more):
+        raise BuildError(f"its table gives a piece of {first.name!r} the hash of a whole")
     whole = not more and not first.chunk_digest
     position = 0
     for each in (first, *more):
@@ -155,7 +160,8 @@ def _pieces(first: TableEntry, more: Sequence[TableEntry]) -> Iterator[_Piece]:
         digest = each.digest if whole else each.chunk_digest
         if each.chunk_offset != position or size < 0 or each.chunk_type not in {"", "zeros"}:
             raise BuildError(f"its table tears {first.name!r}")
-        yield size, "" if each.chunk_type else digest or _unnamed(first)
+        zeros = each.chunk_type == "zeros"
+        yield size, digest or ("" if zeros else _unnamed(first)), zeros
         position += size
     if position != first.size:
         raise BuildError(f"its table has {position} of the {first.size} bytes of {first.name!r}")
@@ -222,7 +228,7 @@ def _compare_content(
     """Hash the content piece by piece, and as a whole where the table does."""
     whole = hashlib.sha256()
     rest = memoryview(b"")
-    for size, digest in pieces:
+    for size, digest, is_zeros in pieces:
         part, left, zeros = hashlib.sha256(), size, True
         while left:
             rest = rest or memoryview(next(content, b""))
@@ -233,7 +239,7 @@ def _compare_content(
             part.update(taken)
             whole.update(taken)
             zeros = zeros and not any(taken)
-        if (digest and digest != f"sha256:{part.hexdigest()}") or not (digest or zeros):
+        if digest not in {"", f"sha256:{part.hexdigest()}"} or (is_zeros and not zeros):
             raise BuildError(f"its table names other content for {stated.name!r}")
     if stated.digest not in {"", f"sha256:{whole.hexdigest()}"}:
         raise BuildError(f"its table names other content for {stated.name!r}")

@@ -82,6 +82,12 @@ def test_what_says_the_same_is_proven():
     prove(entries(), tarSplitDigest=sha(b"split"))
 
 
+def test_zeros_may_have_their_hash():
+    listed = entries()
+    listed[4]["chunkDigest"] = sha(bytes(3000))
+    prove(listed)
+
+
 def changed(number: int, **more):
     return lambda listed: listed[number].update(more)
 
@@ -126,6 +132,14 @@ ATTACKS = {
     "a negative piece": changed(4, chunkSize=-1),
     "zeros that are none": changed(5, chunkType="zeros"),
     "another kind of piece": changed(4, chunkType="holes"),
+    "zeros of other content": changed(4, chunkDigest=sha(b"evil")),
+    "zeros that are none, with their hash": changed(5, chunkType="zeros", chunkDigest=sha(b"end")),
+    "content of a piece as of a whole": changed(5, digest=sha(b"evil")),
+    "content of a piece of zeros": changed(4, digest=sha(b"evil")),
+    "content of a folder": changed(0, digest=sha(b"evil")),
+    "a piece's content of a folder": changed(0, chunkDigest=sha(b"evil")),
+    "content of a link": changed(6, digest=sha(b"small")),
+    "content of a hard link": changed(7, digest=sha(b"hello")),
     "a piece of a folder": lambda listed: listed.insert(1, {"type": "chunk", "name": "opt/"}),
     "a piece first": lambda listed: listed.insert(0, {"type": "chunk", "name": "opt/"}),
     "an unknown key": changed(1, evil=1),
