@@ -119,8 +119,7 @@ def command(
                 context, outcome.lock, target, signing=signing, compression=compression
             )
             form = pushed.form
-        if not locked:
-            keep_form(context, lock_path(path), outcome.lock, form)
+        keep_form(context, lock_path(path), outcome.lock, form, locked=locked)
     if output == "json":
         options.print_json(_summary(outcome))
     else:

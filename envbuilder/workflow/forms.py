@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from envbuilder.model.errors import LockError
 from envbuilder.model.image import Image, Layer, recompressed
 from envbuilder.model.lock import Form, FormLayer, ImageBase, Lock
 from envbuilder.model.progress import Step
@@ -56,19 +57,35 @@ def in_form(
     return result, Form(compression=compression, manifest=result.digest, layers=layers)
 
 
-def keep_form(context: Context, path: Path, lock: Lock, form: Form | None) -> None:
-    """List ``form`` in the seal of ``lock``, whose file is ``path``; leave one that changed."""
+def keep_form(
+    context: Context, path: Path, lock: Lock, form: Form | None, *, locked: bool = False
+) -> None:
+    """List ``form`` in the seal of ``lock``, whose file is ``path``; leave one that changed.
+
+    What was published is published: where the form cannot be listed, or is not to be since the lock
+    is ``locked``, a note says so.
+    """
     if form is None or lock.seal is None:
         return
     sealed = replace(lock, seal=lock.seal.with_form(form))
     if sealed == lock:
         return
-    if read_lock(path) != lock:
-        context.progress.note(
-            f"warning: {path} changed meanwhile, so it does not list the form {form.compression}"
-        )
-        return
-    write_lock(path, sealed)
+    why = "--locked changes no lock" if locked else _unwritten(path, lock, sealed)
+    if why:
+        context.progress.note(f"warning: {path} does not list the form {form.compression}: {why}")
+
+
+def _unwritten(path: Path, lock: Lock, sealed: Lock) -> str:
+    """Write ``sealed`` in the place of ``lock``; return why not, or nothing."""
+    try:
+        if read_lock(path) != lock:
+            return "it changed meanwhile"
+        write_lock(path, sealed)
+    except LockError as error:
+        return error.message
+    except OSError as error:
+        return str(error)
+    return ""
 
 
 def _bring(context: Context, lock: Lock, image: Image) -> None:

@@ -1,5 +1,6 @@
 """Images that travel as zstd and zstd:chunked, through real registries and tools, and back."""
 
+import errno
 import gzip
 import hashlib
 import json
@@ -15,6 +16,7 @@ from envbuilder.evidence.keyring import Keyring
 from envbuilder.evidence.verify.findings import FindingStatus, Level
 from envbuilder.evidence.verify.policy import Policy
 from envbuilder.evidence.verify.remote import verify
+from envbuilder.model import pylock
 from envbuilder.model.errors import NetworkError
 from envbuilder.model.image import (
     DOCKER_CONFIG,
@@ -328,3 +330,30 @@ def test_the_seal_lists_the_form_unless_the_lock_changed(desk, tmp_path):
     assert "changed meanwhile" in desk.notes.said[0]
     keep_form(desk.context, path, listed, other)
     assert [each.compression for each in read_lock(path).seal.forms] == ["zstd", "zstd:chunked"]
+
+
+def test_a_form_that_cannot_be_listed_is_told_of(desk, tmp_path, monkeypatch):
+    path = tmp_path / "checkout" / "pylock.small.toml"
+    _, form = in_form(desk.context, desk.lock, desk.image, "zstd")
+    keep_form(desk.context, path, desk.lock, form)
+    write_lock(path, desk.lock)
+    before = path.read_text()
+    keep_form(desk.context, path, desk.lock, form, locked=True)
+
+    def refuse(place: Path, _text: str) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", str(place))
+
+    monkeypatch.setattr(pylock, "write_text", refuse)
+    keep_form(desk.context, path, desk.lock, form)
+    assert desk.notes.said == [
+        f"warning: {path} does not list the form zstd: {why}"
+        for why in (
+            f"there is no lock {path}",
+            "--locked changes no lock",
+            f"[Errno 30] Read-only file system: '{path}'",
+        )
+    ]
+    assert path.read_text() == before
+    listed = replace(desk.lock, seal=desk.lock.seal.with_form(form))
+    keep_form(desk.context, path, listed, form, locked=True)
+    assert len(desk.notes.said) == 3
