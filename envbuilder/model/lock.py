@@ -301,7 +301,12 @@ class Seal:
         """Return the manifest of the image in ``compression``; None if it was not made yet."""
         if compression == COMPRESSIONS[0]:
             return self.manifest
-        return next((each.manifest for each in self.forms if each.compression == compression), None)
+        form = self.form(compression)
+        return None if form is None else form.manifest
+
+    def form(self, compression: Compression) -> Form | None:
+        """Return the form of the image in ``compression``; None if it was not made yet."""
+        return next((each for each in self.forms if each.compression == compression), None)
 
     def with_form(self, form: Form) -> Seal:
         """Return the seal with ``form`` in the place of an older one in that compression."""

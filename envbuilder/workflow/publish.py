@@ -28,6 +28,7 @@ from envbuilder.model.lock import Form, ImageBase, Lock, Seal
 from envbuilder.model.progress import Progress
 from envbuilder.model.reference import Digest, ImageRef
 from envbuilder.model.spec_words import Compression
+from envbuilder.registry.images import read_image
 from envbuilder.registry.manifests import Manifest
 from envbuilder.registry.referrers import list_referrers
 from envbuilder.registry.repository import InvalidError, Repository
@@ -89,8 +90,9 @@ def publish(
 
     Its layers travel in ``compression``, or else as the spec says.
     An image that is there already costs one request, and a few more to see that its evidence is
-    there. With an empty store, only layers that the registry lacks are made. ``built`` is when the
-    ledger says that it was (RFC 3339). Raises LockError for a lock that was never built or builds
+    there; one in a form that the seal lists costs three more, and is not made again. With an empty
+    store, only layers that the registry lacks are made. ``built`` is when the ledger says that it
+    was (RFC 3339). Raises LockError for a lock that was never built or builds
     to something else, NetworkError.
     """
     seal = lock.seal
@@ -101,8 +103,9 @@ def publish(
         )
     repository = context.registries.repository(ref).for_writing()
     chosen = chosen_compression(lock.spec, compression)
-    sealed = sealed_image(context, lock, seal, repository if is_sealed_form(chosen) else None)
-    image, form = in_form(context, lock, sealed, chosen)
+    image, form = _listed(repository, seal, chosen) or _made(
+        context, lock, seal, repository, chosen
+    )
     before = repository.find(ref.tag) if signing is not None and ref.tag else None
     named: tuple[str, ...] = ()
 
@@ -115,7 +118,7 @@ def publish(
             )
             named = _attach(repository, image, statements, kept, context.progress)
 
-    _warn(context, sealed.digest, signed=signing is not None)
+    _warn(context, seal.manifest, signed=signing is not None)
     with _explained(form):
         push(
             context.registries, image, context.store, ref, context.progress,
@@ -123,6 +126,24 @@ def publish(
         )  # fmt: skip
     attach_evidence(repository)  # where the image was there already
     return Published(digest=image.digest, evidence=named, form=form)
+
+
+def _listed(
+    repository: Repository, seal: Seal, compression: Compression
+) -> tuple[Image, Form] | None:
+    """Read the image in a form that ``seal`` lists, where the registry has it already."""
+    form = seal.form(compression)
+    if form is None or repository.find(form.manifest) is None:
+        return None
+    return read_image(repository, repository.manifest(form.manifest)), form
+
+
+def _made(
+    context: Context, lock: Lock, seal: Seal, repository: Repository, compression: Compression
+) -> tuple[Image, Form | None]:
+    """Take the image in ``compression`` from the store, or make it; raises as its makers do."""
+    there = repository if is_sealed_form(compression) else None
+    return in_form(context, lock, sealed_image(context, lock, seal, there), compression)
 
 
 @contextmanager

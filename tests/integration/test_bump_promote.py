@@ -11,8 +11,9 @@ from envbuilder.evidence.keys import new_key
 from envbuilder.evidence.statements import TEST_RESULT
 from envbuilder.model.errors import LockError, UsageError
 from envbuilder.model.lock import spec_checksum
-from envbuilder.model.pylock import dump_lock, lock_checksum, lock_path
+from envbuilder.model.pylock import dump_lock, lock_checksum, lock_path, read_lock
 from envbuilder.model.reference import Digest, ImageRef
+from envbuilder.model.spec import Publish
 from envbuilder.registry.client import Client
 from envbuilder.smoke.report import CheckStatus, Report
 from envbuilder.storage import ledger
@@ -44,12 +45,13 @@ class Place:
         self.target = ImageRef.parse(f"{host}/{folder.name.replace('_', '-').lower()}:stable")
         self.images = [self.build(text) for text in (b"one", b"two")]
 
-    def build(self, content: bytes) -> LedgerEntry:
+    def build(self, content: bytes, compression: str = "gzip") -> LedgerEntry:
         image = image_of([layer_of(self.store, {"opt/file": content}, "file")])
         for document in (image.manifest, image.config):
             self.store.add(document)
         wheels = (wheel("tqdm", content.hex()),)
-        lock = sealed(replace(small_lock(), wheels=wheels), image)
+        spec = structs.replace(small_lock().spec, publish=Publish(compression=compression))
+        lock = sealed(replace(small_lock(), spec=spec, wheels=wheels), image)
         checksum = lock_checksum(lock)
         keep(self.store, checksum, BuildTexts(spec=b"", lock=dump_lock(lock).encode()))
         entry = LedgerEntry(
@@ -114,6 +116,23 @@ def test_after_a_rollback_it_is_what_was_gone_back_to(place):
     assert place.promote().image == place.images[1].image
     lock_path(place.spec).unlink()
     assert place.promote().image == place.images[0].image
+
+
+def test_a_form_is_listed_once_it_was_made_and_then_only_the_tag_moves(place):
+    entry = place.build(b"three", "zstd:chunked")
+    place.promote(entry)
+    assert not lock_path(place.spec).exists()
+    kept = recall(place.store, entry.lock).lock
+    lock_path(place.spec).write_bytes(kept)
+    place.promote(entry)
+    (form,) = read_lock(lock_path(place.spec)).seal.forms
+    assert place.tagged() == form.manifest != entry.image
+    for blob in (entry.image, *(layer.digest for layer in form.layers)):
+        place.store.discard(blob)
+    place.target = replace(place.target, tag="canary")
+    place.promote(entry)  # the store could not make it any more
+    assert place.tagged() == form.manifest
+    assert recall(place.store, entry.lock).lock == kept
 
 
 def test_what_is_not_good_gets_no_tag(place):

@@ -192,6 +192,34 @@ def test_the_spec_may_say_how_its_image_travels(desk, tmp_path):
         assert desk.context.registries.repository(ref).find("v1") == desk.image.digest
 
 
+@pytest.mark.parametrize("signed", [False, True])
+def test_a_listed_form_that_is_there_is_not_made_again(tmp_path, signed):
+    """With an empty store nothing of it could be made."""
+    with attacked(tmp_path) as world:
+        for document in (world.image.manifest, world.image.config):
+            world.store.add(document)
+        context = Context(store=world.store, progress=Silent(), registries=world.client)
+        pushed = publish(context, world.lock, world.ref, compression="zstd:chunked")
+        lock = replace(world.lock, seal=world.lock.seal.with_form(pushed.form))
+        empty = Context(store=Store(tmp_path / "empty"), progress=Silent(), registries=world.client)
+        signing = Signing(key=world.key()[0]) if signed else None
+        other = replace(world.ref, tag="v2")
+        again = publish(empty, lock, other, signing=signing, compression="zstd:chunked")
+        assert (again.digest, again.form) == (pushed.digest, pushed.form)
+        assert again.evidence == (("provenance", "sbom", "signature") if signed else ())
+        assert world.repository.find("v2") == pushed.digest
+        assert empty.store.ls() == []
+
+
+def test_a_listed_form_that_is_not_there_is_brought(desk, tmp_path):
+    _, form = in_form(desk.context, desk.lock, desk.image, "zstd")
+    lock = replace(desk.lock, seal=desk.lock.seal.with_form(form))
+    with registry(tmp_path / "registry") as server:
+        ref = ImageRef.parse(f"{server.host}/app:v1")
+        assert publish(desk.context, lock, ref, compression="zstd").form == form
+        assert desk.context.registries.repository(ref).find("v1") == form.manifest
+
+
 def replace_spec(lock: Lock, *, compression: str) -> Lock:
     spec = changed(lock.spec, publish=changed(lock.spec.publish, compression=compression))
     return replace(lock, spec=spec)

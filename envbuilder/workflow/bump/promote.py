@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from envbuilder.model.errors import LockError, UsageError
 from envbuilder.model.lock import Lock
-from envbuilder.model.pylock import parse_lock
+from envbuilder.model.pylock import lock_path, parse_lock
 from envbuilder.model.reference import ImageRef
 from envbuilder.resolve.context import Context
 from envbuilder.storage.build_records import present
@@ -22,6 +22,7 @@ from envbuilder.storage.ledger import (
     read,
 )
 from envbuilder.storage.store import Store
+from envbuilder.workflow.forms import keep_form
 from envbuilder.workflow.publish import Signing, publish
 
 from .texts import checksum_of, texts_of
@@ -39,7 +40,8 @@ def promote(
 
     Without ``wanted`` it is the present lock's if that is known to be good, else the last good
     one. Where the registry has the image already, only the tag moves; with ``signing``, what says
-    that the image is good lies beside it before that. Raises UsageError if the build is not
+    that the image is good lies beside it before that. A form that had to be made is listed in the
+    lock if that is still the one of ``wanted``. Raises UsageError if the build is not
     known to be good, LockError if its lock is lost, and what ``publish`` raises.
     """
     path = ledger_path(spec_path)
@@ -52,12 +54,16 @@ def promote(
         )
     lock = _sealed_lock(spec_path, entry, context.store)
     built = built_on(entries, entry.image)
-    publish(context, lock, target, signing=signing, built=built)
+    published = publish(context, lock, target, signing=signing, built=built)
+    if lock == _present_lock(spec_path, entry):
+        keep_form(context, lock_path(spec_path), lock, published.form)
     append(path, replace(entry, time=now(), event="promote", note=f"as {target}"))
     return entry
 
 
 def _sealed_lock(spec_path: Path, entry: LedgerEntry, store: Store) -> Lock:
+    if (here := _present_lock(spec_path, entry)) is not None:
+        return here
     text = texts_of(spec_path, entry, store=store).lock.decode()
     lock = parse_lock(text, name=f"the lock of {entry.time}")
     if lock.seal is None or lock.seal.manifest != entry.image:
@@ -66,3 +72,15 @@ def _sealed_lock(spec_path: Path, entry: LedgerEntry, store: Store) -> Lock:
             hint=f"envbuilder history {spec_path.stem} lists the builds",
         )
     return lock
+
+
+def _present_lock(spec_path: Path, entry: LedgerEntry) -> Lock | None:
+    """Return the lock on disk if ``entry`` is of it.
+
+    It lists the forms that were pushed since, which the text that the build left does not.
+    """
+    texts = present(spec_path)
+    if checksum_of(texts) != entry.lock:
+        return None
+    lock = parse_lock(texts.lock.decode(), name=str(lock_path(spec_path)))
+    return lock if lock.seal is not None and lock.seal.manifest == entry.image else None
