@@ -38,7 +38,7 @@ TYPES = {
 PREFIX = "io.github.containers.zstd-chunked."
 """How the annotations of a layer begin that say where its table is, and its hash."""
 TABLE_LIMIT = 64 << 20
-"""Bytes of a table, packed or not; one of 100,000 files has 40 MB."""
+"""Bytes of a table that we read, packed or not; one of 100,000 files has 40 MB."""
 _DEVICES = (tarfile.CHRTYPE, tarfile.BLKTYPE)
 _XATTR = "SCHILY.xattr."
 _EMPTY = f"sha256:{hashlib.sha256().hexdigest()}"

@@ -8,6 +8,7 @@ its content (``tar_split``) and a footer. Source: containers/storage, pkg/chunke
 from __future__ import annotations
 
 import hashlib
+import posixpath
 import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,13 +22,15 @@ from envbuilder.model.errors import BuildError
 from envbuilder.model.reference import Digest
 
 from . import tar
-from .chunked import PREFIX, TABLE_LIMIT, TYPES, TableEntry, attributes
+from .chunked import PREFIX, TYPES, TableEntry, attributes
 from .frames import PIECE, Frames, PackedText, Piece
 from .tar_split import Checksum, TarSplit
-from .untar import TarEntry, Untar
+from .untar import SparseFileError, TarEntry, Untar
 
 TABLE_CHECKSUM = f"{PREFIX}manifest-checksum"
 """The annotation that a puller trusts: the hash of the table, packed."""
+TABLE_LIMIT = 50 << 20
+"""Bytes of a table that we write; podmans that take no more (until 2025) are still in use."""
 _ZEROS = bytes(PIECE)
 _LITERAL = 1 << 20  # bytes of headers that one frame holds
 _MAGIC = b"GNUlInUx"
@@ -57,8 +60,11 @@ def write_chunked(source: Untar, frames: Frames) -> dict[str, str]:
     Raises NoTableError where a table could not say what the tar does.
     """
     writer = _Writer(source, frames)
-    for entry in source.entries():
-        writer.entry(entry)
+    try:
+        for entry in source.entries():
+            writer.entry(entry)
+    except SparseFileError as error:
+        raise NoTableError(error.message) from error
     return writer.finish()
 
 
@@ -79,9 +85,9 @@ class _Writer:
         if self._source.has_defaults:
             raise NoTableError("it has global headers")
         listed = table_entry(found, bytes(self._raw))
-        if (plain_name := listed.name.rstrip("/")) in self._names:
+        if (path := _path(listed.name)) in self._names:
             raise NoTableError(f"{listed.name!r} is there twice")
-        self._names.add(plain_name)
+        self._names.add(path)
         self._segment()
         if listed.type == "reg" and listed.size:
             self._content(listed)
@@ -197,7 +203,11 @@ def table_entry(found: TarEntry, raw: bytes) -> TableEntry:
     if (head[257:263] != b"ustar\0" and head[345:500].strip(b"\0")) or head[508:] == b"tar\0":
         raise NoTableError(f"{info.name!r} has a header of another format than POSIX tar")
     device = kind in {"char", "block"}
+    if not device and (info.devmajor or info.devminor):
+        raise NoTableError(f"{info.name!r} has a device number, but is no device")
+    xattrs = attributes(found)
     try:
+        "".join(xattrs).encode()
         entry = TableEntry(
             type=kind,
             name=_name(found, head).encode().decode(),
@@ -211,11 +221,16 @@ def table_entry(found: TarEntry, raw: bytes) -> TableEntry:
             changetime=_time(found, "ctime"),
             dev_major=info.devmajor if device else 0,
             dev_minor=info.devminor if device else 0,
-            xattrs=attributes(found),
+            xattrs=xattrs,
         )
     except UnicodeEncodeError as error:
-        raise NoTableError(f"{info.name!r} is not UTF-8") from error
+        raise NoTableError(f"{info.name!r} has a name that is not UTF-8") from error
     return entry
+
+
+def _path(name: str) -> str:
+    """Return where an entry lies, however its name spells that."""
+    return posixpath.normpath("/" + name.lstrip("/"))
 
 
 def _name(found: TarEntry, head: bytes) -> str:

@@ -24,7 +24,7 @@ from .frames import CODEC, PIECE, Frames
 from .untar import Untar, untar_stream
 
 _KIND = "forms"
-_VERSION = 1
+_VERSION = 2
 """Raise it whenever a form is written in another way."""
 _READ = 1 << 20
 
@@ -95,8 +95,10 @@ def _make(
     try:
         return _written(store, layer, write_chunked, pool, advance)
     except NoTableError as error:
-        made = _written(store, layer, _write_plain, pool, lambda _: None)
-        return _Made(digest=made.digest, size=made.size, annotations={}, why_no_table=error.message)
+        why = error.message
+    # The layer was counted already, as far as it was read; what watches may still give up.
+    plain = recompress(store, layer, "zstd", pool=pool, advance=lambda _: advance(0)).layer
+    return _Made(digest=plain.digest, size=plain.size, annotations={}, why_no_table=why)
 
 
 def _written(

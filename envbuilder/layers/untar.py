@@ -43,6 +43,10 @@ _DAMAGES: tuple[type[Exception], ...] = (
 )
 
 
+class SparseFileError(BuildError):
+    """A file of a tar is stored without its holes, in one of GNU's formats for that."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TarEntry:
     """A tar entry as its headers state it; ``pax`` holds its extended records."""
@@ -97,7 +101,7 @@ class Untar:
 
     def _entry(self, info: tarfile.TarInfo, pax: dict[str, bytes]) -> TarEntry:
         if info.type == tarfile.GNUTYPE_SPARSE or any(k.startswith("GNU.sparse") for k in pax):
-            raise BuildError(f"{info.name!r} is a sparse file, which a layer may not hold")
+            raise SparseFileError(f"{info.name!r} is a sparse file, which a layer may not hold")
         info.name = pax.get("path", b"").decode("utf-8", "surrogateescape") or info.name
         info.linkname = pax.get("linkpath", b"").decode("utf-8", "surrogateescape") or info.linkname
         for key, convert in (("size", int), ("uid", int), ("gid", int), ("mtime", float)):

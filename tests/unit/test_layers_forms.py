@@ -6,18 +6,20 @@ import io
 import json
 import tarfile
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import zstandard
 
 from envbuilder.cli import options
+from envbuilder.layers import chunked_writer, forms
 from envbuilder.layers.chunked import PREFIX, prove_table, read_table
 from envbuilder.layers.chunked_writer import NoTableError, rfc3339, table_entry
 from envbuilder.layers.forms import FormedLayer, recompress
 from envbuilder.layers.frames import PIECE, Frames, PackedText
 from envbuilder.layers.tar_split import Checksum
-from envbuilder.layers.untar import untar, untar_stream
+from envbuilder.layers.untar import Untar, untar, untar_stream
 from envbuilder.model.errors import BuildError
 from envbuilder.model.image import OCI_LAYER_TAR, OCI_LAYER_ZSTD, Layer
 from envbuilder.model.reference import Digest
@@ -224,8 +226,23 @@ def test_what_is_zstd_already_stays(store):
 
 
 GLOBAL = {"pax_headers": {"comment": "for all"}}
+
+
+def sparse_tar() -> bytes:
+    """Make a tar of a file of old GNU's sparse kind, with one hole and nothing behind it."""
+    made = member("a", type=tarfile.GNUTYPE_SPARSE)
+    return bytes(made.tobuf(tarfile.GNU_FORMAT)) + bytes(1024)
+
+
 NO_TABLE = {
     "twice": tar_of((member("a"), b"1"), (member("b"), b""), (member("a"), b"2")),
+    "'./etc/x' is there twice": tar_of((member("etc/x"), b"1"), (member("./etc/x"), b"2")),
+    "'/etc/x' is there twice": tar_of((member("etc/x"), b"1"), (member("/etc/x"), b"2")),
+    "'a/../b//c' is there twice": tar_of((member("b/c"), b"1"), (member("a/../b//c"), b"2")),
+    "'a' is a sparse file": sparse_tar(),
+    "'a' has a name that is not UTF-8": tar_of(
+        (member("a", pax_headers={"SCHILY.xattr.user.ÿ": "1"}), b"1")
+    ).replace("ÿ".encode(), b"\xff\xfe"),
     "follows its end mark": tar_of((member("a"), b"1")) + tar_of((member("b"), b"2")),
     "global headers": tar_of((member("a"), b"1"), **GLOBAL),
     "of a kind": tar_of((member("a", type=tarfile.CONTTYPE), b"1")),
@@ -251,6 +268,8 @@ def test_a_tar_that_no_table_fits_travels_without(store, why):
     [
         ({257: b"ustar  \0", 345: b"12345"}, "another format"),
         ({508: b"tar\0"}, "another format"),
+        ({329: b"0000001\0"}, "a device number"),
+        ({337: b"0000001\0", 156: b"5"}, "a device number"),
     ],
 )
 def test_headers_that_readers_take_differently_have_no_table(change, why):
@@ -311,6 +330,50 @@ def test_whoever_watches_may_give_up(store):
     with ThreadPoolExecutor(1) as pool, pytest.raises(BuildError, match="given up"):
         recompress(store, layer, "zstd", pool=pool, advance=advance)
     assert [each.digest for each in store.ls()] == [layer.digest]
+
+
+def test_whoever_watches_may_give_up_while_it_is_read_once_more(store, monkeypatch):
+    """Once it is clear that there will be no table, the layer is read from its start again."""
+    layer = layer_of(store, NO_TABLE["twice"])
+    write_plain, again = forms._write_plain, []
+
+    def noted(tar: Untar, frames: Frames) -> dict[str, str]:
+        again.append(True)
+        return write_plain(tar, frames)
+
+    def advance(amount: int) -> None:
+        if again:
+            raise BuildError(f"given up, {amount} bytes more")
+
+    monkeypatch.setattr(forms, "_write_plain", noted)
+    with ThreadPoolExecutor(1) as pool, pytest.raises(BuildError, match="up, 0 bytes more"):
+        recompress(store, layer, "zstd:chunked", pool=pool, advance=advance)
+    assert [each.digest for each in store.ls()] == [layer.digest]
+
+
+def test_without_a_table_a_layer_is_the_one_that_zstd_gives(store):
+    layer = layer_of(store, NO_TABLE["twice"])
+    plain = formed(store, layer, "zstd")
+    read: list[int] = []
+    with ThreadPoolExecutor(1) as pool:
+        made = recompress(store, layer, "zstd:chunked", pool=pool, advance=read.append)
+    assert (made.layer, made.annotations) == (plain.layer, {})
+    assert sum(read) == layer.size
+    blob = zstandard.compress(NO_TABLE["twice"])
+    kept = replace(
+        layer, digest=store.add(blob), size=len(blob), media_type=OCI_LAYER_ZSTD,
+        diff_id=Digest.of(NO_TABLE["twice"]),
+    )  # fmt: skip
+    store.discard(made.layer.digest)
+    assert formed(store, kept).layer == kept
+
+
+def test_a_table_is_no_larger_than_podman_takes(store, monkeypatch):
+    """Releases of early 2025 and before take 50 MiB."""
+    assert chunked_writer.TABLE_LIMIT == 50 << 20
+    monkeypatch.setattr(chunked_writer, "TABLE_LIMIT", 1000)
+    made = formed(store, layer_of(store, plain_tar()))
+    assert "more than" in made.why_no_table
 
 
 def test_frames_lie_in_the_order_they_were_put():
