@@ -17,12 +17,16 @@ from .blobs import has_blob, stream_blob
 from .client import Client
 from .images import fetch_image, layer_descriptor
 from .manifests import Manifest, Platform
-from .repository import Repository
+from .repository import InvalidError, Repository
 from .seen import SeenBlobs
 from .uploads import BlobSource, mounted, put_bytes, upload
 
 WORKERS = 4
 Item = TypeVar("Item")
+
+
+class RefusedImageError(InvalidError):
+    """The registry does not take the manifest of an image, maybe for the media types in it."""
 
 
 def pull(
@@ -74,8 +78,8 @@ def push(
 
     ``sources`` are images whose layers ``image`` may share: a layer that the store lacks is
     mounted or fetched from there. ``before_tag`` attaches evidence before the tag moves. An image
-    that is there already costs one request. Raises NetworkError; LockError for a layer that is to
-    be had nowhere.
+    that is there already costs one request. Raises NetworkError, which is RefusedImageError for the
+    manifest; LockError for a layer that is to be had nowhere.
     """
     if ref.digest not in {None, image.digest}:
         raise UsageError(f"this image is {image.digest}, so it cannot become {ref}")
@@ -86,12 +90,19 @@ def push(
     if repository.find(image.digest) is None:
         origins = tuple(client.repository(source) for source in sources)
         BlobPush(repository, store, progress, origins).blobs(image)
-        repository.put_manifest(manifest, image.digest)
+        _put(repository, manifest, image.digest)
     if before_tag is not None:
         before_tag(repository)
     if ref.tag:
-        repository.put_manifest(manifest, ref.tag)
+        _put(repository, manifest, ref.tag)
     return image.digest
+
+
+def _put(repository: Repository, manifest: Manifest, reference: str | Digest) -> None:
+    try:
+        repository.put_manifest(manifest, reference)
+    except InvalidError as error:
+        raise RefusedImageError(error.message, hint=error.hint) from error
 
 
 class BlobPush:

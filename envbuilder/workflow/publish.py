@@ -31,8 +31,8 @@ from envbuilder.model.spec_words import Compression
 from envbuilder.registry.images import read_image
 from envbuilder.registry.manifests import Manifest
 from envbuilder.registry.referrers import list_referrers
-from envbuilder.registry.repository import InvalidError, Repository
-from envbuilder.registry.transfer import push
+from envbuilder.registry.repository import Repository
+from envbuilder.registry.transfer import RefusedImageError, push
 from envbuilder.resolve.context import Context
 from envbuilder.storage.build_records import recall_report
 from envbuilder.storage.ledger import now
@@ -151,7 +151,7 @@ def _explained(form: Form | None) -> Iterator[None]:
     """Say what may be wrong where a registry refuses a manifest with layers in another form."""
     try:
         yield
-    except InvalidError as error:
+    except RefusedImageError as error:
         if form is None:
             raise
         raise NetworkError(

@@ -261,6 +261,24 @@ def test_a_registry_that_refuses_the_manifest_is_told_of(tmp_path, status, form)
     assert ("--compression gzip" in (caught.value.hint or "")) == (form is not None)
 
 
+@pytest.mark.parametrize("what", ["/manifests/sha256-", "/blobs/uploads/"])
+def test_a_refusal_of_something_else_has_nothing_to_do_with_the_form(tmp_path, what):
+    body = b'{"errors": [{"code": "DENIED", "message": "no"}]}'
+    with attacked(tmp_path) as world:
+        for document in (world.image.manifest, world.image.config):
+            world.store.add(document)
+        world.memory.fault = answered(
+            lambda seen: seen.method in {"PUT", "POST"} and what in seen.path, 400, body
+        )
+        context = Context(store=world.store, progress=Silent(), registries=world.client)
+        with pytest.raises(NetworkError, match="DENIED: no") as caught:
+            publish(
+                context, world.lock, replace(world.ref, tag="v2"), compression="zstd",
+                signing=Signing(key=world.key()[0], bundles=False),
+            )  # fmt: skip
+    assert "--compression" not in (caught.value.hint or "")
+
+
 def test_docker_media_types_become_ocis(desk, tmp_path):
     content = json.loads(desk.image.manifest)
     content["mediaType"] = DOCKER_MANIFEST
