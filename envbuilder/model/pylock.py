@@ -111,7 +111,10 @@ def check_fresh(lock: Lock, spec: Spec, *, name: str) -> None:
 
 
 def needed_blobs(lock: Lock) -> set[Digest]:
-    """Name what a store must keep so that ``lock`` builds and runs without a network."""
+    """Name what a store must keep so that ``lock`` builds and runs without a network.
+
+    The forms that it was published in are among that, so that no push has to make them again.
+    """
     needed = {wheel.sha256 for wheel in lock.wheels}
     for source in in_build_order(lock.built):
         needed |= {wheel.sha256 for wheel in source.requires}
@@ -128,6 +131,8 @@ def needed_blobs(lock: Lock) -> set[Digest]:
     if lock.seal is not None:
         needed |= {lock.seal.config, lock.seal.manifest}
         needed |= {layer.digest for layer in lock.seal.layers}
+        for form in lock.seal.forms:
+            needed |= {form.manifest, *(layer.digest for layer in form.layers)}
     return needed
 
 

@@ -219,6 +219,7 @@ def test_of_many_changes_the_first_twenty_are_shown():
 
 
 UNBUILT = replace(LOCK.sources[0], wheel=None)
+SEALED = {b"c", b"tqdm", b"config", b"manifest", b"a", b"tools", b"wheel"}
 BUILDER = replace(IMAGE_LOCK.base, config=Digest.of(b"builder"), layers=(LAYER,))
 
 
@@ -227,7 +228,11 @@ BUILDER = replace(IMAGE_LOCK.base, config=Digest.of(b"builder"), layers=(LAYER,)
     [
         (Lock(spec=SPEC, base=DebianBase(suite="trixie", packages=(DEB,)), wheels=()), {b"c"}),
         (replace(LOCK, seal=None, sources=()), {b"c", b"tqdm"}),
-        (LOCK, {b"c", b"tqdm", b"config", b"manifest", b"a", b"tools", b"wheel"}),
+        (LOCK, SEALED),
+        (
+            replace(LOCK, seal=LOCK.seal.with_form(FORM)),
+            SEALED | {b"form", b"plain form", b"chunked"},
+        ),
         (IMAGE_LOCK, {b"tqdm", b"c", b"a"}),
         # The builder's image is wanted as long as something has to be built in it.
         (
@@ -236,7 +241,7 @@ BUILDER = replace(IMAGE_LOCK.base, config=Digest.of(b"builder"), layers=(LAYER,)
         ),
         (replace(LOCK, seal=None, builder=BUILDER), {b"c", b"tqdm", b"tools", b"wheel"}),
     ],
-    ids=["base", "wheels", "sealed", "image base", "to be built", "built"],
+    ids=["base", "wheels", "sealed", "with a form", "image base", "to be built", "built"],
 )
 def test_what_a_store_must_keep_for_a_build_without_a_network(lock, needed):
     assert needed_blobs(lock) == {Digest.of(content) for content in needed}
