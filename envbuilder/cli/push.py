@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     "--key", metavar="KEY", help="Sign evidence with this private key: a file or env://NAME."
 )
 @click.option("--bundles", is_flag=True, help="Attach evidence as Sigstore bundles (cosign 3); "
-    "without it, in the form that is there.")  # fmt: skip
+    "without it, as tags or bundles, like what is there.")  # fmt: skip
 @options.compression
 @options.output
 @options.progress

@@ -1,6 +1,6 @@
 """Put signed evidence beside an image in its registry, where stock ``cosign`` finds it.
 
-Two forms: tags ``sha256-HEX.att`` and ``.sig``, which every cosign and every registry knows; and
+Two styles: tags ``sha256-HEX.att`` and ``.sig``, which every cosign and every registry knows; and
 Sigstore bundles as referrers, which newer ones prefer (cosign 3 then ignores the tags).
 """
 

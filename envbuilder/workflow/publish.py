@@ -46,7 +46,7 @@ _NAMES = {predicate_type: name for name, predicate_type in NAMES.items()}
 class Signing:
     """With which key evidence is signed; ``bundles`` for Sigstore bundles instead of tags.
 
-    None keeps the form of the evidence that is there, on this image or the one before it.
+    None keeps to what the evidence that is there has, on this image or the one before it.
     """
 
     key: PrivateKey
@@ -112,7 +112,7 @@ def publish(
     def attach_evidence(repository: Repository) -> None:
         nonlocal named
         if signing is not None and not named:
-            kept = _evidence_form(repository, signing, {image.digest, before} - {None})
+            kept = _evidence_style(repository, signing, {image.digest, before} - {None})
             statements = evidence(
                 context, lock, seal, signing.key, built=built, subject=image.digest
             )
@@ -231,7 +231,7 @@ def evidence(
     return statements
 
 
-def _evidence_form(
+def _evidence_style(
     repository: Repository, signing: Signing, images: Iterable[Digest | None]
 ) -> Signing:
     """Decide between tags and bundles: as asked for, or as the evidence that is there."""
