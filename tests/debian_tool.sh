@@ -30,6 +30,8 @@ private_apt() {
     -o Acquire::Languages=none "$@"
 }
 
+exec 9>"$dir/lock" # several tests may want the same program at once
+flock 9
 [ -x "$dir/$package" ] && exit 0
 [ -r "$keyring" ] || fail "needs Debian's keyring: apt-get install debian-archive-keyring"
 mirror=$(archive)
