@@ -1,7 +1,7 @@
 """Tar headers as a pure function of path, mode and size: no clock, no owner, no umask.
 
 Format: POSIX.1-1988 ustar; a POSIX.1-2001 (PAX) header precedes an entry only where its path, its
-link or its size does not fit. Order and content are the caller's.
+link, its size or its owner does not fit. Order and content are the caller's.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ FILE, HARDLINK, SYMLINK, DIRECTORY, _PAX = b"0", b"1", b"2", b"5", b"x"
 
 _NAME_BYTES = 100
 _SIZE_LIMIT = 8**11
+_OWNER_LIMIT = 8**7  # of the number of a user or group
 
 
 def header(
@@ -43,7 +44,11 @@ def header(
         records["path"] = path
     if size >= _SIZE_LIMIT:
         records["size"] = str(size)
-    main = _block(path, mode, kind, size if size < _SIZE_LIMIT else 0, link=link, owner=owner)
+    user, group = (number if number < _OWNER_LIMIT else 0 for number in owner)
+    if (user, group) != owner:
+        records |= {"uid": str(owner[0]), "gid": str(owner[1])}
+    size = size if size < _SIZE_LIMIT else 0
+    main = _block(path, mode, kind, size, link=link, owner=(user, group))
     if not records:
         return main
     extended = b"".join(_pax_record(key, value) for key, value in records.items())

@@ -14,9 +14,10 @@ from .own_files import taken_by
 from .package_checks import Problem
 from .spec import OwnUser, Spec
 
-_NUMBERS = re.compile(r"(?P<uid>[0-9]{1,9})(:(?P<gid>[0-9]{1,9}))?")
+_NUMBERS = re.compile(r"(?P<uid>[0-9]{1,10})(:(?P<gid>[0-9]{1,10}))?")
 _WHOM = re.compile(r"[^:\s]+(:[^:\s]+)?")
-_LONG = re.compile(r"[0-9]{10,}")  # no number of a user: those end at 2**31 - 2
+_DIGITS = re.compile(r"[0-9]+")
+_HIGHEST = 2**31 - 2  # the last number of a user or group that all programs take
 SHELL = "/bin/sh"
 _ROOT = {"root": 0}
 _DEBIAN = _ROOT | {
@@ -57,9 +58,15 @@ def user_problems(spec: Spec) -> Iterator[Problem]:
     user = spec.user
     if isinstance(user, OwnUser):
         yield from _own_user_problems(user, _ROOT if spec.base.image is not None else _DEBIAN)
-    elif user and (not _WHOM.fullmatch(user) or any(map(_LONG.fullmatch, user.split(":")))):
+    elif user and (not _WHOM.fullmatch(user) or any(map(_too_high, user.split(":")))):
         message = f"{user!r} names nobody: expected NAME or UID, and :GROUP or :GID if need be"
         yield ("user",), message, 'user: "1000:0", or {name: app, uid: 1000}'
+
+
+def _too_high(part: str) -> bool:
+    """Return whether ``part`` of a user is a number that no user or group has."""
+    is_number = _DIGITS.fullmatch(part) is not None
+    return is_number and (len(part) > len(str(_HIGHEST)) or int(part) > _HIGHEST)
 
 
 def _own_user_problems(user: OwnUser, known: Mapping[str, int]) -> Iterator[Problem]:

@@ -39,6 +39,11 @@ def account(user: object):
         ({**APP, "gid": 44, "home": "/srv"}, "app:x:1000:44::/srv:/bin/sh", "1000:44"),
         ("1000", "user1000:x:1000:1000::/home/user1000:/bin/sh", "1000"),
         ("1000:0", "user1000:x:1000:0::/home/user1000:/bin/sh", "1000:0"),
+        (  # OpenShift gives numbers of ten digits
+            "1000690000:2147483646",
+            "user1000690000:x:1000690000:2147483646::/home/user1000690000:/bin/sh",
+            "1000690000:2147483646",
+        ),
     ],
 )
 def test_who_is_made(user, line, setting):
@@ -69,6 +74,10 @@ def test_whom_the_base_has_or_should_have(user):
         ('"app:video:44"', "names nobody"),
         ('"12345678901"', "names nobody"),
         ('"1000:12345678901"', "names nobody"),
+        ('"2147483647"', "names nobody"),
+        ('"1000:2147483647"', "names nobody"),
+        ("{name: app, uid: 2147483647}", "<= 2147483646"),
+        ("{name: app, uid: 1, gid: 2147483647}", "<= 2147483646"),
     ],
 )
 def test_a_user_that_cannot_be_meant(tmp_path, user, message):
@@ -181,6 +190,7 @@ CASES = {
     "new": (APP, {}),
     "a group that is there": ({**APP, "gid": 44}, {}),
     "a number": ("1000", {}),
+    "a number of ten digits": ("1000690000", {}),
     "a number that the base has": ("33", {}),
     "a number with root's group": ("1000:0", {}),
     "just as the base has it": (

@@ -45,6 +45,14 @@ def test_a_size_beyond_eight_gibibytes_reads_back(size: int) -> None:
     assert tarfile.open(fileobj=io.BytesIO(header)).next().size == size  # noqa: SIM115
 
 
+@pytest.mark.parametrize("owner", [(8**7 - 1, 8**7 - 1), (8**7, 0), (0, 8**7), (2**31 - 2,) * 2])
+def test_an_owner_beyond_seven_octal_digits_reads_back(owner: tuple[int, int]) -> None:
+    header = tar.header("home/", mode=0o755, kind=tar.DIRECTORY, owner=owner)
+    info = read(header)
+    assert (info.name, info.uid, info.gid) == ("home", *owner)
+    assert (len(header) == tar.BLOCK) == (max(owner) < 8**7)
+
+
 def test_an_extended_header_stands_only_where_it_must() -> None:
     assert len(tar.header("a" * 100, mode=0o644)) == tar.BLOCK
     assert len(tar.header("a" * 101, mode=0o644)) == 3 * tar.BLOCK
