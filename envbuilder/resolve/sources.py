@@ -57,7 +57,7 @@ def lock_sources(
     MissingToolError.
     """
     if EVERYTHING in release:
-        previous, release = None, spec.sources.keys()
+        previous, release = None, {*spec.sources, EVERYTHING}
     work = locking(
         spec,
         target=target,

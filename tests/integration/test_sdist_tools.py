@@ -2,31 +2,39 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from envbuilder.engines.docker import build_with_docker
 from envbuilder.engines.source_wheels import check_reproducible as check_with
 from envbuilder.engines.source_wheels import with_wheels
 from envbuilder.model.errors import BuildError, NetworkError, ResolutionError
-from envbuilder.model.lock import Lock, in_build_order
+from envbuilder.model.lock import ArchiveSource, Lock, in_build_order
 from envbuilder.model.pylock import dump_lock, needed_blobs
 from envbuilder.model.spec_file import load
 from envbuilder.resolve import resolve as resolving
 from envbuilder.resolve.archives.supply import take_archives_beside
+from envbuilder.resolve.git.build_environment import BuildEnvironment
 from envbuilder.resolve.git.contained import contained
 from envbuilder.resolve.git.sandbox import host_sandbox
 from envbuilder.resolve.git.wheel_build import check_reproducible, fetch_sources
+from envbuilder.resolve.release import EVERYTHING
 from envbuilder.resolve.resolve import resolve
+from envbuilder.resolve.target import python_target
+from envbuilder.runtime import Mount
 from envbuilder.storage.store import Store
 from envbuilder.workflow.build import make_image
 from envbuilder.workflow.lock import lock_environment
 from tests.contexts import context, git_context
-from tests.integration.test_archives import Noting, World, make_project
+from tests.integration.test_archives import BASE, Noting, World, make_project
 from tests.integration.test_docker_archives import wheels_of_folder
 from tests.integration.test_docker_same_tree import tree
 from tests.sdists import project, sdist
+from tests.servers.git_repositories import Origin
 from tests.servers.packages import Packages
 from tests.servers.scripted import scripted
+from tests.unit.locks import deb
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("told_nothing")]
 
@@ -235,6 +243,115 @@ def test_without_a_network_the_tools_sdist_is_missed_by_name_or_found_beside_the
     (world.folder / "sdists" / name).write_bytes(world.files[name])
     take_archives_beside(context(bare), lock, world.folder)
     assert world.build(lock, bare).archives[0].wheel is not None
+
+
+def test_letting_a_tool_go_moves_no_commit(world):
+    further = Origin.create(world.root / "further")
+    origin = Origin.create(world.root / "mine")
+    first = further.commit({"x.txt": "1"}), origin.commit(project("mine", needs=("plug",)))
+    world.sdist("plug")
+    build = f"build: {{sources: {{more: {{git: {further.path}, branch: main}}}}}}"
+    packages = (
+        f'mine: {{git: {origin.path}, branch: main, {build}}}, needy: {{version: "*", {build}}}'
+    )
+    needing(world, "needy", "plug")
+
+    def commits(lock: Lock) -> set[str]:
+        (mine,), (needy,) = lock.sources, lock.archives
+        return {mine.commit, mine.sources[0].commit, needy.sources[0].commit}
+
+    lock = world.lock(packages, sdists="[needy, plug]")
+    further.commit({"x.txt": "2"})
+    origin.commit({"more.txt": ""})
+    world.sdist("plug", "2.0")
+    released = world.lock(packages, sdists="[needy, plug]", before=lock, release={"plug"})
+    assert [tools(released, name) for name in ("mine", "needy")] == [{"plug": "2.0"}] * 2
+    assert commits(released) == commits(lock) == set(first)
+    moved = world.lock(packages, sdists="[needy, plug]", before=lock, release={"mine", "needy"})
+    assert commits(moved).isdisjoint(first)
+
+
+def test_letting_everything_go_renews_what_builds_sdists_folders_and_tools(world):
+    make_project(world.root / "mine", "mine", needs=("plug",))
+    needing(world, "needy", "plug")
+    world.sdist("plug", needs=("helper",))
+    world.sdist("deep")
+    world.wheel("helper", "1.0")
+    packages, sdists = 'needy: "*", mine: {path: ../mine}', "[needy, plug]"
+    lock = world.lock(packages, sdists=sdists)
+    world.wheel("helper", "2.0")
+    assert world.lock(packages, sdists=sdists, before=lock) == lock
+    for number in ("2.0", "3.0"):
+        world.wheel("helper", number)
+        lock = world.lock(packages, sdists=sdists, before=lock, release={EVERYTHING})
+        for source in lock.archives:
+            assert helper_of(source.tools[0]) == number
+    world.sdist("plug", "2.0")
+    lock = world.lock(packages, sdists=sdists, before=lock, release={EVERYTHING})
+    assert [tools(lock, name) for name in ("mine", "needy")] == [{"plug": "2.0"}] * 2
+
+
+def helper_of(source: ArchiveSource) -> str:
+    """Return the version of ``helper`` that a source is built with."""
+    (version,) = [each.version for each in source.requires if each.name == "helper"]
+    return version
+
+
+def test_a_pin_binds_tools_although_their_user_leaves_it_out(world):
+    needing(world, "needy", "plug")
+    world.sdist("plug", needs=("helper",))
+    for number in ("1.0", "2.0", "3.0"):
+        world.wheel("helper", number)
+    for number in ("1.0", "2.0"):
+        own = '{version: "*", build: {requires: ["helper==3.0"]}}'
+        lock = world.lock(f'needy: {own}, helper: "=={number}"', sdists="[needy, plug]")
+        (needy,) = lock.archives
+        assert (helper_of(needy), helper_of(needy.tools[0])) == ("3.0", number)
+
+
+def test_a_locked_tool_stays_where_another_version_has_a_wheel_by_now(world):
+    make_project(world.root / "mine", "mine", needs=("plug",))
+    world.sdist("plug")
+    packages = "mine: {path: ../mine}"
+    lock = world.lock(packages, sdists="[plug]")
+    world.wheel("plug", "2.0")
+    (world.root / "mine" / "more.py").touch()
+    changed = world.lock(packages, sdists="[plug]", before=lock)
+    assert changed.archives[0].sha256 != lock.archives[0].sha256
+    assert tools(changed, "mine") == {"plug": "1.0"}
+    released = world.lock(packages, sdists="[plug]", before=lock, release={"plug"})
+    assert (tools(released, "mine"), released.archives[0].requires[0].version) == ({}, "2.0")
+
+
+def test_a_tool_that_only_the_base_can_tell_of_is_asked_there(world, tmp_path):
+    path = world.write('needy: "*"', sdists="[needy, plug]")
+    # Another glibc than this machine's, so that what is asked here is asked for another target.
+    base = replace(BASE, packages=(deb("python3.11", "3.11.2-6"), deb("libc6", "2.31")))
+    place = "/toolkit"
+    (tmp_path / "toolkit").mkdir()
+    (tmp_path / "toolkit" / "there").touch()
+    world.sdist("plug", first=f'open("{place}/there").close()')
+    needing(world, "needy", "plug")
+    plain = host_sandbox("3.11", store=world.store)
+    there = replace(
+        plain,
+        target=python_target(load(path), base),
+        mounts=(*plain.mounts, Mount(source=tmp_path / "toolkit", target=place)),
+    )
+
+    def building(bare: Lock) -> BuildEnvironment:
+        return BuildEnvironment(
+            lock=bare, variables=lambda: (), pinned=lambda: bare, sandbox=lambda: there
+        )
+
+    held = Lock(spec=load(path), base=base, wheels=())
+    notes = Noting()
+    lock = resolve(
+        context(world.store, notes), load(path), previous=held, folder=world.folder,
+        building=building,
+    )  # fmt: skip
+    assert tools(lock, "needy") == {"plug": "1.0"}
+    assert any("(what its tools ask for" in told for told in notes.told)
 
 
 SPEC = """\

@@ -89,7 +89,7 @@ def lock_archive(
     trees = lock_trees(
         name,
         build.sources,
-        before=locked,
+        before=work.pinned(before),
         open_mirror=work.context.mirror,
         store=work.context.store,
     )

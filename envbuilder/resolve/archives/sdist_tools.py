@@ -15,10 +15,10 @@ from packaging.requirements import Requirement
 
 from envbuilder.model.errors import ResolutionError
 from envbuilder.model.lock import ArchiveSource, Source
-from envbuilder.model.package_spec import ArchivePackage, Package
+from envbuilder.model.package_spec import ArchivePackage, Package, SourceBuild
 from envbuilder.model.spec import name_of
 from envbuilder.resolve.git.checkout import Checkout
-from envbuilder.resolve.git.locking import Locking
+from envbuilder.resolve.git.locking import Locking, own_pins
 from envbuilder.resolve.git.question import Question
 from envbuilder.resolve.git.tools import Equipment
 from envbuilder.resolve.python.direct import fetch_again
@@ -56,7 +56,12 @@ class SdistTools:
             return {}
         tables = ((key, pin) for key, pin in spec.packages.items() if isinstance(pin, Package))
         builds = {name_of(key): msgspec.to_builtins(pin.build) for key, pin in tables}
-        return {"all": spec.build.sdists == "all", "sdists": sorted(spec.sdists), "build": builds}
+        return {
+            "all": spec.build.sdists == "all",
+            "sdists": sorted(spec.sdists),
+            "build": builds,
+            "pins": own_pins(spec, SourceBuild()),  # of which a source's own leave some out
+        }
 
     def choose(
         self, requires: Sequence[str], question: Question, target: PythonTarget
@@ -80,8 +85,15 @@ class SdistTools:
             note=context.progress.note if target == self.work.target else lambda _: None,
         )
         wanted = tuple(map(Requirement, requires))
-        wheels, tools = choose_with_sdists(self.work.spec, indexes, wanted=wanted)
+        wheels, tools = choose_with_sdists(
+            self.work.spec, indexes, wanted=wanted, early=self._held(question)
+        )
         return Equipment(wheels=wheels, tools=tools)
+
+    def _held(self, question: Question) -> frozenset[str]:
+        """Return the tools that stay what they are, whatever wheels of them there are by now."""
+        allowed = (each.name for each in self.before if self.work.spec.may_build(each.name))
+        return frozenset(name for name in allowed if name in question.held)
 
     def checkout(self, tool: ArchiveSource) -> Checkout:
         """Return the files of ``tool``; see Toolbox."""

@@ -92,7 +92,14 @@ class _Asking:
         hint = "give a version from an index in the spec's `build: {requires: […]}`"
         for line in requires:
             _check_requirement(line, what="its build requirement", hint=hint)
-        return self.toolbox.choose(requires, self.question, target) if requires else Equipment()
+        if not requires:
+            return Equipment()
+        try:
+            return self.toolbox.choose(requires, self.question, target)
+        except BuildError:
+            # A tool's own code failed, for reasons that another place need not have.
+            self.looked.add("what its tools ask for")
+            raise
 
     def _once(self, requires: list[str]) -> tuple[list[str], RawMetadata | None]:
         """Run the hooks; return what they ask for beside ``requires``, or else the metadata."""

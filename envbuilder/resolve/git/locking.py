@@ -28,6 +28,7 @@ from envbuilder.model.lock import (
 from envbuilder.model.package_spec import GitPackage, GitPin, SourceBuild
 from envbuilder.model.spec import Spec
 from envbuilder.resolve.python.requirements import PythonTarget
+from envbuilder.resolve.release import EVERYTHING
 
 from .build_environment import BuildEnvironment
 from .build_sources import further_pins, lock_trees
@@ -92,12 +93,12 @@ class Locking:
 
     def lock(self, name: str, pin: GitPackage, before: GitSource | None) -> GitSource:
         """Lock one package from git, of which ``before`` was locked."""
-        locked = self.kept(before)
+        locked, held = self.kept(before), self.pinned(before)
         mirror = self.context.mirror(Address.parse(pin.git))
         store = self.context.store
-        revision = find_revision(name, pin, mirror=mirror, locked=locked, store=store)
+        revision = find_revision(name, pin, mirror=mirror, locked=held, store=store)
         trees = lock_trees(
-            name, pin.build.sources, before=locked, open_mirror=self.context.mirror, store=store
+            name, pin.build.sources, before=held, open_mirror=self.context.mirror, store=store
         )
         if locked is not None and self._holds(name, pin, locked, revision, trees):
             return replace(locked, requested=revision.requested)
@@ -127,6 +128,10 @@ class Locking:
         """Return what was locked of a source, unless it, or a tool of it, is let go."""
         names = set() if before is None else {each.name for each in in_build_order([before])}
         return before if self.release.isdisjoint(names) else None
+
+    def pinned(self, before: S | None) -> S | None:
+        """Return what was locked of a source's own pins, unless it is let go itself."""
+        return None if before is None or before.name in self.release else before
 
     def _holds(
         self,
@@ -180,7 +185,8 @@ class Locking:
                 self.context,
                 toolbox=toolbox,
                 environment=self.environment,
-                fresh=name in self.release or self.kept(before) is not before,
+                fresh=not self.release.isdisjoint({name, EVERYTHING})
+                or self.kept(before) is not before,
             )
         except (BuildError, ResolutionError) as error:
             raise type(error)(f"{name}: {error.message}", hint=error.hint) from error
