@@ -36,7 +36,7 @@ def check_reproducible(context: Context, lock: Lock, *, engine: str = "embedded"
 def fetch_sources(context: Context, lock: Lock) -> None:
     """Bring what building the git sources needs: commits, build environments, the builder image."""
     wheel_build.fetch_sources(lock, GitContext.of(context))
-    wheels = [source.wheel for source in lock.sources]
+    wheels = [source.wheel for source in lock.built]
     built = all(wheel is not None and has_wheel(context.store, wheel.sha256) for wheel in wheels)
     if lock.builder is not None and not built:
         fetch_base(context, on_builder(lock))
