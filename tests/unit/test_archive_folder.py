@@ -86,7 +86,8 @@ def test_what_the_spec_excludes_is_no_part_of_it(mine):
     for path in ("data/a.bin", "src/mine/b.log", "src/data/c", "docs/keep.md", "docs/drop.md"):
         (mine / path).parent.mkdir(exist_ok=True)
         (mine / path).write_text("x")
-    patterns = ["/data", "*.log", "docs/", "!docs/keep.md"]
+    (mine / "linked").symlink_to("src")  # left out as a whole: nothing lies below a link
+    patterns = ["/data", "*.log", "docs/", "linked", "!docs/keep.md"]
     files = pack_project(mine, "mine", lambda _: None, exclude=patterns)
     assert {file.path for file in files} == {
         *project("mine"), "src/mine/a.py", "run.sh", "src/data/c", "docs/keep.md",

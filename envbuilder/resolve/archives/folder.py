@@ -86,7 +86,8 @@ def pack_project(
     patterns = Patterns(exclude)
 
     def leave_out(path: str, place: Path) -> bool:
-        closed = patterns.closes(path) if place.is_dir() else patterns.excludes(path)
+        is_folder = place.is_dir() and not place.is_symlink()  # nothing lies below a link
+        closed = patterns.closes(path) if is_folder else patterns.excludes(path)
         return closed or _left_out(path, place)
 
     return pack(folder, f"{name}/", write, leave_out=leave_out)
