@@ -116,6 +116,18 @@ def test_pinned_what_was_installed_may_be_built_anew_and_a_lock_says_itself_what
     project.run("init", "mine", "--from", "frozen.txt", "--pin")
     assert load(path).build.sdists == "all"
     assert "sdists: all # --pin; what has no wheel was built there, too" in path.read_text()
-    for arguments in (["frozen.txt"], ["pylock.toml", "--pin"]):
+    (project.folder / "wheels.txt").write_text("--only-binary :all:\naa==1.0\n")
+    (project.folder / "more.txt").write_text("-r wheels.txt\n")
+    (project.folder / "some.txt").write_text("--only-binary=bb,cc\naa==1.0\n")
+    (project.folder / "again.txt").write_text("-r wheels.txt\n--only-binary=:none:\n")
+    for name in ("some.txt", "again.txt"):
+        project.run("init", "mine", "--force", "--from", name, "--pin")
+        assert load(path).build.sdists == "all"
+    for arguments in (
+        ["frozen.txt"],
+        ["pylock.toml", "--pin"],
+        ["wheels.txt", "--pin"],
+        ["more.txt", "--pin"],
+    ):
         project.run("init", "mine", "--force", "--from", *arguments)
         assert load(path).build.sdists == ()

@@ -20,7 +20,7 @@ from .fold import Findings, Target, fold
 from .image import read_image
 from .locks import read_pylock
 from .pyproject import read_pyproject
-from .requirements import read_requirements_file
+from .requirements import read_requirements_file, takes_wheels_alone
 from .sources import Kind, Source, find_source
 from .statements import At, Setting, Statement, taken
 from .venv import read_venv
@@ -55,8 +55,9 @@ def adopt(context: Context, path: Path, wish: Wish) -> Adopted:
     UsageError for a source that cannot be read or, with ``pin``, does not hold its versions.
     """
     source = find_source(wish.source)
-    statements = chain(_statements(context, source, wish), _built(source, wish.target))
-    findings = fold(statements, wish.target)
+    statements = tuple(_statements(context, source, wish))
+    built = () if takes_wheels_alone(statements) else _built(source, wish.target)
+    findings = fold(chain(statements, built), wish.target)
     if wish.target.pin and findings.unpinned:
         raise _floating(source, findings.unpinned)
     text = write_spec(path.stem, wish.source, findings)

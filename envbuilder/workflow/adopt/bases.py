@@ -73,8 +73,8 @@ def default_base(minor: str, suite: str = "") -> tuple[Setting, ...]:
     Before Python 3.9 there are none to count on, and the base is Python's official image.
     """
     own = next((each for each, python in DEBIAN_PYTHON.items() if python == minor), _NEWEST)
-    chosen = suite if suite in DEBIAN_PYTHON else own
-    if DEBIAN_PYTHON[chosen] != minor and int(minor.partition(".")[2]) < _STANDALONE:
+    chosen = suite or own
+    if DEBIAN_PYTHON.get(chosen) != minor and int(minor.partition(".")[2]) < _STANDALONE:
         return python_image(f"python:{minor}-slim", minor)
     return (Setting(path=("base", "debian"), value=chosen),)
 
@@ -102,8 +102,9 @@ def base_of_image(name: str, image: Image, contents: Contents, minor: str) -> It
     suite = release.get("VERSION_CODENAME", "")
     debian = release.get("ID") == "debian" and reference.startswith("debian:")
     if debian and DEBIAN_PYTHON.get(suite) != minor:
-        base = default_base(minor, suite)
-        yield taken(where, *base, note=f"its Python {minor} is not Debian's own")
+        known = f"its Python {minor} is not Debian's own"
+        note = known if suite in DEBIAN_PYTHON else f"which Python {suite} has is not known here"
+        yield taken(where, *default_base(minor, suite), note=note)
         return
     yield base_statement(where, reference)
     yield _python_again(at, minor)

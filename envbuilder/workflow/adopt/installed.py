@@ -72,7 +72,12 @@ def _package(each: Held) -> Statement:
 
 
 def _allowed(each: Held) -> list[Setting]:
-    return [Setting(path=("build", "sdists"), value=[each.name])] if each.sdist else []
+    return [built_from_sdist(each.name)] if each.sdist else []
+
+
+def built_from_sdist(name: str) -> Setting:
+    """Allow that the package ``name`` is built from an index's sdist."""
+    return Setting(path=("build", "sdists"), value=[name])
 
 
 def _pinned(each: Held) -> str:

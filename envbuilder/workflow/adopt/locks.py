@@ -12,7 +12,14 @@ from msgspec import Struct
 from envbuilder.model.codec import MisfitError, from_plain
 from envbuilder.model.errors import UsageError, without_login
 
-from .installed import Held, held_statements, of_statement, usual_index, valid_marker
+from .installed import (
+    Held,
+    built_from_sdist,
+    held_statements,
+    of_statement,
+    usual_index,
+    valid_marker,
+)
 from .places import from_file, git_package, project_folder
 from .statements import At, Setting, Statement, Wanted, taken
 from .texts import BY_TOOL, read_toml
@@ -105,7 +112,10 @@ def read_uv_lock(path: Path) -> Iterator[Statement]:
         markers = " or ".join(f"({marker})" for marker in each.resolution_markers)
         condition = f" ; {markers}" if markers and valid_marker(markers) else ""
         wanted = f"{each.name}=={each.version}{condition}"
-        yield taken(at, Wanted(requirement=wanted, role="constraints"))
+        facts: list[Setting | Wanted] = [Wanted(requirement=wanted, role="constraints")]
+        if each.sdist is not None and not each.wheels:
+            facts.append(built_from_sdist(each.name))
+        yield taken(at, *facts)
 
 
 def _typed(path: Path, kind: Any) -> Any:  # noqa: ANN401 - one of the two kinds of lock

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
@@ -18,6 +18,7 @@ _COMMENT = re.compile(r"(^|\s)#.*")
 _HASH = re.compile(r"\s--hash[= ]\S+")
 _VARIABLE = re.compile(r"\$\{\w+\}")
 _PER_LINE = re.compile(r"\s--(config-settings?|global-option|install-option)[= ].*")
+_WHEELS_ALONE = re.compile(r"--only-binary[=\s]\s*[\"']?([^\"'\s]+)")
 _LONGEST = 8192  # characters
 _IDLE = {  # what needs no key: it says what is so in any case
     "--only-binary": "wheels alone are taken from indexes",
@@ -123,6 +124,16 @@ def option_statement(at: At, name: str, value: str, folder: Path) -> Statement:
     if name in _IDLE:
         return taken(at, note=_IDLE[name])
     return left(at, _REASONS.get(name, f"the option {name} has no key in a spec"))
+
+
+def takes_wheels_alone(statements: Iterable[Statement]) -> bool:
+    """Return whether ``--only-binary`` lets nothing be built; of several, the last word counts."""
+    alone = False
+    for each in statements:
+        found = _WHEELS_ALONE.match(each.at.text)
+        for word in found[1].split(",") if found else ():
+            alone = {":all:": True, ":none:": False}.get(word, alone)
+    return alone
 
 
 def index_statement(at: At, option: str, url: str) -> Statement:
