@@ -4,6 +4,7 @@ import contextlib
 import copy
 import importlib
 import json
+import math
 import types
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import jinja2
 import pytest
 
-from envbuilder.smoke.probe import families, formulas, samples, sent, tokenizer
+from envbuilder.smoke.probe import bare, families, formulas, samples, sent, tokenizer
 from envbuilder.smoke.probe.facts import Absent
 from envbuilder.smoke.probe.families import (
     _anyres,
@@ -26,6 +27,7 @@ from envbuilder.smoke.probe.families import (
 )
 from envbuilder.smoke.probe.families._from_files import FromFiles
 from envbuilder.smoke.probe.families.qwen3_vl import Qwen3VL
+from envbuilder.smoke.probe.formulas import gemma4
 
 PATCHES = {"patch_size": 14, "merge_size": 2}
 SIZE = {"shortest_edge": 3136, "longest_edge": 1003520}
@@ -260,7 +262,52 @@ def test_what_a_family_of_files_writes_is_counted_as_released(
         f"envbuilder.smoke.probe.formulas.{formulas.BY_PROCESSOR[family.processor_class]}"
     )
     assert formula.tokens(samples.Sample(modality, "edge", shape), family.stated, config) == tokens
-    assert modality in family.kinds
+    written = families.load(name)
+    assert isinstance(written, FromFiles)
+    assert modality in written.kinds
+
+
+@pytest.mark.parametrize(
+    ("stated", "most"),
+    [
+        ({}, 70),
+        ({"max_soft_tokens": 280}, 70),
+        ({"max_soft_tokens": 280, "video_processor": {"max_soft_tokens": 144}}, 144),
+        ({"video_processor": {"num_frames": 32}}, 70),
+    ],
+)
+def test_a_film_of_gemma_4_has_the_limit_that_its_files_state(
+    stated: dict[str, Any], most: int
+) -> None:
+    config = _read({"vision_config": {"patch_size": 16, "pooling_kernel_size": 3}})
+    film = samples.Sample("video", "edge", (3, 480, 480))
+    side = math.isqrt(most)  # of the square of windows
+    assert gemma4.tokens(film, stated, config) == 3 * side**2
+
+
+def test_a_real_model_need_not_take_what_its_family_takes_and_has_its_own_class(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = families.load("gemma4")
+    written.write(str(tmp_path))
+    path = tmp_path / "config.json"
+    stated = json.loads(path.read_text())
+
+    def bound(self: generic.Generic, _processor: object, _directory: str) -> generic.Generic:
+        found = copy.copy(self)
+        found.modalities = {"image": base.Modality("<image>", "<image>", "images", None)}
+        return found
+
+    monkeypatch.setattr(generic.Generic, "bound", bound)
+    assert set(written.of(str(tmp_path)).bound(object(), "").uncounted) == {"audio", "video"}
+    assert families.of_directory(str(tmp_path)).bound(object(), "").uncounted == {}
+
+    monkeypatch.setattr(bare, "weightless", contextlib.nullcontext)
+    monkeypatch.setattr(base.Family, "load_config", lambda *_: None)
+    monkeypatch.setattr(base.Family, "find_class", lambda _, name: lambda _: name)
+    for named, expected in (["Gemma4Other"], "Gemma4Other"), ([], "Gemma4ForConditionalGeneration"):
+        path.write_text(json.dumps({**stated, "architectures": named}))
+        assert bare.hollow(families.of_directory(str(tmp_path)), str(tmp_path)) == expected
 
 
 def test_a_template_marks_items_and_keeps_the_text() -> None:

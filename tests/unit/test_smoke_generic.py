@@ -120,6 +120,29 @@ def test_one_modality_without_an_id_leaves_the_others_countable(
     assert "<noise>" in family.uncounted["audio"]
 
 
+@pytest.mark.parametrize(
+    ("encoders", "expected"),
+    [
+        ({}, ["image", "video"]),
+        ({"vision_config": object()}, ["image", "video"]),
+        ({"audio_config": None}, ["image", "video"]),
+        ({"vision_config": None, "audio_config": object()}, ["audio"]),
+    ],
+)
+def test_what_a_configuration_says_it_has_no_encoder_for_is_not_counted(
+    monkeypatch: pytest.MonkeyPatch, encoders: dict[str, object], expected: list[str]
+) -> None:
+    processor: Any = Films()
+    names = ["image", "video"]
+    if "audio_config" in encoders:
+        processor.feature_extractor, processor.audio_token = object(), "<patch>"
+        names.append("audio")
+    stated = {f"{kind}_token_id": number for number, kind in enumerate(names, 5)}
+    family = _bound(monkeypatch, processor, **stated, **encoders)
+    assert list(family.modalities) == expected
+    assert family.uncounted == {}
+
+
 def test_a_model_that_names_no_token_is_absent(monkeypatch: pytest.MonkeyPatch) -> None:
     bare = types.SimpleNamespace(tokenizer=Tokenizer())
     with pytest.raises(Absent, match="no image, video or audio token"):

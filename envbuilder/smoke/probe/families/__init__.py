@@ -42,7 +42,7 @@ def of_directory(directory: str) -> Family:
     config = json.loads(path.read_text(encoding="utf-8"))
     kind = config.get("model_type", "")
     if kind in names() and _fits(load(kind), config, directory):
-        return load(kind).of(directory)
+        return load(kind).real(directory)
     return _family("generic").of(directory)
 
 

@@ -7,11 +7,12 @@ formula stands in :mod:`..formulas`.
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any, Sequence
 
 from ..facts import Facts
-from .base import Family
+from .base import Family, read_json
 from .generic import Generic
 
 HALF: Facts = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}
@@ -28,7 +29,7 @@ class FromFiles(Generic):
     template: Facts = {}
     """How a chat template marks an item of each modality; empty if the release has none."""
     kinds: Sequence[str] = ()
-    """The modalities that the released model takes."""
+    """The modalities that the released model takes, of which the tiny one must lose none."""
 
     def write(self, directory: str) -> None:
         """Write a complete model directory, but for the weights."""
@@ -36,6 +37,17 @@ class FromFiles(Generic):
         if self.template:
             template = chat_template(self.template)
             Path(directory, "chat_template.jinja").write_text(template, encoding="utf-8")
+
+    def real(self, directory: str) -> Family:
+        """Return the family of a user's model: of its own class, and what it takes it says itself.
+
+        A release's relative may lack an encoder (Gemma 4 without sound), or be another class.
+        """
+        family = copy.copy(self)
+        family.kinds = ()
+        named = read_json(directory, "config.json").get("architectures") or []
+        family.model_class = named[0] if named else self.model_class
+        return family.of(directory)
 
     def bound(self, processor: Any, directory: str) -> Family:
         """Return the family as ``processor`` shows it; what it no longer takes is not passed over.

@@ -25,6 +25,8 @@ PARTS = {
     "video": ("video_processor",),
 }
 """The attributes of a processor that take items of a modality."""
+ENCODERS = {"audio": "audio_config", "image": "vision_config", "video": "vision_config"}
+"""Where configurations describe the encoder of a modality; null says that the model has none."""
 NAMES = ("{}_token_id", "{}_token_index", "{}_placeholder_token_id")
 """How configurations name the id that stands for one row of a modality's encoder."""
 OTHER_NAMES = {"image": ("img_context_token_id", "im_patch_id", "media_placeholder_token_id")}
@@ -44,10 +46,15 @@ class Mark:
 
 
 def find(processor: Any, config: Any) -> tuple[dict[str, Mark], dict[str, str]]:
-    """Return the marks of the modalities that ``processor`` takes, and why others have none."""
+    """Return the marks of the modalities that ``processor`` takes, and why others have none.
+
+    What ``config`` says the model has no encoder for is not among either.
+    """
     found: dict[str, Mark] = {}
     reasons: dict[str, str] = {}
     for kind in ("audio", "image", "video"):
+        if getattr(config, ENCODERS[kind], config) is None:
+            continue  # its processor serves models with this encoder, too
         stated, own = stated_id(config, kind), own_token(processor, kind)
         if not takes(processor, kind) or (stated is None and own is None):
             continue

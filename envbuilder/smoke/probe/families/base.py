@@ -138,6 +138,10 @@ class Family:
         family.settings = {name: stated.get(name) for name in self.settings}
         return family
 
+    def real(self, directory: str) -> Family:
+        """Return the family for the user's own model in ``directory``; see :meth:`of`."""
+        return self.of(directory)
+
     def bound(self, processor: Any, directory: str) -> Family:
         """Return the family as ``processor`` and the files in ``directory`` show it.
 

@@ -17,14 +17,16 @@ IMAGE_TOKENS, FRAME_TOKENS = 280, 70
 def tokens(sample: Sample, stated: Facts, config: Any) -> int | None:
     """Return the tokens of an image or of a video's frames; of sound None, which its mask decides.
 
-    ``max_soft_tokens`` is the image's: the video's limit stands in a file of its own.
+    ``max_soft_tokens`` is the image's: the video's stands in its own part, ``video_processor``.
     """
     if sample.modality == "audio":
         return None
     vision = config.vision_config
     unit = vision.patch_size * vision.pooling_kernel_size
     if sample.modality == "video":
-        return int(sample.shape[0] * windows(sample.shape[1:], FRAME_TOKENS, unit))
+        limits = stated.get("video_processor") or {}
+        most = number(limits.get("max_soft_tokens")) or FRAME_TOKENS
+        return int(sample.shape[0] * windows(sample.shape[1:], most, unit))
     most = number(stated.get("max_soft_tokens")) or IMAGE_TOKENS
     return windows(sample.shape, most, unit)
 
