@@ -1,9 +1,15 @@
 """The process that imports the libraries once: jobs forked from it are as separate as others."""
 
+import os
+import signal
+import socket
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +17,7 @@ import pytest
 
 from envbuilder.smoke import CheckStatus, LocalPython, ProbedModel, Report, SmokePlan, smoke
 from envbuilder.smoke import run_probe as smoke_run
+from envbuilder.smoke.probe.zygote import Zygote
 from envbuilder.smoke.run_probe import PROBE
 
 LIBRARIES = {
@@ -93,6 +100,18 @@ def test_what_one_job_does_is_its_own(smoked: Smoked, deed: str, words: str) -> 
     assert words in checks["tokens.image"].explanation
     assert checks["tokens.audio"].status is CheckStatus.PASS
     assert checks["tokens.video"].status is CheckStatus.PASS
+
+
+def test_a_keeper_that_is_gone_before_it_told_of_its_job_was_killed() -> None:
+    here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    zygote = Zygote.__new__(Zygote)  # of whose process only the other end of its socket matters
+    zygote._here, zygote._lock = here, threading.Lock()
+    with here, there, tempfile.TemporaryFile() as facts, ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(zygote.run, "tokens.image", {}, facts, facts, 60.0)
+        _, files, _, _ = socket.recv_fds(there, 100, 4)
+        for file in files:
+            os.close(file)
+        assert asked.result() == -signal.SIGKILL
 
 
 def test_a_job_that_hangs_is_killed_with_what_it_started(smoked: Smoked, tmp_path: Path) -> None:

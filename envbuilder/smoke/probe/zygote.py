@@ -131,7 +131,7 @@ class Zygote:
             finally:
                 os.close(ending)
             begun = _told(pipe, timeout)
-            ended = _told(pipe, until - time.monotonic()) if begun else None
+            ended = _told(pipe, until - time.monotonic()) if begun else begun
             if ended is None and begun:
                 os.killpg(begun["pid"], signal.SIGKILL)
             if ended is None:
