@@ -310,6 +310,15 @@ def test_a_real_model_need_not_take_what_its_family_takes_and_has_its_own_class(
         assert bare.hollow(families.of_directory(str(tmp_path)), str(tmp_path)) == expected
 
 
+def test_a_formula_counts_by_what_was_released_whatever_was_written(tmp_path: Path) -> None:
+    family = families.load("qwen2_5_omni")
+    family.write(str(tmp_path))
+    path = tmp_path / "preprocessor_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "chunk_length": 15}))
+    assert family.tiny(str(tmp_path)).settings == family.settings
+    assert family.of(str(tmp_path)).settings["chunk_length"] == 15
+
+
 def test_a_template_marks_items_and_keeps_the_text() -> None:
     source = _from_files.chat_template({"image": "<image>", "video": "<video>"})
     parts = [{"type": "image"}, {"type": "text", "text": "Describe."}, {"type": "video"}]

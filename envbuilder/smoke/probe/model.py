@@ -88,7 +88,7 @@ def described(request: Facts) -> Iterator[tuple[Family, str]]:
     with tempfile.TemporaryDirectory(prefix="model-") as scratch:
         family = families.load(wanted["family"])
         family.write(scratch)
-        yield family.of(scratch), scratch
+        yield family.tiny(scratch), scratch
 
 
 def require(*packages: str) -> None:

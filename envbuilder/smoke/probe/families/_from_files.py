@@ -23,7 +23,7 @@ CLIP: Facts = {
 
 
 class FromFiles(Generic):
-    """A family that writes a directory; ``of`` that directory, it can be counted."""
+    """A family that writes a directory, and is counted by what stands there."""
 
     tokenizer_class = "PreTrainedTokenizerFast"
     template: Facts = {}
@@ -37,6 +37,10 @@ class FromFiles(Generic):
         if self.template:
             template = chat_template(self.template)
             Path(directory, "chat_template.jinja").write_text(template, encoding="utf-8")
+
+    def tiny(self, directory: str) -> Family:
+        """Return the family with what it wrote to ``directory``: it knows nothing else."""
+        return self.of(directory)
 
     def real(self, directory: str) -> Family:
         """Return the family of a user's model: of its own class, and what it takes it says itself.
