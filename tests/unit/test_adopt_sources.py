@@ -237,13 +237,13 @@ resolution-markers = ["sys_platform == 'darwin'", "sys_platform == 'win32'"]
 [[package]]
 name = "both"
 version = "1"
-source = { registry = "https://pypi.example.com/simple" }
+source = { registry = "https://index.example.com/simple" }
 sdist = { url = "https://f.example.com/both-1.tar.gz", hash = "sha256:00", size = 1 }
 wheels = [{ url = "https://f.example.com/both-1-py3-none-any.whl", hash = "sha256:00", size = 1 }]
 [[package]]
 name = "source"
 version = "2"
-source = { registry = "https://pypi.example.com/simple" }
+source = { registry = "https://index.example.com/simple" }
 sdist = { url = "https://f.example.com/source-2.tar.gz", hash = "sha256:00", size = 1 }
 """)
     spec, left = spec_of(read_uv_lock(tmp_path / "uv.lock"))
