@@ -85,7 +85,7 @@ def provenance(
         },
         "resolvedDependencies": [
             *_base(lock),
-            *map(_wheel, _wheels(lock)),
+            *map(_distribution, _wheels(lock)),
             *_sources(lock),
             *_files(lock),
         ],
@@ -175,11 +175,12 @@ def _wheels(lock: Lock) -> Sequence[Wheel]:
     return sorted([*lock.wheels, *built])
 
 
-def _wheel(wheel: Wheel) -> dict[str, Any]:
+def _distribution(file: Wheel | ArchiveSource) -> dict[str, Any]:
+    """Describe a wheel, or an sdist."""
     return {
-        "name": wheel.filename,
-        "uri": package_url("pypi", wheel.name, wheel.version),
-        "digest": {"sha256": wheel.sha256.hex},
+        "name": file.filename,
+        "uri": package_url("pypi", file.name, file.version),
+        "digest": {"sha256": file.sha256.hex},
     }
 
 
@@ -213,22 +214,14 @@ def _sources(lock: Lock) -> Iterable[dict[str, Any]]:
         }
         yield from _build_requirements(source)
     for archive in lock.archives:
-        yield _sdist(archive)
+        yield _distribution(archive)
         yield from _build_requirements(archive)
-
-
-def _sdist(archive: ArchiveSource) -> dict[str, Any]:
-    return {
-        "name": archive.filename,
-        "uri": package_url("pypi", archive.name, archive.version),
-        "digest": {"sha256": archive.sha256.hex},
-    }
 
 
 def _build_requirements(source: Source) -> Iterable[dict[str, Any]]:
     """Yield what ``source`` is built with: wheels, and sdists with what these are built with."""
     builds = {"annotations": {"builds": source.name}}
-    yield from ({**_wheel(wheel), **builds} for wheel in source.requires)
+    yield from ({**_distribution(wheel), **builds} for wheel in source.requires)
     for tool in source.tools:
-        yield {**_sdist(tool), **builds}
+        yield {**_distribution(tool), **builds}
         yield from _build_requirements(tool)

@@ -141,15 +141,6 @@ def _locked(
     target = python_target(spec, base)
     bare = Lock(spec=spec, base=base, wheels=(), builder=builder)
     environment = building(bare) if building is not None and spec.builds else None
-    sources = lock_sources(
-        spec,
-        target=target,
-        context=context,
-        previous=kept,
-        release=release,
-        environment=environment,
-    )
-    check_direct(given.direct, target)
     work = locking(
         spec,
         target=target,
@@ -158,6 +149,8 @@ def _locked(
         release=release,
         environment=environment,
     )
+    sources = lock_sources(work)
+    check_direct(given.direct, target)
     archives = [
         lock_archive(work, each, before=work.archive_before(each.name)) for each in given.taken
     ]

@@ -28,12 +28,12 @@ def locking(
 
     What ``previous`` holds of a source stays while its pin, files and build say the same, wheel
     included, unless ``release`` names it. Its build environment stays even then, as far as the
-    source allows, but for the packages in it that ``release`` names as well. What depends on where
-    it is asked is asked in ``environment``.
+    source allows, but for the packages in it that ``release`` names as well. With EVERYTHING let go
+    nothing stays. What depends on where it is asked is asked in ``environment``.
     """
     return Locking(
         spec=spec,
-        previous=previous,
+        previous=None if EVERYTHING in release else previous,
         release=frozenset(release),
         target=target,
         context=context,
@@ -42,31 +42,13 @@ def locking(
     )
 
 
-def lock_sources(
-    spec: Spec,
-    *,
-    target: PythonTarget,
-    context: GitContext,
-    previous: Lock | None = None,
-    release: Collection[str] = (),
-    environment: BuildEnvironment | None = None,
-) -> tuple[GitSource, ...]:
-    """Lock every git package of ``spec``, sorted by name; see :func:`locking`.
+def lock_sources(work: Locking) -> tuple[GitSource, ...]:
+    """Lock every git package of the spec, sorted by name.
 
     Raises ResolutionError, NetworkError, BuildError (a source's own code fails) and
     MissingToolError.
     """
-    if EVERYTHING in release:
-        previous, release = None, {*spec.sources, EVERYTHING}
-    work = locking(
-        spec,
-        target=target,
-        context=context,
-        previous=previous,
-        release=release,
-        environment=environment,
-    )
-    before = {} if previous is None else {source.name: source for source in previous.sources}
-    return tuple(
-        work.lock(name, pin, before.get(name)) for name, pin in sorted(spec.sources.items())
-    )
+    previous = () if work.previous is None else work.previous.sources
+    before = {source.name: source for source in previous}
+    sources = sorted(work.spec.sources.items())
+    return tuple(work.lock(name, pin, before.get(name)) for name, pin in sources)

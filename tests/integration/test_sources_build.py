@@ -28,7 +28,7 @@ from envbuilder.resolve.git.wheel_build import build_sources, check_reproducible
 from envbuilder.resolve.python.metadata_wheel import stand_ins
 from envbuilder.resolve.python.requirements import choose_packages, resolve_python
 from envbuilder.resolve.resolve import resolve
-from envbuilder.resolve.sources import lock_sources
+from envbuilder.resolve.sources import lock_sources, locking
 from envbuilder.resolve.target import python_target
 from envbuilder.runtime import OUTPUT_LIMIT
 from envbuilder.storage.store import Store
@@ -83,7 +83,7 @@ def spec_of(name: str, pin: Package, **more) -> Spec:
 
 def lock_of(name: str, origin: Origin, context: GitContext, *, more=None, **pin) -> Lock:
     spec = spec_of(name, Package(git=str(origin.path), branch="main", **pin), **(more or {}))
-    sources = lock_sources(spec, target=python_target(spec, BASE), context=context)
+    sources = lock_sources(locking(spec, target=python_target(spec, BASE), context=context))
     return Lock(spec=spec, base=BASE, wheels=(), sources=sources)
 
 
@@ -367,7 +367,7 @@ def test_what_was_locked_stays_until_it_is_released(tmp_path, context):
     def again(spec: Spec, release=()) -> GitSource:
         target = python_target(spec, BASE)
         return lock_sources(
-            spec, target=target, context=context, previous=previous, release=release
+            locking(spec, target=target, context=context, previous=previous, release=release)
         )[0]
 
     assert again(lock.spec) == odd
@@ -399,7 +399,7 @@ def test_another_commit_is_built_with_the_same_tools(tmp_path, context):
     def again(release) -> GitSource:
         target = python_target(lock.spec, BASE)
         return lock_sources(
-            lock.spec, target=target, context=later, previous=previous, release=release
+            locking(lock.spec, target=target, context=later, previous=previous, release=release)
         )[0]
 
     moved = again({"flitty"})

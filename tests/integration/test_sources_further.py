@@ -11,7 +11,7 @@ from envbuilder.resolve.git.contained import contained
 from envbuilder.resolve.git.recipe import Recipe
 from envbuilder.resolve.git.sandbox import host_sandbox
 from envbuilder.resolve.git.wheel_build import build_sources, fetch_sources
-from envbuilder.resolve.sources import lock_sources
+from envbuilder.resolve.sources import lock_sources, locking
 from envbuilder.resolve.target import python_target
 from envbuilder.storage.store import Store
 from tests.contexts import git_context
@@ -178,5 +178,7 @@ def test_a_tag_that_moved_is_told(tmp_path, context, kernels):
     again = git_context(context.store)
     with pytest.raises(ResolutionError, match=r"build.sources: kernels: tag v1 .* moved"):
         lock_sources(
-            lock.spec, target=python_target(lock.spec, lock.base), context=again, previous=lock
+            locking(
+                lock.spec, target=python_target(lock.spec, lock.base), context=again, previous=lock
+            )
         )

@@ -21,7 +21,7 @@ from envbuilder.resolve.git.contained import contained
 from envbuilder.resolve.git.context import GitContext
 from envbuilder.resolve.git.sandbox import Sandbox, host_sandbox
 from envbuilder.resolve.git.wheel_build import build_sources
-from envbuilder.resolve.sources import lock_sources
+from envbuilder.resolve.sources import lock_sources, locking
 from envbuilder.resolve.target import python_target
 from envbuilder.runtime import Mount
 from envbuilder.storage.store import Store
@@ -159,12 +159,14 @@ def lock_in(tmp_path, context, toolkits):
         bare = Lock(spec=spec_of("looky", pin), base=BASE, wheels=())
         environment = toolkits.environment(cuda, bare)
         sources = lock_sources(
-            bare.spec,
-            target=python_target(bare.spec, BASE),
-            context=context,
-            environment=environment,
-            previous=previous,
-            release=release,
+            locking(
+                bare.spec,
+                target=python_target(bare.spec, BASE),
+                context=context,
+                environment=environment,
+                previous=previous,
+                release=release,
+            )
         )
         return replace(bare, sources=sources, builder=environment.lock.builder)
 

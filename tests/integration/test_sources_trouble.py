@@ -15,7 +15,7 @@ from envbuilder.model.lock import DebianBase, Lock
 from envbuilder.model.package_spec import Package
 from envbuilder.model.pylock import write_lock
 from envbuilder.model.spec import Base, Spec
-from envbuilder.resolve.sources import lock_sources
+from envbuilder.resolve.sources import lock_sources, locking
 from envbuilder.resolve.target import python_target
 from envbuilder.storage.store import Store
 from tests.contexts import git_context
@@ -70,7 +70,7 @@ def locked(tmp_path: Path, **files: str | bytes) -> Lock:
     )
     store = Store(tmp_path / "store")
     context = git_context(store)
-    sources = lock_sources(spec, target=python_target(spec, base), context=context)
+    sources = lock_sources(locking(spec, target=python_target(spec, base), context=context))
     lock = Lock(spec=spec, base=base, wheels=(), sources=sources)
     write_lock(tmp_path / "pylock.x.toml", lock)
     return lock
