@@ -146,9 +146,20 @@ def model(when: str) -> Callable[[_F], _F]:
         text = f"{when}: count by the model in this folder."
         command = click.option("--model", metavar="DIR", help=text)(command)
         text = f"{when}: count by a tiny model of this family."
-        return click.option("--family", help=text)(command)
+        return click.option("--family", callback=_known_family, help=text)(command)
 
     return add
+
+
+def _known_family(
+    _context: click.Context, _option: click.Parameter, name: str | None
+) -> str | None:
+    from envbuilder.model.resources import other_family
+
+    hint = None if name is None else other_family(name)
+    if hint is not None:
+        raise UsageError(f"--family: no family is called {name!r}", hint=hint)
+    return name
 
 
 def lockfiles(text: str) -> Callable[[_F], _F]:

@@ -13,11 +13,11 @@ from .errors import BuildError
 from .own_files import taken_by
 from .package_checks import Problem
 from .spec import OwnUser, Spec
+from .spec_words import HIGHEST_ID
 
 _NUMBERS = re.compile(r"(?P<uid>[0-9]{1,10})(:(?P<gid>[0-9]{1,10}))?")
 _WHOM = re.compile(r"[^:\s]+(:[^:\s]+)?")
 _DIGITS = re.compile(r"[0-9]+")
-_HIGHEST = 2**31 - 2  # the last number of a user or group that all programs take
 SHELL = "/bin/sh"
 _ROOT = {"root": 0}
 _DEBIAN = _ROOT | {
@@ -66,7 +66,7 @@ def user_problems(spec: Spec) -> Iterator[Problem]:
 def _too_high(part: str) -> bool:
     """Return whether ``part`` of a user is a number that no user or group has."""
     is_number = _DIGITS.fullmatch(part) is not None
-    return is_number and (len(part) > len(str(_HIGHEST)) or int(part) > _HIGHEST)
+    return is_number and (len(part) > len(str(HIGHEST_ID)) or int(part) > HIGHEST_ID)
 
 
 def _own_user_problems(user: OwnUser, known: Mapping[str, int]) -> Iterator[Problem]:

@@ -14,6 +14,7 @@ from pathlib import PurePosixPath
 
 from .plan import PREFIX, STANDALONE
 from .spec import OwnFiles, OwnUser, Spec
+from .spec_words import HIGHEST_ID
 from .yaml_document import KeyPath
 
 MOST_ENTRIES = 32
@@ -53,10 +54,13 @@ def taken_by(place: str) -> str | None:
 
 def _owner_problems(at: KeyPath, entry: OwnFiles, spec: Spec) -> Iterator[tuple[KeyPath, str, str]]:
     try:
-        owner_of(entry, spec)
+        numbers = owner_of(entry, spec)
     except ValueError:
         hint = f"add user: {{name: {entry.owner}, uid: 1000}}, or write a number"
         yield at, f"the spec makes no user {entry.owner!r}", hint
+        return
+    if max(numbers) > HIGHEST_ID:
+        yield at, f"{entry.owner} is beyond {HIGHEST_ID}, the last number of a user", "owner: 1000"
 
 
 def owner_of(entry: OwnFiles, spec: Spec) -> tuple[int, int]:

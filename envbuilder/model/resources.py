@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from difflib import get_close_matches
 from pathlib import Path
 
 _PACKAGE = Path(__file__).parents[1]
@@ -23,6 +25,18 @@ def families() -> list[str]:
     """
     names = (path.stem for path in _FAMILIES.glob("[!_]*.py"))
     return sorted(name for name in names if name not in _SHARED)
+
+
+def other_family(name: str) -> str | None:
+    """Return a hint which family may be meant by ``name``; None if one is called so.
+
+    People write names as models have them: Gemma-3, Qwen2.5-VL.
+    """
+    known = families()
+    if name in known:
+        return None
+    near = get_close_matches(re.sub(r"[^a-z0-9]+", "_", name.casefold()), known, n=1)
+    return f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
 
 
 def template(name: str) -> str:

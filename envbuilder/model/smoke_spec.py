@@ -7,7 +7,6 @@ from typing import Annotated
 from msgspec import Meta
 
 from .spec_words import (
-    FAMILY,
     Frozen,
     GpuUse,
     Line,
@@ -18,7 +17,7 @@ from .spec_words import (
 class Model(Frozen):
     """What the smoke test runs: a family (tiny random weights), a directory, or a hub model."""
 
-    family: Annotated[str, Meta(pattern=FAMILY)] | None = None
+    family: Line | None = None
     path: Line | None = None
     hub: Line | None = None
     revision: Line | None = None
@@ -30,7 +29,7 @@ class ServedModel(Frozen):
     ``config`` is a folder of a real model's configuration and processor files, without weights.
     """
 
-    family: Annotated[str, Meta(pattern=FAMILY)] | None = None
+    family: Line | None = None
     path: Line | None = None
     config: Line | None = None
     hub: Line | None = None

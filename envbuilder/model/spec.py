@@ -31,6 +31,7 @@ from .spec_words import (
     ABSOLUTE,
     COMPRESSIONS,
     GLIBC,
+    HIGHEST_ID,
     MODE,
     OWNER,
     PLACE,
@@ -132,8 +133,8 @@ class OwnUser(Frozen):
     """
 
     name: Annotated[str, Meta(pattern=USER)]
-    uid: Annotated[int, Meta(ge=1, le=2**31 - 2)]
-    gid: Annotated[int, Meta(ge=0, le=2**31 - 2)] | None = None
+    uid: Annotated[int, Meta(ge=1, le=HIGHEST_ID)]
+    gid: Annotated[int, Meta(ge=0, le=HIGHEST_ID)] | None = None
     home: Annotated[str, Meta(pattern=ABSOLUTE)] | None = None
 
     @property

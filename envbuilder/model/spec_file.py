@@ -21,7 +21,7 @@ from .own_files import file_problems
 from .package_checks import Problem, index_problems, package_problems
 from .reference import ImageRef
 from .requirements_file import read_requirements
-from .resources import families
+from .resources import other_family
 from .samples import sample_problems
 from .smoke_spec import Model, ServedModel
 from .spec import Spec
@@ -163,10 +163,7 @@ def _check_model(at: KeyPath, model: Model | ServedModel, ways: Sequence[str]) -
     if sum(getattr(model, name) is not None for name in ways) != 1:
         words = f"expected exactly one of {', '.join(ways[:-1])} and {ways[-1]}"
         yield at, words, f"{'- ' if len(at) > 2 else 'model: '}{{family: qwen2_5_omni}}"
-    known = families()
-    if model.family is not None and model.family not in known:
-        near = difflib.get_close_matches(model.family, known, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+    if model.family is not None and (hint := other_family(model.family)) is not None:
         yield (*at, "family"), f"no family is called {model.family!r}", hint
     if model.revision is not None and model.hub is None:
         yield (*at, "revision"), "a revision goes with hub", "leave it out"

@@ -17,7 +17,6 @@ COMMIT = r"^[0-9a-f]{7,64}" + _END
 PYTHON = r"^3\.[0-9]{1,2}(\.[0-9]{1,2})?" + _END
 GLIBC = r"^2\.[0-9]{1,2}" + _END
 SUITE = r"^[a-z]+" + _END
-FAMILY = r"^[a-z0-9_]+" + _END
 BUILD_SOURCE = r"^[a-z0-9]+([_-][a-z0-9]+)*" + _END
 FETCH_CONTENT = r"^[A-Za-z0-9_.+-]+" + _END
 SIGNAL = r"^(SIG[A-Z0-9+-]+|[0-9]{1,2})" + _END
@@ -25,7 +24,9 @@ ABSOLUTE = r"^(/[A-Za-z0-9._+-]+)+" + _END
 PLACE = r"^(/[A-Za-z0-9._+-]+)+/?" + _END
 MODE = r"^0?[0-7]{3}" + _END
 USER = r"^[a-z_][a-z0-9_-]{0,31}" + _END
-OWNER = r"^([a-z_][a-z0-9_-]*|[0-9]{1,7}(:[0-9]{1,7})?)" + _END
+OWNER = r"^([a-z_][a-z0-9_-]*|[0-9]{1,10}(:[0-9]{1,10})?)" + _END
+HIGHEST_ID = 2**31 - 2
+"""The last number of a user or a group that all programs take."""
 
 IN_WORDS = {  # for error messages: what each pattern means
     NAME: "lower-case words and digits joined by hyphens",
@@ -38,7 +39,6 @@ IN_WORDS = {  # for error messages: what each pattern means
     PYTHON: 'a Python version like "3.12" or "3.12.3"',
     GLIBC: 'a version of glibc like "2.36"',
     SUITE: "the name of a suite, like trixie or noble",
-    FAMILY: "the name of a model family, like qwen2_5_omni",
     ABSOLUTE: "an absolute path",
     PLACE: "an absolute path; one that ends in / is a folder to put a file into",
     MODE: 'a file\'s mode in octal, like "0644"',

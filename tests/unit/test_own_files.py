@@ -72,6 +72,7 @@ def test_a_folder_is_closed_only_where_no_exception_can_reach_into_it():
         ("{from: app, to: /usr/share/envbuilder/x}", "no place"),
         ("{from: app, to: /tmp}", "/tmp is no place"),
         ("{from: app, to: /srv, owner: app}", "makes no user 'app'"),
+        ('{from: app, to: /srv, owner: "2147483647"}', "beyond 2147483646"),
         ("{from: app, to: /srv, mode: 0644}", "quote it"),
         ('{from: app, to: /srv, mode: "rwx"}', "a file's mode in octal"),
         ("{from: /etc/passwd, to: /srv/x}", "a path of this machine alone"),

@@ -172,3 +172,10 @@ def test_a_cause_that_several_checks_share_is_explained_once(
     out = capsys.readouterr().out
     assert out.count(" ".join(page.cure.split())) == 1
     assert f"cause: {page.title} (see above)\n" in out
+
+
+def test_a_family_that_is_not_known_is_told_before_anything_runs() -> None:
+    error = _smoke("--local", "python3", "--family", "Gemma-3").exception
+    assert isinstance(error, UsageError)
+    assert "no family is called 'Gemma-3'" in error.message
+    assert error.hint == "did you mean gemma3?"

@@ -180,6 +180,8 @@ def test_a_file_of_lines_becomes_its_lines(tmp_path):
         ("name:", "? [a, b]\n: x\nname:", "2:3", "not a list or a mapping", ""),
         ("qwen2_5_omni", "qwen2_5_onmi", "21:11", "no family is called", "mean qwen2_5_omni?"),
         ("qwen2_5_omni}", "qwen2_5_omni, revision: v1}", "21:33", "goes with hub", "leave it out"),
+        ("qwen2_5_omni", "Qwen2.5-Omni", "21:11", "'Qwen2.5-Omni'", "mean qwen2_5_omni?"),
+        ("qwen2_5_omni", "gemma-3", "21:11", "no family is called 'gemma-3'", "mean gemma3?"),
         ("qwen2_5_omni", "nope", "21:11", "no family is called 'nope'", "known are audioflam"),
         ("model: {family: qwen2_5_omni}", "gpu: never", "22:3", "nothing to count", "model"),
         (
