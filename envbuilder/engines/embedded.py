@@ -14,7 +14,7 @@ from envbuilder.layers.wheel import wheel_layer, written_paths
 from envbuilder.model.image import Image, Layer, compose
 from envbuilder.model.image_config import image_settings
 from envbuilder.model.layer_kind import LayerKind
-from envbuilder.model.lock import Lock, Seal, Wheel
+from envbuilder.model.lock import Lock, Wheel
 from envbuilder.model.plan import (
     LAYOUT_VERSION,
     PREFIX,
@@ -23,6 +23,7 @@ from envbuilder.model.plan import (
     plan,
 )
 from envbuilder.model.pylock import dump_lock, lock_checksum
+from envbuilder.model.seal import Seal
 from envbuilder.resolve.context import Context
 from envbuilder.storage.store import Store
 

@@ -21,10 +21,10 @@ from .lock import (
     GitSource,
     ImageBase,
     Lock,
-    Seal,
     Source,
     Wheel,
 )
+from .seal import Seal
 from .spec import to_builtins
 
 Needs = Mapping[str, tuple[Requirement, ...]]

@@ -26,12 +26,12 @@ from .lock import (
     GitSource,
     ImageBase,
     Lock,
-    Seal,
     Wheel,
     in_build_order,
     spec_checksum,
 )
 from .reference import Digest
+from .seal import Seal
 from .spec_words import MACHINES
 
 if TYPE_CHECKING:

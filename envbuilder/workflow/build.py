@@ -21,7 +21,7 @@ from envbuilder.engines.source_wheels import fetch_sources, with_wheels
 from envbuilder.engines.system import system_layers
 from envbuilder.model.errors import LockError
 from envbuilder.model.image import Image
-from envbuilder.model.lock import Lock, Seal, spec_checksum
+from envbuilder.model.lock import Lock, spec_checksum
 from envbuilder.model.pylock import (
     dump_lock,
     lock_checksum,
@@ -31,6 +31,7 @@ from envbuilder.model.pylock import (
 )
 from envbuilder.model.reference import ImageRef
 from envbuilder.model.samples import check_samples
+from envbuilder.model.seal import Seal
 from envbuilder.model.spec import Spec
 from envbuilder.model.spec_file import load
 from envbuilder.model.spec_words import Compression

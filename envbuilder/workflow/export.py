@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from envbuilder.engines.foundation import fetch_base
 from envbuilder.model.image import Image
-from envbuilder.model.lock import Form, Lock
+from envbuilder.model.lock import Lock
+from envbuilder.model.seal import Form
 from envbuilder.model.spec_words import Compression
 from envbuilder.registry.layout import export
 from envbuilder.resolve.context import Context

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 from envbuilder.model.errors import LockError
 from envbuilder.model.image import Image, Layer, recompressed
-from envbuilder.model.lock import Form, FormLayer, ImageBase, Lock
+from envbuilder.model.lock import ImageBase, Lock
 from envbuilder.model.progress import Step
 from envbuilder.model.pylock import read_lock, write_lock
 from envbuilder.model.reference import Digest
+from envbuilder.model.seal import Form, FormLayer
 from envbuilder.model.spec import Spec
 from envbuilder.model.spec_words import COMPRESSIONS, Compression
 from envbuilder.registry.transfer import check, each, largest_first

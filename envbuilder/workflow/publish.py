@@ -24,9 +24,10 @@ from envbuilder.evidence.statements import (
 )
 from envbuilder.model.errors import LockError, NetworkError, UsageError
 from envbuilder.model.image import OCI_LAYER_ZSTD, Image, parse_image
-from envbuilder.model.lock import Form, ImageBase, Lock, Seal
+from envbuilder.model.lock import ImageBase, Lock
 from envbuilder.model.progress import Progress
 from envbuilder.model.reference import Digest, ImageRef
+from envbuilder.model.seal import Form, Seal
 from envbuilder.model.spec_words import Compression
 from envbuilder.registry.images import read_image
 from envbuilder.registry.manifests import Manifest

@@ -14,6 +14,7 @@ _MORE = {
     "model/package_checks": ("test_spec",),
     "model/progress": ("test_console",),
     "model/plan": ("test_lock_archives",),
+    "model/seal": ("test_lock",),
     "model/pylock": ("test_lock", "test_lock_archives"),
     "model/requirements_file": ("test_spec",),
     "model/resources": ("test_samples", "test_smoke_families", "test_docs"),

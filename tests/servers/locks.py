@@ -3,8 +3,9 @@
 from dataclasses import replace
 
 from envbuilder.model.image import Image
-from envbuilder.model.lock import DebianBase, DebPackage, GitSource, Lock, Seal, Wheel
+from envbuilder.model.lock import DebianBase, DebPackage, GitSource, Lock, Wheel
 from envbuilder.model.reference import Digest
+from envbuilder.model.seal import Seal
 from envbuilder.model.spec import from_builtins
 
 

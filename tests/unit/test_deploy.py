@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from envbuilder.cli.app import cli
 from envbuilder.cli.wishes import size
 from envbuilder.model.errors import LockError, UsageError
-from envbuilder.model.lock import Form, Lock, Seal
+from envbuilder.model.lock import Lock
 from envbuilder.model.reference import Digest, ImageRef
+from envbuilder.model.seal import Form, Seal
 from envbuilder.workflow.deploy.apptainer import apptainer
 from envbuilder.workflow.deploy.compose import compose
 from envbuilder.workflow.deploy.deployment import Wishes, deployment, pinned

@@ -7,10 +7,10 @@ import pytest
 from envbuilder.engines.docker import named_layers
 from envbuilder.model.image import Layer, compose, parse_image
 from envbuilder.model.layer_kind import OWN, LayerKind, kind_of
-from envbuilder.model.lock import Seal
 from envbuilder.model.plan import LAYOUT_VERSION, plan
 from envbuilder.model.pylock import dump_lock, parse_lock
 from envbuilder.model.reference import Digest
+from envbuilder.model.seal import Seal
 
 from . import locks
 

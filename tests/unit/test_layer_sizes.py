@@ -5,9 +5,10 @@ from dataclasses import replace
 from envbuilder.engines.docker import named_layers
 from envbuilder.model.image import Layer, compose
 from envbuilder.model.layer_kind import LayerKind
-from envbuilder.model.lock import DebianBase, Seal
+from envbuilder.model.lock import DebianBase
 from envbuilder.model.plan import LAYOUT_VERSION
 from envbuilder.model.reference import Digest
+from envbuilder.model.seal import Seal
 from envbuilder.model.system_plan import system_plan
 from envbuilder.smoke.layer_sizes import layer_sizes
 

@@ -11,12 +11,9 @@ from envbuilder.model.image import Layer
 from envbuilder.model.lock import (
     DebianBase,
     DebPackage,
-    Form,
-    FormLayer,
     GitSource,
     ImageBase,
     Lock,
-    Seal,
     SystemPython,
     Wheel,
 )
@@ -31,6 +28,7 @@ from envbuilder.model.pylock import (
     write_lock,
 )
 from envbuilder.model.reference import Digest
+from envbuilder.model.seal import Form, FormLayer, Seal
 from envbuilder.model.spec import from_builtins
 
 LOCKFILES = Path(__file__).parents[2] / "lockfiles"

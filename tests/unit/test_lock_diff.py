@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from envbuilder.model.image import Layer
-from envbuilder.model.lock import ImageBase, Lock, Seal
+from envbuilder.model.lock import ImageBase, Lock
 from envbuilder.model.lock_diff import (
     Change,
     Kind,
@@ -14,6 +14,7 @@ from envbuilder.model.lock_diff import (
     package_versions,
 )
 from envbuilder.model.reference import Digest
+from envbuilder.model.seal import Seal
 from tests.unit.locks import lock, needs, source, wheel
 
 PINS = {"torch": "==2.6.0", "app": "*"}

@@ -12,7 +12,7 @@ import pytest
 
 from envbuilder.smoke.probe import edges, families, films, formulas, mixed, tokens
 from envbuilder.smoke.probe.facts import Absent, Unasked, Uncountable
-from envbuilder.smoke.probe.families import _marks, _prompts, base, generic
+from envbuilder.smoke.probe.families import _encoders, _marks, _prompts, base, generic
 from envbuilder.smoke.probe.samples import Sample
 
 VOCABULARY = {"<image>": 5, "<start_of_image>": 6, "<video>": 7, "<patch>": 8}
@@ -474,4 +474,4 @@ def test_rows_of_padding_do_not_count_where_a_mask_tells_them(
     made: Any, mask: Tensor | None, expected: int
 ) -> None:
     output = types.SimpleNamespace(pooler_output=made, attention_mask=mask)
-    assert base.rows(output) == expected
+    assert _encoders.rows(output) == expected

@@ -6,9 +6,10 @@ from dataclasses import replace
 import pytest
 from msgspec import structs
 
-from envbuilder.model.lock import DebianBase, Lock, Seal
+from envbuilder.model.lock import DebianBase, Lock
 from envbuilder.model.pylock import lock_checksum, lock_path, write_lock
 from envbuilder.model.reference import Digest
+from envbuilder.model.seal import Seal
 from envbuilder.model.spec_file import load
 from envbuilder.storage.ledger import BuildHost, LedgerEntry, append, ledger_path
 from envbuilder.workflow.status import status

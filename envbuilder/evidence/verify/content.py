@@ -10,8 +10,9 @@ from typing import Any
 from envbuilder.model.errors import NetworkError
 from envbuilder.model.image import Image, Layer, compose
 from envbuilder.model.image_config import LABEL, image_settings
-from envbuilder.model.lock import DebianBase, Lock, Seal
+from envbuilder.model.lock import DebianBase, Lock
 from envbuilder.model.pylock import lock_checksum
+from envbuilder.model.seal import Seal
 from envbuilder.model.variables import names_in
 from envbuilder.net.messages import parse_json
 

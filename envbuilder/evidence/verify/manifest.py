@@ -24,7 +24,7 @@ from envbuilder.model.image import (
     OCI_MANIFEST,
     Layer,
 )
-from envbuilder.model.lock import Seal
+from envbuilder.model.seal import Seal
 from envbuilder.registry.manifests import Descriptor, Manifest
 
 from . import tables

@@ -11,9 +11,10 @@ from envbuilder.evidence.read import is_signed, read_evidence
 from envbuilder.evidence.statements import NAMES
 from envbuilder.model.errors import LockError, NetworkError, UsageError
 from envbuilder.model.image import Image
-from envbuilder.model.lock import Lock, Seal
+from envbuilder.model.lock import Lock
 from envbuilder.model.progress import Progress
 from envbuilder.model.reference import Digest, ImageRef
+from envbuilder.model.seal import Seal
 from envbuilder.registry.client import Client
 from envbuilder.registry.images import read_image
 from envbuilder.registry.manifests import INDEX_TYPES, Manifest, NoImageError, Platform

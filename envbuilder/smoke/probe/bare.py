@@ -13,7 +13,8 @@ import contextlib
 from typing import Any, Iterator
 
 from .facts import Facts
-from .families.base import Family, read_json
+from .families._model_files import read_json
+from .families.base import Family
 
 LAYERS = ("Layer", "Block")
 """How the classes of modules end that are stacked, and each give what they take."""

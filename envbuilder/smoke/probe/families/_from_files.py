@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, Sequence
 
 from ..facts import Facts
-from .base import Family, read_json
+from ._model_files import read_json
+from .base import Family
 from .generic import Generic
 
 HALF: Facts = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}

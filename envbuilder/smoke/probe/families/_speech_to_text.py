@@ -14,7 +14,9 @@ from typing import Any, Sequence
 
 from .. import samples
 from ..samples import Sample
-from .base import Family, Modality, read_json, rows
+from ._encoders import rows
+from ._model_files import read_json
+from .base import Family, Modality
 
 
 class SpeechToText(Family):

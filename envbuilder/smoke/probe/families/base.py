@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import copy
 import inspect
-import json
-from pathlib import Path
 from typing import Any, Iterable, Sequence
 
 from .. import edges, films, tokenizer
 from ..facts import Absent, Facts, Unasked
 from ..samples import Sample, Sounding
+from ._encoders import feature_method, parameters, rows, settled
 from ._marks import stated_id
+from ._model_files import processor_settings, read_json
 
 ENCODER_LIMIT = 1500
 """Items above this many tokens are counted on the grid, not encoded: transformers 4.52.4 allocates
@@ -293,72 +293,3 @@ class Family:
         )
         best = [scores[0].float().topk(2).values for scores in output.scores]
         return output.sequences[0, -count:].tolist(), [float(two[0] - two[1]) for two in best]
-
-
-def feature_method(model: Any, name: str) -> Any:
-    """Return the encoding method ``name`` of the model, or of the body that some versions wrap."""
-    body = getattr(model, "model", model)
-    return getattr(model, name, None) or getattr(body, name, None)
-
-
-def parameters(model: Any, name: str) -> list[inspect.Parameter]:
-    """Return what the encoding method ``name`` takes: what its body does, if it only passes on."""
-    found: dict[str, inspect.Parameter] = {}
-    for holder in (model, getattr(model, "model", None)):
-        method = getattr(holder, name, None)
-        taken = list(inspect.signature(method).parameters.values()) if method is not None else []
-        for one in taken:
-            if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD):
-                found.setdefault(one.name, one)
-        if taken and not any(one.kind is one.VAR_KEYWORD for one in taken):
-            break  # it takes nothing else, whatever the body would take
-    return list(found.values())
-
-
-def settled(model: Any, name: str) -> list[Any]:
-    """Return what the configuration says of ``name``, itself or its vision part; [] if nothing."""
-    config = model.config
-    holders = (config, getattr(config, "vision_config", None))
-    return [getattr(one, name) for one in holders if hasattr(one, name)][:1]
-
-
-def rows(features: Any) -> int:
-    """Count the embedding rows in whatever an encoder returned.
-
-    transformers 4.x gives a tensor or a tuple of them; 5.x a model output whose ``pooler_output``
-    may be None, in which case ``last_hidden_state`` holds the rows. Rows of padding do not count
-    if an ``attention_mask`` beside them tells which they are.
-    """
-    if hasattr(features, "last_hidden_state") or hasattr(features, "pooler_output"):
-        pooled = getattr(features, "pooler_output", None)
-        made = features.last_hidden_state if pooled is None else pooled
-        mask = getattr(features, "attention_mask", None)
-        if mask is not None and mask.shape == getattr(made, "shape", ())[:-1]:
-            return int(mask.sum())
-        return rows(made)
-    if isinstance(features, (list, tuple)):
-        return sum(rows(part) for part in features)
-    return int(features.numel() // features.shape[-1])
-
-
-def processor_settings(directory: str) -> Facts:
-    """Return what the processor's files in ``directory`` state about pictures and sound, flat.
-
-    transformers 5 nests in ``processor_config.json`` what 4 writes to ``preprocessor_config.json``,
-    and both may call the limits on pixels ``size``; if both names stand, pixels win there, too.
-    """
-    stated: Facts = {}
-    for name in ("preprocessor_config.json", "processor_config.json"):
-        if Path(directory, name).is_file():
-            file = read_json(directory, name)
-            for part in (file, file.get("image_processor"), file.get("feature_extractor")):
-                stated.update(part or {})
-    size = stated.get("size") or {}
-    for limit, edge in (("min_pixels", "shortest_edge"), ("max_pixels", "longest_edge")):
-        stated[limit] = stated.get(limit) or size.get(edge)
-    return stated
-
-
-def read_json(directory: str, name: str) -> Any:
-    """Return the JSON file ``name`` of ``directory``."""
-    return json.loads(Path(directory, name).read_text(encoding="utf-8"))

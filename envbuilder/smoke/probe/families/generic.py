@@ -15,7 +15,9 @@ from .. import edges, films, formulas
 from ..facts import Absent, Facts, Uncountable
 from ..samples import Sample
 from . import _marks, _prompts
-from .base import Family, Modality, feature_method, read_json, rows
+from ._encoders import feature_method, rows
+from ._model_files import read_json
+from .base import Family, Modality
 
 
 class Generic(Family):

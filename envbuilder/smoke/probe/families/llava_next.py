@@ -12,7 +12,7 @@ from .. import samples
 from ..facts import Facts
 from ..samples import Sample
 from ._anyres import best_resolution, unpadded
-from .base import rows
+from ._encoders import rows
 from .llava import CLIP, Llava
 
 TILES = [[336, 672], [672, 336], [672, 672], [1008, 336], [336, 1008]]

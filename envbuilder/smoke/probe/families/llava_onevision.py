@@ -14,8 +14,9 @@ from .. import samples
 from ..facts import Facts
 from ..samples import Sample
 from ._anyres import best_resolution, unpadded
+from ._encoders import rows
 from ._shrunk import language, vision
-from .base import Modality, rows
+from .base import Modality
 from .llava_next import LlavaNext
 
 SIDE = 384

@@ -10,9 +10,10 @@ from typing import Any
 from .. import samples
 from ..facts import Facts
 from ..samples import Sample
+from ._encoders import feature_method
 from ._shrunk import language
 from ._whisper import audio_tokens, extractor, mel_frames
-from .base import Family, Modality, feature_method
+from .base import Family, Modality
 
 WINDOW = 30
 """Seconds after which the extractor truncates a sound (``chunk_length``)."""

@@ -10,10 +10,11 @@ from typing import Any
 from .. import samples
 from ..facts import Facts
 from ..samples import Sample
+from ._encoders import rows
 from ._qwen_vision import limits, resized, vision_tokens
 from ._shrunk import WIDTH, language
 from ._whisper import extractor, mel_frames
-from .base import Modality, rows
+from .base import Modality
 from .qwen2_5_omni import SAMPLES as OMNI_SAMPLES
 from .qwen2_5_omni import WINDOW, Qwen25Omni
 from .qwen3_vl import FAMILY as QWEN3_VL

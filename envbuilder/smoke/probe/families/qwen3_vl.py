@@ -11,9 +11,9 @@ from typing import Any
 from .. import samples
 from ..facts import Facts
 from ..samples import Sample
+from ._encoders import rows
 from ._qwen_vision import limits
 from ._shrunk import WIDTH, language
-from .base import rows
 from .qwen2_vl import Qwen2VL
 
 LEAST, MOST = 65536, 16777216
