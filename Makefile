@@ -10,8 +10,12 @@ WORKERS ?= 2
 # the environment (of a container, mostly) says. That halves the time of most starts.
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/pytest --dist loadfile --no-loadscope-reorder
 
+# A private Docker Engine for what follows, which ends with it.
+WITH_ENGINE = trap 'tests/engine.sh stop $(ENGINE)' EXIT; trap 'exit 130' HUP INT TERM; \
+	tests/engine.sh start $(ENGINE) >/dev/null && eval "$$(tests/engine.sh env $(ENGINE))" &&
+
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-gpu test coverage check lint type golden mutants bench pairs sdists vllm \
+.PHONY: help setup demo demo-gpu test deep coverage check lint type golden mutants bench pairs sdists vllm \
   siege engine \
   engine-stop clean
 
@@ -32,9 +36,12 @@ demo-gpu: ## the same for the real serving stack with its CUDA wheels (downloads
 test: ## all tests, with real registries, runtimes, engines and indexes (WORKERS=2 at a time)
 	@.ci/setup test
 	@$(MAKE) --no-print-directory lint type
-	@mkdir -p build; trap 'tests/engine.sh stop $(ENGINE)' EXIT; trap 'exit 130' HUP INT TERM; \
-	tests/engine.sh start $(ENGINE) >/dev/null && eval "$$(tests/engine.sh env $(ENGINE))" && \
-	$(PYTEST) --numprocesses $(WORKERS) --durations 20 --junit-xml=$(JUNIT) $(COVERAGE)
+	@mkdir -p build; $(WITH_ENGINE) \
+	$(PYTEST) -m "not deep" --numprocesses $(WORKERS) --durations 20 --junit-xml=$(JUNIT) $(COVERAGE)
+
+deep: ## the tests that take minutes each and seldom fail alone (a quarter of an hour)
+	@.ci/setup test
+	@$(WITH_ENGINE) $(PYTEST) -m deep --numprocesses $(WORKERS) --durations 10
 
 coverage: ## the same, and which lines no test runs
 	@$(MAKE) --no-print-directory test COVERAGE="--cov --cov-report=term:skip-covered"
@@ -77,9 +84,7 @@ vllm: ## opt-in: the real vLLM serves in a container, sound and faulty (1.3 GB o
 
 siege: ## attack the command and its parsers for an hour, and write the figures into the docs
 	@.ci/setup test
-	@trap 'tests/engine.sh stop $(ENGINE)' EXIT; trap 'exit 130' HUP INT TERM; \
-	tests/engine.sh start $(ENGINE) >/dev/null && eval "$$(tests/engine.sh env $(ENGINE))" && \
-	$(BIN)/python -m tests.siege --write $(ARGS)
+	@$(WITH_ENGINE) $(BIN)/python -m tests.siege --write $(ARGS)
 
 engine: ## start a private Docker Engine under .engine/
 	@tests/engine.sh start $(ENGINE)

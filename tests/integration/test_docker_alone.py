@@ -15,7 +15,7 @@ from tests.contexts import context
 from tests.integration.docker_light import Light
 from tests.integration.test_docker_same_tree import comparable, tree
 
-pytestmark = [pytest.mark.integration, pytest.mark.docker, pytest.mark.slow]
+pytestmark = [pytest.mark.integration, pytest.mark.docker, pytest.mark.deep]
 
 BOOTSTRAP = """\
 version: 1

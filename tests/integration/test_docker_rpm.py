@@ -20,7 +20,7 @@ from tests.contexts import context
 from tests.integration.docker_light import Light
 from tests.servers.distribution import registry
 
-pytestmark = [pytest.mark.integration, pytest.mark.docker, pytest.mark.slow]
+pytestmark = [pytest.mark.integration, pytest.mark.docker, pytest.mark.deep]
 
 BASE = """\
 version: 1

@@ -13,7 +13,7 @@ from envbuilder.storage.store import Store
 from tests.contexts import context
 from tests.unit import locks
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = [pytest.mark.integration, pytest.mark.deep]
 SIZE = 2 << 30
 
 
