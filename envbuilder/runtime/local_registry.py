@@ -1,4 +1,4 @@
-"""LocalRegistry one image on loopback, as a registry that can only be read and knows nothing else.
+"""Serve one image on loopback, as a registry that can only be read and knows nothing else.
 
 A Docker daemon that pulls from it asks for the layers that it lacks, and for no others. Source: OCI
 distribution-spec 1.1, "Pull". Docker takes plain HTTP from 127.0.0.0/8 without being told to.

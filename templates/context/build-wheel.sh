@@ -12,6 +12,15 @@ if [ -n "$RECOMPILE" ]; then
   export CCACHE_RECACHE=1 SCCACHE_RECACHE=1
 fi
 mkdir "$HOME"
-env "$@" /run/uv/bin/uv build --color never --offline --no-cache --wheel --no-build-isolation \
+for variable; do # what the source says counts before what follows from it
+  export "$variable"
+done
+compilers() {
+  /opt/build/bin/python -I -B /run/build/hook_compilers.py "$1"
+}
+commands=$(compilers /tmp/compilers)
+eval "$commands"
+/run/uv/bin/uv build --color never --offline --no-cache --wheel --no-build-isolation \
   --python /opt/build/bin/python --out-dir /wheels "/build/source/$SUBDIRECTORY"
+compilers finish
 rm -f /wheels/.gitignore

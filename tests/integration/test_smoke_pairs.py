@@ -59,4 +59,3 @@ def test_versions_that_work_together_are_green(
     prompts = check.details["prompts"]
     assert all(prompt["placeholders"] == prompt["embeddings"] for prompt in prompts)
     assert all(sum(prompt["placeholders"].values()) > 0 for prompt in prompts)
-

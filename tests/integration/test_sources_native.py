@@ -53,7 +53,12 @@ packages:
   natty:
     git: {place}
     commit: {commit}
-    build: {{env: {{CCACHE_LOGFILE: /build/cache/log, MAX_JOBS: "2"}}}}
+    build:
+      env:
+        CCACHE_LOGFILE: /build/cache/log
+        SCCACHE_ERROR_LOG: /build/cache/log
+        SCCACHE_LOG: sccache=debug
+        MAX_JOBS: "2"
 {more}
 """
 COMPILERS = "python3, libpython3.13-dev, gcc, libc6-dev, ccache"
@@ -122,11 +127,13 @@ class Project:
         return wheel
 
     def compiled(self) -> list[str]:
-        """Say, in order, what ccache had to say of each file since it was last asked."""
+        """Say, in order, what the cache had to say of each file since it was last asked."""
         [log] = self.store.root.glob("compiled/*/log")
-        said = re.findall(r"Result: (cache_miss|direct_cache_hit)\n", log.read_text())
+        said = re.findall(
+            r"Result: (cache_miss|direct_cache_hit)\n|\]: (Cache (?:hit|miss)) in", log.read_text()
+        )
         log.unlink()
-        return said
+        return ["".join(each) for each in said]
 
     def forget(self) -> None:
         """Forget which wheels were built, but not what compilers remember."""
@@ -178,6 +185,17 @@ def test_another_commit_compiles_only_what_it_touched(project, first):
     assert sorted(project.compiled()) == ["cache_miss", "direct_cache_hit"]
     made = replace(lock, sources=(replace(lock.sources[0], wheel=cached),))
     check_reproducible(context(project.store, offline=True), made)
+
+
+def test_sccache_serves_unasked_as_ccache_does(project, first):
+    _, wheel = first
+    lock = project.lock("sccache", packages=COMPILERS.replace("ccache", "sccache"))
+    said = []
+    for _ in range(2):
+        project.forget()
+        assert project.build(lock) == wheel
+        said.append(project.compiled())
+    assert said == [["Cache miss"] * 2, ["Cache hit"] * 2]
 
 
 @pytest.mark.docker

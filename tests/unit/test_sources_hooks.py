@@ -33,7 +33,8 @@ def test_a_source_sees_a_listed_few_of_this_host_and_writes_to_fewer(tmp_path):
     command = _command(sandbox, hook, tmp_path, tmp_path / "log")
     seen = {mount.target: mount.read_only for mount in command.mounts}
     own = {"/build/source": False, "/build/output": False}
-    own |= {"/build/hook.py": True, "/build/hook_watch.py": True}
+    parts = ("hook.py", "hook_watch.py", "hook_compilers.py")
+    own |= {f"/build/{part}": True for part in parts}
     host = {target: read_only for target, read_only in seen.items() if target not in own}
     assert {target: seen[target] for target in own} == own
     assert all(host.values())

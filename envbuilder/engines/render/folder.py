@@ -27,6 +27,7 @@ from envbuilder.model.resources import TEMPLATES
 from envbuilder.resolve.debian import unchecked_pyc
 from envbuilder.resolve.debian.mmdebstrap import PY3COMPILE
 from envbuilder.resolve.debian.rootfs import SLIM
+from envbuilder.resolve.git import hook_compilers
 from envbuilder.resolve.git.build_sources import toolchain
 
 from .bake import bake_file
@@ -61,6 +62,8 @@ def render(lock: Lock) -> dict[str, str]:
         if source.toolchain:
             files[source.toolchain] = toolchain(lock.spec.build_of(source.name))
     files |= {f"build/{path.name}": path.read_text("utf-8") for path in _static()}
+    if sources:
+        files["build/hook_compilers.py"] = Path(hook_compilers.__file__).read_text("utf-8")
     if isinstance(lock.base, DebianBase):
         files |= _debian(lock.base)
     return dict(sorted(files.items()))

@@ -2,8 +2,8 @@
 
 Argument: the job as JSON. ``backend`` and ``backend_path`` are pyproject.toml's, ``source`` is the
 project's folder (also the working directory), ``output`` an empty folder, ``known`` the requirement
-lines that the environment was made for. ``hook`` is "examine" (which further requirements, and if
-there are none: which metadata) or "wheel".
+lines that the environment was made for, ``compilers`` a folder that may be made. ``hook`` is
+"examine" (which further requirements, and if there are none: which metadata) or "wheel".
 ``output/result.json`` tells what came of it; with ``watch``, ``output/looked.json`` what the source
 looked at beyond itself, even if it failed. Standard library only, Python 3.9 or later.
 """
@@ -22,6 +22,8 @@ def main() -> None:
     os.umask(0o022)
     os.chdir(job["source"])
     watch = importlib.import_module("hook_watch").Watch() if job["watch"] else None
+    if job["hook"] == "wheel":
+        importlib.import_module("hook_compilers")  # while it is on the path
     sys.path[0:1] = [os.path.join(job["source"], each) for each in job["backend_path"]]
     os.makedirs(os.environ["HOME"], exist_ok=True)
     if watch is None:
@@ -72,7 +74,12 @@ def examine(backend: Any, job: "dict[str, Any]") -> "dict[str, Any]":  # noqa: A
 
 
 def build(backend: Any, job: "dict[str, Any]") -> "dict[str, Any]":  # noqa: ANN401
-    return {"made": backend.build_wheel(job["output"], None)}
+    compilers = sys.modules["hook_compilers"]
+    os.environ.update(compilers.variables(job["compilers"]))
+    try:
+        return {"made": backend.build_wheel(job["output"], None)}
+    finally:
+        compilers.finish()
 
 
 if __name__ == "__main__":

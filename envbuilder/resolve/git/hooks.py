@@ -29,10 +29,12 @@ from .sandbox import Sandbox
 
 _HERE = Path(__file__).parent
 _SOURCE, _OUTPUT = "/build/source", "/build/output"
-_PROGRAM, _HOOK, _WATCH = "hook_program.py", "/build/hook.py", "/build/hook_watch.py"
+_PROGRAM, _HOOK = "hook_program.py", "/build/hook.py"
+_PARTS = ("hook_watch.py", "hook_compilers.py")  # which it imports from beside it
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _CCACHE = "/usr/lib/ccache:/usr/lib64/ccache"  # compilers that go through it, if it is installed
 _HOME = "/tmp/home"  # noqa: S108 - the container's own, made anew for every run
+_COMPILERS = "/tmp/compilers"  # noqa: S108
 _SHOWN = 40  # lines of a log, which lie in its last _TAIL bytes
 _TAIL = 1 << 16
 _READ = 16 << 20  # bytes; answers and metadata have a few thousand
@@ -150,6 +152,7 @@ def _command(sandbox: Sandbox, hook: Hook, output: Path, log: Path) -> Command:
         "output": _OUTPUT,
         "known": hook.known,
         "watch": hook.watch,
+        "compilers": _COMPILERS,
     }
     settings = dict(entry.partition("=")[::2] for entry in sandbox.settings.get("Env") or ())
     path = settings.get("PATH", _PATH)
@@ -173,7 +176,7 @@ def _command(sandbox: Sandbox, hook: Hook, output: Path, log: Path) -> Command:
             Mount(source=hook.source, target=_SOURCE, read_only=False),
             Mount(source=output, target=_OUTPUT, read_only=False),
             Mount(source=_HERE / _PROGRAM, target=_HOOK),
-            Mount(source=_HERE / "hook_watch.py", target=_WATCH),
+            *(Mount(source=_HERE / part, target=f"/build/{part}") for part in _PARTS),
         ),
         timeout=hook.timeout,
         memory=most_memory(),
