@@ -36,9 +36,7 @@ if TYPE_CHECKING:
     "--push", "push_to", metavar="REF", help="Then push to HOST/NAME:TAG, unless the smoke is red. "
     "With --no-smoke, layers that are there already are not made.",
 )  # fmt: skip
-@click.option(
-    "--key", metavar="KEY", help="Sign the pushed evidence with this key: a file or env://NAME."
-)
+@options.signer
 @options.compression
 @options.allow_unproven
 @options.output
@@ -57,7 +55,7 @@ def command(
     output_image: str | None,
     report: tuple[Path, ...],
     push_to: str | None,
-    key: str | None,
+    signer: options.SignerOptions,
     compression: Compression | None,
     allow_unproven: bool,
     output: str,
@@ -82,13 +80,13 @@ def command(
     from .next_steps import print_next
     from .report import write_reports
 
-    _check_travel(push_to, output_image, key=key, compression=compression)
+    _check_travel(push_to, output_image, signed=any(signer.values()), compression=compression)
     if report and no_smoke:
         raise click.UsageError("--report tells of the smoke, which --no-smoke leaves out")
     _check_targets(report, output_image)
     path = options.spec_path(name, file)
     target = None if push_to is None else ImageRef.parse(push_to)
-    signing = signing_with(key)
+    signing = signing_with(**signer)
     started = time.monotonic()
     with open_context(progress_mode, offline=offline, builder=builder) as context:
         outcome = build_environment(
@@ -134,12 +132,12 @@ def _check_travel(
     push_to: str | None,
     output_image: str | None,
     *,
-    key: str | None,
+    signed: bool,
     compression: Compression | None,
 ) -> None:
     """Refuse options that say how the image travels where it does not."""
-    if key is not None and push_to is None:
-        raise click.UsageError("--key signs what --push sends: add --push HOST/NAME:TAG")
+    if signed and push_to is None:
+        raise click.UsageError("--key and --keyless sign what --push sends: add --push REF")
     if compression is not None and push_to is None and output_image is None:
         raise click.UsageError("--compression is of what travels: add --push or --output-image")
 

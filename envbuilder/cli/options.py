@@ -6,8 +6,9 @@ import json
 import os
 from collections.abc import Callable
 from difflib import get_close_matches
+from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypedDict, TypeVar, cast
 
 import click
 
@@ -108,6 +109,38 @@ def compression(command: _F) -> _F:
         "--compression", type=click.Choice(COMPRESSIONS),
         help="How layers travel; without it, as the spec says (publish.compression), else gzip.",
     )(command)  # fmt: skip
+
+
+class SignerOptions(TypedDict):
+    """Who signs evidence, as the command line names it."""
+
+    key: str | None
+    keyless: bool
+    identity_token: str | None
+    timestamp_server: str | None
+
+
+def signer(command: _F) -> _F:
+    """Add ``--key``, ``--keyless`` and what goes with them, as one argument ``signer``."""
+
+    @wraps(command)
+    def collected(**given: Any) -> object:  # noqa: ANN401 (whatever else the command takes)
+        names = SignerOptions.__annotations__
+        return command(signer={name: given.pop(name) for name in names}, **given)
+
+    add = [
+        click.option("--timestamp-server", metavar="URL",
+            help="Have what the key signs stamped by this RFC 3161 authority: as bundles."),
+        click.option("--identity-token", metavar="TOKEN",
+            help="Sign as whom this token names: a file or env://NAME. Implies --keyless."),
+        click.option("--keyless", is_flag=True,
+            help="Sign without a key, through Sigstore, as this CI job or as who logs in."),
+        click.option("--key", metavar="KEY",
+            help="Sign evidence with this private key: a file or env://NAME."),
+    ]  # fmt: skip
+    for option in add:
+        collected = option(collected)
+    return cast("_F", collected)
 
 
 def builder(command: _F) -> _F:

@@ -13,9 +13,7 @@ from . import options
 @options.environment
 @click.argument("ref", required=False)
 @click.argument("entry", required=False)
-@click.option(
-    "--key", metavar="KEY", help="Sign evidence with this private key: a file or env://NAME."
-)
+@options.signer
 @options.output
 @options.progress
 def command(
@@ -23,7 +21,7 @@ def command(
     file: Path | None,
     ref: str | None,
     entry: str | None,
-    key: str | None,
+    signer: options.SignerOptions,
     output: str,
     progress_mode: str,
 ) -> None:
@@ -31,8 +29,8 @@ def command(
 
     It is the present lock's if that is known to be good, else the last good one. ENTRY is a
     number of `envbuilder history`, or the start of an image's or a lock's checksum. An image that
-    the registry has already is not sent again. With --key, signed provenance, bill of materials
-    and smoke result lie beside the image before the tag moves.
+    the registry has already is not sent again. With --key or --keyless, signed provenance, bill
+    of materials and smoke result lie beside the image before the tag moves.
     """
     from envbuilder.model.errors import UsageError
     from envbuilder.model.reference import ImageRef
@@ -48,7 +46,7 @@ def command(
     if ref is None:
         raise UsageError("expected REF", hint="HOST/NAME:TAG")
     target = ImageRef.parse(ref)
-    signing = signing_with(key)
+    signing = signing_with(**signer)
     entries, _ = read(ledger_path(path))
     wanted = None if entry is None else choose(entries, entry)
     with open_context(progress_mode) as context:

@@ -15,9 +15,7 @@ if TYPE_CHECKING:
 @click.command("push")
 @click.argument("name", shell_complete=options.complete_names)
 @click.argument("ref", shell_complete=options.complete_refs)
-@click.option(
-    "--key", metavar="KEY", help="Sign evidence with this private key: a file or env://NAME."
-)
+@options.signer
 @click.option("--bundles", is_flag=True, help="Attach evidence as Sigstore bundles (cosign 3); "
     "without it, as tags or bundles, like what is there.")  # fmt: skip
 @options.compression
@@ -26,7 +24,7 @@ if TYPE_CHECKING:
 def command(
     name: str,
     ref: str,
-    key: str | None,
+    signer: options.SignerOptions,
     bundles: bool,
     compression: Compression | None,
     output: str,
@@ -35,8 +33,8 @@ def command(
     """Push the built image of NAME (or of the lock at that path) to REF (HOST/NAME:TAG).
 
     Only what the registry lacks travels: by digest first, then signed provenance, bill of
-    materials and smoke result (with --key), and the tag last. A form other than gzip is made once,
-    and listed in the lock's seal.
+    materials and smoke result (with --key or --keyless), and the tag last. A form other than gzip
+    is made once, and listed in the lock's seal.
     """
     from envbuilder.model.pylock import read_lock
     from envbuilder.model.reference import ImageRef
@@ -50,7 +48,7 @@ def command(
     path = options.named_lock(name)
     lock = read_lock(path)
     target = ImageRef.parse(ref)
-    signing = signing_with(key, bundles=bundles or None)
+    signing = signing_with(**signer, bundles=bundles or None)
     entries, _ = read(ledger_path(path.with_name(f"{lock.spec.name}.yaml")))
     built = built_on(entries, lock.seal.manifest) if lock.seal is not None else None
     with open_context(progress_mode) as context:

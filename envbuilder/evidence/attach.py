@@ -6,9 +6,6 @@ Sigstore bundles as referrers, which newer ones prefer (cosign 3 then ignores th
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
 from collections.abc import Iterable, Sequence
 
 from envbuilder.model.image import OCI_CONFIG, OCI_MANIFEST, canonical_json
@@ -21,19 +18,11 @@ from envbuilder.registry.repository import ForbiddenError, Repository
 from envbuilder.registry.uploads import put_bytes
 
 from . import dsse
-from .keys import PrivateKey, PublicKey, public_der
+from .bundle import BUNDLE_TYPE, BUNDLE_TYPES
+from .keys import PrivateKey, PublicKey
+from .signers import Signer
 from .statements import Statement
 
-BUNDLE_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
-BUNDLE_TYPES = frozenset(
-    {
-        BUNDLE_TYPE,
-        "application/vnd.dev.sigstore.bundle+json;version=0.3",
-        "application/vnd.dev.sigstore.bundle.v0.2+json",
-        "application/vnd.dev.sigstore.bundle+json;version=0.2",
-    }
-)
-"""The spellings under which others have written them."""
 BUNDLE_NOTE = "dev.sigstore.bundle.predicateType"
 SIGNING_TYPE = "application/vnd.dev.cosign.simplesigning.v1+json"
 SIGNATURE_NOTE = "dev.cosignproject.cosign/signature"
@@ -107,19 +96,13 @@ def sign(repository: Repository, image: Digest, key: PrivateKey) -> None:
 
 
 def attach_bundles(
-    repository: Repository, image: Manifest, statements: Iterable[Statement], key: PrivateKey
+    repository: Repository, image: Manifest, statements: Iterable[Statement], signer: Signer
 ) -> None:
-    """Sign ``statements`` and attach each to ``image`` as a Sigstore bundle."""
-    hint = base64.b64encode(hashlib.sha256(public_der(key.public_key())).digest()).decode()
+    """Have ``statements`` signed, and attach each to ``image`` as a Sigstore bundle."""
     subject = Descriptor(media_type=image.media_type, digest=image.digest, size=len(image.body))
     for statement in statements:
-        envelope = json.loads(dsse.sign(statement.payload(repository.name), key))
-        bundle = {
-            "mediaType": BUNDLE_TYPE,
-            "verificationMaterial": {"publicKey": {"hint": hint}},
-            "dsseEnvelope": envelope,
-        }
-        layer = put_bytes(repository, canonical_json(bundle), BUNDLE_TYPE)
+        bundle = signer.bundle(statement.payload(repository.name))
+        layer = put_bytes(repository, bundle, BUNDLE_TYPE)
         content = {
             "schemaVersion": 2,
             "mediaType": OCI_MANIFEST,

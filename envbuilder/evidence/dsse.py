@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
@@ -35,8 +36,21 @@ def sign(payload: bytes, key: PrivateKey) -> bytes:
     return canonical_json(envelope)
 
 
+class Opened(NamedTuple):
+    """What an envelope holds, and the signature by which a key vouches for it."""
+
+    payload: bytes
+    signature: bytes
+
+
 def opened(envelope: bytes, key: PublicKey) -> bytes | None:
-    """Return the payload if any one signature is by ``key``, and None otherwise.
+    """Return the payload if any one signature is by ``key``, and None otherwise."""
+    found = opened_with(envelope, key)
+    return None if found is None else found.payload
+
+
+def opened_with(envelope: bytes, key: PublicKey) -> Opened | None:
+    """Return the payload with the first signature that is by ``key``, and None without one.
 
     Strangers may attach what they like to an image, so what is no envelope is no error.
     """
@@ -47,7 +61,9 @@ def opened(envelope: bytes, key: PublicKey) -> bytes | None:
         known = content["payloadType"] == PAYLOAD_TYPE
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
-    return payload if known and _any_signed(_encoded(payload), signatures, key) else None
+    data = _encoded(payload)
+    ours = next((each for each in signatures if known and is_signed(data, each, key)), None)
+    return None if ours is None else Opened(payload, base64.b64decode(ours))
 
 
 def sign_bytes(data: bytes, key: PrivateKey) -> str:
@@ -88,10 +104,6 @@ def _holds(verify: Callable[[], None]) -> bool:
     except (InvalidSignature, ValueError):
         return False
     return True
-
-
-def _any_signed(data: bytes, signatures: Iterable[str], key: PublicKey) -> bool:
-    return any(is_signed(data, signature, key) for signature in signatures)
 
 
 def _encoded(payload: bytes) -> bytes:

@@ -129,14 +129,19 @@ def public_der(key: PublicKey) -> bytes:
     return key.public_bytes(serialization.Encoding.DER, form)
 
 
-def builder_id(key: PublicKey, environ: Mapping[str, str] = os.environ) -> str:
-    """Return the URI of the builder that signs with ``key``: $ENVBUILDER_BUILDER_ID, or the key's.
+def key_uri(key: PublicKey) -> str:
+    """Return a URI that names the holder of ``key``."""
+    return f"urn:gpu-envbuilder:builder:sha256:{hashlib.sha256(public_der(key)).hexdigest()}"
+
+
+def builder_id(signer: str, environ: Mapping[str, str] = os.environ) -> str:
+    """Return the URI of the builder: $ENVBUILDER_BUILDER_ID, or that of whoever is the ``signer``.
 
     Raises UsageError for a variable that holds no URI.
     """
     named = environ.get(BUILDER_VARIABLE, "")
     if not named:
-        return f"urn:gpu-envbuilder:builder:sha256:{hashlib.sha256(public_der(key)).hexdigest()}"
+        return signer
     if not _URI.fullmatch(named):
         raise UsageError(
             f"{BUILDER_VARIABLE} is no URI: {named!r}",

@@ -10,10 +10,9 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from envbuilder.model.errors import NetworkError
-from envbuilder.model.image import canonical_json
 from envbuilder.model.reference import Digest
 from envbuilder.net.messages import MissingError
 from envbuilder.registry.blobs import read_blob
@@ -24,7 +23,6 @@ from envbuilder.registry.repository import Repository
 from . import dsse
 from .attach import (
     BUNDLE_NOTE,
-    BUNDLE_TYPES,
     DOCUMENT_LIMIT,
     PREDICATE_NOTE,
     SIGNATURE_NOTE,
@@ -34,34 +32,45 @@ from .attach import (
     signature_tag,
     tagged_layers,
 )
-from .keyring import Keyring
+from .bundle import BUNDLE_TYPES, Document, parse_bundle
+from .keyring import Keyring, Opened
 from .statements import SIGNED, Statement, moment_of, parse_statement
 
 _MOST = 1024  # documents of the wanted kinds, most of which strangers may have attached
 _TOTAL = 256 << 20  # bytes of all these
+_MOST_REASONS = 3  # for which documents do not count, that are told
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """What trusted keys state of an image; how many documents are not by them, or not about it."""
+    """What those trusted state of an image; how many documents are not by them, or not about it.
+
+    ``refusals`` say why some of the former do not count.
+    """
 
     statements: tuple[Statement, ...] = ()
     by_others: int = 0
     about_others: int = 0
+    refusals: tuple[str, ...] = ()
 
     def by_type(self, predicate_type: str) -> tuple[Statement, ...]:
         """Return the statements of one predicate type, the newest by its signed moment last.
 
-        One without a moment is the oldest; of two with the same, one that did not pass is newer.
+        One without a moment is the oldest; of two with the same, one that did not pass is newer. Of
+        one that was stamped several times the first stamp tells: anyone can have it stamped again.
         """
-        found = [each for each in self.statements if each.predicate_type == predicate_type]
-        return tuple(sorted(found, key=_age))
+        found: dict[bytes, Statement] = {}
+        for each in sorted(self.statements, key=_age, reverse=True):
+            if each.predicate_type == predicate_type:
+                found[each.payload("")] = each
+        return tuple(sorted(found.values(), key=_age))
 
     def __add__(self, other: Evidence) -> Evidence:
         return Evidence(
             statements=(*self.statements, *other.statements),
             by_others=self.by_others + other.by_others,
             about_others=self.about_others + other.about_others,
+            refusals=(*self.refusals, *other.refusals)[:_MOST_REASONS],
         )
 
 
@@ -94,7 +103,9 @@ def read_tagged(
         and layer.size <= DOCUMENT_LIMIT
     ]
     _bound(repository, image, fitting)
-    return _opened((_document(repository, layer) for layer in fitting), image, keyring, wanted)
+    found = (_document(repository, layer) for layer in fitting)
+    envelopes = (None if each is None else Document(envelope=each) for each in found)
+    return _opened(envelopes, image, keyring, wanted)
 
 
 def read_bundled(
@@ -110,7 +121,8 @@ def read_bundled(
     ]
     _bound(repository, image, fitting)
     bundles = (each for referrer in fitting for each in _bundles(repository, referrer, image))
-    return _opened(map(_unwrapped, bundles), image, keyring, wanted)
+    documents = (None if each is None else parse_bundle(each) for each in bundles)
+    return _opened(documents, image, keyring, wanted)
 
 
 def _bound(repository: Repository, image: Digest, documents: Sequence[Descriptor]) -> None:
@@ -123,29 +135,31 @@ def _bound(repository: Repository, image: Digest, documents: Sequence[Descriptor
 
 
 def _opened(
-    envelopes: Iterable[bytes | None], image: Digest, keyring: Keyring, wanted: Collection[str]
+    documents: Iterable[Document | None], image: Digest, keyring: Keyring, wanted: Collection[str]
 ) -> Evidence:
-    """Sort envelopes by whose they are and what they are about; None is a stranger's junk."""
-    found: list[Statement] = []
-    by_others = about_others = 0
-    for envelope in envelopes:
-        if envelope is None:
-            continue
-        opened = keyring.open(envelope)
-        if opened is None:
-            by_others += 1
-            continue
-        payload, signers = opened
-        statement = parse_statement(payload, image)
-        if statement is None:
-            about_others += 1
-        elif statement.predicate_type not in wanted:
-            continue
-        elif any(each.holds(moment_of(statement)) for each in signers):
-            found.append(statement)
-        else:
-            by_others += 1  # by a key that no longer counted
-    return Evidence(statements=tuple(found), by_others=by_others, about_others=about_others)
+    """Sort documents by whose they are and what they are about; None is a stranger's junk."""
+    found = Evidence()
+    for document in documents:
+        if document is not None:
+            found += _sorted_in(keyring, document, image, wanted)
+    return found
+
+
+def _sorted_in(
+    keyring: Keyring, document: Document, image: Digest, wanted: Collection[str]
+) -> Evidence:
+    opened = keyring.open(document)
+    if not isinstance(opened, Opened):
+        return Evidence(by_others=1, refusals=(opened.why,) if opened.why else ())
+    statement = parse_statement(opened.payload, image)
+    if statement is None:
+        return Evidence(about_others=1)
+    if statement.predicate_type not in wanted:
+        return Evidence()
+    stated = replace(statement, since=opened.since)
+    if any(each.holds(moment_of(stated)) for each in opened.signers):
+        return Evidence(statements=(stated,))
+    return Evidence(by_others=1)  # by a key that no longer counted
 
 
 def is_signed(repository: Repository, image: Digest, keyring: Keyring) -> bool:
@@ -186,16 +200,6 @@ def _bundles(repository: Repository, referrer: Descriptor, image: Digest) -> Ite
             )
             if first is not None:
                 yield _document(repository, first)
-
-
-def _unwrapped(bundle: bytes | None) -> bytes | None:
-    """Return the envelope in a Sigstore bundle; None in a stranger's document that is none."""
-    if bundle is None:
-        return None
-    try:
-        return canonical_json(json.loads(bundle)["dsseEnvelope"])
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return None
 
 
 def _names(payload: bytes, image: Digest) -> bool:

@@ -24,7 +24,8 @@ from envbuilder.registry.repository import ForbiddenError, Repository
 from envbuilder.registry.uploads import put_bytes
 
 from . import dsse
-from .keyring import Keyring
+from .bundle import Document
+from .keyring import Keyring, Opened
 from .keys import PrivateKey, read_private, read_public
 from .statements import Statement, parse_statement
 
@@ -117,11 +118,10 @@ class SignedLayers:
 
     def _vouched(self, key: str, envelope: str) -> tuple[Layer, ...] | None:
         """Return what a signed statement says of ``key``; None for anything else, or too old."""
-        opened = self.trusted.open(envelope.encode())
-        if opened is None:
+        opened = self.trusted.open(Document(envelope=envelope.encode()))
+        if not isinstance(opened, Opened):
             return None
-        payload, signers = opened
-        statement = parse_statement(payload, _subject(key))
+        statement = parse_statement(opened.payload, _subject(key))
         if statement is None or statement.predicate_type != PREDICATE:
             return None
         try:
@@ -129,7 +129,7 @@ class SignedLayers:
         except MisfitError:  # what another version of us wrote is made again
             return None
         moment = _moment(stated.made)
-        return stated.layers if any(each.holds(moment) for each in signers) else None
+        return stated.layers if any(each.holds(moment) for each in opened.signers) else None
 
     def _state(
         self, target: Repository, key: str, layers: tuple[Layer, ...], signing: PrivateKey

@@ -35,11 +35,15 @@ _RESULTS = {"pass": "PASSED", "skip": "WARNED", "unproven": "WARNED"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statement:
-    """A ``predicate`` of type ``predicate_type`` about the image with manifest ``subject``."""
+    """A ``predicate`` of type ``predicate_type`` about the image with manifest ``subject``.
+
+    ``since`` is when it was signed at the latest, by a time stamp or a log; None if nobody tells.
+    """
 
     subject: Digest
     predicate_type: str
     predicate: Mapping[str, Any]
+    since: datetime | None = None
 
     def payload(self, name: str) -> bytes:
         """Return the bytes to sign; ``name`` is how the image is called there."""
@@ -151,6 +155,11 @@ def finished_on(statement: Statement) -> str:
 
 
 def moment_of(statement: Statement) -> datetime | None:
+    """Return when a statement was made: by a time stamp or a log, or else as it says itself."""
+    return statement.since or claimed_moment(statement)
+
+
+def claimed_moment(statement: Statement) -> datetime | None:
     """Return the moment that a statement names as its own; None without one that can be read."""
     try:
         moment = datetime.fromisoformat(finished_on(statement))

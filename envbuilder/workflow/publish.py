@@ -8,16 +8,16 @@ from dataclasses import dataclass, replace
 
 from envbuilder.evidence.attach import attach, attach_bundles, may_be_bundle, sign
 from envbuilder.evidence.bill import facts_of_store
-from envbuilder.evidence.keyring import Keyring
-from envbuilder.evidence.keys import PrivateKey, builder_id, read_private
+from envbuilder.evidence.keys import builder_id, read_private
 from envbuilder.evidence.read import Evidence, is_signed, read_bundled, read_tagged
+from envbuilder.evidence.signers import KeySigner, Signer
 from envbuilder.evidence.statements import (
     NAMES,
     SIGNED,
     TEST_RESULT,
     Statement,
+    claimed_moment,
     finished_on,
-    moment_of,
     provenance,
     result_of,
     test_result,
@@ -45,23 +45,43 @@ _NAMES = {predicate_type: name for name, predicate_type in NAMES.items()}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signing:
-    """With which key evidence is signed; ``bundles`` for Sigstore bundles instead of tags.
+    """Who signs evidence; ``bundles`` for Sigstore bundles instead of tags.
 
     None keeps to what the evidence that is there has, on this image or the one before it.
     """
 
-    key: PrivateKey
+    signer: Signer
     bundles: bool | None = None
 
 
-def signing_with(key: str | None, *, bundles: bool | None = None) -> Signing | None:
+def signing_with(
+    key: str | None,
+    *,
+    bundles: bool | None = None,
+    keyless: bool = False,
+    identity_token: str | None = None,
+    timestamp_server: str | None = None,
+) -> Signing | None:
     """Read the private key that ``key`` names; None means that nothing is to be signed.
 
-    Raises UsageError for a key that cannot be read, or for ``bundles`` without one.
+    ``keyless`` signs as whoever ``identity_token`` (a file or ``env://NAME``) or the CI system says
+    that we are; ``timestamp_server`` is the address of an RFC 3161 authority.
+    Raises UsageError for a key that cannot be read, or for options that do not go together.
     """
+    if keyless or identity_token is not None:
+        if key is not None or timestamp_server is not None:
+            raise UsageError(
+                "--keyless signs without --key, and is stamped as its Sigstore has it",
+                hint="leave out --key and --timestamp-server, or --keyless",
+            )
+        from envbuilder.evidence.keyless import open_signer  # noqa: PLC0415 (loads slowly)
+
+        return Signing(signer=open_signer(identity_token), bundles=True)
     if key is not None:
-        return Signing(key=read_private(key), bundles=bundles)
-    if bundles:
+        stamped = True if timestamp_server else bundles  # tags have no room for a stamp
+        signer = KeySigner(key=read_private(key), stamps=timestamp_server)
+        return Signing(signer=signer, bundles=stamped)
+    if bundles or timestamp_server:
         raise UsageError("bundles are signed evidence", hint="add --key KEY to sign it")
     return None
 
@@ -115,7 +135,7 @@ def publish(
         if signing is not None and not named:
             kept = _evidence_style(repository, signing, {image.digest, before} - {None})
             statements = evidence(
-                context, lock, seal, signing.key, built=built, subject=image.digest
+                context, lock, seal, signing.signer, built=built, subject=image.digest
             )
             named = _attach(repository, image, statements, kept, context.progress)
 
@@ -199,12 +219,12 @@ def evidence(
     context: Context,
     lock: Lock,
     seal: Seal,
-    key: PrivateKey,
+    signer: Signer,
     *,
     subject: Digest,
     built: str | None = None,
 ) -> list[Statement]:
-    """Make the statements that ``key`` will sign; the smoke report's only if there is one.
+    """Make the statements that ``signer`` will sign; the smoke report's only if there is one.
 
     They are about ``subject``, the manifest of the sealed image in the form that it travels in.
     They are dated with when the image was ``built`` or smoked, or else with now.
@@ -218,7 +238,7 @@ def evidence(
     moment = built or (kept[1] if kept is not None else now())
     statements = [
         provenance(
-            lock, image, engine=seal.engine, finished=moment, builder=builder_id(key.public_key())
+            lock, image, engine=seal.engine, finished=moment, builder=builder_id(signer.name)
         ),
         sbom(lock, image, finished=moment, facts=facts),
     ]
@@ -254,37 +274,38 @@ def _attach(
     signing: Signing,
     progress: Progress,
 ) -> tuple[str, ...]:
-    """Attach what our key has not stated yet; name all that it states now."""
-    keyring = Keyring.of(signing.key.public_key())
+    """Attach what we have not stated yet; name all that we state now."""
+    signer, keyring = signing.signer, signing.signer.keyring
     names = (*(_NAMES[each.predicate_type] for each in statements), "signature")
     tagged = read_tagged(repository, image.digest, keyring, NAMES.values())
     bundled = read_bundled(repository, image.digest, keyring, {*NAMES.values(), SIGNED})
     newest = (tagged + bundled).by_type(TEST_RESULT)[-1:]
     held = bundled if signing.bundles else tagged
     news = [each for each in _unheld(statements, held) if not _is_outdated(each, newest, progress)]
-    if signing.bundles:
+    if signing.bundles or not isinstance(signer, KeySigner):
         manifest = Manifest(body=image.manifest, media_type=image.media_type)
         if not bundled.by_type(SIGNED):
             news.append(Statement(subject=image.digest, predicate_type=SIGNED, predicate={}))
-        attach_bundles(repository, manifest, news, signing.key)
+        attach_bundles(repository, manifest, news, signer)
         return names
     if news:
-        attach(repository, image.digest, news, signing.key)
+        attach(repository, image.digest, news, signer.key)
     if not is_signed(repository, image.digest, keyring):
-        sign(repository, image.digest, signing.key)
+        sign(repository, image.digest, signer.key)
     return names
 
 
 def _is_outdated(statement: Statement, newest: Sequence[Statement], progress: Progress) -> bool:
-    """Return whether our key has already stated a newer result, which must stay the truth."""
+    """Return whether we have already stated a newer result, which must stay the truth."""
     if statement.predicate_type != TEST_RESULT or not newest:
         return False
-    ours, there = moment_of(statement), moment_of(newest[0])
+    ours, there = claimed_moment(statement), claimed_moment(newest[0])
     if ours is None or there is None or ours >= there:
         return False
+    result = newest[0].predicate.get("result")
     progress.note(
-        f"the registry has a newer test-result by this key ({newest[0].predicate.get('result')}, "
-        f"of {finished_on(newest[0])}); the one of {finished_on(statement)} is not attached"
+        f"the registry has a newer test-result by this signer ({result}, of "
+        f"{finished_on(newest[0])}); the one of {finished_on(statement)} is not attached"
     )
     return True
 

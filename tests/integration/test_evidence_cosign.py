@@ -10,10 +10,13 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from envbuilder.evidence.attach import attach, attach_bundles, attestation_tag, sign
+from envbuilder.evidence.identities import TrustedIdentity, read_root
+from envbuilder.evidence.keyless import open_signer
 from envbuilder.evidence.keyring import Keyring
 from envbuilder.evidence.keys import new_key, public_pem, read_private, read_public
 from envbuilder.evidence.read import is_signed, read_evidence
 from envbuilder.evidence.sbom import sbom
+from envbuilder.evidence.signers import KeySigner
 from envbuilder.evidence.statements import (
     NAMES,
     PROVENANCE,
@@ -36,6 +39,7 @@ from envbuilder.storage.store import Store
 from tests.servers.distribution import registry
 from tests.servers.locks import small_lock
 from tests.servers.samples import small_image
+from tests.servers.sigstore import IDENTITY, ISSUER, sigstore, token
 
 pytestmark = pytest.mark.integration
 
@@ -165,7 +169,7 @@ def test_cosign_judges_the_smoke_result_by_policy(cosign, pushed, key, tmp_path,
 def test_cosign_3_accepts_bundles(cosign, pushed, key, other, request):
     repository, image = pushed
     manifest = Manifest(body=image.manifest, media_type=image.media_type)
-    attach_bundles(repository, manifest, statements(image), private(key))
+    attach_bundles(repository, manifest, statements(image), KeySigner(key=private(key)))
     flags = ["--type", TEST_RESULT, f"{repository}:v1"]
     if "trixie" in request.node.name:  # cosign 2 looks for bundles only where it is told to
         root = Path(key[0]).with_name("root.json")
@@ -182,7 +186,7 @@ def test_cosign_3_accepts_our_signature_in_a_bundle(cosign, pushed, key, other, 
     repository, image = pushed
     manifest = Manifest(body=image.manifest, media_type=image.media_type)
     signed = Statement(subject=image.digest, predicate_type=SIGNED, predicate={})
-    attach_bundles(repository, manifest, [signed], private(key))
+    attach_bundles(repository, manifest, [signed], KeySigner(key=private(key)))
     good = verify(cosign, key, "verify", f"{repository}:v1")
     assert good.returncode == 0, good.stderr
     assert verify(cosign, other, "verify", f"{repository}:v1").returncode != 0
@@ -228,6 +232,70 @@ def test_cosign_accepts_other_kinds_of_keys(cosign, pushed, tmp_path, kind):
     assert good.returncode == 0, good.stderr
 
 
+# -- without a key --------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory):
+    """A private Sigstore, and the files by which it is used."""
+    folder = tmp_path_factory.mktemp("people")
+    with sigstore(folder / "stamps") as (instance, _):
+        documents = {
+            "config.json": instance.config(),
+            "root.json": instance.root(),
+            "signing.json": instance.signing_config(),
+        }
+        for name, content in documents.items():
+            (folder / name).write_text(json.dumps(content))
+        (folder / "token").write_text(token())
+        yield folder
+
+
+def verify_by_name(run, people, what: str, *more: object, identity=IDENTITY, issuer=ISSUER):
+    return run(
+        what, "--certificate-identity", identity, "--certificate-oidc-issuer", issuer,
+        "--trusted-root", people / "root.json", "--allow-http-registry", *more,
+    )  # fmt: skip
+
+
+def test_cosign_accepts_what_an_identity_signed(cosign, pushed, people, request):
+    if "trixie" in request.node.name:
+        pytest.skip("cosign 2 asks the public Sigstore for its CA, whatever root it is given")
+    repository, image = pushed
+    signer = open_signer(
+        str(people / "token"), {"ENVBUILDER_TRUST_CONFIG": str(people / "config.json")}
+    )
+    manifest = Manifest(body=image.manifest, media_type=image.media_type)
+    attach_bundles(repository, manifest, statements(image), signer)
+    flags = ["--type", TEST_RESULT, f"{repository}:v1"]
+    good = verify_by_name(cosign, people, "verify-attestation", *flags)
+    assert good.returncode == 0, good.stderr
+    for wrong in ({"identity": IDENTITY + "x"}, {"issuer": ISSUER + "x"}):
+        bad = verify_by_name(cosign, people, "verify-attestation", *flags, **wrong)
+        assert bad.returncode != 0, wrong
+    signed = Statement(subject=image.digest, predicate_type=SIGNED, predicate={})
+    attach_bundles(repository, manifest, [signed], signer)
+    good = verify_by_name(cosign, people, "verify", f"{repository}:v1")
+    assert good.returncode == 0, good.stderr
+
+
+def test_what_cosign_signs_as_an_identity_we_read(cosign, pushed, people, request):
+    if "trixie" in request.node.name:
+        pytest.skip("cosign 2 signs so with its own flags for each server, and no bundles")
+    repository, image = pushed
+    done = cosign(
+        "sign", "-y", "--signing-config", people / "signing.json", "--trusted-root",
+        people / "root.json", "--identity-token", people / "token", "--allow-http-registry",
+        f"{repository}@{image.digest}",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    root = read_root(people / "root.json")
+    mine = TrustedIdentity(identity=IDENTITY, issuer=ISSUER, root=root)
+    other = TrustedIdentity(identity=IDENTITY + "x", issuer=ISSUER, root=root)
+    assert is_signed(repository, image.digest, Keyring(identities=(mine,)))
+    assert not is_signed(repository, image.digest, Keyring(identities=(other,)))
+
+
 # -- ourselves ----------------------------------------------------------------------------------
 
 
@@ -245,7 +313,7 @@ def test_what_was_attached_is_read_back(pushed, key, other, form):
         attach(repository, image.digest, statements(image), private(key))
     else:
         manifest = Manifest(body=image.manifest, media_type=image.media_type)
-        attach_bundles(repository, manifest, statements(image), private(key))
+        attach_bundles(repository, manifest, statements(image), KeySigner(key=private(key)))
         assert len(list_referrers(repository, image.digest)) == 3
     found = read(pushed, key)
     assert {each.predicate_type for each in found.statements} == set(NAMES.values())
@@ -275,7 +343,7 @@ def test_a_statement_about_another_image_does_not_count(pushed, key, tmp_path):
 def test_what_is_listed_but_gone_harms_nothing(pushed, key, server, gone):
     repository, image = pushed
     manifest = Manifest(body=image.manifest, media_type=image.media_type)
-    attach_bundles(repository, manifest, statements(image), private(key))
+    attach_bundles(repository, manifest, statements(image), KeySigner(key=private(key)))
     first = repository.manifest(list_referrers(repository, image.digest)[0].digest)
     if gone == "the referrer":
         with repository.send("DELETE", f"manifests/{first.digest}") as answer:

@@ -12,8 +12,16 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from envbuilder.evidence import dsse
 from envbuilder.evidence.attach import attach_bundles, sign
 from envbuilder.evidence.keyring import Keyring
-from envbuilder.evidence.keys import builder_id, public_der, public_pem, read_private, read_public
+from envbuilder.evidence.keys import (
+    builder_id,
+    key_uri,
+    public_der,
+    public_pem,
+    read_private,
+    read_public,
+)
 from envbuilder.evidence.read import is_signed, read_evidence
+from envbuilder.evidence.signers import KeySigner
 from envbuilder.evidence.statements import PROVENANCE, provenance
 from envbuilder.model.errors import MissingToolError, NetworkError, UsageError
 from envbuilder.model.progress import Silent
@@ -52,7 +60,7 @@ def test_a_service_s_key_signs_what_we_and_cosign_accept(cosign, tmp_path):
     program, service, held = cosign
     key = read_private(ADDRESS, {})
     assert public_der(key.public_key()) == public_der(held.public_key())
-    assert "urn:gpu-envbuilder:builder:sha256:" in builder_id(key.public_key(), {})
+    assert "urn:gpu-envbuilder:builder:sha256:" in builder_id(key_uri(key.public_key()), {})
     store = Store(tmp_path / "store")
     image = small_image(store)
     stated = [provenance(small_lock(), image.digest, engine="e", finished="2026-01-01T00:00:00Z")]
@@ -71,7 +79,7 @@ def test_a_service_s_key_signs_what_we_and_cosign_accept(cosign, tmp_path):
         flags = ["--insecure-ignore-tlog=true", "--allow-http-registry", "--key", str(public)]
         subprocess.run([program, "verify", *flags, str(ref)], check=True, capture_output=True)
         manifest = Manifest(body=image.manifest, media_type=image.media_type)
-        attach_bundles(repository, manifest, stated, key)
+        attach_bundles(repository, manifest, stated, KeySigner(key=key))
         assert len(read_evidence(repository, image.digest, keyring, {PROVENANCE}).statements) == 1
     assert "signMessage" in (service / "calls").read_text()
 

@@ -13,6 +13,7 @@ import pytest
 from msgspec.structs import replace as changed
 
 from envbuilder.evidence.keyring import Keyring
+from envbuilder.evidence.signers import KeySigner
 from envbuilder.evidence.verify.findings import FindingStatus, Level
 from envbuilder.evidence.verify.policy import Policy
 from envbuilder.evidence.verify.remote import verify
@@ -168,7 +169,11 @@ def test_evidence_is_about_the_form_that_was_pushed(tmp_path):
         context = Context(store=world.store, progress=Silent(), registries=world.client)
         private, public = world.key()
         pushed = publish(
-            context, world.lock, world.ref, signing=Signing(key=private), compression="zstd"
+            context,
+            world.lock,
+            world.ref,
+            signing=Signing(signer=KeySigner(key=private)),
+            compression="zstd",
         )
         assert pushed.evidence == ("provenance", "sbom", "signature")
         policy = Policy(required=("provenance", "sbom", "signature"))
@@ -178,7 +183,11 @@ def test_evidence_is_about_the_form_that_was_pushed(tmp_path):
         )  # fmt: skip
         assert verdict.exit_code == 0, verdict.findings
         again = publish(
-            context, world.lock, world.ref, signing=Signing(key=private), compression="zstd"
+            context,
+            world.lock,
+            world.ref,
+            signing=Signing(signer=KeySigner(key=private)),
+            compression="zstd",
         )
         assert again == pushed
 
@@ -202,7 +211,7 @@ def test_a_listed_form_that_is_there_is_not_made_again(tmp_path, signed):
         pushed = publish(context, world.lock, world.ref, compression="zstd:chunked")
         lock = replace(world.lock, seal=world.lock.seal.with_form(pushed.form))
         empty = Context(store=Store(tmp_path / "empty"), progress=Silent(), registries=world.client)
-        signing = Signing(key=world.key()[0]) if signed else None
+        signing = Signing(signer=KeySigner(key=world.key()[0])) if signed else None
         other = replace(world.ref, tag="v2")
         again = publish(empty, lock, other, signing=signing, compression="zstd:chunked")
         assert (again.digest, again.form) == (pushed.digest, pushed.form)
@@ -274,7 +283,7 @@ def test_a_refusal_of_something_else_has_nothing_to_do_with_the_form(tmp_path, w
         with pytest.raises(NetworkError, match="DENIED: no") as caught:
             publish(
                 context, world.lock, replace(world.ref, tag="v2"), compression="zstd",
-                signing=Signing(key=world.key()[0], bundles=False),
+                signing=Signing(signer=KeySigner(key=world.key()[0]), bundles=False),
             )  # fmt: skip
     assert "--compression" not in (caught.value.hint or "")
 

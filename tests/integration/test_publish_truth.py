@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from envbuilder.evidence.attach import attach, attestation_tag
+from envbuilder.evidence.signers import KeySigner
 from envbuilder.evidence.statements import test_result as smoke_result
 from envbuilder.evidence.verify.findings import Level
 from envbuilder.evidence.verify.policy import Policy
@@ -49,7 +50,7 @@ def pushed(world, *, signed=True, bundles=None) -> str:
     """Push, with my key or without one; give what was said."""
     notes = Notes()
     context = Context(store=world.store, progress=notes, registries=world.client)
-    signing = Signing(key=world.key()[0], bundles=bundles) if signed else None
+    signing = Signing(signer=KeySigner(key=world.key()[0]), bundles=bundles) if signed else None
     publish(context, world.lock, world.ref, signing=signing)
     return "\n".join(notes.said)
 
@@ -75,7 +76,7 @@ def test_an_older_result_is_not_put_over_a_newer_one(world, bundles):
     newer = smoke_result(world.lock, world.image.digest, report("fail"), finished=soon)
     attach(world.repository, world.image.digest, [newer], world.key()[0])
     keep_report(world.store, world.image.digest, report("pass"))
-    assert "has a newer test-result by this key (FAILED" in pushed(world, bundles=bundles)
+    assert "has a newer test-result by this signer (FAILED" in pushed(world, bundles=bundles)
     verdict = world.verify(Level.EVIDENCE)
     assert verdict.exit_code == 9
     assert "says 'FAILED'" in verdict.findings[-1].explanation

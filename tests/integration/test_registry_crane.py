@@ -5,10 +5,12 @@ import json
 
 import pytest
 
-from envbuilder.evidence.attach import BUNDLE_TYPE, attach, attach_bundles, sign
+from envbuilder.evidence.attach import attach, attach_bundles, sign
+from envbuilder.evidence.bundle import BUNDLE_TYPE
 from envbuilder.evidence.keyring import Keyring
 from envbuilder.evidence.keys import new_key, read_private, read_public
 from envbuilder.evidence.read import is_signed, read_evidence
+from envbuilder.evidence.signers import KeySigner
 from envbuilder.evidence.statements import PROVENANCE, provenance
 from envbuilder.model.progress import Silent
 from envbuilder.model.reference import Digest, ImageRef
@@ -75,7 +77,7 @@ def test_evidence_in_both_forms_is_found(host, client, tmp_path):
     stated = [provenance(small_lock(), image.digest, engine="e", finished="2026-01-01T00:00:00Z")]
     repository = client.repository(ref)
     manifest = Manifest(body=image.manifest, media_type=image.media_type)
-    attach_bundles(repository, manifest, stated, key)
+    attach_bundles(repository, manifest, stated, KeySigner(key=key))
     attach(repository, image.digest, stated, key)
     sign(repository, image.digest, key)
     assert len(read_evidence(repository, image.digest, keyring, {PROVENANCE}).statements) == 2

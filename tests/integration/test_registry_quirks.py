@@ -8,6 +8,7 @@ from envbuilder.evidence.attach import attach, attach_bundles, sign
 from envbuilder.evidence.keyring import Keyring
 from envbuilder.evidence.keys import new_key, read_private, read_public
 from envbuilder.evidence.read import is_signed, read_evidence
+from envbuilder.evidence.signers import KeySigner
 from envbuilder.evidence.statements import PROVENANCE, provenance
 from envbuilder.model.errors import NetworkError
 from envbuilder.model.progress import Silent
@@ -55,7 +56,7 @@ def test_there_and_back(quirk, tmp_path):
             upload(repository, SOURCE, step=step, mount=("sibling",))
         stated = [provenance(small_lock(), image.digest, engine="e", finished="2026-01-01")]
         manifest = Manifest(body=image.manifest, media_type=image.media_type)
-        attach_bundles(repository, manifest, stated, key)
+        attach_bundles(repository, manifest, stated, KeySigner(key=key))
         attach(repository, image.digest, stated, key)
         sign(repository, image.digest, key)
         found = read_evidence(repository, image.digest, keyring, {PROVENANCE})

@@ -22,6 +22,7 @@ from envbuilder.evidence.attach import (
 )
 from envbuilder.evidence.keyring import Keyring, TrustedKey
 from envbuilder.evidence.sbom import sbom
+from envbuilder.evidence.signers import KeySigner
 from envbuilder.evidence.statements import SIGNED, TEST_RESULT, Statement, provenance
 from envbuilder.evidence.statements import test_result as smoke_result
 from envbuilder.evidence.verify.findings import Level
@@ -68,7 +69,7 @@ def in_tag(world, *statements, key="mine"):
 
 def in_bundles(world, *statements, key="mine"):
     manifest = Manifest(body=world.image.manifest, media_type=world.image.media_type)
-    attach_bundles(world.repository, manifest, statements, world.key(key)[0])
+    attach_bundles(world.repository, manifest, statements, KeySigner(key=world.key(key)[0]))
 
 
 def replayed(world, *statements, key="mine"):

@@ -95,7 +95,7 @@ def test_init_refuses_what_no_spec_can_be_called(project, name):
         ("zzz", "there is no command 'zzz'", "envbuilder --help"),
         ("build --nope", "No such option '--nope'", "envbuilder build --help"),
         ("cache prune", "there are no locks in lockfiles", "--lockfiles"),
-        ("build x --key k", "--key signs what --push sends", "envbuilder build --help"),
+        ("build x --key k", "--key and --keyless sign what --push", "envbuilder build --help"),
         ("build x --compression zstd", "--compression is of what travels", "envbuilder build"),
         ("build x --compression estargz", "Invalid value for '--compression': 'estargz'", "--help"),
         ("build x --no-smoke --report r.html", "--report tells of the smoke", "--help"),

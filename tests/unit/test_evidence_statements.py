@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from envbuilder.evidence import dsse
-from envbuilder.evidence.keys import builder_id, public_der
+from envbuilder.evidence.keys import builder_id, key_uri, public_der
 from envbuilder.evidence.sbom import sbom
 from envbuilder.evidence.statements import (
     NAMES,
@@ -192,13 +192,13 @@ def test_statements_are_what_their_schemas_say():
 def test_provenance_names_its_builder():
     """By the key that signs, or as the machine is told."""
     key = KEY.public_key()
-    by_key = builder_id(key, {})
+    by_key = builder_id(key_uri(key), {})
     assert by_key == f"urn:gpu-envbuilder:builder:sha256:{Digest.of(public_der(key)).hex}"
-    assert by_key != builder_id(OTHER.public_key(), {})
+    assert by_key != builder_id(key_uri(OTHER.public_key()), {})
     ours = "https://ci.example.com/gpu-1"
-    assert builder_id(key, {"ENVBUILDER_BUILDER_ID": ours}) == ours
+    assert builder_id(key_uri(key), {"ENVBUILDER_BUILDER_ID": ours}) == ours
     stated = provenance(small_lock(), IMAGE, engine="embedded", finished=MOMENT, builder=ours)
     assert stated.predicate["runDetails"]["builder"]["id"] == ours
     for wrong in ("gpu-1", "http:", "urn:a b"):
         with pytest.raises(UsageError, match="is no URI"):
-            builder_id(key, {"ENVBUILDER_BUILDER_ID": wrong})
+            builder_id(key_uri(key), {"ENVBUILDER_BUILDER_ID": wrong})

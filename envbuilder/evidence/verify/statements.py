@@ -11,8 +11,8 @@ from envbuilder.evidence.statements import (
     PROVENANCE,
     TEST_RESULT,
     Statement,
+    claimed_moment,
     finished_on,
-    moment_of,
 )
 from envbuilder.model.lock import Lock
 from envbuilder.model.pylock import lock_checksum
@@ -51,7 +51,8 @@ def judge_evidence(
 def _missing(evidence: Evidence) -> str:
     there = []
     if evidence.by_others:
-        there.append(f"{evidence.by_others} signed by another key")
+        why = f" ({evidence.refusals[-1]})" if evidence.refusals else ""
+        there.append(f"{evidence.by_others} signed by another key{why}")
     if evidence.about_others:
         there.append(f"{evidence.about_others} about another image")
     return "none by this key about this image" + (f"; there is {', '.join(there)}" if there else "")
@@ -68,9 +69,11 @@ def _fault(statement: Statement, policy: Policy, lock: Lock, now: datetime) -> s
 
 
 def _age_fault(statement: Statement, policy: Policy, now: datetime) -> str:
-    text, moment = finished_on(statement), moment_of(statement)
+    text, moment = finished_on(statement), claimed_moment(statement)
     if moment is None:
         return f"has no date that we can read: {text[:40]!r}"
+    if statement.since is not None and moment > statement.since + _CLOCKS:
+        return f"says that it is of {text}, but was signed before, on {statement.since.isoformat()}"
     if moment > now + _CLOCKS:
         return f"is from the future: {text}"
     if policy.max_age_days is not None and now - moment > timedelta(days=policy.max_age_days):
