@@ -279,6 +279,23 @@ def test_cosign_accepts_what_an_identity_signed(cosign, pushed, people, request)
     assert good.returncode == 0, good.stderr
 
 
+def test_cosign_accepts_our_time_stamps(cosign, pushed, key, people, request):
+    """By the trusted root's authority, and no other; without a stamp it is refused."""
+    if "trixie" in request.node.name:
+        pytest.skip("cosign 2 asks the public Sigstore whatever it is given")
+    repository, image = pushed
+    stamps = json.loads((people / "signing.json").read_text())["tsaUrls"][0]["url"]
+    manifest = Manifest(body=image.manifest, media_type=image.media_type)
+    flags = ["--use-signed-timestamps", "--trusted-root", people / "root.json",
+             "--type", TEST_RESULT, f"{repository}:v1"]  # fmt: skip
+    attach_bundles(repository, manifest, statements(image), KeySigner(key=private(key)))
+    assert verify(cosign, key, "verify-attestation", *flags).returncode != 0
+    stamping = KeySigner(key=private(key), stamps=stamps)
+    attach_bundles(repository, manifest, statements(image), stamping)
+    good = verify(cosign, key, "verify-attestation", *flags)
+    assert good.returncode == 0, good.stderr
+
+
 def test_what_cosign_signs_as_an_identity_we_read(cosign, pushed, people, request):
     if "trixie" in request.node.name:
         pytest.skip("cosign 2 signs so with its own flags for each server, and no bundles")

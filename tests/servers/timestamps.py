@@ -31,18 +31,22 @@ ess_cert_id_alg = sha256
 
 @dataclass(kw_only=True)
 class StampAuthority:
-    """Its certificates (the stamping one first, the root last), and a folder with all it needs."""
+    """Its certificates (the stamping one first, the root last), and a folder with all it needs.
+
+    Its clock stands at ``at``; None if it is right.
+    """
 
     folder: Path
     chain: list[x509.Certificate]
+    at: datetime | None = None
 
     @property
     def file(self) -> Path:
         """The certificates in PEM, as a policy names them."""
         return self.folder / "chain.pem"
 
-    def stamp(self, query: bytes, *, at: datetime | None = None) -> bytes:
-        """Answer a query, now or as of ``at``."""
+    def stamp(self, query: bytes) -> bytes:
+        """Answer a query."""
         asked = self.folder / "query"
         asked.write_bytes(query)
         command = [
@@ -50,8 +54,9 @@ class StampAuthority:
             "-queryfile", asked, "-signer", self.folder / "tsa.pem",
             "-inkey", self.folder / "tsa.key",
         ]  # fmt: skip
-        if at is not None:
-            command = ["faketime", at.astimezone().strftime("%Y-%m-%d %H:%M:%S"), *command]
+        if self.at is not None:
+            moment = self.at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+            command = ["faketime", moment, *command]
         return subprocess.run(command, capture_output=True, check=True).stdout
 
 
