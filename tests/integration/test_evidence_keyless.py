@@ -2,29 +2,41 @@
 
 import base64
 import copy
+import gc
 import json
 import re
+import sys
+import threading
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
-from envbuilder.evidence.attach import attach_bundles
+from envbuilder.evidence.attach import attach, attach_bundles
 from envbuilder.evidence.bundle import BUNDLE_TYPE, Document, parse_bundle
 from envbuilder.evidence.identities import TrustedIdentity, UntrustedError, read_root
 from envbuilder.evidence.keyless import open_signer
-from envbuilder.evidence.statements import Statement
+from envbuilder.evidence.keys import public_pem
+from envbuilder.evidence.sbom import sbom
+from envbuilder.evidence.statements import SIGNED, Statement, provenance
 from envbuilder.evidence.statements import test_result as smoke_result
-from envbuilder.model.errors import NetworkError
+from envbuilder.evidence.timestamps import read_authority, request_stamp
+from envbuilder.evidence.verify.findings import Level
+from envbuilder.evidence.verify.policy import Policy, read_keyring, read_policy
+from envbuilder.model.errors import MissingToolError, NetworkError, UsageError
 from envbuilder.model.reference import Digest
 from envbuilder.registry.manifests import Manifest
 from envbuilder.smoke.report import CheckStatus, Report
 from tests.servers.attacked import attacked
-from tests.servers.sigstore import IDENTITY, ISSUER, Sigstore, sigstore, token
+from tests.servers.counting import counted
+from tests.servers.scripted import scripted
+from tests.servers.sigstore import IDENTITY, ISSUER, PERSON, Sigstore, sigstore, token
 
 pytestmark = pytest.mark.integration
 
-REPORT = Report(subject="small", verdict=CheckStatus.PASS, summary="all good", checks=())
 PAYLOAD = Statement(subject=Digest.of(b"x"), predicate_type="x", predicate={}).payload("x")
 
 
@@ -87,16 +99,6 @@ def test_what_is_signed_is_proven_by_who_signed_it(signer, bundle, home):
     assert abs(proof.since.timestamp() - time.time()) < 60
     assert signer.name == IDENTITY
     assert json.loads(bundle)["mediaType"] == BUNDLE_TYPE
-
-
-def in_bundles(world, signer, *statements):
-    manifest = Manifest(body=world.image.manifest, media_type=world.image.media_type)
-    attach_bundles(world.repository, manifest, statements, signer)
-
-
-def result(world, verdict="pass", finished="2026-01-02T03:04:05Z"):
-    report = Report(subject="small", verdict=CheckStatus(verdict), summary="x", checks=()).to_dict()
-    return smoke_result(world.lock, world.image.digest, report, finished=finished)
 
 
 # -- what does not hold -------------------------------------------------------------------------
@@ -231,3 +233,240 @@ def test_what_stands_twice_moves_no_moment(bundle, home):
         except UntrustedError:
             continue
         assert abs(since.timestamp() - time.time()) < 600
+
+
+# -- in a registry ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def policy(home, world):
+    """Write a policy beside the trusted root; give what it trusts."""
+    world.reset()
+
+    def write(text):
+        path = home / "policy.yaml"
+        path.write_text(text)
+        return {"keyring": read_keyring(read_policy(path), path)}
+
+    return write
+
+
+def attach_all(world, signer, *statements):
+    manifest = Manifest(body=world.image.manifest, media_type=world.image.media_type)
+    attach_bundles(world.repository, manifest, statements, signer)
+
+
+def result(world, verdict="pass"):
+    report = Report(subject="small", verdict=CheckStatus(verdict), summary="x", checks=())
+    moment = datetime.now(UTC).isoformat(timespec="seconds")
+    return smoke_result(world.lock, world.image.digest, report.to_dict(), finished=moment)
+
+
+MINE = f"identity: '{IDENTITY}', issuer: '{ISSUER}', trust_root: root.json"
+NAMED = {
+    "the name": (MINE, 0),
+    "another name": (MINE.replace("main", "fork"), 9),
+    "another issuer": (MINE.replace(f"'{ISSUER}'", "https://elsewhere.example.com"), 9),
+    "a pattern": (
+        f"identity_regexp: '.*@refs/heads/main', issuer: '{ISSUER}', trust_root: root.json", 0),
+    "a pattern of a part": (
+        f"identity_regexp: 'refs/heads/main', issuer: '{ISSUER}', trust_root: root.json", 9),
+    "until yesterday": (f"{MINE}, until: 2026-01-01", 9),
+    "until some day": (f"{MINE}, until: 2099-01-01", 0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_a_policy_names_whom_it_trusts(world, signer, policy, name):
+    text, code = NAMED[name]
+    trusts = policy(f"identities: [{{{text}}}]\n")
+    signed = Statement(subject=world.image.digest, predicate_type=SIGNED, predicate={})
+    attach_all(world, signer, result(world), signed)
+    for required in ("test-result", "signature"):
+        verdict = world.verify(Level.EVIDENCE, Policy(required=(required,)), **trusts)
+        assert verdict.exit_code == code, verdict.findings[-1]
+
+
+def test_why_somebody_else_does_not_count_is_said(world, signer, policy):
+    trusts = policy(f"identities: [{{{MINE.replace('main', 'fork')}}}]\n")
+    attach_all(world, signer, result(world))
+    said = world.verify(Level.EVIDENCE, **trusts).findings[-1].explanation
+    assert IDENTITY in said
+
+
+def test_keys_and_identities_stand_side_by_side(world, signer, policy, home):
+    """The newer failure counts, whoever of those trusted signed it."""
+    (home / "mine.pub").write_bytes(public_pem(world.key()[1]))
+    trusts = policy(f"key: mine.pub\nidentities: [{{{MINE}}}]\n")
+    attach(world.repository, world.image.digest, [result(world)], world.key()[0])
+    assert world.verify(Level.EVIDENCE, **trusts).exit_code == 0
+    assert world.verify(Level.EVIDENCE).exit_code == 0
+    attach_all(world, signer, result(world, "fail"))
+    assert world.verify(Level.EVIDENCE, **trusts).exit_code == 9
+    assert world.verify(Level.EVIDENCE).exit_code == 0, "whom nobody trusts changes nothing"
+
+
+def test_one_result_costs_little(world, signer, policy):
+    """As by a key: beside the image itself 5 requests, 40 KB in all."""
+    trusts = policy(f"identities: [{{{MINE}}}]\n")
+    digest, moment = world.image.digest, datetime.now(UTC).isoformat(timespec="seconds")
+    made = provenance(world.lock, digest, engine="embedded", finished=moment)
+    attach_all(world, signer, result(world), made, sbom(world.lock, digest, finished=moment))
+    with counted(world.ref.registry) as relay:
+        ref = world.ref
+        world.ref = type(ref).parse(str(ref).replace(ref.registry, relay.host))
+        try:
+            world.verify()
+            requests, received = len(relay.requests), relay.received
+            verdict = world.verify(Level.EVIDENCE, **trusts)
+        finally:
+            world.ref = ref
+    assert verdict.exit_code == 0
+    assert len(relay.requests) - 2 * requests <= 5, relay.requests
+    assert relay.received - received <= 40_000
+
+
+# -- who we are ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def nobody(monkeypatch):
+    """No CI system, whatever this one is."""
+    for name in ("GITHUB_ACTIONS", "GITLAB_CI", "BUILDKITE", "CIRCLECI", "SIGSTORE_ID_TOKEN",
+                 "GOOGLE_SERVICE_ACCOUNT_NAME"):  # fmt: skip
+        monkeypatch.delenv(name, raising=False)
+    return monkeypatch
+
+
+@pytest.mark.usefixtures("nobody")
+def test_with_nobody_to_sign_as_nothing_begins(environ):
+    with pytest.raises(UsageError, match="nobody to sign as") as caught:
+        open_signer(None, environ, interactive=False)
+    assert "id-token: write" in caught.value.hint
+
+
+def test_a_gitlab_job_signs_as_itself(nobody, environ):
+    nobody.setenv("GITLAB_CI", "true")
+    nobody.setenv("SIGSTORE_ID_TOKEN", token("project_path:acme/envs:ref_type:branch:ref:main"))
+    assert open_signer(None, environ).identity.identity.startswith("project_path:acme/envs")
+
+
+def test_a_github_job_signs_as_itself(nobody, environ):
+    answer = json.dumps({"value": token()}).encode()
+    with scripted(lambda call, _: call.answer(200, answer)) as server:
+        nobody.setenv("GITHUB_ACTIONS", "true")
+        nobody.setenv("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "secret")
+        nobody.setenv("ACTIONS_ID_TOKEN_REQUEST_URL", f"http://{server.host}/?x=1")
+        assert open_signer(None, environ).name == IDENTITY
+
+
+def test_a_github_job_without_the_permission_is_told(nobody, environ):
+    nobody.setenv("GITHUB_ACTIONS", "true")
+    for name in ("TOKEN", "URL"):
+        nobody.delenv(f"ACTIONS_ID_TOKEN_REQUEST_{name}", raising=False)
+    with pytest.raises(UsageError, match="permission"):
+        open_signer(None, environ, interactive=False)
+
+
+@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_whoever_sits_at_a_terminal_logs_in_with_a_browser(nobody, environ):
+    def browse(url):
+        threading.Thread(target=lambda: urlopen(url, timeout=60).read(), daemon=True).start()
+        return True
+
+    nobody.setattr("webbrowser.open", browse)
+    assert open_signer(None, environ, interactive=True).name == f"mailto:{PERSON}"
+    gc.collect()  # the library leaves the socket of its own server to the collector
+
+
+def test_a_person_signs_by_an_address(environ):
+    signer = open_signer("env://MINE", {**environ, "MINE": token("ann@example.com")})
+    assert signer.name == "mailto:ann@example.com"
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("env://EMPTY", "the variable EMPTY"),
+        ("/nonexistent/token", "cannot read the token"),
+        (token(), "for every process to see"),
+        ("env://OLD", "malformed|validity"),
+        ("env://OTHERS", "malformed"),
+        ("env://JUNK", "malformed"),
+    ],
+)
+def test_a_token_that_does_not_serve(environ, source, words):
+    known = {
+        "OLD": token(iat=1, exp=2),
+        "OTHERS": token(aud="somebody else"),
+        "JUNK": "hunter2",
+    }
+    with pytest.raises(UsageError, match=words) as caught:
+        open_signer(source, {**environ, **known})
+    said = f"{caught.value} {caught.value.hint}"
+    assert "eyJ" not in said
+    assert "hunter2" not in said
+
+
+@pytest.mark.parametrize("content", [None, "", "{}", "[", '{"mediaType": "x"}'])
+def test_a_trust_configuration_that_does_not_serve(tmp_path, home, content):
+    path = tmp_path / "config.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(UsageError, match="ENVBUILDER_TRUST_CONFIG"):
+        open_signer(str(home / "token"), {"ENVBUILDER_TRUST_CONFIG": str(path)})
+
+
+@pytest.mark.parametrize("content", [None, "", "{}", "[", '{"mediaType": "x"}'])
+def test_a_trusted_root_that_does_not_serve(tmp_path, content):
+    path = tmp_path / "root.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(UsageError, match=r"root\.json"):
+        read_root(path)
+
+
+@pytest.mark.parametrize("path", ["/api/v2/signingCert", "/api/v1/log/entries"])
+@pytest.mark.parametrize("answer", [(500, b"no"), (400, b'{"message": "no"}'), (200, b"<html>"),
+                                    (201, b"{}")])  # fmt: skip
+def test_servers_that_do_not_serve(instance, home, tmp_path, path, answer):
+    """Whatever they answer, it is said, and nothing is signed."""
+
+    def respond(call, request):
+        if request.path == path:
+            call.answer(answer[0], answer[1])
+        else:
+            instance.respond(call, request)
+
+    with scripted(respond) as server:
+        bent = json.dumps(instance.config()).replace(instance.url, f"http://{server.host}")
+        (tmp_path / "config.json").write_text(bent)
+        environ = {"ENVBUILDER_TRUST_CONFIG": str(tmp_path / "config.json")}
+        with pytest.raises(NetworkError, match="Sigstore, "):
+            open_signer(str(home / "token"), environ).bundle(PAYLOAD)
+
+
+def test_a_log_by_another_key_is_found_out_at_once(instance, home, environ, monkeypatch):
+    monkeypatch.setattr(instance, "log_key", ec.generate_private_key(ec.SECP256R1()))
+    with pytest.raises(NetworkError, match="does not hold"):
+        open_signer(str(home / "token"), environ).bundle(PAYLOAD)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda home, environ: open_signer(str(home / "token"), environ),
+        lambda home, _: read_root(home / "root.json"),
+        lambda _home, _: read_authority(Path("x.pem")),
+        lambda _home, _: request_stamp("http://127.0.0.1:1", b"x"),
+    ],
+)
+def test_without_the_extra_the_way_to_it_is_said(home, environ, monkeypatch, use):
+    for name in [each for each in sys.modules if re.match("sigstore|rfc3161_client", each)]:
+        monkeypatch.delitem(sys.modules, name)
+    for name in ("sigstore", "rfc3161_client"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(MissingToolError, match="not installed") as caught:
+        use(home, environ)
+    assert caught.value.hint == "pip install 'gpu-envbuilder[keyless]'"

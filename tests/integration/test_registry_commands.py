@@ -26,6 +26,7 @@ from tests.servers.counting import counted
 from tests.servers.distribution import registry
 from tests.servers.locks import sealed, small_lock
 from tests.servers.samples import image_of, layer_of, manifest_of
+from tests.servers.sigstore import IDENTITY, ISSUER, sigstore, token
 
 pytestmark = pytest.mark.integration
 
@@ -47,7 +48,7 @@ class Desk:
     image: Image
     ref: str
 
-    def run(self, *arguments: str, status: int = 0) -> str:
+    def run(self, *arguments: str, status: int = 0, **more: str) -> str:
         """Run a command and expect its exit status; give what it wrote to stdout."""
         environ = os.environ | {
             "ENVBUILDER_CACHE": str(self.folder / "store"),
@@ -55,6 +56,7 @@ class Desk:
             "ENVBUILDER_KEY_PASSWORD": "hunter2",
             "PYTHONPATH": str(Path(__file__).parents[2]),
             "COLUMNS": "200",
+            **more,
         }
         command = [sys.executable, "-m", "envbuilder", *arguments]
         done = subprocess.run(
@@ -89,6 +91,51 @@ def test_the_whole_way(desk):
     assert "at level 2" in desk.run("verify", desk.ref, "--key", "ci.pub")
     assert "at level 3" in desk.run("verify", desk.ref, "--key", "ci.pub", "--level", "3")
     assert desk.run("diff", "small", desk.ref) == "no difference\n"
+
+
+def test_the_whole_way_without_a_key(desk):
+    keep_report(Store(desk.folder / "store"), desk.image.digest, REPORT.to_dict())
+    push = ("push", "small", desk.ref, "--identity-token", "token")
+    with sigstore(desk.folder / "stamps") as (instance, asked):
+        (desk.folder / "config.json").write_text(json.dumps(instance.config()))
+        (desk.folder / "root.json").write_text(json.dumps(instance.root()))
+        (desk.folder / "token").write_text(token())
+        said = desk.run(*push, ENVBUILDER_TRUST_CONFIG="config.json")
+        assert "signed evidence: provenance, sbom, test-result, signature" in said
+        logged = len(instance.entries)
+        assert logged == 4
+        assert desk.run(*push, ENVBUILDER_TRUST_CONFIG="config.json") == said
+        assert len(instance.entries) == logged, "what is there is not signed again"
+        assert len([each for each in asked.seen if "signingCert" in each.path]) == 2
+    policy = desk.folder / "policy.yaml"
+    who = f"{{identity: '{IDENTITY}', issuer: '{ISSUER}', trust_root: root.json}}"
+    policy.write_text(
+        f"identities: [{who}]\nrequired: [test-result, provenance, sbom, signature]\n"
+        f"builders: ['{IDENTITY}']\n"
+    )
+    assert "at level 2" in desk.run("verify", desk.ref, "--policy", "policy.yaml")
+    policy.write_text(f"identities: [{who.replace('main', 'fork')}]\n")
+    assert IDENTITY in desk.run("verify", desk.ref, "--policy", "policy.yaml", status=9)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--keyless", "--key", "ci.key"), "--keyless signs without --key"),
+        (("--keyless", "--timestamp-server", "http://x"), "--keyless signs without"),
+        (("--timestamp-server", "http://x"), "add --key KEY"),
+        (("--identity-token", "nowhere"), "cannot read the token nowhere"),
+        (("--identity-token", "env://NOTHING"), "the variable NOTHING"),
+    ],
+)
+def test_who_signs_is_said_once(desk, options, words):
+    desk.run("keys", "new", "ci")
+    with sigstore(desk.folder / "stamps") as (instance, _):
+        (desk.folder / "config.json").write_text(json.dumps(instance.config()))
+        said = desk.run(
+            "push", "small", desk.ref, *options, status=2, ENVBUILDER_TRUST_CONFIG="config.json"
+        )
+    assert words in said
 
 
 def test_another_form_is_pushed_listed_and_proven(desk):

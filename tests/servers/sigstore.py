@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlencode
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -25,6 +26,7 @@ from .timestamps import StampAuthority, certificate, key_usage, new_authority, p
 
 ISSUER = "https://ci.example.com"
 IDENTITY = "https://ci.example.com/acme/envs/build.yml@refs/heads/main"
+PERSON = "ann@example.com"
 START = "2020-01-01T00:00:00Z"
 LOG = "127.0.0.1"  # the host of its address, by which cosign looks for its signature
 _SCTS = x509.ObjectIdentifier("1.3.6.1.4.1.11129.2.4.2")
@@ -106,6 +108,7 @@ class Sigstore:
         return {
             "mediaType": "application/vnd.dev.sigstore.signingconfig.v0.2+json",
             "caUrls": [{**service, "url": self.url}],
+            "oidcUrls": [{**service, "url": self.url}],
             "rekorTlogUrls": [{**service, "url": self.url}],
             "rekorTlogConfig": {"selector": "ANY"},
             "tsaUrls": stamps,
@@ -248,6 +251,22 @@ class Sigstore:
             name = f"{len(self.entries):064x}"
             body = json.dumps({name: entry}).encode()
             call.answer(201, body, Content_Type="application/json", ETag=name)
+        else:
+            self._log_in(call, request)
+
+    def _log_in(self, call: Call, request: Seen) -> None:
+        """Let whoever comes with a browser be PERSON (OAuth 2, the code flow)."""
+        path, _, query = request.path.partition("?")
+        if path == "/.well-known/openid-configuration":
+            known = {"authorization_endpoint": "/auth", "token_endpoint": "/token"}
+            known = {name: f"{self.url}{where}" for name, where in known.items()}
+            call.answer(200, json.dumps(known).encode())
+        elif path == "/auth":
+            asked = parse_qs(query)
+            back = urlencode({"code": "c", "state": asked["state"][0]})
+            call.answer(302, Location=f"{asked['redirect_uri'][0]}?{back}")
+        elif path == "/token":
+            call.answer(200, json.dumps({"access_token": token(PERSON)}).encode())
         else:
             call.answer(404)
 
