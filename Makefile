@@ -16,7 +16,7 @@ WITH_ENGINE = trap 'tests/engine.sh stop $(ENGINE)' EXIT; trap 'exit 130' HUP IN
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-gpu test deep coverage check lint type golden mutants bench pairs sdists vllm \
-  siege engine \
+  referrers siege engine \
   engine-stop clean
 
 help: ## show the targets
@@ -81,6 +81,10 @@ sdists: ## build twenty real sdists as uv does, and compare every file (a few mi
 vllm: ## opt-in: the real vLLM serves in a container, sound and faulty (1.3 GB of wheels)
 	@.ci/setup test
 	@$(BIN)/pytest -q tests/integration/real_vllm.py
+
+referrers: ## pushes and evidence on a registry with the referrers API, compiled first (a minute of Go)
+	@.ci/setup test
+	@$(PYTEST) -q tests/integration/referrers_api.py
 
 siege: ## attack the command and its parsers for an hour, and write the figures into the docs
 	@.ci/setup test
