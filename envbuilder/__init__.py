@@ -51,7 +51,8 @@ if TYPE_CHECKING:
     from .workflow.bump.pins import parse_pin
     from .workflow.bump.stages import real_stages
     from .workflow.lock import lock_environment
-    from .workflow.publish import Published, publish, signing_with
+    from .workflow.publish import Published, publish
+    from .workflow.signing import signing_with
     from .workflow.smoke import smoke_image
 
 _HOMES = {
@@ -76,7 +77,8 @@ _HOMES = {
     "workflow.bump.pins": "parse_pin",
     "workflow.bump.stages": "real_stages",
     "workflow.lock": "lock_environment",
-    "workflow.publish": "Published publish signing_with",
+    "workflow.publish": "Published publish",
+    "workflow.signing": "signing_with",
     "workflow.smoke": "smoke_image",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}

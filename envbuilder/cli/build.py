@@ -74,7 +74,7 @@ def command(
     from envbuilder.workflow.build import Decisions, build_environment, reuse_at
     from envbuilder.workflow.export import export_image
     from envbuilder.workflow.forms import keep_form
-    from envbuilder.workflow.publish import publish, signing_with
+    from envbuilder.workflow.publish import publish
 
     from .context import open_context
     from .next_steps import print_next
@@ -86,7 +86,7 @@ def command(
     _check_targets(report, output_image)
     path = options.spec_path(name, file)
     target = None if push_to is None else ImageRef.parse(push_to)
-    signing = signing_with(**signer)
+    signing = options.signing_of(signer)
     started = time.monotonic()
     with open_context(progress_mode, offline=offline, builder=builder) as context:
         outcome = build_environment(

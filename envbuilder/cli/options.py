@@ -8,11 +8,14 @@ from collections.abc import Callable
 from difflib import get_close_matches
 from functools import wraps
 from pathlib import Path
-from typing import Any, TypedDict, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, cast
 
 import click
 
 from envbuilder.model.errors import UsageError
+
+if TYPE_CHECKING:
+    from envbuilder.workflow.signing import Signing
 
 COMPRESSIONS = ("gzip", "zstd", "zstd:chunked")
 """Those of the spec (a test compares them): its module takes too long to load for ``--help``."""
@@ -141,6 +144,15 @@ def signer(command: _F) -> _F:
     for option in add:
         collected = option(collected)
     return cast("_F", collected)
+
+
+def signing_of(signer: SignerOptions, *, bundles: bool | None = None) -> Signing | None:
+    """Return who signs; None if nobody shall. Raises UsageError where options do not fit."""
+    if not bundles and not any(signer.values()):
+        return None
+    from envbuilder.workflow.signing import signing_with
+
+    return signing_with(**signer, bundles=bundles)
 
 
 def builder(command: _F) -> _F:

@@ -36,7 +36,6 @@ def command(
     from envbuilder.model.reference import ImageRef
     from envbuilder.storage.ledger import choose, ledger_path, read
     from envbuilder.workflow.bump.promote import promote
-    from envbuilder.workflow.publish import signing_with
 
     from .context import open_context
 
@@ -46,7 +45,7 @@ def command(
     if ref is None:
         raise UsageError("expected REF", hint="HOST/NAME:TAG")
     target = ImageRef.parse(ref)
-    signing = signing_with(**signer)
+    signing = options.signing_of(signer)
     entries, _ = read(ledger_path(path))
     wanted = None if entry is None else choose(entries, entry)
     with open_context(progress_mode) as context:

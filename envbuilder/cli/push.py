@@ -40,7 +40,7 @@ def command(
     from envbuilder.model.reference import ImageRef
     from envbuilder.storage.ledger import built_on, ledger_path, read
     from envbuilder.workflow.forms import keep_form
-    from envbuilder.workflow.publish import publish, signing_with
+    from envbuilder.workflow.publish import publish
 
     from .context import open_context
 
@@ -48,7 +48,7 @@ def command(
     path = options.named_lock(name)
     lock = read_lock(path)
     target = ImageRef.parse(ref)
-    signing = signing_with(**signer, bundles=bundles or None)
+    signing = options.signing_of(signer, bundles=bundles or None)
     entries, _ = read(ledger_path(path.with_name(f"{lock.spec.name}.yaml")))
     built = built_on(entries, lock.seal.manifest) if lock.seal is not None else None
     with open_context(progress_mode) as context:

@@ -12,8 +12,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cryptography.x509 import RFC822Name, SubjectAlternativeName, UniformResourceIdentifier
-
 from envbuilder.model.errors import NetworkError, UsageError
 
 from . import dsse
@@ -137,6 +135,12 @@ class _Named:
 
 def names_of(cert: Certificate) -> list[str]:
     """List the names of a certificate's owner: addresses of people, and of workflows."""
+    from cryptography.x509 import (  # noqa: PLC0415 (takes 0.02 s to load)
+        RFC822Name,
+        SubjectAlternativeName,
+        UniformResourceIdentifier,
+    )
+
     names = cert.extensions.get_extension_for_class(SubjectAlternativeName).value
     return [
         *names.get_values_for_type(RFC822Name),

@@ -22,7 +22,7 @@ from envbuilder.storage.ledger import LedgerEntry
 from envbuilder.storage.store import Store
 from envbuilder.workflow.bump.promote import promote
 from envbuilder.workflow.bump.rollback import rollback
-from envbuilder.workflow.publish import Signing, signing_with
+from envbuilder.workflow.signing import Signing, signing_with
 from tests.contexts import context
 from tests.servers.distribution import registry
 from tests.servers.locks import sealed, small_lock

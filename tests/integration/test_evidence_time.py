@@ -23,7 +23,8 @@ from envbuilder.registry.referrers import list_referrers
 from envbuilder.resolve.context import Context
 from envbuilder.smoke.report import CheckStatus, Report
 from envbuilder.storage.build_records import keep_report
-from envbuilder.workflow.publish import publish, signing_with
+from envbuilder.workflow.publish import publish
+from envbuilder.workflow.signing import signing_with
 from tests.servers.attacked import attacked
 from tests.servers.scripted import scripted
 from tests.servers.timestamps import new_authority, stamping

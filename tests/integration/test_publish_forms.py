@@ -42,7 +42,8 @@ from envbuilder.resolve.context import Context
 from envbuilder.storage.store import Store
 from envbuilder.workflow.export import export_image
 from envbuilder.workflow.forms import in_form, keep_form
-from envbuilder.workflow.publish import Signing, publish
+from envbuilder.workflow.publish import publish
+from envbuilder.workflow.signing import Signing
 from tests.servers.attacked import attacked
 from tests.servers.counting import counted
 from tests.servers.crane import crane, crane_registry

@@ -14,7 +14,8 @@ from envbuilder.registry.referrers import fallback_tag
 from envbuilder.resolve.context import Context
 from envbuilder.smoke.report import CheckStatus, Report
 from envbuilder.storage.build_records import keep_report
-from envbuilder.workflow.publish import Signing, publish
+from envbuilder.workflow.publish import publish
+from envbuilder.workflow.signing import Signing
 from tests.servers.attacked import attacked
 from tests.servers.locks import sealed
 from tests.servers.samples import image_of

@@ -23,7 +23,8 @@ from envbuilder.storage.ledger import (
 )
 from envbuilder.storage.store import Store
 from envbuilder.workflow.forms import keep_form
-from envbuilder.workflow.publish import Signing, publish
+from envbuilder.workflow.publish import publish
+from envbuilder.workflow.signing import Signing
 
 from .texts import checksum_of, texts_of
 
