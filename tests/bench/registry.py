@@ -1,23 +1,28 @@
-"""Push a built image to a loopback registry beside ``skopeo copy``, and count what verify costs.
+"""Push and pull a built image beside ``skopeo copy``, start-up included; count what verify costs.
 
-    python tests/bench/registry.py NAME [--rounds N]
+    python -m tests.bench.registry NAME [--rounds N]
 
-NAME is a sealed environment in lockfiles/ whose image is in the store. Each round copies the same
-layout with skopeo and pushes it with envbuilder, into an empty docker-registry each; all figures
-are ratios of this one run, and of its best rounds.
+NAME is a sealed environment in lockfiles/ whose image is in the store. In each round skopeo and
+envbuilder do the same, as processes, with an empty docker-registry each. All figures are ratios of
+one run: the median of the pairs, of wall time and of processor seconds (a busy machine shows in the
+first only).
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import median
+from typing import NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -36,16 +41,29 @@ from envbuilder.model.reference import ImageRef
 from envbuilder.net.config import Settings
 from envbuilder.registry.client import Client
 from envbuilder.registry.layout import export
-from envbuilder.registry.transfer import push
 from envbuilder.storage.store import Store
 from tests.servers.counting import counted
 from tests.servers.distribution import Server, registry
+
+_PULL = """
+import sys
+from pathlib import Path
+from envbuilder.model.progress import Silent
+from envbuilder.model.reference import ImageRef
+from envbuilder.registry.client import Client
+from envbuilder.registry.manifests import Platform
+from envbuilder.registry.transfer import pull
+from envbuilder.storage.store import Store
+with Client.from_environment() as client:
+    ref, store = ImageRef.parse(sys.argv[1]), Store(Path(sys.argv[2]))
+    pull(client, ref, Platform.parse("linux/amd64"), store, Silent())
+"""
 
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("name")
-    arguments.add_argument("--rounds", type=int, default=2)
+    arguments.add_argument("--rounds", type=int, default=5)
     given = arguments.parse_args()
     lock = read_lock(Path("lockfiles") / f"pylock.{given.name}.toml")
     store = Store.default()
@@ -58,26 +76,67 @@ def main() -> None:
 
 
 def bench(work: Path, lock: Lock, image: Image, store: Store, rounds: int) -> None:
-    layout = export(image, store, f"oci:{work / 'layout'}", name="x", progress=Silent())
-    skopeo: list[float] = []
-    ours: list[float] = []
-    again: list[float] = []
+    folder = export(image, store, f"oci:{work / 'layout'}", name="x", progress=Silent())
+    layout = f"oci:{folder}:x"
+    name = lock.spec.name
+    known = ("push", "push to another repository", "pull")
+    pairs: dict[str, list[tuple[Cost, Cost]]] = {what: [] for what in known}
+    again: list[Cost] = []
     for number in range(rounds):
         with emptied(work / f"skopeo-{number}") as server:
-            start = time.perf_counter()
-            copy(layout, server)
-            skopeo.append(time.perf_counter() - start)
-        with emptied(work / f"ours-{number}") as server, quiet_client() as client:
-            ref = ImageRef.parse(f"{server.host}/bench:v1")
-            for times in (ours, again):
-                start = time.perf_counter()
-                push(client, image, store, ref, Silent())
-                times.append(time.perf_counter() - start)
+            there = f"docker://{server.host}/one:v1"
+            pushed = skopeo(layout, there)
+            mounted = skopeo(layout, f"docker://{server.host}/two:v1")
+            pulled = skopeo(there, f"oci:{work / 'pulled'}:x")
+            shutil.rmtree(work / "pulled")
+        with emptied(work / f"ours-{number}") as server:
+            first = f"{server.host}/one:v1"
+            pairs["push"].append((push(name, first), pushed))
+            again.append(push(name, first))
+            other = push(name, f"{server.host}/two:v1")
+            pairs["push to another repository"].append((other, mounted))
+            pairs["pull"].append((pull(first, work / "store"), pulled))
+            shutil.rmtree(work / "store")
             if number == rounds - 1:
                 count(server, lock, image)
-    print(f"push: {min(skopeo) / min(ours):.2f} times the speed of skopeo copy "
-          f"({min(ours):.1f} s, {min(skopeo):.1f} s)")  # fmt: skip
-    print(f"second push: 1/{min(ours) / min(again):.0f} of the first ({min(again):.3f} s)")
+    for what, costs in pairs.items():
+        wall = median(ours.wall / theirs.wall for ours, theirs in costs)
+        used = median(ours.processor / theirs.processor for ours, theirs in costs)
+        seconds = median(ours.wall for ours, _ in costs)
+        print(f"{what}: {wall:.2f} of skopeo's time ({seconds:.1f} s), {used:.2f} of its CPU's")
+    second = median(each.wall for each in again)
+    whole = median(each.wall for each, _ in pairs["push"])
+    print(f"second push: {second / whole:.2f} of the first ({second:.2f} s)")
+
+
+class Cost(NamedTuple):
+    """What a process took, in seconds."""
+
+    wall: float
+    processor: float
+
+
+def run(*command: str | Path) -> Cost:
+    """Run a command to its end."""
+    before, start = os.times(), time.perf_counter()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wall, after = time.perf_counter() - start, os.times()
+    user = after.children_user - before.children_user
+    return Cost(wall, user + after.children_system - before.children_system)
+
+
+def skopeo(source: str, target: str) -> Cost:
+    flags = ["--preserve-digests", "--src-tls-verify=false", "--dest-tls-verify=false"]
+    return run("skopeo", "copy", *flags, source, target)
+
+
+def push(name: str, ref: str) -> Cost:
+    return run(sys.executable, "-m", "envbuilder", "push", name, ref)
+
+
+def pull(ref: str, store: Path) -> Cost:
+    """Pull into an empty store, as ``verify --smoke`` does."""
+    return run(sys.executable, "-c", _PULL, ref, store)
 
 
 def count(server: Server, lock: Lock, image: Image) -> None:
@@ -90,11 +149,11 @@ def count(server: Server, lock: Lock, image: Image) -> None:
             provenance(lock, image.digest, engine="embedded", finished=moment),
             smoke_result(lock, image.digest, report, finished=moment),
         ]
-        ref = ImageRef.parse(f"{server.host}/bench:v1")
+        ref = ImageRef.parse(f"{server.host}/one:v1")
         attach(client.repository(ref), image.digest, stated, key)
     for level in (Level.DIGEST, Level.CONTENT, Level.EVIDENCE):
         with counted(server.host) as counter, quiet_client() as client:
-            ref = ImageRef.parse(f"{counter.host}/bench:v1")
+            ref = ImageRef.parse(f"{counter.host}/one:v1")
             verdict = verify(
                 client, ref, lock, level=level, progress=Silent(), policy=Policy(),
                 keyring=Keyring.of(key.public_key()),
@@ -114,12 +173,6 @@ def emptied(folder: Path) -> Iterator[Server]:
     with registry(folder) as server:
         yield server
     shutil.rmtree(folder)
-
-
-def copy(layout: Path, server: Server) -> None:
-    command = ["skopeo", "copy", "--quiet", "--preserve-digests", "--dest-tls-verify=false"]
-    target = f"docker://{server.host}/bench:v1"
-    subprocess.run([*command, f"oci:{layout}:x", target], check=True)
 
 
 if __name__ == "__main__":

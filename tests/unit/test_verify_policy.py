@@ -47,6 +47,22 @@ def written(tmp_path):
         ("builders: x\n", ":1:1: expected a list of URIs"),
         ("builders: [x]\n", ":1:1: only provenance tells of builders"),
         ("required: [signature]\nmax_age_days: 1\n", ":2:1: a signature has no date"),
+        ("identities: x\n", ":1:1: expected a list of {identity"),
+        ("identities: [x]\n", ":1:14: expected a list of {identity"),
+        ("identities: [{identity: x}]\n", ":1:14: lacks issuer"),
+        ("identities: [{issuer: x}]\n", ":1:14: expected either identity or identity_regexp"),
+        ("identities: [{identity: x, issuer: ''}]\n", ":1:28: expected a list of {identity"),
+        ("identities: [{identity: '', issuer: x}]\n", ":1:14: expected either identity or"),
+        ("identities: [{identity: x, identity_regexp: y, issuer: z}]\n", ":1:14: expected either"),
+        ("identities: [{identity_regexp: '(', issuer: z}]\n", ":1:15: is no regular expression"),
+        ("identities: [{identity: x, issuer: z, until: soon}]\n", ":1:39: expected a date"),
+        (
+            "identities: [{identity: x, issuer: z, root: y}]\n",
+            ":1:39: unknown key 'root'; known are identity, identity_regexp, issuer, trust_root",
+        ),
+        ("identities: [{identity: x, issuer_regexp: z}]\n", "unknown key 'issuer_regexp'"),
+        ("timestamp_authority: 1\n", ":1:1: expected a PEM file of certificates"),
+        ("timestamp_authority: x\n", ":1:1: is about what keys sign, and none is named"),
     ],
 )
 def test_what_does_not_fit_is_shown_with_its_place(written, text, words):
