@@ -88,12 +88,12 @@ class KeylessSigner:
 
         with _translated("asking who we are"):
             token = self._ask()
-        context = SigningContext.from_trust_config(self._config)
-        with _translated("asking for a certificate"), context.signer(token) as signer:
-            # The only way to learn the name that the CA gives us: the token's need not be it.
-            certificate = signer._signing_cert()
-        root = IdentityRoot.of(self._config.trusted_root)
-        return signer, _identity(certificate, root)
+        with _translated("asking for a certificate"):
+            root = IdentityRoot.of(self._config.trusted_root)
+            context = SigningContext.from_trust_config(self._config)
+            with context.signer(token) as signer:
+                # The only way to learn the name that the CA gives us: the token's need not be it.
+                return signer, _identity(signer._signing_cert(), root)
 
 
 def open_signer(
