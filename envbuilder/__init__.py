@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from .evidence.remote_layers import RemoteSettings
     from .evidence.verify.findings import Level, Verdict
+    from .evidence.verify.platforms import verify_platforms
     from .evidence.verify.remote import verify
     from .model.errors import (
         BuildError,
@@ -50,7 +51,8 @@ if TYPE_CHECKING:
     from .workflow.bump.bump import Bumped, bump
     from .workflow.bump.pins import parse_pin
     from .workflow.bump.stages import real_stages
-    from .workflow.lock import lock_environment
+    from .workflow.lock import lock_environment, lock_platforms
+    from .workflow.platforms import PlatformsBuilt, build_platforms, publish_platforms
     from .workflow.publish import Published, publish
     from .workflow.signing import signing_with
     from .workflow.smoke import smoke_image
@@ -58,6 +60,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "evidence.remote_layers": "RemoteSettings",
     "evidence.verify.findings": "Level Verdict",
+    "evidence.verify.platforms": "verify_platforms",
     "evidence.verify.remote": "verify",
     "model.errors": "BuildError EnvbuilderError LockError MismatchError MissingToolError "
     "NetworkError ResolutionError SmokeError SpecError UsageError",
@@ -76,8 +79,9 @@ _HOMES = {
     "workflow.bump.bump": "Bumped bump",
     "workflow.bump.pins": "parse_pin",
     "workflow.bump.stages": "real_stages",
-    "workflow.lock": "lock_environment",
+    "workflow.lock": "lock_environment lock_platforms",
     "workflow.publish": "Published publish",
+    "workflow.platforms": "PlatformsBuilt build_platforms publish_platforms",
     "workflow.signing": "signing_with",
     "workflow.smoke": "smoke_image",
 }
@@ -98,6 +102,7 @@ __all__ = [
     "MismatchError",
     "MissingToolError",
     "NetworkError",
+    "PlatformsBuilt",
     "Progress",
     "Published",
     "RemoteSettings",
@@ -110,19 +115,23 @@ __all__ = [
     "UsageError",
     "Verdict",
     "build_environment",
+    "build_platforms",
     "bump",
     "choose",
     "load",
     "lock_environment",
     "lock_path",
+    "lock_platforms",
     "open_context",
     "parse_pin",
     "publish",
+    "publish_platforms",
     "read_lock",
     "real_stages",
     "signing_with",
     "smoke_image",
     "verify",
+    "verify_platforms",
 ]
 
 

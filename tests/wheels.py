@@ -29,10 +29,11 @@ class Recipe:
     requires: tuple[str, ...] = ()
     entry_points: str = ""
     record: Iterable[tuple[str, str, str]] | None = None
+    tag: str = "py3-none-any"
 
     @property
     def filename(self) -> str:
-        return f"{self.name}-{self.version}-py3-none-any.whl"
+        return f"{self.name}-{self.version}-{self.tag}.whl"
 
     @property
     def info(self) -> str:
@@ -45,8 +46,8 @@ class Recipe:
         text += "".join(f"Requires-Dist: {each}\n" for each in self.requires)
         files[f"{self.info}/METADATA"] = text.encode()
         files[f"{self.info}/WHEEL"] = (
-            b"Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-        )
+            f"Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: {self.tag}\n"
+        ).encode()
         if self.entry_points:
             files[f"{self.info}/entry_points.txt"] = self.entry_points.encode()
         files[f"{self.info}/RECORD"] = self._record(files)

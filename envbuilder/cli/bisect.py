@@ -65,7 +65,7 @@ def command(
 
     if check is not None and shell_command is not None:
         raise UsageError("--check and --run are two ways to judge: choose one")
-    path = options.spec_path(name, file)
+    path = options.refuse_several(options.spec_path(name, file))
     with open_context(progress_mode) as context:
         store = context.store
         new = read_lock(lock_path(path)) if bad is None else find_end(path, bad, store=store)

@@ -13,6 +13,7 @@ from . import options
 if TYPE_CHECKING:
     from envbuilder.model.spec_words import Compression
     from envbuilder.workflow.build import BuildResult
+    from envbuilder.workflow.platforms import PlatformsBuilt
 
 
 @click.command("build")
@@ -63,67 +64,77 @@ def command(
 ) -> None:
     """Lock NAME if it has no lock, assemble its image, smoke it, seal the lock, record the build.
 
+    Of several platforms all are built, and an index lists their images: that is what is pushed.
+
     Exits with 8 when the smoke test fails, or leaves unproven what it was asked: the image stays,
     but is not marked good.
     """
     from envbuilder.engines import source_wheels
-    from envbuilder.model.pylock import lock_path
     from envbuilder.model.reference import ImageRef
+    from envbuilder.model.spec_file import platforms_at
     from envbuilder.runtime import choose
-    from envbuilder.smoke.layer_sizes import layer_sizes
-    from envbuilder.workflow.build import Decisions, build_environment, reuse_at
+    from envbuilder.workflow.build import Decisions, reuse_at
     from envbuilder.workflow.export import export_image
-    from envbuilder.workflow.forms import keep_form
-    from envbuilder.workflow.publish import publish
+    from envbuilder.workflow.platforms import (
+        build_platforms,
+        keep_published,
+        lock_paths,
+        publish_platforms,
+        with_form,
+    )
 
     from .context import open_context
     from .next_steps import print_next
-    from .report import write_reports
 
     _check_travel(push_to, output_image, signed=any(signer.values()), compression=compression)
     if report and no_smoke:
         raise click.UsageError("--report tells of the smoke, which --no-smoke leaves out")
     _check_targets(report, output_image)
     path = options.spec_path(name, file)
+    if output_image is not None and len(platforms_at(path)) > 1:
+        raise click.UsageError("--output-image writes one image, and the spec names several")
     target = None if push_to is None else ImageRef.parse(push_to)
     signing = options.signing_of(signer)
     started = time.monotonic()
     with open_context(progress_mode, offline=offline, builder=builder) as context:
-        outcome = build_environment(
+        built = build_platforms(
             context,
             path,
             Decisions(engine=engine, locked=locked, reseal=reseal),
             runtime=None if no_smoke else choose(runtime, context.store),
-            reuse=reuse_at(
+            reuse=lambda platform: reuse_at(
                 context,
                 path,
                 target if no_smoke and output_image is None else None,
                 compression=compression,
+                platform=platform,
             ),
         )
-        if outcome.report is not None:  # first of all: what follows may fail
-            layers = layer_sizes(outcome.image.layers, outcome.lock)
-            write_reports(outcome.report, report, layers=layers)
-        if check_reproducible:
-            source_wheels.check_reproducible(context, outcome.lock, engine=engine)
-        form = None
+        _write_reports(built, report)  # first of all: what follows may fail
+        locks = built.locks
+        for lock in locks.values() if check_reproducible else ():
+            source_wheels.check_reproducible(context, lock, engine=engine)
         if output_image is not None:
+            ((platform, part),) = built.parts.items()
             form = export_image(
-                context, outcome.lock, outcome.image, output_image, compression=compression
+                context, part.lock, part.image, output_image, compression=compression
             )
-        good = outcome.report is None or outcome.report.passes(allow_unproven=allow_unproven)
+            locks = {platform: with_form(part.lock, form)}
+        good = no_smoke or built.passes(allow_unproven=allow_unproven)
         if target is not None and good:
-            pushed = publish(
-                context, outcome.lock, target, signing=signing, compression=compression
+            _, locks = publish_platforms(
+                context, locks, target, signing=signing, compression=compression
             )
-            form = pushed.form
-        keep_form(context, lock_path(path), outcome.lock, form, locked=locked)
+        keep_published(context, lock_paths(path), built.locks, locks, locked=locked)
     if output == "json":
-        options.print_json(_summary(outcome))
+        options.print_json(_plain(built))
     else:
-        _show(outcome, seconds=time.monotonic() - started)
+        _show(built, seconds=time.monotonic() - started)
         sent = push_to if good else None
-        print_next(path, store=context.store.root, exported=output_image, pushed=sent, good=good)
+        print_next(
+            path, store=context.store.root, exported=output_image, pushed=sent, good=good,
+            several=built.index is not None,
+        )  # fmt: skip
     if not good:
         raise SystemExit(8)
 
@@ -153,6 +164,31 @@ def _check_targets(reports: tuple[Path, ...], output_image: str | None) -> None:
         check_target(output_image)
 
 
+def _write_reports(built: PlatformsBuilt, paths: tuple[Path, ...]) -> None:
+    """Write the report of each platform; those of further ones say in their name whose they are."""
+    from envbuilder.smoke.layer_sizes import layer_sizes
+
+    from .report import named_for, write_reports
+
+    for platform, part in built.parts.items():
+        if part.report is not None:
+            layers = layer_sizes(part.image.layers, part.lock)
+            write_reports(part.report, named_for(platform, paths), layers=layers)
+
+
+def _plain(built: PlatformsBuilt) -> dict[str, object]:
+    if built.index is None:
+        ((_, only),) = built.parts.items()
+        return _summary(only)
+    first = next(iter(built.locks.values()))
+    return {
+        "name": first.spec.name,
+        "index": str(built.index.digest),
+        "good": built.good,
+        "platforms": {str(each): _summary(part) for each, part in built.parts.items()},
+    }
+
+
 def _summary(outcome: BuildResult) -> dict[str, object]:
     return {
         "name": outcome.lock.spec.name,
@@ -167,15 +203,20 @@ def _summary(outcome: BuildResult) -> dict[str, object]:
     }
 
 
-def _show(outcome: BuildResult, *, seconds: float) -> None:
+def _show(built: PlatformsBuilt, *, seconds: float) -> None:
     from .console import size_text
     from .report import print_report
 
-    if outcome.report is not None:
-        print_report(outcome.report)
-    layers = outcome.image.layers
-    size = size_text(sum(layer.size for layer in layers))
-    click.echo(f"image  {outcome.image.digest}")
-    click.echo(f"       {len(layers)} layers, {size}, in {seconds:.1f} s")
-    if outcome.report is None:
-        click.echo("       not smoked, so not known to be good")
+    for platform, part in built.parts.items():
+        if part.report is not None:
+            print_report(part.report)
+        layers = part.image.layers
+        size = size_text(sum(layer.size for layer in layers))
+        click.echo(f"image  {part.image.digest}")
+        made = f"for {platform}" if platform is not None else f"in {seconds:.1f} s"
+        click.echo(f"       {len(layers)} layers, {size}, {made}")
+        if part.report is None:
+            click.echo("       not smoked, so not known to be good")
+    if built.index is not None:
+        click.echo(f"index  {built.index.digest}")
+        click.echo(f"       of {len(built.parts)} images, in {seconds:.1f} s")

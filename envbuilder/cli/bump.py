@@ -121,13 +121,13 @@ def _wishes(
 ) -> list[Pin]:
     from envbuilder.model.errors import UsageError
     from envbuilder.model.pylock import lock_path, read_lock
-    from envbuilder.model.spec_file import load
+    from envbuilder.model.spec_file import load_each
     from envbuilder.workflow.bump.pins import all_pins, parse_pin
     from envbuilder.workflow.bump.security import security_pins
 
     wishes = [parse_pin(text) for text in texts]
     if everything:
-        wishes += all_pins(load(path))
+        wishes += all_pins(next(iter(load_each(path).values())))
     if security:
         wishes += security_pins(context, read_lock(lock_path(path)), security, stated)
     if not wishes:
@@ -157,19 +157,20 @@ def _show(done: Bumped, output: str, *, seconds: float) -> None:
         options.print_json(_plain(done, seconds))
         return
     _show_proposal(done.proposal, output)
-    if done.outcome is None:
+    if done.built is None:
         return
-    if done.outcome.report is not None:
-        click.echo()
-        print_report(done.outcome.report)
+    for part in done.built.parts.values():
+        if part.report is not None:
+            click.echo()
+            print_report(part.report)
     size, own = (size_text(sum(each.size for each in some)) for some in (done.layers, done.own))
-    total = len(done.outcome.image.layers)
+    total = sum(len(part.image.layers) for part in done.built.parts.values())
     click.echo(f"layers {len(done.layers)} of {total} new, {size} written:")
     for layer in done.layers:
         click.echo(f"       {layer.title}")
     click.echo(f"       and {own} of the environment's own files: the lock that it carries")
     if done.failed is None:
-        click.echo(f"kept   {done.outcome.image.digest}")
+        click.echo(f"kept   {done.built.digest}")
         click.echo(f"       after {seconds:.1f} s, the smoke test included")
     else:
         click.echo(f"not kept; all files are as they were. Evidence: {done.failed}")
@@ -178,15 +179,17 @@ def _show(done: Bumped, output: str, *, seconds: float) -> None:
 def _plain(done: Bumped, seconds: float) -> dict[str, Any]:
     from .changes import plain_change
 
-    outcome = done.outcome
+    built = done.built
+    reports = {} if built is None else {of: each.report for of, each in built.parts.items()}
+    told = {of: None if each is None else each.to_dict() for of, each in reports.items()}
     return {
         "changes": [plain_change(each) for each in done.proposal.changes],
-        "kept": outcome is not None and done.failed is None,
-        "image": None if outcome is None else str(outcome.image.digest),
+        "kept": built is not None and done.failed is None,
+        "image": None if built is None else str(built.digest),
         "layers": [_plain_layer(layer) for layer in done.layers],
         "own": [_plain_layer(layer) for layer in done.own],
         "failed": None if done.failed is None else str(done.failed),
-        "smoke": None if outcome is None or outcome.report is None else outcome.report.to_dict(),
+        "smoke": {str(of): each for of, each in told.items()} if len(told) > 1 else told.get(None),
         "seconds": round(seconds, 1),
     }
 

@@ -103,12 +103,12 @@ def _preflight(
 
 
 def _base_images(folder: Path) -> list[ImageRef]:
-    from envbuilder.model.spec_file import load
+    from envbuilder.model.spec_file import load_each
 
     images = set()
     for path in sorted(folder.glob("*.yaml")):
         try:
-            image = load(path).base.image
+            image = next(iter(load_each(path).values())).base.image
         except SpecError as error:
             click.echo(f"warning: {error.message}", err=True)
             continue

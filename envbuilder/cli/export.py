@@ -53,11 +53,11 @@ def command(
         raise UsageError("--pull-secret is for --kubernetes", hint="others log in by themselves")
     if model is not None and not model.is_absolute():
         raise UsageError(f"--model {model}: expected an absolute path on the host that runs it")
-    lock = read_lock(options.named_lock(name))
-    image = pinned(lock, ImageRef.parse(ref))
+    locks = [read_lock(path) for path in options.named_locks(name).values()]
+    image = pinned(locks, ImageRef.parse(ref))
     wanted = replace(wishes_of(args=args, model=model, **given), pull_secret=pull_secret)
     _check_lines((*wanted.args, *wanted.env.values()))
-    click.echo(_writer(tool)(deployment(lock, wanted, image=image)), nl=False)
+    click.echo(_writer(tool)(deployment(locks[0], wanted, image=image)), nl=False)
 
 
 def _one_tool(chosen: list[str]) -> str:

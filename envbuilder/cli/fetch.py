@@ -14,6 +14,7 @@ from . import options
 if TYPE_CHECKING:
     from envbuilder.model.lock import Lock
     from envbuilder.model.reference import Digest
+    from envbuilder.resolve.context import Context
     from envbuilder.storage.store import Store
 
 
@@ -31,32 +32,41 @@ def command(name: str | None, file: Path | None, wheels: bool, progress_mode: st
     wheels/ beside the lock, and the sdists to sdists/, where they take their size once more: `uv
     pip sync` of the lock takes them from there.
     """
-    from envbuilder.layers.wheel_reconstruction import wheel_file
     from envbuilder.model.pylock import check_fresh, lock_path, read_lock
-    from envbuilder.model.spec_file import load
+    from envbuilder.model.spec_file import load_each
     from envbuilder.resolve.own_files import take_files
     from envbuilder.workflow.build import fetch
 
     from .context import open_context
 
     path = options.spec_path(name, file)
-    lock = read_lock(lock_path(path))
-    check_fresh(lock, load(path), name=path.stem)
+    locks = []
+    for platform, spec in load_each(path).items():
+        locks.append(read_lock(lock_path(path, platform)))
+        check_fresh(locks[-1], spec, name=path.stem)
     with open_context(progress_mode) as context:
-        take_files(context, lock, path.parent)
-        fetch(context, lock)
-        if wheels:
-            folder = path.parent / "wheels"
-            total = sum(wheel.size for wheel in lock.wheels)
-            with context.progress.step("write", str(folder), total=total) as step:
-                for wheel in lock.wheels:
-                    target = folder / wheel.filename
-                    if not _holds(target, wheel.sha256):
-                        with wheel_file(context.store, wheel.sha256) as source:
-                            _copy(source, target)
-                    step.advance(wheel.size)
-            _copy_sdists(context.store, lock, path.parent)
-    click.echo(f"{len(lock.wheels)} wheels are in the store" + (f" and {folder}" if wheels else ""))
+        for lock in locks:
+            take_files(context, lock, path.parent)
+            fetch(context, lock)
+            if wheels:
+                _copy_wheels(context, lock, path.parent / "wheels")
+                _copy_sdists(context.store, lock, path.parent)
+    count = len({wheel.sha256 for lock in locks for wheel in lock.wheels})
+    place = f" and {path.parent / 'wheels'}" if wheels else ""
+    click.echo(f"{count} wheels are in the store{place}")
+
+
+def _copy_wheels(context: Context, lock: Lock, folder: Path) -> None:
+    from envbuilder.layers.wheel_reconstruction import wheel_file
+
+    total = sum(wheel.size for wheel in lock.wheels)
+    with context.progress.step("write", str(folder), total=total) as step:
+        for wheel in lock.wheels:
+            target = folder / wheel.filename
+            if not _holds(target, wheel.sha256):
+                with wheel_file(context.store, wheel.sha256) as source:
+                    _copy(source, target)
+            step.advance(wheel.size)
 
 
 def _copy_sdists(store: Store, lock: Lock, folder: Path) -> None:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from . import options
+
+if TYPE_CHECKING:
+    from envbuilder.model.lock import Lock
 
 
 @click.command("lock")
@@ -34,6 +38,8 @@ def command(
 ) -> None:
     """Resolve NAME's spec and pin every artifact by hash in pylock.NAME.toml.
 
+    Of several platforms, each has a lock of its own, and all are written or none.
+
     Pins that nothing forces to change stay as they were. --check asks no index: it compares the
     spec, and the files and folders that it names, with what is locked, and exits with 5 if they
     differ. With --all it goes through all specs to the end; the exit code is that of the worst.
@@ -41,10 +47,9 @@ def command(
     from envbuilder.model.errors import UsageError
     from envbuilder.model.pylock import lock_path
     from envbuilder.model.samples import check_samples
-    from envbuilder.model.spec_file import load
+    from envbuilder.model.spec_file import load_each, platforms_at
     from envbuilder.resolve.release import EVERYTHING
-    from envbuilder.resolve.target import base_words
-    from envbuilder.workflow.lock import current_lock, lock_environment
+    from envbuilder.workflow.lock import current_locks, lock_platforms
 
     from .context import open_context
 
@@ -58,23 +63,36 @@ def command(
         _check_all(progress_mode)
         return
     path = options.spec_path(name, file)
-    target = lock_path(path)
-    if dry_run:
-        spec = load(path)
+    specs = load_each(path) if dry_run else {}
+    for spec in specs.values():
         check_samples(spec, path.parent)
         count = f"{len(spec.requirements)} from indexes, {len(spec.sources)} from git"
         if placed := len(spec.direct) + len(spec.archives):
             count += f", {placed} by address or path"
         click.echo(f"{path} is a valid spec: {spec.platform}, Python {spec.python}; {count}")
+    if dry_run:
         return
     if check:
         with open_context(progress_mode) as context:
-            current_lock(context, path, locked=True)
-        click.echo(f"{target} is fresh")
+            locks = current_locks(context, path, locked=True)
+        for platform in locks:
+            click.echo(f"{lock_path(path, platform)} is fresh")
         return
-    before = target.read_bytes() if target.exists() else b""
+    before = {each: _bytes(lock_path(path, each)) for each in platforms_at(path)}
     with open_context(progress_mode, builder=builder) as context:
-        lock = lock_environment(context, path, release=(EVERYTHING,) if upgrade else release)
+        locks = lock_platforms(context, path, release=(EVERYTHING,) if upgrade else release)
+    for platform, lock in locks.items():
+        _tell(lock_path(path, platform), lock, before[platform])
+
+
+def _bytes(path: Path) -> bytes:
+    return path.read_bytes() if path.exists() else b""
+
+
+def _tell(target: Path, lock: Lock, before: bytes) -> None:
+    """Say what was locked, and whether that is news."""
+    from envbuilder.resolve.target import base_words
+
     size = sum(wheel.size for wheel in lock.wheels) / 1e6
     click.echo(f"base: {base_words(lock.spec, lock.base)}", err=True)
     count = f"{len(lock.wheels)} wheels" + (f", {len(lock.built)} to build" if lock.built else "")
@@ -85,7 +103,7 @@ def command(
 def _check_all(progress_mode: str) -> None:
     """Check every spec, tell of each, and exit with the worst of their codes."""
     from envbuilder.model.errors import EnvbuilderError, UsageError
-    from envbuilder.workflow.lock import current_lock
+    from envbuilder.workflow.lock import current_locks
 
     from .console import printable
     from .context import open_context
@@ -98,7 +116,7 @@ def _check_all(progress_mode: str) -> None:
     with open_context(progress_mode) as context:
         for path in paths:
             try:
-                current_lock(context, path, locked=True)
+                current_locks(context, path, locked=True)
                 click.echo(f"fresh  {path.stem}")
             except EnvbuilderError as error:
                 click.echo(f"stale  {path.stem}: {printable(error.message)}")

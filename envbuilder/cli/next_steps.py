@@ -12,34 +12,54 @@ from .options import FOLDER
 
 
 def print_next(
-    spec: Path, *, store: Path, exported: str | None, pushed: str | None, good: bool
+    spec: Path,
+    *,
+    store: Path,
+    exported: str | None,
+    pushed: str | None,
+    good: bool,
+    several: bool = False,
 ) -> None:
     """Print :func:`next_steps`."""
-    for word, line in next_steps(spec, store=store, exported=exported, pushed=pushed, good=good):
+    steps = next_steps(
+        spec, store=store, exported=exported, pushed=pushed, good=good, several=several
+    )
+    for word, line in steps:
         click.echo(f"{word:<6} {line}")
 
 
 def next_steps(
-    spec: Path, *, store: Path, exported: str | None, pushed: str | None, good: bool
+    spec: Path,
+    *,
+    store: Path,
+    exported: str | None,
+    pushed: str | None,
+    good: bool,
+    several: bool = False,
 ) -> list[tuple[str, str]]:
     """Return what ``build`` of ``spec`` ends with: a word, and a place or a command, each a line.
 
     ``exported`` is the target of --output-image, ``pushed`` that of --push. An image that is not
-    ``good`` is not recommended to anybody: only its place is said.
+    ``good`` is not recommended to anybody: only its place is said. ``several`` platforms have no
+    archive that an engine loads.
     """
     places = [str(store), *(place for place in (exported, pushed) if place)]
     found = [("where", ", ".join(places))]
     if good:
-        found += _commands(spec, exported, pushed)
+        found += _several(spec, pushed) if several else _commands(spec, exported, pushed)
         found.append(("commit", f"git add {shlex.join(map(str, written(spec)))}"))
     return found
 
 
 def written(spec: Path) -> list[Path]:
     """List the files of an environment that belong into version control, where they exist."""
+    from envbuilder.model.pylock import lock_path
+    from envbuilder.model.spec_words import PLATFORMS
+
     name = spec.stem
-    beside = (f"pylock.{name}.toml", f"{name}.ledger.jsonl", f"{name}.answers.json")
-    return [spec, *(path for path in map(spec.with_name, beside) if path.exists())]
+    locks = (lock_path(spec, each) for each in PLATFORMS)
+    beside = map(spec.with_name, (f"{name}.ledger.jsonl", f"{name}.answers.json"))
+    return [spec, *(path for path in (*locks, *beside) if path.exists())]
 
 
 def _commands(spec: Path, exported: str | None, pushed: str | None) -> Iterator[tuple[str, str]]:
@@ -59,6 +79,12 @@ def _commands(spec: Path, exported: str | None, pushed: str | None) -> Iterator[
         yield "load", _load(exported)
     yield "run", f"docker run --rm -it {name}:latest"
     yield "push", f"envbuilder push {lock} HOST/{name}:TAG"
+
+
+def _several(spec: Path, pushed: str | None) -> Iterator[tuple[str, str]]:
+    yield "run", f"envbuilder run {spec.stem}"
+    if not pushed:
+        yield "push", f"envbuilder push {spec.stem} HOST/{spec.stem}:TAG"
 
 
 def _load(archive: str) -> str:

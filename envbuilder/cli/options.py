@@ -15,6 +15,7 @@ import click
 from envbuilder.model.errors import UsageError
 
 if TYPE_CHECKING:
+    from envbuilder.model.spec_words import Platform
     from envbuilder.workflow.signing import Signing
 
 COMPRESSIONS = ("gzip", "zstd", "zstd:chunked")
@@ -236,6 +237,29 @@ def named_lock(text: str) -> Path:
         return Path(text)
     _finish(FOLDER / f"{text}.yaml")
     return FOLDER / f"pylock.{text}.toml"
+
+
+def named_locks(text: str) -> dict[Platform | None, Path]:
+    """Find all locks that ``text`` means: of a NAME for several platforms, one for each.
+
+    None stands for the only one. Raises SpecError if the spec of that NAME cannot be read.
+    """
+    from envbuilder.model.pylock import lock_path
+    from envbuilder.model.spec_file import platforms_at
+
+    path, spec = named_lock(text), FOLDER / f"{text}.yaml"
+    if text.endswith(".toml") or not spec.is_file():
+        return {None: path}
+    return {each: lock_path(spec, each) for each in platforms_at(spec)}
+
+
+def refuse_several(path: Path) -> Path:
+    """Return ``path`` of a spec, unless it names several platforms; raises UsageError then."""
+    from envbuilder.model.spec_file import load, platforms_at
+
+    if len(platforms_at(path)) > 1:
+        load(path)  # says it
+    return path
 
 
 def _finish(path: Path) -> None:

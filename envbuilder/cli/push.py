@@ -32,30 +32,34 @@ def command(
 ) -> None:
     """Push the built image of NAME (or of the lock at that path) to REF (HOST/NAME:TAG).
 
+    Of several platforms the index goes there, and the image of each, which it lists.
+
     Only what the registry lacks travels: by digest first, then signed provenance, bill of
     materials and smoke result (with --key or --keyless), and the tag last. A form other than gzip
     is made once, and listed in the lock's seal.
     """
+    from envbuilder.model.lock import image_of
     from envbuilder.model.pylock import read_lock
     from envbuilder.model.reference import ImageRef
     from envbuilder.storage.ledger import built_on, ledger_path, read
-    from envbuilder.workflow.forms import keep_form
-    from envbuilder.workflow.publish import publish
+    from envbuilder.workflow.platforms import keep_published, publish_platforms
 
     from .context import open_context
 
     options.refuse_word(ref)
-    path = options.named_lock(name)
-    lock = read_lock(path)
+    paths = options.named_locks(name)
+    locks = {each: read_lock(path) for each, path in paths.items()}
     target = ImageRef.parse(ref)
     signing = options.signing_of(signer, bundles=bundles or None)
-    entries, _ = read(ledger_path(path.with_name(f"{lock.spec.name}.yaml")))
-    built = built_on(entries, lock.seal.manifest) if lock.seal is not None else None
+    first = next(iter(locks.values())).spec.name
+    entries, _ = read(ledger_path(next(iter(paths.values())).with_name(f"{first}.yaml")))
+    image = image_of(locks.values())
+    built = None if image is None else built_on(entries, image)
     with open_context(progress_mode) as context:
-        pushed = publish(
-            context, lock, target, signing=signing, built=built, compression=compression
+        pushed, known = publish_platforms(
+            context, locks, target, signing=signing, built=built, compression=compression
         )
-        keep_form(context, path, lock, pushed.form)
+        keep_published(context, paths, locks, known)
     if output == "json":
         body = {"reference": str(target), "digest": str(pushed.digest)}
         options.print_json({**body, "evidence": list(pushed.evidence)})

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import click
 
 from envbuilder.model.errors import UsageError
 
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from envbuilder.model.spec_words import Platform
     from envbuilder.smoke import Check, LayerSize, Report, TokenRow
 
 _FORMATS = {".html", ".json", ".xml"}
@@ -55,6 +58,30 @@ def write_reports(
     }
     for path in paths:
         write_text(path, writers[path.suffix]())
+
+
+def named_for(platform: Platform | None, paths: Iterable[Path]) -> list[Path]:
+    """Return the ``paths`` of a report on ``platform``; a further one's names say whose it is."""
+    from envbuilder.model.pylock import suffix
+
+    return [path.with_stem(f"{path.stem}{suffix(platform)}") for path in paths]
+
+
+def show_reports(
+    reports: Mapping[Platform | None, Report], output: str, allow_unproven: bool
+) -> None:
+    """Show the report of each platform, as :func:`show_report` does for the only one."""
+    if len(reports) == 1:
+        ((_, report),) = reports.items()
+        show_report(report, output, allow_unproven=allow_unproven)
+        return
+    if output == "json":
+        options.print_json({str(each): report.to_dict() for each, report in reports.items()})
+    for platform, report in reports.items() if output != "json" else ():
+        click.echo(f"{platform}:")
+        print_report(report)
+    if not all(each.passes(allow_unproven=allow_unproven) for each in reports.values()):
+        raise SystemExit(8)
 
 
 def show_report(report: Report, output: str, *, allow_unproven: bool) -> None:

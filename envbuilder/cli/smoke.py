@@ -14,9 +14,12 @@ from . import options, smoke_server
 
 if TYPE_CHECKING:
     from envbuilder.model.lock import Lock
+    from envbuilder.model.spec_words import Platform
     from envbuilder.resolve.context import Context
     from envbuilder.smoke import LayerSize, ProbedModel, Report, SmokePlan
     from envbuilder.smoke.plan import Gpu
+
+    Smoked = tuple[Report, tuple[LayerSize, ...]]
 
 
 class _RunByDefault(click.Group):
@@ -100,7 +103,7 @@ def run(
     must be in it. Exits with 8 if a check fails, or could not be judged (unproven).
     """
     from .context import open_context
-    from .report import check_targets, show_report, write_reports
+    from .report import check_targets, named_for, show_reports, write_reports
 
     check_targets(report)
     if (target is None) == (local is None):
@@ -110,22 +113,24 @@ def run(
         "memory": memory, "python": python,
     }  # fmt: skip
     spec = Path(options.FOLDER, f"{target}.yaml")
+    smoked: dict[Platform | None, Smoked]
     with open_context(progress_mode) as context:
         if target is not None and spec.is_file():
             _refuse(f"{spec} says how", {"lock": lock_name, "platform": platform, **stated})
-            found, layers = _environment(context, spec, runtime or "auto")
+            smoked = _environment(context, spec, runtime or "auto")
         elif local is not None:
             _refuse(
                 "no container runs", {"runtime": runtime, "platform": platform, "python": python}
             )
             plan, lock = _planned(lock_name, stated)
-            found, layers = _local(context, local, plan, lock), ()
+            smoked = {None: (_local(context, local, plan, lock), ())}
         else:
             plan, lock = _planned(lock_name, stated)
             opened = (str(target), platform or "linux/amd64")
-            found, layers = _image(context, *opened, plan, lock, runtime or "auto")
-    write_reports(found, report, layers=layers)
-    show_report(found, output, allow_unproven=allow_unproven)
+            smoked = {None: _image(context, *opened, plan, lock, runtime or "auto")}
+    for of, (found, layers) in smoked.items():
+        write_reports(found, named_for(of, report), layers=layers)
+    show_reports({of: each for of, (each, _) in smoked.items()}, output, allow_unproven)
 
 
 @command.command("explain")
@@ -161,19 +166,21 @@ def explain(cause: str | None, text: str | None) -> None:
             click.echo(f"{label:<6} {told}")
 
 
-def _environment(
-    context: Context, spec_path: Path, runtime: str
-) -> tuple[Report, tuple[LayerSize, ...]]:
-    """Smoke the image of an environment of ours; nothing is sealed or recorded."""
+def _environment(context: Context, spec_path: Path, runtime: str) -> dict[Platform | None, Smoked]:
+    """Smoke the images of an environment of ours; nothing is sealed or recorded."""
+    from envbuilder.model.spec_file import platforms_at
     from envbuilder.runtime import choose
     from envbuilder.smoke.layer_sizes import layer_sizes
     from envbuilder.workflow.build import make_to_smoke
     from envbuilder.workflow.smoke import smoke_image
 
     chosen = choose(runtime, context.store)
-    lock, image = make_to_smoke(context, spec_path)
-    report = smoke_image(context, lock, image, runtime=chosen, folder=spec_path.parent)
-    return report, layer_sizes(image.layers, lock)
+    smoked: dict[Platform | None, Smoked] = {}
+    for platform in platforms_at(spec_path):
+        lock, image = make_to_smoke(context, spec_path, platform=platform)
+        report = smoke_image(context, lock, image, runtime=chosen, folder=spec_path.parent)
+        smoked[platform] = (report, layer_sizes(image.layers, lock))
+    return smoked
 
 
 def _refuse(why: str, given: Mapping[str, object]) -> None:

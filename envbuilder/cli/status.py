@@ -75,7 +75,7 @@ def _print(found: list[Status]) -> None:
         table.add_column(title, overflow="fold")
     for each in found:
         table.add_row(
-            Text(each.name),
+            Text("\n".join((each.name, *each.platforms))),
             Text(each.lock, _STYLES.get(each.lock, "bold yellow")),
             Text(each.image.hex[:12] if each.image else ""),
             Text(f"{each.verdict} {each.time[:10]}".strip(), _STYLES.get(each.verdict, "")),

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from envbuilder.evidence.verify.findings import Verdict
     from envbuilder.evidence.verify.measure import Measure
     from envbuilder.evidence.verify.remote import Seen
-    from envbuilder.model.lock import Lock
     from envbuilder.model.reference import ImageRef
     from envbuilder.resolve.context import Context
     from envbuilder.smoke import Report
@@ -54,12 +53,17 @@ def command(
 ) -> None:
     """Prove that the image at REF (HOST/NAME:TAG) is what its lock says, without pulling it.
 
+    Of several platforms, that the index there lists the image of each lock, and no other.
+
     Exits with 9 if something does not match, and with 10 if it could not look.
     """
+    from functools import partial
+
     from envbuilder.evidence.keyring import Keyring
     from envbuilder.evidence.keys import read_public
     from envbuilder.evidence.verify.findings import Level
     from envbuilder.evidence.verify.measure import Measure
+    from envbuilder.evidence.verify.platforms import verify_platforms
     from envbuilder.evidence.verify.policy import read_keyring, read_policy
     from envbuilder.evidence.verify.remote import look, verify
     from envbuilder.model.pylock import read_lock
@@ -79,27 +83,32 @@ def command(
         keyring = read_keyring(rules, policy)
     depth = level if level is not None else (2 if keyring is not None or rules is not None else 1)
     target = ImageRef.parse(ref)
-    report = None
+    reports = []
     with open_context(progress_mode) as context:
         seen = None
         if lock_name is None:
             seen = look(context.registries, target)
             lock_name = _lock_name(seen, target)
-        path = options.named_lock(lock_name)
-        lock = read_lock(path)
-        measure = Measure(lock=lock, path=path, by_image=seen is not None)
-        verdict = verify(
-            context.registries, target, lock, level=Level(depth), progress=context.progress,
+        measures = [
+            Measure(lock=read_lock(path), path=path, by_image=seen is not None)
+            for path in options.named_locks(lock_name).values()
+        ]
+        prove = partial(
+            verify, context.registries, level=Level(depth), progress=context.progress,
             policy=rules, keyring=keyring, seen=seen, store=context.store,
         )  # fmt: skip
+        locks = [each.lock for each in measures]
+        verdict = verify_platforms(
+            context.registries, target, locks, prove, level=Level(depth), seen=seen
+        )
         if smoke and verdict.ok and verdict.digest is not None:
-            report = _smoke(context, target.at(verdict.digest), lock, path.parent, runtime)
+            at = target.at(verdict.digest)
+            reports = [_smoke(context, at, each, runtime) for each in measures]
     if output == "json":
-        body = {**verdict.to_dict(), "lock": measure.to_dict()}
-        options.print_json(body | ({} if report is None else {"smoke": report.to_dict()}))
+        options.print_json(_plain(verdict, measures, reports))
     else:
-        _print(verdict, measure, report, smoke=smoke)
-    red = report is not None and not report.passes(allow_unproven=allow_unproven)
+        _print(verdict, measures, reports, smoke=smoke)
+    red = not all(each.passes(allow_unproven=allow_unproven) for each in reports)
     if verdict.exit_code or red:
         raise SystemExit(verdict.exit_code or 8)
 
@@ -120,26 +129,37 @@ def _lock_name(seen: Seen, ref: ImageRef) -> str:
     return name
 
 
-def _smoke(context: Context, ref: ImageRef, lock: Lock, folder: Path, runtime: str) -> Report:
+def _plain(verdict: Verdict, measures: list[Measure], reports: list[Report]) -> dict[str, object]:
+    locks = [each.to_dict() for each in measures]
+    told = [each.to_dict() for each in reports]
+    if len(measures) > 1:
+        return {**verdict.to_dict(), "locks": locks, **({"smokes": told} if told else {})}
+    return {**verdict.to_dict(), "lock": locks[0], **({"smoke": told[0]} if told else {})}
+
+
+def _smoke(context: Context, ref: ImageRef, measure: Measure, runtime: str) -> Report:
     from envbuilder.registry.manifests import Platform
     from envbuilder.registry.transfer import pull
     from envbuilder.runtime import choose
     from envbuilder.workflow.smoke import smoke_image
 
-    chosen = choose(runtime, context.store)
+    chosen, lock = choose(runtime, context.store), measure.lock
     platform = Platform.parse(lock.spec.platform)
     image = pull(context.registries, ref, platform, context.store, context.progress)
-    return smoke_image(context, lock, image, runtime=chosen, folder=folder)
+    return smoke_image(context, lock, image, runtime=chosen, folder=measure.path.parent)
 
 
-def _print(verdict: Verdict, measure: Measure, report: Report | None, *, smoke: bool) -> None:
+def _print(
+    verdict: Verdict, measures: list[Measure], reports: list[Report], *, smoke: bool
+) -> None:
     from rich.text import Text
 
     from .console import printable, stdout
     from .report import print_report
 
     console = stdout()
-    console.print(Text(f"lock      {printable(measure.line())}"), soft_wrap=True)
+    for measure in measures:
+        console.print(Text(f"lock      {printable(measure.line())}"), soft_wrap=True)
     for finding in verdict.findings:
         line = Text(f"{finding.status:<9}", style=_STYLES[str(finding.status)])
         line.append(f" {printable(finding.subject)}", style="bold")
@@ -148,10 +168,10 @@ def _print(verdict: Verdict, measure: Measure, report: Report | None, *, smoke: 
         if finding.expected != finding.actual:
             for word, text in (("expected", finding.expected), ("found   ", finding.actual)):
                 console.print(Text(f"          {word} {printable(text)}"), soft_wrap=True)
-    if report is not None:
+    for report in reports:
         print_report(report)
-    elif smoke:
+    if smoke and not reports:
         console.print("not smoked: only an image that is what the lock says is run")
     named = f"{verdict.reference} ({verdict.digest})" if verdict.digest else verdict.reference
-    ending = measure.ending(verdict)
+    ending = measures[0].ending(verdict)
     console.print(Text(f"{named} {ending}, at level {int(verdict.level)}"), soft_wrap=True)

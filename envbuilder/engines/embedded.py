@@ -104,7 +104,7 @@ def _held_base(held: ReusableLayers) -> Callable[[Context], Foundation]:
 
 
 def seal(lock: Lock, image: Image, *, engine: str) -> Lock:
-    """Write into the lock what building it gave; forms that the same image had stay listed."""
+    """Write into the lock what building it gave; forms and index of the same image stay listed."""
     sealed = Seal(
         engine=engine,
         layout=LAYOUT_VERSION,
@@ -113,7 +113,7 @@ def seal(lock: Lock, image: Image, *, engine: str) -> Lock:
         manifest=image.digest,
     )
     if lock.seal is not None and lock.seal.manifest == image.digest:
-        sealed = replace(sealed, forms=lock.seal.forms)
+        sealed = replace(sealed, forms=lock.seal.forms, index=lock.seal.index)
     return replace(lock, seal=sealed)
 
 

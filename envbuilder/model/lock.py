@@ -300,3 +300,21 @@ class Lock:
 def spec_checksum(spec: Spec) -> Digest:
     """Hash a spec's normal form: comments, order and layout of the YAML do not count."""
     return Digest.of(canonical_json(to_builtins(spec)))
+
+
+def joint(digests: Iterable[Digest]) -> Digest:
+    """Return the only one of ``digests``, or one that stands for all of them in their order.
+
+    So a spec for several platforms has one checksum, and so have its locks.
+    """
+    each = [str(digest) for digest in digests]
+    return Digest.parse(each[0]) if len(each) == 1 else Digest.of(canonical_json(each))
+
+
+def image_of(locks: Iterable[Lock]) -> Digest | None:
+    """Return what the ledger calls the image of ``locks``: of several their index; None unbuilt."""
+    seals = [lock.seal for lock in locks]
+    if len(seals) == 1:
+        return seals[0].manifest if seals[0] is not None else None
+    indexes = {None if seal is None else seal.index for seal in seals}
+    return indexes.pop() if len(indexes) == 1 else None

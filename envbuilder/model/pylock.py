@@ -32,7 +32,7 @@ from .lock import (
 )
 from .reference import Digest
 from .seal import Seal
-from .spec_words import MACHINES
+from .spec_words import MACHINES, PLATFORMS, Platform
 
 if TYPE_CHECKING:
     from .spec import Spec
@@ -42,9 +42,18 @@ _OURS = "tool.envbuilder"
 HEADER = "# Written by `envbuilder lock`; do not edit. The spec beside it says what is wanted.\n"
 
 
-def lock_path(spec_path: Path) -> Path:
-    """Name the lock that belongs to a spec: ``NAME.yaml`` has ``pylock.NAME.toml`` beside it."""
-    return spec_path.with_name(f"pylock.{spec_path.stem}.toml")
+def lock_path(spec_path: Path, platform: Platform | None = None) -> Path:
+    """Name the lock that belongs to a spec: ``NAME.yaml`` has ``pylock.NAME.toml`` beside it.
+
+    Of a spec for several platforms it is that of the first of PLATFORMS; each other ``platform``
+    has a ``pylock.NAME_ARCHITECTURE.toml``. No NAME has an underscore, and PEP 751 allows no dot.
+    """
+    return spec_path.with_name(f"pylock.{spec_path.stem}{suffix(platform)}.toml")
+
+
+def suffix(platform: Platform | None) -> str:
+    """Return what a file's name has behind NAME where it is that of a further platform."""
+    return "" if platform in {None, PLATFORMS[0]} else f"_{str(platform).partition('/')[2]}"
 
 
 def read_lock(path: Path) -> Lock:
@@ -52,7 +61,7 @@ def read_lock(path: Path) -> Lock:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        name = path.name.removeprefix("pylock.").removesuffix(".toml")
+        name = path.name.removeprefix("pylock.").removesuffix(".toml").partition("_")[0]
         hint = f"envbuilder lock {name} makes it"
         raise LockError(f"there is no lock {path}", hint=hint) from error
     except (OSError, UnicodeDecodeError) as error:

@@ -20,11 +20,15 @@ class FormLayer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Form:
-    """The sealed image in another compression: the same config, and layers of the same tars."""
+    """The sealed image in another compression: the same config, and layers of the same tars.
+
+    ``index`` lists it beside the images of other platforms, where there are such.
+    """
 
     compression: Compression
     manifest: Digest
     layers: tuple[FormLayer, ...]
+    index: Digest | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +36,7 @@ class Seal:
     """What building the lock gave: the image, by digest, down to each layer's inputs.
 
     ``forms`` are those that it was published in beside its own, one for each compression.
+    ``index`` lists it beside the images of the spec's other platforms, where there are such.
     """
 
     engine: str
@@ -40,6 +45,13 @@ class Seal:
     config: Digest
     manifest: Digest
     forms: tuple[Form, ...] = ()
+    index: Digest | None = None
+
+    @property
+    def indexes(self) -> frozenset[Digest]:
+        """The indexes that list the sealed image, in whatever form."""
+        known = (self.index, *(form.index for form in self.forms))
+        return frozenset(each for each in known if each is not None)
 
     @property
     def manifests(self) -> frozenset[Digest]:
@@ -52,6 +64,20 @@ class Seal:
             return self.manifest
         form = self.form(compression)
         return None if form is None else form.manifest
+
+    def index_in(self, compression: Compression) -> Digest | None:
+        """Return the index of the images in ``compression``; None if it was not made yet."""
+        if compression == COMPRESSIONS[0]:
+            return self.index
+        form = self.form(compression)
+        return None if form is None else form.index
+
+    def in_index(self, compression: Compression, index: Digest) -> Seal:
+        """Return the seal with ``index`` as that of the images in ``compression``."""
+        form = self.form(compression)
+        if compression == COMPRESSIONS[0] or form is None:
+            return replace(self, index=index)
+        return self.with_form(replace(form, index=index))
 
     def form(self, compression: Compression) -> Form | None:
         """Return the form of the image in ``compression``; None if it was not made yet."""

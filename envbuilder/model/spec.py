@@ -352,9 +352,18 @@ def to_builtins(spec: Spec) -> dict[str, Any]:
     return plain
 
 
+def _one_or_several(platform: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a spec file's ``platform``: it may list several, a Spec has one."""
+    one = {key: value for key, value in platform.items() if key != "default"}
+    several = {"type": "array", "items": one, "minItems": 1, "uniqueItems": True}
+    return {"anyOf": [one, several], "default": platform["default"]}
+
+
 def schema() -> dict[str, Any]:
     """Return the JSON schema (draft 2020-12) of a spec file, for editors."""
     found = json_schema(Spec)
+    fields = found["$defs"]["Spec"]["properties"]
+    fields["platform"] = _one_or_several(fields["platform"])
     found["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     found["title"] = "envbuilder spec"
     return found

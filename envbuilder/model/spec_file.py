@@ -25,7 +25,8 @@ from .resources import other_family
 from .samples import sample_problems
 from .smoke_spec import Model, ServedModel
 from .spec import Spec
-from .spec_words import IN_WORDS
+from .spec_platforms import one_platform, platforms
+from .spec_words import IN_WORDS, Platform
 from .variables import variable_problems
 from .yaml_document import Document, KeyPath, excerpt, read_document
 
@@ -33,24 +34,43 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 
-def load(path: Path) -> Spec:
-    """Read and check the spec at ``path``.
+def load(path: Path, platform: Platform | None = None) -> Spec:
+    """Read and check the spec at ``path``; of one for several platforms, that for ``platform``.
 
-    Raises SpecError with file, line, column, what was expected, and the likely meant name.
+    Raises SpecError with file, line, column, what was expected, and the likely meant name, and
+    UsageError if the spec names several platforms and none is chosen.
+    """
+    return _named(read_document(path), platform)
+
+
+def load_each(path: Path) -> dict[Platform | None, Spec]:
+    """Read and check the spec at ``path`` for each of its platforms; None stands for the only one.
+
+    Raises SpecError as :func:`load` does.
     """
     document = read_document(path)
-    spec = parse(document)
+    return {each: _named(document, each) for each in platforms(document)}
+
+
+def platforms_at(path: Path) -> tuple[Platform | None, ...]:
+    """Return the platforms of the spec at ``path``, whatever else it says; None is the only one."""
+    return platforms(read_document(path))
+
+
+def _named(document: Document, platform: Platform | None) -> Spec:
+    spec, path = parse(document, platform), document.path
     if spec.name != path.stem:  # its lock, ledger and answers lie beside it under one name
         message = f"the name is {spec.name}, and the file is called {path.name}"
         raise document.error(("name",), message, hint=f"rename one: {spec.name}{path.suffix}")
     return spec
 
 
-def parse(document: Document) -> Spec:
-    """Check a document that was read already; raises SpecError."""
+def parse(document: Document, platform: Platform | None = None) -> Spec:
+    """Check a document that was read already, as :func:`load` does; raises SpecError."""
     _check_quoting(document)
+    plain = document.value | _lines_of_files(document) | one_platform(document, platform)
     try:
-        spec: Spec = convert(document.value | _lines_of_files(document), Spec)
+        spec: Spec = convert(plain, Spec)
     except msgspec.ValidationError as error:
         raise _explain(document, str(error)) from error
     found = [document.error(path, message, hint=hint) for path, message, hint in problems(spec)]

@@ -81,8 +81,7 @@ def push(
     that is there already costs one request. Raises NetworkError, which is RefusedImageError for the
     manifest; LockError for a layer that is to be had nowhere.
     """
-    if ref.digest not in {None, image.digest}:
-        raise UsageError(f"this image is {image.digest}, so it cannot become {ref}")
+    check_digest(ref, image.digest)
     repository = client.repository(ref).for_writing()
     if ref.tag and repository.find(ref.tag) == image.digest:
         return image.digest
@@ -96,6 +95,12 @@ def push(
     if ref.tag:
         _put(repository, manifest, ref.tag)
     return image.digest
+
+
+def check_digest(ref: ImageRef, digest: Digest) -> None:
+    """Raise UsageError if ``ref`` names another digest than that of what is to be pushed."""
+    if ref.digest not in {None, digest}:
+        raise UsageError(f"this image is {digest}, so it cannot become {ref}")
 
 
 def _put(repository: Repository, manifest: Manifest, reference: str | Digest) -> None:

@@ -43,7 +43,8 @@ def resolve_base(context: Context, spec: Spec, previous: Lock | None) -> DebianB
         architecture=spec.platform.partition("/")[2],
         held=held.packages if same_suite and isinstance(held, DebianBase) else (),
     )
-    return _with_python(context, spec, base, held)
+    same_platform = previous is not None and previous.spec.platform == spec.platform
+    return _with_python(context, spec, base, held if same_platform else None)
 
 
 def _with_python(

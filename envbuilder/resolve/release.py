@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 
 from packaging.utils import canonicalize_name
@@ -16,16 +16,19 @@ SYSTEM = "system"
 """Names for ``release`` beside those of packages."""
 
 
-def releasable(names: Collection[str], spec: Spec, previous: Lock | None) -> frozenset[str]:
+def releasable(
+    names: Collection[str], spec: Spec, previous: Iterable[Lock | None]
+) -> frozenset[str]:
     """Return the canonical ``names`` for ``release``.
 
-    Raises UsageError for a name that neither ``spec`` nor ``previous`` has: letting go of it would
-    do nothing.
+    Raises UsageError for a name that neither ``spec`` nor any of the locks before has: letting go
+    of it would do nothing.
     """
     known = spec.requested | {SYSTEM, EVERYTHING}
-    if previous is not None:
-        known |= {wheel.name for wheel in previous.wheels}
-        known |= {source.name for source in in_build_order(previous.built)}
+    for lock in previous:
+        if lock is not None:
+            known |= {wheel.name for wheel in lock.wheels}
+            known |= {source.name for source in in_build_order(lock.built)}
     asked = frozenset(canonicalize_name(name) for name in names)
     for name in sorted(asked - known):
         near = get_close_matches(name, known, n=3)

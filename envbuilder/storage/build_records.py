@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from envbuilder.model.errors import BuildError, LockError
+from envbuilder.model.errors import BuildError, EnvbuilderError, LockError
 from envbuilder.model.pylock import lock_path
 from envbuilder.model.reference import Digest
+from envbuilder.model.spec_platforms import platforms
+from envbuilder.model.spec_words import Platform
+from envbuilder.model.yaml_document import parse_document
 
 from .ledger import now
 
@@ -35,10 +38,20 @@ _LEFT = ("failed", "bisect", "logs")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildTexts:
-    """The exact bytes of a spec's YAML file and of its sealed lock."""
+    """The exact bytes of a spec's YAML file and of its sealed lock.
+
+    ``further`` are the locks of further platforms, if the spec names several.
+    """
 
     spec: bytes
     lock: bytes
+    further: Mapping[Platform, bytes] = field(default_factory=dict)
+
+    @property
+    def locks(self) -> dict[Platform | None, bytes]:
+        """All locks by their platform; None stands for the first, or the only one."""
+        further: Mapping[Platform | None, bytes] = dict(self.further.items())
+        return {None: self.lock, **further}
 
 
 class _Texts(Struct, frozen=True, kw_only=True):
@@ -46,6 +59,12 @@ class _Texts(Struct, frozen=True, kw_only=True):
 
     spec: Digest
     lock: Digest
+    further: dict[Platform, Digest] = {}
+
+    @property
+    def blobs(self) -> tuple[Digest, ...]:
+        """All that the texts lie in."""
+        return self.spec, self.lock, *self.further.values()
 
 
 class _KeptReport(Struct, frozen=True, kw_only=True):
@@ -58,13 +77,20 @@ def present(spec_path: Path) -> BuildTexts:
 
     Raises LockError if one cannot be read.
     """
-    return BuildTexts(spec=_bytes(spec_path), lock=_bytes(lock_path(spec_path)))
+    spec = _bytes(spec_path)
+    named = further_platforms(spec_path, spec)
+    further = {each: _bytes(lock_path(spec_path, each)) for each in named}
+    return BuildTexts(spec=spec, lock=_bytes(lock_path(spec_path)), further=further)
 
 
 def keep(store: Store, lock: Digest, kept: BuildTexts) -> None:
     """Store the texts that belong to the lock with checksum ``lock``."""
-    texts = _Texts(spec=store.add(kept.spec), lock=store.add(kept.lock))
-    store.put_record(_KIND, str(lock), texts, blobs=[texts.spec, texts.lock])
+    texts = _Texts(
+        spec=store.add(kept.spec),
+        lock=store.add(kept.lock),
+        further={each: store.add(text) for each, text in kept.further.items()},
+    )
+    store.put_record(_KIND, str(lock), texts, blobs=texts.blobs)
 
 
 def recall(store: Store, lock: Digest) -> BuildTexts | None:
@@ -73,7 +99,11 @@ def recall(store: Store, lock: Digest) -> BuildTexts | None:
     if found is None:
         return None
     try:
-        return BuildTexts(spec=store.read(found.spec), lock=store.read(found.lock))
+        return BuildTexts(
+            spec=store.read(found.spec),
+            lock=store.read(found.lock),
+            further={each: store.read(digest) for each, digest in found.further.items()},
+        )
     except BuildError:  # damaged, so git is to be asked as if the store had never had them
         return None
 
@@ -119,7 +149,16 @@ def forget(store: Store, *, days: float) -> int:
 def kept_blobs(store: Store, entries: Iterable[LedgerEntry]) -> set[Digest]:
     """Name the blobs that hold these entries' texts: what a prune of the store must leave."""
     kept = (store.record(_KIND, str(entry.lock), _Texts) for entry in entries)
-    return {digest for texts in kept if texts for digest in (texts.spec, texts.lock)}
+    return {digest for texts in kept if texts for digest in texts.blobs}
+
+
+def further_platforms(spec_path: Path, text: bytes) -> tuple[Platform, ...]:
+    """Return the platforms behind the first of a spec's ``text``; none of what cannot be read."""
+    try:
+        named = platforms(parse_document(spec_path, text.decode()))
+    except (EnvbuilderError, UnicodeDecodeError):
+        return ()
+    return tuple(each for each in named[1:] if each is not None)
 
 
 def _bytes(path: Path) -> bytes:

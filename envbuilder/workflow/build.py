@@ -7,7 +7,7 @@ Commands, ``bump`` and ``bisect`` all go through here; what differs is what they
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,8 +33,8 @@ from envbuilder.model.reference import ImageRef
 from envbuilder.model.samples import check_samples
 from envbuilder.model.seal import Seal
 from envbuilder.model.spec import Spec
-from envbuilder.model.spec_file import load
-from envbuilder.model.spec_words import Compression
+from envbuilder.model.spec_file import load, load_each
+from envbuilder.model.spec_words import Compression, Platform
 from envbuilder.model.yaml_document import read_document
 from envbuilder.resolve.context import Context
 from envbuilder.resolve.python.wheels import supply
@@ -43,6 +43,7 @@ from envbuilder.smoke import Report
 from envbuilder.storage import build_records, ledger
 from envbuilder.storage.store import Store
 
+from .foreign import check_runs
 from .forms import chosen_compression, is_sealed_form
 from .lock import current_lock
 from .smoke import record_answers, smoke_image
@@ -102,13 +103,17 @@ def make_all(context: Context, lock: Lock, *, engine: str) -> tuple[Lock, Image]
     return lock, make_image(context, lock, engine=engine)
 
 
-def make_to_smoke(context: Context, spec_path: Path) -> tuple[Lock, Image]:
+def make_to_smoke(
+    context: Context, spec_path: Path, *, platform: Platform | None = None
+) -> tuple[Lock, Image]:
     """Make the image of an environment as :func:`make_all` does, by the engine that it has.
 
+    Of a spec for several platforms it is that of ``platform``.
     Nothing is sealed or recorded. Raises SpecError for samples that are not there.
     """
-    lock = current_lock(context, spec_path)
+    lock = current_lock(context, spec_path, platform=platform)
     check_samples(lock.spec, spec_path.parent)
+    check_runs(context, lock.spec, lock, engine=engine_of(lock))
     return make_all(context, lock, engine=engine_of(lock))
 
 
@@ -154,19 +159,42 @@ def build_environment(
     known to be good by its ledger entry, not by its existence.
     """
     spec_text = read_document(spec_path).text
-    lock = current_lock(context, spec_path, locked=decisions.locked)
+    outcome = make_sealed(context, spec_path, decisions, runtime=runtime, reuse=reuse)
+    if runtime is not None:
+        lock = dump_lock(outcome.lock).encode()
+        texts = build_records.BuildTexts(spec=spec_text.encode(), lock=lock)
+        entry = ledger_entry(outcome, runtime=runtime.name)
+        record(spec_path, texts, entry, [outcome], store=context.store)
+    return outcome
+
+
+def make_sealed(
+    context: Context,
+    spec_path: Path,
+    decisions: Decisions,
+    *,
+    runtime: Runtime | None,
+    reuse: Callable[[Lock], ReusableLayers] | None = None,
+    platform: Platform | None = None,
+) -> BuildResult:
+    """Build, seal and smoke as :func:`build_environment` does, and write no ledger.
+
+    Of a spec for several platforms it is the image of ``platform``.
+    """
+    spec, lock_file = load(spec_path, platform), lock_path(spec_path, platform)
+    known = read_lock(lock_file) if lock_file.exists() else None
+    check_runs(context, spec, known, engine=decisions.engine)
+    lock = current_lock(context, spec_path, locked=decisions.locked, platform=platform)
     if runtime is not None:
         check_samples(lock.spec, spec_path.parent)  # before minutes of work
-    lock_text = lock_path(spec_path).read_bytes()
+    lock_text = lock_file.read_bytes()
     lock = with_wheels(context, lock, engine=decisions.engine)
     image = make_image(context, lock, engine=decisions.engine, held=reuse(lock) if reuse else None)
-    sealed = _seal(lock, image, over=lock_text, spec_path=spec_path, decisions=decisions)
+    sealed = _seal(lock, image, over=lock_text, path=lock_file, decisions=decisions)
     if runtime is None:
         return BuildResult(lock=sealed, image=image, report=None)
     report = smoke_image(context, lock, image, runtime=runtime, folder=spec_path.parent)
-    outcome = BuildResult(lock=sealed, image=image, report=report)
-    _record(spec_path, spec_text, outcome, store=context.store, runtime=runtime.name)
-    return outcome
+    return BuildResult(lock=sealed, image=image, report=report)
 
 
 def reuse_at(
@@ -175,6 +203,7 @@ def reuse_at(
     target: ImageRef | None,
     *,
     compression: Compression | None = None,
+    platform: Platform | None = None,
 ) -> Callable[[Lock], ReusableLayers] | None:
     """Return what names the layers of a lock that a push to ``target`` need not have here.
 
@@ -184,7 +213,7 @@ def reuse_at(
     """
     if target is None:
         return None
-    path, repository = lock_path(spec_path), context.registries.repository(target)
+    path, repository = lock_path(spec_path, platform), context.registries.repository(target)
     old = read_lock(path) if path.exists() else None
 
     def held(new: Lock) -> ReusableLayers:
@@ -199,22 +228,23 @@ def reuse_at(
 def engine_for(spec_path: Path) -> str:
     """Name the engine that builds the environment of ``spec_path``, locked or not."""
     path = lock_path(spec_path)
-    return engine_of(read_lock(path)) if path.exists() else engine_needed(load(spec_path))
+    if path.exists():
+        return engine_of(read_lock(path))
+    return engine_needed(next(iter(load_each(spec_path).values())))
 
 
-def _seal(lock: Lock, image: Image, *, over: bytes, spec_path: Path, decisions: Decisions) -> Lock:
+def _seal(lock: Lock, image: Image, *, over: bytes, path: Path, decisions: Decisions) -> Lock:
     """Seal ``lock`` and write it, where its file is still ``over``: a build takes minutes."""
     sealed = seal(lock, image, engine=decisions.engine)
     if lock.seal is not None and not decisions.reseal:
-        _check_seal(lock.seal, sealed, image, name=spec_path.stem)
+        _check_seal(lock.seal, sealed, image, name=lock.spec.name)
         if decisions.locked and sealed.seal != lock.seal:
             raise LockError(
-                f"{spec_path.stem} is sealed as {lock.seal.manifest} ({lock.seal.engine} engine), "
+                f"{lock.spec.name} is sealed as {lock.seal.manifest} ({lock.seal.engine} engine), "
                 f"and this build gave {image.digest} ({decisions.engine} engine)",
                 hint="without --locked the seal is renewed: the files are the same, but not the "
                 "engine, the image's settings or the compression",
             )
-    path = lock_path(spec_path)
     text = dump_lock(sealed)
     if not decisions.locked and text.encode() != over:
         if path.read_bytes() not in {over, text.encode()}:  # another build may seal it alike
@@ -243,15 +273,20 @@ def _check_seal(old: Seal, new: Lock, image: Image, *, name: str) -> None:
     )
 
 
-def _record(
-    spec_path: Path, spec_text: str, outcome: BuildResult, *, store: Store, runtime: str
+def record(
+    spec_path: Path,
+    texts: build_records.BuildTexts,
+    entry: ledger.LedgerEntry,
+    outcomes: Iterable[BuildResult],
+    *,
+    store: Store,
 ) -> None:
-    entry = ledger_entry(outcome, runtime=runtime)
-    texts = build_records.BuildTexts(spec=spec_text.encode(), lock=dump_lock(outcome.lock).encode())
+    """Write ``entry`` into the ledger, its ``texts`` into the store, and new answers beside it."""
     build_records.keep(store, entry.lock, texts)
     ledger.append(ledger.ledger_path(spec_path), entry)
-    if outcome.report is not None:
-        record_answers(outcome.report, outcome.lock.spec, folder=spec_path.parent)
+    for outcome in outcomes:
+        if outcome.report is not None:
+            record_answers(outcome.report, outcome.lock.spec, folder=spec_path.parent)
 
 
 def ledger_entry(outcome: BuildResult, *, runtime: str) -> ledger.LedgerEntry:

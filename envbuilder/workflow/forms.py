@@ -71,12 +71,12 @@ def keep_form(
     sealed = replace(lock, seal=lock.seal.with_form(form))
     if sealed == lock:
         return
-    why = "--locked changes no lock" if locked else _unwritten(path, lock, sealed)
+    why = "--locked changes no lock" if locked else write_over(path, lock, sealed)
     if why:
         context.progress.note(f"warning: {path} does not list the form {form.compression}: {why}")
 
 
-def _unwritten(path: Path, lock: Lock, sealed: Lock) -> str:
+def write_over(path: Path, lock: Lock, sealed: Lock) -> str:
     """Write ``sealed`` in the place of ``lock``; return why not, or nothing."""
     try:
         if read_lock(path) != lock:

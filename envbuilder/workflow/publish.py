@@ -15,8 +15,9 @@ from envbuilder.model.reference import Digest, ImageRef
 from envbuilder.model.seal import Form, Seal
 from envbuilder.model.spec_words import Compression
 from envbuilder.registry.images import read_image
+from envbuilder.registry.manifests import Manifest
 from envbuilder.registry.repository import Repository
-from envbuilder.registry.transfer import RefusedImageError, push
+from envbuilder.registry.transfer import RefusedImageError, check_digest, push
 from envbuilder.resolve.context import Context
 from envbuilder.storage.build_records import recall_report
 
@@ -30,10 +31,12 @@ if TYPE_CHECKING:
 class Published:
     """What a push left: the image by ``digest``, and the names of the evidence by our key.
 
-    ``form`` is the one that it was pushed in, if that is not the sealed image's own.
+    ``form`` is the one that it was pushed in, if that is not the sealed image's own. ``image`` is
+    what lies there now, None for an index.
     """
 
     digest: Digest
+    image: Image | None = None
     evidence: tuple[str, ...] = ()
     form: Form | None = None
 
@@ -87,7 +90,32 @@ def publish(
             sources=_sources(context, lock), before_tag=attach_evidence,
         )  # fmt: skip
     attach_evidence(repository)  # where the image was there already
-    return Published(digest=image.digest, evidence=named, form=form)
+    return Published(digest=image.digest, image=image, evidence=named, form=form)
+
+
+def publish_index(
+    context: Context,
+    index: Manifest,
+    ref: ImageRef,
+    *,
+    signing: Signing | None = None,
+) -> Published:
+    """Push an ``index`` whose images are there to ``ref``: signed first, and the tag last.
+
+    Raises UsageError if ``ref`` names another digest, and NetworkError.
+    """
+    check_digest(ref, index.digest)
+    repository = context.registries.repository(ref).for_writing()
+    if repository.find(index.digest) is None:
+        repository.put_manifest(index, index.digest)
+    named: tuple[str, ...] = ()
+    if signing is not None:
+        from .signing import attach_signature  # noqa: PLC0415 (as above)
+
+        named = attach_signature(repository, index, signing, context.progress)
+    if ref.tag and repository.find(ref.tag) != index.digest:
+        repository.put_manifest(index, ref.tag)
+    return Published(digest=index.digest, evidence=named)
 
 
 def _listed(

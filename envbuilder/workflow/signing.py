@@ -24,7 +24,7 @@ from envbuilder.model.errors import UsageError
 from envbuilder.model.image import Image
 from envbuilder.model.lock import Lock
 from envbuilder.model.progress import Progress
-from envbuilder.model.reference import Digest
+from envbuilder.model.reference import Digest, ImageRef
 from envbuilder.model.seal import Seal
 from envbuilder.registry.manifests import Manifest
 from envbuilder.registry.referrers import list_referrers
@@ -96,7 +96,23 @@ def attach_evidence(
     """
     kept = _evidence_style(repository, signing, {image.digest, before} - {None})
     statements = evidence(context, lock, seal, signing.signer, built=built, subject=image.digest)
-    return _attach(repository, image, statements, kept, context.progress)
+    manifest = Manifest(body=image.manifest, media_type=image.media_type)
+    return _attach(repository, manifest, statements, kept, context.progress)
+
+
+def attach_signature(
+    repository: Repository, index: Manifest, signing: Signing, progress: Progress
+) -> tuple[str, ...]:
+    """Sign an ``index``, of which nothing else is stated; return what that is called."""
+    style = _evidence_style(repository, signing, {index.digest})
+    return _attach(repository, index, [], style, progress)
+
+
+def style_at(context: Context, ref: ImageRef, signing: Signing) -> Signing:
+    """Decide between tags and bundles: as asked for, or as the evidence of what ``ref`` names."""
+    repository = context.registries.repository(ref)
+    before = repository.find(ref.tag) if ref.tag and signing.bundles is None else None
+    return signing if before is None else _evidence_style(repository, signing, {before})
 
 
 def evidence(
@@ -153,7 +169,7 @@ def _evidence_style(
 
 def _attach(
     repository: Repository,
-    image: Image,
+    image: Manifest,
     statements: Sequence[Statement],
     signing: Signing,
     progress: Progress,
@@ -167,10 +183,9 @@ def _attach(
     held = bundled if signing.bundles else tagged
     news = [each for each in _unheld(statements, held) if not _is_outdated(each, newest, progress)]
     if signing.bundles or not isinstance(signer, KeySigner):
-        manifest = Manifest(body=image.manifest, media_type=image.media_type)
         if not bundled.by_type(SIGNED):
             news.append(Statement(subject=image.digest, predicate_type=SIGNED, predicate={}))
-        attach_bundles(repository, manifest, news, signer)
+        attach_bundles(repository, image, news, signer)
         return names
     if news:
         attach(repository, image.digest, news, signer.key)

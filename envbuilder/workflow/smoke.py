@@ -39,6 +39,8 @@ from envbuilder.smoke.probe.gpu import driver_version
 from envbuilder.storage import build_records
 from envbuilder.storage.ledger import now
 
+from .foreign import not_smoked
+
 _DRIVER = Path("/proc/driver/nvidia/version")
 
 
@@ -47,8 +49,18 @@ def smoke_image(
 ) -> Report:
     """Run the smoke checks of the lock's spec inside ``image``; a later push signs the report.
 
-    ``folder`` is where the spec lies, with the user's samples and the recorded answers.
+    ``folder`` is where the spec lies, with the user's samples and the recorded answers. Where the
+    image is for a platform that this machine does not run, the report says that nothing is proven.
     """
+    told = about(image, lock, runtime=runtime.name)
+    if (report := not_smoked(lock, runtime)) is not None:
+        return replace(report, about=told)
+    report = replace(_smoked(context, lock, image, runtime, folder), about=told)
+    build_records.keep_report(context.store, image.digest, report.to_dict())
+    return report
+
+
+def _smoked(context: Context, lock: Lock, image: Image, runtime: Runtime, folder: Path) -> Report:
     if isinstance(lock.base, ImageBase):  # its layers come through only now, to be run
         fetch_base(context, lock)
     with (
@@ -56,10 +68,7 @@ def smoke_image(
         context.progress.step("smoke", f"in a container ({runtime.name})", unit="items"),
     ):
         wanted = as_it_starts(smoke_plan(lock, folder=folder), image.settings)
-        report = smoke(ready.run, wanted, subject=lock.spec.name, progress=context.progress)
-    report = replace(report, about=about(image, lock, runtime=runtime.name))
-    build_records.keep_report(context.store, image.digest, report.to_dict())
-    return report
+        return smoke(ready.run, wanted, subject=lock.spec.name, progress=context.progress)
 
 
 def smoke_plan(lock: Lock, *, folder: Path) -> SmokePlan:

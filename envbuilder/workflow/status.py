@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Literal
 
 from envbuilder.model.errors import EnvbuilderError, LockError
-from envbuilder.model.lock import Lock
+from envbuilder.model.lock import Lock, image_of, joint
 from envbuilder.model.pylock import check_fresh, lock_checksum, lock_path, read_lock
 from envbuilder.model.reference import Digest
-from envbuilder.model.spec_file import load
+from envbuilder.model.spec_file import load_each
 from envbuilder.storage import ledger
 from envbuilder.storage.ledger import BuildHost, LedgerEntry
 
@@ -36,6 +36,7 @@ class Place:
 class Status:
     """One environment: ``image`` is what its lock sealed, ``verdict`` that image's newest result.
 
+    Of several ``platforms`` it is the index that lists their images.
     ``problem`` says in one line what is wrong with the spec, the lock or the ledger. ``time`` (RFC
     3339) and ``smoke`` (one line) are of the newest result, ``good_on`` all kinds of hosts where
     this image was green, ``promoted`` the tags that were moved to it, newest last.
@@ -50,6 +51,7 @@ class Status:
     smoke: str = ""
     good_on: tuple[Place, ...] = ()
     promoted: tuple[str, ...] = ()
+    platforms: tuple[str, ...] = ()
 
     @property
     def ready(self) -> bool:
@@ -59,13 +61,13 @@ class Status:
 
 def status(spec_path: Path) -> Status:
     """Say how the environment of the spec at ``spec_path`` stands; its files are only read."""
-    state, lock, problem = _lock(spec_path)
+    state, locks, problem = _locks(spec_path)
     try:
         entries, _ = ledger.read(ledger.ledger_path(spec_path))
     except LockError as error:
         return Status(name=spec_path.stem, lock=state, verdict="never built", problem=error.brief)
-    image = lock.seal.manifest if lock is not None and lock.seal is not None else None
-    own = _of_this_lock(entries, lock, image)
+    image = image_of(locks) if locks else None
+    own = _of_these_locks(entries, locks, image)
     results = [entry for entry in own if entry.event == "build"]
     tags = (entry.note.removeprefix("as ") for entry in own if entry.event == "promote")
     newest = results[-1] if results else None
@@ -79,36 +81,38 @@ def status(spec_path: Path) -> Status:
         smoke=newest.smoke if newest else "",
         good_on=tuple(dict.fromkeys(_place(entry.host) for entry in results if entry.good)),
         promoted=tuple(dict.fromkeys(tags)),
+        platforms=tuple(lock.spec.platform for lock in locks) if len(locks) > 1 else (),
     )
 
 
-def _lock(spec_path: Path) -> tuple[LockState, Lock | None, str]:
-    """Read the lock, and say whether it is its spec's."""
-    path = lock_path(spec_path)
+def _locks(spec_path: Path) -> tuple[LockState, list[Lock], str]:
+    """Read the lock of each platform, and say whether all are their spec's."""
     try:
-        spec = load(spec_path)
-        lock = read_lock(path) if path.exists() else None
+        specs = load_each(spec_path)
+        paths = [lock_path(spec_path, each) for each in specs]
+        locks = [read_lock(path) for path in paths if path.exists()]
     except EnvbuilderError as error:
-        return "unreadable", None, error.brief
-    if lock is None:
-        return "missing", None, ""
+        return "unreadable", [], error.brief
+    if len(locks) < len(specs):
+        return "missing", [], ""
     try:
-        check_fresh(lock, spec, name=spec_path.stem)
+        for lock, spec in zip(locks, specs.values(), strict=True):
+            check_fresh(lock, spec, name=spec_path.stem)
     except LockError as error:
-        return "stale", lock, error.brief
-    return "fresh", lock, ""
+        return "stale", locks, error.brief
+    return "fresh", locks, ""
 
 
-def _of_this_lock(
-    entries: Sequence[LedgerEntry], lock: Lock | None, image: Digest | None
+def _of_these_locks(
+    entries: Sequence[LedgerEntry], locks: Sequence[Lock], image: Digest | None
 ) -> list[LedgerEntry]:
-    """Return the entries of the very image that the lock sealed, or of the lock if it sealed none.
+    """Return the entries of the very image that was sealed, or of the locks if they sealed none.
 
     A red build seals nothing: it is its lock's newest result all the same.
     """
-    if lock is None:
+    if not locks:
         return []
-    checksum = lock_checksum(lock)
+    checksum = joint(lock_checksum(lock) for lock in locks)
     return [each for each in entries if each.lock == checksum or each.image == image]
 
 

@@ -161,15 +161,15 @@ def test_a_model_has_one_place():
 def test_what_is_deployed_is_the_sealed_image_by_its_digest():
     ref = ImageRef.parse("registry.example.com/team/x:latest")
     with pytest.raises(LockError, match="no seal"):
-        pinned(SMALL, ref)
+        pinned([SMALL], ref)
     digest = Digest.of(b"manifest")
     seal = Seal(
         layout=1, engine="embedded", manifest=digest, config=Digest.of(b"config"), layers=()
     )
     sealed = replace(SMALL, seal=seal)
-    assert pinned(sealed, ref) == f"registry.example.com/team/x@{digest}"
+    assert pinned([sealed], ref) == f"registry.example.com/team/x@{digest}"
     with pytest.raises(UsageError, match="another image"):
-        pinned(sealed, ref.at(Digest.of(b"other")))
+        pinned([sealed], ref.at(Digest.of(b"other")))
 
 
 def test_what_is_deployed_is_the_form_that_the_spec_publishes():
@@ -180,10 +180,10 @@ def test_what_is_deployed_is_the_form_that_the_spec_publishes():
     )  # fmt: skip
     published = lock({"idna": "3.10"}, publish={"compression": "zstd"})
     with pytest.raises(LockError, match="published as zstd, and its lock does not list"):
-        pinned(replace(published, seal=seal), ref)
+        pinned([replace(published, seal=seal)], ref)
     form = Form(compression="zstd", manifest=Digest.of(b"zstd"), layers=())
     listed = replace(published, seal=seal.with_form(form))
-    assert pinned(listed, ref) == f"registry.example.com/team/x@{form.manifest}"
+    assert pinned([listed], ref) == f"registry.example.com/team/x@{form.manifest}"
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cc", "Cs"]), max_size=12), max_size=4))

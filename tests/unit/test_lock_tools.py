@@ -81,7 +81,7 @@ def test_another_tool_is_another_package_and_is_named():
 
 
 def test_tools_can_be_let_go_by_name():
-    assert releasable(["Plug", "deep"], lock().spec, lock()) == {"plug", "deep"}
+    assert releasable(["Plug", "deep"], lock().spec, [lock()]) == {"plug", "deep"}
 
 
 def test_tools_have_labels_of_their_own_unless_they_are_packages_as_well():

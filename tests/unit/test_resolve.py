@@ -59,8 +59,8 @@ def test_what_cannot_run_there_does_not_fit(name):
 def test_names_to_let_go_of_are_canonical():
     locked = lock({"my-lib": "1.0"}, sources=(source("proj", "0" * 40),))
     asked = ("My_Lib", "Proj", SYSTEM)
-    assert releasable(asked, locked.spec, locked) == {"my-lib", "proj", SYSTEM}
-    assert releasable((EVERYTHING,), locked.spec, None) == {EVERYTHING}
+    assert releasable(asked, locked.spec, [locked]) == {"my-lib", "proj", SYSTEM}
+    assert releasable((EVERYTHING,), locked.spec, [None]) == {EVERYTHING}
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_names_to_let_go_of_are_canonical():
 def test_a_name_that_nothing_holds_is_refused(name, hint):
     locked = lock({"my-lib": "1.0"})
     with pytest.raises(UsageError, match=f"no package {name}") as caught:
-        releasable([name], locked.spec, locked)
+        releasable([name], locked.spec, [locked])
     assert hint in caught.value.hint
 
 

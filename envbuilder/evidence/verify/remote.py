@@ -138,13 +138,13 @@ class _Verification:
             missing = f"{self.repository} has no {reference}"
             self._add(Level.DIGEST, "digest", FindingStatus.UNKNOWN, missing)
             return
-        same = self.digest in self.seal.manifests
+        same = self.digest in self.seal.manifests | self.seal.indexes
         self.findings.append(
             Finding(
                 level=Level.DIGEST,
                 subject="digest",
                 status=FindingStatus.OK if same else FindingStatus.MISMATCH,
-                expected=str(self.digest if same else self.seal.manifest),
+                expected=str(self.digest if same else self.seal.index or self.seal.manifest),
                 actual=str(self.digest),
                 explanation=self._form() if same else "names another manifest than the sealed one",
             )
@@ -152,7 +152,7 @@ class _Verification:
 
     def _form(self) -> str:
         """Say which form of the sealed image was found, if it is not its own."""
-        forms = (each for each in self.seal.forms if each.manifest == self.digest)
+        forms = (each for each in self.seal.forms if self.digest in {each.manifest, each.index})
         return next((f"the sealed image as {each.compression}" for each in forms), "")
 
     def _find(self, reference: str | Digest) -> Digest | None:

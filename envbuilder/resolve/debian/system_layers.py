@@ -23,6 +23,7 @@ from envbuilder.model.lock import DebianBase
 from envbuilder.model.progress import Progress, Step
 from envbuilder.model.system_plan import SystemLayer, system_plan
 from envbuilder.resolve.context import Context
+from envbuilder.runtime.emulation import can_run, no_emulator
 from envbuilder.storage.store import Store
 from envbuilder.storage.stream import Writer
 from envbuilder.storage.temporary import translated
@@ -58,6 +59,8 @@ def system_layers(context: Context, base: DebianBase, *, architecture: str) -> t
     with store.lock("system", waiting=_Waiting(context.progress, context.stop)):
         layers = stored_system_layers(store, base, architecture=architecture)
         if layers is None:
+            if not can_run(f"linux/{architecture}"):
+                raise no_emulator(f"linux/{architecture}", "making a Debian base")
             with work_place() as work:
                 layers = _build(context, work, base, architecture=architecture)
             blobs = {layer.digest for layer in layers}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,6 +23,8 @@ from envbuilder.model.lock_diff import Change, Known, compare, new_layers
 from envbuilder.model.progress import Progress
 from envbuilder.model.pylock import dump_lock, lock_path, read_lock
 from envbuilder.model.spec_file import parse
+from envbuilder.model.spec_platforms import platforms
+from envbuilder.model.spec_words import Platform
 from envbuilder.model.yaml_document import Document, read_document
 from envbuilder.model.yaml_edit import set_scalar
 from envbuilder.resolve.context import Context
@@ -30,6 +32,7 @@ from envbuilder.storage.build_records import BuildTexts, keep, present
 from envbuilder.storage.ledger import ledger_path, now, read
 from envbuilder.storage.store import Store
 from envbuilder.workflow.build import BuildResult
+from envbuilder.workflow.platforms import PlatformsBuilt, joined, joint_entry, texts_of_locks
 from envbuilder.workflow.smoke import record_answers
 
 from .apply import BumpRequest, apply_pins
@@ -41,14 +44,9 @@ _NEAREST = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Proposal:
-    """What a bump would change: the spec's new text, the locks, and what moved and why.
+class Move:
+    """One lock that a bump would change: what moved, and why."""
 
-    ``over`` are the texts that it was worked out from, and would replace.
-    """
-
-    over: BuildTexts
-    text: str
     before: Lock
     lock: Lock
     changes: tuple[Change, ...]
@@ -60,8 +58,32 @@ class Proposal:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """What a bump would change: the spec's new text, and the lock of each platform.
+
+    ``over`` are the texts that it was worked out from, and would replace. None stands for the only
+    platform of a spec.
+    """
+
+    over: BuildTexts
+    text: str
+    each: Mapping[Platform | None, Move]
+
+    @property
+    def moves(self) -> bool:
+        """Whether anything is to be locked, and so built, anew."""
+        return any(move.moves for move in self.each.values())
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """What moves on any platform; what moves alike on several stands there once."""
+        found = (change for move in self.each.values() for change in move.changes)
+        return tuple(dict.fromkeys(found))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Bumped:
-    """What a bump did; ``outcome`` is None if nothing moved and so nothing was built.
+    """What a bump did; ``built`` is None if nothing moved and so nothing was built.
 
     ``layers`` are those of packages or the base that the image before did not have; ``own`` are
     those of the environment's own files, which change with every lock since the image carries it.
@@ -69,10 +91,15 @@ class Bumped:
     """
 
     proposal: Proposal
-    outcome: BuildResult | None = None
+    built: PlatformsBuilt | None = None
     layers: tuple[Layer, ...] = ()
     own: tuple[Layer, ...] = ()
     failed: Path | None = None
+
+    @property
+    def outcome(self) -> BuildResult | None:
+        """What was built; of several platforms, for the first."""
+        return None if self.built is None else next(iter(self.built.parts.values()))
 
 
 def propose(
@@ -80,18 +107,35 @@ def propose(
 ) -> Proposal:
     """Work out what ``pins`` would change, and change nothing.
 
+    Of several platforms the first decides on pins that are to be found; the others take those.
+
     Raises SpecError, LockError if there is no lock yet, UsageError for pins that do not fit,
     and ResolutionError that names the nearest versions if one does not exist.
     """
     over = present(spec_path)  # before it is read again: an edit in between shows at the commit
     document = read_document(spec_path)
-    before = read_lock(lock_path(spec_path))
-    request = apply_pins(document, parse(document), pins, lock=before, refs=stages.refs)
-    document, lock = _resolved(request, pins, before, stages)
+    named = platforms(document)
+    held = {each: read_lock(lock_path(spec_path, each)) for each in named}
+    first, before = named[0], held[named[0]]
+    spec = parse(document, first)
+    request = apply_pins(document, spec, pins, lock=before, refs=stages.refs)
+    document, lock = _resolved(request, pins, before, stages, first)
+    locks = {first: lock}
+    for each in named[1:]:
+        locks[each] = stages.resolve(parse(document, each), held[each], request.release)
     asked = frozenset(pin.name for pin in pins)
+    moves = {
+        each: _move(held[each], locks[each], asked, stages=stages, progress=progress)
+        for each in named
+    }
+    return Proposal(over=over, text=document.text, each=moves)
+
+
+def _move(
+    before: Lock, lock: Lock, asked: frozenset[str], *, stages: Stages, progress: Progress
+) -> Move:
     known = _known(before, lock, asked, stages=stages, progress=progress)
-    changes = compare(before, lock, known)
-    return Proposal(over=over, text=document.text, before=before, lock=lock, changes=changes)
+    return Move(before=before, lock=lock, changes=compare(before, lock, known))
 
 
 def bump(
@@ -116,23 +160,33 @@ def bump(
             return Bumped(proposal=proposal)
         for change in proposal.changes:
             context.progress.note(f"moves    {change}")
-        outcome = stages.build(proposal.lock)
-        bumped = _bumped(proposal, outcome)
-        if not outcome.passes(allow_unproven=allow_unproven):
+        built = joined({of: stages.build(move.lock) for of, move in proposal.each.items()})
+        bumped = _bumped(proposal, built)
+        if not built.passes(allow_unproven=allow_unproven):
+            outcome = _worst(built, allow_unproven=allow_unproven)
             return replace(bumped, failed=keep_failure(context.store, proposal.text, outcome))
-        entry = stages.entry(outcome)
-        texts = BuildTexts(spec=proposal.text.encode(), lock=dump_lock(outcome.lock).encode())
+        entry = joint_entry(built, stages.entry)
+        texts = texts_of_locks(proposal.text.encode(), built.locks)
         keep(context.store, entry.lock, texts)
         try:
             held.commit(texts, entry=entry, over=proposal.over)
         except LockError as error:
+            outcome = _worst(built, allow_unproven=allow_unproven)
             folder = keep_failure(context.store, proposal.text, outcome)
             raise LockError(
                 error.message, hint=f"{error.hint}; what was built is in {folder}"
             ) from error
-        if outcome.report is not None:
-            record_answers(outcome.report, outcome.lock.spec, folder=spec_path.parent)
+        for part in built.parts.values():
+            if part.report is not None:
+                record_answers(part.report, part.lock.spec, folder=spec_path.parent)
         return bumped
+
+
+def _worst(built: PlatformsBuilt, *, allow_unproven: bool) -> BuildResult:
+    """Return the first build that did not pass, or the first where all did."""
+    parts = tuple(built.parts.values())
+    bad = (each for each in parts if not each.passes(allow_unproven=allow_unproven))
+    return next(bad, parts[0])
 
 
 def keep_failure(store: Store, spec_text: str, outcome: BuildResult) -> Path:
@@ -148,7 +202,11 @@ def keep_failure(store: Store, spec_text: str, outcome: BuildResult) -> Path:
 
 
 def _resolved(
-    request: BumpRequest, pins: Sequence[Pin], before: Lock, stages: Stages
+    request: BumpRequest,
+    pins: Sequence[Pin],
+    before: Lock,
+    stages: Stages,
+    platform: Platform | None,
 ) -> tuple[Document, Lock]:
     """Resolve what is wished for; what is to be pinned anew is loosened for that, and then pinned.
 
@@ -157,7 +215,7 @@ def _resolved(
     loose = request.document
     for path in request.repin.values():
         loose = set_scalar(loose, path, "*")
-    spec = parse(loose)
+    spec = parse(loose, platform)
     try:
         lock = stages.resolve(spec, before, request.release)
     except ResolutionError as error:
@@ -167,7 +225,7 @@ def _resolved(
     document = request.document
     for name, path in request.repin.items():
         document = set_scalar(document, path, f"=={versions[name]}")
-    wanted = parse(document)
+    wanted = parse(document, platform)
     moved = {key for key, pin in wanted.packages.items() if spec.packages[key] != pin}
     if moved == {path[1] for path in request.repin.values()}:
         return document, replace(lock, spec=wanted)
@@ -187,12 +245,14 @@ def _known(
         return None
 
 
-def _bumped(proposal: Proposal, outcome: BuildResult) -> Bumped:
-    assert outcome.lock.seal is not None  # noqa: S101 - build seals
-    layers = new_layers(proposal.before.seal, outcome.lock.seal)
+def _bumped(proposal: Proposal, built: PlatformsBuilt) -> Bumped:
+    layers: list[Layer] = []
+    for of, lock in built.locks.items():
+        assert lock.seal is not None  # noqa: S101 - build seals
+        layers += new_layers(proposal.each[of].before.seal, lock.seal)
     return Bumped(
         proposal=proposal,
-        outcome=outcome,
+        built=built,
         layers=tuple(layer for layer in layers if layer.kind not in OWN),
         own=tuple(layer for layer in layers if layer.kind in OWN),
     )

@@ -7,9 +7,10 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from envbuilder.model.errors import LockError, UsageError
-from envbuilder.model.lock import Lock
+from envbuilder.model.lock import Lock, image_of
 from envbuilder.model.pylock import lock_path, parse_lock
 from envbuilder.model.reference import ImageRef
+from envbuilder.model.spec_words import Platform
 from envbuilder.resolve.context import Context
 from envbuilder.storage.build_records import present
 from envbuilder.storage.ledger import (
@@ -22,8 +23,7 @@ from envbuilder.storage.ledger import (
     read,
 )
 from envbuilder.storage.store import Store
-from envbuilder.workflow.forms import keep_form
-from envbuilder.workflow.publish import publish
+from envbuilder.workflow.platforms import keep_published, publish_platforms
 from envbuilder.workflow.signing import Signing
 
 from .texts import checksum_of, texts_of
@@ -53,35 +53,40 @@ def promote(
             f"{spec_path.stem} has no such build that is known to be good",
             hint=f"envbuilder build {spec_path.stem}",
         )
-    lock = _sealed_lock(spec_path, entry, context.store)
+    locks = _sealed_locks(spec_path, entry, context.store)
     built = built_on(entries, entry.image)
-    published = publish(context, lock, target, signing=signing, built=built)
-    if lock == _present_lock(spec_path, entry):
-        keep_form(context, lock_path(spec_path), lock, published.form)
+    _, known = publish_platforms(context, locks, target, signing=signing, built=built)
+    if locks == _present_locks(spec_path, entry):
+        paths = {each: lock_path(spec_path, each) for each in locks}
+        keep_published(context, paths, locks, known)
     append(path, replace(entry, time=now(), event="promote", note=f"as {target}"))
     return entry
 
 
-def _sealed_lock(spec_path: Path, entry: LedgerEntry, store: Store) -> Lock:
-    if (here := _present_lock(spec_path, entry)) is not None:
+def _sealed_locks(spec_path: Path, entry: LedgerEntry, store: Store) -> dict[Platform | None, Lock]:
+    if (here := _present_locks(spec_path, entry)) is not None:
         return here
-    text = texts_of(spec_path, entry, store=store).lock.decode()
-    lock = parse_lock(text, name=f"the lock of {entry.time}")
-    if lock.seal is None or lock.seal.manifest != entry.image:
+    texts = texts_of(spec_path, entry, store=store).locks
+    name = f"the lock of {entry.time}"
+    locks = {each: parse_lock(text.decode(), name=name) for each, text in texts.items()}
+    if image_of(locks.values()) != entry.image:
         raise LockError(
             f"the lock of {entry.time} was sealed anew since, with another image than its own",
             hint=f"envbuilder history {spec_path.stem} lists the builds",
         )
-    return lock
+    return locks
 
 
-def _present_lock(spec_path: Path, entry: LedgerEntry) -> Lock | None:
-    """Return the lock on disk if ``entry`` is of it.
+def _present_locks(spec_path: Path, entry: LedgerEntry) -> dict[Platform | None, Lock] | None:
+    """Return the locks on disk, one for each platform, if ``entry`` is of them.
 
-    It lists the forms that were pushed since, which the text that the build left does not.
+    They list the forms that were pushed since, which the texts that the build left do not.
     """
     texts = present(spec_path)
     if checksum_of(texts) != entry.lock:
         return None
-    lock = parse_lock(texts.lock.decode(), name=str(lock_path(spec_path)))
-    return lock if lock.seal is not None and lock.seal.manifest == entry.image else None
+    locks = {
+        each: parse_lock(text.decode(), name=str(lock_path(spec_path, each)))
+        for each, text in texts.locks.items()
+    }
+    return locks if image_of(locks.values()) == entry.image else None

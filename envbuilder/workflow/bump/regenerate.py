@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from envbuilder.model.errors import EnvbuilderError
-from envbuilder.model.spec_file import load
+from envbuilder.model.spec_file import load_each
 from envbuilder.resolve.context import Context
 from envbuilder.runtime import Runtime
-from envbuilder.workflow.build import Decisions, build_environment, engine_for
+from envbuilder.workflow.build import Decisions, engine_for
+from envbuilder.workflow.platforms import build_platforms
 
 from .bump import bump
 from .pins import Pin, parse_pin
@@ -55,9 +56,8 @@ def _built(
     context: Context, path: Path, runtime: Runtime, *, allow_unproven: bool
 ) -> tuple[int, str]:
     decisions = Decisions(engine=engine_for(path))
-    outcome = build_environment(context, path, decisions, runtime=runtime)
-    summary = outcome.report.summary if outcome.report is not None else ""
-    return (0 if outcome.passes(allow_unproven=allow_unproven) else 8), summary
+    built = build_platforms(context, path, decisions, runtime=runtime)
+    return (0 if built.passes(allow_unproven=allow_unproven) else 8), built.summary
 
 
 def _bumped(
@@ -66,10 +66,10 @@ def _bumped(
     engine = engine_for(path)
     stages = real_stages(context, folder=path.parent, engine=engine, runtime=runtime)
     done = bump(context, path, wishes, stages=stages, allow_unproven=allow_unproven)
-    if done.outcome is None or done.outcome.report is None:
+    if done.built is None:
         return 0, "nothing moves"
     changes = f"{len(done.proposal.changes)} changes"
-    return (8 if done.failed else 0), f"{changes}; {done.outcome.report.summary}"
+    return (8 if done.failed else 0), f"{changes}; {done.built.summary}"
 
 
 def regenerate(spec_paths: Sequence[Path], make: Make, *, jobs: int) -> tuple[Result, ...]:
@@ -95,7 +95,7 @@ def jobs_for(spec_paths: Sequence[Path]) -> int:
 def _memory(path: Path) -> int:
     """Return what one smoke test may use (bytes); a spec that cannot be read fails later."""
     try:
-        return load(path).smoke.memory << 20
+        return next(iter(load_each(path).values())).smoke.memory << 20
     except EnvbuilderError:
         return 1
 

@@ -83,4 +83,5 @@ def _check_recoverable(
 
 def _holds(texts: BuildTexts, texts_now: BuildTexts) -> bool:
     """Return whether ``texts`` are those on disk, but for what is missing there: no loss at all."""
-    return texts_now.spec in {b"", texts.spec} and texts_now.lock in {b"", texts.lock}
+    locks = all(text in {b"", texts.locks.get(each)} for each, text in texts_now.locks.items())
+    return texts_now.spec in {b"", texts.spec} and locks

@@ -32,6 +32,7 @@ from envbuilder.resolve.target import python_target
 from envbuilder.runtime import Command, Completed, Runtime, choose
 from envbuilder.storage.ledger import LedgerEntry
 from envbuilder.workflow.build import BuildResult, ledger_entry, make_all
+from envbuilder.workflow.foreign import check_runs
 from envbuilder.workflow.lock import resolve_spec
 from envbuilder.workflow.smoke import smoke_image
 
@@ -78,6 +79,7 @@ def real_stages(
 
     def build(lock: Lock) -> BuildResult:
         check_samples(lock.spec, folder)
+        check_runs(context, lock.spec, lock, engine=engine)
         lock, image = make_all(context, lock, engine=engine)
         report = smoke_image(context, lock, image, runtime=ready(), folder=folder)
         return BuildResult(lock=seal(lock, image, engine=engine), image=image, report=report)

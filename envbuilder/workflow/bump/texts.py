@@ -12,12 +12,14 @@ from pathlib import Path
 import git
 
 from envbuilder.model.errors import EnvbuilderError, LockError
-from envbuilder.model.lock import spec_checksum
+from envbuilder.model.lock import joint, spec_checksum
 from envbuilder.model.pylock import lock_checksum, lock_path, parse_lock
 from envbuilder.model.reference import Digest
 from envbuilder.model.spec_file import parse
+from envbuilder.model.spec_platforms import platforms
+from envbuilder.model.spec_words import PLATFORMS
 from envbuilder.model.yaml_document import parse_document
-from envbuilder.storage.build_records import BuildTexts, present, recall
+from envbuilder.storage.build_records import BuildTexts, further_platforms, present, recall
 from envbuilder.storage.ledger import LedgerEntry
 from envbuilder.storage.store import Store
 
@@ -41,9 +43,9 @@ def texts_of(spec_path: Path, entry: LedgerEntry, *, store: Store) -> BuildTexts
 
 
 def checksum_of(texts: BuildTexts) -> Digest | None:
-    """Return the checksum of a lock's text, or None if it cannot be read as a lock."""
+    """Return the checksum of the locks' texts, or None if they cannot be read as locks."""
     try:
-        return lock_checksum(parse_lock(texts.lock.decode()))
+        return joint(lock_checksum(parse_lock(text.decode())) for text in texts.locks.values())
     except (EnvbuilderError, UnicodeDecodeError):
         return None
 
@@ -58,16 +60,22 @@ def committed(spec_path: Path) -> Iterator[BuildTexts]:
         if not repository.head.is_valid() or repository.working_tree_dir is None:
             return
         root = Path(repository.working_tree_dir).resolve()
-        paths = [
-            path.resolve().relative_to(root).as_posix()
-            for path in (spec_path, lock_path(spec_path))
-        ]
-        for commit in repository.iter_commits(paths=paths):
+
+        def place(path: Path) -> str:
+            return path.resolve().relative_to(root).as_posix()
+
+        locks = {each: place(lock_path(spec_path, each)) for each in PLATFORMS}
+        for commit in repository.iter_commits(paths=[place(spec_path), *locks.values()]):
             try:
-                spec, lock = (commit.tree / path for path in paths)
+                spec = (commit.tree / place(spec_path)).data_stream.read()
+                named = further_platforms(spec_path, spec)
+                first, *further = (
+                    (commit.tree / locks[each]).data_stream.read()
+                    for each in (PLATFORMS[0], *named)
+                )
             except KeyError:
-                continue  # one of the two was not there yet
-            yield BuildTexts(spec=spec.data_stream.read(), lock=lock.data_stream.read())
+                continue  # one of them was not there yet
+            yield BuildTexts(spec=spec, lock=first, further=dict(zip(named, further, strict=True)))
 
 
 def _elsewhere(spec_path: Path) -> Iterator[BuildTexts]:
@@ -77,6 +85,7 @@ def _elsewhere(spec_path: Path) -> Iterator[BuildTexts]:
 
 def _spec_checksum(spec_path: Path, texts: BuildTexts) -> Digest | None:
     try:
-        return spec_checksum(parse(parse_document(spec_path, texts.spec.decode())))
+        document = parse_document(spec_path, texts.spec.decode())
+        return joint(spec_checksum(parse(document, each)) for each in platforms(document))
     except (EnvbuilderError, UnicodeDecodeError):
         return None

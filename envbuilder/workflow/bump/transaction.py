@@ -14,6 +14,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from envbuilder.model.atomic import write_text
 from envbuilder.model.errors import BuildError, DiskFullError, LockError, UsageError
@@ -34,7 +35,7 @@ class Transaction:
         self._journal = journal
 
     def commit(self, texts: BuildTexts, *, entry: LedgerEntry, over: BuildTexts) -> None:
-        """Replace the spec and lock ``over`` by ``texts`` and append ``entry`` to the ledger.
+        """Replace the spec and locks ``over`` by ``texts`` and append ``entry`` to the ledger.
 
         Raises LockError if other texts than ``over`` lie there now, and BuildError if the
         disk does not take the new ones; what then is half-way is finished by whoever comes next.
@@ -47,6 +48,7 @@ class Transaction:
         record = {
             "spec": texts.spec.decode(),
             "lock": texts.lock.decode(),
+            "further": {each: text.decode() for each, text in texts.further.items()},
             "entry": dump_entry(entry).decode(),
         }
         body = canonical_json(record)
@@ -149,12 +151,14 @@ def _finish(spec_path: Path, handle: int) -> bool:
     return whole
 
 
-def _apply(spec_path: Path, record: Mapping[str, str]) -> None:
+def _apply(spec_path: Path, record: Mapping[str, Any]) -> None:
     """Write the files; doing it twice is doing it once."""
     line, ledger = record["entry"].encode(), ledger_path(spec_path)
     with _translated(spec_path, _BEGUN):
         write_text(spec_path, record["spec"])
         write_text(lock_path(spec_path), record["lock"])
+        for platform, text in record.get("further", {}).items():
+            write_text(lock_path(spec_path, platform), text)
         # Its other lines may be anything by now: what was begun is finished all the same.
         known = ledger.read_bytes().splitlines() if ledger.exists() else []
         if line.rstrip() not in known:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from envbuilder.model.reference import Digest, ImageRef
 from envbuilder.model.seal import Seal
 from envbuilder.model.spec import Healthcheck
 from envbuilder.workflow.gpu.needs import wants_gpu
+from envbuilder.workflow.platforms import sealed_index
 
 MODEL = "/model"
 """Where a container finds the model that it is given."""
@@ -78,13 +79,18 @@ def deployment(lock: Lock, wishes: Wishes, *, image: str) -> Deployment:
     )
 
 
-def pinned(lock: Lock, ref: ImageRef) -> str:
+def pinned(locks: Sequence[Lock], ref: ImageRef) -> str:
     """Name the sealed image at ``ref`` by its digest, which no tag can move.
 
-    Raises LockError for a lock whose image was not built in the form that its spec publishes,
-    UsageError if ``ref`` names another digest.
+    Of the locks of several platforms it is the index of their images. Raises LockError for a lock
+    whose image was not built in the form that its spec publishes, UsageError if ``ref`` names
+    another digest.
     """
-    digest = published_digest(lock)
+    lock = locks[0]
+    if len(locks) == 1:
+        digest = published_digest(lock)
+    else:
+        digest = sealed_index(locks, lock.spec.publish.compression)
     if ref.digest is not None and ref.digest != digest:
         raise UsageError(
             f"{ref} is another image than the one that the lock of {lock.spec.name} has sealed",

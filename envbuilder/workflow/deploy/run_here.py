@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import shlex
 import shutil
 import subprocess
@@ -16,6 +17,8 @@ from envbuilder.engines.foundation import fetch_base
 from envbuilder.model.errors import EnvbuilderError, LockError, MissingToolError, UsageError
 from envbuilder.model.image import Image
 from envbuilder.model.lock import ImageBase, Lock
+from envbuilder.model.spec_file import platforms_at
+from envbuilder.model.spec_words import MACHINES, Platform
 from envbuilder.resolve.context import Context
 from envbuilder.runtime import Mount
 from envbuilder.runtime.docker import connect
@@ -94,7 +97,7 @@ def _find(context: Context, engine: Engine) -> None:
 
 
 def _image(context: Context, spec_path: Path) -> tuple[Lock, Image]:
-    lock, image = make_to_smoke(context, spec_path)
+    lock, image = make_to_smoke(context, spec_path, platform=_platform_here(spec_path))
     name = lock.spec.name
     if lock.seal is None:
         context.progress.note(f"{name} was never smoked: envbuilder build {name} does")
@@ -106,6 +109,13 @@ def _image(context: Context, spec_path: Path) -> tuple[Lock, Image]:
     if isinstance(lock.base, ImageBase):  # its layers come through only now, to be run
         fetch_base(context, lock)
     return lock, image
+
+
+def _platform_here(spec_path: Path) -> Platform | None:
+    """Return this machine's of a spec's platforms; of one for none such, the first."""
+    named = platforms_at(spec_path)
+    here = (each for each in named if each and MACHINES[each] == platform.machine())
+    return next(here, named[0])
 
 
 def _bring(context: Context, image: Image, engine: Engine, *, name: str) -> str:
