@@ -16,7 +16,7 @@ WITH_ENGINE = trap 'tests/engine.sh stop $(ENGINE)' EXIT; trap 'exit 130' HUP IN
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-gpu test deep coverage check lint type golden mutants bench pairs sdists vllm \
-  referrers siege engine \
+  referrers platforms siege engine \
   engine-stop clean
 
 help: ## show the targets
@@ -85,6 +85,10 @@ vllm: ## opt-in: the real vLLM serves in a container, sound and faulty (1.3 GB o
 referrers: ## pushes and evidence on a registry with the referrers API, compiled first (a minute of Go)
 	@.ci/setup test
 	@$(PYTEST) -q tests/integration/referrers_api.py
+
+platforms: ## a Debian base, a source and a smoke for arm64, on amd64 through qemu (root; some minutes)
+	@.ci/setup test
+	@$(BIN)/pytest -q tests/integration/real_platforms.py
 
 siege: ## attack the command and its parsers for an hour, and write the figures into the docs
 	@.ci/setup test

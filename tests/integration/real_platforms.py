@@ -1,0 +1,92 @@
+"""A Debian base, a source and a smoke for another platform: through qemu, as a user has it.
+
+Opt-in (`make platforms`): it takes root, to tell the kernel of an emulator, and some minutes.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from envbuilder.model.pylock import lock_path, read_lock
+from envbuilder.runtime.emulation import can_run
+from tests.binfmt import emulator
+from tests.servers.distribution import registry
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
+
+AMD64, ARM64 = "linux/amd64", "linux/arm64"
+SPEC = """\
+version: 1
+name: duo
+platform: [linux/amd64, linux/arm64]
+python: "3.13"
+base: {debian: trixie}
+system: {packages: [python3]}
+packages:
+  markupsafe: "==3.0.2"
+  tqdm: "==4.67.1"
+  mine: {path: mine/}
+smoke: {timeout: 1800}
+"""
+PROJECT = """\
+[build-system]
+requires = ["setuptools==80.9.0"]
+build-backend = "setuptools.build_meta"
+
+[project]
+name = "mine"
+version = "1.0"
+"""
+
+
+def run(folder: Path, *arguments: str, status: int = 0) -> str:
+    """Run a command and expect its exit status; give what it wrote."""
+    environ = os.environ | {"ENVBUILDER_CACHE": str(folder / "store"), "COLUMNS": "300"}
+    command = [sys.executable, "-m", "envbuilder", *arguments]
+    done = subprocess.run(
+        command, cwd=folder, env=environ, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == status, done.stdout + done.stderr
+    return done.stdout + (done.stderr if status else "")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    mine = tmp_path / "lockfiles" / "mine"
+    mine.mkdir(parents=True)
+    (mine / "pyproject.toml").write_text(PROJECT)
+    (mine / "mine.py").write_text("answer = 42\n")
+    (tmp_path / "lockfiles" / "duo.yaml").write_text(SPEC)
+    return tmp_path
+
+
+def test_a_debian_base_for_arm64_is_made_smoked_pushed_and_proven(folder):
+    if not can_run(ARM64):
+        said = run(folder, "build", "duo", status=6)
+        assert "duo: making its Debian base runs programs for linux/arm64" in said
+        assert "apt-get install qemu-user-static" in said
+        assert not (folder / "store").exists(), "before anything was fetched"
+    with emulator():
+        run(folder, "lock", "duo")
+        built = json.loads(run(folder, "build", "duo", "-o", "json", "--progress", "quiet"))
+        with registry(folder / "registry") as server:
+            ref = f"{server.host}/duo:1"
+            run(folder, "push", "duo", ref)
+            assert "is what the lock says" in run(folder, "verify", ref, "--lock", "duo")
+            wanted = ["--override-arch", "arm64", "inspect", "--config", "--tls-verify=false"]
+            told = subprocess.check_output(["skopeo", *wanted, f"docker://{ref}"])
+        assert json.loads(told)["architecture"] == "arm64"
+    assert built["good"]
+    machines = {
+        each: part["smoke"]["environment"]["machine"] for each, part in built["platforms"].items()
+    }
+    assert machines == {AMD64: "x86_64", ARM64: "aarch64"}
+    lock = read_lock(lock_path(folder / "lockfiles" / "duo.yaml", ARM64))
+    assert {deb.architecture for deb in lock.base.packages} == {"arm64", "all"}
+    assert lock.seal.index is not None
+    assert str(lock.seal.index) == built["index"]
+    assert lock.archives[0].wheel is not None
