@@ -38,7 +38,6 @@ def command(
     materials and smoke result (with --key or --keyless), and the tag last. A form other than gzip
     is made once, and listed in the lock's seal.
     """
-    from envbuilder.model.lock import image_of
     from envbuilder.model.pylock import read_lock
     from envbuilder.model.reference import ImageRef
     from envbuilder.storage.ledger import built_on, ledger_path, read
@@ -51,10 +50,9 @@ def command(
     locks = {each: read_lock(path) for each, path in paths.items()}
     target = ImageRef.parse(ref)
     signing = options.signing_of(signer, bundles=bundles or None)
-    first = next(iter(locks.values())).spec.name
-    entries, _ = read(ledger_path(next(iter(paths.values())).with_name(f"{first}.yaml")))
-    image = image_of(locks.values())
-    built = None if image is None else built_on(entries, image)
+    path, lock = next(iter(paths.values())), next(iter(locks.values()))
+    entries, _ = read(ledger_path(path.with_name(f"{lock.spec.name}.yaml")))
+    built = built_on(entries, lock.seal.images) if lock.seal is not None else None
     with open_context(progress_mode) as context:
         pushed, known = publish_platforms(
             context, locks, target, signing=signing, built=built, compression=compression

@@ -53,7 +53,7 @@ def _bill(context: Context, target: str, platform: str) -> Bill:
     if target.endswith(".toml") or path.is_file() or path.with_name(f"{target}.yaml").is_file():
         lock = read_lock(path)
         entries, _ = read(ledger_path(path.with_name(f"{lock.spec.name}.yaml")))
-        built = built_on(entries, lock.seal.manifest) if lock.seal is not None else None
+        built = built_on(entries, lock.seal.images) if lock.seal is not None else None
         return bill_of_environment(context, lock, built=built)
     options.refuse_word(target)
     opening = open_image(target, platform, store=context.store, registries=context.registries)

@@ -54,6 +54,11 @@ class Seal:
         return frozenset(each for each in known if each is not None)
 
     @property
+    def images(self) -> frozenset[Digest]:
+        """What a ledger may call the sealed image: its manifest, or an index that lists it."""
+        return frozenset({self.manifest, *self.indexes})
+
+    @property
     def manifests(self) -> frozenset[Digest]:
         """The manifests that are the sealed image, in whatever form."""
         return frozenset({self.manifest, *(form.manifest for form in self.forms)})

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -141,9 +141,9 @@ def good_now(entries: Sequence[LedgerEntry], lock: Digest | None) -> LedgerEntry
     return last_good([entry for entry in entries if entry.lock == lock]) or last_good(entries)
 
 
-def built_on(entries: Sequence[LedgerEntry], image: Digest) -> str | None:
-    """Return the moment (RFC 3339) of the first build of ``image``; None if it has none here."""
-    return next((e.time for e in entries if e.event == "build" and e.image == image), None)
+def built_on(entries: Sequence[LedgerEntry], images: Collection[Digest]) -> str | None:
+    """Return the moment (RFC 3339) of the first build of one of ``images``; None without one."""
+    return next((e.time for e in entries if e.event == "build" and e.image in images), None)
 
 
 def dump_entry(entry: LedgerEntry) -> bytes:

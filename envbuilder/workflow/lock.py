@@ -60,15 +60,16 @@ def lock_environment(
     """Resolve the spec at ``spec_path``, write its lock beside it, and return it.
 
     Pins that nothing forces stay; see ``resolve_spec``. A seal stays where the lock does. Of a
-    spec for several platforms it is the lock of ``platform``. Raises
-    LockError if the present lock cannot be read, unless EVERYTHING in it is let go, and
-    UsageError if ``release`` names what it does not hold.
+    spec for several platforms it is the lock of ``platform``, which begins with the pins of the
+    first platform. Raises LockError if the present lock cannot be read, unless EVERYTHING in it is
+    let go, and UsageError if ``release`` names what it does not hold.
     """
     spec = load(spec_path, platform)
     path = lock_path(spec_path, platform)
     previous = _previous(spec_path, platform, release)
-    names = releasable(release, spec, [previous])
-    lock = _locked(context, spec, spec_path.parent, previous, names)
+    nearest = previous or _previous(spec_path, None, release)  # the first platform's
+    names = releasable(release, spec, [nearest])
+    lock = _locked(context, spec, spec_path.parent, nearest, names)
     if lock != previous:
         write_lock(path, lock)
     return lock

@@ -198,11 +198,11 @@ def publish_platforms(
     Returns what was left, and the locks with their forms and this index in the seal. Raises what
     ``publish`` does.
     """
-    sealed_all(list(locks.values()))  # before any of them travels
     if len(locks) == 1:
         ((platform, lock),) = locks.items()
         only = publish(context, lock, ref, signing=signing, built=built, compression=compression)
         return only, {platform: with_form(lock, only.form)}
+    sealed_all(list(locks.values()))  # before any of them travels
     if signing is not None:
         from .signing import style_at  # noqa: PLC0415 (takes 0.1 s to load, and few pushes sign)
 

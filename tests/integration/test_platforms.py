@@ -15,7 +15,7 @@ import pytest
 from msgspec import structs
 
 from envbuilder.evidence.keys import new_key
-from envbuilder.model.errors import ResolutionError
+from envbuilder.model.errors import ResolutionError, UsageError
 from envbuilder.model.image import OCI_INDEX
 from envbuilder.model.lock import Lock
 from envbuilder.model.progress import Silent
@@ -33,6 +33,7 @@ from envbuilder.workflow.bump.pins import parse_pin
 from envbuilder.workflow.bump.promote import promote
 from envbuilder.workflow.bump.rollback import rollback
 from envbuilder.workflow.bump.stages import real_stages
+from envbuilder.workflow.lock import current_locks, lock_environment, lock_platforms
 from envbuilder.workflow.platforms import (
     build_platforms,
     keep_published,
@@ -207,6 +208,32 @@ def test_the_lock_of_the_first_platform_is_that_of_a_spec_for_it_alone(desk):
     desk.spec.write_text(text.replace("platform: [linux/arm64, linux/amd64]\n", ""))
     desk.run("lock", "both")
     assert lock_path(desk.spec).read_bytes() == joint
+
+
+def test_a_new_platform_begins_with_the_pins_of_the_other_where_it_can(desk):
+    text = desk.spec.read_text().replace('"==1.0"', '"*"')
+    desk.spec.write_text(text.replace("[linux/arm64, linux/amd64]", AMD64))
+    desk.wheel("fast", "0.9", f"{CP}-{CP}-manylinux_2_17_aarch64")
+    first = lock_environment(context(desk.store), desk.spec)
+    desk.wheel("mine", "1.1")
+    desk.wheel("fast", "1.0.1", f"{CP}-{CP}-manylinux_2_17_x86_64")
+    desk.spec.write_text(text)
+    locks = lock_platforms(context(desk.store), desk.spec)
+    assert locks[AMD64] == first, "it stays"
+    assert versions(locks[ARM64]) == versions(first) == {"fast": "1.0", "mine": "1.0"}
+
+    renewed = lock_platforms(context(desk.store), desk.spec, release=("*",))
+    assert versions(renewed[AMD64]) == {"fast": "1.0.1", "mine": "1.1"}
+    assert versions(renewed[ARM64]) == {"fast": "1.0", "mine": "1.1"}, "the newest that it has"
+    desk.wheel("mine", "1.2")
+    lock_path(desk.spec, ARM64).unlink()
+    assert current_locks(context(desk.store), desk.spec) == renewed, "as a build makes it, too"
+    with pytest.raises(UsageError, match="no package nothing"):
+        lock_platforms(context(desk.store), desk.spec, release=("nothing",))
+
+
+def versions(lock: Lock) -> dict[str, str]:
+    return {each.name: each.version for each in lock.wheels}
 
 
 def test_evidence_lies_beside_each_image_and_the_index_is_signed(desk):

@@ -25,6 +25,7 @@ from envbuilder.workflow import foreign
 from envbuilder.workflow.build import BuildResult, ledger_entry
 from envbuilder.workflow.bump.texts import checksum_of, texts_of
 from envbuilder.workflow.bump.transaction import finish, transaction
+from envbuilder.workflow.deploy import run_here
 from envbuilder.workflow.platforms import image_index, joined, joint_entry, sealed_index
 from envbuilder.workflow.status import status
 from tests.contexts import context
@@ -332,6 +333,15 @@ def test_a_change_of_another_lock_meanwhile_stays(spec):
     with transaction(spec) as held, pytest.raises(LockError, match="changed meanwhile"):
         held.commit(over, entry=entry, over=over)
     assert lock_path(spec, ARM64).read_text() == "# edited\n"
+
+
+def test_what_runs_here_is_this_machines(spec, monkeypatch):
+    for name, machine in emulation.MACHINES.items():
+        monkeypatch.setattr(run_here.platform, "machine", lambda machine=machine: machine)
+        assert run_here._platform_here(spec) == name
+    monkeypatch.setattr(run_here.platform, "machine", lambda: "riscv64")
+    assert run_here._platform_here(spec) == AMD64
+    assert run_here._platform_here(of(spec, ARM64)) is None
 
 
 # -- what takes an emulator -------------------------------------------------------------------

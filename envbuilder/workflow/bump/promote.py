@@ -54,7 +54,7 @@ def promote(
             hint=f"envbuilder build {spec_path.stem}",
         )
     locks = _sealed_locks(spec_path, entry, context.store)
-    built = built_on(entries, entry.image)
+    built = built_on(entries, {entry.image})
     _, known = publish_platforms(context, locks, target, signing=signing, built=built)
     if locks == _present_locks(spec_path, entry):
         paths = {each: lock_path(spec_path, each) for each in locks}
