@@ -108,6 +108,14 @@ class Desk:
         """Read all that belongs into version control."""
         return {path.name: path.read_bytes() for path in sorted(self.spec.parent.iterdir())}
 
+    def lock(self) -> None:
+        """Lock both."""
+        lock_platforms(context(self.store), self.spec)
+
+    def build(self) -> None:
+        """Build both, and smoke neither."""
+        build_platforms(context(self.store), self.spec, Decisions(), runtime=None)
+
     def locks(self) -> dict[str, Lock]:
         """Read both locks."""
         return {each: read_lock(lock_path(self.spec, each)) for each in (AMD64, ARM64)}
@@ -201,12 +209,12 @@ def test_the_whole_way(desk):
 
 
 def test_the_lock_of_the_first_platform_is_that_of_a_spec_for_it_alone(desk):
-    desk.run("lock", "both")
+    desk.lock()
     joint = lock_path(desk.spec).read_bytes()
     lock_path(desk.spec).unlink()
     text = desk.spec.read_text()
     desk.spec.write_text(text.replace("platform: [linux/arm64, linux/amd64]\n", ""))
-    desk.run("lock", "both")
+    desk.lock()
     assert lock_path(desk.spec).read_bytes() == joint
 
 
@@ -238,7 +246,7 @@ def versions(lock: Lock) -> dict[str, str]:
 
 def test_evidence_lies_beside_each_image_and_the_index_is_signed(desk):
     new_key(desk.folder / "ci", password="hunter2")
-    desk.run("build", "both", "--no-smoke")
+    desk.build()
     ref = f"{desk.host}/signed:1"
     said = desk.run("push", "both", ref, "--key", "ci.key", "-o", "json")
     assert json.loads(said)["evidence"] == ["signature"]
@@ -335,7 +343,7 @@ def without_ledger(files: dict[str, bytes]) -> dict[str, bytes]:
 
 
 def test_what_takes_one_platform_says_so(desk):
-    desk.run("lock", "both")
+    desk.lock()
     assert "is for several platforms" in desk.run("bisect", "both", status=2)
     assert "is for several platforms" in desk.run("render", "both", status=2)
     said = desk.run("build", "both", "--no-smoke", "--output-image", "oci:out", status=2)
@@ -343,13 +351,13 @@ def test_what_takes_one_platform_says_so(desk):
 
 
 def test_nothing_is_pushed_before_all_are_built(desk):
-    desk.run("build", "both", "--no-smoke")
+    desk.build()
     first = lock_path(desk.spec).read_bytes()
     lock_path(desk.spec, ARM64).unlink()
     said = desk.run("push", "both", f"{desk.host}/half:1", status=5)
     assert "pylock.both_arm64.toml" in said
     assert "envbuilder lock both" in said
-    desk.run("lock", "both")
+    desk.lock()
     assert lock_path(desk.spec).read_bytes() == first
     said = desk.run("push", "both", f"{desk.host}/half:1", status=5)
     assert "for linux/arm64 has no seal" in said
