@@ -9,6 +9,7 @@ cgroup-v1/pids, cgroup-v2).
 
 from __future__ import annotations
 
+import fcntl
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -56,11 +57,11 @@ def cgroups(limits: Mapping[str, int]) -> Iterator[Cgroups]:
     with ExitStack() as stack:
         for parent in {parents[each] for each in limits if each in parents}:
             remove_abandoned(parent)
-            path = parent / f"{_PREFIX}{os.getpid()}-{time.monotonic_ns()}"
             try:
-                path.mkdir()
+                path, lock = _locked(parent)
             except OSError:  # the mode bits promised it, but a read-only mount says no
                 continue
+            stack.callback(os.close, lock)
             stack.callback(_remove, path)
             made[parent] = path
         paths = {each: made[parents[each]] for each in limits if parents.get(each) in made}
@@ -70,12 +71,34 @@ def cgroups(limits: Mapping[str, int]) -> Iterator[Cgroups]:
 
 
 def remove_abandoned(parent: Path) -> None:
-    """Remove the cgroups below ``parent`` whose envbuilder no longer runs."""
-    for path in parent.glob(f"{_PREFIX}*-*"):
-        pid = path.name.split("-")[1]
-        if not Path("/proc", pid).exists():
-            with suppress(OSError):  # another run was quicker, or its pid is of another namespace
-                path.rmdir()
+    """Remove the cgroups below ``parent`` whose envbuilder no longer runs: nobody locks them.
+
+    Process ids would not tell: containers that see the same cgroups do not share those.
+    """
+    for path in parent.glob(f"{_PREFIX}*"):
+        with suppress(OSError), _opened(path) as fd:  # locked, in use, or another run was quicker
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.rmdir()
+
+
+def _locked(parent: Path) -> tuple[Path, int]:
+    """Make a cgroup below ``parent``; return it, and the descriptor through which we lock it."""
+    while True:
+        path = parent / f"{_PREFIX}{os.getpid()}-{time.monotonic_ns()}"
+        path.mkdir()
+        with suppress(FileNotFoundError), _opened(path) as fd:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            if path.exists():  # else another run took it for abandoned: once more
+                return path, os.dup(fd)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
 
 
 def find_parents(membership: str, root: Path) -> dict[str, Path]:

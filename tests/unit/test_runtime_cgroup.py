@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from pathlib import Path
 
 import pytest
 
-from envbuilder.runtime.cgroup import Cgroups, find_parents, remove_abandoned, set_limit
+from envbuilder.runtime.cgroup import (
+    Cgroups,
+    _locked,
+    _opened,
+    find_parents,
+    remove_abandoned,
+    set_limit,
+)
 
 V1 = "9:name=systemd:/\n8:pids:/\n4:memory:/user/session\n1:cpu:/\n0::/\n"
 V2 = "0::/user.slice/user@1000.service/app.slice/term.scope\n"
@@ -101,9 +109,30 @@ def test_a_cgroup_of_both_is_entered_once(tmp_path: Path) -> None:
     assert not Cgroups(paths={"pids": tmp_path}).out_of_memory()
 
 
-def test_only_cgroups_of_dead_processes_are_removed(tmp_path: Path) -> None:
-    dead = _cgroup(tmp_path, "envbuilder-4194305-1")  # one more than the largest pid there is
-    alive = _cgroup(tmp_path, f"envbuilder-{os.getpid()}-1")
+def test_only_cgroups_that_nobody_locks_are_removed(tmp_path: Path) -> None:
+    dead = _cgroup(tmp_path, f"envbuilder-{os.getpid()}-1")  # in another container: our own number
+    alive = _cgroup(tmp_path, "envbuilder-4194305-1")  # one more than the largest pid there is
     other = _cgroup(tmp_path, "session-1")
-    remove_abandoned(tmp_path)
+    with _opened(alive) as fd:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        remove_abandoned(tmp_path)
     assert (dead.exists(), alive.exists(), other.exists()) == (False, True, True)
+
+
+def test_a_cgroup_that_another_run_removed_before_it_was_locked_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Path] = []
+
+    def locks(fd: int, how: int) -> None:
+        flock(fd, how)
+        made.append(Path(f"/proc/self/fd/{fd}").readlink())
+        if len(made) == 1:
+            made[0].rmdir()
+
+    flock = fcntl.flock
+    monkeypatch.setattr(fcntl, "flock", locks)
+    path, lock = _locked(tmp_path)
+    os.close(lock)
+    assert made[1] == path
+    assert path.exists()
