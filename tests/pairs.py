@@ -50,6 +50,16 @@ BROKEN = {
 """Pairs that do not work together, and the cause that the report must name."""
 
 
+LIBRARIES = """\
+  num2words: "==0.5.14"
+  timm: "==1.0.31"
+  mistral-common[audio]: "==1.13.1"
+  typing-extensions: ">=4.15"
+"""
+"""What the processors and encoders of some families need beside transformers; pydantic, which
+mistral-common brings, needs newer typing-extensions than Debian's."""
+
+
 @contextmanager
 def environment(
     release: str, folder: Path, *, libraries: bool = False
@@ -66,7 +76,7 @@ def environment(
     text = re.sub(r"(?m)^(  transformers: ).*$", rf'\1"=={release}"', text)
     if libraries:
         text = text.replace("python3-torchvision]", "python3-torchvision, python3-torchaudio]")
-        text = text.replace("  pillow:", '  num2words: "==0.5.14"\n  pillow:')
+        text = text.replace("  pillow:", f"{LIBRARIES}  pillow:")
         text += "\nbuild: {sdists: [docopt]}\n"
     spec.write_text(re.sub(r"(?m)^(index: ).*$", rf"\1{{exclude_newer: {DAY}}}", text))
     shutil.copy(LOCKFILES / "pylock.omni-cpu.toml", spec.parent)

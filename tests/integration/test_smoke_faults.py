@@ -129,7 +129,8 @@ FAULTS = [
     ),
     Fault(
         name="sound cut after five seconds",
-        job="audio", check="tokens.audio", words="put 125 placeholders into the prompt, the formula"
+        job="audio", check="tokens.audio", cause="both-otherwise",
+        words="put 125 placeholders into the prompt, the formula"
         " gives 750",
         inside={PROCESSOR: swap("feature_extractor(audio,",
                                 "feature_extractor([one[:80000] for one in audio],")},
@@ -146,7 +147,7 @@ FAULTS = [
     ),
     Fault(
         name="a cap on images that nobody knows of",
-        job="image", check="tokens.image", words="the formula gives 391",
+        job="image", check="tokens.image", cause="both-otherwise", words="the formula gives 391",
         inside={PROCESSOR: swap('"videos_kwargs": {\n',
                                 '"images_kwargs": {"max_pixels": 50176},\n"videos_kwargs": {\n')},
     ),
@@ -275,7 +276,8 @@ FAULTS = [
     ),
     Fault(
         name="an audio window of 15 s",
-        job="audio", check="tokens.audio", words="put 375 placeholders into the prompt",
+        job="audio", check="tokens.audio", cause="both-otherwise",
+        words="put 375 placeholders into the prompt",
         model={FAMILY: swap("extractor(seconds=WINDOW,", "extractor(seconds=15,")},
     ),
     Fault(

@@ -78,6 +78,25 @@ def _unbuilt(message: str) -> Plant:
     return plant
 
 
+def _view_lost(document: Document) -> None:
+    """Let every image that has more than 391 tokens lack as many."""
+    for item in document.job("tokens.image")["items"]:
+        item["placeholders"] -= 391 * (item["placeholders"] > 391)
+
+
+def _frames_lost(document: Document) -> None:
+    """Let every video lose what follows its whole steps of two frames."""
+    for item in document.job("tokens.video")["items"]:
+        item["placeholders"] -= item["shape"][0] % 2
+
+
+def _long_sounds_cut(document: Document) -> None:
+    """Let an unknown model's sounds above 30 s have the placeholders of two windows too many."""
+    document.job("tokens.audio")["facts"]["family"] = "generic"
+    for item in document.job("tokens.audio")["items"]:
+        item["placeholders"] += 1500 * (item["shape"][0] > 480000)
+
+
 PAGES: dict[str, tuple[Plant, str]] = {
     "architecture-unknown": (
         _unbuilt(
@@ -165,6 +184,19 @@ PAGES: dict[str, tuple[Plant, str]] = {
     "user-without-a-name": (
         _start(user={"problem": "KeyError: 'getpwuid(): uid not found: 1000'"}),
         "start.user",
+    ),
+    "both-otherwise": (_item("tokens.image", "640x480", formula=392), "tokens.image"),
+    "sides-swapped": (_item("tokens.image", "640x480", formula=414, turned=391), "tokens.image"),
+    "view-missing": (_view_lost, "tokens.image"),
+    "view-separator": (
+        _item("tokens.image", "280x280", {"family": "deepseek_ocr2"}, placeholders=99),
+        "tokens.image",
+    ),
+    "rest-of-frames": (_frames_lost, "tokens.video"),
+    "sound-cut": (_long_sounds_cut, "tokens.audio"),
+    "template-doubles": (
+        _item("tokens.image", "280x280", error="TOFILL", error_kind="error"),
+        "tokens.image",
     ),
     "class-token": (_item("tokens.image", "280x280", LLAVA, placeholders=99), "tokens.image"),
     "cuda-audio-beside-cpu-torch": (

@@ -170,7 +170,7 @@ FAULTS: list[tuple[str, Plant, str, CheckStatus, str, str | None]] = [
         "tokens.audio",
         CheckStatus.FAIL,
         "30 s: Qwen2_5OmniProcessor put 375 placeholders into the prompt, the formula gives 750",
-        None,
+        "both-otherwise",
     ),
     (
         "the formula is off by one",
@@ -178,7 +178,7 @@ FAULTS: list[tuple[str, Plant, str, CheckStatus, str, str | None]] = [
         "tokens.image",
         CheckStatus.FAIL,
         "the formula gives 392",
-        None,
+        "both-otherwise",
     ),
     (
         "the processor merges 4 by 4 patches",

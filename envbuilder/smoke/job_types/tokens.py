@@ -40,6 +40,7 @@ class TokenItem(Struct, kw_only=True):
     placeholders: Count | UnsetType = UNSET
     embeddings: Count | None = None
     strays: dict[str, Count] = {}
+    turned: Count | None = None
     grid: list[Count] | None = None
     note: str = ""
     error: str | UnsetType = UNSET

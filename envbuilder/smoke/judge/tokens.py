@@ -15,6 +15,7 @@ from envbuilder.smoke.report import Check, CheckStatus, TokenRow
 
 from . import jobs
 from .finding import Fault, conclude, skipped, unproven
+from .patterns import pattern
 from .reserved import reserved
 
 Facts = Mapping[str, Any]
@@ -102,9 +103,11 @@ def _modality(
     if job["outcome"] == "inapplicable" and not asked:
         return [skipped(name, job["failure"]["message"], seconds=job["seconds"])]
     stopped = jobs.failure(job) or jobs.nothing_counted(job)
+    named = model.path or model.config or model.hub
+    common = {**job["facts"], "model": named, "pattern": pattern(job["items"])}
     findings = [
         *_vocabulary(job),
-        *(found for item in job["items"] for found in _item(model, job, item)),
+        *(found for item in job["items"] for found in _item(common, item)),
     ]
     if stopped:
         findings.append(stopped)
@@ -174,11 +177,10 @@ def _vocabulary(job: jobs.Job) -> Iterator[Fault]:
         )
 
 
-def _item(model: ProbedModel, job: jobs.Job, item: Facts) -> Iterator[Fault]:
-    """Yield the disagreements of one sample."""
+def _item(common: Facts, item: Facts) -> Iterator[Fault]:
+    """Yield the disagreements of one sample, of whose job ``common`` is known."""
     what = f"{item['modality']} {item['label']}"
-    named = model.path or model.config or model.hub
-    facts = {**job["facts"], **item, "message": item.get("error", ""), "model": named}
+    facts = {**common, **item, "message": item.get("error", ""), **_likeness(item)}
     if "error" in item:
         yield _stopped(what, item, facts)
         return
@@ -195,6 +197,13 @@ def _item(model: ProbedModel, job: jobs.Job, item: Facts) -> Iterator[Fault]:
             actual=str(count),
             facts=facts,
         )
+
+
+def _likeness(item: Facts) -> Facts:
+    """Return whether the encoder agrees, and whether the image turned by a quarter would."""
+    placeholders = item.get("placeholders")
+    same = {key for key in ("embeddings", "turned") if item.get(key) == placeholders is not None}
+    return {"agreed": "embeddings" in same, "turned": "turned" in same}
 
 
 def _stopped(what: str, item: Facts, facts: Facts) -> Fault:

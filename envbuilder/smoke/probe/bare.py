@@ -86,8 +86,14 @@ def _stacked(modules: Any) -> bool:
 
 
 def selected(config: Any) -> list[int]:
-    """Return the layers whose output the configuration selects; from the end they are negative."""
+    """Return how many layers the configuration asks of a stack; counted from its end, negative.
+
+    That is the layer whose output is taken, or the one behind which patches are merged.
+    """
     found = getattr(config, "vision_feature_layer", None)
-    if found is None:
-        return []
-    return [int(one) for one in (found if isinstance(found, (list, tuple)) else [found])]
+    layers = [*found] if isinstance(found, (list, tuple)) else [found]
+    for part in ("vision_config", "audio_config"):
+        encoder = getattr(config, part, None)
+        merged = getattr(encoder, "insert_layer_id", None)
+        layers += [getattr(encoder, "feature_layer", None), None if merged is None else merged + 1]
+    return [int(one) for one in layers if one is not None]

@@ -19,10 +19,17 @@ BUDGET = {"audio": 12, "image": 16, "video": 7}
 """Items to count of each modality."""
 COSTLY = 6_000_000
 """Pixels of all the computed images together: some 2 s of resizing."""
+WINDOW = 400
+"""Sound samples of a mel frame, as most have them: without padding, so many start another one."""
 LONGEST = 60
 """Seconds of a window whose end is searched: a sound of minutes costs as long as all the others."""
 FILES = ("preprocessor_config.json", "processor_config.json")
+OF_FILMS = "video_preprocessor_config.json"
 PARTS = ("image_processor", "feature_extractor", "audio_processor")
+PATCHES = ("patch_size", "encoder_patch_size")
+MERGED = ("merge_size", "spatial_merge_size", "downsample_factor")
+TILES = ("max_image_size", "tile_size", "scale_resolution", "crop_size")
+"""What processors call the side of a patch (px), that of a token (patches), and that of a tile."""
 COMMON: dict[str, list[tuple[str, tuple[int, ...]]]] = {
     "audio": [
         ("small", (RATE,)),
@@ -50,15 +57,25 @@ def processor_files(directory: str) -> Facts:
     """Return what the processor's files in ``directory`` say, flat.
 
     transformers 5 nests in ``processor_config.json`` what 4 writes to ``preprocessor_config.json``.
+    What they say of videos stays apart, under ``video_processor``: of what is nested, what has a
+    file of its own and what the images have, transformers takes the first that there is.
     """
     stated: Facts = {}
     for name in FILES:
-        path = Path(directory, name)
-        if path.is_file():
-            file = json.loads(path.read_text(encoding="utf-8"))
-            for part in (file, *(file.get(one) for one in PARTS)):
-                stated.update(part or {})
-    return stated
+        file = _read(directory, name)
+        for part in (file, *(file.get(one) for one in PARTS)):
+            stated.update(part or {})
+    films = (
+        stated.get("video_processor") or _read(directory, OF_FILMS) or _read(directory, FILES[0])
+    )
+    return {**stated, "video_processor": films}
+
+
+def _read(directory: str, name: str) -> Facts:
+    """Return what the JSON file ``name`` says; nothing if there is none."""
+    path = Path(directory, name)
+    found: Facts = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return found
 
 
 def samples(modality: str, stated: Mapping[str, Any]) -> list[Sample]:
@@ -86,10 +103,10 @@ def searched(
 
 def images(stated: Mapping[str, Any]) -> Iterator[tuple[int, int]]:
     """Yield (height, width) around patches, tiles and caps, the most telling first."""
-    patch = number(stated.get("patch_size")) or 14
-    unit = patch * (number(stated.get("merge_size") or stated.get("spatial_merge_size")) or 1)
+    patch = _stated(stated, PATCHES) or 14
+    unit = patch * (_stated(stated, MERGED) or 1)
     size = stated.get("size") or {}
-    tile = number(stated.get("max_image_size")) or number(stated.get("crop_size")) or _side(size)
+    tile = _stated(stated, TILES) or _side(size)
     cap = size.get("longest_edge") if isinstance(size, dict) else None
     if cap and cap <= 8192:  # a side, not a number of pixels
         yield from scaled(int(cap), unit)
@@ -132,7 +149,9 @@ def sounds(stated: Mapping[str, Any]) -> Iterator[tuple[int]]:
     melspec = stated.get("melspec_kwargs") or {}
     hop = number(stated.get("hop_length") or melspec.get("hop_length")) or 160
     block = (number(stated.get("projector_window_size")) or 4) * 2 * hop
-    for at in (10 * block - hop, 10 * block - 1, 10 * block, 10 * block + hop):
+    window = number(stated.get("win_length")) or WINDOW
+    whole = 10 * block
+    for at in (whole - hop, whole - 1, whole, whole + hop, whole + window):
         yield (at,)
     seconds = number(stated.get("chunk_length")) or 30
     for at in (seconds * RATE + hop, seconds * RATE - 1):
@@ -143,7 +162,8 @@ def sounds(stated: Mapping[str, Any]) -> Iterator[tuple[int]]:
 
 def clips(stated: Mapping[str, Any]) -> Iterator[tuple[int, int, int]]:
     """Yield (frames, height, width) around whole steps in time, with odd frame counts."""
-    step = number(stated.get("temporal_patch_size")) or 2
+    films = stated.get("video_processor") or stated
+    step = number(films.get("temporal_patch_size")) or 2
     for frames in (2 * step + 1, 4 * step - 1, 4 * step):
         yield frames, 113, 111
 
@@ -155,6 +175,11 @@ def number(value: object) -> int | None:
     if isinstance(value, list):
         value = value[0] if value else None
     return int(value) if isinstance(value, (int, float)) and value > 0 else None
+
+
+def _stated(stated: Mapping[str, Any], names: Sequence[str]) -> int | None:
+    """Return the first size that ``stated`` has under one of ``names``."""
+    return next((found for name in names if (found := number(stated.get(name)))), None)
 
 
 def _side(size: object) -> int | None:

@@ -12,6 +12,8 @@ Optional keys, beside those that a job always writes:
   modality, and nothing could be compared; the message says why.
 - ``tokens.*``, item ``embeddings`` None with a ``note`` that begins with "the encoder cannot be
   asked: " (:data:`UNASKED`): this version of the model offers no way to.
+- ``tokens.*``, item ``turned``: where the formula disagrees, what it gives for the image turned by
+  a quarter.
 - ``tokens.mixed``, item ``unasked``: such modalities and why; ``embeddings`` and ``placeholders``
   leave them out.
 """

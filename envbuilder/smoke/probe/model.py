@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Iterator
 
 from . import families
 from .bare import encoders
-from .facts import Absent, Facts, describe
+from .facts import Absent, Facts, Uncountable, describe
 from .families.base import Family
 
 ENDS = 1 << 20
@@ -83,12 +84,22 @@ def described(request: Facts) -> Iterator[tuple[Family, str]]:
     require("torch", "transformers", "numpy")
     wanted = request["model"]
     if wanted["path"]:
-        yield families.of_directory(wanted["path"]), wanted["path"]
+        family = families.of_directory(wanted["path"])
+        has_needed(family)
+        yield family, wanted["path"]
         return
     with tempfile.TemporaryDirectory(prefix="model-") as scratch:
         family = families.load(wanted["family"])
+        has_needed(family)
         family.write(scratch)
         yield family.tiny(scratch), scratch
+
+
+def has_needed(family: Family) -> None:
+    """Raise Uncountable if a package that the model of ``family`` needs is not installed."""
+    lacking = [name for module, name in family.needs.items() if find_spec(module) is None]
+    if lacking:
+        raise Uncountable(f"cannot be asked: {family.name} needs {' and '.join(lacking)}")
 
 
 def require(*packages: str) -> None:

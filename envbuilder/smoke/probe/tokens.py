@@ -72,7 +72,7 @@ def facts_of(subject: Subject, modality: str) -> Facts:
         "token": token,
         "token_id": subject.family.token_id(modality, processor),
         "model_token_id": subject.family.model_token_id(modality, subject.directory),
-        "token_splits_into": pieces(tokenizer, token),
+        "token_splits_into": pieces(tokenizer, token) if subject.family.spelled else 1,
         "counts": subject.family.counts,
     }
 
@@ -134,6 +134,9 @@ def _counts(subject: Subject, sample: Sample, part: Sample, inputs: Any) -> Fact
         "prompt": family.length(inputs),
         "grid": grid,
     }
+    if expected not in (None, found["placeholders"]) and len(part.shape) > 1:
+        turned = Sample(modality, part.role, (*part.shape[:-2], *part.shape[:-3:-1]))
+        found["turned"] = family.formula(turned, inputs, subject.model.config)[0]
     if max(expected or 0, found["placeholders"]) > family.encoder_limit:
         return {**found, "embeddings": None, "note": "above the encoder's limit, not encoded"}
     try:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from typing import Any, Callable
+
+from ..facts import Facts, Unasked
 
 
 def feature_method(model: Any, name: str) -> Any:
@@ -50,3 +52,31 @@ def rows(features: Any) -> int:
     if isinstance(features, (list, tuple)):
         return sum(rows(part) for part in features)
     return int(features.numel() // features.shape[-1])
+
+
+class _Handed(Exception):  # noqa: N818 - a way out, not an error
+    """What was handed over."""
+
+    def __init__(self, given: Facts) -> None:
+        super().__init__()
+        self.given = given
+
+
+def handed(holder: Any, method: str, call: Callable[[], object]) -> Facts:
+    """Return the arguments with which ``call`` comes to call ``holder.method``, and go no further.
+
+    By their names, those without one by their place, from "0". For models that offer no method
+    that gives what their encoders make.
+    """
+
+    def stop(*args: object, **kwargs: object) -> None:
+        raise _Handed({**{str(at): value for at, value in enumerate(args)}, **kwargs})
+
+    setattr(holder, method, stop)
+    try:
+        call()
+    except _Handed as found:
+        return found.given
+    finally:
+        delattr(holder, method)
+    raise Unasked(f"the model calls no {method} of {type(holder).__name__}")

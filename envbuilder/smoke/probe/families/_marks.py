@@ -78,9 +78,10 @@ def _text(processor: Any, kind: str, own: str | None) -> str | None:
 
 
 def stated_id(config: Any, kind: str) -> int | None:
-    """Return the id that ``config`` names for ``kind``; None if it names none."""
+    """Return the id that ``config`` or its part for the encoder names for ``kind``, or None."""
     names = (*(name.format(kind) for name in NAMES), *OTHER_NAMES.get(kind, ()))
-    values = (getattr(config, name, None) for name in names)
+    holders = (config, getattr(config, ENCODERS[kind], None))
+    values = (getattr(one, name, None) for one in holders for name in names)
     return next((value for value in values if isinstance(value, int)), None)
 
 

@@ -2,7 +2,7 @@
 
 Templates differ in what they take: a list of parts, or one string that they join to others. One
 that cannot be rendered, or loses an item, is passed over: what counts is the processor, which
-looks for its marks in the text.
+looks for its marks in the text. One that doubles an item is not.
 """
 
 from __future__ import annotations
@@ -55,8 +55,14 @@ def rendered(processor: Any, content: object) -> str | None:
 
 
 def holds(prompt: str, marks: Mapping[str, str], modalities: Sequence[str]) -> bool:
-    """Return whether ``prompt`` holds as many marks as there are items, and its question."""
+    """Return whether ``prompt`` holds its question, no item's mark too few, and no strange one.
+
+    One too many is the template's own fault, and is sent as it is: whoever serves the model will.
+    """
     wanted = dict.fromkeys(marks.values(), 0)
     for name in modalities:
         wanted[marks[name]] += 1
-    return ASKED in prompt and all(prompt.count(text) == count for text, count in wanted.items())
+    found = {text: prompt.count(text) for text in wanted}
+    return ASKED in prompt and all(
+        found[text] >= count if count else not found[text] for text, count in wanted.items()
+    )

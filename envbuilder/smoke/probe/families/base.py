@@ -68,6 +68,10 @@ class Family:
     """Why a modality that the processor takes cannot be counted."""
     together = True
     """Whether items of all modalities can stand, and be told apart, in one prompt."""
+    spelled = True
+    """Whether a placeholder stands in a text, in which the tokenizer must know it as one token."""
+    needs: dict[str, str] = {}
+    """Packages that transformers takes for the model and does not require, by what is imported."""
     counts = "placeholders"
     """What is counted: an encoder-decoder's prompt holds no placeholders."""
 

@@ -118,14 +118,16 @@ class InternVL(Family):
         return config.image_seq_length * (tiles + (tiles > 1)), [1, high, wide]
 
 
-def layout(height: int, width: int, *, side: int = SIDE, most: int = MOST_TILES) -> tuple[int, int]:
-    """Return the (rows, columns) of at most ``most`` tiles nearest to the image in aspect ratio.
+def layout(
+    height: int, width: int, *, side: int = SIDE, least: int = 1, most: int = MOST_TILES
+) -> tuple[int, int]:
+    """Return the (rows, columns), ``least`` to ``most`` tiles, nearest to the image in its ratio.
 
     Of equally near layouts the first by area wins, but a later one that is no larger than twice
     the image. Source: ``get_optimal_tiled_canvas`` of transformers' GotOcr2 image processor.
     """
     sizes = range(1, most + 1)
-    known = [(wide, high) for wide in sizes for high in sizes if wide * high <= most]
+    known = [(wide, high) for wide in sizes for high in sizes if least <= wide * high <= most]
     best, nearest = (1, 1), float("inf")
     for wide, high in sorted(known, key=lambda size: size[0] * size[1]):
         distance = abs(width / height - wide / high)
