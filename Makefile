@@ -15,7 +15,7 @@ WITH_ENGINE = trap 'tests/engine.sh stop $(ENGINE)' EXIT; trap 'exit 130' HUP IN
 	tests/engine.sh start $(ENGINE) >/dev/null && eval "$$(tests/engine.sh env $(ENGINE))" &&
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-gpu test deep coverage check lint type golden mutants bench pairs sdists vllm \
+.PHONY: help setup demo demo-gpu test deep coverage check lint type golden mutants bench pairs faults sdists vllm \
   referrers platforms siege engine \
   engine-stop clean
 
@@ -73,6 +73,10 @@ bench: ## measure layering and builds side by side, as ratios of one run
 pairs: ## smoke every released pair of transformers and a family that is known to work (half an hour)
 	@.ci/setup test
 	@$(BIN)/python -m tests.pairs
+
+faults: ## plant faults into the newest families' code, and record what the smoke sees (ten minutes)
+	@.ci/setup test
+	@$(BIN)/python -m tests.planted
 
 sdists: ## build twenty real sdists as uv does, and compare every file (a few minutes)
 	@.ci/setup test

@@ -94,3 +94,21 @@ def test_a_processor_that_merges_other_patches_than_its_model_is_red(
     rows = {row.sample: row for row in report.tokens}
     assert rows["280x280"].formula == rows["280x280"].embeddings == 324
     assert rows["280x280"].placeholders != 324
+
+
+def test_a_family_that_needs_more_than_is_installed_is_unproven_and_says_what(
+    container: Container,
+) -> None:
+    ready, plan = container
+    models = (ProbedModel(family="gemma3n"), ProbedModel(family="voxtral"))
+    jobs = ("architecture", "tokens.audio")
+    asked = replace(plan, models=models, checks=("architecture", "tokens"), jobs=jobs)
+    report = smoke(ready.run, asked)
+    conform(report)
+    assert report.verdict is CheckStatus.UNPROVEN, report.summary
+    told = {(check.model, check.name): check for check in report.checks}
+    for model, lacking in ("gemma3n", "timm"), ("voxtral", "mistral-common[audio] and soundfile"):
+        for name in jobs:
+            check = told[model, name]
+            assert check.status is CheckStatus.UNPROVEN, check
+            assert check.explanation == f"cannot be asked: {model} needs {lacking}"

@@ -195,7 +195,13 @@ PAGES: dict[str, tuple[Plant, str]] = {
     "rest-of-frames": (_frames_lost, "tokens.video"),
     "sound-cut": (_long_sounds_cut, "tokens.audio"),
     "template-doubles": (
-        _item("tokens.image", "280x280", error="TOFILL", error_kind="error"),
+        _item(
+            "tokens.image",
+            "280x280",
+            error="ValueError: The total number of <image> tokens in the prompts should be the "
+            "same as the number of images passed. Found total 2 <image> tokens and 1 images.",
+            error_kind="error",
+        ),
         "tokens.image",
     ),
     "class-token": (_item("tokens.image", "280x280", LLAVA, placeholders=99), "tokens.image"),

@@ -61,6 +61,22 @@ class Joining(Gemma):
         return "user: " + messages[0]["content"]  # type: ignore[no-any-return]
 
 
+class Doubling(Gemma):
+    """A processor whose template writes an image twice."""
+
+    def apply_chat_template(self, messages: list[dict[str, Any]], *, tokenize: bool) -> str:
+        said = super().apply_chat_template(messages, tokenize=tokenize)
+        return said.replace("<start_of_image>", "<start_of_image>" * 2)
+
+
+class Losing(Gemma):
+    """A processor whose template loses what is no text."""
+
+    def apply_chat_template(self, messages: list[dict[str, Any]], *, tokenize: bool) -> str:
+        said = super().apply_chat_template(messages, tokenize=tokenize)
+        return said.replace("<start_of_image>", "")
+
+
 class Silent(Gemma):
     chat_template = None
 
@@ -153,6 +169,24 @@ def test_a_model_that_names_no_token_is_absent(monkeypatch: pytest.MonkeyPatch) 
 def test_a_prompt_holds_its_items_whatever_the_template_takes(kind: Any, start: str) -> None:
     prompt = _prompts.write(kind(), {"image": "<start_of_image>"}, ["image", "image"])
     assert prompt == f"{start}<start_of_image><start_of_image>Describe."
+
+
+def test_a_template_that_doubles_an_item_is_sent_as_it_is() -> None:
+    marks = {"image": "<start_of_image>"}
+    doubled = _prompts.write(Doubling(), marks, ["image"])
+    assert doubled == "user: <start_of_image><start_of_image>Describe."
+    assert _prompts.write(Losing(), marks, ["image"]) == "<start_of_image>Describe."
+    both = {**marks, "audio": "<sound>"}
+    assert not _prompts.holds("<start_of_image><sound>Describe.", both, ["image"])
+
+
+def test_the_id_may_stand_with_the_encoder() -> None:
+    encoder = types.SimpleNamespace(image_token_id=7)
+    config = types.SimpleNamespace(vision_config=encoder)
+    assert _marks.stated_id(config, "image") == 7
+    assert _marks.stated_id(config, "audio") is None
+    config.image_token_index = 5
+    assert _marks.stated_id(config, "image") == 5
 
 
 @pytest.mark.parametrize(("counts", "expected"), [({5: 9}, 5), ({6: 9}, 6), ({6: 1}, 5), ({}, 5)])

@@ -12,7 +12,7 @@ def _item(modality: str, shape: tuple[int, ...], placeholders: int, made: int, *
     return {"modality": modality, "shape": list(shape), **counts, **more}
 
 
-ONE = _item("image", (280, 280), 256, 256)
+ONE = _item("image", (280, 280), 256, 256, formula=256)
 
 
 @pytest.mark.parametrize(
@@ -28,6 +28,14 @@ ONE = _item("image", (280, 280), 256, 256)
         ([_item("image", (480, 640), 1024, 1280)], ""),
         ([ONE], ""),
         ([], ""),
+        (  # of one that was not encoded it is not known whether its view is missing
+            [
+                {**ONE, "formula": 256},
+                {**_item("image", (1200, 900), 3328, 0), "embeddings": None, "formula": 3328},
+                _item("image", (480, 640), 1280, 1024, formula=1280),
+            ],
+            "one view off",
+        ),
         ([ONE, _item("video", (2, 480, 640), 1024, 1280)], ""),
         (
             [ONE, _item("image", (9, 9), 1024, 1280), _item("video", (2, 9, 9), 1024, 1280)],

@@ -1,6 +1,7 @@
 """Formulas of the newest families, against numbers worked out by hand or published."""
 
 import base64
+import copy
 import importlib
 import io
 import json
@@ -16,6 +17,7 @@ from envbuilder.smoke.probe import edges, families, formulas, model, samples
 from envbuilder.smoke.probe.facts import Uncountable
 from envbuilder.smoke.probe.families._encoders import handed
 from envbuilder.smoke.probe.families._from_files import FromFiles
+from envbuilder.smoke.probe.families.base import Modality
 from envbuilder.smoke.probe.families.voxtral import FAMILY as VOXTRAL
 from envbuilder.smoke.probe.families.voxtral import wav
 
@@ -217,3 +219,34 @@ def test_a_call_is_stopped_where_what_it_hands_over_is_known() -> None:
     assert handed(part, "insert", forward) == {"0": "rows", "mask": 1}
     with pytest.raises(AssertionError, match="went on"):
         part.insert()
+
+
+def test_ovis2_is_counted_without_its_marks_where_they_come_along() -> None:
+    """transformers 4.57 returns the rows of the five marks around an image beside the image's."""
+
+    def rows(count: int) -> Any:
+        return types.SimpleNamespace(numel=lambda: 64 * count, shape=(count, 64))
+
+    class Old:
+        config = types.SimpleNamespace()
+
+        def get_image_features(self, pixel_values: object) -> tuple[Any, Any]:
+            return pixel_values, rows(5)
+
+    class New(Old):
+        def get_image_features(self, pixel_values: object) -> Any:
+            return types.SimpleNamespace(pooler_output=pixel_values)
+
+    family = copy.copy(families.load("ovis2"))
+    family.modalities = {"image": Modality("<IMG_ATOM>", "<image>", "images", "get_image_features")}
+    for model_class in Old, New:
+        assert family.features(model_class(), "image", {"pixel_values": rows(256)}) == 256
+
+
+def test_gemma_3n_is_not_asked_for_less_than_a_frame_of_sound(tmp_path: Path) -> None:
+    families.load("gemma3n").write(str(tmp_path))
+    family = families.of_directory(str(tmp_path))
+    lengths = [sample.shape[0] for sample in family.samples("audio")]
+    assert min(lengths) > 512
+    assert {16000, 43840, 480000} <= set(lengths)
+    assert len(family.samples("image")) == edges.BUDGET["image"]

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 Item = Mapping[str, Any]
+REFERENCES = ("formula", "embeddings")
+"""What placeholders are compared with."""
 STEPS = (2, 4)
 """Frames that families join to one step in time."""
 VIEW = 0.5
@@ -22,7 +24,14 @@ def pattern(items: Iterable[Item]) -> str:
     counted = [item for item in items if "placeholders" in item and item.get("shape")]
     wrong = [item for item in counted if _difference(item)]
     kinds = {item["modality"] for item in wrong}
-    right = [item for item in counted if not _difference(item) and item["modality"] in kinds]
+    against = {name for item in wrong for name in REFERENCES if _differs(item, name)}
+    right = [
+        item
+        for item in counted
+        if not _difference(item)
+        and item["modality"] in kinds
+        and any(item.get(name) is not None for name in against)
+    ]
     if not right or len(kinds) > 1:
         return ""
     if kinds == {"audio"}:
@@ -37,9 +46,13 @@ def pattern(items: Iterable[Item]) -> str:
 
 def _difference(item: Item) -> int:
     """Return how many placeholders ``item`` has too many, by the first number that disagrees."""
-    numbers = (item.get("formula"), item.get("embeddings"))
-    found = (item["placeholders"] - one for one in numbers if one is not None)
-    return next((each for each in found if each), 0)
+    found = (item["placeholders"] - item[name] for name in REFERENCES if _differs(item, name))
+    return next(found, 0)
+
+
+def _differs(item: Item, name: str) -> bool:
+    """Return whether ``item`` has the number ``name``, and another one than its placeholders."""
+    return item.get(name) not in (None, item["placeholders"])
 
 
 def _rests(wrong: Sequence[Item], right: Sequence[Item], step: int) -> bool:

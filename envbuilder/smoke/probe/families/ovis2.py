@@ -6,7 +6,10 @@ Values: what ``convert_ovis2_weights_to_hf.py`` of transformers writes for AIDC-
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..facts import Facts
+from ._encoders import rows
 from ._from_files import CLIP, FromFiles
 from ._shrunk import VOCABULARY, WIDTH, language
 
@@ -78,6 +81,11 @@ class Ovis2(FromFiles):
             },
             "torch_dtype": "float32",
         }
+
+    def features(self, model: Any, modality: str, inputs: Any) -> int:
+        """Count an image's rows; transformers 4 returns those of its marks beside them."""
+        encoded = self.encoded(model, self.modalities[modality].features, inputs)
+        return rows(encoded[0] if type(encoded) is tuple else encoded)
 
 
 FAMILY = Ovis2()
