@@ -92,6 +92,11 @@ def _tokens(name: str, modality: str, shape: tuple[int, ...], folder: Path) -> o
         ("phi4_multimodal", "audio", (13199,), 10),
         ("phi4_multimodal", "audio", (13200,), 11),
         ("phi4_multimodal", "audio", (400,), 1),
+        # of GLM-4.1V's videos, whose limits are in a file of their own: two frames are a step
+        ("glm4v", "video", (2, 336, 336), 144),
+        ("glm4v", "video", (3, 336, 336), 2 * 144),
+        ("glm4v", "video", (8, 1344, 1344), 4 * 48 * 48),
+        ("glm4v", "video", (200, 1344, 1344), 100 * 25 * 25),
         ("gemma3n", "image", (49, 1323), 256),
         ("gemma3n", "audio", (16000,), 188),
         ("gemma3n", "audio", (480000,), 188),
@@ -130,11 +135,12 @@ def test_what_a_model_needs_beside_transformers_is_named(
     name: str, lacking: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     family = families.load(name)
-    monkeypatch.setattr(model, "find_spec", lambda _: object())
+    monkeypatch.setattr(model, "find_spec", lambda _: types.SimpleNamespace(origin="x.py"))
     model.has_needed(family)
-    monkeypatch.setattr(model, "find_spec", lambda _: None)
-    with pytest.raises(Uncountable, match=lacking):
-        model.has_needed(family)
+    for absent in None, types.SimpleNamespace(origin=None):  # nothing, or a folder without code
+        monkeypatch.setattr(model, "find_spec", lambda _, found=absent: found)
+        with pytest.raises(Uncountable, match=lacking):
+            model.has_needed(family)
 
 
 @pytest.mark.parametrize(

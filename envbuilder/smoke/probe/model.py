@@ -97,7 +97,8 @@ def described(request: Facts) -> Iterator[tuple[Family, str]]:
 
 def has_needed(family: Family) -> None:
     """Raise Uncountable if a package that the model of ``family`` needs is not installed."""
-    lacking = [name for module, name in family.needs.items() if find_spec(module) is None]
+    found = {name: find_spec(module) for module, name in family.needs.items()}
+    lacking = [name for name, spec in found.items() if spec is None or spec.origin is None]
     if lacking:
         raise Uncountable(f"cannot be asked: {family.name} needs {' and '.join(lacking)}")
 
