@@ -16,7 +16,7 @@ FAMILIES = ("llava_next", "qwen2_5_omni", "qwen2_5_vl", "qwen2_audio")
 RELEASES = {  # one of each generation of interfaces, with the families that it has
     "4.53.3": FAMILIES,
     "4.56.2": FAMILIES,
-    "5.23.0": (*FAMILIES, "audioflamingo3"),
+    "5.23.0": (*FAMILIES, "audioflamingo3", "deepseek_ocr2", "minicpmv4_6"),
 }
 BETWEEN = {"4.56.2"}  # the first and the last generation differ most
 PAIRS = [

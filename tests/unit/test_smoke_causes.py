@@ -232,6 +232,14 @@ PAGES: dict[str, tuple[Plant, str]] = {
         _refused("internvl", "ValueError: Image features and image tokens do not match: 4"),
         "tokens.generate",
     ),
+    "kimi-video-split": (
+        _refused(
+            "kimi_k25",
+            "RuntimeError: split_with_sizes expects split_sizes to sum exactly to 16 (input "
+            "tensor's size at dimension 0), but got split_sizes=[32]",
+        ),
+        "tokens.generate",
+    ),
     "libstdcxx-too-old": (
         _raised("engine.vllm", "ImportError: version `GLIBCXX_3.4.32' not found"),
         "engine.reserve",
