@@ -129,7 +129,7 @@ FAULTS = [
     ),
     Fault(
         name="sound cut after five seconds",
-        job="audio", check="tokens.audio", cause="both-otherwise",
+        job="audio", check="tokens.audio", cause="sound-cut",
         words="put 125 placeholders into the prompt, the formula"
         " gives 750",
         inside={PROCESSOR: swap("feature_extractor(audio,",
@@ -276,7 +276,7 @@ FAULTS = [
     ),
     Fault(
         name="an audio window of 15 s",
-        job="audio", check="tokens.audio", cause="both-otherwise",
+        job="audio", check="tokens.audio", cause="sound-cut",
         words="put 375 placeholders into the prompt",
         model={FAMILY: swap("extractor(seconds=WINDOW,", "extractor(seconds=15,")},
     ),
