@@ -55,11 +55,13 @@ def written(spec: Path) -> list[Path]:
     """List the files of an environment that belong into version control, where they exist."""
     from envbuilder.model.pylock import lock_path
     from envbuilder.model.spec_words import PLATFORMS
+    from envbuilder.smoke.touched import start_path
 
     name = spec.stem
     locks = (lock_path(spec, each) for each in PLATFORMS)
     beside = map(spec.with_name, (f"{name}.ledger.jsonl", f"{name}.answers.json"))
-    return [spec, *(path for path in (*locks, *beside) if path.exists())]
+    starts = (start_path(spec.parent, name, each) for each in PLATFORMS)
+    return [spec, *(path for path in (*locks, *beside, *starts) if path.exists())]
 
 
 def _commands(spec: Path, exported: str | None, pushed: str | None) -> Iterator[tuple[str, str]]:

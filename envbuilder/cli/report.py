@@ -113,6 +113,8 @@ def print_report(report: Report) -> None:
     for check in report.checks:
         whose = f" {check.model}:" if several and check.model else ""
         _print_check(console, check, whose, explained)
+    if report.touched is not None:
+        console.print(Text(printable(report.touched.line), style="dim"), soft_wrap=True)
     for model in report.models if several else ():
         line = Text(f"{model.verdict:<8}", style=_STYLES[str(model.verdict)])
         line.append(printable(f" {model.name}  {model.summary}"), style="")

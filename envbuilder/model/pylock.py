@@ -51,7 +51,7 @@ def lock_path(spec_path: Path, platform: Platform | None = None) -> Path:
     return spec_path.with_name(f"pylock.{spec_path.stem}{suffix(platform)}.toml")
 
 
-def suffix(platform: Platform | None) -> str:
+def suffix(platform: str | None) -> str:
     """Return what a file's name has behind NAME where it is that of a further platform."""
     return "" if platform in {None, PLATFORMS[0]} else f"_{str(platform).partition('/')[2]}"
 

@@ -18,8 +18,10 @@ import msgspec
 from envbuilder.model.codec import convert
 
 from .job_types import Document, job_type
+from .job_types.touched import TouchedFacts
 from .probe.job import parted
 from .repeated import contradictions
+from .touched import Touched, touched_of
 
 LARGEST = 4 << 20
 """Bytes of a document; a whole serving stack with hundreds of samples takes a tenth of it."""
@@ -40,7 +42,8 @@ class UnfitError(Exception):
 def read_document(text: bytes, *, wanted: Sequence[str]) -> Facts:
     """Return the document in ``text``, with exactly the jobs that were ``wanted``.
 
-    A job that is missing or does not fit has the outcome "missing" or "malformed". ``problems``
+    A job that is missing or does not fit has the outcome "missing" or "malformed". ``touched`` is
+    a :class:`Touched`, or None where nobody looked. ``problems``
     says what is wrong with the document itself, ``contradictions`` what it states twice in two
     ways. Raises UnfitError if ``text`` is no JSON object at all.
     """
@@ -49,6 +52,8 @@ def read_document(text: bytes, *, wanted: Sequence[str]) -> Facts:
     if not isinstance(plain, dict):
         raise UnfitError(f"it is no JSON object but {_named(plain)}")
     head, problems = _head(plain)
+    touched, unfitting = _touched(plain.get("touched"))
+    problems += unfitting
     jobs = plain.get("jobs")
     if not isinstance(jobs, list):
         problems.append(f"Expected `array`, got `{_named(jobs)}` - at `$.jobs`")
@@ -56,6 +61,7 @@ def read_document(text: bytes, *, wanted: Sequence[str]) -> Facts:
     taken, strangers = _jobs(jobs, wanted)
     return {
         **head,
+        "touched": touched,
         "jobs": taken,
         "problems": [*problems, *strangers],
         "contradictions": [*repeated[:20], *contradictions(taken)],
@@ -123,6 +129,16 @@ def _head(plain: Facts) -> tuple[Facts, list[str]]:
     if fitting.version != 1:
         return msgspec.to_builtins(Document()), [f"its version is {fitting.version}, expected 1"]
     return msgspec.to_builtins(fitting), []
+
+
+def _touched(plain: object) -> tuple[Touched | None, list[str]]:
+    """Return what of the image was touched, if that is told, and what does not fit of it."""
+    if plain is None:
+        return None, []
+    try:
+        return touched_of(convert(clean(plain), TouchedFacts)), []
+    except (UnfitError, msgspec.ValidationError) as error:
+        return None, [f"what a start touches: {error}"]
 
 
 def _jobs(found: Sequence[object], wanted: Sequence[str]) -> tuple[list[Facts], list[str]]:

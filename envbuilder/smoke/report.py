@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
+
+from .touched import Touched
 
 
 class CheckStatus(enum.StrEnum):
@@ -109,7 +111,8 @@ class About:
 class Report:
     """Everything that a smoke run found.
 
-    ``seconds`` is wall time, ``peak_memory`` (bytes) that of the largest process.
+    ``seconds`` is wall time, ``peak_memory`` (bytes) that of the largest process. ``touched`` is
+    what of the image a start needs, if that was looked at.
     """
 
     subject: str
@@ -122,6 +125,7 @@ class Report:
     seconds: float = 0.0
     peak_memory: int = 0
     about: About | None = None
+    touched: Touched | None = None
 
     @property
     def ok(self) -> bool:
@@ -138,8 +142,13 @@ class Report:
         return self.ok or (allow_unproven and self.verdict is CheckStatus.UNPROVEN)
 
     def to_dict(self) -> dict[str, Any]:
-        """Render the report as plain JSON values (schema version 1)."""
-        body = asdict(self)
+        """Render the report as plain JSON values (schema version 1).
+
+        Of what was touched it says how much, not which files.
+        """
+        body = asdict(replace(self, touched=None))
+        del body["touched"]
+        body["start"] = None if self.touched is None else self.touched.summary
         body["verdict"] = str(self.verdict)
         for check in body["checks"]:
             check["status"] = str(check["status"])

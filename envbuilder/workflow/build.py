@@ -46,7 +46,7 @@ from envbuilder.storage.store import Store
 from .foreign import check_runs
 from .forms import chosen_compression, is_sealed_form
 from .lock import current_lock
-from .smoke import record_answers, smoke_image
+from .smoke import record_answers, record_touched, smoke_image
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -287,6 +287,7 @@ def record(
     for outcome in outcomes:
         if outcome.report is not None:
             record_answers(outcome.report, outcome.lock.spec, folder=spec_path.parent)
+            record_touched(outcome.report, outcome.lock, folder=spec_path.parent)
 
 
 def ledger_entry(outcome: BuildResult, *, runtime: str) -> ledger.LedgerEntry:

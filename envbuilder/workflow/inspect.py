@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from envbuilder.layers.contents import (
     Contents,
@@ -16,11 +17,20 @@ from envbuilder.layers.contents import (
     LayerFile,
     cache_of,
     is_stale,
+    scan,
     stacked,
 )
-from envbuilder.model.image import Layer
+from envbuilder.layers.untar import untar
+from envbuilder.model.errors import LockError
+from envbuilder.model.image import Layer, parse_image
+from envbuilder.model.lock import DebianBase, Lock
 from envbuilder.model.progress import Progress
+from envbuilder.model.pylock import parse_lock
+from envbuilder.model.system_plan import system_plan
 from envbuilder.registry.open_image import OpenedImage
+from envbuilder.storage.store import Store
+
+from .start_needs import StartNeeds, recorded, start_needs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,11 +62,15 @@ class LayerReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inspection:
-    """An image looked into; layers from the lowest to the highest."""
+    """An image looked into; layers from the lowest to the highest.
+
+    ``start`` is what a start needs of them, if that was asked for.
+    """
 
     name: str
     digest: str
     layers: tuple[LayerReport, ...]
+    start: StartNeeds | None = None
 
     @property
     def waste(self) -> int:
@@ -64,15 +78,44 @@ class Inspection:
         return sum(each.size for layer in self.layers for each in layer.leftovers)
 
 
-def inspect(opened: OpenedImage, progress: Progress) -> Inspection:
+def inspect(opened: OpenedImage, progress: Progress, *, start_in: Path | None = None) -> Inspection:
     """Read every layer of an image once, and report on each.
 
-    Raises what opening a layer raises: BuildError, NetworkError, MismatchError.
+    With ``start_in``, the folder of its spec, it is said what a start needs of each, too. Raises
+    what opening a layer raises: BuildError, NetworkError, MismatchError; and see ``recorded``.
     """
+    image = opened.image
+    touched = None if start_in is None else recorded(image, start_in, where=opened.name)
+    contents = opened.read_layers(progress)
+    layers = report(image.layers, contents)
     return Inspection(
         name=opened.name,
-        digest=str(opened.image.digest),
-        layers=report(opened.image.layers, opened.read_layers(progress)),
+        digest=str(image.digest),
+        layers=layers,
+        start=None
+        if touched is None
+        else start_needs(touched, image.layers, contents, _packages(layers, contents)),
+    )
+
+
+def open_sealed(store: Store, lock: Lock) -> OpenedImage:
+    """Open the sealed image of ``lock`` where it was built; raises LockError if it is not here."""
+    name, seal = lock.spec.name, lock.seal
+    missing = LockError(
+        f"the image of {name} is not in the store {store.root}", hint=f"envbuilder build {name}"
+    )
+    if seal is None or not (store.has(seal.manifest) and store.has(seal.config)):
+        raise missing
+    image = parse_image(store.read(seal.manifest), store.read(seal.config))
+    if not all(store.has(layer.digest) for layer in image.layers):
+        raise missing
+
+    def look(layer: Layer, hashed: bool) -> Contents:  # noqa: FBT001 (a Callable has no names)
+        with untar(store.checked(layer.digest), layer.media_type, layer.diff_id) as tar:
+            return scan(tar, hashed=hashed)
+
+    return OpenedImage(
+        name=name, image=image, scan_layer=look, bring_layers=lambda _store, _progress: None
     )
 
 
@@ -97,6 +140,21 @@ def report(layers: Sequence[Layer], contents: Sequence[Contents]) -> tuple[Layer
         )
         known.update(found)
     return tuple(reports)
+
+
+def _packages(layers: Sequence[LayerReport], contents: Sequence[Contents]) -> list[tuple[str, ...]]:
+    """Name the packages in each layer: dpkg's list lies in one layer, so a Debian lock tells more.
+
+    The lock is the one that the image carries.
+    """
+    text = contents[-1].lock_text() if contents else None
+    base = None if text is None else parse_lock(text.decode(), name="the image's lock").base
+    planned = system_plan(base) if isinstance(base, DebianBase) else ()
+    debian = {one.title: [f"{deb.name} {deb.version}" for deb in one.packages] for one in planned}
+    return [
+        tuple(debian.get(each.layer.title, [f"{one.name} {one.version}" for one in each.packages]))
+        for each in layers
+    ]
 
 
 def _covers(contents: Sequence[Contents]) -> list[Cover]:

@@ -36,6 +36,7 @@ from envbuilder.smoke import (
 from envbuilder.smoke.answers import answers_path, answers_to_record, read_answers, write_answers
 from envbuilder.smoke.plan import Gpu
 from envbuilder.smoke.probe.gpu import driver_version
+from envbuilder.smoke.touched import read_touched, start_path, write_touched
 from envbuilder.storage import build_records
 from envbuilder.storage.ledger import now
 
@@ -162,6 +163,17 @@ def expected(lock: Lock) -> tuple[Expected, ...]:
         for source in lock.sources
     )
     return tuple(sorted([*wheels, *sources], key=lambda each: each.name))
+
+
+def record_touched(report: Report, lock: Lock, *, folder: Path) -> None:
+    """Write beside the spec of ``lock`` what a start needs, if ``report`` is green and knows it."""
+    path, touched = start_path(folder, lock.spec.name, lock.spec.platform), report.touched
+    checksum = lock_checksum(lock)
+    if not report.ok or touched is None or touched.problem:
+        return
+    known = read_touched(path)
+    if known is None or known[0] != checksum:
+        write_touched(path, touched, checksum)
 
 
 def record_answers(report: Report, spec: Spec, *, folder: Path) -> None:

@@ -46,6 +46,23 @@ def test_the_report_is_written(small):
     assert "tqdm" in page[page.index("<h2>Environment</h2>") :]
 
 
+def test_the_image_knows_what_it_needs_to_start(small):
+    told = json.loads((small.folder / "report.json").read_text())["start"]
+    assert told["by"] == ["import.six", "import.tqdm"]
+    assert 0 < told["bytes"] < told["of"]
+    assert (
+        f"A start needs {told['bytes'] / 1e6:.1f} of" in (small.folder / "report.html").read_text()
+    )
+    recorded = (small.folder / "lockfiles" / "small.start.json").read_text()
+    assert str(small.folder) not in recorded
+    found = small.json("inspect", "small", "--start")["start"]
+    layers = {each["title"]: each for each in found["layers"]}
+    assert layers["tqdm 4.67.1"]["bytes"] > layers["six 1.17.0"]["bytes"] > 30_000
+    assert found["bytes"] > 5_000_000, "the interpreter and the C library"
+    assert found["bytes"] == told["bytes"]
+    assert any("perl-base" in name for name in found["untouched"])
+
+
 def test_a_second_build_changes_nothing(small):
     before = small.lock.read_bytes()
     again = small.json("build", "small", "--locked", "--offline", "--no-smoke")

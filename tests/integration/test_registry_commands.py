@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ from envbuilder.net.config import Settings
 from envbuilder.registry.client import Client
 from envbuilder.registry.transfer import push
 from envbuilder.smoke.report import CheckStatus, Report
+from envbuilder.smoke.touched import Touched, write_touched
 from envbuilder.storage.build_records import keep_report
 from envbuilder.storage.ledger import LedgerEntry, append
 from envbuilder.storage.store import Store
@@ -153,6 +155,46 @@ def test_another_form_is_pushed_listed_and_proven(desk):
     assert desk.run("push", "small", desk.ref, "--compression", "zstd:chunked") == said
     assert lock.read_text() == text
     assert str(desk.image.digest) in desk.run("push", "small", desk.ref)
+
+
+def test_what_a_start_needs_is_said_of_the_sealed_image_and_of_the_pushed_one(desk):
+    said = desk.run("inspect", "small", "--start", status=5)
+    assert "no smoke recorded what a start of small needs" in said
+    assert "envbuilder build small writes it" in said
+    path = desk.folder / "lockfiles" / "small.start.json"
+    touched = Touched(by=("import.x",), files=frozenset({"/opt/one", "/etc/hosts"}))
+    write_touched(path, touched, lock_checksum(LOCK))
+    here = json.loads(desk.run("inspect", "small", "--start", "-o", "json"))["start"]
+    assert [each["bytes"] for each in here["layers"]] == [1, 0]
+    assert (here["bytes"], here["by"], here["untouched"]) == (
+        1,
+        ["import.x"],
+        ["environment small"],
+    )
+    for form in ("gzip", "zstd:chunked"):
+        desk.run("push", "small", desk.ref, "--compression", form)
+        there = json.loads(desk.run("inspect", desk.ref, "--start", "-o", "json"))["start"]
+        assert {**there, "packed": 0, "packed_of": 0, "layers": []} == {
+            **here, "packed": 0, "packed_of": 0, "layers": [],
+        }  # fmt: skip
+    text = desk.run("inspect", desk.ref, "--start")
+    assert re.search(r"^one +1 B +1 B ", text, re.MULTILINE)
+    assert re.search(r"never touched: [0-9.]+ k?B in environment small", text)
+    assert "a start needs 1 B of " in text
+    assert "start" not in json.loads(desk.run("inspect", "small", "-o", "json"))
+    write_touched(path, touched, LOCK.wheels[0].sha256)
+    assert "another lock" in desk.run("inspect", desk.ref, "--start", status=5)
+    path.write_text("{}")
+    assert "the next green build writes it anew" in desk.run(
+        "inspect", "small", "--start", status=7
+    )
+
+
+def test_a_sealed_image_that_is_not_here_is_to_be_built(desk):
+    Store(desk.folder / "store").path(desk.image.layers[0].digest).unlink()
+    said = desk.run("inspect", "small", status=5)
+    assert "the image of small is not in the store" in said
+    assert "envbuilder build small" in said
 
 
 @pytest.mark.parametrize("form", ["brotli", "estargz", "ZSTD", ""])

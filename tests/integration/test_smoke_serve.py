@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from envbuilder.runtime import Command, Completed, Mount, Prepared
-from envbuilder.smoke import Check, CheckStatus, SmokePlan, Start, smoke
+from envbuilder.smoke import Check, CheckStatus, Report, SmokePlan, Start, smoke
 from tests.unit.smoke_documents import conform
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
@@ -18,6 +18,11 @@ SERVER = Path(__file__).parents[1] / "servers" / "omni_server.py"
 
 
 def _served(container: tuple[Prepared, SmokePlan], *arguments: str) -> Check:
+    (check,) = [one for one in _report(container, *arguments).checks if one.name == "start.serve"]
+    return check
+
+
+def _report(container: tuple[Prepared, SmokePlan], *arguments: str) -> Report:
     ready, plan = container
 
     def run(command: Command) -> Completed:
@@ -29,13 +34,17 @@ def _served(container: tuple[Prepared, SmokePlan], *arguments: str) -> Check:
     asked = dataclasses.replace(plan, checks=("start",), jobs=("start.serve",), start=start)
     report = smoke(run, asked)
     conform(report)
-    (check,) = [one for one in report.checks if one.name == "start.serve"]
-    return check
+    return report
 
 
 def test_a_server_that_takes_every_modality_is_green_and_says_when_it_was_ready(container) -> None:
-    check = _served(container)
+    report = _report(container)
+    (check,) = [one for one in report.checks if one.name == "start.serve"]
     assert check.status is CheckStatus.PASS, check.explanation
+    assert report.touched is not None
+    assert report.touched.by == ("start.serve",)
+    (torch,) = [path for path in report.touched.chunks if "/libtorch_cpu.so" in path]
+    assert len(report.touched.chunks[torch]) > 10, "the server runs a model, the probe looks at it"
     requests = {one["modality"]: one for one in check.details["requests"] if "modality" in one}
     assert {kind: one["placeholders"] for kind, one in requests.items()} == {
         "audio": 25, "image": 100, "video": 288,

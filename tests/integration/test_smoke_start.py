@@ -223,3 +223,29 @@ def test_a_command_that_fails_is_red_with_its_last_line(smoked) -> None:
     check = _check(report, "start.run")
     assert check.status is CheckStatus.FAIL
     assert check.explanation == "`x` ended with exit code 1: no GPU"
+
+
+def test_what_a_start_touches_is_what_its_imports_read(smoked) -> None:
+    body = b"import big\nopen(__file__.replace('lean.py', 'lean.bin')).close()\n"
+    report = smoked(
+        {
+            **_distribution(SITE, "lean", "1", body),
+            f"{SITE}/lean.bin": b"x" * 1000,
+            f"{SITE}/never.py": b"raise SystemExit",
+            f"{SITE}/big.py": b"",
+            "srv/model.bin": b"x" * 100_000,
+        },
+        {},
+        expected=(Expected(name="lean", version="1", requested=True),),
+    )
+    touched = report.touched
+    assert touched is not None
+    assert touched.by == ("import.lean",)
+    read = {f"/{SITE}/{name}" for name in ("lean.py", "lean.bin", "big.py")}
+    assert read <= touched.files
+    assert not {f"/{SITE}/never.py", "/srv/model.bin"} & touched.files
+    mapped = {Path(path).name for path in (*touched.files, *touched.chunks)}
+    assert Path(PYTHON).name in mapped, "the interpreter itself is mapped"
+    assert any(name.startswith("libc.so") for name in mapped)
+    assert not any(path.startswith(("/run", "/proc", "/tmp", "/dev")) for path in touched.files)
+    assert 101_000 < touched.size + 101_000 < touched.total

@@ -40,8 +40,8 @@ def litter(folder: Path) -> None:
         ".git/HEAD", "__pycache__/a.pyc", "src/mine/a.pyc", ".venv/x", "env/pyvenv.cfg",
         "env/bin/x", "cache/CACHEDIR.TAG", "cache/x", "mine.egg-info/PKG-INFO", "build/lib/a.py",
         "dist/a.whl", ".pytest_cache/x", "node_modules/x", "pylock.x.toml",
-        "x.ledger.jsonl", "x.answers.json", "wheels/x.whl", ".hypothesis/x", ".coverage",
-        ".coverage.host.1", "src/mine/node_modules/x/index.js", "htmlcov/index.html",
+        "x.ledger.jsonl", "x.answers.json", "x.start.json", "wheels/x.whl", ".hypothesis/x",
+        ".coverage", ".coverage.host.1", "src/mine/node_modules/x/index.js", "htmlcov/index.html",
     ):  # fmt: skip
         place = folder / path
         place.parent.mkdir(parents=True, exist_ok=True)

@@ -54,7 +54,8 @@ def test_a_red_image_has_a_place_and_no_recommendation():
 
 
 def test_only_files_that_are_there_are_to_be_committed(tmp_path):
-    names = ["demo.yaml", "pylock.demo.toml", "demo.ledger.jsonl", "demo.answers.json"]
+    own = ["demo.ledger.jsonl", "demo.answers.json", "demo.start.json"]
+    names = ["demo.yaml", "pylock.demo.toml", *own]
     for name in names:
         (tmp_path / name).touch()
     (tmp_path / "other.yaml").touch()

@@ -33,6 +33,7 @@ _NEVER = (
     ".eggs", "*.egg-info", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".hypothesis",
     ".ipynb_checkpoints", ".coverage", ".coverage.*", "node_modules", ".idea", ".vscode",
     ".DS_Store", "pylock.*.toml", "*.ledger.jsonl", "*.answers.json",
+    "*.start.json",
 )  # fmt: skip
 _NOT_ON_TOP = ("build", "dist", "wheels", "sdists")
 _MARKS = ("pyvenv.cfg", "CACHEDIR.TAG")  # of virtual environments, and of caches everywhere

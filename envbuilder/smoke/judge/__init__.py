@@ -54,6 +54,7 @@ def judge(plan: SmokePlan, document: Mapping[str, Any], *, subject: str) -> Repo
         environment=_environment(document),
         seconds=document["seconds"],
         peak_memory=document["peak_memory"],
+        touched=document.get("touched"),
     )
 
 

@@ -8,13 +8,18 @@ from importlib.metadata import Distribution
 
 from .environment import canonical
 from .facts import Absent, Emitter, Facts
+from .touched import Recorder
 
 ASIDE = ("test", "tests", "docs", "examples", "benchmarks", "scripts")
 """Folders that some wheels install at top level by accident."""
 
 
-def run(_request: Facts, emit: Emitter, name: str) -> None:
-    """Import the top-level modules of the distribution ``name``, one item each."""
+def run(request: Facts, emit: Emitter, name: str) -> None:
+    """Import the top-level modules of the distribution ``name``, one item each.
+
+    In an image, what of its files that touched is told, too.
+    """
+    recorder = Recorder() if request.get("start") else None
     found = [
         dist
         for dist in importlib.metadata.distributions()
@@ -26,6 +31,8 @@ def run(_request: Facts, emit: Emitter, name: str) -> None:
         emit(doing=f"importing {module}")
         importlib.import_module(module)
         emit(item={"module": module})
+    if recorder is not None:
+        emit(facts={"touched": recorder.facts()})
 
 
 def modules(dist: Distribution) -> list[str]:

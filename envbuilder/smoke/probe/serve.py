@@ -24,6 +24,7 @@ from .programs import find
 from .samples import Sample
 from .start import TAIL, tail
 from .tokens import placeholders
+from .touched import of_session
 
 HERE = "127.0.0.1"
 PAUSE = 0.25
@@ -56,6 +57,7 @@ def run(request: Facts, emit: Emitter) -> None:
                 emit(facts={"ready": round(time.monotonic() - began, 3)})
                 for item in _answers(base, subject, request["parts"], emit):
                     emit(item=item)
+                emit(facts={"touched": of_session(server.pid)})
         except (Silent, OSError) as reason:
             emit(facts={"silent": str(reason), "output": tail(output)})
 

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import IO, ContextManager
 
 from . import job
-from .facts import Facts, nothing, read_facts
+from .facts import Facts, describe, nothing, read_facts
 from .told import tell
+from .touched import together
 from .zygote import FORKED, Zygote, serve
 
 PYTHON = (sys.executable, "-I", "-B")
@@ -58,6 +59,7 @@ def main(arguments: list[str]) -> int:
         ThreadPoolExecutor(1 if real else PARALLEL) as pool,
     ):
         jobs = list(pool.map(lambda name: run_job(name, request, scratch, deadline, zygote), names))
+    touched = _touched(jobs)
     document = {
         "version": 1,
         "python": platform.python_version(),
@@ -67,6 +69,7 @@ def main(arguments: list[str]) -> int:
         "cores": os.cpu_count(),
         "seconds": round(time.monotonic() - started, 3),
         "peak_memory": max(_peak(), *(job.get("peak_memory", 0) for job in jobs), 0),
+        "touched": touched,
         "jobs": jobs,
     }
     with os.fdopen(result, "w", encoding="utf-8") as stream:
@@ -127,6 +130,18 @@ def _alone(
         process.communicate()
         return None
     return process.returncode
+
+
+def _touched(jobs: list[Facts]) -> Facts | None:
+    """Take out of ``jobs`` what they touched of the image, and return it together."""
+    told = {each["name"]: each["facts"].pop("touched", None) for each in jobs}
+    by = sorted(name for name, found in told.items() if found)
+    if not by:
+        return None
+    try:
+        return {"by": by, **together(told[name] for name in by)}
+    except OSError as error:
+        return {"by": by, "problem": describe(error)}
 
 
 def _zygote(names: list[str], scratch: str) -> ContextManager[Zygote | None]:
