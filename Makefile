@@ -16,7 +16,7 @@ WITH_ENGINE = trap 'tests/engine.sh stop $(ENGINE)' EXIT; trap 'exit 130' HUP IN
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-gpu test deep coverage check lint type golden mutants bench pairs faults sdists vllm \
-  referrers platforms siege engine \
+  referrers platforms lazy siege engine \
   engine-stop clean
 
 help: ## show the targets
@@ -93,6 +93,11 @@ referrers: ## pushes and evidence on a registry with the referrers API, compiled
 platforms: ## a Debian base, a source and a smoke for arm64, on amd64 through qemu (root; some minutes)
 	@.ci/setup test
 	@$(BIN)/pytest -q tests/integration/real_platforms.py
+
+lazy: ## opt-in: real pullers, from nothing to a started image: seconds and bytes (root; 8 GB of disk)
+	@.ci/setup test
+	@$(BIN)/envbuilder build omni-cpu --no-smoke --locked
+	@$(BIN)/python -m tests.lazy omni-cpu --leaf pillow==11.1.0 $(ARGS)
 
 siege: ## attack the command and its parsers for an hour, and write the figures into the docs
 	@.ci/setup test

@@ -72,11 +72,10 @@ def _opened(context: Context, image: str, platform: str) -> Iterator[OpenedImage
     from envbuilder.registry.open_image import open_image
     from envbuilder.workflow.inspect import open_sealed
 
-    path = options.named_lock(image)
-    if path.is_file() or path.with_name(f"{image}.yaml").is_file():
+    path = options.lock_or_image(image, platform)
+    if path is not None:
         yield open_sealed(context.store, read_lock(path))
         return
-    options.refuse_word(image)
     opening = open_image(image, platform, store=context.store, registries=context.registries)
     with opening as opened:
         yield opened

@@ -262,6 +262,18 @@ def refuse_several(path: Path) -> Path:
     return path
 
 
+def lock_or_image(text: str, platform: str) -> Path | None:
+    """Return the lock that ``text`` means, of several that of ``platform``; None for an image.
+
+    Refuses a word that is neither. Raises SpecError if the spec of that NAME cannot be read.
+    """
+    path = named_lock(text)
+    if text.endswith(".toml") or path.is_file() or (FOLDER / f"{text}.yaml").is_file():
+        return next((own for each, own in named_locks(text).items() if each == platform), path)
+    refuse_word(text)
+    return None
+
+
 def _finish(path: Path) -> None:
     """Finish a bump or rollback that was killed while it wrote, before anybody reads its files."""
     from envbuilder.workflow.bump.transaction import finish

@@ -49,13 +49,12 @@ def _bill(context: Context, target: str, platform: str) -> Bill:
     from envbuilder.storage.ledger import built_on, ledger_path, read
     from envbuilder.workflow.sbom import bill_of_environment, bill_of_opened
 
-    path = options.named_lock(target)
-    if target.endswith(".toml") or path.is_file() or path.with_name(f"{target}.yaml").is_file():
+    path = options.lock_or_image(target, platform)
+    if path is not None:
         lock = read_lock(path)
         entries, _ = read(ledger_path(path.with_name(f"{lock.spec.name}.yaml")))
         built = built_on(entries, lock.seal.images) if lock.seal is not None else None
         return bill_of_environment(context, lock, built=built)
-    options.refuse_word(target)
     opening = open_image(target, platform, store=context.store, registries=context.registries)
     with opening as opened:
         return bill_of_opened(context, opened)

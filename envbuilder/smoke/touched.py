@@ -24,7 +24,7 @@ from envbuilder.model.reference import Digest
 
 from .job_types.base import Count, Size, Word
 from .job_types.touched import FileName, Place, TouchedFacts
-from .probe.touched import CHUNK
+from .probe.touched import CHUNK, extent
 
 VERSION = 1
 _NUMBERS = re.compile(r"\[\n([\d\s,]*)\]")  # no text holds a line's end itself
@@ -69,8 +69,7 @@ class Touched:
         """Return how many bytes of the file ``path`` are touched, which has ``size`` in all."""
         if path in self.files:
             return size
-        numbers = self.chunks.get(path, ())
-        return sum(max(0, min(CHUNK, size - number * CHUNK)) for number in numbers)
+        return extent(size, self.chunks.get(path, ()))
 
 
 class _Recorded(Struct, kw_only=True, forbid_unknown_fields=True):

@@ -186,8 +186,13 @@ def test_what_a_start_needs_is_said_of_the_sealed_image_and_of_the_pushed_one(de
     assert "another lock" in desk.run("inspect", desk.ref, "--start", status=5)
     path.write_text("{}")
     assert "the next green build writes it anew" in desk.run(
-        "inspect", "small", "--start", status=7
+        "inspect", "small", "--start", status=8
     )
+
+
+def test_a_pushed_image_has_a_bill_of_materials(desk):
+    desk.run("push", "small", desk.ref)
+    assert json.loads(desk.run("sbom", desk.ref))["bomFormat"] == "CycloneDX"
 
 
 def test_a_sealed_image_that_is_not_here_is_to_be_built(desk):

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import array
 import contextlib
+import json
 import os
 import re
 import stat
@@ -28,7 +29,7 @@ HELD = 1 << 62
 ENTRY = 8
 """Bytes of such an entry."""
 LONGEST = 2 << 20
-"""Characters of all names; more are not told, for the whole document has a limit, too."""
+"""Bytes of all names as JSON; more are not told, for the whole document has a limit, too."""
 
 _OCTAL = re.compile(r"\\([0-7]{3})")
 
@@ -170,7 +171,7 @@ def together(each: Iterable[Facts], top: str = "/") -> Facts:
             for found in place.files([path]):
                 parts.setdefault(found, set()).update(chunks)
     sizes = {path: os.path.getsize(path) for path in {*whole, *parts}}
-    if sum(map(len, sizes)) > LONGEST:
+    if len(json.dumps(list(sizes))) > LONGEST:
         return {"problem": f"{len(sizes)} files are more than the document has room for"}
     large = {path: chunks for path, chunks in parts.items() if sizes[path] > CHUNK}
     whole = (whole | parts.keys()) - large.keys()
@@ -178,7 +179,7 @@ def together(each: Iterable[Facts], top: str = "/") -> Facts:
         "files": _by_folder(whole),
         "chunks": [{"path": path, "numbers": sorted(large[path])} for path in sorted(large)],
         "bytes": sum(sizes[path] for path in whole)
-        + sum(_extent(sizes[path], chunks) for path, chunks in large.items()),
+        + sum(extent(sizes[path], chunks) for path, chunks in large.items()),
         "of": place.size(),
     }
 
@@ -244,6 +245,6 @@ def _by_folder(paths: Iterable[str]) -> List[Facts]:
     return [{"folder": folder, "names": found[folder]} for folder in sorted(found)]
 
 
-def _extent(size: int, chunks: Iterable[int]) -> int:
+def extent(size: int, chunks: Iterable[int]) -> int:
     """Return the bytes of ``chunks`` in a file of ``size``: its last one is shorter."""
     return sum(max(0, min(CHUNK, size - number * CHUNK)) for number in chunks)
