@@ -72,9 +72,8 @@ def main() -> None:
         print(
             f"{given.name}, `{given.code}`, {os.cpu_count()} cores, load {os.getloadavg()[0]:.0f}"
         )
-        print(
-            "\n| puller | form | pulled (s) | started (s) | fetched (MB) |\n|---|---|---|---|---|"
-        )
+        print("\n| puller | form | pulled (s) | started (s) | fetched when pulled (MB) "
+              "| when started (MB) |\n|---|---|---|---|---|---|")  # fmt: skip
         for puller in given.pullers:
             form = PULLERS[puller]
             asked = [puller, _ref(counter.host, form), given.code]
@@ -109,7 +108,7 @@ def measure(root: Path, work: Path, asked: Sequence[str], counter: Counter) -> l
 def _row(puller: str, form: str, moments: Sequence[Moment]) -> str:
     told = {each.name: each for each in moments}
     pulled, started = told["pulled"], told["started"]
-    fetched = f"{pulled.fetched / 1e6:.1f}, {started.fetched / 1e6:.1f} when started"
+    fetched = f"{pulled.fetched / 1e6:.1f} | {started.fetched / 1e6:.1f}"
     return f"| {puller} | {form} | {pulled.seconds:.0f} | {started.seconds:.0f} | {fetched} |"
 
 
