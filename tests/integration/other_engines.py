@@ -1,11 +1,14 @@
 """Engines and builders elsewhere: a second Docker Engine with little disk, one behind SSH, and a
 BuildKit behind a plain port."""
 
+import asyncio
+import contextlib
 import os
 import shutil
 import signal
 import socket
 import socketserver
+import ssl
 import subprocess
 import tempfile
 import threading
@@ -13,6 +16,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from tests.servers.certificates import Pair, server_certificate
 
 PLUGINS = ("/local/lib", "/local/libexec", "/lib", "/libexec")
 """Where docker looks for everybody's plugins, below /usr."""
@@ -51,8 +56,8 @@ def _started(folder: Path, short: Path, disk: str) -> Iterator[str]:
     )
     path = f"{_root()}/usr/sbin:{_root()}/usr/bin:{os.environ['PATH']}"
     command = ["unshare", "--mount", "--net", "sh", "-c", script]
-    with _running(command, folder / "log", PATH=path):
-        _wait(lambda: _ends_well("docker", "--host", url, "version"), folder / "log")
+    with running(command, folder / "log", PATH=path):
+        wait_for(lambda: _ends_well("docker", "--host", url, "version"), folder / "log")
         yield url
 
 
@@ -123,6 +128,52 @@ def buildkit_port(engine: str) -> Iterator[str]:
 
 
 @contextmanager
+def tls_port(plain: str, root: Pair, folder: Path) -> Iterator[str]:
+    """Offer a plain TCP port with TLS, which shows and wants a certificate by ``root``."""
+    certificate, key = server_certificate(root).write(folder, "server")
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(certificate, key)
+    tls.load_verify_locations(root.write(folder, "root")[0])
+    tls.verify_mode = ssl.CERT_REQUIRED
+    tls.set_alpn_protocols(["h2"])
+    host, _, port = plain.removeprefix("tcp://").partition(":")
+
+    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        inner_reader, inner_writer = await asyncio.open_connection(host, int(port))
+        await asyncio.gather(_copy(reader, inner_writer), _copy(inner_reader, writer))
+
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        serving = asyncio.start_server(forward, "127.0.0.1", 0, ssl=tls)
+        server = asyncio.run_coroutine_threadsafe(serving, loop).result()
+        yield f"tcp://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        loop.call_soon_threadsafe(server.close)
+        asyncio.run_coroutine_threadsafe(_end(), loop).result()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError):
+        while data := await reader.read(1 << 16):
+            writer.write(data)
+            await writer.drain()
+    writer.close()
+
+
+async def _end() -> None:
+    """Cancel all that still runs, the server's connections included."""
+    others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+
+
+@contextmanager
 def _serving(handler: type[socketserver.BaseRequestHandler]) -> Iterator[int]:
     """Serve a port of loopback, each connection in a thread of its own; yield the port."""
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler) as server:
@@ -144,7 +195,8 @@ def _pump(source: socket.socket, target: socket.socket) -> None:
 
 
 @contextmanager
-def _running(command: list[str], log: Path, **environ: str) -> Iterator[None]:
+def running(command: list[str], log: Path, **environ: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a server for the while, and end it with all that it started."""
     with (
         log.open("wb") as output,
         subprocess.Popen(
@@ -157,7 +209,7 @@ def _running(command: list[str], log: Path, **environ: str) -> Iterator[None]:
         ) as process,
     ):
         try:
-            yield
+            yield process
         finally:
             process.terminate()
             try:
@@ -166,7 +218,8 @@ def _running(command: list[str], log: Path, **environ: str) -> Iterator[None]:
                 os.killpg(process.pid, signal.SIGKILL)
 
 
-def _wait(ready: Callable[[], bool], log: Path) -> None:
+def wait_for(ready: Callable[[], bool], log: Path) -> None:
+    """Wait, a minute at most, until a server is ready."""
     for _ in range(300):
         if ready():
             return

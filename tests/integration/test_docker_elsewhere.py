@@ -23,7 +23,9 @@ from tests.integration.other_engines import (
     prune_full_disk,
     small_engine,
     ssh_to_engine,
+    tls_port,
 )
+from tests.servers.certificates import authority, server_certificate
 from tests.unit import locks
 
 pytestmark = [pytest.mark.integration, pytest.mark.docker]
@@ -81,6 +83,27 @@ def test_a_buildkit_behind_a_port(light, small, tmp_path, monkeypatch):
         assert there.digest == here.digest
         monkeypatch.setenv("BUILDX_BUILDER", "away")  # the way of buildx itself
         assert find_builder().driver == "remote"
+
+
+def remote(name, url, ca, certificate, key):
+    options = f"cacert={ca},cert={certificate},key={key}"
+    docker("buildx", "create", "--name", name, "--driver", "remote", "--driver-opt", options, url)
+
+
+def test_a_buildkit_behind_tls(light, small, tmp_path):
+    here = light.build(lock(), "here", fresh=True)
+    root, stranger = authority(), authority()
+    ca, _ = root.write(tmp_path, "ca")
+    ours = server_certificate(root).write(tmp_path, "client")
+    with buildkit_port(small) as plain, tls_port(plain, root, tmp_path) as url:
+        remote("away", url, ca, *ours)
+        assert find_builder("away").driver == "remote"
+        assert elsewhere(light, "away", tmp_path).build(lock()).digest == here.digest
+        remote("not-trusted", url, stranger.write(tmp_path, "stranger")[0], *ours)
+        with pytest.raises(MissingToolError, match=r"does not answer: .* certificates"):
+            find_builder("not-trusted")
+    with pytest.raises(MissingToolError, match="the builder does not answer: it is gone"):
+        find_builder("away")
 
 
 def test_bake_builds_the_rendered_file(light, small, monkeypatch, tmp_path):

@@ -102,6 +102,26 @@ def test_an_old_builder(docker):
         find_builder("far")
 
 
+def test_a_builder_of_other_processors(docker):
+    nodes = r"Platforms: linux/arm64*, linux/arm/v7\n\nName: far1\nPlatforms: linux/amd64/v2\n"
+    docker(inspect=CONTAINER.format("0.13.2") + nodes)
+    found = find_builder("far")
+    for known in ("linux/arm64", "linux/arm/v7", "linux/arm", "linux/amd64"):
+        found.check(known)
+    with pytest.raises(
+        MissingToolError, match=r"far builds for linux/arm64, .*not for linux/riscv"
+    ):
+        found.check("linux/riscv64")
+    docker(inspect=CONTAINER.format("0.13.2"))
+    find_builder("far").check("linux/riscv64")  # nothing said: it will show
+
+
+def test_a_builder_that_does_not_answer(docker):
+    docker(inspect="'; echo 'ERROR: context deadline exceeded' >&2; exit 1; printf '")
+    with pytest.raises(MissingToolError, match="the builder does not answer: it is gone, or"):
+        find_builder("far")
+
+
 def test_docker_with_its_older_store(docker):
     docker(store='[["Backing Filesystem","extfs"]]')
     with pytest.raises(MissingToolError, match="older store") as caught:

@@ -33,6 +33,17 @@ class Builder:
     driver: str
     version: str
     here: bool
+    platforms: tuple[str, ...] = ()  # what it builds for; () where buildx does not tell
+
+    def check(self, platform: str) -> None:
+        """Raise MissingToolError if it has neither a processor nor emulation for ``platform``."""
+        alike = (known.startswith(f"{platform}/") for known in self.platforms)
+        if self.platforms and platform not in self.platforms and not any(alike):
+            raise MissingToolError(
+                f"the builder {self.name or 'in use'} builds for {', '.join(self.platforms)}, "
+                f"not for {platform}",
+                hint="name one that does with --builder, or teach it by emulation (binfmt_misc)",
+            )
 
     @property
     def command(self) -> list[str]:
@@ -75,7 +86,9 @@ def find_builder(name: str | None = None) -> Builder:
             f"reproducible layers need {BUILDKIT[0]}.{BUILDKIT[1]}",
             hint="make a new one: docker buildx create --name fresh --bootstrap",
         )
-    return Builder(name=name, driver=driver, version=version, here=here)
+    listed = re.findall(r"^Platforms:[ \t]*(\S.*)$", text, re.MULTILINE)  # of each of its nodes
+    platforms = tuple(dict.fromkeys(re.findall(r"[^\s,*]+", ", ".join(listed))))
+    return Builder(name=name, driver=driver, version=version, here=here, platforms=platforms)
 
 
 def _context(name: str | None) -> list[str]:
@@ -146,6 +159,12 @@ def _explain(text: str) -> MissingToolError:
         return MissingToolError(
             f"this user may not talk to Docker: {last}",
             hint="join the group docker (sudo usermod -aG docker $USER, then log in anew), or sudo",
+        )
+    if "context deadline exceeded" in text:
+        return MissingToolError(
+            "the builder does not answer: it is gone, or it and this machine do not take each "
+            "other's certificates",
+            hint="docker buildx inspect shows its address; its own log tells why",
         )
     if "no builder" in text:
         return MissingToolError(last, hint="docker buildx ls shows the builders")

@@ -72,8 +72,10 @@ def build(
 
     The folder appears whole or not at all; the context's ``stop`` ends the build.
     Raises BuildError with the failing step, its last lines and the Dockerfile's line,
-    ResolutionError if the base is gone, and NetworkError.
+    ResolutionError if the base is gone, NetworkError, and MissingToolError for a platform that the
+    builder does not have.
     """
+    builder.check(wanted.platform)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as name:
         made = Path(name) / "made"
