@@ -15,8 +15,8 @@ WITH_ENGINE = trap 'tests/engine.sh stop $(ENGINE)' EXIT; trap 'exit 130' HUP IN
 	tests/engine.sh start $(ENGINE) >/dev/null && eval "$$(tests/engine.sh env $(ENGINE))" &&
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-gpu test deep coverage check lint type golden mutants bench pairs faults sdists vllm \
-  referrers platforms lazy siege engine \
+.PHONY: help setup demo demo-gpu test deep coverage check lint type golden mutants bench pairs faults \
+  sdists vllm referrers platforms lazy recipes builders siege engine \
   engine-stop clean
 
 help: ## show the targets
@@ -98,6 +98,16 @@ lazy: ## opt-in: real pullers, from nothing to a started image: seconds and byte
 	@.ci/setup test
 	@$(BIN)/envbuilder build omni-cpu --no-smoke --locked
 	@$(BIN)/python -m tests.lazy omni-cpu --leaf pillow==11.1.0 $(ARGS)
+
+recipes: ## opt-in: run the pipelines of docs/examples, step by step on bare machines (half an hour)
+	@.ci/setup test
+	@$(BIN)/pytest -q tests/integration/real_recipes.py
+
+builders: ## opt-in: build BuildKit's own daemon (10 minutes, 2 GB) and have it build, behind TLS and in a container
+	@.ci/setup test
+	@trap 'tests/engine.sh stop $(ENGINE)' EXIT; trap 'exit 130' HUP INT TERM; \
+	tests/engine.sh start $(ENGINE) >/dev/null && eval "$$(tests/engine.sh env $(ENGINE))" && \
+	$(BIN)/pytest -q tests/integration/real_builders.py
 
 siege: ## attack the command and its parsers for an hour, and write the figures into the docs
 	@.ci/setup test

@@ -1,5 +1,6 @@
 """Evidence in a real registry, read by stock cosign 2 and 3 and by ourselves."""
 
+import base64
 import json
 import os
 import subprocess
@@ -36,6 +37,7 @@ from envbuilder.registry.referrers import list_referrers
 from envbuilder.registry.transfer import push
 from envbuilder.smoke.report import CheckStatus, Report
 from envbuilder.storage.store import Store
+from tests.recipes import admission
 from tests.servers.distribution import registry
 from tests.servers.locks import small_lock
 from tests.servers.samples import small_image
@@ -164,6 +166,30 @@ def test_cosign_judges_the_smoke_result_by_policy(cosign, pushed, key, tmp_path,
     flags = ("--type", TEST_RESULT, "--policy", policy, f"{repository}:v1")
     done = verify(cosign, key, "verify-attestation", *flags)
     assert (done.returncode == 0) is (verdict is CheckStatus.PASS), done.stderr
+
+
+@pytest.mark.parametrize("policy", [admission.kyverno, admission.policy_controller])
+@pytest.mark.parametrize("verdict", [CheckStatus.PASS, CheckStatus.FAIL])
+def test_the_admission_policies_let_in_what_was_smoked_green_and_nothing_else(
+    cosign, pushed, key, other, tmp_path, *, policy, verdict
+):
+    repository, image = pushed
+    asked = policy()
+    report = replace(REPORT, verdict=verdict)
+    stated = smoke_result(small_lock(), image.digest, report.to_dict(), finished=MOMENT)
+    attach(repository, image.digest, [stated], private(key))
+    (tmp_path / "policy.cue").write_text(asked.cue or "predicate: {...}\n")
+    flags = ["--type", asked.predicate_type, "--policy", tmp_path / "policy.cue"]
+
+    def let_in(pair) -> bool:
+        done = verify(cosign, pair, "verify-attestation", *flags, f"{repository}@{image.digest}")
+        if done.returncode:
+            return False
+        payload = base64.b64decode(json.loads(done.stdout.splitlines()[0])["payload"])
+        return asked.fits(json.loads(payload)["predicate"])
+
+    assert let_in(key) is (verdict is CheckStatus.PASS)
+    assert not let_in(other)
 
 
 def test_cosign_3_accepts_bundles(cosign, pushed, key, other, request):

@@ -27,6 +27,7 @@ _LAST_LINES = 40  # of a failing step's output
 _LAST_PLAIN = 40  # of what buildx says beside the stream
 _GONE = re.compile(r"failed to resolve source metadata for (\S+): .*not found")
 _UNREACHABLE = re.compile(r"dial tcp|no such host|i/o timeout|TLS handshake|http: server gave")
+_LOST = re.compile(r"code = Unavailable")  # gRPC's word for a server that is not there any more
 _METADATA = re.compile(r"\[(internal|context \S+)\] load metadata ")
 _PROCESS = re.compile(r'process ".*" did not complete successfully: (.*)', re.DOTALL)
 _FLAGS = re.compile(r"(?<=\] )(RUN|COPY)(\s+--[a-z]+(=\S+)?)+")
@@ -172,6 +173,11 @@ def _without_step(reason: str) -> EnvbuilderError:
         return NetworkError(
             f"BuildKit cannot reach what it needs: {reason}",
             hint="check the builder's network and proxy",
+        )
+    if _LOST.search(reason):
+        return BuildError(
+            f"the builder was lost while it built: {reason}",
+            hint="its own log tells why; once it runs again, a build goes on from its cache",
         )
     return _with_hint(f"docker buildx build failed: {reason}")
 
