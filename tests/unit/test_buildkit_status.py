@@ -121,6 +121,11 @@ def test_steps_that_were_stopped_do_not_take_the_blame():
             "the builder was lost while it built",
         ),
         (
+            "failed to solve: Unavailable: error reading from server: EOF",
+            BuildError,
+            "the builder was lost while it built",
+        ),
+        (
             'failed to do request: Head "https://r.example": dial tcp: refused',
             NetworkError,
             "reach",

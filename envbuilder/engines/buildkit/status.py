@@ -27,7 +27,9 @@ _LAST_LINES = 40  # of a failing step's output
 _LAST_PLAIN = 40  # of what buildx says beside the stream
 _GONE = re.compile(r"failed to resolve source metadata for (\S+): .*not found")
 _UNREACHABLE = re.compile(r"dial tcp|no such host|i/o timeout|TLS handshake|http: server gave")
-_LOST = re.compile(r"code = Unavailable")  # gRPC's word for a server that is not there any more
+_LOST = re.compile(
+    r"\bUnavailable(:| desc = )"
+)  # gRPC's word for a server that is not there any more
 _METADATA = re.compile(r"\[(internal|context \S+)\] load metadata ")
 _PROCESS = re.compile(r'process ".*" did not complete successfully: (.*)', re.DOTALL)
 _FLAGS = re.compile(r"(?<=\] )(RUN|COPY)(\s+--[a-z]+(=\S+)?)+")
