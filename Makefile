@@ -94,20 +94,18 @@ platforms: ## a Debian base, a source and a smoke for arm64, on amd64 through qe
 	@.ci/setup test
 	@$(BIN)/pytest -q tests/integration/real_platforms.py
 
-lazy: ## opt-in: real pullers, from nothing to a started image: seconds and bytes (root; 8 GB of disk)
+lazy: ## real pullers, from nothing to a started image: seconds and bytes (root; 8 GB of disk)
 	@.ci/setup test
 	@$(BIN)/envbuilder build omni-cpu --no-smoke --locked
 	@$(BIN)/python -m tests.lazy omni-cpu --leaf pillow==11.1.0 $(ARGS)
 
-recipes: ## opt-in: run the pipelines of docs/examples, step by step on bare machines (half an hour)
+recipes: ## run the pipelines of docs/examples, step by step on bare machines (half an hour)
 	@.ci/setup test
 	@$(BIN)/pytest -q tests/integration/real_recipes.py
 
-builders: ## opt-in: build BuildKit's own daemon (10 minutes, 2 GB) and have it build, behind TLS and in a container
+builders: ## build BuildKit's own daemon (10 minutes, 2 GB), and images with it: behind TLS, in a container
 	@.ci/setup test
-	@trap 'tests/engine.sh stop $(ENGINE)' EXIT; trap 'exit 130' HUP INT TERM; \
-	tests/engine.sh start $(ENGINE) >/dev/null && eval "$$(tests/engine.sh env $(ENGINE))" && \
-	$(BIN)/pytest -q tests/integration/real_builders.py
+	@$(WITH_ENGINE) $(BIN)/pytest -q tests/integration/real_builders.py
 
 siege: ## attack the command and its parsers for an hour, and write the figures into the docs
 	@.ci/setup test
