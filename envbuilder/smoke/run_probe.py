@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,7 @@ def ask(run: Run, plan: SmokePlan, *, progress: Progress | None = None) -> Mappi
         completed = run(
             Command(
                 args=(plan.python, "-I", "-B", PROBE_MOUNT),
+                env=_own_gpus(),
                 mounts=tuple(mounts),
                 stdin=json.dumps(request).encode(),
                 timeout=plan.timeout + GRACE,
@@ -73,6 +75,12 @@ def ask(run: Run, plan: SmokePlan, *, progress: Progress | None = None) -> Mappi
             f"the probe left no result: {_why(completed, error)}",
             hint="--local takes a Python, 3.9 or newer" if plan.shared else where,
         ) from error
+
+
+def _own_gpus() -> dict[str, str]:
+    """Name the GPUs that are ours, where somebody has dealt them out: no others are used."""
+    ours = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return {} if ours is None else {"CUDA_VISIBLE_DEVICES": ours}
 
 
 def _models(plan: SmokePlan, request: dict[str, Any]) -> list[Mount]:

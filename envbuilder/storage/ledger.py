@@ -83,6 +83,13 @@ def append(path: Path, entry: LedgerEntry) -> None:
         os.fsync(file.fileno())
 
 
+def append_new(path: Path, entry: LedgerEntry) -> None:
+    """Add ``entry`` unless the very same line is there: who was killed after it comes again."""
+    known = path.read_bytes().splitlines(keepends=True) if path.exists() else ()
+    if dump_entry(entry) not in known:
+        append(path, entry)
+
+
 def read(path: Path) -> tuple[tuple[LedgerEntry, ...], bool]:
     """Read all entries, oldest first, and whether the last line was torn by a killed writer.
 

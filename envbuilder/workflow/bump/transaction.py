@@ -22,7 +22,7 @@ from envbuilder.model.image import canonical_json
 from envbuilder.model.pylock import lock_path
 from envbuilder.model.reference import Digest
 from envbuilder.storage.build_records import BuildTexts, present
-from envbuilder.storage.ledger import LedgerEntry, append, dump_entry, ledger_path, parse_entry
+from envbuilder.storage.ledger import LedgerEntry, append_new, dump_entry, ledger_path, parse_entry
 
 _BEGUN = "the next command finishes what was begun"
 
@@ -160,9 +160,7 @@ def _apply(spec_path: Path, record: Mapping[str, Any]) -> None:
         for platform, text in record.get("further", {}).items():
             write_text(lock_path(spec_path, platform), text)
         # Its other lines may be anything by now: what was begun is finished all the same.
-        known = ledger.read_bytes().splitlines() if ledger.exists() else []
-        if line.rstrip() not in known:
-            append(ledger, parse_entry(line))
+        append_new(ledger, parse_entry(line))
 
 
 @contextmanager
