@@ -8,6 +8,7 @@ from msgspec import Meta
 
 from .spec_words import (
     Frozen,
+    GpuType,
     GpuUse,
     Line,
     Modality,
@@ -76,7 +77,8 @@ class Smoke(Frozen):
     """What the smoke test expects; ``tokens`` is what the engine reserves per item.
 
     ``models`` are all that are served; ``model`` with ``tokens`` is the short form for one.
-    ``samples`` are items of the user's own: paths, from the folder of the spec.
+    ``samples`` are items of the user's own: paths, from the folder of the spec. ``gpus`` are the
+    types of GPUs that a cluster smokes it on, on each of them.
     """
 
     model: Model | None = None
@@ -85,6 +87,7 @@ class Smoke(Frozen):
     samples: tuple[Line | SampleFile, ...] = ()
     start: StartCommand = StartCommand()
     gpu: GpuUse = "auto"
+    gpus: tuple[GpuType, ...] = ()
     timeout: Annotated[int, Meta(ge=1, le=86400, description="seconds")] = 600
     memory: Annotated[int, Meta(ge=256, description="MiB")] = 8192
 

@@ -168,6 +168,9 @@ def _check_smoke(spec: Spec) -> Iterator[Problem]:
     if smoke.start.arguments and not spec.entrypoint and spec.base.image is None:
         hint = "add entrypoint: [vllm, serve]"
         yield ("smoke", "start", "serve"), "without an entrypoint nothing serves", hint
+    if smoke.gpus and smoke.gpu == "never":
+        hint = "leave one of the two out"
+        yield ("smoke", "gpus"), "gpu: never, and types of GPUs to smoke on", hint
     names: list[str] = []
     for number, model in enumerate(smoke.models):
         at = ("smoke", "models", number)

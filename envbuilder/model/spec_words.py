@@ -19,6 +19,7 @@ GLIBC = r"^2\.[0-9]{1,2}" + _END
 SUITE = r"^[a-z]+" + _END
 BUILD_SOURCE = r"^[a-z0-9]+([_-][a-z0-9]+)*" + _END
 FETCH_CONTENT = r"^[A-Za-z0-9_.+-]+" + _END
+GPU_TYPE = r"^[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?" + _END
 SIGNAL = r"^(SIG[A-Z0-9+-]+|[0-9]{1,2})" + _END
 ABSOLUTE = r"^(/[A-Za-z0-9._+-]+)+" + _END
 PLACE = r"^(/[A-Za-z0-9._+-]+)+/?" + _END
@@ -44,6 +45,7 @@ IN_WORDS = {  # for error messages: what each pattern means
     MODE: 'a file\'s mode in octal, like "0644"',
     USER: "a user's name, of at most 32 letters, digits, _ and -",
     OWNER: "the spec's own user by name, or UID, or UID:GID",
+    GPU_TYPE: "a type of GPU as Ray calls it, like H100 or A100-80G",
     SIGNAL: "a signal, like SIGINT",
     BUILD_SOURCE: "lower-case words and digits joined by - or _",
     FETCH_CONTENT: "the name that CMake's FetchContent_Declare has",
@@ -62,6 +64,7 @@ MACHINES = {"linux/amd64": "x86_64", "linux/arm64": "aarch64"}
 """Each platform's machine, as Python names it."""
 PythonVersion = Annotated[str, Meta(pattern=PYTHON)]
 Modality = Literal["audio", "image", "video"]
+GpuType = Annotated[str, Meta(pattern=GPU_TYPE)]
 GpuUse = Literal["auto", "required", "never"]
 Compression = Literal["gzip", "zstd", "zstd:chunked"]
 COMPRESSIONS: tuple[Compression, ...] = get_args(Compression)
