@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     help="Judge by a shell command inside the image: 0 is good, 125 cannot tell.",
 )  # fmt: skip
 @click.option("--fresh", is_flag=True, help="Forget what an earlier run found out, and start over.")
+@options.cluster
 @options.runtime("the images")
 @options.output
 @options.progress
@@ -40,6 +42,8 @@ def command(
     check: str | None,
     shell_command: str | None,
     fresh: bool,
+    cluster: str | None,
+    wait_for_nodes: bool,
     runtime: str,
     output: str,
     progress_mode: str,
@@ -51,7 +55,6 @@ def command(
     """
     from envbuilder.model.errors import UsageError
     from envbuilder.model.pylock import lock_path, read_lock
-    from envbuilder.runtime import choose
     from envbuilder.workflow.bisect.bisect import bisect
     from envbuilder.workflow.bisect.cost import telling
     from envbuilder.workflow.bisect.endpoints import find_end, good_end
@@ -59,8 +62,8 @@ def command(
     from envbuilder.workflow.bisect.journal import Journal, journal_path
     from envbuilder.workflow.bisect.narrow import between
     from envbuilder.workflow.build import engine_of
-    from envbuilder.workflow.bump.stages import real_stages
 
+    from .cluster import opened_stages
     from .context import open_context
 
     if check is not None and shell_command is not None:
@@ -70,22 +73,22 @@ def command(
         store = context.store
         new = read_lock(lock_path(path)) if bad is None else find_end(path, bad, store=store)
         old = good_end(context, path, new) if good is None else find_end(path, good, store=store)
-        stages = real_stages(
+        with opened_stages(
+            cluster,
             context,
             folder=path.parent,
             engine=engine_of(old),
-            runtime=choose(runtime, store),
-        )
-        judge = telling(
-            _judge(stages, check, shell_command), store=store, note=context.progress.note
-        )
-        between_ends = span(old, new, good_needs=stages.needs(old), bad_needs=stages.needs(new))
-        place = journal_path(store, old, new, (check, shell_command))
-        journal = Journal.open(place, context.progress, fresh=fresh)
-        try:
-            found = bisect(between_ends, judge=judge, journal=journal, lines=between(stages))
-        finally:
-            journal.close()
+            runtime=runtime,
+            growing=wait_for_nodes,
+        ) as stages:
+            judge = telling(
+                _judge(stages, check, shell_command), store=store, note=context.progress.note
+            )
+            needs = (stages.needs(old), stages.needs(new))
+            between_ends = span(old, new, good_needs=needs[0], bad_needs=needs[1])
+            place = journal_path(store, old, new, (check, shell_command))
+            with closing(Journal.open(place, context.progress, fresh=fresh)) as journal:
+                found = bisect(between_ends, judge=judge, journal=journal, lines=between(stages))
     if output == "json":
         options.print_json(_plain(found))
     else:

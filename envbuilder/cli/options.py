@@ -99,6 +99,19 @@ def runtime(what: str, *, stated: bool = False) -> Callable[[_F], _F]:
     )  # fmt: skip
 
 
+def cluster(command: _F) -> _F:
+    """Add ``--cluster`` and what goes with it: a Ray cluster does the work."""
+    command = click.option(
+        "--wait-for-nodes", is_flag=True,
+        help="With --cluster: submit also what no machine there can run yet; one will come.",
+    )(command)  # fmt: skip
+    return click.option(
+        "--cluster", metavar="URL",
+        help="Build and smoke as jobs of the Ray cluster whose dashboard is there: "
+        "http://HEAD:8265.",
+    )(command)  # fmt: skip
+
+
 def engine(text: str, *, default: str | None = "embedded") -> Callable[[_F], _F]:
     """Add ``--engine``: what builds."""
     return click.option(

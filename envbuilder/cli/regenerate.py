@@ -10,7 +10,9 @@ import click
 from . import options
 
 if TYPE_CHECKING:
-    from envbuilder.workflow.bump.regenerate import Result
+    from envbuilder import Context
+    from envbuilder.workflow.bump.regenerate import Make, Result
+    from envbuilder.workflow.cluster.jobs import Jobs
 
 
 @click.command("regenerate")
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 @click.option("--all", "everything", is_flag=True, help="Every spec in lockfiles/.")
 @click.option("--bump", "pins", multiple=True, metavar="PIN", help="Bump this in each. Repeatable.")
 @click.option("--jobs", type=click.IntRange(min=1), help="How many at once; else what fits.")
+@options.cluster
+@click.option("--stop", is_flag=True, help="With --cluster: end the jobs of each, and no more.")
 @options.runtime("the smoke tests")
 @options.allow_unproven
 @options.output
@@ -32,6 +36,9 @@ def command(
     everything: bool,
     pins: tuple[str, ...],
     jobs: int | None,
+    cluster: str | None,
+    wait_for_nodes: bool,
+    stop: bool,
     runtime: str,
     allow_unproven: bool,
     output: str,
@@ -39,18 +46,24 @@ def command(
 ) -> None:
     """Build and smoke each NAME, or bump PINs in each: what is good is kept.
 
-    A failure does not stop the others; the exit code is that of the worst.
+    A failure does not stop the others; the exit code is that of the worst. With --cluster a job is
+    made of each, and of each type in its smoke.gpus; whoever is killed and calls again finds them.
     """
-    from envbuilder.runtime import choose
-    from envbuilder.workflow.bump.regenerate import jobs_for, maker, regenerate, worst
+    from envbuilder.workflow.bump.regenerate import regenerate, worst
 
+    from .cluster import opened_cluster
     from .context import open_context
 
+    _check_cluster(cluster, jobs=jobs, stop=stop, wait_for_nodes=wait_for_nodes, pins=pins)
     paths = _paths(names, files, everything=everything)
     with open_context(progress_mode) as context:
-        chosen = choose(runtime, context.store)
-        make = maker(context, pins, runtime=chosen, allow_unproven=allow_unproven)
-        results = regenerate(paths, make, jobs=jobs or jobs_for(paths))
+        if cluster is None:
+            results = _here(context, paths, pins, jobs, runtime, allow_unproven=allow_unproven)
+        else:
+            growing = wait_for_nodes
+            with opened_cluster(cluster, context, runtime=runtime, growing=growing) as there:
+                make = _making(context, there, pins, stop=stop, allow_unproven=allow_unproven)
+                results = regenerate(paths, make, jobs=len(paths), stop=context.stop)
     if output == "json":
         from dataclasses import asdict
 
@@ -62,6 +75,54 @@ def command(
             click.echo(f"\n{each.name}: {each.error}", err=True)
     if code := worst(results):
         raise SystemExit(code)
+
+
+def _check_cluster(
+    cluster: str | None,
+    *,
+    jobs: int | None,
+    stop: bool,
+    wait_for_nodes: bool,
+    pins: tuple[str, ...],
+) -> None:
+    from envbuilder.model.errors import UsageError
+
+    if cluster is None and (stop or wait_for_nodes):
+        raise UsageError("--stop and --wait-for-nodes are about jobs of a cluster: add --cluster")
+    if cluster is not None and jobs is not None:
+        raise UsageError(
+            "--jobs is for this machine: a cluster runs as many as it has room for",
+            hint="leave --jobs out",
+        )
+    if stop and pins:
+        raise UsageError("--stop ends jobs, and bumps nothing: leave --bump out")
+
+
+def _here(
+    context: Context,
+    paths: list[Path],
+    pins: tuple[str, ...],
+    jobs: int | None,
+    runtime: str,
+    *,
+    allow_unproven: bool,
+) -> tuple[Result, ...]:
+    from envbuilder.runtime import choose
+    from envbuilder.workflow.bump.regenerate import jobs_for, maker, regenerate
+
+    chosen = choose(runtime, context.store)
+    make = maker(context, pins, runtime=chosen, allow_unproven=allow_unproven)
+    return regenerate(paths, make, jobs=jobs or jobs_for(paths), stop=context.stop)
+
+
+def _making(
+    context: Context, jobs: Jobs, pins: tuple[str, ...], *, stop: bool, allow_unproven: bool
+) -> Make:
+    from envbuilder.workflow.cluster.make import maker, stopper
+
+    if stop:
+        return stopper(context, jobs)
+    return maker(context, jobs, pins, allow_unproven=allow_unproven)
 
 
 def _paths(names: tuple[str, ...], files: tuple[Path, ...], *, everything: bool) -> list[Path]:

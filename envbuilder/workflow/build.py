@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from envbuilder.engines.account import with_account
@@ -197,6 +197,32 @@ def make_sealed(
     return BuildResult(lock=sealed, image=image, report=report)
 
 
+def build_elsewhere(
+    context: Context,
+    spec_path: Path,
+    build: Callable[[Lock], Iterable[tuple[BuildResult, ledger.LedgerEntry]]],
+) -> None:
+    """Do the main job for the spec at ``spec_path`` where ``build`` makes and smokes its lock.
+
+    It gives each result with its line for the ledger; each is sealed and recorded, as if it had
+    been made here, before the next one is asked for, and no line twice.
+    """
+    spec_text = read_document(spec_path).text
+    lock = current_lock(context, spec_path)
+    check_samples(lock.spec, spec_path.parent)
+    path = lock_path(spec_path)
+    over = path.read_bytes()
+    for outcome, entry in build(lock):
+        made, decisions = replace(outcome.lock, seal=lock.seal), Decisions(engine=entry.engine)
+        sealed = _seal(made, outcome.image, over=over, path=path, decisions=decisions)
+        if outcome.report is not None:
+            image = context.store.add(outcome.image.manifest)
+            build_records.keep_report(context.store, image, outcome.report.to_dict())
+        lock_text = dump_lock(sealed).encode()
+        texts = build_records.BuildTexts(spec=spec_text.encode(), lock=lock_text)
+        record(spec_path, texts, entry, [replace(outcome, lock=sealed)], store=context.store)
+
+
 def reuse_at(
     context: Context,
     spec_path: Path,
@@ -283,7 +309,7 @@ def record(
 ) -> None:
     """Write ``entry`` into the ledger, its ``texts`` into the store, and new answers beside it."""
     build_records.keep(store, entry.lock, texts)
-    ledger.append(ledger.ledger_path(spec_path), entry)
+    ledger.append_new(ledger.ledger_path(spec_path), entry)
     for outcome in outcomes:
         if outcome.report is not None:
             record_answers(outcome.report, outcome.lock.spec, folder=spec_path.parent)

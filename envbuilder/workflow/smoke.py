@@ -5,6 +5,7 @@ A pipeline's stage; ``smoke/`` itself knows neither locks nor stores.
 
 from __future__ import annotations
 
+import os
 import platform
 from dataclasses import replace
 from pathlib import Path
@@ -146,8 +147,12 @@ def about(image: Image | None, lock: Lock | None, *, runtime: str | None = None)
 
 
 def gpu_here(asked: Gpu) -> Gpu:
-    """Return ``asked``, but "never" for "auto" on a host without a driver."""
-    return "never" if asked == "auto" and not _DRIVER.exists() else asked
+    """Return ``asked``, but "never" for "auto" on a host without a driver, or that hides its GPUs.
+
+    CUDA takes an empty list of visible devices for none.
+    """
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") == ""
+    return "never" if asked == "auto" and (hidden or not _DRIVER.exists()) else asked
 
 
 def expected(lock: Lock) -> tuple[Expected, ...]:
@@ -176,10 +181,15 @@ def record_touched(report: Report, lock: Lock, *, folder: Path) -> None:
         write_touched(path, touched, checksum)
 
 
+def answer_files(spec: Spec, folder: Path) -> tuple[Path, ...]:
+    """Name the files in ``folder`` that hold, or will hold, the recorded answers of ``spec``."""
+    names = (_own_name(spec, model.name) for model in spec.smoke.served)
+    return tuple(answers_path(folder, spec.name, name) for name in names)
+
+
 def record_answers(report: Report, spec: Spec, *, folder: Path) -> None:
     """Write the answers of a green ``report`` beside ``spec``, if they are new."""
-    for model in spec.smoke.served:
-        path = answers_path(folder, spec.name, _own_name(spec, model.name))
+    for model, path in zip(spec.smoke.served, answer_files(spec, folder), strict=True):
         answers = answers_to_record(report, read_answers(path), model=model.name)
         if answers is not None:
             write_answers(path, answers)

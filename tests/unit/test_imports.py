@@ -18,7 +18,7 @@ ROOMS = {  # each room, and the rooms it imports; docs/architecture.md has the s
     "engines": "model storage net layers registry resolve",
     "smoke": "model storage runtime",
     "evidence": "model storage net layers registry",
-    "workflow": "model storage layers registry runtime resolve engines smoke evidence",
+    "workflow": "model storage net layers registry runtime resolve engines smoke evidence",
     "cli": "model storage layers registry runtime resolve engines smoke evidence workflow",
 }
 OWNERS = {

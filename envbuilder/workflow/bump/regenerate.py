@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 
 from envbuilder.model.errors import EnvbuilderError
 from envbuilder.model.spec_file import load_each
@@ -17,7 +18,7 @@ from envbuilder.runtime import Runtime
 from envbuilder.workflow.build import Decisions, engine_for
 from envbuilder.workflow.platforms import build_platforms
 
-from .bump import bump
+from .bump import Bumped, bump
 from .pins import Pin, parse_pin
 from .stages import real_stages
 
@@ -66,16 +67,30 @@ def _bumped(
     engine = engine_for(path)
     stages = real_stages(context, folder=path.parent, engine=engine, runtime=runtime)
     done = bump(context, path, wishes, stages=stages, allow_unproven=allow_unproven)
+    return (8 if done.failed else 0), bump_summary(done)
+
+
+def bump_summary(done: Bumped) -> str:
+    """Say in one line what a bump did."""
     if done.built is None:
-        return 0, "nothing moves"
-    changes = f"{len(done.proposal.changes)} changes"
-    return (8 if done.failed else 0), f"{changes}; {done.built.summary}"
+        return "nothing moves"
+    return f"{len(done.proposal.changes)} changes; {done.built.summary}"
 
 
-def regenerate(spec_paths: Sequence[Path], make: Make, *, jobs: int) -> tuple[Result, ...]:
-    """Make every environment, ``jobs`` at a time, and give the results in the given order."""
+def regenerate(
+    spec_paths: Sequence[Path], make: Make, *, jobs: int, stop: Event | None = None
+) -> tuple[Result, ...]:
+    """Make every environment, ``jobs`` at a time, and give the results in the given order.
+
+    Who interrupts this sets ``stop``, so that what waits need not be waited for.
+    """
     with ThreadPoolExecutor(max_workers=jobs, thread_name_prefix="regenerate") as pool:
-        return tuple(pool.map(lambda path: _result(path, make), spec_paths))
+        try:
+            return tuple(pool.map(lambda path: _result(path, make), spec_paths))
+        except KeyboardInterrupt:
+            if stop is not None:
+                stop.set()
+            raise
 
 
 def worst(results: Sequence[Result]) -> int:

@@ -1,0 +1,1 @@
+"""Environments are made on the machines of a Ray cluster: one job each, through Ray's Jobs API."""
