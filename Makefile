@@ -16,7 +16,7 @@ WITH_ENGINE = trap 'tests/engine.sh stop $(ENGINE)' EXIT; trap 'exit 130' HUP IN
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-gpu test deep coverage check lint type golden mutants bench pairs faults \
-  sdists vllm referrers platforms lazy recipes builders siege engine \
+  sdists vllm referrers platforms lazy recipes builders ray siege engine \
   engine-stop clean
 
 help: ## show the targets
@@ -106,6 +106,14 @@ recipes: ## run the pipelines of docs/examples, step by step on bare machines (h
 builders: ## build BuildKit's own daemon (10 minutes, 2 GB), and images with it: behind TLS, in a container
 	@.ci/setup test
 	@$(WITH_ENGINE) $(BIN)/pytest -q tests/integration/real_builders.py
+
+RAY := build/ray
+ray: ## a real Ray of two machines makes environments; machines and drivers are killed
+	@.ci/setup test
+	@[ -x $(RAY)/bin/ray ] || { $(BIN)/uv venv --quiet --python $(BIN)/python $(RAY) && \
+	$(BIN)/uv pip install --quiet --python $(RAY)/bin/python 'ray[default]==2.60.0' --editable .; }
+	@RAY_PYTHON=$(RAY)/bin/python unshare --net sh -c 'ip link set lo up && exec "$$@"' - \
+	env PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -q -rP tests/integration/real_ray.py $(ARGS)
 
 siege: ## attack the command and its parsers for an hour, and write the figures into the docs
 	@.ci/setup test

@@ -61,6 +61,10 @@ from envbuilder.smoke.server.client import RefusedError, Server
 from envbuilder.storage.ledger import parse_entry
 from envbuilder.storage.ledger import read as read_ledger
 from envbuilder.storage.store import Store
+from envbuilder.workflow.cluster.make import outcome_of
+from envbuilder.workflow.cluster.needs import Need
+from envbuilder.workflow.cluster.order import read_answer
+from envbuilder.workflow.cluster.start import frame
 from tests.contexts import open_here
 from tests.servers.debian import Deb, build_deb
 from tests.servers.locks import sealed, small_lock
@@ -420,7 +424,24 @@ PROJECT = (
     '[project]\nname = "x"\ndynamic = ["version"]\n[tool.setuptools_scm]\n'
 )
 
+
+def jobs(folder: Path) -> list[bytes]:
+    entry = json.loads(ledgers(folder)[0].splitlines()[0])
+    lock = locks(folder)[-1].decode()
+    built = {"lock": lock, "manifest": "e30=", "config": "e30=", "report": {}, "entry": entry}
+    return [
+        json.dumps(each).encode()
+        for each in ({"code": 4, "error": "x"}, {"code": 0, "built": built})
+    ]
+
+
+def parse_job(data: bytes, _: Path) -> object:
+    answer = read_answer(frame("aa", data), "aa")
+    return None if answer is None else outcome_of(answer, Need(memory=1))
+
+
 PARSERS = (
+    Parser(name="answers of jobs", samples=jobs, parse=parse_job),
     Parser(name="package indexes of apt", samples=texts(PACKAGES), parse=parse_packages),
     Parser(name="pyproject files", samples=texts(PROJECT), parse=parse_project),
     Parser(name="answers of servers", parse=parse_answer, slow=True, samples=documents(

@@ -1,0 +1,139 @@
+"""Environments made on a real Ray: two machines on loopback, lost machines, killed drivers.
+
+``make ray`` runs it, in a network namespace that has nothing but loopback, with the Ray of
+``RAY_PYTHON``'s environment, which has this envbuilder, too.
+"""
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import requests
+
+from envbuilder.workflow.cluster.jobs_api import JobsApi
+from tests.integration.cluster_team import Team, a_team
+from tests.servers.ray import Cluster, Machine, real_ray
+from tests.servers.ray_exchanges import RECORDED, exchanges
+
+PYTHON = Path(os.environ.get("RAY_PYTHON", "build/ray/bin/python")).absolute()
+SECONDS = 600
+WHEELS = {f"w{number}": 200_000 for number in range(6)}
+NINE = {  # each environment, and its wheels: most have several in common
+    f"env{number}": {"w0": "*", f"w{1 + number % 5}": "*", f"w{1 + (number + 1) % 5}": "*"}
+    for number in range(9)
+}
+
+
+@pytest.fixture(scope="module")
+def team(tmp_path_factory):
+    with a_team(tmp_path_factory.mktemp("team"), WHEELS) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def cluster(team, tmp_path_factory):
+    machines = [
+        Machine(name="a", gpu="H100", env=team.machine("a")),
+        Machine(name="b", gpu="L4", env=team.machine("b")),
+    ]
+    with real_ray(tmp_path_factory.mktemp("ray"), PYTHON, machines) as running:
+        yield running
+
+
+def regenerate(team: Team, cluster: Cluster, *args: str, code: int = 0):
+    done = team.run("regenerate", *args, "--cluster", cluster.url, "-o", "json", code=code)
+    return {each["name"]: each for each in json.loads(done.stdout)}, done.stderr
+
+
+def running(cluster: Cluster) -> set[str]:
+    """Return the ids of the jobs that have a machine and are at work."""
+    jobs = requests.get(f"{cluster.url}/api/jobs/", timeout=60).json()
+    return {job["submission_id"] for job in jobs if job["status"] == "RUNNING"}
+
+
+def test_a_token_opens_a_real_cluster(tmp_path):
+    token = "0123456789abcdef" * 2
+    auth = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}
+    with real_ray(tmp_path, PYTHON, [Machine(name="t")], **auth) as guarded:
+        for environ, refused in (({}, True), ({"RAY_AUTH_TOKEN": "f" * 32}, True), (auth, False)):
+            with JobsApi.from_environment(guarded.url, {"HOME": "/nowhere", **environ}) as api:
+                if refused:
+                    with pytest.raises(Exception, match="wants to know who asks"):
+                        api.nodes()
+                else:
+                    assert len(api.nodes()) == 1
+
+
+def test_the_stand_in_is_what_ray_is(cluster, request):
+    found = exchanges(cluster.url)
+    if request.config.getoption("--regenerate"):
+        RECORDED.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
+    assert found == json.loads(RECORDED.read_text())
+
+
+def test_nine_environments_layer_each_wheel_once(team, cluster):
+    for name, packages in NINE.items():
+        team.write(name, packages)
+        team.run("lock", name)
+    team.index.seen.clear()
+    began = time.monotonic()
+    results, _ = regenerate(team, cluster, "--all")
+    print(f"\nnine environments, two machines: {time.monotonic() - began:.0f} s")
+    assert {name: each["code"] for name, each in results.items()} == dict.fromkeys(NINE, 0)
+    assert dict(team.fetched()) == {f"{name}-1.0-py3-none-any.whl": 1 for name in WHEELS}
+    made = [len(team.entries(name)) for name in NINE]
+    assert made == [1] * 9
+    jobs = requests.get(f"{cluster.url}/api/jobs/", timeout=60).json()
+    ours = [job for job in jobs if (job["submission_id"] or "").startswith("envbuilder-")]
+    assert ours == [], "the cluster was told to forget them"
+
+
+def test_each_type_of_gpu_has_a_job(team, cluster):
+    team.write("typed", {"w0": "*"}, gpus=["H100", "L4"])
+    results, _ = regenerate(team, cluster, "typed")
+    assert results["typed"]["message"].count("known good") == 2
+    assert len(team.entries("typed")) == 2
+    team.write("absent", {"w0": "*"}, gpus=["B200"])
+    results, told = regenerate(team, cluster, "absent", code=6)
+    assert "GPUs (L4)" in told
+    assert results["absent"]["code"] == 6
+
+
+def test_a_machine_without_the_tool(team, cluster, tmp_path):
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python").write_text(f'#!/bin/sh\nexec "{sys.executable}" -S "$@"\n')
+    (tmp_path / "bin" / "python").chmod(0o755)
+    path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
+    bare = Machine(name="c", gpu="T4", env={**team.machine("c"), "PATH": path, "PYTHONPATH": ""})
+    cluster.machines.append(bare)
+    cluster.start(bare, env={})
+    team.write("toolless", {"w0": "*"}, gpus=["T4"])
+    _, told = regenerate(team, cluster, "toolless", code=6)
+    assert "of that machine cannot import envbuilder" in told
+    bare.kill()
+
+
+def test_a_killed_driver_and_a_killed_machine_lose_nothing(team, cluster):
+    names = ["env0", "env1", "typed"]
+    for name in names[:2]:
+        team.write(name, NINE[name])
+    team.write("typed", {"w0": "*"}, gpus=["H100", "L4"])
+    before = {name: len(team.entries(name)) for name in names}
+    driver = team.start("regenerate", *names, "--cluster", cluster.url)
+    end = time.monotonic() + SECONDS
+    while not any("-l4-" in each for each in running(cluster)):
+        assert time.monotonic() < end, driver.poll()
+        time.sleep(0.3)
+    driver.kill()
+    driver.communicate()
+    cluster.machines[1].kill()
+    cluster.start(cluster.machines[1], env={})
+    results, told = regenerate(team, cluster, *names)
+    assert {each["code"] for each in results.values()} == {0}
+    assert "found job envbuilder-" in told
+    assert "it is submitted again" in told
+    assert len(team.entries("typed")) == before["typed"] + 2
+    assert [len(team.entries(name)) - before[name] for name in ("env0", "env1")] == [1, 1]
