@@ -241,8 +241,11 @@ def test_security_takes_the_least_version_that_closes_a_hole(web, tmp_path):
     assert [(each["name"], each["new"], each["why"]) for each in packages] == [
         ("tqdm", "4.66.6", "asked")
     ]
-    refused = web.run("bump", "web", "--security", str(tmp_path / "lockfiles"), code=2)
+    (tmp_path / "empty").mkdir()
+    refused = web.run("bump", "web", "--security", str(tmp_path / "empty"), code=2)
     assert "holds no *.json documents" in refused.stderr
+    refused = web.run("bump", "web", "--security", str(tmp_path / "lockfiles"), code=2)
+    assert "small.start.json is no OSV document" in refused.stderr
 
 
 def test_regenerate_goes_on_past_failures(web):

@@ -94,19 +94,23 @@ def _held(bill: Bill) -> dict[_Key, list[Part]]:
 def _parsed(name: str, text: bytes, held: Mapping[_Key, list[Part]]) -> Iterator[Concern]:
     try:
         yield from _concerns(json.loads(text), held)
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise UsageError(f"{name} is no OSV document: {error!r}") from error
+    except (LookupError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise UsageError(
+            f"{name} is no OSV document: {error!r}",
+            hint="--security takes a folder or a zip that holds nothing else",
+        ) from error
 
 
 def _concerns(advisory: Mapping[str, Any], held: Mapping[_Key, list[Part]]) -> Iterator[Concern]:
     """Name each part that ``advisory`` is about, once, whatever number of entries it has."""
+    identifier = str(advisory["id"])  # which every one has, and no other JSON that lies about
     if advisory.get("withdrawn"):
         return
     entries: dict[Part, list[Mapping[str, Any]]] = {}
     for affected in advisory.get("affected", ()):
         for part in held.get(_key(affected), ()):
             entries.setdefault(part, []).append(affected)
-    names = (str(advisory.get("id", "unnamed")), *map(str, _others(advisory)))
+    names = (identifier, *map(str, _others(advisory)))
     for part, found in entries.items():
         yield _concern(names, part, found)
 
