@@ -5,7 +5,7 @@ ENGINE := .engine
 JUNIT ?= build/test-results.xml
 # How many tests run side by side. A file's tests stay together, for they share what they built; the
 # long ones (e2e) come first, so that the short ones fill the end.
-WORKERS ?= 2
+WORKERS ?= 3
 # The tests start the command some thousand times: Python may keep what it compiled of it, whatever
 # the environment (of a container, mostly) says. That halves the time of most starts.
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/pytest --dist loadfile --no-loadscope-reorder
@@ -33,7 +33,7 @@ demo-gpu: ## the same for the real serving stack with its CUDA wheels (downloads
 	@.ci/setup demo
 	@$(BIN)/envbuilder build omni-gpu --report build/omni-gpu.html
 
-test: ## all tests, with real registries, runtimes, engines and indexes (WORKERS=2 at a time)
+test: ## all tests, with real registries, runtimes, engines and indexes (WORKERS=3 at a time)
 	@.ci/setup test
 	@$(MAKE) --no-print-directory lint type
 	@mkdir -p build; $(WITH_ENGINE) \

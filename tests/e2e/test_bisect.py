@@ -9,7 +9,7 @@ from math import ceil, log2
 
 import pytest
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = [pytest.mark.integration, pytest.mark.deep]
 
 SPEC = """\
 version: 1

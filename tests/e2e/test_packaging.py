@@ -34,6 +34,7 @@ def installed(tmp_path_factory):
     return folder / "venv" / "bin"
 
 
+@pytest.mark.deep
 def test_a_starter_spec_is_known_good_as_it_stands(installed, tmp_path):
     envbuilder = installed / "envbuilder"
     subprocess.run([envbuilder, "init", "mine"], cwd=tmp_path, check=True)

@@ -12,6 +12,7 @@ import json
 import os
 import signal
 import subprocess
+import tempfile
 import threading
 import time
 import zipfile
@@ -247,8 +248,7 @@ class Dashboard:
         return None
 
     def _start(self, machine: Machine, submission: str, job: Mapping[str, Any]) -> subprocess.Popen:
-        place = machine.folder / f"{submission}-{len(self.submitted)}"
-        place.mkdir(parents=True)
+        place = Path(tempfile.mkdtemp(prefix=f"{submission}-", dir=machine.folder))
         if uri := (job.get("runtime_env") or {}).get("working_dir"):
             package = self.packages[uri.removeprefix("gcs://")]
             zipfile.ZipFile(io.BytesIO(package)).extractall(place)
