@@ -14,7 +14,7 @@ from envbuilder.storage.store import Store
 from tests.servers.git import GitHttp, git_http
 from tests.servers.git_large import make_repository
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = [pytest.mark.integration, pytest.mark.deep]
 
 COMMITS = 15_000
 

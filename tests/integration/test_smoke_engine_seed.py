@@ -113,6 +113,7 @@ def test_an_engine_that_expects_16384_where_the_processor_gives_729_is_red(
     assert check.cause.id == "processor-video-cap"
 
 
+@pytest.mark.deep
 def test_the_released_engine_that_measures_its_dummy_is_green(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
