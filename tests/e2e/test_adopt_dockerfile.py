@@ -9,7 +9,7 @@ from tests.servers.packages import Packages
 from tests.servers.scripted import scripted
 from tests.wheels import Recipe, write_wheel
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = [pytest.mark.integration]
 
 DOCKERFILE = """\
 FROM debian:trixie-slim

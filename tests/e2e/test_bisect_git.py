@@ -9,7 +9,7 @@ from tests.servers.git import git_http
 from tests.servers.git_projects import FLIT
 from tests.servers.git_repositories import Origin
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = [pytest.mark.integration]
 
 COMMITS = 200
 GUILTY = 137

@@ -13,7 +13,7 @@ from envbuilder.model.image import canonical_json
 from envbuilder.model.reference import Digest
 from envbuilder.workflow.bump.transaction import transaction
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = [pytest.mark.integration]
 
 WEB = """\
 version: 1

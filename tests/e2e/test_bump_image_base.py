@@ -19,7 +19,7 @@ from tests.servers.distribution import registry
 from tests.servers.git_repositories import Origin
 from tests.servers.samples import layer_of
 
-pytestmark = [pytest.mark.integration, pytest.mark.docker, pytest.mark.slow]
+pytestmark = [pytest.mark.integration, pytest.mark.docker]
 
 TOOL = Deb(name="tool", fields={"Depends": "tool-data"}, files={"usr/share/tool": "one"})
 DATA = Deb(name="tool-data")

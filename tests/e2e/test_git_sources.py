@@ -7,7 +7,7 @@ from tests.servers import git_projects
 from tests.servers.git import git_http
 from tests.servers.git_repositories import Origin
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = [pytest.mark.integration]
 
 SPEC = """\
 version: 1

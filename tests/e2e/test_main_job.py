@@ -11,7 +11,7 @@ import pytest
 from packaging.pylock import Pylock
 from uv import find_uv_bin
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = [pytest.mark.integration]
 
 
 def sealed(checkout):

@@ -37,7 +37,7 @@ from tests.servers.distribution import registry
 from tests.servers.git import git_http
 from tests.servers.git_repositories import Origin
 
-pytestmark = [pytest.mark.integration, pytest.mark.docker, pytest.mark.slow]
+pytestmark = [pytest.mark.integration, pytest.mark.docker]
 
 SPEC = """\
 version: 1

@@ -40,7 +40,7 @@ from tests.servers import seed
 from tests.servers.distribution import registry
 from tests.servers.git import git_http
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = [pytest.mark.integration]
 
 SPEC = """\
 version: 1

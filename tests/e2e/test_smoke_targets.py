@@ -7,7 +7,7 @@ import pytest
 
 from tests.servers.distribution import registry
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = [pytest.mark.integration]
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from tests.integration.python_image import standalone_archive
 from tests.servers.debian import debian_mirror
 from tests.servers.scripted import scripted
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = [pytest.mark.integration]
 
 SPEC = """\
 version: 1

@@ -24,7 +24,7 @@ from tests.integration.other_engines import docker, running, wait_for
 from tests.servers.certificates import Pair, authority, server_certificate
 from tests.unit import locks
 
-pytestmark = [pytest.mark.integration, pytest.mark.docker, pytest.mark.slow]
+pytestmark = [pytest.mark.integration, pytest.mark.docker]
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = ROOT / ".buildkit"

@@ -16,7 +16,7 @@ from envbuilder.runtime.emulation import can_run
 from tests.binfmt import emulator
 from tests.servers.distribution import registry
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = [pytest.mark.integration]
 
 AMD64, ARM64 = "linux/amd64", "linux/arm64"
 SPEC = """\

@@ -25,7 +25,7 @@ from tests.recipes.machine import Machine, debian
 from tests.servers.distribution import PASSWORD, USER, Server, registry
 from tests.servers.git import git_http
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = [pytest.mark.integration]
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "docs" / "examples"

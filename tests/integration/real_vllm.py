@@ -26,7 +26,7 @@ from tests.contexts import context
 from tests.published import wheel_of
 from tests.wheels import Recipe, write_wheel
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = [pytest.mark.integration]
 
 Files = dict[str, bytes]
 RELEASE = "0.32.0"

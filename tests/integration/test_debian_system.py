@@ -30,7 +30,7 @@ from envbuilder.resolve.debian.system_layers import stored_system_layers, system
 from envbuilder.storage.store import Store
 from tests.contexts import context
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = [pytest.mark.integration]
 
 PROGRAM = Path(__file__).with_name("build_system.py")
 USER = 54321

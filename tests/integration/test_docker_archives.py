@@ -13,7 +13,7 @@ from tests.contexts import context
 from tests.integration.test_docker_same_tree import tree
 from tests.sdists import project
 
-pytestmark = [pytest.mark.integration, pytest.mark.docker, pytest.mark.slow]
+pytestmark = [pytest.mark.integration, pytest.mark.docker]
 
 SPEC = """\
 version: 1

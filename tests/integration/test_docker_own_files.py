@@ -13,7 +13,7 @@ from envbuilder.workflow.lock import current_lock, lock_environment
 from tests.contexts import context
 from tests.integration.test_docker_same_tree import comparable, tree
 
-pytestmark = [pytest.mark.integration, pytest.mark.docker, pytest.mark.slow]
+pytestmark = [pytest.mark.integration, pytest.mark.docker]
 
 SPEC = """\
 version: 1

@@ -19,7 +19,7 @@ from envbuilder.workflow.lock import lock_environment
 from tests.contexts import context
 from tests.integration.docker_light import Recording
 
-pytestmark = [pytest.mark.integration, pytest.mark.docker, pytest.mark.slow]
+pytestmark = [pytest.mark.integration, pytest.mark.docker]
 
 SPEC = """\
 version: 1

@@ -30,7 +30,7 @@ from envbuilder.resolve.target import python_target
 from envbuilder.storage.store import Store
 from tests.contexts import git_context
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = [pytest.mark.integration]
 
 PYTHON = "3.11"
 FEW = 5

@@ -367,7 +367,6 @@ index: {{url: "http://{}/simple"}}
 
 
 @pytest.mark.docker
-@pytest.mark.slow
 @pytest.mark.deep
 def test_both_engines_build_the_tools_and_give_one_tree(world):
     needing(world, "needy", "plug", "helper")

@@ -18,7 +18,7 @@ from envbuilder.smoke import run_probe as smoke_run
 from envbuilder.smoke.answers import Answers, parse_answers
 from envbuilder.smoke.judge import judge
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = [pytest.mark.integration]
 
 BASE, OMNI, VISION = "families/base.py", "families/qwen2_5_omni.py", "families/_qwen_vision.py"
 

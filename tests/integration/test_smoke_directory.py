@@ -15,7 +15,7 @@ from envbuilder.smoke import CheckStatus, ProbedModel, Report, SmokePlan, smoke
 from envbuilder.smoke import run_probe as smoke_run
 from envbuilder.smoke.answers import Answers, parse_answers
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = [pytest.mark.integration]
 
 SAVE = """
 import copy, json, os, sys

@@ -22,7 +22,7 @@ from tests.contexts import context
 from tests.published import source_of
 from tests.wheels import Recipe, write_wheel
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = [pytest.mark.integration]
 
 LOCKFILES = Path(envbuilder.__file__).parents[1] / "lockfiles"
 RELEASE = "0.8.5.post1"

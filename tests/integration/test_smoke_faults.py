@@ -19,7 +19,7 @@ from envbuilder.smoke import Check, CheckStatus, ProbedModel, Report, SmokePlan,
 from envbuilder.smoke.run_probe import PROBE, PROBE_MOUNT
 from tests.unit.smoke_documents import conform
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = [pytest.mark.integration]
 
 SITE = "/opt/venv/lib/python3.13/site-packages"
 DEBIAN = "/usr/lib/python3/dist-packages"

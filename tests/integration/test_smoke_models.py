@@ -15,7 +15,7 @@ from envbuilder.runtime import Prepared
 from envbuilder.smoke import CheckStatus, ProbedModel, Report, SmokePlan, smoke
 from tests.unit.smoke_documents import conform
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = [pytest.mark.integration]
 
 Container = tuple[Prepared, SmokePlan]
 

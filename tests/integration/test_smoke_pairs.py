@@ -10,7 +10,7 @@ from envbuilder.smoke import CheckStatus, Report
 from tests.pairs import environment, pairs
 from tests.unit.smoke_documents import conform
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = [pytest.mark.integration]
 
 FAMILIES = ("llava_next", "qwen2_5_omni", "qwen2_5_vl", "qwen2_audio")
 RELEASES = {  # one of each generation of interfaces, with the families that it has

@@ -12,7 +12,7 @@ from envbuilder.runtime import Command, Completed, Mount, Prepared
 from envbuilder.smoke import Check, CheckStatus, Report, SmokePlan, Start, smoke
 from tests.unit.smoke_documents import conform
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = [pytest.mark.integration]
 
 SERVER = Path(__file__).parents[1] / "servers" / "omni_server.py"
 

@@ -17,7 +17,7 @@ from envbuilder.smoke import Check, CheckStatus, ProbedModel, Report, SmokePlan,
 from tests import tiny_models
 from tests.unit.smoke_documents import conform
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = [pytest.mark.integration]
 
 FEW = """
 BUDGET = {"audio": 2, "image": 2, "video": 1}

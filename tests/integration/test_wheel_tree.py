@@ -25,7 +25,7 @@ from envbuilder.layers.wheel import wheel_layer
 from envbuilder.storage.store import Store
 from tests.wheels import Recipe, as_wheel, member, write_wheel
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = [pytest.mark.integration]
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 UV = Path(sys.executable).with_name("uv")
