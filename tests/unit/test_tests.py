@@ -28,7 +28,7 @@ def test_what_a_program_in_a_text_imports_is_there() -> None:
 
 
 def is_there(module: str, name: str) -> bool:
-    """Return whether ``from module import name`` finds something, a module that is not loaded too."""
+    """Return whether ``from module import name`` finds something, be it a module not yet loaded."""
     loaded = importlib.import_module(module)
     if hasattr(loaded, name):
         return True
