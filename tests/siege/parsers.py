@@ -12,6 +12,7 @@ import io
 import json
 import tarfile
 import zipfile
+from base64 import b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -426,18 +427,23 @@ PROJECT = (
 
 
 def jobs(folder: Path) -> list[bytes]:
+    image = small_image(Store(folder / "image-store"))
     entry = json.loads(ledgers(folder)[0].splitlines()[0])
-    lock = locks(folder)[-1].decode()
-    built = {"lock": lock, "manifest": "e30=", "config": "e30=", "report": {}, "entry": entry}
-    return [
-        json.dumps(each).encode()
-        for each in ({"code": 4, "error": "x"}, {"code": 0, "built": built})
-    ]
+    report = {"subject": "x", "verdict": "pass", "summary": "known good", "checks": []}
+    built = {
+        "lock": dump_lock(sealed(small_lock(), image)),
+        "manifest": b64encode(image.manifest).decode(),
+        "config": b64encode(image.config).decode(),
+        "report": report,
+        "entry": {**entry, "image": str(image.digest)},
+    }
+    answers = ({"code": 4, "error": "x"}, {"code": 0, "built": built})
+    return [json.dumps(each).encode() for each in answers]
 
 
 def parse_job(data: bytes, _: Path) -> object:
     answer = read_answer(frame("aa", data), "aa")
-    return None if answer is None else outcome_of(answer, Need(memory=1))
+    return answer if answer is None or answer.error else outcome_of(answer, Need(memory=1))
 
 
 PARSERS = (
