@@ -245,7 +245,7 @@ def test_security_takes_the_least_version_that_closes_a_hole(web, tmp_path):
     refused = web.run("bump", "web", "--security", str(tmp_path / "empty"), code=2)
     assert "holds no *.json documents" in refused.stderr
     refused = web.run("bump", "web", "--security", str(tmp_path / "lockfiles"), code=2)
-    assert "small.start.json is no OSV document" in refused.stderr
+    assert "web.start.json is no OSV document" in refused.stderr
 
 
 def test_regenerate_goes_on_past_failures(web):
