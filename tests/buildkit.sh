@@ -13,7 +13,7 @@ set -eu
 here=$(cd "$(dirname "$0")/.." && pwd)
 mkdir -p "${1:-$here/.buildkit}"
 dir=$(cd "${1:-$here/.buildkit}" && pwd)
-keyring=/usr/share/keyrings/debian-archive-keyring.gpg
+apt=$dir/apt root=$dir/root
 wanted="golang-go golang-github-docker-docker-dev golang-github-urfave-cli-dev
   golang-github-containerd-go-runc-dev golang-github-containerd-go-cni-dev
   golang-github-containerd-stargz-snapshotter-dev golang-github-containerd-nydus-snapshotter-dev
@@ -31,46 +31,19 @@ fail() {
   exit 6
 }
 
-# Debian's archive as this machine's apt knows it.
-archive() {
-  apt-get indextargets --format '$(REPO_URI)' \
-    'Identifier: Packages' 'Label: Debian' 'Component: main' | head -n 1
-}
-
-# apt with a root of its own, in which nothing is installed, and which knows one suite.
-private_apt() {
-  apt-get -qq -o Dir::Etc::SourceList="$apt/sources.list" -o Dir::Etc::SourceParts=/dev/null \
-    -o Dir::State::Lists="$apt/lists" -o Dir::State::Status="$apt/status" \
-    -o Dir::Cache="$apt" -o APT::Sandbox::User=root -o APT::Update::Post-Invoke-Success::= \
-    -o APT::Install-Recommends=false -o Acquire::Languages=none "$@"
-}
-
-knows() {
-  echo "deb [signed-by=$keyring] $mirror $1 main" >"$apt/sources.list"
-  private_apt update
-}
-
+. "$here/tests/debian_apt.sh"
 exec 9>"$dir/lock" # several tests may want it at once
 flock 9
 [ -x "$dir/buildkitd" ] && exit 0
-[ -r "$keyring" ] || fail "needs Debian's keyring: apt-get install debian-archive-keyring"
-mirror=$(archive)
-if [ -z "$mirror" ]; then
-  apt-get -qq update
-  mirror=$(archive)
-fi
-[ -n "$mirror" ] || fail "apt knows no Debian archive; add one to its sources"
-
-apt=$dir/apt root=$dir/root
-rm -rf "$apt" "$root"
-mkdir -p "$apt/lists/partial" "$apt/archives/partial" "$apt/debs"
-: >"$apt/status"
+rm -rf "$root"
+open_archive
+mkdir "$apt/debs"
 cd "$apt/debs"
-knows trixie
+know trixie
 # Of all that these depend on, what is Go.
 needed=$(private_apt install --print-uris $wanted | sed -n "s/.*' \(golang-[^_]*\)_.*/\1/p")
 private_apt download $needed
-knows sid
+know sid
 private_apt download $newer
 for deb in *.deb; do dpkg -x "$deb" "$root"; done
 rm -rf "$apt"

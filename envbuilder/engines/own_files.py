@@ -10,11 +10,11 @@ from envbuilder.layers.below import Below, Owned
 from envbuilder.layers.own_files import entries_of, own_files_layer
 from envbuilder.model.errors import BuildError
 from envbuilder.model.image import Layer
+from envbuilder.model.image_spec import OwnFiles
 from envbuilder.model.layer_kind import LayerKind
 from envbuilder.model.lock import FileTree, ImageBase, Lock, LockedFile
 from envbuilder.model.own_files import owner_of
 from envbuilder.model.plan import PREFIX
-from envbuilder.model.spec import OwnFiles
 from envbuilder.resolve.below import look_below
 from envbuilder.resolve.context import Context
 from envbuilder.storage.store import Store

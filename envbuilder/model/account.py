@@ -10,9 +10,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from .errors import BuildError
+from .image_spec import OwnUser
 from .own_files import taken_by
 from .package_checks import Problem
-from .spec import OwnUser, Spec
+from .spec import Spec
 from .spec_words import HIGHEST_ID
 
 _NUMBERS = re.compile(r"(?P<uid>[0-9]{1,10})(:(?P<gid>[0-9]{1,10}))?")

@@ -15,10 +15,11 @@ from msgspec import structs
 from envbuilder.model.plan import LAYOUT_VERSION
 
 from .account import user_setting
+from .image_spec import Healthcheck
 from .lock import ImageBase, Lock, spec_checksum
 from .plan import PREFIX, is_cuda
 from .pylock import lock_checksum
-from .spec import Healthcheck, Spec
+from .spec import Spec
 from .variables import expanded, names_in
 
 LABEL = "dev.gpu-envbuilder"

@@ -12,8 +12,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from .image_spec import OwnFiles, OwnUser
 from .plan import PREFIX, STANDALONE
-from .spec import OwnFiles, OwnUser, Spec
+from .spec import Spec
 from .spec_words import HIGHEST_ID
 from .yaml_document import KeyPath
 

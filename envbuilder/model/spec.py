@@ -2,8 +2,8 @@
 
 ``spec_file.load`` reads one from YAML. Types are msgspec structs, so that one definition gives the
 parser, the JSON schema (:func:`schema`) and the normal form that the lock embeds
-(:func:`to_builtins`). Its parts lie beside it: ``package_spec``, ``smoke_spec``, and the types of
-all their texts in ``spec_words``.
+(:func:`to_builtins`). Its parts lie beside it: ``package_spec``, ``image_spec``, ``smoke_spec``,
+and the types of all their texts in ``spec_words``.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from packaging.utils import canonicalize_name
 
 from .codec import convert, json_schema
 from .errors import SpecError
+from .image_spec import Healthcheck, OwnFiles, OwnUser
 from .package_spec import (
     ChosenIndex,
     GitPackage,
@@ -24,21 +25,14 @@ from .package_spec import (
     Package,
     SourceBuild,
 )
-from .smoke_spec import (
-    Smoke,
-)
+from .smoke_spec import Smoke
 from .spec_words import (
     ABSOLUTE,
     COMPRESSIONS,
     GLIBC,
-    HIGHEST_ID,
-    MODE,
-    OWNER,
-    PLACE,
     PLATFORMS,
     SIGNAL,
     SUITE,
-    USER,
     Compression,
     EnvName,
     Frozen,
@@ -111,55 +105,6 @@ class Steps(Frozen):
 
     before_python: tuple[str, ...] = ()
     after_python: tuple[str, ...] = ()
-
-
-class Healthcheck(Frozen):
-    """How a container engine finds out whether the image's program still works.
-
-    ``command`` runs as it stands, without a shell. Times are seconds.
-    """
-
-    command: Annotated[tuple[Line, ...], Meta(min_length=1)]
-    interval: Annotated[int, Meta(ge=1, description="seconds")] | None = None
-    timeout: Annotated[int, Meta(ge=1, description="seconds")] | None = None
-    start_period: Annotated[int, Meta(ge=1, description="seconds")] | None = None
-    retries: Annotated[int, Meta(ge=1)] | None = None
-
-
-class OwnUser(Frozen):
-    """A user to make in the image, with a group and a home, and to run as.
-
-    ``gid`` is the number ``uid`` if left out, ``home`` is ``/home/NAME``.
-    """
-
-    name: Annotated[str, Meta(pattern=USER)]
-    uid: Annotated[int, Meta(ge=1, le=HIGHEST_ID)]
-    gid: Annotated[int, Meta(ge=0, le=HIGHEST_ID)] | None = None
-    home: Annotated[str, Meta(pattern=ABSOLUTE)] | None = None
-
-    @property
-    def group(self) -> int:
-        """The number of the user's group."""
-        return self.uid if self.gid is None else self.gid
-
-    @property
-    def folder(self) -> str:
-        """The path of the user's home."""
-        return self.home or f"/home/{self.name}"
-
-
-class OwnFiles(Frozen):
-    """A file or a folder of one's own, from the spec's folder, and its place in the image.
-
-    ``mode`` is that of every file; left out, 0755 for what its owner may execute and 0644 for the
-    rest. ``owner`` is root if left out. ``exclude`` holds patterns as in a ``.dockerignore``.
-    """
-
-    to: Annotated[str, Meta(pattern=PLACE, max_length=1024)]
-    from_: Line = msgspec.field(name="from")
-    mode: Annotated[str, Meta(pattern=MODE)] | None = None
-    owner: Annotated[str, Meta(pattern=OWNER)] | None = None
-    exclude: tuple[Line, ...] = ()
 
 
 class Publish(Frozen):

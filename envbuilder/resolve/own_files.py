@@ -14,10 +14,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from envbuilder.model.errors import EnvbuilderError, LockError, ResolutionError
+from envbuilder.model.image_spec import OwnFiles
 from envbuilder.model.lock import FileTree, Lock, LockedFile
 from envbuilder.model.own_files import Patterns
 from envbuilder.model.reference import Digest
-from envbuilder.model.spec import OwnFiles, Spec
+from envbuilder.model.spec import Spec
 
 from .context import Context
 from .python.beside import digest_of

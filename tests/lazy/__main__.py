@@ -89,7 +89,7 @@ def measure(root: Path, work: Path, asked: Sequence[str], counter: Counter) -> l
     """Run one puller from nothing, and note the time and the bytes at each line that it says."""
     with tempfile.TemporaryDirectory(dir=work) as own:
         shutil.copy(HERE / "puller.sh", own)
-        command = [*inside(root, Path(own)), "sh", "/work/puller.sh", *asked]
+        command = [*inside(root, Path(own)), "sh", "/scratch/puller.sh", *asked]
         moments: list[Moment] = []
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None

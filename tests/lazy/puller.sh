@@ -5,7 +5,7 @@
 #
 # CODE is what the image's Python runs; NEXT is another image that is pulled after that. Runs as the
 # first process of namespaces of its own (toolbox.py), in which its daemons end with it. All that a
-# puller keeps lies below /work and /run, both empty at the start.
+# puller keeps lies below /scratch and /run, both empty at the start.
 set -eu
 
 puller=$1 image=$2 code=$3 next=${4:-}
@@ -17,27 +17,27 @@ await() {
     if "$@" >/dev/null 2>&1; then return; fi
     sleep 0.1
   done
-  cat /work/*.log >&2
+  cat /scratch/*.log >&2
   exit 1
 }
 
 start_podman() {
-  cat >/work/storage.conf <<END
+  cat >/scratch/storage.conf <<END
 [storage]
 driver = "overlay"
-graphroot = "/work/storage"
+graphroot = "/scratch/storage"
 runroot = "/run/storage"
 [storage.options]
 pull_options = {enable_partial_images = "$1"}
 END
-  export CONTAINERS_STORAGE_CONF=/work/storage.conf PODMAN_IGNORE_CGROUPSV1_WARNING=1
+  export CONTAINERS_STORAGE_CONF=/scratch/storage.conf PODMAN_IGNORE_CGROUPSV1_WARNING=1
   mount -t tmpfs none /sys/fs/cgroup # crun refuses mixed hierarchies
 }
 
 start_containerd() {
-  cat >/work/containerd.toml <<END
+  cat >/scratch/containerd.toml <<END
 version = 2
-root = "/work/containerd"
+root = "/scratch/containerd"
 state = "/run/containerd"
 disabled_plugins = ["io.containerd.grpc.v1.cri"]
 [grpc]
@@ -47,21 +47,21 @@ type = "snapshot"
 address = "/run/stargz.sock"
 END
   export CONTAINERD_ADDRESS=/run/containerd.sock
-  containerd --config /work/containerd.toml >/work/containerd.log 2>&1 &
+  containerd --config /scratch/containerd.toml >/scratch/containerd.log 2>&1 &
   await ctr version
 }
 
 start_stargz() {
-  mkdir /work/stargz
-  /opt/snapshotter /run/stargz.sock /work/stargz >/work/stargz.log 2>&1 &
+  mkdir /scratch/stargz
+  /opt/snapshotter /run/stargz.sock /scratch/stargz >/scratch/stargz.log 2>&1 &
   await test -S /run/stargz.sock
   start_containerd
 }
 
 start_docker() {
-  dockerd --host unix:///run/docker.sock --data-root /work/docker --exec-root /run/docker \
+  dockerd --host unix:///run/docker.sock --data-root /scratch/docker --exec-root /run/docker \
     --pidfile /run/docker.pid --iptables=false --ip6tables=false --bridge=none \
-    --exec-opt native.cgroupdriver=cgroupfs >/work/docker.log 2>&1 &
+    --exec-opt native.cgroupdriver=cgroupfs >/scratch/docker.log 2>&1 &
   await docker version
 }
 
@@ -80,7 +80,7 @@ pull() {
   containerd) ctr images pull --plain-http "$1" ;;
   stargz) ctr-remote images rpull --plain-http "$1" ;;
   docker) docker pull --quiet "$1" ;;
-  esac >/work/said.log 2>&1 || { cat /work/said.log >&2; exit 1; }
+  esac >/scratch/said.log 2>&1 || { cat /scratch/said.log >&2; exit 1; }
 }
 
 run() {
@@ -89,7 +89,7 @@ run() {
   containerd) ctr run --rm "$image" it "$python" -c "$code" ;;
   stargz) ctr-remote run --rm --snapshotter=stargz "$image" it "$python" -c "$code" ;;
   docker) docker run --rm --network none --entrypoint "$python" "$image" -c "$code" ;;
-  esac >/work/said.log 2>&1 || { cat /work/said.log >&2; exit 1; }
+  esac >/scratch/said.log 2>&1 || { cat /scratch/said.log >&2; exit 1; }
 }
 
 echo ready

@@ -29,7 +29,7 @@ mount --rbind /sys sys
 mount --rbind /dev dev
 mount -t tmpfs tmpfs run
 mount -t tmpfs tmpfs tmp
-mount --bind "$work" work
+mount --bind "$work" scratch
 exec chroot . "$@"
 """
 """Run in fresh mount and pid namespaces: the kernel ends all of it with its first process."""
@@ -49,7 +49,7 @@ def toolbox(folder: Path) -> Path:
         less = ["--aptopt=Apt::Install-Recommends false"]
         command = ["mmdebstrap", *chosen, *less, "trixie", str(made), _archive()]
         subprocess.run(command, check=True)
-        (made / "work").mkdir()
+        (made / "scratch").mkdir()
         made.rename(root)
     if not (root / SNAPSHOTTER).exists():
         _compile(root, folder / "go")
@@ -69,14 +69,19 @@ def _compile(root: Path, work: Path) -> None:
     """Make stargz-snapshotter's daemon of Debian's library."""
     work.mkdir(exist_ok=True)
     shutil.copy(HERE / "snapshotter.go", work)
-    settings = ["GO111MODULE=off", "GOPATH=/usr/share/gocode", "GOCACHE=/work/cache", "HOME=/work"]
-    build = ["go", "build", "-o", f"/{SNAPSHOTTER}", "/work/snapshotter.go"]
+    settings = [
+        "GO111MODULE=off",
+        "GOPATH=/usr/share/gocode",
+        "GOCACHE=/scratch/cache",
+        "HOME=/scratch",
+    ]
+    build = ["go", "build", "-o", f"/{SNAPSHOTTER}", "/scratch/snapshotter.go"]
     subprocess.run([*inside(root, work), "env", *settings, *build], check=True)
     shutil.rmtree(work)
 
 
 def inside(root: Path, work: Path) -> list[str]:
-    """Return the prefix of a command that runs in ``root``, with ``work`` as its /work."""
+    """Return the prefix of a command that runs in ``root``, with ``work`` as its /scratch."""
     assert os.geteuid() == 0, "pullers mount file systems: run this as root"
     fresh = ["--mount", "--propagation=private", "--pid", "--fork", "--kill-child"]
     places = [str(root.absolute()), str(work.absolute())]

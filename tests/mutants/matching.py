@@ -19,6 +19,7 @@ _MORE = {
     "model/requirements_file": ("test_spec",),
     "model/resources": ("test_samples", "test_smoke_families", "test_docs"),
     "model/package_spec": ("test_spec",),
+    "model/image_spec": ("test_spec", "test_own_files"),
     "model/smoke_spec": ("test_spec", "test_smoke_served"),
     "model/spec_words": ("test_spec",),
     "model/spec_platforms": ("test_platforms",),

@@ -14,12 +14,12 @@ from envbuilder.layers.below import Below, Owned
 from envbuilder.layers.own_files import entries_of, own_files_layer
 from envbuilder.layers.untar import untar
 from envbuilder.model.errors import BuildError, LockError, ResolutionError, SpecError
+from envbuilder.model.image_spec import OwnFiles
 from envbuilder.model.lock import FileTree, LockedFile
 from envbuilder.model.lock_diff import compare
 from envbuilder.model.own_files import Patterns
 from envbuilder.model.pylock import dump_lock, needed_blobs, parse_lock
 from envbuilder.model.reference import Digest
-from envbuilder.model.spec import OwnFiles
 from envbuilder.model.spec_file import load
 from envbuilder.resolve.own_files import check_files, lock_files, project_of, read_tree, take_files
 from envbuilder.storage.store import Store

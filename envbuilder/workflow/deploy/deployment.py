@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from envbuilder.model.errors import LockError, UsageError
+from envbuilder.model.image_spec import Healthcheck
 from envbuilder.model.lock import Lock
 from envbuilder.model.pylock import lock_checksum
 from envbuilder.model.reference import Digest, ImageRef
 from envbuilder.model.seal import Seal
-from envbuilder.model.spec import Healthcheck
 from envbuilder.workflow.gpu.needs import wants_gpu
 from envbuilder.workflow.platforms import sealed_index
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from envbuilder.model.spec import Healthcheck
+from envbuilder.model.image_spec import Healthcheck
 from envbuilder.model.yaml_text import yaml_text
 
 from .deployment import MODEL, Deployment

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from envbuilder.model.spec import Healthcheck
+from envbuilder.model.image_spec import Healthcheck
 
 from .deployment import MODEL, Deployment
 
