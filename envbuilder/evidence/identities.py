@@ -21,7 +21,7 @@ from .timestamps import StampAuthority
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
-    from sigstore.models import Bundle, TrustedRoot
+    from sigstore.models import Bundle, ClientTrustConfig, TrustedRoot
     from sigstore.verify import Verifier
     from sigstore.verify.policy import VerificationPolicy
 
@@ -156,15 +156,10 @@ def read_root(path: Path | None) -> IdentityRoot:
     """
     with keyless_extra("checking signatures by an identity"):
         from sigstore.errors import Error  # noqa: PLC0415
-        from sigstore.models import ClientTrustConfig, TrustedRoot  # noqa: PLC0415
+        from sigstore.models import TrustedRoot  # noqa: PLC0415
     if path is None:
-        try:
-            return IdentityRoot.of(ClientTrustConfig.production().trusted_root)
-        except (Error, OSError) as error:
-            raise NetworkError(
-                f"the trusted root of Sigstore's public instance is not to be had: {error}",
-                hint="name a file, with trust_root: FILE (cosign trusted-root create makes one)",
-            ) from error
+        hint = "name a file, with trust_root: FILE (cosign trusted-root create makes one)"
+        return IdentityRoot.of(public_instance(hint).trusted_root)
     try:
         return IdentityRoot.of(TrustedRoot.from_file(str(path)))
     except OSError as error:
@@ -173,4 +168,20 @@ def read_root(path: Path | None) -> IdentityRoot:
         raise UsageError(
             f"{path} is no trusted root of Sigstore's: {str(error)[:_WORDS]}",
             hint="expected a trusted_root.json with a CA, its logs and their keys",
+        ) from error
+
+
+def public_instance(hint: str) -> ClientTrustConfig:
+    """Ask, by TUF, where Sigstore's public instance is and whom to believe.
+
+    Raises NetworkError, with ``hint``, if that is not to be had.
+    """
+    from sigstore.errors import Error  # noqa: PLC0415 (an extra)
+    from sigstore.models import ClientTrustConfig  # noqa: PLC0415 (an extra)
+
+    try:
+        return ClientTrustConfig.production()
+    except (Error, OSError) as error:
+        raise NetworkError(
+            f"the trusted root of Sigstore's public instance is not to be had: {error}", hint=hint
         ) from error

@@ -21,7 +21,7 @@ from envbuilder.model.errors import EnvbuilderError, NetworkError, UsageError, w
 
 from .bundle import parse_bundle
 from .extra import keyless_extra
-from .identities import IdentityRoot, TrustedIdentity, UntrustedError, names_of
+from .identities import IdentityRoot, TrustedIdentity, UntrustedError, names_of, public_instance
 from .keyring import Keyring
 
 if TYPE_CHECKING:
@@ -109,14 +109,10 @@ def open_signer(
     """
     with keyless_extra("signing without a key"):
         from sigstore.oidc import IdentityToken, Issuer, detect_credential  # noqa: PLC0415
-    config = _trust_config(environ.get(TRUST_VARIABLE, ""))
 
     def known() -> IdentityToken | None:
         raw = _read_token(token, environ) if token else detect_credential()
         return IdentityToken(raw) if raw else None
-
-    def ask() -> IdentityToken:
-        return known() or Issuer(config.signing_config.get_oidc_url()).identity_token()
 
     here = sys.stdin.isatty() and sys.stderr.isatty() if interactive is None else interactive
     with _translated("asking who we are"):
@@ -126,6 +122,11 @@ def open_signer(
                 hint="in GitHub Actions set permissions: id-token: write, in GitLab id_tokens: "
                 "SIGSTORE_ID_TOKEN; or give --identity-token FILE",
             )
+    config = _trust_config(environ.get(TRUST_VARIABLE, ""))
+
+    def ask() -> IdentityToken:
+        return known() or Issuer(config.signing_config.get_oidc_url()).identity_token()
+
     return KeylessSigner(ask, config)
 
 
@@ -135,8 +136,7 @@ def _trust_config(path: str) -> ClientTrustConfig:
     from sigstore.models import ClientTrustConfig  # noqa: PLC0415 (an extra)
 
     if not path:
-        with _translated("looking for Sigstore's public instance"):
-            return ClientTrustConfig.production()
+        return public_instance(f"{TRUST_VARIABLE} names the trust configuration of another one")
     try:
         return ClientTrustConfig.from_json(Path(path).read_text("utf-8"))
     except OSError as error:

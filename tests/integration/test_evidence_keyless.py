@@ -470,3 +470,8 @@ def test_without_the_extra_the_way_to_it_is_said(home, environ, monkeypatch, use
     with pytest.raises(MissingToolError, match="not installed") as caught:
         use(home, environ)
     assert caught.value.hint == "pip install 'gpu-envbuilder[keyless]'"
+
+
+def test_a_token_that_is_none_is_told_before_anybody_is_asked():
+    with pytest.raises(UsageError, match="the variable EMPTY"):
+        open_signer("env://EMPTY", {})
