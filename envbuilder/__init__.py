@@ -169,7 +169,9 @@ def _context(
     from .resolve.context import Context
     from .resolve.python.download import IndexClient
     from .storage.store import Store
+    from .storage.temporary import remove_abandoned_work
 
+    remove_abandoned_work()
     with Client.from_environment() as registries, IndexClient() as indexes:
         yield Context(
             store=Store.default() if store is None else Store(store),

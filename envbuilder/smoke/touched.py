@@ -116,9 +116,7 @@ def read_touched(path: Path) -> tuple[Digest, Touched] | None:
     Raises SmokeError for a file that holds something else.
     """
     try:
-        found = from_json(path.read_bytes(), _Recorded)
-        if (found.version, found.chunk) != (VERSION, CHUNK):
-            raise MisfitError(f"version {found.version} with chunks of {found.chunk} bytes")
+        return parse_touched(path.read_bytes())
     except FileNotFoundError:
         return None
     except (OSError, MisfitError) as error:
@@ -126,6 +124,13 @@ def read_touched(path: Path) -> tuple[Digest, Touched] | None:
             f"{path} does not hold what a start needs: {error}",
             hint="restore it from git, or delete it: the next green build writes it anew",
         ) from error
+
+
+def parse_touched(data: bytes) -> tuple[Digest, Touched]:
+    """Return what the file's bytes say, and of which lock; raise MisfitError for anything else."""
+    found = from_json(data, _Recorded)
+    if (found.version, found.chunk) != (VERSION, CHUNK):
+        raise MisfitError(f"version {found.version} with chunks of {found.chunk} bytes")
     touched = Touched(
         by=tuple(found.by),
         files=frozenset(_paths(iter(found.files.items()))),
@@ -137,7 +142,12 @@ def read_touched(path: Path) -> tuple[Digest, Touched] | None:
 
 
 def write_touched(path: Path, touched: Touched, lock: Digest) -> None:
-    """Write it, whole or not at all; a file to a line, so that git shows what moved."""
+    """Write the file, whole or not at all."""
+    write_text(path, dump_touched(touched, lock))
+
+
+def dump_touched(touched: Touched, lock: Digest) -> str:
+    """Return the file's text; a file to a line, so that git shows what moved."""
     folders: dict[str, list[str]] = {}
     for place in sorted(touched.files):
         folder, _, name = place.rpartition("/")
@@ -153,7 +163,7 @@ def write_touched(path: Path, touched: Touched, lock: Digest) -> None:
         "files": dict(sorted(folders.items())),
     }
     text = json.dumps(body, indent=1, ensure_ascii=False) + "\n"
-    write_text(path, _NUMBERS.sub(lambda found: f"[{' '.join(found[1].split())}]", text))
+    return _NUMBERS.sub(lambda found: f"[{' '.join(found[1].split())}]", text)
 
 
 def _mb(size: int) -> str:

@@ -84,13 +84,20 @@ class Temporary:
 def work_folder(kind: str, place: Path | None = None) -> Iterator[Path]:
     """Lend an empty folder at ``place``, else where temporary files go, for the block's time.
 
-    What dead processes of this user left of the same ``kind`` there goes first.
+    What dead processes of this user left of the same ``kind`` there goes first. Where temporary
+    files go, kinds begin with "envbuilder-": see :func:`remove_abandoned_work`.
     """
     folder = place or Path(tempfile.gettempdir())
     with translated(folder):
-        remove_abandoned(folder, kind)
+        remove_abandoned(folder, re.escape(kind))
     with Temporary.create(folder, kind, directory=True) as temporary:
         yield temporary.path
+
+
+def remove_abandoned_work() -> None:
+    """Remove all work folders that dead processes of this user left where temporary files go."""
+    with suppress(OSError):  # whoever needs a folder there will say what is wrong with the place
+        remove_abandoned(Path(tempfile.gettempdir()), "envbuilder-[a-z]+")
 
 
 def remove_abandoned(
@@ -98,9 +105,9 @@ def remove_abandoned(
 ) -> None:
     """Remove what dead processes of this user left in ``folder``, of one ``kind`` or of all.
 
-    ``remove`` knows more than the files of this user.
+    ``kind`` is a regular expression. ``remove`` knows more than the files of this user.
     """
-    wanted = re.compile(rf"{'.*' if kind is None else re.escape(kind)}-[0-9a-f]{{16}}")
+    wanted = re.compile(rf"{'.*' if kind is None else kind}-[0-9a-f]{{16}}")
     for path in [path for path in folder.iterdir() if wanted.fullmatch(path.name)]:
         with suppress(FileNotFoundError, PermissionError):  # its owner was faster, or is another
             _remove_if_abandoned(path, remove or _remove)

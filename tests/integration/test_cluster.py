@@ -17,8 +17,9 @@ from pathlib import Path
 import pytest
 
 from envbuilder.model.errors import NetworkError, UsageError
-from envbuilder.model.pylock import lock_path, read_lock
+from envbuilder.model.pylock import lock_checksum, lock_path, read_lock
 from envbuilder.net.config import Settings
+from envbuilder.smoke.touched import read_touched
 from envbuilder.storage import build_records
 from envbuilder.storage.store import Store
 from envbuilder.workflow.cluster.jobs_api import JobsApi
@@ -122,6 +123,11 @@ def test_jobs_give_what_a_build_here_would(world):
     assert build_records.recall(store, first.lock).lock == lock_path(spec).read_bytes()
     report, _ = build_records.recall_report(store, lock.seal.manifest)
     assert report["about"]["lock"] == str(first.lock)
+    assert {first.host.gpu, second.host.gpu} == {"H100", "L4"}
+    needed = read_touched(spec.parent / "both.start.json")
+    assert needed is not None
+    assert needed[0] == lock_checksum(lock)
+    assert report["start"] == needed[1].summary
 
     asked = {each["submission_id"]: each for each in world.dashboard.submitted}
     kinds = {

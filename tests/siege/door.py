@@ -53,6 +53,7 @@ class Call(BaseHTTPRequestHandler):
     """One request under way."""
 
     protocol_version = "HTTP/1.1"
+    default_request_version = "HTTP/1.1"  # who speaks TLS hears of HTTP, by which BuildKit knows it
 
     def send(self, answer: Answer, *, length: int | None = None) -> None:
         """Send an answer; ``length`` is what its head promises, the body's by default."""

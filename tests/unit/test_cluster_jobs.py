@@ -46,6 +46,8 @@ class Script:
     attempts: list[str] = field(default_factory=list)
     there: dict[str, tuple[JobState, str | NetworkError]] = field(default_factory=dict)
     away: int = 0
+    late: int = 0
+    """How often a log is read before all of it is there."""
 
     def nodes(self) -> tuple[Node, ...]:
         return (HERE,)
@@ -71,6 +73,9 @@ class Script:
         log = self.there[submission][1]
         if isinstance(log, NetworkError):
             raise log
+        if self.late:
+            self.late -= 1
+            return log[: len(log) // 2]
         return log
 
     def delete(self, submission: str) -> None:
@@ -136,6 +141,13 @@ def test_a_result_that_its_machine_does_not_give_out_is_not_made_again(tmp_path)
     with pytest.raises(NetworkError, match="the agent has no port"):
         run(tmp_path, script)
     assert len(script.attempts) == 1
+
+
+def test_a_log_whose_end_comes_late_is_read_again(tmp_path):
+    script = Script([answered()], late=2)
+    assert run(tmp_path, script)[0] == [GOOD]
+    with pytest.raises(BuildError, match="ended without an answer"):
+        run(tmp_path, Script([answered()], late=3))
 
 
 def test_an_answer_of_an_earlier_attempt_does_not_count(tmp_path):

@@ -12,6 +12,7 @@ import pytest
 from envbuilder.model.atomic import write_text
 from envbuilder.model.owner import give, give_all, make_folder
 from envbuilder.model.reference import Digest
+from envbuilder.resolve.python.uv import run_uv
 from envbuilder.storage.ledger import LedgerEntry, append
 from envbuilder.storage.store import Store
 
@@ -113,3 +114,13 @@ def test_the_user_is_not_held_up_by_what_root_left(home: Path) -> None:
     assert done.returncode == 0, done.stderr
     store.add(b"z")  # root clears both away
     assert list((store.root / "tmp").iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["UV_CACHE_DIR", "XDG_CACHE_HOME", "HOME"])
+def test_uv_as_root_leaves_another_users_cache_alone(home: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / "wanted.in").touch()
+    cleared = dict.fromkeys(("UV_CACHE_DIR", "XDG_CACHE_HOME"), "")
+    environment = {**os.environ, **cleared, name: str(home)}
+    run_uv(["pip", "compile", "wanted.in", "--no-index"], environment=environment, cwd=tmp_path)
+    assert owners(home) == {USER}
+    assert list(home.iterdir()) == []

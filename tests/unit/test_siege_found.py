@@ -3,10 +3,12 @@
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
+import envbuilder
 from envbuilder.model.errors import (
     BuildError,
     MissingToolError,
@@ -24,6 +26,7 @@ from envbuilder.resolve.python.index_pages import _files
 from envbuilder.runtime.cdi import nvidia_devices
 from envbuilder.smoke.watch import watched
 from envbuilder.storage.store import Store
+from envbuilder.storage.temporary import work_folder
 from tests.servers.debian import Deb, build_deb
 from tests.unit.test_runtime_cdi import SPEC as CDI
 
@@ -183,6 +186,18 @@ def test_what_a_dead_build_of_a_base_left_goes_with_the_next_of_any_store(tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_a_killed_smoke_left_goes_with_the_next_run_of_anything(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    left, foreign = (tmp_path / f"{name}-{'0' * 16}" for name in ("envbuilder-watch", "mine"))
+    for folder in (left, foreign):
+        (folder / "progress").mkdir(parents=True)
+    with (
+        work_folder("envbuilder-other") as alive,
+        envbuilder.open_context(store=tmp_path / "store"),
+    ):
+        assert sorted(tmp_path.iterdir()) == sorted([alive, foreign])
+
+
 HANGING_UP = """
 import os, signal, sys
 from contextlib import contextmanager
@@ -214,3 +229,15 @@ def test_a_terminal_that_hangs_up_ends_it_as_ctrl_c_does(tmp_path, ignored, code
     )
     assert (done.returncode, "went on" in done.stdout) == (code, ignored), done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_while_it_imports_is_told_in_a_line(tmp_path):
+    (tmp_path / "click.py").write_text("raise KeyboardInterrupt\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "envbuilder", "cache", "ls"],
+        env=os.environ | {"PYTHONPATH": f"{tmp_path}:{Path(envbuilder.__file__).parents[1]}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "error: interrupted\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import threading
@@ -90,11 +91,13 @@ class Said:
 def run_uv(arguments: Sequence[str], *, environment: Mapping[str, str], cwd: Path) -> Said:
     """Run uv in ``cwd`` and return what it said.
 
+    Root leaves the cache of another user alone, whom files of root's would lock out there.
     Raises NetworkError if an index could not be reached, ResolutionError with uv's own
     explanation otherwise. Credentials inside URLs are blotted out.
     """
+    cache = ["--no-cache"] if _cache_of_another(environment) else []
     done = subprocess.run(
-        [find_uv(), *arguments, "--no-progress", "--color", "never"],
+        [find_uv(), *arguments, *cache, "--no-progress", "--color", "never"],
         env=dict(environment),
         cwd=cwd,
         capture_output=True,
@@ -106,6 +109,14 @@ def run_uv(arguments: Sequence[str], *, environment: Mapping[str, str], cwd: Pat
     if done.returncode:
         raise _explain(without_login(done.stderr))
     return Said(output=done.stdout, warnings=without_login(done.stderr))
+
+
+def _cache_of_another(environment: Mapping[str, str]) -> bool:
+    """Return whether we are root, and uv's cache is, or would be made, among another's files."""
+    caches = environment.get("XDG_CACHE_HOME") or Path(environment.get("HOME", "/"), ".cache")
+    place = Path(environment.get("UV_CACHE_DIR") or Path(caches, "uv")).absolute()
+    there = next(each for each in (place, *place.parents) if each.exists())
+    return os.geteuid() == 0 and there.stat().st_uid != 0
 
 
 def _explain(stderr: str) -> EnvbuilderError:

@@ -36,6 +36,8 @@ _WAITED = "JOB_SUPERVISOR_ACTOR_START_TIMEOUT"
 _MOST_LOSSES = 3
 _PATIENCE = 300.0
 """Seconds for which the cluster's head may be away, as when it is started anew."""
+_LOOKS = 3
+"""How often a log is read in which there is no answer."""
 _TAIL = 15
 """Lines of a log that are shown where there is no answer."""
 
@@ -176,8 +178,7 @@ class Jobs:
         while True:
             submission, attempt = self._join(task)
             state = self._wait(task, submission)
-            log = "" if state is None else self._log(submission, state)
-            answer = read_answer(log, attempt)
+            log, answer = ("", None) if state is None else self._told(submission, state, attempt)
             if answer is not None and not answer.error:
                 return answer, submission
             self.done.append(submission)
@@ -191,6 +192,18 @@ class Jobs:
                     hint=f"look at {self.api.address}; the same command tries again",
                 )
             self.context.progress.note(f"warning: {task.title}: {reason}; it is submitted again")
+
+    def _told(self, submission: str, state: JobState, attempt: str) -> tuple[str, Answer | None]:
+        """Return what an ended job printed, and the answer in it, if there is a whole one.
+
+        A busy machine may show the end of a log only after the end of its job.
+        """
+        for _ in range(_LOOKS):
+            log = self._log(submission, state)
+            answer = read_answer(log, attempt)
+            if answer is not None or self.context.stop.wait(self.pause):
+                break
+        return log, answer
 
     def _log(self, submission: str, state: JobState) -> str:
         """Return what a job printed; nothing if its machine is gone, and what it printed there.

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from msgspec import structs
+
 from envbuilder.model.codec import MisfitError, from_plain
 from envbuilder.model.errors import EnvbuilderError, NetworkError, UsageError
 from envbuilder.model.image import Image
@@ -16,6 +18,7 @@ from envbuilder.model.spec_file import platforms_at
 from envbuilder.resolve.context import Context
 from envbuilder.runtime import Completed
 from envbuilder.smoke import Report
+from envbuilder.smoke.touched import parse_touched
 from envbuilder.storage import ledger
 from envbuilder.storage.ledger import LedgerEntry
 from envbuilder.workflow.bisect.oracle import SKIP_CODE
@@ -132,20 +135,25 @@ def _outcomes(
 def outcome_of(answer: Answer, need: Need) -> BuiltThere:
     """Return what a job built as values of ours; raise NetworkError if it does not hang together.
 
-    The layers are the seal's, which says more of them than an image does.
+    The layers are the seal's, which says more of them than an image does. If the smoke has not
+    asked the GPU for its name, it is of the type that the job asked for.
     """
     built = answer.built
     try:
         if built is None:
             raise MisfitError("there is no build in it")
         lock, report = parse_lock(built.lock), from_plain(built.report, Report)
+        if built.start:
+            report = replace(report, touched=parse_touched(built.start.encode())[1])
         seal = lock.seal
         if seal is None or not seal.manifest == Digest.of(built.manifest) == built.entry.image:
             raise MisfitError("its image is not the one that it sealed")
     except (MisfitError, EnvbuilderError) as error:
         raise NetworkError(f"the answer of a job cannot be used: {error}") from error
     image = Image(manifest=built.manifest, config=built.config, layers=seal.layers)
-    return BuiltThere(lock=lock, image=image, report=report, entry=built.entry, gpu=need.gpu)
+    host = structs.replace(built.entry.host, gpu=built.entry.host.gpu or need.gpu or "")
+    entry = structs.replace(built.entry, host=host)
+    return BuiltThere(lock=lock, image=image, report=report, entry=entry, gpu=need.gpu)
 
 
 def _ran(answer: Answer) -> Completed:

@@ -6,11 +6,14 @@ from pathlib import Path
 
 import envbuilder
 from envbuilder.model.errors import EnvbuilderError, MissingToolError
+from envbuilder.model.lock import Lock
 from envbuilder.model.plan import LAYOUT_VERSION
-from envbuilder.model.pylock import dump_lock, parse_lock
+from envbuilder.model.pylock import dump_lock, lock_checksum, parse_lock
 from envbuilder.model.reference import Digest
 from envbuilder.resolve.context import Context
 from envbuilder.runtime import choose
+from envbuilder.smoke import Report
+from envbuilder.smoke.touched import dump_touched
 from envbuilder.workflow.bump.stages import real_stages
 
 from .order import Answer, Built, Order
@@ -50,5 +53,14 @@ def _done(context: Context, order: Order, package: Path) -> Answer:
         config=outcome.image.config,
         report=outcome.report.to_dict(),
         entry=stages.entry(outcome),
+        start=_start(outcome.report, outcome.lock),
     )
     return Answer(code=0 if outcome.good else 8, built=built)
+
+
+def _start(report: Report, lock: Lock) -> str:
+    """Return the text of what a start needs, empty if the smoke does not know."""
+    touched = report.touched
+    if touched is None or touched.problem:
+        return ""
+    return dump_touched(touched, lock_checksum(lock))

@@ -49,13 +49,17 @@ class Order(Struct, frozen=True, kw_only=True):
 
 
 class Built(Struct, frozen=True, kw_only=True):
-    """A build: the sealed lock, the image's own bytes, the smoke report, and the ledger's line."""
+    """A build: the sealed lock, the image's own bytes, the smoke report, and the ledger's line.
+
+    ``start`` is the text of what a start needs (``NAME.start.json``), empty if that is not known.
+    """
 
     lock: str
     manifest: bytes
     config: bytes
     report: dict[str, Any]
     entry: LedgerEntry
+    start: str = ""
 
 
 class Answer(Struct, frozen=True, kw_only=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -68,6 +69,9 @@ def two_users(field: Field) -> None:
 
 
 def _hand_over(folder: Path) -> None:
+    """Make all of a checkout the user's; what root has unpacked there is no longer what it was."""
+    for trees in folder.glob("*/trees*"):
+        shutil.rmtree(trees)
     for path in (folder, *folder.rglob("*")):
         os.chown(path, USER, USER, follow_symlinks=False)
 
@@ -75,7 +79,8 @@ def _hand_over(folder: Path) -> None:
 def no_second_user() -> str:
     if missing := only_root():
         return missing
-    reached = os.system(f"{' '.join(AS_USER)} {sys.executable} -c 'import click' 2>/dev/null")
+    start = shlex.join([*AS_USER, "sh", "-c", f"{shlex.quote(sys.executable)} -c 'import click'"])
+    reached = os.system(f"{start} 2>/dev/null")  # by a shell, which has none of root's powers left
     readable = os.system(f"{' '.join(AS_USER)} test -r {ROOT}/envbuilder/__main__.py")
     return "another user cannot reach this Python" if reached or readable else ""
 

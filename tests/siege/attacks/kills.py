@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -14,6 +16,8 @@ from tests.siege.testbed import NAME
 
 COLD = ("blobs", "records", "trees", "trees-0", "compiled", "git")
 """What a store is without: everything is fetched and made anew."""
+ON_DOCKER = ("build", NAME, "--engine", "docker", "--no-smoke")
+ON_DEBIAN = "base: {debian: trixie}\nsystem: {packages: [python3]}"
 
 
 def commands(host: str) -> tuple[tuple[str, ...], ...]:
@@ -77,9 +81,10 @@ def interrupt(field: Field) -> None:
 
 def kill_docker(field: Field) -> None:
     """SIGKILL while the Docker engine builds or smokes for us."""
+    build_on_docker(field)
     arguments = field.random.choice(
         (
-            ("build", NAME, "--engine", "docker", "--no-smoke", "--output-image", "oci:out"),
+            (*ON_DOCKER, "--output-image", "oci:out"),
             ("smoke", "run", NAME, "--runtime", "docker"),
         )
     )
@@ -87,6 +92,23 @@ def kill_docker(field: Field) -> None:
     left = subprocess.run(["docker", "ps", "--quiet"], capture_output=True, text=True, check=True)
     if left.stdout:
         field.tally.fault("leftover", f"a container of Docker after the next run: {left.stdout}")
+
+
+def build_on_docker(field: Field) -> None:
+    """Let the field's environment stand on Debian, as Docker can build it, if it does not yet."""
+    checkout = field.checkout
+    spec = checkout.spec.read_text()
+    if ON_DEBIAN in spec:
+        return
+    spec = re.sub("(?m)^base: .*", ON_DEBIAN, spec)
+    checkout.spec.write_text(re.sub("(?m)^python: .*", 'python: "3.13"', spec))
+    checkout.lock.unlink()
+    done = subprocess.run(
+        checkout.command(*ON_DOCKER, "-o", "json"), cwd=checkout.folder,
+        env=checkout.environment(), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, (done.stdout, done.stderr)
+    field.judge.expected = json.loads(done.stdout)["image"]
 
 
 def _strike(

@@ -57,12 +57,12 @@ def _kinds(store: Path) -> set[str]:
 
 
 def _files(folder: Path) -> list[Path]:
-    found = sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
-    return [path for path in found if path.stat().st_size]
+    return sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
 
 
 def damage(files: list[Path], random: Random) -> None:
     """Flip a byte, cut short, empty, or swap two; sometimes with the old times."""
+    files = [path for path in files if path.exists() and path.stat().st_size]
     if not files:
         return
     path = random.choice(files)
