@@ -25,11 +25,15 @@ _GCS_PORT = 6399
 
 @dataclass(kw_only=True)
 class Machine:
-    """One machine: what ``ray start`` gets, and the variables that its jobs see."""
+    """One machine: what ``ray start`` gets, and the variables that its jobs see.
+
+    ``processor`` is the number of the only one that it may use; None if it may use all.
+    """
 
     name: str
     gpu: str = ""
     cpus: int = 2
+    processor: int | None = None
     env: Mapping[str, str] = field(default_factory=dict)
     process: subprocess.Popen | None = None
 
@@ -88,9 +92,11 @@ class Cluster:
         else:
             more = ["--address", f"{_HEAD}:{_GCS_PORT}"]
         path = f"{self.python.parent}:{os.environ['PATH']}"
+        pinned = [] if machine.processor is None else ["taskset", "-c", str(machine.processor)]
         with (self.folder / f"{machine.name}.log").open("wb") as log:
             machine.process = subprocess.Popen(
                 [
+                    *pinned,
                     self.python.parent / "ray",
                     "start",
                     *more,
