@@ -33,8 +33,8 @@ def nine(name: str, wheel: str) -> dict[str, dict[str, str]]:
     }  # fmt: skip
 
 
-WHEELS = {f"{letter}{number}": 200_000 for letter in "wv" for number in range(6)}
-NINE, NINE_MORE = nine("env", "w"), nine("more", "v")
+WHEELS = {f"{letter}{number}": 200_000 for letter in "uvw" for number in range(6)}
+NINE = nine("env", "w")
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +46,8 @@ def team(tmp_path_factory):
 @pytest.fixture(scope="module")
 def cluster(team, tmp_path_factory):
     machines = [
-        Machine(name="a", gpu="H100", cpus=1, processor=0, env=team.machine("a")),
-        Machine(name="b", gpu="L4", cpus=1, processor=1, env=team.machine("b")),
+        Machine(name="a", gpu="H100", env=team.machine("a")),
+        Machine(name="b", gpu="L4", env=team.machine("b")),
     ]
     with real_ray(tmp_path_factory.mktemp("ray"), PYTHON, machines) as running:
         yield running
@@ -77,6 +77,19 @@ def test_a_token_opens_a_real_cluster(tmp_path):
                     assert len(api.nodes()) == 1
 
 
+def test_two_machines_beside_one(team, tmp_path):
+    """Each machine has one processor of this one. A busy host is too slow for Ray's own limits."""
+    machines = [
+        Machine(name=name, cpus=1, processor=number, env=team.machine(name))
+        for number, name in enumerate("pq")
+    ]
+    with real_ray(tmp_path, PYTHON, machines) as pair:
+        two = all_good(team, pair, nine("pair", "v"))
+        machines[1].kill()
+        one = all_good(team, pair, nine("lone", "u"))
+    print(f"\nnine environments: two machines {two:.0f} s, one {one:.0f} s: {two / one:.2f}")
+
+
 def test_the_stand_in_is_what_ray_is(cluster, request):
     found = exchanges(cluster.url)
     if request.config.getoption("--regenerate"):
@@ -85,19 +98,13 @@ def test_the_stand_in_is_what_ray_is(cluster, request):
 
 
 def test_nine_environments_layer_each_wheel_once(team, cluster):
-    two = all_good(team, cluster, NINE)
-    fetched = {name: count for name, count in team.fetched().items() if name.startswith("w")}
-    assert fetched == {f"w{number}-1.0-py3-none-any.whl": 1 for number in range(6)}
+    print(f"\nnine environments, two machines: {all_good(team, cluster, NINE):.0f} s")
+    assert dict(team.fetched()) == {f"w{number}-1.0-py3-none-any.whl": 1 for number in range(6)}
     made = [len(team.entries(name)) for name in NINE]
     assert made == [1] * 9
     jobs = requests.get(f"{cluster.url}/api/jobs/", timeout=60).json()
     ours = [job for job in jobs if (job["submission_id"] or "").startswith("envbuilder-")]
     assert ours == [], "the cluster was told to forget them"
-
-    cluster.machines[1].kill()
-    one = all_good(team, cluster, NINE_MORE)
-    cluster.start(cluster.machines[1], env={})
-    print(f"\nnine environments: two machines {two:.0f} s, one {one:.0f} s: {two / one:.2f}")
 
 
 def all_good(team, cluster, environments) -> float:
