@@ -156,7 +156,7 @@ def test_a_full_disk_is_told_and_nothing_is_lost(team, cluster, tmp_path):
         cluster.start(small, env={})
         team.write("full", {"w0": "*"}, gpus=["A10"])
         _, told = regenerate(team, cluster, "full", code=7)
-        assert f"full on A10: the disk that holds {store} is full" in told
+        assert f"full on A10: the disk that holds {store}" in told
         assert team.entries("full") == []
         mount(store, "remount,size=1g")
         regenerate(team, cluster, "full")

@@ -83,6 +83,7 @@ class Cluster:
                 return
 
     def _start(self, machine: Machine, *, env: Mapping[str, str]) -> None:
+        before = self._alive(env)  # a machine that was killed a moment ago is among them
         number = self.machines.index(machine)
         address = f"127.0.0.{number + 2}"
         port = self.url.rpartition(":")[2]
@@ -114,18 +115,21 @@ class Cluster:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        self._wait(machine, address, env)
+        self._wait(machine, address, env, before=before)
 
-    def _wait(self, machine: Machine, address: str, env: Mapping[str, str]) -> None:
+    def _wait(
+        self, machine: Machine, address: str, env: Mapping[str, str], *, before: Mapping[str, str]
+    ) -> None:
         end = time.monotonic() + _SECONDS
-        while address not in self._addresses(env):
+        while address not in (ip for node, ip in self._alive(env).items() if node not in before):
             assert machine.process is not None
             if time.monotonic() > end or machine.process.poll() is not None:
                 logs = "\n".join(path.read_text()[-2000:] for path in self.folder.glob("*.log"))
                 raise RuntimeError(f"Ray did not start at {address}:\n{logs}")
             time.sleep(0.5)
 
-    def _addresses(self, env: Mapping[str, str]) -> set[str]:
+    def _alive(self, env: Mapping[str, str]) -> dict[str, str]:
+        """Return the addresses of the machines that Ray takes for alive, by their ids."""
         token = env.get("RAY_AUTH_TOKEN", "")
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         request = urllib.request.Request(f"{self.url}/api/v0/nodes", headers=headers)
@@ -133,8 +137,8 @@ class Cluster:
             with urllib.request.urlopen(request, timeout=10) as answer:
                 nodes = json.load(answer)["data"]["result"]["result"]
         except (OSError, ValueError):
-            return set()
-        return {node["node_ip"] for node in nodes if node["state"] == "ALIVE"}
+            return {}
+        return {node["node_id"]: node["node_ip"] for node in nodes if node["state"] == "ALIVE"}
 
 
 @contextlib.contextmanager

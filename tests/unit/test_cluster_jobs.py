@@ -9,7 +9,12 @@ import pytest
 
 from envbuilder.engines.remote_layers import wheel_keys
 from envbuilder.model.codec import to_json
-from envbuilder.model.errors import BuildError, NetworkError, ResolutionError
+from envbuilder.model.errors import (
+    BuildError,
+    MissingToolError,
+    NetworkError,
+    ResolutionError,
+)
 from envbuilder.model.lock import Lock
 from envbuilder.model.progress import Silent
 from envbuilder.storage.store import Store
@@ -46,10 +51,15 @@ class Script:
     attempts: list[str] = field(default_factory=list)
     there: dict[str, tuple[JobState, str | NetworkError]] = field(default_factory=dict)
     away: int = 0
+    bare: int = 0
+    """How often the cluster has no machine, once a job was submitted."""
     late: int = 0
     """How often a log is read before all of it is there."""
 
     def nodes(self) -> tuple[Node, ...]:
+        if self.attempts and self.bare:
+            self.bare -= 1
+            return ()
         return (HERE,)
 
     def has_package(self, _: str) -> bool:
@@ -129,6 +139,14 @@ def test_what_is_lost_is_submitted_again_three_times_at_most(tmp_path, end, why)
     assert len(set(script.attempts)) == 3, "each attempt has a name of its own"
     with pytest.raises(NetworkError, match=f"was lost 3 times; the last time {why}"):
         run(tmp_path, Script([end, end, end]))
+
+
+def test_a_machine_that_was_lost_may_come_back(tmp_path, monkeypatch):
+    lost = failed("JOB_SUPERVISOR_ACTOR_DIED")
+    assert run(tmp_path, Script([lost, answered()], bare=5))[0] == [GOOD]
+    monkeypatch.setattr(module, "_PATIENCE", 0)
+    with pytest.raises(MissingToolError, match="no machine of the cluster"):
+        run(tmp_path, Script([lost, answered()], bare=5))
 
 
 def test_who_waits_as_long_as_ray_lets_it_waits_on(tmp_path):

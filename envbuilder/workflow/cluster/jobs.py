@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,52 +19,29 @@ from typing import Any
 
 import envbuilder
 from envbuilder.evidence.remote_layers import RemoteSettings
-from envbuilder.model.errors import BuildError, EnvbuilderError, NetworkError
+from envbuilder.model.errors import BuildError, EnvbuilderError, MissingToolError, NetworkError
 from envbuilder.model.lock import Lock
 from envbuilder.model.plan import LAYOUT_VERSION
 from envbuilder.model.progress import Step, Telling
 from envbuilder.model.pylock import dump_lock
 from envbuilder.resolve.context import Context
 
-from .jobs_api import LOST, JobsApi, JobState
+from .jobs_api import LOST, JobsApi, JobState, Node
 from .needs import Need, check_fits, needs_of
 from .order import Answer, Order, error_of, read_answer
-from .package import Package, pack, place_of
+from .package import pack, place_of
+from .task import Task
 from .turns import Turns
 
 _WAITED = "JOB_SUPERVISOR_ACTOR_START_TIMEOUT"
 _MOST_LOSSES = 3
 _PATIENCE = 300.0
-"""Seconds for which the cluster's head may be away, as when it is started anew."""
+"""Seconds for which the cluster's head may be away, or the only machine that is fit and was lost:
+as when they are started anew."""
 _LOOKS = 3
 """How often a log is read in which there is no answer."""
 _TAIL = 15
 """Lines of a log that are shown where there is no answer."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
-    """One job: what it is called, in messages and by Ray, and what it needs."""
-
-    name: str
-    lock: Lock
-    need: Need
-    package: Package
-
-    @property
-    def title(self) -> str:
-        """The environment, and the type of GPU where there is one."""
-        return f"{self.name} on {self.need.gpu}" if self.need.gpu else self.name
-
-    @property
-    def key(self) -> str:
-        """How the job's ids in Ray begin: what it is of, and on what."""
-        kind = (self.need.gpu or "any").lower()
-        return f"envbuilder-{self.name}-{kind}-{self.package.inputs[:16]}"
-
-    def submission(self, number: int) -> str:
-        """Return the id of the job's submission ``number``; the next ones are for what was lost."""
-        return f"{self.key}-{number}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,7 +153,7 @@ class Jobs:
         """
         losses = 0
         while True:
-            submission, attempt = self._join(task)
+            submission, attempt = self._join(task, patience=_PATIENCE if losses else 0)
             state = self._wait(task, submission)
             log, answer = ("", None) if state is None else self._told(submission, state, attempt)
             if answer is not None and not answer.error:
@@ -217,8 +194,11 @@ class Jobs:
                 raise
             return ""
 
-    def _join(self, task: Task) -> tuple[str, str]:
-        """Find the job, or submit it; return its id and the name of its attempt."""
+    def _join(self, task: Task, *, patience: float) -> tuple[str, str]:
+        """Find the job, or submit it; return its id and the name of its attempt.
+
+        ``patience`` is for how long (seconds) no machine may be fit to run it.
+        """
         known = list(self._known(task))
         for submission, state in reversed(known):
             attempt = (state.metadata or {}).get("attempt", "")
@@ -226,8 +206,9 @@ class Jobs:
                 self.context.progress.note(f"{task.title}: found job {submission}")
                 return submission, attempt
         submission, attempt = task.submission(len(known) + 1), secrets.token_hex(8)
-        if not self._submit(task, submission, attempt):
-            return self._join(task)  # somebody was faster, with the same
+        nodes = self._nodes(task, patience=patience)
+        if not self._submit(task, submission, attempt, nodes):
+            return self._join(task, patience=patience)  # somebody was faster, with the same
         self.context.progress.note(f"{task.title}: job {submission}")
         return submission, attempt
 
@@ -239,10 +220,21 @@ class Jobs:
                 return
             yield task.submission(number), state
 
-    def _submit(self, task: Task, submission: str, attempt: str) -> bool:
-        nodes = self.api.nodes()
-        if not self.growing:
-            check_fits(task.need, nodes, name=task.name, cluster=self.api.address)
+    def _nodes(self, task: Task, *, patience: float) -> Sequence[Node]:
+        """Return the machines of the cluster, one of which is fit; a lost one may come back."""
+        until = time.monotonic() + patience
+        while True:
+            nodes = self.api.nodes()
+            try:
+                if not self.growing:
+                    check_fits(task.need, nodes, name=task.name, cluster=self.api.address)
+            except MissingToolError:
+                if time.monotonic() >= until or self.context.stop.wait(self.pause):
+                    raise
+            else:
+                return nodes
+
+    def _submit(self, task: Task, submission: str, attempt: str, nodes: Sequence[Node]) -> bool:
         if not self.api.has_package(task.package.name):
             self.api.put_package(task.package.name, task.package.file)
         job: Mapping[str, Any] = {
