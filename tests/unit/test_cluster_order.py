@@ -201,7 +201,8 @@ class TestStart:
         code, answer = self.run(tmp_path, PYTHONPATH=str(broken.parent))
         assert code == 7
         assert answer is not None
-        assert answer.error == "the work on that machine ended with exit code 1"
+        assert answer.error.startswith("the work on that machine ended with exit code 1; it said")
+        assert "No module named 'envbuilder.cli'" in answer.error
         (broken / "cli").mkdir()
         (broken / "cli" / "__init__.py").touch()
         (broken / "cli" / "cluster_job.py").write_text("import os; os.kill(os.getpid(), 9)")

@@ -5,6 +5,7 @@ machine: on Python 3.8 or newer, and with the standard library alone.
 """
 
 import base64
+import collections
 import hashlib
 import json
 import subprocess
@@ -13,6 +14,7 @@ import zlib
 
 NEEDED = (3, 11)
 ANSWER = "answer.json"
+TAIL = 30  # lines of what the work said that an answer shows if it came to none
 MISSING_TOOL, BUILD_FAILED = 6, 7  # the exit codes of MissingToolError and BuildError
 
 
@@ -49,14 +51,23 @@ def unfit(wanted: str) -> "dict[str, object]":
 
 def done() -> "dict[str, object]":
     """Do the work in a process of its own: that one is killed, too, is an answer."""
-    code = subprocess.call([sys.executable, "-m", "envbuilder.cli.cluster_job", ANSWER])
+    work = [sys.executable, "-m", "envbuilder.cli.cluster_job", ANSWER]
+    last: "collections.deque[bytes]" = collections.deque(maxlen=TAIL)  # noqa: UP037
+    with subprocess.Popen(work, stderr=subprocess.PIPE) as process:
+        for line in process.stderr or ():
+            sys.stderr.buffer.write(line)
+            sys.stderr.flush()
+            last.append(line)
+    code = process.returncode
     try:
         with open(ANSWER, "rb") as file:  # noqa: PTH123 - see above
             answer: "dict[str, object]" = json.load(file)  # noqa: UP037
     except FileNotFoundError:
         how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        said = b"".join(last).decode(errors="replace").rstrip()
+        error = f"the work on that machine {how}; it said last:\n{said}"
         hint = "signal 9 is mostly for lack of memory; the job's log in Ray may say more"
-        return {"code": BUILD_FAILED, "error": f"the work on that machine {how}", "hint": hint}
+        return {"code": BUILD_FAILED, "error": error, "hint": hint}
     return answer
 
 
