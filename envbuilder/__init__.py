@@ -52,8 +52,9 @@ if TYPE_CHECKING:
     from .workflow.bump.pins import parse_pin
     from .workflow.bump.stages import real_stages
     from .workflow.lock import lock_environment, lock_platforms
-    from .workflow.platforms import PlatformsBuilt, build_platforms, publish_platforms
+    from .workflow.platforms import PlatformsBuilt, build_platforms
     from .workflow.publish import Published, publish
+    from .workflow.publish_platforms import publish_platforms
     from .workflow.signing import signing_with
     from .workflow.smoke import smoke_image
 
@@ -80,8 +81,9 @@ _HOMES = {
     "workflow.bump.pins": "parse_pin",
     "workflow.bump.stages": "real_stages",
     "workflow.lock": "lock_environment lock_platforms",
+    "workflow.platforms": "PlatformsBuilt build_platforms",
     "workflow.publish": "Published publish",
-    "workflow.platforms": "PlatformsBuilt build_platforms publish_platforms",
+    "workflow.publish_platforms": "publish_platforms",
     "workflow.signing": "signing_with",
     "workflow.smoke": "smoke_image",
 }

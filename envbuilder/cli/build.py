@@ -75,10 +75,9 @@ def command(
     from envbuilder.runtime import choose
     from envbuilder.workflow.build import Decisions, reuse_at
     from envbuilder.workflow.export import export_image
-    from envbuilder.workflow.platforms import (
-        build_platforms,
+    from envbuilder.workflow.platforms import build_platforms, lock_paths
+    from envbuilder.workflow.publish_platforms import (
         keep_published,
-        lock_paths,
         publish_platforms,
         with_form,
     )

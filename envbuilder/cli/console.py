@@ -1,4 +1,4 @@
-"""Draw progress on stderr: bars on a terminal, lines elsewhere, nothing when asked to be quiet."""
+"""Show progress on stderr: bars on a terminal, lines elsewhere, nothing when asked to be quiet."""
 
 from __future__ import annotations
 
@@ -8,27 +8,32 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
-from rich.text import Text
+from envbuilder.model.progress import Progress, Silent, Step
 
-from envbuilder.model.progress import Progress as ProgressProtocol
-from envbuilder.model.progress import Silent, Step
+if TYPE_CHECKING:
+    from rich.console import Console
 
 _SILENCE = 30  # seconds after which a log is told that something still runs
 _SOON = 5  # seconds after which it is told what a step is at, if the step says so
 
 
-def open_progress(mode: str) -> AbstractContextManager[ProgressProtocol]:
+def open_progress(mode: str) -> AbstractContextManager[Progress]:
     """Open the display for ``mode``: auto, tty, plain or quiet."""
     if mode == "auto":
         mode = "tty" if sys.stderr.isatty() and os.environ.get("TERM") != "dumb" else "plain"
-    return {"tty": _bars, "plain": _lines, "quiet": _silence}[mode]()
+    if mode == "tty":
+        from .bars import open_bars  # what draws takes long to load, and logs need none of it
+
+        return open_bars()
+    return {"plain": _lines, "quiet": _silence}[mode]()
 
 
 def stdout() -> Console:
     """Return the console for results; plain if stdout is no terminal or NO_COLOR is set."""
+    from rich.console import Console
+
     return Console(highlight=False)
 
 
@@ -44,53 +49,16 @@ def printable(text: str, *, keep: str = "") -> str:
 
 
 @contextmanager
-def _silence() -> Iterator[ProgressProtocol]:
+def _silence() -> Iterator[Progress]:
     yield Silent()
 
 
 @contextmanager
-def _lines() -> Iterator[ProgressProtocol]:
+def _lines() -> Iterator[Progress]:
     yield _Plain()
 
 
-@contextmanager
-def _bars() -> Iterator[ProgressProtocol]:
-    console = Console(stderr=True, highlight=False)
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.fields[phase]:<8}", style="cyan"),
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=24),
-        TextColumn("{task.fields[amount]}"),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=console, transient=True) as bars:
-        yield _Bars(bars)
-
-
-class _Bars:
-    """Rich's progress display behind our protocol."""
-
-    def __init__(self, bars: Progress) -> None:
-        self._bars = bars
-
-    @contextmanager
-    def step(
-        self, phase: str, title: str, *, total: int | None = None, unit: str = "bytes"
-    ) -> Iterator[Step]:
-        task = self._bars.add_task(printable(title), total=total, phase=phase, amount="")
-        running = _BarStep(self._bars, task, unit, title)
-        try:
-            yield running
-        finally:
-            self._bars.remove_task(task)
-        self._bars.console.print(Text(printable(_summary(phase, title, running, unit))))
-
-    def note(self, text: str) -> None:
-        self._bars.console.print(Text(printable(text), style="yellow"))
-
-
-class _Counting:
+class Counting:
     """A step that knows how far it is; ``advance`` may come from several threads."""
 
     def __init__(self) -> None:
@@ -99,29 +67,14 @@ class _Counting:
         self._lock = threading.Lock()
 
     def advance(self, amount: int) -> None:
+        """Say that so much more is done."""
         with self._lock:
             self.done += amount
 
     @property
     def seconds(self) -> float:
+        """How long it runs."""
         return time.monotonic() - self.started
-
-
-class _BarStep(_Counting):
-    def __init__(self, bars: Progress, task: TaskID, unit: str, title: str) -> None:
-        super().__init__()
-        self._bars = bars
-        self._title = title
-        self._task = task
-        self._unit = unit
-
-    def advance(self, amount: int) -> None:
-        super().advance(amount)
-        shown = _amount(self.done, self.seconds, self._unit)
-        self._bars.update(self._task, completed=self.done, amount=shown)
-
-    def say(self, text: str) -> None:
-        self._bars.update(self._task, description=printable(f"{self._title}: {text}"))
 
 
 class _Plain:
@@ -133,13 +86,13 @@ class _Plain:
     ) -> Iterator[Step]:
         running = _PlainStep(phase, title, total, unit)
         yield running
-        _print(_summary(phase, title, running, unit))
+        _print(summary(phase, title, running, unit))
 
     def note(self, text: str) -> None:
         _print(text)
 
 
-class _PlainStep(_Counting):
+class _PlainStep(Counting):
     def __init__(self, phase: str, title: str, total: int | None, unit: str) -> None:
         super().__init__()
         self._said = self._told = self.started
@@ -151,8 +104,8 @@ class _PlainStep(_Counting):
         if now - self._said >= _SILENCE:
             self._said = now
             phase, title, total, unit = self._words
-            of = f" of {_amount(total, 0, unit)}" if total else ""
-            _print(f"{phase:<8} {title}  {_amount(self.done, self.seconds, unit)}{of} so far")
+            of = f" of {amount_text(total, 0, unit)}" if total else ""
+            _print(f"{phase:<8} {title}  {amount_text(self.done, self.seconds, unit)}{of} so far")
 
     def say(self, text: str) -> None:
         now = time.monotonic()
@@ -166,12 +119,14 @@ def _print(line: str) -> None:
     print(printable(line), file=sys.stderr, flush=True)
 
 
-def _summary(phase: str, title: str, step: _Counting, unit: str) -> str:
-    amount = f"  {_amount(step.done, step.seconds, unit)}" if step.done else ""
+def summary(phase: str, title: str, step: Counting, unit: str) -> str:
+    """Say in one line what a step did, and how long it took."""
+    amount = f"  {amount_text(step.done, step.seconds, unit)}" if step.done else ""
     return f"{phase:<8} {title}{amount}  {step.seconds:.1f} s"
 
 
-def _amount(done: int, seconds: float, unit: str) -> str:
+def amount_text(done: int, seconds: float, unit: str) -> str:
+    """Say how much of ``unit`` was done in ``seconds``; of bytes, how fast as well."""
     if unit != "bytes":
         return f"{done} {unit}"
     rate = f" ({size_text(done / seconds)}/s)" if seconds > 0.5 else ""

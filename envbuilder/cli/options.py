@@ -15,8 +15,8 @@ import click
 from envbuilder.model.errors import UsageError
 
 if TYPE_CHECKING:
+    from envbuilder.evidence.signers import Signing
     from envbuilder.model.spec_words import Platform
-    from envbuilder.workflow.signing import Signing
 
 COMPRESSIONS = ("gzip", "zstd", "zstd:chunked")
 """Those of the spec (a test compares them): its module takes too long to load for ``--help``."""

@@ -41,7 +41,7 @@ def command(
     from envbuilder.model.pylock import read_lock
     from envbuilder.model.reference import ImageRef
     from envbuilder.storage.ledger import built_on, ledger_path, read
-    from envbuilder.workflow.platforms import keep_published, publish_platforms
+    from envbuilder.workflow.publish_platforms import keep_published, publish_platforms
 
     from .context import open_context
 

@@ -55,3 +55,14 @@ class KeySigner:
             raise NetworkError("what was signed is not by its own public key")
         stamps = () if self.stamps is None else (request_stamp(self.stamps, opened.signature),)
         return key_bundle(envelope, public, stamps)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signing:
+    """Who signs evidence; ``bundles`` for Sigstore bundles instead of tags.
+
+    None keeps to what the evidence that is there has, on this image or the one before it.
+    """
+
+    signer: Signer
+    bundles: bool | None = None

@@ -8,8 +8,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
+from functools import cached_property, partial
 from typing import Any, NoReturn
 
 import requests.adapters
@@ -83,12 +85,23 @@ class Adapter(requests.adapters.HTTPAdapter):
     """requests' way into urllib3, without its retries: those are the Transport's."""
 
     def __init__(self, registry: str, settings: Settings) -> None:
-        self._context = settings.tls_context(registry)
+        self._certified = partial(settings.tls_context, registry)
         super().__init__(pool_connections=8, pool_maxsize=16, max_retries=0)
 
+    @cached_property
+    def _context(self) -> ssl.SSLContext:
+        """What we trust: read when TLS is spoken, for that takes as long as ten requests."""
+        return self._certified()
+
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401, D102
-        super().init_poolmanager(*args, **kwargs, ssl_context=self._context, blocksize=BLOCK)
+        super().init_poolmanager(*args, **kwargs, blocksize=BLOCK)
         _use_ours(self.poolmanager)
+
+    def build_connection_pool_key_attributes(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401, D102
+        host, pool = super().build_connection_pool_key_attributes(*args, **kwargs)
+        if host["scheme"] == "https":
+            pool["ssl_context"] = self._context
+        return host, pool
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> urllib3.ProxyManager:  # noqa: ANN401, D102
         manager: urllib3.ProxyManager = super().proxy_manager_for(

@@ -24,7 +24,7 @@ from envbuilder.storage.build_records import recall_report
 from .forms import chosen_compression, in_form, is_sealed_form
 
 if TYPE_CHECKING:
-    from .signing import Signing
+    from envbuilder.evidence.signers import Signing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

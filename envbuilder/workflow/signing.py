@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from envbuilder.evidence.attach import attach, attach_bundles, may_be_bundle, sign
 from envbuilder.evidence.bill import facts_of_store
 from envbuilder.evidence.keys import builder_id, read_private
 from envbuilder.evidence.read import Evidence, is_signed, read_bundled, read_tagged
-from envbuilder.evidence.signers import KeySigner, Signer
+from envbuilder.evidence.signers import KeySigner, Signer, Signing
 from envbuilder.evidence.statements import (
     NAMES,
     SIGNED,
@@ -34,17 +34,6 @@ from envbuilder.storage.build_records import recall_report
 from envbuilder.storage.ledger import now
 
 _NAMES = {predicate_type: name for name, predicate_type in NAMES.items()}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Signing:
-    """Who signs evidence; ``bundles`` for Sigstore bundles instead of tags.
-
-    None keeps to what the evidence that is there has, on this image or the one before it.
-    """
-
-    signer: Signer
-    bundles: bool | None = None
 
 
 def signing_with(

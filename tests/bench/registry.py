@@ -5,12 +5,13 @@
 NAME is a sealed environment in lockfiles/ whose image is in the store. In each round skopeo and
 envbuilder do the same, as processes, with an empty docker-registry each. All figures are ratios of
 one run: the median of the pairs, of wall time and of processor seconds (a busy machine shows in the
-first only).
+first only). Our modules are compiled first, as those of an installed package are.
 """
 
 from __future__ import annotations
 
 import argparse
+import compileall
 import contextlib
 import os
 import shutil
@@ -26,6 +27,7 @@ from typing import NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
+import envbuilder
 from envbuilder.evidence.attach import attach
 from envbuilder.evidence.keyring import Keyring
 from envbuilder.evidence.statements import provenance
@@ -45,6 +47,7 @@ from envbuilder.storage.store import Store
 from tests.servers.counting import counted
 from tests.servers.distribution import Server, registry
 
+_NO_BYTECODE = "PYTHONDONTWRITEBYTECODE"
 _PULL = """
 import sys
 from pathlib import Path
@@ -61,6 +64,7 @@ with Client.from_environment() as client:
 
 
 def main() -> None:
+    compileall.compile_dir(Path(envbuilder.__file__).parent, quiet=1)
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("name")
     arguments.add_argument("--rounds", type=int, default=5)
@@ -118,8 +122,10 @@ class Cost(NamedTuple):
 
 def run(*command: str | Path) -> Cost:
     """Run a command to its end."""
+    environ = {key: value for key, value in os.environ.items() if key != _NO_BYTECODE}
+    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     before, start = os.times(), time.perf_counter()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    subprocess.run(command, check=True, env=environ, **silent)
     wall, after = time.perf_counter() - start, os.times()
     user = after.children_user - before.children_user
     return Cost(wall, user + after.children_system - before.children_system)

@@ -34,10 +34,9 @@ from envbuilder.workflow.bump.promote import promote
 from envbuilder.workflow.bump.rollback import rollback
 from envbuilder.workflow.bump.stages import real_stages
 from envbuilder.workflow.lock import current_locks, lock_environment, lock_platforms
-from envbuilder.workflow.platforms import (
-    build_platforms,
+from envbuilder.workflow.platforms import build_platforms, lock_paths
+from envbuilder.workflow.publish_platforms import (
     keep_published,
-    lock_paths,
     publish_platforms,
     sealed_index,
 )

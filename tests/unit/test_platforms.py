@@ -26,7 +26,8 @@ from envbuilder.workflow.build import BuildResult, ledger_entry
 from envbuilder.workflow.bump.texts import checksum_of, texts_of
 from envbuilder.workflow.bump.transaction import finish, transaction
 from envbuilder.workflow.deploy import run_here
-from envbuilder.workflow.platforms import image_index, joined, joint_entry, sealed_index
+from envbuilder.workflow.platforms import joined, joint_entry
+from envbuilder.workflow.publish_platforms import image_index, sealed_index
 from envbuilder.workflow.status import status
 from tests.contexts import context
 from tests.servers.locks import sealed, small_lock

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
+from envbuilder.evidence.signers import Signing
 from envbuilder.model.errors import LockError, UsageError
 from envbuilder.model.lock import Lock, image_of
 from envbuilder.model.pylock import lock_path, parse_lock
@@ -23,8 +24,7 @@ from envbuilder.storage.ledger import (
     read,
 )
 from envbuilder.storage.store import Store
-from envbuilder.workflow.platforms import keep_published, publish_platforms
-from envbuilder.workflow.signing import Signing
+from envbuilder.workflow.publish_platforms import keep_published, publish_platforms
 
 from .texts import checksum_of, texts_of
 

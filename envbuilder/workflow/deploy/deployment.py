@@ -13,7 +13,7 @@ from envbuilder.model.pylock import lock_checksum
 from envbuilder.model.reference import Digest, ImageRef
 from envbuilder.model.seal import Seal
 from envbuilder.workflow.gpu.needs import wants_gpu
-from envbuilder.workflow.platforms import sealed_index
+from envbuilder.workflow.publish_platforms import sealed_index
 
 MODEL = "/model"
 """Where a container finds the model that it is given."""
