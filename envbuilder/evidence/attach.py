@@ -8,31 +8,34 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from envbuilder.model.image import OCI_CONFIG, OCI_MANIFEST, canonical_json
+from envbuilder.model.image import OCI_MANIFEST, canonical_json
 from envbuilder.model.reference import Digest
-from envbuilder.net.messages import MissingError
-from envbuilder.registry.blobs import read_blob
-from envbuilder.registry.manifests import EMPTY, EMPTY_TYPE, Descriptor, Manifest, NoImageError
-from envbuilder.registry.referrers import attach_referrer
-from envbuilder.registry.repository import ForbiddenError, Repository
+from envbuilder.registry.manifests import EMPTY, EMPTY_TYPE, Descriptor, Manifest
+from envbuilder.registry.referrers import Listing, attach_referrers
+from envbuilder.registry.repository import Repository
 from envbuilder.registry.uploads import put_bytes
 
 from . import dsse
 from .bundle import BUNDLE_TYPE, BUNDLE_TYPES
-from .keys import PrivateKey, PublicKey
+from .keys import PrivateKey
 from .signers import Signer
 from .statements import Statement
+from .tagged import Tagged
 
 BUNDLE_NOTE = "dev.sigstore.bundle.predicateType"
 SIGNING_TYPE = "application/vnd.dev.cosign.simplesigning.v1+json"
 SIGNATURE_NOTE = "dev.cosignproject.cosign/signature"
 PREDICATE_NOTE = "predicateType"
-DOCUMENT_LIMIT = 16 << 20  # bytes of one envelope, of which a bill of materials is the largest
 
 
 def may_be_bundle(referrer: Descriptor) -> bool:
     """Return whether a listing's entry may be a bundle; cosign lists its own by their config."""
     return referrer.artifact_type in {"", EMPTY_TYPE, *BUNDLE_TYPES}
+
+
+def has_bundles(referrers: Iterable[Descriptor]) -> bool:
+    """Return whether a listing may have bundles."""
+    return any(map(may_be_bundle, referrers))
 
 
 def attestation_tag(image: Digest) -> str:
@@ -46,18 +49,25 @@ def signature_tag(image: Digest) -> str:
 
 
 def attach(
-    repository: Repository, image: Digest, statements: Sequence[Statement], key: PrivateKey
-) -> None:
+    repository: Repository,
+    image: Digest,
+    statements: Sequence[Statement],
+    key: PrivateKey,
+    *,
+    there: Tagged | None = None,
+) -> Digest:
     """Sign ``statements`` and write them in one go beside what others have attached.
 
-    What the same key stated earlier, by the same predicate, is replaced.
+    What the same key stated earlier, by the same predicate, is replaced. ``there`` is what was read
+    of the tag; returns the digest of what stands under it now.
     """
-    mine = {statement.predicate_type for statement in statements}
+    there = there or Tagged(repository, attestation_tag(image))
+    mine, public = {statement.predicate_type for statement in statements}, key.public_key()
     kept = [
         layer
-        for layer in tagged_layers(repository, attestation_tag(image))
+        for layer in there.layers
         if layer.annotations.get(PREDICATE_NOTE) not in mine
-        or not _is_ours(repository, layer, key.public_key())
+        or dsse.opened(there.document(layer) or b"", public) is None
     ]
     new = [
         put_bytes(
@@ -65,14 +75,20 @@ def attach(
             dsse.sign(statement.payload(repository.name), key),
             dsse.ENVELOPE_TYPE,
             {SIGNATURE_NOTE: "", PREDICATE_NOTE: statement.predicate_type},
+            new=True,
         )
         for statement in statements
     ]
-    _put_tagged(repository, attestation_tag(image), [*kept, *new])
+    return there.put([*kept, *new])
 
 
-def sign(repository: Repository, image: Digest, key: PrivateKey) -> None:
-    """Sign ``image`` as ``cosign sign`` does: a small document that names its digest."""
+def sign(
+    repository: Repository, image: Digest, key: PrivateKey, *, there: Tagged | None = None
+) -> Digest:
+    """Sign ``image`` as ``cosign sign`` does: a small document that names its digest.
+
+    ``there`` and what is returned are as of :func:`attach`.
+    """
     payload = canonical_json(
         {
             "critical": {
@@ -83,76 +99,48 @@ def sign(repository: Repository, image: Digest, key: PrivateKey) -> None:
             "optional": None,
         }
     )
-    tag = signature_tag(image)
-    same = Digest.of(payload)
+    there = there or Tagged(repository, signature_tag(image))
+    same, public = Digest.of(payload), key.public_key()
     kept = [
         layer
-        for layer in tagged_layers(repository, tag)
+        for layer in there.layers
         if layer.digest != same
-        or not dsse.is_signed(payload, layer.annotations.get(SIGNATURE_NOTE, ""), key.public_key())
+        or not dsse.is_signed(payload, layer.annotations.get(SIGNATURE_NOTE, ""), public)
     ]
     notes = {SIGNATURE_NOTE: dsse.sign_bytes(payload, key)}
-    _put_tagged(repository, tag, [*kept, put_bytes(repository, payload, SIGNING_TYPE, notes)])
+    return there.put([*kept, put_bytes(repository, payload, SIGNING_TYPE, notes, new=True)])
 
 
 def attach_bundles(
-    repository: Repository, image: Manifest, statements: Iterable[Statement], signer: Signer
-) -> None:
-    """Have ``statements`` signed, and attach each to ``image`` as a Sigstore bundle."""
+    repository: Repository,
+    image: Manifest,
+    statements: Iterable[Statement],
+    signer: Signer,
+    *,
+    has_api: bool = True,
+) -> Listing:
+    """Have ``statements`` signed, and attach each to ``image`` as a Sigstore bundle.
+
+    Without ``has_api`` the registry is known to list no referrers. Returns the entries of these.
+    """
     subject = Descriptor(media_type=image.media_type, digest=image.digest, size=len(image.body))
-    for statement in statements:
+    empty = put_bytes(repository, EMPTY, EMPTY_TYPE)
+
+    def referrer(statement: Statement) -> Manifest:
         bundle = signer.bundle(statement.payload(repository.name))
-        layer = put_bytes(repository, bundle, BUNDLE_TYPE)
         content = {
             "schemaVersion": 2,
             "mediaType": OCI_MANIFEST,
             "artifactType": BUNDLE_TYPE,
-            "config": put_bytes(repository, EMPTY, EMPTY_TYPE).to_json(),
-            "layers": [layer.to_json()],
+            "config": empty.to_json(),
+            "layers": [put_bytes(repository, bundle, BUNDLE_TYPE, new=True).to_json()],
             "subject": subject.to_json(),
             "annotations": {
                 "dev.sigstore.bundle.content": "dsse-envelope",
                 BUNDLE_NOTE: statement.predicate_type,
             },
         }
-        manifest = Manifest(body=canonical_json(content), media_type=OCI_MANIFEST)
-        attach_referrer(repository, image.digest, manifest)
+        return Manifest(body=canonical_json(content), media_type=OCI_MANIFEST)
 
-
-def tagged_layers(repository: Repository, tag: str) -> tuple[Descriptor, ...]:
-    """List the documents under a ``.att`` or ``.sig`` tag; none in what a stranger put there."""
-    try:
-        manifest = repository.manifest(tag)
-        return () if manifest.is_index else manifest.layers
-    except (MissingError, ForbiddenError, NoImageError):
-        return ()
-
-
-def _is_ours(repository: Repository, layer: Descriptor, key: PublicKey) -> bool:
-    """Return whether ``key`` signed a document; what cannot be had is not ours to replace."""
-    try:
-        return dsse.opened(read_blob(repository, layer, limit=DOCUMENT_LIMIT), key) is not None
-    except MissingError:
-        return False
-
-
-def _put_tagged(repository: Repository, tag: str, layers: Sequence[Descriptor]) -> None:
-    """Write the manifest that cosign expects: an image whose layers are the documents."""
-    moment = "0001-01-01T00:00:00Z"  # what cosign writes where no time is meant
-    config = canonical_json(
-        {
-            "architecture": "",
-            "config": {},
-            "created": moment,
-            "history": [{"created": moment} for _ in layers],
-            "os": "",
-            "rootfs": {"type": "layers", "diff_ids": [str(layer.digest) for layer in layers]},
-        }
-    )
-    content = {
-        "schemaVersion": 2,
-        "mediaType": OCI_MANIFEST,
-        "config": put_bytes(repository, config, OCI_CONFIG).to_json(),
-        "layers": [layer.to_json() for layer in layers],
-    }
-    repository.put_manifest(Manifest(body=canonical_json(content), media_type=OCI_MANIFEST), tag)
+    manifests = [referrer(statement) for statement in statements]
+    return attach_referrers(repository, image.digest, manifests, has_api=has_api)

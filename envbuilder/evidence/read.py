@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from envbuilder.model.errors import NetworkError
 from envbuilder.model.reference import Digest
 from envbuilder.net.messages import MissingError
-from envbuilder.registry.blobs import read_blob
 from envbuilder.registry.manifests import MANIFEST_LIMIT, Descriptor, NoImageError
 from envbuilder.registry.referrers import list_referrers
 from envbuilder.registry.repository import Repository
@@ -23,18 +22,17 @@ from envbuilder.registry.repository import Repository
 from . import dsse
 from .attach import (
     BUNDLE_NOTE,
-    DOCUMENT_LIMIT,
     PREDICATE_NOTE,
     SIGNATURE_NOTE,
     SIGNING_TYPE,
     attestation_tag,
     may_be_bundle,
     signature_tag,
-    tagged_layers,
 )
 from .bundle import BUNDLE_TYPES, Document, parse_bundle
 from .keyring import Keyring, Opened
 from .statements import SIGNED, Statement, moment_of, parse_statement
+from .tagged import DOCUMENT_LIMIT, Tagged, read_document
 
 _MOST = 1024  # documents of the wanted kinds, most of which strangers may have attached
 _TOTAL = 256 << 20  # bytes of all these
@@ -87,34 +85,45 @@ def read_evidence(
 
     Both are always looked at: the newer of two results may stand in the other. Raises NetworkError.
     """
-    tagged = read_tagged(repository, image, keyring, wanted)
-    return tagged + read_bundled(repository, image, keyring, wanted)
+    there = Tagged(repository, attestation_tag(image))
+    tagged = read_tagged(repository, image, keyring, wanted, there)
+    return tagged + read_bundled(
+        repository, image, keyring, wanted, list_referrers(repository, image)
+    )
 
 
 def read_tagged(
-    repository: Repository, image: Digest, keyring: Keyring, wanted: Collection[str]
+    repository: Repository,
+    image: Digest,
+    keyring: Keyring,
+    wanted: Collection[str],
+    there: Tagged,
 ) -> Evidence:
-    """Read what stands under the attestation tag; as :func:`read_evidence`."""
+    """Read the attestations ``there``, under their tag; as :func:`read_evidence`."""
     fitting = [
         layer
-        for layer in tagged_layers(repository, attestation_tag(image))
+        for layer in there.layers
         if layer.annotations.get(PREDICATE_NOTE) in wanted
         and layer.media_type == dsse.ENVELOPE_TYPE
         and layer.size <= DOCUMENT_LIMIT
     ]
     _bound(repository, image, fitting)
-    found = (_document(repository, layer) for layer in fitting)
+    found = (there.document(layer) for layer in fitting)
     envelopes = (None if each is None else Document(envelope=each) for each in found)
     return _opened(envelopes, image, keyring, wanted)
 
 
 def read_bundled(
-    repository: Repository, image: Digest, keyring: Keyring, wanted: Collection[str]
+    repository: Repository,
+    image: Digest,
+    keyring: Keyring,
+    wanted: Collection[str],
+    referrers: Iterable[Descriptor],
 ) -> Evidence:
-    """Read what stands in bundles that refer to ``image``; as :func:`read_evidence`."""
+    """Read the bundles among the ``referrers`` of ``image``; as :func:`read_evidence`."""
     fitting = [
         referrer
-        for referrer in list_referrers(repository, image)
+        for referrer in referrers
         if may_be_bundle(referrer)
         and referrer.annotations.get(BUNDLE_NOTE) in {None, *wanted}
         and referrer.size <= MANIFEST_LIMIT
@@ -164,28 +173,26 @@ def _sorted_in(
 
 def is_signed(repository: Repository, image: Digest, keyring: Keyring) -> bool:
     """Return whether a trusted key has signed ``image`` as ``cosign sign`` does, in either form."""
+    if is_signed_under(repository, image, keyring, Tagged(repository, signature_tag(image))):
+        return True
+    referrers = list_referrers(repository, image)
+    return bool(read_bundled(repository, image, keyring, {SIGNED}, referrers).statements)
+
+
+def is_signed_under(repository: Repository, image: Digest, keyring: Keyring, there: Tagged) -> bool:
+    """Return whether a trusted key has signed ``image`` in what stands ``there``, under a tag."""
     layers = [
         layer
-        for layer in tagged_layers(repository, signature_tag(image))
+        for layer in there.layers
         if layer.media_type == SIGNING_TYPE and layer.size <= DOCUMENT_LIMIT
     ]
     _bound(repository, image, layers)
     for layer in layers:
-        payload = _document(repository, layer)
+        payload = there.document(layer)
         signature = layer.annotations.get(SIGNATURE_NOTE, "")
         if payload is not None and keyring.signed(payload, signature) and _names(payload, image):
             return True
-    return bool(read_bundled(repository, image, keyring, {SIGNED}).statements)
-
-
-def _document(repository: Repository, layer: Descriptor) -> bytes | None:
-    """Fetch a document, if it is there and not longer than any of ours can be."""
-    if layer.size > DOCUMENT_LIMIT:
-        return None
-    try:
-        return read_blob(repository, layer, limit=DOCUMENT_LIMIT)
-    except MissingError:  # listed still, but deleted: as good as never attached
-        return None
+    return False
 
 
 def _bundles(repository: Repository, referrer: Descriptor, image: Digest) -> Iterator[bytes | None]:
@@ -199,7 +206,7 @@ def _bundles(repository: Repository, referrer: Descriptor, image: Digest) -> Ite
                 (each for each in manifest.layers if each.media_type in BUNDLE_TYPES), None
             )
             if first is not None:
-                yield _document(repository, first)
+                yield read_document(repository, first)
 
 
 def _names(payload: bytes, image: Digest) -> bool:

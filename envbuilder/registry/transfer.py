@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import AbstractContextManager
 from typing import BinaryIO, TypeVar
 
 from envbuilder.model.errors import EnvbuilderError, LockError, UsageError
@@ -22,6 +23,7 @@ from .seen import SeenBlobs
 from .uploads import BlobSource, mounted, put_bytes, upload
 
 WORKERS = 4
+ASKERS = 8  # that only ask: what takes a round trip, and no line
 Item = TypeVar("Item")
 
 
@@ -72,27 +74,29 @@ def push(
     progress: Progress,
     *,
     sources: Iterable[ImageRef] = (),
-    before_tag: Callable[[Repository], None] | None = None,
+    before_tag: Callable[[Repository, Digest | None], None] | None = None,
 ) -> Digest:
     """Bring ``image`` to ``ref``: blobs that are missing, the manifest by digest, the tag last.
 
     ``sources`` are images whose layers ``image`` may share: a layer that the store lacks is
-    mounted or fetched from there. ``before_tag`` attaches evidence before the tag moves. An image
-    that is there already costs one request. Raises NetworkError, which is RefusedImageError for the
-    manifest; LockError for a layer that is to be had nowhere.
+    mounted or fetched from there. ``before_tag`` attaches evidence before the tag moves; it hears
+    what the tag named until now. An image that is there already costs one request. Raises
+    NetworkError, which is RefusedImageError for the manifest; LockError for a layer that is to be
+    had nowhere.
     """
     check_digest(ref, image.digest)
     repository = client.repository(ref).for_writing()
-    if ref.tag and repository.find(ref.tag) == image.digest:
-        return image.digest
     manifest = Manifest(body=image.manifest, media_type=image.media_type)
-    if repository.find(image.digest) is None:
+    before = repository.find(ref.tag) if ref.tag else None
+    is_there = before == image.digest
+    if not is_there and repository.find(image.digest) is None:
         origins = tuple(client.repository(source) for source in sources)
         BlobPush(repository, store, progress, origins).blobs(image)
-        _put(repository, manifest, image.digest)
+        if before_tag is not None or not ref.tag:
+            _put(repository, manifest, image.digest)
     if before_tag is not None:
-        before_tag(repository)
-    if ref.tag:
+        before_tag(repository, before)
+    if ref.tag and not is_there:
         _put(repository, manifest, ref.tag)
     return image.digest
 
@@ -130,21 +134,42 @@ class BlobPush:
 
     def layers(self, layers: Iterable[Layer]) -> None:
         """Bring those of ``layers`` there that are missing; raises NetworkError, LockError."""
-        distinct = {layer.digest: layer for layer in layers}
-        each(largest_first(distinct.values()), self._layer)
-        self._seen.remember(distinct)
+        self._seen.remember(self._bring(layers))
 
     def blobs(self, image: Image) -> None:
         """Bring the layers and the config of ``image`` there; raises as :meth:`layers` does."""
-        self.layers(image.layers)
-        put_bytes(self._repository, image.config, OCI_CONFIG)
+        brought, config = self._bring(image.layers), Digest.of(image.config)
+        if not self._is_mounted(config):
+            put_bytes(self._repository, image.config, OCI_CONFIG)
+        self._seen.remember([*brought, config])
 
-    def _layer(self, layer: Layer, stop: threading.Event) -> None:
-        title = layer.title or str(layer.digest)
-        with self._progress.step("push", title, total=layer.size) as step:
-            if self._is_there(layer):
-                step.advance(layer.size)
-                return
+    def _bring(self, layers: Iterable[Layer]) -> Collection[Digest]:
+        distinct = {layer.digest: layer for layer in layers}
+        missing: list[Layer] = []
+
+        def ask(layer: Layer, stop: threading.Event) -> None:
+            check(stop)
+            if not self._is_there(layer):
+                missing.append(layer)
+
+        each(distinct.values(), ask, workers=ASKERS)
+        each(largest_first(missing), self._send)
+        return distinct.keys()
+
+    def _is_there(self, layer: Layer) -> bool:
+        """Return whether the repository has a layer, or takes it over from one that had it."""
+        if not self._is_mounted(layer.digest) and not has_blob(self._repository, layer.digest):
+            return False
+        with self._step(layer) as step:
+            step.advance(layer.size)
+        return True
+
+    def _is_mounted(self, digest: Digest) -> bool:
+        names = self._seen.names(digest)
+        return any(mounted(self._repository, digest, name) for name in names)
+
+    def _send(self, layer: Layer, stop: threading.Event) -> None:
+        with self._step(layer) as step:
             source = BlobSource(
                 digest=layer.digest,
                 size=layer.size,
@@ -152,11 +177,9 @@ class BlobPush:
             )
             upload(self._repository, source, step=_Stoppable(step, stop), mount=self._mounts)
 
-    def _is_there(self, layer: Layer) -> bool:
-        """Return whether the repository has a layer, or takes it over from one that had it."""
-        names = self._seen.names(layer.digest)
-        mounts = (mounted(self._repository, layer.digest, name) for name in names)
-        return any(mounts) or has_blob(self._repository, layer.digest)
+    def _step(self, layer: Layer) -> AbstractContextManager[Step]:
+        title = layer.title or str(layer.digest)
+        return self._progress.step("push", title, total=layer.size)
 
     def _open(self, layer: Layer) -> BinaryIO:
         """Open a layer's file, fetching it first where the store lacks it."""
@@ -203,10 +226,15 @@ def largest_first(layers: Iterable[Layer]) -> list[Layer]:
     return sorted(layers, key=lambda layer: (-layer.size, layer.digest))
 
 
-def each(items: Iterable[Item], work: Callable[[Item, threading.Event], None]) -> None:
+def each(
+    items: Iterable[Item],
+    work: Callable[[Item, threading.Event], None],
+    *,
+    workers: int = WORKERS,
+) -> None:
     """Do ``work`` for all items, a few at a time; the first failure stops the others."""
     stop = threading.Event()
-    with ThreadPoolExecutor(WORKERS, thread_name_prefix="transfer") as pool:
+    with ThreadPoolExecutor(workers, thread_name_prefix="transfer") as pool:
         running = [pool.submit(work, item, stop) for item in items]
         try:
             for future in as_completed(running):

@@ -100,10 +100,15 @@ def put_bytes(
     data: bytes,
     media_type: str,
     annotations: Mapping[str, str] | None = None,
+    *,
+    new: bool = False,
 ) -> Descriptor:
-    """Bring a small document into ``repository``, if it is not there yet, and describe it."""
+    """Bring a small document into ``repository``, if it is not there yet, and describe it.
+
+    Nobody asks for one that is ``new``, such as a signature that was made just now.
+    """
     source = BlobSource(digest=Digest.of(data), size=len(data), open=lambda: io.BytesIO(data))
-    if not has_blob(repository, source.digest):
+    if new or not has_blob(repository, source.digest):
         with Silent().step("push", media_type) as step:
             upload(repository, source, step=step)
     return Descriptor(

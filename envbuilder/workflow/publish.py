@@ -20,6 +20,7 @@ from envbuilder.registry.repository import Repository
 from envbuilder.registry.transfer import RefusedImageError, check_digest, push
 from envbuilder.resolve.context import Context
 from envbuilder.storage.build_records import recall_report
+from envbuilder.storage.store import Store
 
 from .forms import chosen_compression, in_form, is_sealed_form
 
@@ -53,9 +54,10 @@ def publish(
     """Push the image of a sealed ``lock`` to ``ref``, evidence first and the tag last.
 
     Its layers travel in ``compression``, or else as the spec says.
-    An image that is there already costs one request, and a few more to see that its evidence is
-    there; one in a form that the seal lists costs three more, and is not made again. With an empty
-    store, only layers that the registry lacks are made. ``built`` is when the ledger says that it
+    An image that is there already costs one request, and one more if its evidence was there less
+    than a day ago. One in a form that the seal lists is not made again where the store has it, or
+    the registry: that costs three more. With an empty store, only layers that the registry lacks
+    are made. ``built`` is when the ledger says that it
     was (RFC 3339). Raises LockError for a lock that was never built or builds
     to something else, NetworkError.
     """
@@ -67,15 +69,14 @@ def publish(
         )
     repository = context.registries.repository(ref).for_writing()
     chosen = chosen_compression(lock.spec, compression)
-    image, form = _listed(repository, seal, chosen) or _made(
+    image, form = _listed(context.store, repository, seal, chosen) or _made(
         context, lock, seal, repository, chosen
     )
-    before = repository.find(ref.tag) if signing is not None and ref.tag else None
     named: tuple[str, ...] = ()
 
-    def attach_evidence(repository: Repository) -> None:
+    def attach_evidence(repository: Repository, before: Digest | None) -> None:
         nonlocal named
-        if signing is not None and not named:
+        if signing is not None:
             # What signs takes a tenth of a second to load, and not every push does.
             from .signing import attach_evidence as attach  # noqa: PLC0415
 
@@ -87,9 +88,9 @@ def publish(
     with _explained(form):
         push(
             context.registries, image, context.store, ref, context.progress,
-            sources=_sources(context, lock), before_tag=attach_evidence,
+            sources=_sources(context, lock),
+            before_tag=None if signing is None else attach_evidence,
         )  # fmt: skip
-    attach_evidence(repository)  # where the image was there already
     return Published(digest=image.digest, image=image, evidence=named, form=form)
 
 
@@ -106,24 +107,31 @@ def publish_index(
     """
     check_digest(ref, index.digest)
     repository = context.registries.repository(ref).for_writing()
-    if repository.find(index.digest) is None:
+    before = repository.find(ref.tag) if ref.tag else None
+    is_there = before == index.digest
+    if not is_there and (signing is not None or not ref.tag):
         repository.put_manifest(index, index.digest)
     named: tuple[str, ...] = ()
     if signing is not None:
         from .signing import attach_signature  # noqa: PLC0415 (as above)
 
-        named = attach_signature(repository, index, signing, context.progress)
-    if ref.tag and repository.find(ref.tag) != index.digest:
+        named = attach_signature(context, repository, index, signing, before=before)
+    if ref.tag and not is_there:
         repository.put_manifest(index, ref.tag)
     return Published(digest=index.digest, evidence=named)
 
 
 def _listed(
-    repository: Repository, seal: Seal, compression: Compression
+    store: Store, repository: Repository, seal: Seal, compression: Compression
 ) -> tuple[Image, Form] | None:
-    """Read the image in a form that ``seal`` lists, where the registry has it already."""
+    """Read the image in a form that ``seal`` lists, from ``store`` or where the registry has it."""
     form = seal.form(compression)
-    if form is None or repository.find(form.manifest) is None:
+    if form is None:
+        return None
+    held = (form.manifest, seal.config, *(layer.digest for layer in form.layers))
+    if all(store.has(digest) for digest in held):
+        return parse_image(store.read(form.manifest), store.read(seal.config)), form
+    if repository.find(form.manifest) is None:
         return None
     return read_image(repository, repository.manifest(form.manifest)), form
 

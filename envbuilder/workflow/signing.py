@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from envbuilder.evidence.attach import attach, attach_bundles, may_be_bundle, sign
+from envbuilder.evidence.attach import has_bundles
 from envbuilder.evidence.bill import facts_of_store
 from envbuilder.evidence.keys import builder_id, read_private
-from envbuilder.evidence.read import Evidence, is_signed, read_bundled, read_tagged
-from envbuilder.evidence.signers import KeySigner, Signer, Signing
-from envbuilder.evidence.statements import (
-    NAMES,
-    SIGNED,
-    TEST_RESULT,
-    Statement,
-    claimed_moment,
-    finished_on,
-    provenance,
-    test_result,
-)
+from envbuilder.evidence.signers import KeySigner, Signing
+from envbuilder.evidence.standing import Standings
+from envbuilder.evidence.statements import Statement, provenance, test_result
+from envbuilder.evidence.stating import Stating
 from envbuilder.model.errors import UsageError
 from envbuilder.model.image import Image
 from envbuilder.model.lock import Lock
-from envbuilder.model.progress import Progress
 from envbuilder.model.reference import Digest, ImageRef
 from envbuilder.model.seal import Seal
 from envbuilder.registry.manifests import Manifest
@@ -32,8 +22,6 @@ from envbuilder.registry.repository import Repository
 from envbuilder.resolve.context import Context
 from envbuilder.storage.build_records import recall_report
 from envbuilder.storage.ledger import now
-
-_NAMES = {predicate_type: name for name, predicate_type in NAMES.items()}
 
 
 def signing_with(
@@ -81,132 +69,92 @@ def attach_evidence(
 ) -> tuple[str, ...]:
     """State what is known of ``image``, the sealed one in some form; name what is stated now.
 
-    ``before`` is the image that the tag named, whose form of evidence is kept.
+    ``before`` is the image that the tag named, whose form of evidence is kept. What was there when
+    we last looked, less than a day ago, costs one request.
     """
-    kept = _evidence_style(repository, signing, {image.digest, before} - {None})
-    statements = evidence(context, lock, seal, signing.signer, built=built, subject=image.digest)
     manifest = Manifest(body=image.manifest, media_type=image.media_type)
-    return _attach(repository, manifest, statements, kept, context.progress)
+    stating = _stating(context, repository, manifest, signing, before)
+    result = _smoked(context, lock, seal, image.digest)
+    if not stating.stands(result):
+        made = _made(context, lock, seal, signing.signer.name, image.digest, built=built)
+        stating.attach([*made, *([] if result is None else [result])])
+    return ("provenance", "sbom", *(() if result is None else ("test-result",)), "signature")
 
 
 def attach_signature(
-    repository: Repository, index: Manifest, signing: Signing, progress: Progress
+    context: Context,
+    repository: Repository,
+    index: Manifest,
+    signing: Signing,
+    *,
+    before: Digest | None,
 ) -> tuple[str, ...]:
     """Sign an ``index``, of which nothing else is stated; return what that is called."""
-    style = _evidence_style(repository, signing, {index.digest})
-    return _attach(repository, index, [], style, progress)
+    stating = _stating(context, repository, index, signing, before)
+    if not stating.stands(None):
+        stating.attach([])
+    return ("signature",)
 
 
 def style_at(context: Context, ref: ImageRef, signing: Signing) -> Signing:
     """Decide between tags and bundles: as asked for, or as the evidence of what ``ref`` names."""
     repository = context.registries.repository(ref)
     before = repository.find(ref.tag) if ref.tag and signing.bundles is None else None
-    return signing if before is None else _evidence_style(repository, signing, {before})
+    if before is None:
+        return signing
+    known = Standings(context.store, repository).form(before, signing.signer.name)
+    if known is None:
+        return replace(signing, bundles=has_bundles(list_referrers(repository, before)))
+    return replace(signing, bundles=known == "bundles")
 
 
-def evidence(
+def _stating(
     context: Context,
-    lock: Lock,
-    seal: Seal,
-    signer: Signer,
-    *,
-    subject: Digest,
-    built: str | None = None,
-) -> list[Statement]:
-    """Make the statements that ``signer`` will sign; the smoke report's only if there is one.
+    repository: Repository,
+    image: Manifest,
+    signing: Signing,
+    before: Digest | None,
+) -> Stating:
+    return Stating(
+        repository=repository,
+        image=image,
+        signing=signing,
+        standings=Standings(context.store, repository),
+        progress=context.progress,
+        before=before,
+    )
 
-    They are about ``subject``, the manifest of the sealed image in the form that it travels in.
-    They are dated with when the image was ``built`` or smoked, or else with now.
+
+def _smoked(context: Context, lock: Lock, seal: Seal, image: Digest) -> Statement | None:
+    """State what the last smoke test here found; a note says if there was none.
+
+    ``image`` is the sealed one in some form. The statement is dated with the end of that test.
     """
-    from envbuilder.evidence.sbom import sbom  # noqa: PLC0415 (the library takes 0.1 s to load)
-
-    image = subject
-    with context.progress.step("read", "what the packages say of themselves", unit="items"):
-        facts = facts_of_store(context.store, lock)
     kept = recall_report(context.store, seal.manifest)
-    moment = built or (kept[1] if kept is not None else now())
-    statements = [
-        provenance(
-            lock, image, engine=seal.engine, finished=moment, builder=builder_id(signer.name)
-        ),
-        sbom(lock, image, finished=moment, facts=facts),
-    ]
     if kept is None:
         context.progress.note(
             "warning: this image was not smoked here, so there is no test result to sign"
         )
-    else:
-        report, finished = kept
-        statements.append(test_result(lock, image, report, finished=finished))
-    return statements
+        return None
+    report, finished = kept
+    return test_result(lock, image, report, finished=finished)
 
 
-def _evidence_style(
-    repository: Repository, signing: Signing, images: Iterable[Digest | None]
-) -> Signing:
-    """Decide between tags and bundles: as asked for, or as the evidence that is there."""
-    if signing.bundles is not None:
-        return signing
-    there = (
-        may_be_bundle(referrer)
-        for image in images
-        if image is not None
-        for referrer in list_referrers(repository, image)
-    )
-    return replace(signing, bundles=any(there))
+def _made(
+    context: Context, lock: Lock, seal: Seal, signer: str, image: Digest, *, built: str | None
+) -> list[Statement]:
+    """State how ``image`` was made and of what, for the ``signer`` (a URI).
 
-
-def _attach(
-    repository: Repository,
-    image: Manifest,
-    statements: Sequence[Statement],
-    signing: Signing,
-    progress: Progress,
-) -> tuple[str, ...]:
-    """Attach what we have not stated yet; name all that we state now."""
-    signer, keyring = signing.signer, signing.signer.keyring
-    names = (*(_NAMES[each.predicate_type] for each in statements), "signature")
-    tagged = read_tagged(repository, image.digest, keyring, NAMES.values())
-    bundled = read_bundled(repository, image.digest, keyring, {*NAMES.values(), SIGNED})
-    newest = (tagged + bundled).by_type(TEST_RESULT)[-1:]
-    held = bundled if signing.bundles else tagged
-    news = [each for each in _unheld(statements, held) if not _is_outdated(each, newest, progress)]
-    if signing.bundles or not isinstance(signer, KeySigner):
-        if not bundled.by_type(SIGNED):
-            news.append(Statement(subject=image.digest, predicate_type=SIGNED, predicate={}))
-        attach_bundles(repository, image, news, signer)
-        return names
-    if news:
-        attach(repository, image.digest, news, signer.key)
-    if not is_signed(repository, image.digest, keyring):
-        sign(repository, image.digest, signer.key)
-    return names
-
-
-def _is_outdated(statement: Statement, newest: Sequence[Statement], progress: Progress) -> bool:
-    """Return whether we have already stated a newer result, which must stay the truth."""
-    if statement.predicate_type != TEST_RESULT or not newest:
-        return False
-    ours, there = claimed_moment(statement), claimed_moment(newest[0])
-    if ours is None or there is None or ours >= there:
-        return False
-    result = newest[0].predicate.get("result")
-    progress.note(
-        f"the registry has a newer test-result by this signer ({result}, of "
-        f"{finished_on(newest[0])}); the one of {finished_on(statement)} is not attached"
-    )
-    return True
-
-
-def _unheld(statements: Sequence[Statement], held: Evidence) -> list[Statement]:
-    """Return those of ``statements`` that are news: what an image is made of never is again.
-
-    Another smoke test is, since it may have come to another end.
+    Both are dated with when it was ``built`` or smoked, or else with now.
     """
-    known = {each.predicate_type for each in held.statements} - {TEST_RESULT}
-    results = {each.payload("") for each in held.by_type(TEST_RESULT)}
+    from envbuilder.evidence.sbom import sbom  # noqa: PLC0415 (the library takes 0.1 s to load)
+
+    with context.progress.step("read", "what the packages say of themselves", unit="items"):
+        facts = facts_of_store(context.store, lock)
+    kept = recall_report(context.store, seal.manifest)
+    moment = built or (kept[1] if kept is not None else now())
+    builder = builder_id(signer)
     return [
-        each
-        for each in statements
-        if each.predicate_type not in known and each.payload("") not in results
+        provenance(lock, image, engine=seal.engine, finished=moment, builder=builder),
+        sbom(lock, image, finished=moment, facts=facts),
     ]

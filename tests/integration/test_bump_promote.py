@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from envbuilder.evidence.attach import PREDICATE_NOTE, attestation_tag, tagged_layers
+from envbuilder.evidence.attach import PREDICATE_NOTE, attestation_tag
 from envbuilder.evidence.keys import new_key
+from envbuilder.evidence.signers import Signing
 from envbuilder.evidence.statements import TEST_RESULT
+from envbuilder.evidence.tagged import Tagged
 from envbuilder.model.errors import LockError, UsageError
 from envbuilder.model.lock import spec_checksum
 from envbuilder.model.pylock import dump_lock, lock_checksum, lock_path, read_lock
@@ -22,7 +24,7 @@ from envbuilder.storage.ledger import LedgerEntry
 from envbuilder.storage.store import Store
 from envbuilder.workflow.bump.promote import promote
 from envbuilder.workflow.bump.rollback import rollback
-from envbuilder.workflow.signing import Signing, signing_with
+from envbuilder.workflow.signing import signing_with
 from tests.contexts import context
 from tests.servers.distribution import registry
 from tests.servers.locks import sealed, small_lock
@@ -159,5 +161,5 @@ def test_evidence_lies_there_before_the_tag_moves(place, tmp_path):
     private, _ = new_key(tmp_path / "ci")
     place.promote(signing=signing_with(str(private)))
     with Client.from_environment() as client:
-        layers = tagged_layers(client.repository(place.target), attestation_tag(image))
+        layers = Tagged(client.repository(place.target), attestation_tag(image)).layers
     assert TEST_RESULT in {layer.annotations[PREDICATE_NOTE] for layer in layers}

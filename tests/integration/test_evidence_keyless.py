@@ -21,15 +21,19 @@ from envbuilder.evidence.identities import TrustedIdentity, UntrustedError, read
 from envbuilder.evidence.keyless import open_signer
 from envbuilder.evidence.keys import public_pem
 from envbuilder.evidence.sbom import sbom
+from envbuilder.evidence.signers import Signing
 from envbuilder.evidence.statements import SIGNED, Statement, provenance
 from envbuilder.evidence.statements import test_result as smoke_result
 from envbuilder.evidence.timestamps import read_authority, request_stamp
 from envbuilder.evidence.verify.findings import Level
 from envbuilder.evidence.verify.policy import Policy, read_keyring, read_policy
 from envbuilder.model.errors import MissingToolError, NetworkError, UsageError
+from envbuilder.model.progress import Silent
 from envbuilder.model.reference import Digest
 from envbuilder.registry.manifests import Manifest
+from envbuilder.resolve.context import Context
 from envbuilder.smoke.report import CheckStatus, Report
+from envbuilder.workflow.publish import publish
 from tests.servers.attacked import attacked
 from tests.servers.counting import counted
 from tests.servers.scripted import scripted
@@ -324,6 +328,23 @@ def test_one_result_costs_little(world, signer, policy):
     assert verdict.exit_code == 0
     assert len(relay.requests) - 2 * requests <= 5, relay.requests
     assert relay.received - received <= 40_000
+
+
+def test_who_signs_without_a_key_looks_each_time(world, signer):
+    """Only Sigstore's CA tells whose evidence is to be there: nothing is taken from memory."""
+    world.reset()
+    for text in (world.image.manifest, world.image.config):
+        world.store.add(text)
+    context = Context(store=world.store, progress=Silent(), registries=world.client)
+    asked = []
+    world.memory.fault = lambda _memory, _call, request: asked.append(request.method)
+    signing = Signing(signer=signer, bundles=True)
+    assert publish(context, world.lock, world.ref, signing=signing).evidence
+    assert "PUT" in asked
+    del asked[:]
+    publish(context, world.lock, world.ref, signing=signing)
+    assert set(asked) == {"HEAD", "GET"}
+    assert asked.count("GET") > 2
 
 
 # -- who we are ---------------------------------------------------------------------------------

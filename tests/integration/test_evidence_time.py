@@ -282,6 +282,17 @@ def test_a_push_has_all_stamped_once(people):
     assert pushed(people, people.authority[1]) == 8
     assert people.verify().exit_code == 0
     assert pushed(people, people.authority[1]) == 8, "what was stamped is not stamped again"
+    asked = []
+    people.world.memory.fault = lambda _memory, _call, request: asked.append(request.path)
+
+    def asks(stamps):
+        del asked[:]
+        pushed(people, stamps)
+        return len(asked) - 2  # which the count takes
+
+    assert asks(people.authority[1]) == 2
+    assert asks(None) > 2, "the list has grown since evidence without stamps was seen in it"
+    assert asks(None) == 2
 
 
 BAD = {

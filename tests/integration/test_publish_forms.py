@@ -13,7 +13,7 @@ import pytest
 from msgspec.structs import replace as changed
 
 from envbuilder.evidence.keyring import Keyring
-from envbuilder.evidence.signers import KeySigner
+from envbuilder.evidence.signers import KeySigner, Signing
 from envbuilder.evidence.verify.findings import FindingStatus, Level
 from envbuilder.evidence.verify.policy import Policy
 from envbuilder.evidence.verify.remote import verify
@@ -43,7 +43,6 @@ from envbuilder.storage.store import Store
 from envbuilder.workflow.export import export_image
 from envbuilder.workflow.forms import in_form, keep_form
 from envbuilder.workflow.publish import publish
-from envbuilder.workflow.signing import Signing
 from tests.servers.attacked import attacked
 from tests.servers.counting import counted
 from tests.servers.crane import crane, crane_registry

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from envbuilder.evidence.attach import attach, attestation_tag
-from envbuilder.evidence.signers import KeySigner
+from envbuilder.evidence.signers import KeySigner, Signing
 from envbuilder.evidence.statements import test_result as smoke_result
 from envbuilder.evidence.verify.findings import Level
 from envbuilder.evidence.verify.policy import Policy
@@ -15,7 +15,6 @@ from envbuilder.resolve.context import Context
 from envbuilder.smoke.report import CheckStatus, Report
 from envbuilder.storage.build_records import keep_report
 from envbuilder.workflow.publish import publish
-from envbuilder.workflow.signing import Signing
 from tests.servers.attacked import attacked
 from tests.servers.locks import sealed
 from tests.servers.samples import image_of

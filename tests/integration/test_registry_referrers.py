@@ -11,7 +11,7 @@ from envbuilder.model.reference import Digest, ImageRef
 from envbuilder.net.config import Settings
 from envbuilder.registry.client import Client
 from envbuilder.registry.manifests import Descriptor, Manifest, index_of
-from envbuilder.registry.referrers import attach_referrer, fallback_tag, list_referrers
+from envbuilder.registry.referrers import attach_referrers, fallback_tag, list_referrers
 from tests.servers.memory import Memory
 from tests.servers.scripted import scripted
 
@@ -50,7 +50,7 @@ def test_without_an_api_an_index_under_a_tag_lists_them(open_memory):
     repository = open_memory(Memory())
     assert list_referrers(repository, SUBJECT) == ()
     for name in ("one", "two", "one"):
-        attach_referrer(repository, SUBJECT, referrer(name))
+        attach_referrers(repository, SUBJECT, [referrer(name)])
     found = list_referrers(repository, SUBJECT)
     assert sorted(each.annotations["name"] for each in found) == ["one", "two"]
     assert {each.artifact_type for each in found} == {"application/test"}
@@ -68,7 +68,7 @@ def test_with_an_api_no_tag_is_written(open_memory):
 
     memory = Memory(fault=api)
     repository = open_memory(memory)
-    attach_referrer(repository, SUBJECT, manifest)
+    attach_referrers(repository, SUBJECT, [manifest])
     assert list_referrers(repository, SUBJECT) == (entry,)
     assert fallback_tag(SUBJECT) not in memory.manifests
 
@@ -109,7 +109,7 @@ def test_a_page_of_html_is_no_api(open_memory):
         return True
 
     repository = open_memory(Memory(fault=page))
-    attach_referrer(repository, SUBJECT, referrer("one"))
+    attach_referrers(repository, SUBJECT, [referrer("one")])
     assert len(list_referrers(repository, SUBJECT)) == 1
 
 

@@ -65,7 +65,7 @@ class Memory:
 
     def _finish(self, call: Call, name: str, digest: str) -> None:
         data = bytes(self.uploads.pop(name))
-        if digest != f"sha256:{hashlib.sha256(data).hexdigest()}":
+        if digest != digest_of(data):
             call.answer(400, b'{"errors": [{"code": "DIGEST_INVALID", "message": "no"}]}')
             return
         self.blobs[digest] = data
@@ -75,10 +75,14 @@ class Memory:
         kind, _, name = what.partition("/")
         held = self.blobs if kind == "blobs" else self.manifests
         if request.method == "PUT":
-            held[name] = request.body
+            held[name] = held[digest_of(request.body)] = request.body
             call.answer(201)
         elif name in held:
-            digest = f"sha256:{hashlib.sha256(held[name]).hexdigest()}"
-            call.answer(200, held[name], Docker_Content_Digest=digest)
+            call.answer(200, held[name], Docker_Content_Digest=digest_of(held[name]))
         else:
             call.answer(404)
+
+
+def digest_of(body: bytes) -> str:
+    """Name a document by its content: a tag only points there."""
+    return f"sha256:{hashlib.sha256(body).hexdigest()}"

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from envbuilder.model.image import OCI_INDEX, OCI_MANIFEST
 
-from .memory import Fault, Memory
+from .memory import Fault, Memory, digest_of
 from .scripted import Call, Seen
 
 ERROR = b'{"errors": [{"code": "DENIED", "message": "%s"}]}'
@@ -131,7 +131,8 @@ def with_api(*, acknowledged: bool) -> Fault:
             return True
         if request.method == "PUT" and "/manifests/" in request.path and acknowledged:
             subject = json.loads(request.body).get("subject")
-            memory.manifests[request.path.rpartition("/")[2]] = request.body
+            for name in (request.path.rpartition("/")[2], digest_of(request.body)):
+                memory.manifests[name] = request.body
             call.answer(201, **({"OCI_Subject": subject["digest"]} if subject else {}))
             return True
         return False

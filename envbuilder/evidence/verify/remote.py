@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from envbuilder.evidence.keyring import Keyring
 from envbuilder.evidence.read import is_signed, read_evidence
+from envbuilder.evidence.standing import Standings
 from envbuilder.evidence.statements import NAMES
 from envbuilder.model.errors import LockError, NetworkError, UsageError
 from envbuilder.model.image import Image
@@ -79,8 +80,9 @@ def verify(
 
     What does not match, and what could not be looked at, becomes a finding; nothing is raised for
     it. Evidence is looked at where a ``keyring`` is given. What was ``seen`` is not asked again;
-    layers that the seal does not prove are read, from ``store`` where it holds them. Raises
-    LockError for a lock without a seal, UsageError if evidence is asked for but no key is named.
+    layers that the seal does not prove are read, from ``store`` where it holds them, which forgets
+    what it remembers of evidence that is missing. Raises LockError for a lock without a seal,
+    UsageError if evidence is asked for but no key is named.
     """
     if lock.seal is None:
         raise LockError(
@@ -105,6 +107,8 @@ def verify(
         running.read_content(Platform.parse(lock.spec.platform))
     if level >= Level.EVIDENCE:
         running.read_evidence(policy or Policy(), keyring)
+        if store is not None:
+            running.doubt_memory(store)
     if level >= Level.PACKAGES:
         running.read_packages()
     return Verdict(
@@ -249,6 +253,13 @@ class _Verification:
             self._add(Level.EVIDENCE, "evidence", FindingStatus.UNKNOWN, error.message)
             return
         self.findings += judge_evidence(evidence, policy, self.lock, datetime.now(UTC))
+
+    def doubt_memory(self, store: Store) -> None:
+        """Have the next push look at the evidence itself if some is missing here."""
+        subject = self.digest if self.image is None else self.image.digest
+        lacking = (Level.EVIDENCE, FindingStatus.MISMATCH)
+        if subject and any((each.level, each.status) == lacking for each in self.findings):
+            Standings(store, self.repository).forget(subject)
 
     # -- level 3 ----------------------------------------------------------------------------
 
