@@ -43,6 +43,7 @@ from envbuilder.workflow.publish_platforms import (
 from envbuilder.workflow.status import status
 from tests.contexts import context
 from tests.integration.python_image import PYTHON
+from tests.servers.counting import counted
 from tests.servers.distribution import registry
 from tests.servers.samples import image_of, layer_of
 from tests.wheels import Recipe, write_wheel
@@ -257,6 +258,20 @@ def test_evidence_lies_beside_each_image_and_the_index_is_signed(desk):
     subjects = [each["subject"] for each in found["findings"]]
     assert f"{ARM64} provenance" in subjects
     assert f"{AMD64} signature" in subjects
+
+
+def test_a_second_signed_push_asks_two_things_of_each(desk):
+    """Of either image and of the index, and once more whether that is under the tag at all."""
+    new_key(desk.folder / "ci", password="hunter2")
+    desk.build()
+    with counted(desk.host) as relay:
+        ref = f"{relay.host}/again:1"
+        desk.run("push", "both", ref, "--key", "ci.key")
+        first = len(relay.requests)
+        desk.run("push", "both", ref, "--key", "ci.key")
+        requests = relay.requests[first:]
+    assert {each.split()[0] for each in requests} == {"HEAD"}
+    assert len(requests) == 7, requests
 
 
 @pytest.fixture
