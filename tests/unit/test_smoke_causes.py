@@ -14,7 +14,7 @@ from tests.unit.smoke_documents import PLAN, Document, sound_start
 Plant = Callable[[Document], None]
 
 
-def _item(job: str, label: str, /, facts: dict[str, str] | None = None, **counts: object) -> Plant:
+def _item(job: str, label: str, /, facts: dict[str, Any] | None = None, **counts: object) -> Plant:
     """Let a job have counted one item otherwise, with other facts about it."""
 
     def plant(document: Document) -> None:
@@ -30,6 +30,16 @@ def _fact(job: str, **facts: object) -> Plant:
 
 def _raised(job: str, message: str) -> Plant:
     return lambda document: document.stop(job, "error", message)
+
+
+def _stopped_engine(resolved: str, message: str) -> Plant:
+    """Let the engine have resolved the architecture to ``resolved``, and then have stopped."""
+
+    def plant(document: Document) -> None:
+        document.job("engine.vllm")["facts"]["resolved"] = resolved
+        document.stop("engine.vllm", "error", message)
+
+    return plant
 
 
 def _refused(family: str, error: str) -> Plant:
@@ -216,6 +226,27 @@ PAGES: dict[str, tuple[Plant, str]] = {
     "engine-audio-undeclared": (
         _fact("engine.vllm", declared={"image": 16384, "video": 32768}),
         "engine.reserve",
+    ),
+    "engine-by-transformers": (
+        _stopped_engine(
+            "TransformersMultiModalForCausalLM",
+            "AttributeError: 'Ovis2Processor' object has no attribute '_get_num_multimodal_tokens'",
+        ),
+        "engine.reserve",
+    ),
+    "engine-refuses-modality": (
+        _fact("engine.vllm", refused=["video"], modalities=["audio", "image"]),
+        "engine.reserve",
+    ),
+    "engine-reserves-squares": (
+        _item(
+            "engine.vllm",
+            "280x280",
+            {"resolved": "TransformersMultiModalForCausalLM", "declared": {"image": 99}},
+            embeds=100,
+            tokens=100,
+        ),
+        "engine.counts",
     ),
     "flamingo-rows-of-padding": (
         _item("tokens.audio", "1 s", FLAMINGO, embeddings=50),

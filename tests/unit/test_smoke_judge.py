@@ -94,6 +94,30 @@ def test_declaring_more_than_the_dummy_yields_is_no_failure() -> None:
     assert document.report(plan).verdict is CheckStatus.PASS
 
 
+def test_what_fills_the_context_need_not_cover_the_dummy() -> None:
+    document = Document()
+    facts = document.job("engine.vllm")["facts"]
+    facts.update(declared={"audio": 32768, "image": 16384, "video": 729}, context=32768)
+    facts["dummy"]["audio"] = 33000
+    check = document.check("engine.reserve")
+    assert check.status is CheckStatus.PASS, check.explanation
+    assert "audio 32768" in check.explanation
+    assert check.explanation.endswith("that is all of its context")
+
+
+def test_a_modality_that_the_engine_refuses_is_unproven() -> None:
+    document = Document()
+    facts = document.job("engine.vllm")["facts"]
+    facts.update(refused=["video"], modalities=["audio", "image"])
+    facts["dummy"].pop("video")
+    items = document.job("engine.vllm")["items"]
+    items[:] = [item for item in items if item["modality"] != "video"]
+    check = document.check("engine.reserve")
+    assert check.status is CheckStatus.UNPROVEN
+    assert "takes no video of this model" in check.explanation
+    assert document.check("engine.counts").status is CheckStatus.PASS
+
+
 def test_long_audio_may_exceed_the_maximum() -> None:
     row = next(row for row in Document().report().tokens if row.sample == "301 s")
     assert row.placeholders == 7500

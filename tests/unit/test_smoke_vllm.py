@@ -29,17 +29,27 @@ IDS = {"audio": 7, "video": 9}
 
 
 class MethodSpan:
-    def __init__(self, count: int) -> None:
-        self.count = count
+    """A range of one more place than embeddings: its last one is a separator's."""
+
+    def __init__(self, offset: int, count: int) -> None:
+        self.offset, self.length = offset, count + 1
+        self.is_embed = [True] * count + [False]
 
     def get_num_embeds(self) -> int:
-        return self.count
+        return sum(self.is_embed)
 
 
-class PropertySpan(MethodSpan):
+class PropertySpan:
+    """A range that is full."""
+
+    is_embed = None
+
+    def __init__(self, offset: int, count: int) -> None:
+        self.offset, self.length = offset, count
+
     @property
-    def get_num_embeds(self) -> int:  # type: ignore[override]
-        return self.count
+    def get_num_embeds(self) -> int:
+        return self.length
 
 
 @dataclass
@@ -50,9 +60,11 @@ class Dummy84:
 
 
 def _answer(data: dict[str, Any], span: type = MethodSpan) -> dict[str, Any]:
-    ids = [IDS[kind] for kind, items in data.items() for count in items for _ in range(count)]
-    spans = {kind: [span(count) for count in items] for kind, items in data.items()}
-    return {"prompt_token_ids": [1, *ids, 2], "mm_placeholders": spans}
+    ids, spans = [1], {}
+    for kind, items in data.items():
+        spans[kind] = [span(len(ids) + sum(items[:at]), count) for at, count in enumerate(items)]
+        ids += [IDS[kind]] * sum(items)
+    return {"prompt_token_ids": [*ids, 2], "mm_placeholders": spans}
 
 
 class OldBuilder:
@@ -156,7 +168,10 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Any:
                 self.arguments = arguments
 
             def create_model_config(self) -> Any:
+                assert not uncached or models._run_in_subprocess(lambda: "here") == "here"
                 return types.SimpleNamespace(architecture="Omni", **self.arguments)
+
+        models: Any = types.SimpleNamespace(_run_in_subprocess=None) if uncached else object()
 
         class OldRegistry:
             def create_processor(self, _config: Any, *, disable_cache: bool = False) -> Any:
@@ -170,6 +185,8 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Any:
         put("vllm")
         put("vllm.engine")
         put("vllm.engine.arg_utils", EngineArgs=EngineArgs)
+        put("vllm.model_executor")
+        put("vllm.model_executor.models", registry=models)
         registry: Any = OldRegistry() if uncached else Registry()
         put("vllm.multimodal", MULTIMODAL_REGISTRY=registry)
         put("vllm.multimodal.processing", ProcessorInputs=ProcessorInputs)
@@ -178,7 +195,7 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Any:
             monkeypatch.setitem(sys.modules, "vllm.multimodal.profiling", None)
         else:
             put("vllm.multimodal.profiling", MultiModalProfiler=profiler)
-        config = model_config("/model", LIMITS, {"max_pixels": 1})
+        config = model_config("/model", LIMITS, {"tokenizer_mode": "mistral"})
         assert architecture(config) == "Omni"
         return Vllm(config, LIMITS)
 
@@ -193,7 +210,7 @@ def test_the_generation_of_0_8_4_asserts_at_start_up(install: Any) -> None:
     )
     assert engine.dummy() == {"audio": 750, "video": 729}
     assert engine.start_up() == "total {'video': 729} is not the expected {'video': 16384}"
-    assert engine.config.mm_processor_kwargs == {"max_pixels": 1}
+    assert engine.config.tokenizer_mode == "mistral"
 
 
 def test_the_generation_of_0_8_5_declares_nothing(install: Any) -> None:
@@ -224,6 +241,52 @@ def test_the_generation_of_0_32_takes_one_value_and_token_ids(install: Any) -> N
     assert engine.counts("V", {"video": [3, 4]}, IDS) == {
         "video": {"embeds": 7, "ranges": 2, "tokens": 7}
     }
+
+
+def test_the_generation_of_0_33_makes_its_dummy_itself(install: Any) -> None:
+    class Newest(NewProcessor):
+        def get_dummy_inputs(self, seq_len: int, mm_counts: Any, mm_options: Any) -> Any:
+            assert (seq_len, mm_counts, mm_options) == (32768, LIMITS, {})
+            items = {"parsed": {"audio": [33000]}}
+            return ProcessorInputs(prompt=[86], mm_data_items=items, hf_processor_mm_kwargs={})
+
+    assert install(Newest(Info84())).dummy() == {"audio": 33000}
+
+
+def test_a_conversation_goes_to_the_engine_as_it_is(install: Any) -> None:
+    engine = install(NewProcessor(Info84()))
+    assert engine.counts([86], {"video": [3]}, IDS)["video"]["tokens"] == 3
+
+
+@pytest.mark.parametrize(
+    ("ids", "tokens"),
+    [({"video": 8}, 3), ({"video": 2}, 1), (IDS, 3)],
+    ids=["the engine's own", "another, which stands in the prompt", "the processor's"],
+)
+def test_an_engine_may_fill_another_token_than_the_processor(
+    install: Any, ids: dict[str, int], tokens: int
+) -> None:
+    engine = install(NewProcessor(Info84()))
+    assert engine.counts("V", {"video": [3]}, ids)["video"]["tokens"] == tokens
+
+
+def test_an_encoders_prompt_is_counted_if_there_is_one(install: Any) -> None:
+    class Heard(NewProcessor):
+        def apply(self, inputs: ProcessorInputs, timing_ctx: TimingContext) -> Any:  # type: ignore[override]
+            found = super().apply(inputs, timing_ctx)
+            return {**found, "encoder_prompt_token_ids": [0] * 1500, "prompt_token_ids": [5]}
+
+    engine = install(Heard(Info84()))
+    assert engine.counts("V", {"video": [1499]}, {})["video"]["tokens"] == 1500
+
+
+def test_what_the_engine_does_not_take_is_refused(install: Any) -> None:
+    class Deaf(Info84):
+        def get_supported_mm_limits(self) -> Any:
+            return {"video": None, "image": 5}
+
+    assert install(NewProcessor(Deaf())).refused() == ["audio"]
+    assert install(NewProcessor(Info84())).refused() == []
 
 
 class Popping(OldProcessor):
@@ -299,7 +362,7 @@ def test_an_item_that_the_engine_does_not_mark_is_told_as_it_is() -> None:
     family = types.SimpleNamespace(
         modalities=["video"],
         token_id=lambda *_: 9,
-        prompt=lambda _: "V",
+        engine_prompt=lambda *_: "V",
         engine_item=lambda _: None,
     )
     silent = types.SimpleNamespace(counts=lambda *_: {"image": {"embeds": 1}})
@@ -334,4 +397,5 @@ def test_a_model_with_a_shorter_context_is_planned_in_its_own() -> None:
     llava = types.SimpleNamespace(max_position_embeddings=4096)
     assert context(types.SimpleNamespace(get_text_config=lambda: llava)) == 4096
     assert context(types.SimpleNamespace(max_position_embeddings=128_000)) == 32768
+    assert context(types.SimpleNamespace(max_target_positions=448)) == 448
     assert context(types.SimpleNamespace()) == 32768

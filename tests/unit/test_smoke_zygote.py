@@ -18,7 +18,7 @@ import pytest
 from envbuilder.smoke import CheckStatus, LocalPython, ProbedModel, Report, SmokePlan, smoke
 from envbuilder.smoke import run_probe as smoke_run
 from envbuilder.smoke.probe.zygote import Zygote
-from envbuilder.smoke.run_probe import PROBE
+from envbuilder.smoke.run_probe import PROBE, ask
 
 LIBRARIES = {
     "numpy.py": "import pathlib; pathlib.Path(__file__).with_suffix('.log').open('a').write('x')",
@@ -33,6 +33,15 @@ def run(request, emit, modality):
     emit(item={"modality": modality, "label": "1", "role": "small", "placeholders": 1,
                "embeddings": 1})
 """
+ASKED = """
+def run(request, emit, mode):
+    import vllm.multimodal
+    emit(facts={"version": "1", "modalities": []})
+"""
+THREAD = (
+    "import threading, time; threading.Thread(target=time.sleep, args=[9], daemon=True).start()"
+)
+IN_USE = "from types import SimpleNamespace as S; cuda = S(is_initialized=lambda: True)"
 Smoked = Callable[..., Report]
 
 
@@ -50,21 +59,25 @@ def site(tmp_path: Path) -> Path:
 @pytest.fixture
 def smoked(site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Smoked:
     """Return a function that counts with jobs that do as ``body`` says."""
-    probe = tmp_path / "probe"
 
     def run(body: str, timeout: float = 60) -> Report:
-        for source in PROBE.rglob("*.py"):
-            target = probe / source.relative_to(PROBE)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(source.read_text())
-        (probe / "tokens.py").write_text(JOB.replace("BODY", body))
-        monkeypatch.setattr(smoke_run, "PROBE", probe)
+        _probe(tmp_path, monkeypatch, "tokens.py", JOB.replace("BODY", body))
         jobs = ("tokens.audio", "tokens.image", "tokens.video")
         models = (ProbedModel(family="llava"),)
         plan = SmokePlan(checks=("tokens",), jobs=jobs, models=models, timeout=timeout)
         return smoke(LocalPython(python=str(site.parents[2] / "bin/python")).run, plan)
 
     return run
+
+
+def _probe(folder: Path, monkeypatch: pytest.MonkeyPatch, file: str, text: str) -> None:
+    """Let a copy of the probe be run, whose ``file`` holds ``text``."""
+    for source in PROBE.rglob("*.py"):
+        target = folder / "probe" / source.relative_to(PROBE)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(source.read_text())
+    (folder / "probe" / file).write_text(text)
+    monkeypatch.setattr(smoke_run, "PROBE", folder / "probe")
 
 
 def _imports(site: Path) -> int:
@@ -81,6 +94,35 @@ def test_libraries_are_imported_once_and_each_job_is_a_process(smoked: Smoked, s
     assert report.verdict is CheckStatus.PASS, report.summary
     assert _imports(site) == 1
     assert len({check.details["facts"]["pid"] for check in report.checks}) == 3
+
+
+def test_the_engine_is_imported_once(
+    site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("vllm/__init__.py", "vllm/engine/arg_utils.py", "vllm/multimodal.py"):
+        (site / name).parent.mkdir(parents=True, exist_ok=True)
+        (site / name).write_text(LIBRARIES["numpy.py"] if "multimodal" in name else "")
+    _probe(tmp_path, monkeypatch, "engine.py", ASKED)
+    models = (ProbedModel(family="llava"), ProbedModel(family="gemma3"))
+    jobs = ("engine.vllm", "engine.tight")
+    plan = SmokePlan(checks=("engine",), jobs=jobs, models=models, gpu="never", timeout=60)
+    document = ask(LocalPython(python=str(site.parents[2] / "bin/python")).run, plan)
+    assert [job["outcome"] for job in document["jobs"]] == ["done"] * 4
+    assert (site / "vllm/multimodal.log").read_text() == "x"
+
+
+@pytest.mark.parametrize(
+    ("torch", "imports"),
+    [("", 1), (THREAD, 4), (IN_USE, 4)],
+    ids=["as it is", "a thread", "a GPU in use"],
+)
+def test_what_would_not_be_whole_after_a_fork_is_not_forked(
+    smoked: Smoked, site: Path, torch: str, imports: int
+) -> None:
+    (site / "torch.py").write_text(torch)
+    report = smoked("__import__('numpy')")
+    assert report.verdict is CheckStatus.PASS, report.summary
+    assert _imports(site) == imports
 
 
 @pytest.mark.parametrize(

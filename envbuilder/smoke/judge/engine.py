@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from envbuilder.smoke.probe.samples import MODALITIES
@@ -37,14 +38,15 @@ def _start(job: jobs.Job) -> Check:
     """Judge what a server does first: reserve by declaration, then profile with its own dummy."""
     facts = {**job["facts"], "vllm": job["facts"].get("version")}
     declared, dummy = facts.get("declared"), facts.get("dummy") or {}
-    findings = list(_without_dummy(facts, dummy)) if "dummy" in facts else []
+    findings = list(_refused(facts))
+    findings += _without_dummy(facts, dummy) if "dummy" in facts else ()
     if facts.get("start_up"):
         findings.append(_assertion(facts))
     if declared is not None:
-        findings += [*_undeclared(facts, declared), *_small_dummy(facts, declared, dummy)]
+        findings += [*_undeclared(facts, declared), *_small_dummy(facts, dummy)]
     stopped = jobs.failure(job)
     if stopped:
-        findings.append(stopped)
+        findings.append(replace(stopped, facts={**facts, **stopped.facts}))
     reserved = _listed(declared or dummy) if declared or dummy else ""
     return conclude(
         "engine.reserve",
@@ -58,7 +60,10 @@ def _start(job: jobs.Job) -> Check:
 def _origin(facts: Facts) -> str:
     if facts.get("declared") is None:
         return "as its own dummy input yields"
-    return f"declared by {facts['declared_by']}; its dummy input yields no more"
+    dummy = facts.get("dummy") or {}
+    beyond = any(number > facts["declared"].get(kind, number) for kind, number in dummy.items())
+    covers = "that is all of its context" if beyond else "its dummy input yields no more"
+    return f"declared by {facts['declared_by']}; {covers}"
 
 
 def _assertion(facts: Facts) -> Fault:
@@ -73,6 +78,19 @@ def _assertion(facts: Facts) -> Fault:
         actual=f"{kind} {dummy.get(kind, '')}".strip(),
         facts={**facts, "modality": kind, "message": facts["start_up"]},
     )
+
+
+def _refused(facts: Facts) -> Iterator[Fault]:
+    for kind in facts.get("refused", ()):
+        yield Fault(
+            kind="modality-refused",
+            text=f"vLLM {facts['version']} takes no {kind} of this model, which transformers does: "
+            "a request with one is refused",
+            expected=f"{kind} taken",
+            actual=f"{kind} refused",
+            status=CheckStatus.UNPROVEN,
+            facts={**facts, "modality": kind},
+        )
 
 
 def _without_dummy(facts: Facts, dummy: Mapping[str, int]) -> Iterator[Fault]:
@@ -101,19 +119,29 @@ def _undeclared(facts: Facts, declared: Mapping[str, int]) -> Iterator[Fault]:
             )
 
 
-def _small_dummy(
-    facts: Facts, declared: Mapping[str, int], dummy: Mapping[str, int]
-) -> Iterator[Fault]:
+def _small_dummy(facts: Facts, dummy: Mapping[str, int]) -> Iterator[Fault]:
     for kind, number in dummy.items():
-        if kind in declared and declared[kind] < number:
+        declared = _too_few(facts, kind, number)
+        if declared is not None:
             yield Fault(
                 kind="declared-too-few",
-                text=f"vLLM {facts['version']} declares {declared[kind]} {kind} tokens per item, "
+                text=f"vLLM {facts['version']} declares {declared} {kind} tokens per item, "
                 f"its own dummy yields {number}",
                 expected=f"at least {number}",
-                actual=str(declared[kind]),
+                actual=str(declared),
                 facts={**facts, "modality": kind},
             )
+
+
+def _too_few(facts: Facts, kind: str, number: int) -> int | None:
+    """Return what is declared for ``kind`` if that is less than ``number`` tokens of an item.
+
+    What is as long as the context is enough: no longer prompt can be served.
+    """
+    declared: int | None = (facts.get("declared") or {}).get(kind)
+    if declared is None or number <= declared or declared >= facts.get("context", number):
+        return None
+    return declared
 
 
 def _counts(job: jobs.Job, document: Facts) -> Check:
@@ -179,8 +207,8 @@ def _item(facts: Facts, item: Facts, processor: int | None) -> Iterator[Fault]:
             actual=str(item["embeds"]),
             facts={**known, "difference": item["embeds"] - processor},
         )
-    declared = (facts.get("declared") or {}).get(item["modality"])
-    if declared is not None and item["embeds"] > declared:
+    declared = _too_few(facts, item["modality"], item["embeds"])
+    if declared is not None:
         yield _exceeds(known, item, declared, "")
 
 
@@ -191,12 +219,11 @@ def _tight(job: jobs.Job) -> Check:
     facts = {**job["facts"], "vllm": job["facts"].get("version")}
     findings = []
     for item in job["items"]:
-        declared = (facts.get("declared") or {}).get(item["modality"])
         if "error" in item:
             findings += list(_item(facts, item, None))
         elif item["embeds"] > facts["limit"]:
             findings.append(_ignored({**facts, **item}, item))
-        elif declared is not None and item["embeds"] > declared:
+        elif (declared := _too_few(facts, item["modality"], item["embeds"])) is not None:
             findings.append(_exceeds({**facts, **item}, item, declared, " under max_pixels"))
     stopped = jobs.failure(job)
     if stopped:

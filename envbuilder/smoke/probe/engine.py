@@ -6,6 +6,7 @@ A disagreement here is the failure at start-up of a real server, found without r
 from __future__ import annotations
 
 import time
+from typing import Sequence
 
 from .facts import Emitter, Facts, Inapplicable, describe, kind_of
 from .model import Subject, opened
@@ -25,21 +26,27 @@ def run(request: Facts, emit: Emitter, mode: str) -> None:
     with opened(request) as subject:
         if mode == "tight":
             emit(facts={"limit": _limit(subject)})
-        limits = dict.fromkeys(subject.family.modalities, 1)
-        options = TIGHT if mode == "tight" else {}
-        length = context(subject.family.load_config(subject.directory))
+        family = subject.family
+        limits = dict.fromkeys(family.modalities, 1)
+        arguments = {**family.engine_arguments}
+        if mode == "tight":
+            arguments["mm_processor_kwargs"] = TIGHT
+        length = context(family.load_config(subject.directory))
         emit(doing="resolving the architecture", facts={"resolved": ""})
-        config = model_config(subject.directory, limits, options, length)
+        config = model_config(subject.directory, limits, arguments, length)
         emit(facts={"resolved": architecture(config)})
-        emit(doing="creating vLLM's processor")
+        emit(doing="creating vLLM's processor", facts={"context": length})
         engine = Vllm(config, limits, length)
-        emit(facts={"processor": type(engine.processor).__name__, "modalities": list(limits)})
+        refused = engine.refused()
+        taken = [kind for kind in limits if kind not in refused]
+        processor = type(engine.processor).__name__
+        emit(facts={"processor": processor, "modalities": taken, "refused": refused})
         emit(doing="asking for the declared maxima")
         declared, by = engine.declared()
         emit(facts={"declared": declared, "declared_by": by})
         if mode != "tight":
             _at_start(engine, emit)
-        for sample in _samples(subject, mode):
+        for sample in _samples(subject, mode, taken):
             emit(doing=f"counting {sample.modality} {sample.label}")
             emit(item=_count(engine, subject, sample))
 
@@ -52,17 +59,18 @@ def _at_start(engine: Vllm, emit: Emitter) -> None:
     emit(facts={"start_up": engine.start_up()})
 
 
-def _samples(subject: Subject, mode: str) -> list[Sample]:
-    """Return what to count: every sample within the supported lengths, or two that are too big."""
+def _samples(subject: Subject, mode: str, taken: Sequence[str]) -> list[Sample]:
+    """Return what to count of the modalities that are ``taken``.
+
+    It is every sample within the supported lengths, or two that are too big.
+    """
     family = subject.family
     if mode == "tight":
         side = TIGHT_SIDE
         shapes = {"image": (side, side), "video": (2, side, side)}
-        wanted = [kind for kind in shapes if kind in family.modalities]
+        wanted = [kind for kind in shapes if kind in taken]
         return [Sample(kind, "beyond", shapes[kind]) for kind in wanted]
-    if family.counts != "placeholders":
-        return []
-    known = [sample for kind in family.modalities for sample in family.samples(kind)]
+    known = [sample for kind in taken for sample in family.samples(kind)]
     return [sample for sample in known if sample.role != "beyond"]
 
 
@@ -80,7 +88,8 @@ def _count(engine: Vllm, subject: Subject, sample: Sample) -> Facts:
     item: Facts = {"modality": kind, "label": sample.label, "role": sample.role}
     ids = {name: family.token_id(name, subject.processor) for name in family.modalities}
     try:
-        found = engine.counts(family.prompt([kind]), {kind: [family.engine_item(sample)]}, ids)
+        prompt = family.engine_prompt(subject.processor, sample)
+        found = engine.counts(prompt, {kind: [family.engine_item(sample)]}, ids)
         if kind not in found:
             raise ValueError(f"vLLM marks no {kind} in the prompt, only {sorted(found)}")
         item.update(found[kind])

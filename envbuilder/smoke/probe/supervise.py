@@ -11,15 +11,15 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, nullcontext
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import IO, ContextManager
+from typing import IO, Dict, Iterator
 
 from . import job
 from .facts import Facts, describe, nothing, read_facts
 from .told import tell
 from .touched import together
-from .zygote import FORKED, Zygote, serve
+from .zygote import FORKED, Zygote, kind_of, serve
 
 PYTHON = (sys.executable, "-I", "-B")
 """Isolated from the user's site and PYTHON* variables, and leaving no bytecode behind."""
@@ -33,19 +33,21 @@ ELSEWHERE = ("_CACHE", "_CACHE_DIR", "_CACHE_ROOT")
 SEEN = ("HOME", "PIP_CACHE_DIR", "UV_CACHE_DIR", "HF_HOME", "HF_HUB_CACHE", "CONDA_PKGS_DIRS")
 """Variables that say where caches lie; jobs run with others, so that they leave none behind."""
 _FOLDER = str(Path(__file__).parent)
+Zygotes = Dict[str, Zygote]
+"""By the kind of jobs that they may fork."""
 TAIL = 2000
 """How much (bytes) of a failed job's output is worth keeping."""
 
 
 def main(arguments: list[str]) -> int:
-    """Supervise, run one job (``--job NAME FD``) or fork them (``--zygote FD``).
+    """Supervise, run one job (``--job NAME FD``) or fork them (``--zygote KIND FD``).
 
     Return the exit code.
     """
     if arguments[:1] == ["--job"]:
         return job.main(arguments[1], int(arguments[2]))
     if arguments[:1] == ["--zygote"]:
-        return serve(int(arguments[1]))
+        return serve(arguments[1], int(arguments[2]))
     result = _claim_stdout()
     request = json.loads(sys.stdin.read())
     request["environ"] = {name: os.environ.get(name, "") for name in SEEN}
@@ -55,10 +57,12 @@ def main(arguments: list[str]) -> int:
     real = any(model["path"] and not model["bare"] for model in request["models"])
     with (
         tempfile.TemporaryDirectory(prefix="envbuilder-smoke-") as scratch,
-        _zygote(names, scratch) as zygote,
+        _zygotes(names, scratch) as zygotes,
         ThreadPoolExecutor(1 if real else PARALLEL) as pool,
     ):
-        jobs = list(pool.map(lambda name: run_job(name, request, scratch, deadline, zygote), names))
+        jobs = list(
+            pool.map(lambda name: run_job(name, request, scratch, deadline, zygotes), names)
+        )
     touched = _touched(jobs)
     document = {
         "version": 1,
@@ -77,21 +81,20 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def run_job(
-    name: str, request: Facts, scratch: str, deadline: float, zygote: Zygote | None = None
-) -> Facts:
+def run_job(name: str, request: Facts, scratch: str, deadline: float, zygotes: Zygotes) -> Facts:
     """Run the job ``name`` and return its facts, whatever happens to its process.
 
-    ``zygote`` forks it, where it is one of those jobs and the zygote is fit.
+    One of ``zygotes`` forks it, where there is one of its kind that is fit.
     """
     started = time.monotonic()
     tell(request.get("progress"), job=name, state="begun")
     if started >= deadline:
         return {**nothing(), "name": name, "seconds": 0.0, "outcome": "timeout"}
     with tempfile.TemporaryFile() as facts, tempfile.TemporaryFile() as output:
-        forks = name.startswith(FORKED) and zygote is not None and zygote.fits(deadline - started)
+        zygote = zygotes.get(kind_of(name))
+        fit = zygote is not None and zygote.fits(deadline - started)
         left = deadline - time.monotonic()
-        if forks and zygote is not None:
+        if zygote is not None and fit:
             code = zygote.run(name, request, facts, output, left)
         else:
             code = _alone(name, request, scratch, (facts, output), left)
@@ -144,12 +147,18 @@ def _touched(jobs: list[Facts]) -> Facts | None:
         return {"by": by, "problem": describe(error)}
 
 
-def _zygote(names: list[str], scratch: str) -> ContextManager[Zygote | None]:
-    """Start a zygote where it saves anything: for one job alone it does not."""
-    forked = [name for name in names if name.startswith(FORKED)]
-    if len(forked) < 2:
-        return nullcontext()
-    return closing(Zygote([*PYTHON, _FOLDER, "--zygote"], _environment(scratch, forked[0])))
+@contextmanager
+def _zygotes(names: list[str], scratch: str) -> Iterator[Zygotes]:
+    """Start a zygote of each kind that saves anything: for one job alone it does not."""
+    zygotes: Zygotes = {}
+    with ExitStack() as stack:
+        for kind in FORKED:
+            forked = [name for name in names if kind_of(name) == kind]
+            if len(forked) > 1:
+                command = [*PYTHON, _FOLDER, "--zygote", kind]
+                zygote = Zygote(command, _environment(scratch, forked[0]))
+                zygotes[kind] = stack.enter_context(closing(zygote))
+        yield zygotes
 
 
 def _peak() -> int:
@@ -191,7 +200,7 @@ def _environment(scratch: str, name: str) -> dict[str, str]:
     Counting sees no GPU, also if there is one: answers are compared between machines.
     """
     kept = {one: value for one, value in os.environ.items() if not one.endswith(ELSEWHERE)}
-    counts = name.startswith(FORKED)
+    counts = kind_of(name) == "tokens"
     return {
         **kept,
         **({"CUDA_VISIBLE_DEVICES": ""} if counts else {}),

@@ -12,6 +12,8 @@ from typing import Sequence
 from .facts import Facts
 
 BYTES = 256
+NEWLINES = ("\n", "\n\n", "\n\n\n", "\n\n\n\n")
+"""Line ends that are one token each, as Gemma has them: vLLM joins those around an image itself."""
 
 
 def byte_alphabet() -> list[str]:

@@ -20,21 +20,22 @@ LENGTH = 32768
 """The context (tokens) in which the engine plans: room for one item of each modality."""
 
 
+POSITIONS = ("max_position_embeddings", "max_target_positions")
+"""How configurations call the longest prompt."""
 PARSERS = ("get_data_parser", "_get_data_parser")
 """Methods that make the parser of items, newest first; 0.32 keeps it as ``data_parser``."""
 
 
 def model_config(
-    directory: str, limits: Mapping[str, int], options: Facts, length: int = LENGTH
+    directory: str, limits: Mapping[str, int], arguments: Facts, length: int = LENGTH
 ) -> Any:
     """Return vLLM's configuration of the model in ``directory``: it must know the architecture.
 
-    ``options`` are the whole engine's processor arguments, as of ``--mm-processor-kwargs``;
-    ``length`` (tokens) is its context.
+    ``arguments`` are what else a server is started with; ``length`` (tokens) is its context.
     """
     from vllm.engine.arg_utils import EngineArgs
 
-    arguments: Facts = {"mm_processor_kwargs": options} if options else {}
+    _inspect_here()
     return EngineArgs(
         model=directory,
         dtype="float32",
@@ -42,6 +43,17 @@ def model_config(
         limit_mm_per_prompt=dict(limits),
         **arguments,
     ).create_model_config()
+
+
+def _inspect_here() -> None:
+    """Let vLLM look at the model's class in this process, which loads it next in any case.
+
+    It would start another, lest CUDA be initialised in its own, and so import itself once more.
+    """
+    from vllm.model_executor.models import registry
+
+    if hasattr(registry, "_run_in_subprocess"):
+        registry._run_in_subprocess = lambda inspect: inspect()
 
 
 def architecture(config: Any) -> str:
@@ -67,6 +79,11 @@ class Vllm:
         uncached = {"disable_cache": True} if _takes(create, "disable_cache") else {}
         self.processor = create(self.config, **uncached)
         self.info = self.processor.info
+
+    def refused(self) -> list[str]:
+        """Return the modalities of which the engine takes none, whatever the model does."""
+        known = getattr(self.info, "get_supported_mm_limits", None)
+        return sorted(self.limits.keys() - known()) if known is not None else []
 
     # --- what it reserves ---------------------------------------------------------------------
 
@@ -109,13 +126,21 @@ class Vllm:
 
     # --- what it makes of an item -------------------------------------------------------------
 
-    def counts(self, prompt: str, data: Facts, token_ids: Mapping[str, int]) -> dict[str, Facts]:
-        """Return ``embeds``, ``ranges`` and occurrences of its token (``tokens``) by modality."""
+    def counts(
+        self, prompt: str | list[int], data: Facts, token_ids: Mapping[str, int]
+    ) -> dict[str, Facts]:
+        """Return ``embeds``, ``ranges`` and occurrences of its token (``tokens``) by modality.
+
+        The token is that of ``token_ids``, or, if it stands nowhere, the only one in the ranges: an
+        engine may take another than transformers' processor.
+        """
         inputs = self._apply(prompt, handed(self.processor, data), {})
-        ids = list(inputs["prompt_token_ids"])
+        ids = list(inputs.get("encoder_prompt_token_ids") or inputs["prompt_token_ids"])
         spans = self._spans(inputs)
         for kind, found in spans.items():
-            found["tokens"] = ids.count(token_ids.get(kind, -1))
+            filled = {ids[at] for span in inputs["mm_placeholders"][kind] for at in _places(span)}
+            known = ids.count(token_ids.get(kind, -1))
+            found["tokens"] = known or sum(ids.count(one) for one in filled if len(filled) == 1)
         return spans
 
     def _spans(self, inputs: Any) -> dict[str, Facts]:
@@ -125,6 +150,8 @@ class Vllm:
         }
 
     def _dummy_inputs(self) -> Any:
+        if _takes(getattr(self.processor, "get_dummy_inputs", None), "mm_options"):
+            return self._applied(self.processor.get_dummy_inputs(self.length, self.limits, {}))
         builder = _dummy_builder(self.processor)
         whole = getattr(builder, "get_dummy_processor_inputs", None)
         if whole is not None and not _takes(whole, "mm_options"):
@@ -138,7 +165,7 @@ class Vllm:
         data = builder.get_dummy_mm_data(self.length, self.limits, **options)
         return self._apply(builder.get_dummy_text(self.limits), data, {})
 
-    def _apply(self, prompt: str, data: Any, arguments: Facts) -> Any:
+    def _apply(self, prompt: str | list[int], data: Any, arguments: Facts) -> Any:
         """Run the processor on ``prompt`` and ``data`` in the way that this version asks for.
 
         It gets copies: some processors take settings out of the caller's own arguments, and some
@@ -148,17 +175,16 @@ class Vllm:
         apply = self.processor.apply
         if _takes(apply, "timing_ctx"):  # 0.18 and later: one value for everything
             from vllm.multimodal.processing import ProcessorInputs
-            from vllm.multimodal.processing.context import TimingContext
 
             ids = "list[int]" in str(ProcessorInputs.__annotations__["prompt"])
-            tokenizer = self.info.get_tokenizer()
-            text: Any = tokenizer.encode(prompt, add_special_tokens=False) if ids else prompt
+            if ids and isinstance(prompt, str):
+                prompt = self.info.get_tokenizer().encode(prompt, add_special_tokens=False)
             inputs = ProcessorInputs(
-                prompt=text,
+                prompt=prompt,
                 mm_data_items=self.info.parse_mm_data(data),
                 hf_processor_mm_kwargs=arguments,
             )
-            return apply(inputs, TimingContext(enabled=False))
+            return self._applied(inputs)
         given: Facts = {"prompt": prompt, "hf_processor_mm_kwargs": arguments}
         if _takes(apply, "mm_items"):
             given["mm_items"] = self.info.parse_mm_data(data)
@@ -167,6 +193,12 @@ class Vllm:
         if _takes(apply, "tokenization_kwargs"):
             given["tokenization_kwargs"] = {}
         return apply(**given)
+
+    def _applied(self, inputs: Any) -> Any:
+        """Run the processor on ``inputs``, the one value that 0.18 and later take."""
+        from vllm.multimodal.processing.context import TimingContext
+
+        return self.processor.apply(inputs, TimingContext(enabled=False))
 
 
 def handed(processor: Any, data: Facts) -> Facts:
@@ -198,13 +230,24 @@ def require_vllm() -> str:
 
 
 def context(config: Any) -> int:
-    """Return the context (tokens) to plan in: LENGTH, or the model's own if that is shorter."""
+    """Return the context (tokens) to plan in: LENGTH, or the model's own if that is shorter.
+
+    An encoder-decoder's is its decoder's.
+    """
     text = config.get_text_config() if hasattr(config, "get_text_config") else config
-    return min(LENGTH, getattr(text, "max_position_embeddings", None) or LENGTH)
+    stated: list[int | None] = [getattr(text, name, None) for name in POSITIONS]
+    return min([LENGTH, *filter(None, stated)])
 
 
 def _takes(function: Any, name: str) -> bool:
-    return name in inspect.signature(function).parameters
+    return function is not None and name in inspect.signature(function).parameters
+
+
+def _places(span: Any) -> list[int]:
+    """Return where in the prompt the embeddings of a placeholder range go."""
+    mask = getattr(span, "is_embed", None)
+    inside = range(span.length) if mask is None else [at for at, on in enumerate(mask) if on]
+    return [span.offset + at for at in inside]
 
 
 def _embeds(span: Any) -> int:

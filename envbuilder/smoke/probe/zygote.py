@@ -1,9 +1,8 @@
-"""A process that has imported torch and transformers once, and forks for each job that counts.
+"""A process that has imported torch and transformers, or vLLM, once, and forks for each job.
 
 Their import takes longer than most jobs. A job is still a process of its own, with its own group,
-memory and end; the two facts that make that safe are that nothing here has started a thread or
-asked for a GPU (jobs that count see none), and that a library which cannot be imported ends the
-zygote: every job then runs alone, and says itself what is wrong.
+memory and end. A zygote in which a library has started a thread or asked for a GPU, and one whose
+libraries cannot be imported, ends: every job then runs alone, and says itself what is wrong.
 
 Supervisor and zygote talk over a socket. A request names the job and carries four files: the
 request, the job's facts, its output, and a pipe, into which a keeper writes the process id, then
@@ -27,9 +26,15 @@ from typing import IO
 from . import job
 from .facts import Facts
 
-FORKED = ("architecture", "sent", "tokens.")
-"""How the names of jobs begin that a zygote may fork."""
-MODULES = ("numpy", "torch", "transformers")
+FORKED = {
+    "tokens": ("architecture", "sent", "tokens."),
+    "engine": ("engine.vllm", "engine.tight"),
+}
+"""How the names of jobs begin that each kind of zygote may fork."""
+MODULES = {
+    "tokens": ("numpy", "torch", "transformers"),
+    "engine": ("vllm.engine.arg_utils", "vllm.multimodal"),
+}
 CLASSES = ("AutoConfig", "AutoProcessor", "GenerationMixin", "PreTrainedModel")
 """What every such job takes of transformers, which imports its parts when they are asked for."""
 READY = b"ready"
@@ -37,14 +42,21 @@ LONGEST = 4096
 """Bytes of a message: a name."""
 
 
-def serve(descriptor: int) -> int:
-    """Import the libraries, then fork a keeper for each message; return the exit code."""
+def kind_of(name: str) -> str:
+    """Return the kind of zygote that may fork the job ``name``; "" if it runs alone."""
+    return next((kind for kind, starts in FORKED.items() if name.startswith(starts)), "")
+
+
+def serve(kind: str, descriptor: int) -> int:
+    """Import what ``kind`` needs, then fork a keeper for each message; return the exit code."""
     job.die_with_parent()
     channel = socket.socket(fileno=descriptor)
-    for name in MODULES:
+    for name in MODULES[kind]:
         importlib.import_module(name)
     for name in CLASSES:
         getattr(importlib.import_module("transformers"), name)
+    if not _may_fork():
+        return 1
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # keepers need not be waited for
     channel.send(READY)
     while True:
@@ -56,6 +68,12 @@ def serve(descriptor: int) -> int:
             return _keep(message.decode(), *files)
         for file in files:
             os.close(file)
+
+
+def _may_fork() -> bool:
+    """Return whether what was imported would still be whole in a forked process."""
+    cuda = getattr(importlib.import_module("torch"), "cuda", None)
+    return threading.active_count() == 1 and not (cuda and cuda.is_initialized())
 
 
 def _keep(name: str, request: int, facts: int, output: int, ending: int) -> int:

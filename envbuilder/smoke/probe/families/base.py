@@ -72,6 +72,8 @@ class Family:
     """Whether a placeholder stands in a text, in which the tokenizer must know it as one token."""
     needs: dict[str, str] = {}
     """Packages that transformers takes for the model and does not require, by what is imported."""
+    engine_arguments: Facts = {}
+    """With which arguments a serving engine takes the model; none, of most."""
     counts = "placeholders"
     """What is counted: an encoder-decoder's prompt holds no placeholders."""
 
@@ -277,6 +279,10 @@ class Family:
 
             return Image.fromarray(made)
         return made
+
+    def engine_prompt(self, processor: Any, sample: Sample) -> str | list[int]:
+        """Return the prompt that a serving engine gets with ``sample``, as text or token ids."""
+        return self.prompt([sample.modality])
 
     def forward(self, model: Any, inputs: Any) -> Any:
         """Return the logits of one pass over ``inputs``: (1, positions, vocabulary)."""

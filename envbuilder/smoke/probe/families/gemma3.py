@@ -7,6 +7,7 @@ google/gemma-3-4b-it.
 from __future__ import annotations
 
 from ..facts import Facts
+from ..tokenizer import NEWLINES
 from ._from_files import HALF, FromFiles
 from ._shrunk import language, vision
 
@@ -29,6 +30,7 @@ class Gemma3(FromFiles):
         "<start_of_image>",
         "<end_of_image>",
         "<image_soft_token>",
+        *NEWLINES,
     )
     named_tokens = {
         "boi_token": "<start_of_image>",

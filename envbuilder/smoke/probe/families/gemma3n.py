@@ -10,6 +10,7 @@ from typing import Any
 
 from ..facts import Facts
 from ..samples import Sample
+from ..tokenizer import NEWLINES
 from ._encoders import handed, rows
 from ._from_files import HALF, FromFiles
 from ._shrunk import VOCABULARY, WIDTH, language
@@ -53,6 +54,7 @@ class Gemma3n(FromFiles):
         "<image_soft_token>",
         "<end_of_audio>",
         "<audio_soft_token>",
+        *NEWLINES,
     )
     named_tokens = {
         "boi_token": "<start_of_image>",

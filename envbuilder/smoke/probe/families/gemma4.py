@@ -113,6 +113,7 @@ class Gemma4(FromFiles):
                 "intermediate_size": 32,
                 "patch_size": 16,
                 "pooling_kernel_size": 3,
+                "default_output_length": 280,  # which vLLM asks for
             },
             "audio_config": {
                 "model_type": "gemma4_audio",

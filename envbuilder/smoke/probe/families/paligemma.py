@@ -5,7 +5,11 @@ Values: ``preprocessor_config.json`` and ``config.json`` of google/paligemma-3b-
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..facts import Facts
+from ..samples import Sample
+from ..tokenizer import NEWLINES
 from ._from_files import HALF, FromFiles
 from ._shrunk import WIDTH, language, vision
 
@@ -21,7 +25,7 @@ class PaliGemma(FromFiles):
     model_class = "PaliGemmaForConditionalGeneration"
     processor_class = "PaliGemmaProcessor"
     kinds = ("image",)
-    specials = ("<pad>", "<eos>", "<bos>", "<image>")
+    specials = ("<pad>", "<eos>", "<bos>", "<image>", *NEWLINES)
     named_tokens = {
         "image_token": "<image>",
         "bos_token": "<bos>",
@@ -56,6 +60,10 @@ class PaliGemma(FromFiles):
             ),
             "torch_dtype": "float32",
         }
+
+    def engine_prompt(self, processor: Any, sample: Sample) -> str:
+        """Return the text alone: an engine puts the image before it by itself."""
+        return super().prompt([])
 
 
 FAMILY = PaliGemma()

@@ -50,6 +50,7 @@ class Voxtral(Family):
     specials = tuple(MARKS)
     modalities = {"audio": Modality("[AUDIO]", "[AUDIO]", "audio", "get_audio_features")}
     settings = {"chunk_length": SECONDS}
+    engine_arguments = {"tokenizer_mode": "mistral"}
 
     def ids(self) -> dict[str, int]:
         """Return the id of every mark, which the tokenizer's own file states."""
@@ -118,6 +119,11 @@ class Voxtral(Family):
     def token_id(self, modality: str, processor: Any) -> int:
         """Return the id that the processor takes for granted."""
         return int(processor.audio_token_id)
+
+    def engine_prompt(self, processor: Any, sample: Sample) -> list[int]:
+        """Return a conversation's ids: the engine, too, finds the marks where the chat put them."""
+        ids: list[int] = self.take(processor, sample)["input_ids"][0].tolist()
+        return ids
 
     def formula(self, sample: Sample, inputs: Any, config: Any) -> tuple[int, None]:
         """Count whole windows, by the encoder's positions and how many of them the model joins."""
