@@ -70,9 +70,9 @@ bench: ## measure layering and builds side by side, as ratios of one run
 	@.ci/setup test
 	@$(BIN)/python -m tests.bench
 
-pairs: ## smoke every released pair of transformers and a family that is known to work (half an hour)
+pairs: ## smoke every family with releases of transformers and of vLLM (an hour; ARGS=vllm, ARGS=5.24.0)
 	@.ci/setup test
-	@$(BIN)/python -m tests.pairs
+	@$(BIN)/python -m tests.pairs $(ARGS)
 
 faults: ## plant faults into the newest families' code, and record what the smoke sees (ten minutes)
 	@.ci/setup test

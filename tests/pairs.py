@@ -1,43 +1,49 @@
-"""Real pairs of a transformers release and a model family: does the smoke test stay calm?
+"""Real pairs of a release and a model family: does the smoke test stay calm?
 
-Every release becomes an image of its own on the CPU environment's Debian base, where nothing but
-small wheels differs: seconds each. ``python -m tests.pairs [RELEASE...]`` smokes them with all
-families, and writes docs/reference/pairs.md. With ``--quick`` it runs one job of each: the one that
-counts every modality alone, twice and together, and generates.
+Every release of transformers becomes an image of its own on the CPU environment's Debian base,
+where nothing but small wheels differs: seconds each. Every release of vLLM is made fit for a CPU
+first (:mod:`tests.vllm_wheels`). ``python -m tests.pairs [RELEASE...] [vllm]`` smokes them with all
+families, and renews their columns of docs/reference/pairs.md. With ``--quick`` transformers runs
+one job of each: the one that counts every modality alone, twice and together, and generates.
 """
 
 import dataclasses
+import json
 import re
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import envbuilder
 from envbuilder.model.progress import Silent
 from envbuilder.runtime import Prepared, choose
 from envbuilder.smoke import CheckStatus, ProbedModel, Report, Run, SmokePlan, smoke
+from envbuilder.smoke.judge import judge
+from envbuilder.smoke.judge.jobs import of_model
 from envbuilder.smoke.probe import families
+from envbuilder.smoke.probe.job import numbered
+from envbuilder.smoke.probe.samples import MODALITIES
+from envbuilder.smoke.run_probe import ask
 from envbuilder.storage.store import Store
 from envbuilder.workflow.build import make_image
 from envbuilder.workflow.lock import lock_environment
 from envbuilder.workflow.smoke import smoke_plan
+from tests import vllm_wheels
 from tests.contexts import context
+from tests.pairs_page import UNPROVEN, Column, read, renew
+from tests.published import wheel_of
 
 LOCKFILES = Path(envbuilder.__file__).parents[1] / "lockfiles"
 # Not 5.19.0: it asks torch for an accelerator on import, which Debian's torch 2.6 refuses on a CPU.
 DAY = "2026-11-27T00:00:00Z"
 """What the indexes held then is resolved: the newest release was a week old."""
 RELEASES = ("4.52.4", "4.53.3", "4.54.1", "4.55.4", "4.56.2", "4.57.6", "5.23.0", "5.24.0")
-PAGE = Path(envbuilder.__file__).parents[1] / "docs/reference/pairs.md"
-HEAD = """# Families and releases of transformers
-
-Which release counts and runs which family's tiny model rightly, on Debian's torch 2.6 without a
-GPU. `make pairs` smokes every pair and writes this page.
-"""
+ENGINES = {"0.33.0": "5.20.2"}
+"""Releases of vLLM, and the newest transformers that each asks for."""
 
 BROKEN = {
     ("4.52.4", "internvl"): "internvl-several-videos",
@@ -45,20 +51,41 @@ BROKEN = {
     ("4.57.6", "qwen3_omni_moe"): "omni-image-beside-video",
     ("5.23.0", "kimi_k25"): "kimi-video-split",
     ("5.24.0", "llama4"): "llama4-image-outputs",
+    ("4.54.1", "internvl"): "internvl-several-videos",
     ("4.54.1", "qwen2_audio"): "audio-generate-call",
     ("4.54.1", "qwen2_vl"): "video-mask-of-images",
 }
 """Pairs that do not work together, and the cause that the report must name."""
+BROKEN_ENGINES = {
+    ("0.33.0", "aya_vision"): "engine-reserves-squares",
+    ("0.33.0", "deepseek_ocr2"): "engine-by-transformers",
+    ("0.33.0", "deepseek_vl"): "engine-by-transformers",
+    ("0.33.0", "kimi_k25"): "engine-by-transformers",
+    ("0.33.0", "ovis2"): "engine-by-transformers",
+    ("0.33.0", "phi4_multimodal"): "engine-by-transformers",
+    ("0.33.0", "smolvlm"): f"{UNPROVEN}engine-refuses-modality",
+}
+"""The same of vLLM's releases."""
+ASKED = "reserve, counts and limit"
+ANSWERS = Path(__file__).parent / "unit/data/engine.json"
+ODD = (
+    *("aya_vision", "deepseek_vl", "internvl", "kimi_k25", "paligemma", "phi4_multimodal"),
+    *("smolvlm", "voxtral", "whisper"),
+)
+"""Families about which an engine answers otherwise than about most: what it said is kept."""
+UNKNOWN = r"has no \w+$|does not recognize this architecture|are not supported for now"
+"""How transformers and vLLM say that they are older than a model, or never knew it."""
 
-
-LIBRARIES = """\
-  num2words: "==0.5.14"
-  timm: "==1.0.31"
-  mistral-common[audio]: "==1.13.1"
-  typing-extensions: ">=4.15"
-"""
+LIBRARIES = {
+    "num2words": "==0.5.14",
+    "timm": "==1.0.31",
+    "mistral-common[audio]": "==1.13.1",
+    "typing-extensions": ">=4.15",
+}
 """What the processors and encoders of some families need beside transformers; pydantic, which
 mistral-common brings, needs newer typing-extensions than Debian's."""
+SDISTS = "build: {sdists: [docopt]}\n"
+"""What num2words needs, and what has no wheels."""
 
 
 @contextmanager
@@ -77,8 +104,9 @@ def environment(
     text = re.sub(r"(?m)^(  transformers: ).*$", rf'\1"=={release}"', text)
     if libraries:
         text = text.replace("python3-torchvision]", "python3-torchvision, python3-torchaudio]")
-        text = text.replace("  pillow:", f"{LIBRARIES}  pillow:")
-        text += "\nbuild: {sdists: [docopt]}\n"
+        listed = "".join(f'  {name}: "{version}"\n' for name, version in LIBRARIES.items())
+        text = text.replace("  pillow:", f"{listed}  pillow:")
+        text += SDISTS
     spec.write_text(re.sub(r"(?m)^(index: ).*$", rf"\1{{exclude_newer: {DAY}}}", text))
     shutil.copy(LOCKFILES / "pylock.omni-cpu.toml", spec.parent)
     lock = lock_environment(context(store, silent), spec)
@@ -102,70 +130,119 @@ def pairs(run: Run, plan: SmokePlan, names: Sequence[str], *, quick: bool) -> Re
     return smoke(run, asked, subject=", ".join(names))
 
 
-def verdict(report: Report, name: str) -> str:
-    """Return "green", "-" where the release is older than the family, or else the cause."""
-    bad = [
-        check
-        for check in report.checks
-        if check.model == name and check.status not in {CheckStatus.PASS, CheckStatus.SKIP}
-    ]
-    if not bad:
-        return "green"
-    older = r"has no \w+$|does not recognize this architecture"
-    if all(re.search(older, check.explanation) for check in bad):
-        return "-"
-    causes = [check.cause.id for check in bad if check.cause is not None]
-    return ", ".join(dict.fromkeys(causes)) or bad[0].explanation
+@contextmanager
+def engine(release: str, transformers: str, folder: Path) -> Iterator[tuple[Prepared, SmokePlan]]:
+    """Lock and build a release of vLLM beside one of transformers, and prepare it."""
+    vllm_wheels.beside(folder)
+    files = wheel_of("vllm", release, python=vllm_wheels.PYTHON)
+    vllm_wheels.repack(folder, "vllm", release + vllm_wheels.CPU, files)
+    packages = {
+        "vllm": f"=={release}{vllm_wheels.CPU}",
+        "transformers": f"=={transformers}",
+        **LIBRARIES,
+    }
+    with vllm_wheels.environment(folder, packages, SDISTS) as (ready, lock):
+        yield ready, smoke_plan(lock, folder=folder)
 
 
-def table(rows: Mapping[str, Mapping[str, str]]) -> str:
-    """Return release by family as Markdown; what is red says its cause."""
-    names = list(dict.fromkeys(name for row in rows.values() for name in row))
-    lines = ["| family | " + " | ".join(rows) + " |", "|---" * (len(rows) + 1) + "|"]
-    for name in names:
-        cells = (_cell(row.get(name, "")) for row in rows.values())
-        lines.append(f"| `{name}` | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
-
-
-def _cell(found: str) -> str:
-    return found if found in {"green", "-", ""} else f"**{found}**"
-
-
-def write(rows: Mapping[str, Mapping[str, str]], *, quick: bool) -> None:
-    """Write the page; every cell is of this run."""
-    cells = [cell for row in rows.values() for cell in row.values() if cell != "-"]
-    green = cells.count("green")
-    what = "each modality alone, twice and all together" if quick else "all counts"
-    PAGE.write_text(
-        f"{HEAD}\n{table(rows)}\n"
-        f"Run on {datetime.now(UTC):%Y-%m-%d}: {what}.\n"
-        f"Of {len(cells)} pairs {green} are green; every other cell names the page of the "
-        "cause book that\nthe report gave (`envbuilder smoke explain CAUSE`). A dash: the release "
-        "is older than the family.\n"
+def asked_engine(plan: SmokePlan, names: Sequence[str]) -> SmokePlan:
+    """Return the plan that asks the engine about ``names``, and transformers to compare."""
+    return dataclasses.replace(
+        plan,
+        models=tuple(ProbedModel(family=name) for name in names),
+        checks=("tokens", "engine"),
+        jobs=("engine.vllm", "engine.tight", *(f"tokens.{kind}" for kind in MODALITIES)),
+        gpu="never",
+        timeout=7200.0,
     )
+
+
+def verdict(report: Report, name: str, group: str = "") -> str:
+    """Return "green", "-" where the release does not know the family, or else the causes.
+
+    Of the checks whose names begin with ``group``; what has no cause is said in its own words, and
+    what is not red that it is unproven.
+    """
+    own = [one for one in report.checks if one.model == name and one.name.startswith(group)]
+    bad = [one for one in own if one.status not in {CheckStatus.PASS, CheckStatus.SKIP}]
+    if not bad:
+        passed = any(check.status is CheckStatus.PASS for check in own)
+        return "green" if passed else own[0].explanation
+    if all(re.search(UNKNOWN, check.explanation) for check in bad):
+        return "-"
+    causes = dict.fromkeys(check.cause.id for check in bad if check.cause is not None)
+    told = ", ".join(causes) or bad[0].explanation
+    unproven = all(check.status is CheckStatus.UNPROVEN for check in bad)
+    return f"{UNPROVEN}{told}" if unproven else told
+
+
+def run_transformers(releases: Sequence[str], folder: Path, *, quick: bool) -> None:
+    """Smoke every release with every family, and renew the page after each."""
+    for release in releases:
+        with environment(release, folder, libraries=True) as (ready, plan):
+            report = pairs(ready.run, plan, families.names(), quick=quick)
+        what = "each modality alone, twice and all together" if quick else "all counts"
+        _renew("transformers", release, report, Column(what=what, cells=_cells(report)))
+
+
+def run_engines(folder: Path) -> None:
+    """Ask every release of vLLM about every family, renew the page, keep what it said of some."""
+    for release, beside in ENGINES.items():
+        (folder / release).mkdir()
+        with engine(release, beside, folder / release) as (ready, plan):
+            wanted = asked_engine(plan, families.names())
+            document = ask(ready.run, wanted)
+        if release == next(iter(ENGINES)):
+            ANSWERS.write_text(json.dumps(kept(document, families.names())) + "\n")
+        report = judge(wanted, document, subject=release)
+        cells = _cells(report, "engine.")
+        _renew("vllm", release, report, Column(what=ASKED, cells=cells, beside=beside))
+
+
+def kept(document: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """Return what ``document``, about models ``names``, holds of the engine about :data:`ODD`."""
+    jobs = [
+        {**job, "name": numbered(job["name"], number)}
+        for number, name in enumerate(ODD)
+        for job in of_model(document, names.index(name))["jobs"]
+        if job["name"].startswith("engine.")
+    ]
+    return {**document, "jobs": jobs}
+
+
+def _cells(report: Report, group: str = "") -> dict[str, str]:
+    return {name: verdict(report, name, group) for name in families.names()}
+
+
+def _renew(part: str, release: str, report: Report, column: Column) -> None:
+    print(part, release, dict(column.cells), f"{report.seconds:.0f} s", flush=True)
+    renew(part, {release: column})
+
+
+def surprises() -> list[str]:
+    """Return the pairs of the record that are neither green nor red for a known cause."""
+    known = {("transformers", *pair): cause for pair, cause in BROKEN.items()}
+    known |= {("vllm", *pair): cause for pair, cause in BROKEN_ENGINES.items()}
+    return [
+        f"{part} {release} {name}: {found}"
+        for part, columns in read().items()
+        for release, column in columns.items()
+        for name, found in column.cells.items()
+        if found not in {known.get((part, release, name), "green"), "-"}
+    ]
 
 
 def main(arguments: list[str]) -> int:
-    """Smoke every release with every family and write the page; return 1 where one is red."""
+    """Smoke what was asked for, renew the page; return 1 if a pair of it is red unexpectedly."""
     quick = "--quick" in arguments
-    chosen = [each for each in arguments if not each.startswith("-")] or RELEASES
-    rows: dict[str, dict[str, str]] = {}
+    chosen = [each for each in arguments if not each.startswith("-")] or [*RELEASES, "vllm"]
     with TemporaryDirectory() as scratch:
-        for release in chosen:
-            with environment(release, Path(scratch), libraries=True) as (ready, plan):
-                report = pairs(ready.run, plan, families.names(), quick=quick)
-            rows[release] = {name: verdict(report, name) for name in families.names()}
-            print(release, rows[release], f"{report.seconds:.0f} s", flush=True)
-    write(rows, quick=quick)
-    known = {(release, name): cause for (release, name), cause in BROKEN.items()}
-    return int(
-        any(
-            found not in {known.get((release, name), "green"), "-"}
-            for release, row in rows.items()
-            for name, found in row.items()
-        )
-    )
+        releases = [each for each in chosen if each != "vllm"]
+        run_transformers(releases, Path(scratch), quick=quick)
+        if "vllm" in chosen:
+            run_engines(Path(scratch))
+    print("\n".join(surprises()))
+    return int(bool(surprises()))
 
 
 if __name__ == "__main__":

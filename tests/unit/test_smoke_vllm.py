@@ -372,8 +372,28 @@ def test_an_item_that_the_engine_does_not_mark_is_told_as_it_is() -> None:
 
 
 def test_without_vllm_the_reason_is_absence() -> None:
-    with pytest.raises(Absent, match="vLLM is not installed"):
+    with pytest.raises(Absent, match=r"vLLM is not installed$"):
         require_vllm()
+
+
+def test_an_image_with_sglang_is_told_how_that_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _install(tmp_path, "sglang", "sglang", "0.5.23")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(Absent, match=r"SGLang 0\.5\.23 is, .*: .* smoke --server URL"):
+        require_vllm()
+
+
+def _install(site: Path, package: str, name: str | None, version: str) -> None:
+    """Write ``package``, and that the distribution ``name`` brought it."""
+    (site / package).mkdir()
+    (site / package / "__init__.py").write_text("")
+    if name is not None:
+        info = site / f"{name}-{version}.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Name: {name}\nVersion: {version}\n")
+        (info / "RECORD").write_text(f"{package}/__init__.py,,\n")
 
 
 @pytest.mark.parametrize(
@@ -382,13 +402,7 @@ def test_without_vllm_the_reason_is_absence() -> None:
 def test_a_fork_is_found_whatever_its_distribution_is_called(
     name: str | None, version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "vllm").mkdir()
-    (tmp_path / "vllm" / "__init__.py").write_text("")
-    if name is not None:
-        info = tmp_path / f"{name}-{version}.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(f"Name: {name}\nVersion: {version}\n")
-        (info / "RECORD").write_text("vllm/__init__.py,,\n")
+    _install(tmp_path, "vllm", name, version)
     monkeypatch.syspath_prepend(str(tmp_path))
     assert require_vllm() == version
 

@@ -140,7 +140,7 @@ class Vllm:
         for kind, found in spans.items():
             filled = {ids[at] for span in inputs["mm_placeholders"][kind] for at in _places(span)}
             known = ids.count(token_ids.get(kind, -1))
-            found["tokens"] = known or sum(ids.count(one) for one in filled if len(filled) == 1)
+            found["tokens"] = known or (ids.count(*filled) if len(filled) == 1 else 0)
         return spans
 
     def _spans(self, inputs: Any) -> dict[str, Facts]:
@@ -220,13 +220,27 @@ def needs_metadata(processor: Any) -> bool:
 def require_vllm() -> str:
     """Return the version of the installed vLLM, whatever a fork calls its distribution.
 
-    Raises Absent if there is none.
+    Raises Absent if there is none; its message says how another engine in the image is asked.
     """
-    found = importlib.util.find_spec("vllm")
-    if found is None or found.origin is None:
+    version = _installed("vllm")
+    if version is not None:
+        return version
+    sglang = _installed("sglang")
+    if sglang is None:
         raise Absent("vLLM is not installed")
+    raise Absent(
+        f"vLLM is not installed. SGLang {sglang} is, which answers nothing before it serves: "
+        "compare its counts with smoke --server URL"
+    )
+
+
+def _installed(package: str) -> str | None:
+    """Return the version of what brings ``package``; None if a folder at most is there."""
+    found = importlib.util.find_spec(package)
+    if found is None or found.origin is None:
+        return None
     installed = importlib.metadata.distributions()
-    return next((dist.version for dist in installed if "vllm" in modules(dist)), "unknown")
+    return next((dist.version for dist in installed if package in modules(dist)), "unknown")
 
 
 def context(config: Any) -> int:
