@@ -15,6 +15,7 @@ from envbuilder.model.errors import BuildError, NetworkError
 from envbuilder.model.image import Image, Layer, compose
 from envbuilder.model.layer_kind import LayerKind
 from envbuilder.model.lock import DebianBase, ImageBase, Lock, Wheel
+from envbuilder.model.plan import PREFIX
 from envbuilder.model.spec import Steps
 from envbuilder.model.system_plan import system_plan
 from envbuilder.registry.layout import export, load
@@ -258,12 +259,15 @@ def _named(lock: Lock, count: int) -> list[_Name]:
         (LayerKind.PACKAGES, f"{source.name} {source.version}", (source.identity,))
         for source in lock.built
     ]
+    compiled = [(LayerKind.BYTECODE, f"bytecode of {PREFIX}", ())] if lock.spec.bytecode else []
+    names += [] if steps.after_python else compiled
     names += [
         (LayerKind.FILES, title(entry), inputs(tree))
         for entry, tree in zip(lock.spec.files, lock.files, strict=True)
     ]
     names += [(LayerKind.ENVIRONMENT, "environment", ()), (LayerKind.LOCK, "lock", ())]
     names += _steps("after", len(steps.after_python))
+    names += compiled if steps.after_python else []
     names += [(LayerKind.SETTINGS, "settings", ())] * count  # WORKDIR makes a layer of its own
     return names[:count]
 

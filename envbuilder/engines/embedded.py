@@ -27,9 +27,11 @@ from envbuilder.model.seal import Seal
 from envbuilder.resolve.context import Context
 from envbuilder.storage.store import Store
 
+from .bytecode import compilation
+from .bytecode_layers import bytecode_layers, check_hidden
 from .foundation import Foundation
 from .own_files import own_files_layers
-from .reuse import ReusableLayers
+from .reuse import ReusableLayers, to_compile
 from .wheel_input import wheel_input
 
 METADATA = "/usr/share/envbuilder"
@@ -59,7 +61,13 @@ def assemble(
     planned = plan(lock)
     target = Target(python=planned.python, prefix=PREFIX)
     within = context.part()
-    with _pool(_DOWNLOADS) as downloads, _pool(_LAYERINGS) as layerings, _pool(1) as beside:
+    wanted = to_compile(context.store, lock, held)
+    with (
+        compilation(context, lock, wanted) as compiling,
+        _pool(_DOWNLOADS) as downloads,
+        _pool(_LAYERINGS) as layerings,
+        _pool(1) as beside,
+    ):
         base = beside.submit(foundation if not held.base else _held_base(held), within)
         missing = (group for group in planned.layers if group not in held.wheels)
         brought = {
@@ -72,6 +80,7 @@ def assemble(
                 return held.wheels[group]
             for wheel in group.wheels:
                 brought[wheel].result()
+                compiling.gather(wheel)  # first: afterwards it has to be made out of its layer
             return _wheel_layer(context, lock, group, target=target)
 
         made = [layerings.submit(layer, group) for group in planned.layers]
@@ -84,11 +93,14 @@ def assemble(
             raise
         wheels = tuple(future.result() for future in made)
         below = base.result()
+        compiling.finish(below)
     if not held.wheels:  # who sealed those layers was warned, and not all wheels are here
         _warn_of_conflicts(context, lock, planned, target=target)
+    bytecode = bytecode_layers(context.store, lock, held.bytecode)
     own = own_files_layers(context, lock, below)
     top = _environment_layer(lock, planned, target=target, store=context.store)
-    return _image(lock, (*below.layers, *wheels, *own, top), below.settings, context.store)
+    layers = (*below.layers, *wheels, *bytecode, *own, top)
+    return _image(lock, layers, below.settings, context.store)
 
 
 def _await(futures: Sequence[Future[Any]]) -> None:
@@ -138,11 +150,16 @@ def _wheel_layer(context: Context, lock: Lock, group: WheelLayer, *, target: Tar
 
 
 def _warn_of_conflicts(context: Context, lock: Lock, planned: Plan, *, target: Target) -> None:
-    """Name wheels that write other bytes to one path, once; the later of ``Plan.wheels`` wins."""
+    """Name wheels that write other bytes to one path, once; the later of ``Plan.wheels`` wins.
+
+    Raises BuildError where that may not be, for the sake of bytecode.
+    """
     key = str(lock_checksum(lock))
     if context.store.record("conflicts", key) is not None:
         return
     conflicts = _conflicts(lock, planned, target=target, store=context.store)
+    if lock.spec.bytecode:
+        check_hidden(context.store, lock, conflicts)
     context.store.put_record("conflicts", key, conflicts, blobs=[])
     paths: dict[tuple[str, str], list[str]] = {}
     for path, loser, winner in conflicts:

@@ -8,14 +8,17 @@ from dataclasses import replace
 from envbuilder.layers.install import Target
 from envbuilder.layers.wheel import has_wheel_layer
 from envbuilder.model.account import account_of
+from envbuilder.model.bytecode_plan import BytecodeGroup
 from envbuilder.model.codec import to_plain
 from envbuilder.model.errors import NetworkError
 from envbuilder.model.image import Image, Layer, canonical_json
+from envbuilder.model.layer_kind import LayerKind
 from envbuilder.model.lock import DebianBase, Lock
 from envbuilder.model.plan import LAYOUT_VERSION, PREFIX, WheelLayer, plan
 from envbuilder.registry.transfer import BlobPush, pull_layers
 from envbuilder.resolve.context import Context, RemoteLayers
 
+from .bytecode_layers import bytecode_facts, uncompiled
 from .foundation import has_base
 from .reuse import ReusableLayers
 from .wheel_input import wheel_input
@@ -33,8 +36,13 @@ def held_remotely(context: Context, lock: Lock, *, bring: bool) -> ReusableLayer
         return ReusableLayers()
     groups = {key: group for key, group in wheel_keys(lock).items() if _lacks(context, lock, group)}
     base = None if has_base(context, lock) or (lock.files and not bring) else base_key(lock)
+    bytecode = {
+        key: group
+        for key, group in bytecode_keys(lock).items()
+        if uncompiled(context.store, lock, [group])
+    }
     try:
-        found = remote.find([*groups, *([base] if base else [])])
+        found = remote.find([*groups, *bytecode, *([base] if base else [])])
         held = ReusableLayers(
             base=found.get(base, ()) if base else (),
             wheels={
@@ -42,11 +50,15 @@ def held_remotely(context: Context, lock: Lock, *, bring: bool) -> ReusableLayer
                 for key, group in groups.items()
                 if found.get(key)
             },
+            bytecode={
+                group: next(iter(found[key]), None)
+                for key, group in bytecode.items()
+                if key in found
+            },
         )
         if bring:
             repository = context.registries.repository(remote.place)
-            layers = (*held.base, *held.wheels.values())
-            pull_layers(repository, layers, context.store, context.progress)
+            pull_layers(repository, held.layers, context.store, context.progress)
     except NetworkError as error:
         context.progress.note(f"warning: nothing is taken from {remote.place}: {error.brief}")
         return ReusableLayers()
@@ -63,11 +75,14 @@ def offer_layers(context: Context, lock: Lock, image: Image) -> None:
     if remote is None or context.offline:
         return
     keys = wheel_keys(lock)
-    top = 1 + len(lock.files)  # the last layer is the environment's own
+    compiled = {each.inputs: each for each in image.layers if each.kind is LayerKind.BYTECODE}
+    top = 1 + len(lock.files) + len(compiled)  # the last layer is the environment's own
     first = len(image.layers) - top - len(keys)
     made: dict[str, tuple[Layer, ...]] = {
         key: (layer,) for key, layer in zip(keys, image.layers[first:-top], strict=True)
     }
+    for key, group in bytecode_keys(lock).items():
+        made[key] = (compiled[group.inputs],) if group.inputs in compiled else ()
     if base := base_key(lock):
         made[base] = image.layers[:first]
     try:
@@ -99,6 +114,11 @@ def wheel_keys(lock: Lock) -> dict[str, WheelLayer]:
         ): group
         for group in plan(lock).layers
     }
+
+
+def bytecode_keys(lock: Lock) -> dict[str, BytecodeGroup]:
+    """Return the groups of bytecode, lowest first, by all that the layer of each depends on."""
+    return {_text(**bytecode_facts(lock, group.wheels)): group for group in plan(lock).bytecode}
 
 
 def base_key(lock: Lock) -> str | None:

@@ -214,11 +214,17 @@ def is_stale(path: str, file: LayerFile, shown: Mapping[str, LayerFile]) -> bool
     Its source is gone, or has another size than when it was compiled. What lies outside of
     ``__pycache__`` is a module by itself.
     """
-    match = _PYC.fullmatch(path)
-    if match is None or file.kind != "file":
+    module = source_of(path)
+    if module is None or file.kind != "file":
         return False
-    source = shown.get(f"{match[1]}{match[2]}.py")
+    source = shown.get(module)
     return source is None or (source.kind == "file" and file.source_size not in {None, source.size})
+
+
+def source_of(path: str) -> str | None:
+    """Return the module that ``path`` would be the bytecode of; None if it lies elsewhere."""
+    match = _PYC.fullmatch(path)
+    return None if match is None else f"{match[1]}{match[2]}.py"
 
 
 def cache_of(path: str) -> str | None:

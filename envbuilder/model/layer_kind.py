@@ -15,6 +15,7 @@ class LayerKind(StrEnum):
     STEP = "step"
     ACCOUNT = "account"
     PACKAGES = "packages"
+    BYTECODE = "bytecode"
     FILES = "files"
     ENVIRONMENT = "environment"
     LOCK = "lock"
@@ -30,6 +31,7 @@ _TITLES = (
     (LayerKind.PYTHON, r"Python \S+, standalone"),
     (LayerKind.STEP, r"step \d+ (before|after) Python"),
     (LayerKind.ACCOUNT, r"user [a-z_]\S*"),
+    (LayerKind.BYTECODE, r"bytecode of \S.*"),
     (LayerKind.FILES, r"files /\S+"),
     (LayerKind.ENVIRONMENT, "environment( [a-z0-9-]+)?"),
     (LayerKind.LOCK, "lock"),

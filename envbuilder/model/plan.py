@@ -3,8 +3,8 @@
 Runtimes mount about 125 layers at most, and a change in a low layer makes them unpack all above
 it again. So the parts that change least lie lowest: base and system, then heavy wheels, each its
 own layer, then the small ones in a fixed number of buckets by name (one bump touches one bucket),
-then what the spec names itself, then what is built from sources, then the user's own files, and
-last one small layer with the environment's own.
+then what the spec names itself, then what is built from sources, then bytecode of all these, then
+the user's own files, and last one small layer with the environment's own.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 
 from packaging.utils import canonicalize_name
 
+from .bytecode_plan import BytecodeGroup, bytecode_groups, most_groups, own_groups
 from .image import canonical_json
 from .lock import DebianBase, GitSource, ImageBase, Lock, Source, Wheel
 from .system_plan import system_plan
@@ -52,11 +53,15 @@ class WheelLayer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """The Python layers of an image, lowest first, and the interpreter that they are for."""
+    """The Python layers of an image, lowest first, and the interpreter that they are for.
+
+    ``bytecode`` lies above them; there is none if the spec asks for none.
+    """
 
     python: str
     interpreter: str
     layers: tuple[WheelLayer, ...]
+    bytecode: tuple[BytecodeGroup, ...] = ()
 
     @property
     def wheels(self) -> tuple[Wheel, ...]:
@@ -74,18 +79,25 @@ def plan(lock: Lock) -> Plan:
     named = [wheel for wheel in lock.wheels if wheel.name in requested]
     built = [source.wheel for source in lock.built if source.wheel is not None]
     below = _base_layers(lock.base) + len(lock.spec.steps.before_python)
+    asked = frozenset([*named, *built])
+    own = own_groups(asked)
     room = MOST_LAYERS - below - BUCKETS - 2 - len(lock.spec.files)
+    if lock.spec.bytecode:
+        room -= most_groups(own, BUCKETS)
     alone = _alone(ordinary, named, built, room)
     small = [wheel for wheel in (*ordinary, *named, *built) if wheel not in alone]
+    layers = (
+        *(_single(wheel) for wheel in sorted(ordinary) if wheel in alone),
+        *_buckets(small),
+        *(_single(wheel) for wheel in sorted(named) if wheel in alone),
+        *(_single(wheel) for wheel in sorted(built) if wheel in alone),
+    )
+    shown = [(layer.wheels, layer.bucket) for layer in layers] if lock.spec.bytecode else []
     return Plan(
         python=lock.spec.minor,
         interpreter=interpreter(lock),
-        layers=(
-            *(_single(wheel) for wheel in sorted(ordinary) if wheel in alone),
-            *_buckets(small),
-            *(_single(wheel) for wheel in sorted(named) if wheel in alone),
-            *(_single(wheel) for wheel in sorted(built) if wheel in alone),
-        ),
+        layers=layers,
+        bytecode=bytecode_groups(shown, own=own, asked=asked),
     )
 
 

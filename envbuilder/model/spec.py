@@ -127,7 +127,8 @@ class Spec(Frozen):
     """One environment: everything that a build depends on, in the user's words.
 
     ``constraints`` narrow the versions of what is needed anyway; ``overrides`` take the place of
-    whatever any package requires of theirs.
+    whatever any package requires of theirs. ``bytecode``: the image holds the packages' modules
+    compiled as well.
     """
 
     version: Literal[1]
@@ -141,6 +142,7 @@ class Spec(Frozen):
     system: System = System()
     index: Index = Index()
     build: BuildSettings = BuildSettings()
+    bytecode: bool = False
     steps: Steps = Steps()
     files: tuple[OwnFiles, ...] = ()
     env: dict[EnvName, Line] = {}

@@ -16,7 +16,7 @@ from envbuilder.engines.docker import build_with_docker
 from envbuilder.engines.embedded import assemble, seal
 from envbuilder.engines.foundation import fetch_base
 from envbuilder.engines.remote_layers import held_remotely, offer_layers
-from envbuilder.engines.reuse import ReusableLayers, held_in, reusable
+from envbuilder.engines.reuse import ReusableLayers, compilable, held_in, reusable
 from envbuilder.engines.source_wheels import fetch_sources, with_wheels
 from envbuilder.engines.system import system_layers
 from envbuilder.model.errors import LockError
@@ -130,6 +130,7 @@ def make_image(
         return build_with_docker(context, lock)
     if held is None:
         held = held_remotely(context, lock, bring=True)
+    held = compilable(context.store, lock, held)
     elsewhere = {wheel for group in held.wheels for wheel in group.wheels}
     source = supply(context, lock, [wheel for wheel in lock.wheels if wheel not in elsewhere])
     image = assemble(

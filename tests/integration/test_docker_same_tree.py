@@ -75,6 +75,30 @@ def test_same_tree_and_a_bump_is_one_stage_and_one_layer(store, spec, tmp_path, 
     assert changed == ["six 1.15.0", "lock"]
 
 
+def test_bytecode_is_the_same_in_both(store, tmp_path):
+    """Of both places where it is compiled; a step that edits a module is not hidden by it."""
+    path = tmp_path / "same.yaml"
+    path.write_text(SPEC + "bytecode: true\n")
+    lock = lock_environment(context(store), path)
+    embedded = make_image(context(store), lock)
+    shown = tree(store, embedded)
+    assert tree(store, build_with_docker(context(store), lock)) == shown
+    module = "opt/venv/lib/python3.13/site-packages/six.py"
+    step = f"sed -i '$a extra = 1' /{module} && python -c 'import six; six.extra'"
+    path.write_text(SPEC + f"bytecode: true\nsteps: {{after_python: [{json.dumps(step)}]}}\n")
+    docker = build_with_docker(context(store), lock_environment(context(store), path))
+    found = tree(store, docker)
+    compiled = "opt/venv/lib/python3.13/site-packages/__pycache__/six.cpython-313.pyc"
+    assert {each for each in shown.keys() | found.keys() if shown.get(each) != found.get(each)} <= {
+        module, compiled, *LOCK
+    }  # fmt: skip
+    assert found[compiled] != shown[compiled]
+    assert [layer.kind for layer in docker.layers].count("bytecode") == 1
+
+
+LOCK = ("usr/share/envbuilder/pylock.same.toml",)
+
+
 def tree(store: Store, image: Image) -> dict[str, tuple[object, ...]]:
     """Give every path of an image: type, mode, owner, link, time, content. No layer may hide."""
     found: dict[str, tuple[object, ...]] = {}

@@ -8,6 +8,7 @@ _WHEELS = ("test_layers_wheel", "test_layers_hostile")
 _JUDGE = ("test_smoke_judge*", "test_smoke_causes", "test_smoke_formats")
 _VERIFY = ("test_verify*", "test_evidence_*", "test_workflow_diff")
 _MORE = {
+    "model/bytecode_plan": ("test_plan",),
     "model/errors": ("test_cli",),
     "model/image": ("test_registry_manifests", "test_layers_wheel"),
     "model/lock": ("test_lock_tools",),

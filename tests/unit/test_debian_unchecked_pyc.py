@@ -148,3 +148,57 @@ def test_a_failure_in_another_process_is_not_lost(tmp_path):
 
     with pytest.raises(SystemExit, match="could not be compiled"):
         unchecked_pyc.on_every_core(fail, [str(tmp_path)])
+
+
+def below(top, depth, **environment):
+    """Run the program on all below ``top``, as a container does; return the bytecode by path."""
+    command = [sys.executable, "-s", "-S", "-B", PROGRAM, "--below", top, str(depth)]
+    subprocess.run(command, env={"PYTHONHASHSEED": "0", **environment}, check=True)
+    return {
+        path.relative_to(top).as_posix(): path.read_bytes() for path in sorted(top.rglob("*.pyc"))
+    }
+
+
+def test_what_lies_below_is_compiled_as_if_it_lay_in_the_image(tmp_path):
+    place = tmp_path / "wheel" / "opt" / "venv" / "m.py"
+    place.parent.mkdir(parents=True)
+    place.write_text(SOURCE)
+    (place.parent / "template.py").write_text("{{ name }} = 1\n")
+    (place.parent / "zero.py").write_bytes(b"x = '\0'\n")
+    (place.parent / "deep.py").write_text("x = " + "-" * 100_000 + "1\n")
+    found = below(tmp_path, len(tmp_path.parts))
+    assert list(found) == [f"wheel/opt/venv/__pycache__/m.{sys.implementation.cache_tag}.pyc"]
+    (data,) = found.values()
+    assert data[4:8] == unchecked_pyc.UNCHECKED
+    assert marshal.loads(data[16:]).co_filename == "/opt/venv/m.py"
+    timed = tmp_path / f"wheel/opt/venv/__pycache__/m.{sys.implementation.cache_tag}.pyc"
+    timed.write_bytes(b"of a step")
+    assert below(tmp_path, len(tmp_path.parts)) == found
+
+
+def test_which_files_lie_beside_does_not_show(tmp_path):
+    """One tree in one run, and each file in a run of its own, with other names around."""
+    for number, path in enumerate(SAMPLES):
+        for folder in ("whole", str(number)):
+            (tmp_path / folder / "a").mkdir(parents=True, exist_ok=True)
+            (tmp_path / folder / "a" / path.name).write_bytes(path.read_bytes())
+    depth = len(tmp_path.parts)
+    whole = below(tmp_path / "whole", depth)
+    assert len(whole) == len(SAMPLES)
+    parts = [below(tmp_path / str(each), depth, TZ="UTC") for each in range(0, len(SAMPLES), 5)]
+    assert all(whole[name] == data for part in parts for name, data in part.items())
+
+
+@pytest.mark.parametrize(
+    ("constant", "settled"),
+    [
+        (frozenset({"a", b"b", 2.5, True}), True),
+        (frozenset({"a", None}), False),
+        (("a", (frozenset({("a", None)}),)), False),
+        ((None, "a"), True),
+        (compile("def f(x): return x in {None, 1}", "x", "exec"), False),
+        (compile("def f(x): return x in {2, 1}", "x", "exec"), True),
+    ],
+)
+def test_sets_whose_order_is_that_of_memory_are_known(constant, settled):
+    assert unchecked_pyc.in_one_order(constant) is settled

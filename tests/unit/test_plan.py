@@ -6,7 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from envbuilder.model import plan as plans
+from envbuilder.model.bytecode_plan import MOST_OWN
 from envbuilder.model.image import Layer
+from envbuilder.model.layer_kind import LayerKind, kind_of
 from envbuilder.model.lock import DebianBase, GitSource, ImageBase, Lock, Wheel
 from envbuilder.model.plan import BUCKETS, HEAVY, MOST_LAYERS, is_cuda, plan
 from envbuilder.model.reference import Digest
@@ -164,3 +166,53 @@ def test_the_interpreter_is_the_bases_own():
 def test_cuda_wheels_make_a_cuda_environment():
     assert not is_cuda(lock([wheel("torch")]))
     assert is_cuda(lock([wheel("nvidia-cublas-cu12")]))
+
+
+def compiled(wheels, requested=("app",), **more):
+    made = lock(wheels, requested)
+    return plan(replace(made, spec=msgspec.structs.replace(made.spec, bytecode=True), **more))
+
+
+def test_a_spec_that_asks_for_no_bytecode_has_none():
+    assert plan(lock([wheel("app"), wheel("torch", HEAVY)])).bytecode == ()
+
+
+def test_what_people_bump_has_bytecode_of_its_own():
+    large = [wheel("app", 1 << 20), wheel("kubernetes", 2 << 20)]
+    rest = [wheel("librosa", 1), wheel("six"), wheel("ninja", HEAVY), wheel("nvidia-nccl", HEAVY),
+            wheel("scipy", HEAVY), wheel("0box", HEAVY)]  # fmt: skip
+    found = compiled([*large, *rest], requested=("app", "kubernetes", "librosa"))
+    assert [group.title for group in found.bytecode] == [
+        "bytecode of 0box 1.0",
+        "bytecode of ninja to nvidia-nccl",
+        "bytecode of scipy 1.0",
+        "bytecode of packages 5",
+        "bytecode of app 1.0",
+        "bytecode of kubernetes 1.0",
+        "bytecode of librosa 1.0",
+    ]
+    assert {kind_of(group.title) for group in found.bytecode} == {LayerKind.BYTECODE}
+    assert found.bytecode[0].inputs == (str(wheel("0box").sha256),)
+
+
+def test_only_the_largest_have_bytecode_of_their_own():
+    names = [f"p{each:02}" for each in range(20)]
+    wheels = [wheel(name, (1 << 20) + number) for number, name in enumerate(names)]
+    found = compiled(wheels, requested=names)
+    titles = [group.title for group in found.bytecode]
+    own = [f"bytecode of {name} 1.0" for name in names[-MOST_OWN:]]
+    assert titles == [f"bytecode of {names[0]} to {names[-MOST_OWN - 1]}", *own]
+
+
+@given(
+    st.dictionaries(
+        st.text("abckmnqrz0", min_size=1, max_size=3), st.integers(1, HEAVY * 2), max_size=150
+    ),
+    st.integers(0, 40),
+)
+def test_bytecode_follows_the_order_of_the_wheels_and_leaves_room(sizes, named):
+    wheels = [wheel(name, size) for name, size in sizes.items()]
+    found = compiled(wheels, requested=sorted(sizes)[:named] or ["app"])
+    assert tuple(each for group in found.bytecode for each in group.wheels) == found.wheels
+    assert all(group.wheels for group in found.bytecode)
+    assert len(found.layers) + len(found.bytecode) + 2 <= MOST_LAYERS

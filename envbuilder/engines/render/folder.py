@@ -66,6 +66,8 @@ def render(lock: Lock) -> dict[str, str]:
         files["build/hook_compilers.py"] = Path(hook_compilers.__file__).read_text("utf-8")
     if isinstance(lock.base, DebianBase):
         files |= _debian(lock.base)
+    if isinstance(lock.base, DebianBase) or lock.spec.bytecode:
+        files["build/unchecked_pyc.py"] = Path(unchecked_pyc.__file__).read_text("utf-8")
     return dict(sorted(files.items()))
 
 
@@ -110,7 +112,6 @@ def _debian(base: DebianBase) -> dict[str, str]:
         "debs.txt": "".join(lines),
         "build/slim.cfg": SLIM,
         "build/py3compile": PY3COMPILE,
-        "build/unchecked_pyc.py": Path(unchecked_pyc.__file__).read_text("utf-8"),
     }
 
 

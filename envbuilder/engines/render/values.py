@@ -43,6 +43,8 @@ def values_of(
         "prefix": PREFIX,
         "base": base_of(lock),
         "packages": system_packages(lock),
+        "bytecode": spec.bytecode,
+        "modules": f"{PREFIX}/{Target(python=spec.minor).site_packages}",
         "steps": spec.steps,
         "secrets": _secrets(lock),
         "ssh": spec.build.ssh,

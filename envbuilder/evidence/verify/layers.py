@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from envbuilder.layers.chunked import prove_table, read_table
-from envbuilder.layers.contents import Contents, scan
+from envbuilder.layers.contents import Contents, scan, stacked
 from envbuilder.layers.untar import Untar, untar
 from envbuilder.model.errors import BuildError, MismatchError, NetworkError
 from envbuilder.model.image import Image, Layer
@@ -21,6 +21,7 @@ from envbuilder.registry.repository import Repository
 from envbuilder.registry.streams import read_layer, scan_layer
 from envbuilder.storage.store import Store
 
+from .bytecode import compare_bytecode
 from .findings import Finding, FindingStatus, Level
 from .packages import compare_base, compare_packages
 from .tables import TableNote
@@ -72,13 +73,15 @@ class LayerReader:
         opened = in_registry(self.repository, image)
         opened = replace(opened, scan_layer=lambda layer, _hashed: self._scan(layer))
         try:
-            contents = opened.contents(self.progress)
+            held = opened.read_layers(self.progress)
         except MismatchError as error:
             yield _unread(FindingStatus.MISMATCH, error.message)
         except NetworkError as error:
             yield _unread(FindingStatus.UNKNOWN, error.message)
         else:
-            yield from compare_packages(lock, contents)
+            shown = stacked(held)
+            yield from compare_packages(lock, shown)
+            yield from compare_bytecode(image.layers, held, shown)
 
     def _read(self, layer: Layer, note: TableNote | None) -> None:
         title = layer.title or str(layer.digest)

@@ -1,9 +1,10 @@
-"""Compile the modules below /usr, into bytecode that is the same wherever and whenever it is made.
+"""Compile modules into bytecode that is the same wherever and whenever it is made.
 
 Runs inside a fresh root file system, by its own Python (3.9 or newer), on every core. Debian's
 packages compile their modules one package after another, against their sources' times, which a
 layer replaces, or, under SOURCE_DATE_EPOCH, against their hashes, which Python then computes at
-every start. PEP 552's unchecked hashes need neither.
+every start. PEP 552's unchecked hashes need neither. What lies in wheels is compiled likewise, by
+the Python of its environment.
 """
 
 import marshal
@@ -12,6 +13,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from importlib.util import MAGIC_NUMBER, cache_from_source, source_from_cache, source_hash
+from types import CodeType
 
 PUBLIC = "/usr/lib/python3/dist-packages"
 
@@ -38,20 +40,38 @@ def canonical(code: bytes) -> bytes:
     return marshal.dumps(marshal.loads(code))  # noqa: S302 - it was compiled here
 
 
-def compile_module(path: str) -> None:
-    """Compile one source file; one with errors in it, as templates have, gets no bytecode."""
+def in_one_order(constant: object) -> bool:
+    """Return whether the sets in ``constant`` always have one order where the hash seed is 0.
+
+    Before 3.11, marshal writes a set as it lies in memory; the place of None, say, is its hash.
+    """
+    if isinstance(constant, CodeType):
+        return all(map(in_one_order, constant.co_consts))
+    if isinstance(constant, frozenset):
+        return all(isinstance(each, (str, bytes, int, float)) for each in constant)
+    return not isinstance(constant, tuple) or all(map(in_one_order, constant))
+
+
+def compile_module(path: str, name: "str | None" = None) -> None:
+    """Compile one source file, as ``name`` if that is another; tracebacks will show it.
+
+    One with errors in it, as templates have, gets no bytecode, nor one that Python cannot compile
+    or write the same way each time.
+    """
     with open(path, "rb") as file:  # noqa: PTH123
         source = file.read()
         mode = os.fstat(file.fileno()).st_mode & 0o666
     try:
-        code = compile(source, path, "exec", dont_inherit=True)
-    except (SyntaxError, ValueError):
+        code = compile(source, name or path, "exec", dont_inherit=True)
+        packed = canonical(marshal.dumps(code))
+    except (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError):
+        return  # MemoryError is what the parser raises for too many levels
+    if sys.version_info < (3, 11) and not in_one_order(code):
         return
     target = cache_from_source(path)
     os.makedirs(os.path.dirname(target), exist_ok=True)  # noqa: PTH103, PTH120
     with open(target, "wb") as file:  # noqa: PTH123
-        file.write(MAGIC_NUMBER + UNCHECKED + source_hash(source))
-        file.write(canonical(marshal.dumps(code)))
+        file.write(MAGIC_NUMBER + UNCHECKED + source_hash(source) + packed)
         os.fchmod(file.fileno(), mode)
 
 
@@ -146,5 +166,21 @@ def main(top: str, calls: str) -> None:
     on_every_core(settle, there)
 
 
+def compile_below(top: str, depth: int) -> None:
+    """Compile every module below ``top``; its path in the image lacks the first ``depth`` folders.
+
+    The environment must have set the hash seed to 0, which only Pythons before 3.11 look at.
+    """
+    warnings.simplefilter("ignore")
+
+    def work(path: str) -> None:
+        compile_module(path, "/" + "/".join(path.split("/")[depth + 1 :]))
+
+    on_every_core(work, sources({top}))
+
+
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2])
+    if sys.argv[1] == "--below":
+        compile_below(sys.argv[2], int(sys.argv[3]))
+    else:
+        main(sys.argv[1], sys.argv[2])

@@ -32,6 +32,7 @@ def write_spec(name: str, source: str, found: Findings) -> str:
     for key in _ORDER:
         if key in found.spec:
             lines += _entry(found.origins, (key,), found.spec[key], 0)
+    lines.append("bytecode: true # the packages' modules are compiled once, not at every start")
     lines += _left_lines(found.left)
     return "\n".join(lines) + "\n"
 
