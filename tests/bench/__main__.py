@@ -16,6 +16,10 @@ PARTS = (
     ("Wheels to image against checking the wheels", ["layering.py", "omni-gpu"]),
     ("Push and verify against skopeo copy", ["registry.py", "omni-gpu"]),
     ("zstd and zstd:chunked against reading", ["forms.py", "omni-gpu"]),
+    (
+        "Starts with bytecode and without",
+        ["bytecode.py", "omni-gpu", "torch", "transformers", "vllm"],
+    ),
     ("Git sources against uv and git", ["git_sources.py"]),
 )
 DOCKER = ("Embedded against docker build", ["docker.py"])

@@ -22,9 +22,12 @@ from envbuilder.model.plan import plan
 from envbuilder.model.progress import Silent
 from envbuilder.model.reference import Digest
 from envbuilder.model.seal import Seal
+from envbuilder.resolve.debian.packages import lock_base
+from envbuilder.resolve.debian.system_layers import system_layers
 from envbuilder.runtime import Command, choose
 from envbuilder.storage.store import Store
 from tests.contexts import context
+from tests.golden.bytecode_digests import MODULES, expected, facts
 from tests.integration.python_image import standalone_archive
 from tests.integration.tiny_image import tiny_image
 from tests.unit import locks
@@ -65,6 +68,7 @@ class World:
     base: DebianBase
     below: Foundation
     folder: object
+    minor: str = MINOR
 
     def wheel(self, name, files, version="1.0"):
         path = write_wheel(self.folder, Recipe(name=name, version=version, files=files))
@@ -74,7 +78,11 @@ class World:
 
     def lock(self, *wheels, bytecode=True, **spec):
         made = locks.lock(
-            {}, pins={each.name: "*" for each in wheels}, python=MINOR, bytecode=bytecode, **spec
+            {},
+            pins={each.name: "*" for each in wheels},
+            python=self.minor,
+            bytecode=bytecode,
+            **spec,
         )
         return replace(made, base=self.base, wheels=tuple(sorted(wheels)))
 
@@ -164,6 +172,26 @@ def test_a_container_loads_all_and_compiles_nothing(world):
     held = {path for layer in bytecode(image) for path in files(world.store, layer)}
     assert f"{SITE}/alpha/__pycache__/m0.{TAG}.pyc" in held
     assert len(held) == 8, "neither the template nor the script"
+
+
+def golden_image(world):
+    wheel = world.wheel("golden", {f"golden/{name}": data for name, data in MODULES.items()})
+    return world.assemble(world.lock(wheel))
+
+
+@pytest.mark.skipif(not expected(MINOR).exists(), reason="the goldens are of other Pythons")
+def test_a_container_gives_the_golden_layer(world, golden):
+    (layer,) = bytecode(golden_image(world))
+    golden(expected(MINOR), facts(layer))
+
+
+def test_the_python_of_trixie_gives_the_golden_layer(trixie, golden, tmp_path):
+    store = trixie(tmp_path / "store")
+    base = lock_base(context(store), suite="trixie", packages=["python3"], architecture="amd64")
+    below = Foundation(layers=system_layers(context(store), base, architecture="amd64"))
+    world = World(store, base, below, tmp_path, minor="3.13")
+    (layer,) = bytecode(golden_image(world))
+    golden(expected("3.13"), facts(layer))
 
 
 def test_the_header_is_an_unchecked_hash(world):

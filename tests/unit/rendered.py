@@ -85,4 +85,14 @@ def _base(reference: str, **more: str) -> ImageBase:
     )
 
 
-CASES = {"debian": debian, "image": image, "rpm": rpm}
+def compiled() -> Lock:
+    """Bytecode of its packages, on an image that brings the Python."""
+    found = locks.lock({"idna": "3.10"}, name="compiled", bytecode=True, python="3.10")
+    base = replace(
+        _base("registry.example.org/base/cuda:12.4"), interpreter="/opt/conda/bin/python"
+    )
+    plain = to_builtins(found.spec) | {"base": {"image": "registry.example.org/base/cuda:12.4"}}
+    return replace(found, spec=from_builtins(plain), base=base)
+
+
+CASES = {"debian": debian, "image": image, "rpm": rpm, "compiled": compiled}
