@@ -15,6 +15,7 @@ from envbuilder.layers.install import Target, install
 from envbuilder.layers.wheel import check_hash
 from envbuilder.layers.wheel_reconstruction import wheel_file
 from envbuilder.layers.wheelfile import Member, WheelFile
+from envbuilder.model.errors import BuildError
 from envbuilder.model.lock import ImageBase, Lock, Wheel
 from envbuilder.model.plan import PREFIX, interpreter
 from envbuilder.resolve.context import Context
@@ -43,18 +44,12 @@ class Compilation:
         if wheel not in self.wheels:
             return
         store = self.context.store
-        with (
-            wheel_file(store, wheel.sha256) as path,
-            WheelFile.open(path, wheel.filename) as opened,
-        ):
-            check_hash(store, wheel_input(self.lock, wheel), path)
-            modules = dict(self._modules(opened))
-            for name, member in modules.items():
-                place = self.folder / wheel.sha256.hex / name
-                place.parent.mkdir(parents=True, exist_ok=True)
-                with place.open("wb") as file:
-                    file.writelines(content for _, content in opened.pieces(member))
-        self._paths[wheel] = list(modules)
+        with wheel_file(store, wheel.sha256) as path:
+            try:
+                self._take(wheel, path)
+            except BuildError:
+                check_hash(store, wheel_input(self.lock, wheel), path)  # a better reason, if it is
+                raise
 
     def finish(self, below: Foundation) -> None:
         """Compile what was gathered on the layers ``below``, and keep it in the store.
@@ -68,6 +63,16 @@ class Compilation:
         for wheel in self.wheels:
             files = dict(self._compiled(wheel))
             keep_bytecode(self.context.store, self.lock, wheel, files)
+
+    def _take(self, wheel: Wheel, path: Path) -> None:
+        with WheelFile.open(path, wheel.filename) as opened:
+            modules = dict(self._modules(opened))
+            for name, member in modules.items():
+                place = self.folder / wheel.sha256.hex / name
+                place.parent.mkdir(parents=True, exist_ok=True)
+                with place.open("wb") as file:
+                    file.writelines(content for _, content in opened.pieces(member))
+        self._paths[wheel] = list(modules)
 
     def _modules(self, wheel: WheelFile) -> Iterator[tuple[str, Member]]:
         target = Target(python=self.lock.spec.minor, prefix=PREFIX)

@@ -29,7 +29,7 @@ _OF_WHEEL, _OF_GROUP = "bytecode", "bytecode-group"
 
 
 class _Kept(Struct, frozen=True, kw_only=True):
-    """What is recorded of a wheel or a group: its layer, if there is any bytecode of it."""
+    """What is recorded of a wheel: the layer that it would be, if there is any bytecode of it."""
 
     layer: Layer | None
 
@@ -75,7 +75,9 @@ def uncompiled(store: Store, lock: Lock, groups: Iterable[BytecodeGroup]) -> fro
 
 def keep_bytecode(store: Store, lock: Lock, wheel: Wheel, files: Mapping[str, bytes]) -> None:
     """Keep the bytecode of ``wheel``, by paths relative to the root of the image."""
-    _keep(store, _OF_WHEEL, bytecode_key(lock, [wheel]), _layer(store, files) if files else None)
+    layer = _layer(store, files) if files else None
+    blobs = [] if layer is None else [layer.digest]
+    store.put_record(_OF_WHEEL, bytecode_key(lock, [wheel]), _Kept(layer=layer), blobs=blobs)
 
 
 def bytecode_layers(
@@ -130,11 +132,6 @@ def _kept(store: Store, lock: Lock, wheel: Wheel) -> _Kept | None:
     return store.record(_OF_WHEEL, bytecode_key(lock, [wheel]), _Kept)
 
 
-def _keep(store: Store, kind: str, key: str, layer: Layer | None) -> None:
-    blobs = [] if layer is None else [layer.digest]
-    store.put_record(kind, key, _Kept(layer=layer), blobs=blobs)
-
-
 def _of_group(store: Store, lock: Lock, group: BytecodeGroup) -> Layer | None:
     """Return the one layer of a group: that of its only wheel, or what several hold together."""
     parts = [_kept(store, lock, wheel) for wheel in group.wheels]
@@ -143,15 +140,16 @@ def _of_group(store: Store, lock: Lock, group: BytecodeGroup) -> Layer | None:
         return layers[0] if layers else None
     key = canonical_json({"bytecode": VERSION, "of": [str(one.diff_id) for one in layers]}).decode()
     with store.lock(f"bytecode-{Digest.of(key.encode()).hex}"):
-        found = store.record(_OF_GROUP, key, _Kept)
-        if found is not None:
-            return found.layer
-        files: dict[str, bytes] = {}
-        for part in parts:
-            files |= _files(store, part)
-        layer = _layer(store, files)
-        _keep(store, _OF_GROUP, key, layer)
-    return layer
+        found = store.record(_OF_GROUP, key, Layer)
+        if found is None:
+            files: dict[str, bytes] = {}
+            for part in parts:
+                files |= _files(store, part)
+            found = _layer(store, files)
+            # Whoever keeps the image keeps the parts: a bump compiles none of them again.
+            blobs = [each.digest for each in (found, *layers)]
+            store.put_record(_OF_GROUP, key, found, blobs=blobs)
+    return found
 
 
 def _files(store: Store, kept: _Kept | None) -> dict[str, bytes]:

@@ -61,7 +61,7 @@ def test_inspect_calls_it_no_leftover(compiled):
     assert [layer["title"] for layer in bytecode] == [
         title for title, kind in kinds.items() if kind == "bytecode"
     ]
-    assert not any(layer["leftovers"] for layer in found["layers"])
+    assert not any(layer["caches"] for layer in found["layers"])
 
 
 def test_a_bump_renews_its_own_bytecode_alone(compiled, tmp_path):

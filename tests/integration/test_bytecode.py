@@ -6,12 +6,16 @@ import sys
 from dataclasses import dataclass, replace
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from envbuilder.engines.bytecode_layers import uncompiled
 from envbuilder.engines.embedded import assemble
 from envbuilder.engines.foundation import Foundation
+from envbuilder.engines.remote_layers import held_remotely, offer_layers
 from envbuilder.engines.reuse import ReusableLayers, compilable, reusable
 from envbuilder.engines.standalone import standalone_layers
+from envbuilder.evidence.keyring import Keyring
+from envbuilder.evidence.remote_layers import SignedLayers
 from envbuilder.layers.contents import scan
 from envbuilder.layers.untar import untar
 from envbuilder.model.errors import BuildError
@@ -20,8 +24,10 @@ from envbuilder.model.layer_kind import LayerKind
 from envbuilder.model.lock import DebianBase, StandalonePython, Wheel
 from envbuilder.model.plan import plan
 from envbuilder.model.progress import Silent
-from envbuilder.model.reference import Digest
+from envbuilder.model.reference import Digest, ImageRef
 from envbuilder.model.seal import Seal
+from envbuilder.net.config import Settings
+from envbuilder.registry.client import Client
 from envbuilder.resolve.debian.packages import lock_base
 from envbuilder.resolve.debian.system_layers import system_layers
 from envbuilder.runtime import Command, choose
@@ -30,6 +36,7 @@ from tests.contexts import context
 from tests.golden.bytecode_digests import MODULES, expected, facts
 from tests.integration.python_image import standalone_archive
 from tests.integration.tiny_image import tiny_image
+from tests.servers.distribution import registry
 from tests.unit import locks
 from tests.wheels import Recipe, write_wheel
 
@@ -284,6 +291,28 @@ def test_a_seal_spares_a_machine_without_wheels_and_base(world, made, tmp_path):
     assert newer not in {wheel for group in left.wheels for wheel in group.wheels}
     other = made.other(tmp_path / "other")
     assert world.assemble(bumped, store=other, held=left) == world.assemble(bumped)
+
+
+def test_a_team_shares_bytecode_and_that_there_is_none(world, made, tmp_path):
+    wheels = [world.wheel("alpha", modules("alpha")), world.wheel("data", {"data/x.bin": b"x"})]
+    lock = world.lock(*wheels)
+    image = world.assemble(lock)
+    with (
+        registry(tmp_path / "registry") as server,
+        Client(Settings(), docker_config=tmp_path / "none.json") as client,
+    ):
+        place = ImageRef.parse(f"{server.host}/team/layers")
+        key = ec.generate_private_key(ec.SECP256R1())
+        team = SignedLayers(
+            place=place, registries=client, trusted=Keyring.of(key.public_key()), key=key
+        )
+        offer_layers(context(world.store, registries=client, remote=team), lock, image)
+        empty = context(Store(tmp_path / "empty"), registries=client, remote=team)
+        held = held_remotely(empty, lock, bring=True)
+    assert held.bytecode == dict(zip(plan(lock).bytecode, [*bytecode(image), None], strict=True))
+    assert compilable(empty.store, lock, held) == held
+    assert made.assemble(lock, store=empty.store, held=held).digest == image.digest
+    assert all(empty.store.has(layer.digest) for layer in image.layers[:-1])
 
 
 def test_bytecode_that_is_not_there_takes_the_wheels(world):

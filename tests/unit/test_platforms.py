@@ -366,6 +366,8 @@ def test_a_machine_runs_its_own_programs_and_no_others_without_an_emulator(monke
     ("change", "what"),
     [({}, "making its Debian base"),
         ({"base": {"image": "example.org/base:1"}}, "building its sources"),
+        ({"base": {"image": "example.org/base:1"}, "packages": {"tqdm": "*"}, "bytecode": True},
+         "compiling its packages"),
         ({"base": {"image": "example.org/base:1"}, "packages": {"tqdm": "*"}}, "")],
 )  # fmt: skip
 def test_what_runs_programs_is_refused_before_anything_is_fetched(

@@ -227,3 +227,15 @@ def test_root_builds_on_a_base_that_belongs_to_a_user():
     asked = instructions(render_question(lock)["Dockerfile"])
     assert asked[1] == root
     assert [words for name, _, words in found if name == "USER"][-1] == ("1001:0",)
+
+
+@pytest.mark.parametrize("when", ["before_python", "after_python"])
+def test_bytecode_is_compiled_below_own_files_and_above_what_steps_change(when):
+    lock = locks.lock({"six": "1.17.0"}, bytecode=True, steps={when: ["sed -i s/a/b/ x.py"]})
+    text = render(lock)["Dockerfile"]
+    assert text.count("unchecked_pyc.py --below") == 1
+    runtime = text[text.index("AS runtime") :]
+    compiled, skeleton = runtime.index("--below"), runtime.index("COPY --link --from=skeleton")
+    assert (compiled > skeleton) is (when == "after_python")
+    if when == "after_python":
+        assert compiled > runtime.index("sed -i")
