@@ -83,10 +83,10 @@ class World:
         return Wheel(name=name, version=version, filename=path.name, size=len(data),
                      sha256=Digest.of(data))  # fmt: skip
 
-    def lock(self, *wheels, bytecode=True, **spec):
+    def lock(self, *wheels, bytecode=True, asked=True, **spec):
         made = locks.lock(
             {},
-            pins={each.name: "*" for each in wheels},
+            pins={each.name: "*" for each in wheels if asked},
             python=self.minor,
             bytecode=bytecode,
             **spec,
@@ -271,7 +271,7 @@ def test_a_seal_spares_a_machine_without_wheels_and_base(world, made, tmp_path):
     names = ("alpha", "beta", "gamma")
     wheels = [world.wheel(name, modules(name)) for name in names]
     wheels.append(world.wheel("data", {"data/x.bin": b"x"}))
-    lock = world.lock(*wheels)
+    lock = world.lock(*wheels, asked=False)
     image = world.assemble(lock)
     sealed = replace(
         lock,
@@ -285,7 +285,7 @@ def test_a_seal_spares_a_machine_without_wheels_and_base(world, made, tmp_path):
     assert held.base == made.below.layers
     assert world.assemble(lock, store=empty, held=held).digest == image.digest
     newer = world.wheel("gamma", modules("gamma", 2), version="2.0")
-    bumped = world.lock(*(newer if each.name == "gamma" else each for each in wheels))
+    bumped = world.lock(*(newer if each.name == "gamma" else each for each in wheels), asked=False)
     left = compilable(empty, bumped, reusable(sealed, bumped))
     assert left.base == (), "a container needs it"
     assert newer not in {wheel for group in left.wheels for wheel in group.wheels}
@@ -295,7 +295,7 @@ def test_a_seal_spares_a_machine_without_wheels_and_base(world, made, tmp_path):
 
 def test_a_team_shares_bytecode_and_that_there_is_none(world, made, tmp_path):
     wheels = [world.wheel("alpha", modules("alpha")), world.wheel("data", {"data/x.bin": b"x"})]
-    lock = world.lock(*wheels)
+    lock = world.lock(*wheels, asked=False)
     image = world.assemble(lock)
     with (
         registry(tmp_path / "registry") as server,
@@ -309,7 +309,9 @@ def test_a_team_shares_bytecode_and_that_there_is_none(world, made, tmp_path):
         offer_layers(context(world.store, registries=client, remote=team), lock, image)
         empty = context(Store(tmp_path / "empty"), registries=client, remote=team)
         held = held_remotely(empty, lock, bring=True)
-    assert held.bytecode == dict(zip(plan(lock).bytecode, [*bytecode(image), None], strict=True))
+    layers = {layer.inputs: layer for layer in bytecode(image)}
+    assert held.bytecode == {each: layers.get(each.inputs) for each in plan(lock).bytecode}
+    assert set(held.bytecode.values()) == {None, *layers.values()}
     assert compilable(empty.store, lock, held) == held
     assert made.assemble(lock, store=empty.store, held=held).digest == image.digest
     assert all(empty.store.has(layer.digest) for layer in image.layers[:-1])
