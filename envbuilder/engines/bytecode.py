@@ -19,6 +19,7 @@ from envbuilder.model.errors import BuildError
 from envbuilder.model.lock import ImageBase, Lock, Wheel
 from envbuilder.model.plan import PREFIX, interpreter
 from envbuilder.resolve.context import Context
+from envbuilder.resolve.git.hooks import is_plain_file
 from envbuilder.resolve.python.bytecode import compile_modules
 
 from .bytecode_layers import bytecode_path, keep_bytecode
@@ -92,11 +93,11 @@ class Compilation:
             )
 
     def _compiled(self, wheel: Wheel) -> Iterator[tuple[str, bytes]]:
+        root = self.folder / wheel.sha256.hex
         for path in self._paths[wheel]:
             compiled = bytecode_path(self.lock, path)
-            place = self.folder / wheel.sha256.hex / str(compiled)
-            if compiled and place.is_file() and not place.is_symlink():
-                yield compiled, place.read_bytes()
+            if compiled is not None and is_plain_file(root, compiled):
+                yield compiled, (root / compiled).read_bytes()
 
 
 @contextmanager

@@ -105,9 +105,10 @@ def check_hidden(store: Store, lock: Lock, conflicts: Iterable[tuple[str, str, s
     wheels = {wheel.filename: wheel for wheel in plan(lock).wheels}
     for path, loser, winner in conflicts:
         compiled = bytecode_path(lock, path)
-        if compiled is None or compiled in _files(store, _kept(store, lock, wheels[winner])):
+        lost, won = (_kept(store, lock, wheels[name]) for name in (loser, winner))
+        if compiled is None or won is None:  # what was held elsewhere was made by who knew both
             continue
-        if compiled in _files(store, _kept(store, lock, wheels[loser])):
+        if compiled in _files(store, lost) and compiled not in _files(store, won):
             raise BuildError(
                 f"Python {lock.spec.minor} cannot compile the {path} that {winner} puts in the "
                 f"place of that of {loser}",

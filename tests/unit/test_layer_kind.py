@@ -28,6 +28,14 @@ def test_titles_tell_the_kinds_that_were_made():
     assert {layer.kind for layer in named} >= {LayerKind.SYSTEM, LayerKind.STEP, *OWN}
 
 
+@pytest.mark.parametrize(("steps", "place"), [([], 2), (["true"], 5)])
+def test_bytecode_lies_where_the_dockerfile_compiles(steps, place):
+    made = locks.lock({"six": "1.17.0"}, bytecode=True, steps={"after_python": steps})
+    named = named_layers(made, compose(layers(7), platform="linux/amd64"))
+    assert [layer.kind for layer in named].index(LayerKind.BYTECODE) == place
+    assert kind_of(named[place].title) is LayerKind.BYTECODE
+
+
 def test_a_title_says_what_its_plan_meant():
     for group in plan(locks.lock({f"small-{number}": "1.0" for number in range(20)})).layers:
         assert kind_of(group.title) is LayerKind.PACKAGES
