@@ -38,7 +38,7 @@ mmdebstrap --quiet --mode=root --variant=essential --architectures="$architectur
   --essential-hook='install -m 755 /run/build/py3compile "$1/usr/local/sbin/py3compile"' \
   --customize-hook='rm "$1/usr/local/sbin/py3compile"' \
   --customize-hook='test ! -x "$1/usr/bin/python3" ||
-    chroot "$1" /usr/bin/python3 -I -B -S - /usr /run/py3compile </run/build/unchecked_pyc.py' \
+    PYTHONHASHSEED=0 chroot "$1" /usr/bin/python3 -s -S -B - /usr /run/py3compile </run/build/unchecked_pyc.py' \
   "$suite" /rootfs 'deb [trusted=yes] copy:/tmp/debs ./'
 
 # What only served the installation, differs from one run to the next, or slim images go without.

@@ -53,6 +53,7 @@ def test_what_comes_in_is_counted_and_valid(name):
     read = len(found.statements)
     counts = (read - len(found.left), read, len(spec.packages), len(spec.system.packages))
     assert counts == COUNTS[name]
+    assert spec.bytecode
     assert all(each.left for each in found.left)
 
 

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from envbuilder.model import bytecode_plan
 from envbuilder.model import plan as plans
-from envbuilder.model.bytecode_plan import MOST_OWN
+from envbuilder.model.bytecode_plan import MOST_OWN, most_groups, own_groups
 from envbuilder.model.image import Layer
 from envbuilder.model.layer_kind import LayerKind, kind_of
 from envbuilder.model.lock import DebianBase, GitSource, ImageBase, Lock, Wheel
@@ -180,10 +181,10 @@ def test_a_spec_that_asks_for_no_bytecode_has_none():
 def test_what_people_bump_has_bytecode_of_its_own():
     large = [wheel("app", 1 << 20), wheel("kubernetes", 2 << 20)]
     rest = [wheel("librosa", 1), wheel("six"), wheel("ninja", HEAVY), wheel("nvidia-nccl", HEAVY),
-            wheel("scipy", HEAVY), wheel("0box", HEAVY)]  # fmt: skip
+            wheel("scipy", HEAVY), wheel("0box", HEAVY), wheel("llvmlite", HEAVY)]  # fmt: skip
     found = compiled([*large, *rest], requested=("app", "kubernetes", "librosa"))
     assert [group.title for group in found.bytecode] == [
-        "bytecode of 0box 1.0",
+        "bytecode of 0box to llvmlite",
         "bytecode of ninja to nvidia-nccl",
         "bytecode of scipy 1.0",
         "bytecode of packages 5",
@@ -192,7 +193,7 @@ def test_what_people_bump_has_bytecode_of_its_own():
         "bytecode of librosa 1.0",
     ]
     assert {kind_of(group.title) for group in found.bytecode} == {LayerKind.BYTECODE}
-    assert found.bytecode[0].inputs == (str(wheel("0box").sha256),)
+    assert found.bytecode[2].inputs == (str(wheel("scipy").sha256),)
 
 
 def test_only_the_largest_have_bytecode_of_their_own():
@@ -216,3 +217,11 @@ def test_bytecode_follows_the_order_of_the_wheels_and_leaves_room(sizes, named):
     assert tuple(each for group in found.bytecode for each in group.wheels) == found.wheels
     assert all(group.wheels for group in found.bytecode)
     assert len(found.layers) + len(found.bytecode) + 2 <= MOST_LAYERS
+
+
+def test_the_number_of_groups_has_a_bound():
+    least = wheel("a", bytecode_plan.HEAVY)
+    assert own_groups([least, wheel("b", bytecode_plan.HEAVY - 1)]) == {least}
+    assert most_groups(frozenset({least}), BUCKETS) == 14
+    assert most_groups(frozenset(), BUCKETS) == 12
+    assert MOST_OWN == 6

@@ -158,7 +158,7 @@ def _hooks(work: Path) -> list[str]:
         f'--essential-hook=install -m 755 {place["py3compile"]} "$1/usr/local/sbin/py3compile"',
         '--customize-hook=rm "$1/usr/local/sbin/py3compile"',
         f'--customize-hook=test ! -x "$1/usr/bin/python3" || chroot "$1" /usr/bin/python3 '
-        f"-I -B -S - /usr /run/py3compile < {place['unchecked_pyc.py']}",
+        f"-s -S -B - /usr /run/py3compile < {place['unchecked_pyc.py']}",
     ]
 
 
