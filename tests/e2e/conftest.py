@@ -1,10 +1,8 @@
 """A small environment, built once by the command line as a user would, for many tests."""
 
 import json
-import os
 import shutil
 import subprocess
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +10,7 @@ import pytest
 
 from envbuilder.model.pylock import read_lock
 from envbuilder.storage.store import Store
+from tests.command import envbuilder
 
 SPEC = """\
 version: 1
@@ -38,17 +37,7 @@ class Checkout:
 
     def run(self, *args, code=0, **env):
         """Run ``envbuilder ARGS``; assert the exit code; return the completed process."""
-        done = subprocess.run(
-            [sys.executable, "-m", "envbuilder", *args],
-            cwd=self.folder,
-            env={**os.environ, **self.env, **env},
-            capture_output=True,
-            text=True,
-            timeout=900,
-            check=False,
-        )
-        assert done.returncode == code, f"{args}: {done.returncode}\n{done.stdout}\n{done.stderr}"
-        return done
+        return envbuilder(*args, cwd=self.folder, code=code, **{**self.env, **env})
 
     def json(self, *args, **env):
         """Run ``envbuilder ARGS -o json`` and return what it printed."""

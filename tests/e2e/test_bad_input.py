@@ -5,10 +5,11 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 
 import pytest
+
+from tests.command import COMMAND
 
 from .conftest import SPEC, Checkout
 
@@ -104,7 +105,7 @@ def test_killed_at_any_moment_the_next_run_succeeds(small, tmp_path):
     """kill -9 later and later; what is left never stops or spoils the next run."""
     other = small.elsewhere(tmp_path / "killed")
     (other.folder / "scratch").mkdir()
-    command = [sys.executable, "-m", "envbuilder", "build", "small", "--no-smoke", "--locked"]
+    command = [*COMMAND, "build", "small", "--no-smoke", "--locked"]
     environment = {**os.environ, **other.env, "TMPDIR": str(other.folder / "scratch")}
     for moment, sign in MOMENTS.items():
         with subprocess.Popen(
@@ -125,7 +126,7 @@ def test_killed_at_any_moment_the_next_run_succeeds(small, tmp_path):
 
 def test_two_builds_at_once_on_one_store(small, tmp_path):
     other = small.elsewhere(tmp_path / "twice")
-    command = [sys.executable, "-m", "envbuilder", "build", "small", "--no-smoke", "--locked"]
+    command = [*COMMAND, "build", "small", "--no-smoke", "--locked"]
     both = [
         subprocess.Popen(
             command, cwd=other.folder, env={**os.environ, **other.env},
@@ -141,7 +142,7 @@ def test_two_builds_at_once_on_one_store(small, tmp_path):
 def test_ctrl_c_says_so_and_leaves_nothing(small, tmp_path):
     other = small.elsewhere(tmp_path / "stopped")
     process = subprocess.Popen(
-        [sys.executable, "-m", "envbuilder", "build", "small", "--no-smoke"],
+        [*COMMAND, "build", "small", "--no-smoke"],
         cwd=other.folder, env={**os.environ, **other.env},
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip

@@ -3,18 +3,18 @@
 import os
 import pty
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.command import COMMAND, envbuilder
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.integration
 
 
-def _run(*args: str, **more) -> subprocess.CompletedProcess:
-    line = [sys.executable, "-m", "envbuilder", *args]
-    return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False, **more)
+def _run(*args: str) -> subprocess.CompletedProcess:
+    return envbuilder(*args, cwd=ROOT, code=None)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -45,7 +45,7 @@ def test_a_command_has_the_model_the_variables_and_its_own_exit_code(engine, tmp
 
 def test_a_shell_on_a_terminal_is_one():
     ours, theirs = pty.openpty()
-    line = [sys.executable, "-m", "envbuilder", "shell", "omni-cpu", "--runtime", "oci"]
+    line = [*COMMAND, "shell", "omni-cpu", "--runtime", "oci"]
     with subprocess.Popen(
         line, cwd=ROOT, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
     ) as process:

@@ -23,6 +23,7 @@ from envbuilder.model.reference import ImageRef
 from envbuilder.registry.transfer import push
 from envbuilder.storage.ledger import ledger_path, read
 from envbuilder.storage.store import Store
+from tests.command import COMMAND, envbuilder
 from tests.contexts import context
 from tests.integration.python_image import PYTHON, standard_library
 from tests.integration.tiny_image import tiny_image
@@ -77,7 +78,7 @@ class Team:
     def start(self, *args: str, **env: str) -> subprocess.Popen:
         """Start ``envbuilder ARGS`` in the project."""
         return subprocess.Popen(
-            [sys.executable, "-m", "envbuilder", *args],
+            [*COMMAND, *args],
             cwd=self.folder,
             env={**os.environ, **self.env, **env},
             stdout=subprocess.PIPE,
@@ -87,10 +88,7 @@ class Team:
 
     def run(self, *args: str, code: int = 0, **env: str) -> subprocess.CompletedProcess:
         """Run ``envbuilder ARGS`` in the project; assert its exit code."""
-        process = self.start(*args, **env)
-        out, err = process.communicate(timeout=600)
-        assert process.returncode == code, f"{args}: {process.returncode}\n{out}\n{err}"
-        return subprocess.CompletedProcess(args, code, out, err)
+        return envbuilder(*args, cwd=self.folder, code=code, **{**self.env, **env})
 
     def entries(self, name: str) -> list:
         """Return the lines of an environment's ledger."""

@@ -4,9 +4,7 @@ Opt-in (`make platforms`): it takes root, to tell the kernel of an emulator, and
 """
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +12,7 @@ import pytest
 from envbuilder.model.pylock import lock_path, read_lock
 from envbuilder.runtime.emulation import can_run
 from tests.binfmt import emulator
+from tests.command import envbuilder
 from tests.servers.distribution import registry
 
 pytestmark = [pytest.mark.integration]
@@ -45,12 +44,8 @@ version = "1.0"
 
 def run(folder: Path, *arguments: str, status: int = 0) -> str:
     """Run a command and expect its exit status; give what it wrote."""
-    environ = os.environ | {"ENVBUILDER_CACHE": str(folder / "store"), "COLUMNS": "300"}
-    command = [sys.executable, "-m", "envbuilder", *arguments]
-    done = subprocess.run(
-        command, cwd=folder, env=environ, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == status, done.stdout + done.stderr
+    environ = {"ENVBUILDER_CACHE": str(folder / "store"), "COLUMNS": "300"}
+    done = envbuilder(*arguments, cwd=folder, code=status, **environ)
     return done.stdout + (done.stderr if status else "")
 
 

@@ -15,6 +15,7 @@ from envbuilder.model.spec_file import load
 from envbuilder.registry.layout import export
 from envbuilder.resolve.python.requirements import PythonTarget, resolve_python
 from envbuilder.storage.store import Store
+from tests.command import envbuilder
 from tests.contexts import indexes as ask
 from tests.integration.other_engines import docker
 from tests.integration.tiny_image import tiny_image
@@ -61,8 +62,8 @@ def uv(run, *command):
     return run(find_uv_bin(), *command)
 
 
-def init(run, *arguments):
-    return run(sys.executable, "-m", "envbuilder", "init", "mine", *arguments)
+def init(folder, *arguments):
+    return envbuilder("init", "mine", *arguments, cwd=folder).stdout
 
 
 @pytest.fixture
@@ -92,14 +93,14 @@ def resolved(spec, index):
 HELD = {"app": "1.0", "lib": "1.5", "tool": "3.0"}
 
 
-def test_a_pinned_environment_resolves_to_what_it_holds(tmp_path, run, environment, index):
-    said = init(run, "--from", str(environment), "--pin")
+def test_a_pinned_environment_resolves_to_what_it_holds(tmp_path, environment, index):
+    said = init(tmp_path, "--from", str(environment), "--pin")
     spec = load(tmp_path / "lockfiles" / "mine.yaml")
     assert "statements came in" in said
     assert spec.packages == {"app": "==1.0", "tool": "==3.0"}
     assert spec.constraints == {"lib": "==1.5"}
     assert resolved(spec, index) == HELD
-    init(run, "--from", str(environment), "--force")
+    init(tmp_path, "--from", str(environment), "--force")
     loose = load(tmp_path / "lockfiles" / "mine.yaml")
     assert resolved(loose, index)["lib"] == "2.0", "unpinned, what came along is chosen anew"
 
@@ -107,7 +108,7 @@ def test_a_pinned_environment_resolves_to_what_it_holds(tmp_path, run, environme
 def test_the_output_of_pip_freeze_resolves_to_what_it_lists(tmp_path, run, environment, index):
     frozen = uv(run, "pip", "freeze", "--python", str(environment / "bin" / "python"))
     (tmp_path / "frozen.txt").write_text(frozen)
-    init(run, "--from", "frozen.txt", "--pin")
+    init(tmp_path, "--from", "frozen.txt", "--pin")
     assert resolved(load(tmp_path / "lockfiles" / "mine.yaml"), index) == HELD
 
 
@@ -119,17 +120,18 @@ def test_a_project_with_its_lock_resolves_to_what_that_holds(tmp_path, run, inde
         f'[[tool.uv.index]]\nurl = "{index}"\ndefault = true\n'
     )
     uv(run, "lock", "--default-index", index)
-    init(run, "--from", "uv.lock", "--pin")
+    init(tmp_path, "--from", "uv.lock", "--pin")
     spec = load(tmp_path / "lockfiles" / "mine.yaml")
     assert (spec.python, spec.index.url) == (minor, index)
     assert resolved(spec, index) == HELD
     (tmp_path / "pylock.toml").write_text(uv(run, "export", "-q", "--format", "pylock.toml"))
-    init(run, "--from", "pylock.toml", "--force")
+    init(tmp_path, "--from", "pylock.toml", "--force")
     assert resolved(load(tmp_path / "lockfiles" / "mine.yaml"), index) == HELD
 
 
 @pytest.mark.docker
-def test_an_image_in_docker_is_one_command(tmp_path, run):
+@pytest.mark.usefixtures("run")
+def test_an_image_in_docker_is_one_command(tmp_path):
     site = "usr/local/lib/python3.11/site-packages"
     store = Store(tmp_path / "images")
     layer = {
@@ -141,7 +143,7 @@ def test_an_image_in_docker_is_one_command(tmp_path, run):
     archive = export(image, store, f"{tmp_path}/image.tar", name=IMAGE, progress=Silent())
     docker("image", "load", "--input", str(archive))
     try:
-        init(run, "--from", f"docker:{IMAGE}", "--pin")
+        init(tmp_path, "--from", f"docker:{IMAGE}", "--pin")
     finally:
         docker("image", "rm", IMAGE)
     spec = load(tmp_path / "lockfiles" / "mine.yaml")

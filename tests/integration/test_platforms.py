@@ -5,7 +5,6 @@ and wheels take no emulator. Debian's bases and real smoke tests of both are in 
 """
 
 import json
-import os
 import subprocess
 import sys
 from dataclasses import dataclass, replace
@@ -41,6 +40,7 @@ from envbuilder.workflow.publish_platforms import (
     sealed_index,
 )
 from envbuilder.workflow.status import status
+from tests.command import envbuilder
 from tests.contexts import context
 from tests.integration.python_image import PYTHON
 from tests.servers.counting import counted
@@ -81,17 +81,14 @@ class Desk:
 
     def run(self, *arguments: str, status: int = 0) -> str:
         """Run a command and expect its exit status; give what it wrote."""
-        environ = os.environ | {
-            "ENVBUILDER_CACHE": str(self.folder / "store"),
-            "ENVBUILDER_KEY_PASSWORD": "hunter2",
-            "PYTHONPATH": str(Path(__file__).parents[2]),
-            "COLUMNS": "300",
-        }
-        command = [sys.executable, "-m", "envbuilder", *arguments]
-        done = subprocess.run(
-            command, cwd=self.folder, env=environ, capture_output=True, text=True, check=False
+        done = envbuilder(
+            *arguments,
+            cwd=self.folder,
+            code=status,
+            ENVBUILDER_CACHE=str(self.folder / "store"),
+            ENVBUILDER_KEY_PASSWORD="hunter2",
+            COLUMNS="300",
         )
-        assert done.returncode == status, done.stdout + done.stderr
         return done.stdout + (done.stderr if status else "")
 
     def wheel(self, name: str, version: str, tag: str = "py3-none-any") -> None:

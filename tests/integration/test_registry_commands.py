@@ -1,10 +1,8 @@
 """The commands keys, push, verify and diff, as a user types them."""
 
 import json
-import os
 import re
 import subprocess
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,6 +22,7 @@ from envbuilder.smoke.touched import Touched, write_touched
 from envbuilder.storage.build_records import keep_report
 from envbuilder.storage.ledger import LedgerEntry, append
 from envbuilder.storage.store import Store
+from tests.command import envbuilder
 from tests.servers.counting import counted
 from tests.servers.distribution import registry
 from tests.servers.locks import sealed, small_lock
@@ -52,19 +51,14 @@ class Desk:
 
     def run(self, *arguments: str, status: int = 0, **more: str) -> str:
         """Run a command and expect its exit status; give what it wrote to stdout."""
-        environ = os.environ | {
+        environ = {
             "ENVBUILDER_CACHE": str(self.folder / "store"),
             "DOCKER_CONFIG": str(self.folder),
             "ENVBUILDER_KEY_PASSWORD": "hunter2",
-            "PYTHONPATH": str(Path(__file__).parents[2]),
             "COLUMNS": "200",
             **more,
         }
-        command = [sys.executable, "-m", "envbuilder", *arguments]
-        done = subprocess.run(
-            command, cwd=self.folder, env=environ, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == status, done.stdout + done.stderr
+        done = envbuilder(*arguments, cwd=self.folder, code=status, **environ)
         assert "hunter2" not in done.stdout + done.stderr
         return done.stdout + (done.stderr if status else "")
 
@@ -430,13 +424,8 @@ def test_keys_that_cannot_be_made_or_read(desk):
 
 def test_a_password_needs_a_terminal(desk, monkeypatch):
     monkeypatch.setenv("ENVBUILDER_KEY_PASSWORD", "")
-    command = [sys.executable, "-m", "envbuilder", "keys", "new", "ci", "--password"]
-    environ = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
-    done = subprocess.run(
-        command, cwd=desk.folder, env=environ, stdin=subprocess.DEVNULL, capture_output=True,
-        text=True, check=False,
-    )  # fmt: skip
-    assert (done.returncode, "set ENVBUILDER_KEY_PASSWORD" in done.stderr) == (2, True)
+    done = envbuilder("keys", "new", "ci", "--password", cwd=desk.folder, code=2)
+    assert "set ENVBUILDER_KEY_PASSWORD" in done.stderr
 
 
 def test_the_lock_is_found_by_the_image_s_label_or_named(desk):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from envbuilder.runtime.oci import OciRuntime, find_program
 from envbuilder.storage.build_records import BuildTexts, keep, recall
 from envbuilder.storage.store import Store
 from envbuilder.workflow.store_health import examine
+from tests.command import envbuilder
 from tests.contexts import context
 from tests.integration.tiny_image import tiny_image
 from tests.servers.git_repositories import Origin
@@ -44,16 +44,7 @@ def flip(path: Path) -> None:
 
 
 def cache(store: Store, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "envbuilder", "cache", *arguments],
-        cwd=ROOT,
-        env={**os.environ, "ENVBUILDER_CACHE": str(store.root)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == code, done.stderr
-    return done
+    return envbuilder("cache", *arguments, code=code, ENVBUILDER_CACHE=str(store.root))
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from envbuilder.storage.store import Store
+from tests.command import COMMAND
 from tests.servers.scripted import scripted
 from tests.unit.test_workflow_build import Desk
 
@@ -49,7 +49,7 @@ def desk() -> Iterator[Desk]:
 
 def run(desk: Desk, *arguments: str, prefix: tuple[str, ...] = (), code: int = 0) -> str:
     done = subprocess.run(
-        [*prefix, sys.executable, "-B", "-m", "envbuilder", *arguments],
+        [*prefix, *COMMAND, *arguments],
         cwd=desk.spec.parents[1],
         env={
             **os.environ,
@@ -106,7 +106,7 @@ def test_a_reader_that_goes_away_is_no_error(desk: Desk, arguments: tuple[str, .
     store = Store(desk.store.root)
     for number in range(3000):
         (store.root / "blobs" / "sha256" / f"{number:064x}").touch()
-    command = [sys.executable, "-m", "envbuilder", *arguments]
+    command = [*COMMAND, *arguments]
     with subprocess.Popen(
         command,
         cwd=ROOT,

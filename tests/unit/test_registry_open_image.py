@@ -4,8 +4,6 @@ import errno
 import json
 import os
 import shutil
-import subprocess
-import sys
 import tarfile
 
 import pytest
@@ -14,6 +12,7 @@ from envbuilder.model.errors import DiskFullError, MissingToolError, UsageError
 from envbuilder.model.progress import Silent
 from envbuilder.registry.layout import export
 from envbuilder.storage.store import Store
+from tests.command import envbuilder
 from tests.contexts import open_here
 from tests.integration.tiny_image import image_of
 from tests.servers.samples import tar_of
@@ -57,10 +56,7 @@ def docker(tmp_path, monkeypatch):
 
 
 def inspect(*arguments, code=0):
-    command = [sys.executable, "-m", "envbuilder", "inspect", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == code, done.stderr
-    return done
+    return envbuilder("inspect", *arguments, code=code)
 
 
 @pytest.mark.parametrize("kind", ["layout", "archive", "docker"])

@@ -1,13 +1,11 @@
 """The image of a lock goes out whole, whatever of it the store had: by the command, as a user."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from envbuilder.registry.layout import load
+from tests.command import envbuilder
 from tests.servers.scripted import scripted
 from tests.unit.test_workflow_build import Desk
 
@@ -23,21 +21,9 @@ def desk(tmp_path):
 
 
 def build(desk: Desk, *arguments: str, code: int = 0) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "envbuilder", "build", "onimage", "--no-smoke", *arguments],
-        cwd=desk.spec.parents[1],
-        env={
-            **os.environ,
-            "ENVBUILDER_CACHE": str(desk.store.root),
-            "PYTHONPATH": str(ROOT),
-            "DOCKER_CONFIG": "/nowhere",
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == code, done.stderr
-    return done.stderr
+    environ = {"ENVBUILDER_CACHE": str(desk.store.root), "DOCKER_CONFIG": "/nowhere"}
+    words = ("build", "onimage", "--no-smoke", *arguments)
+    return envbuilder(*words, cwd=desk.spec.parents[1], code=code, **environ).stderr
 
 
 @pytest.mark.parametrize("target", ["oci:out", "out.tar"])
