@@ -30,9 +30,8 @@ GOOD, BAD = (f'"""x"""\ndef half(n): return n {sign} 2\n' for sign in ("/", "//"
 def test_the_guilty_commit_is_found_by_building_it(small, tmp_path):
     origin = Origin.create(tmp_path / "served" / "flitty")
     commits = [origin.commit({**FLIT, "flitty.py": GOOD})]
-    for number in range(1, COMMITS + 1):
-        code = BAD if number >= GUILTY else GOOD
-        commits.append(origin.commit({"flitty.py": f"{code}STEP = {number}\n"}))
+    codes = ((BAD if n >= GUILTY else GOOD, n) for n in range(1, COMMITS + 1))
+    commits += origin.history({"flitty.py": f"{code}STEP = {number}\n"} for code, number in codes)
     checkout = small.copy(tmp_path / "checkout")
     lock = checkout.folder / "lockfiles" / "pylock.guilty.toml"
     with git_http(tmp_path / "served") as server:

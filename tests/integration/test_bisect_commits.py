@@ -73,7 +73,7 @@ def search(tmp_path, url, old, new, is_bad):
 
 
 def test_a_guilty_commit_among_two_hundred(tmp_path, origin, server):
-    commits = [origin.commit({"n": str(number)}) for number in range(COMMITS + 1)]
+    commits = origin.history({"n": str(number)} for number in range(COMMITS + 1))
     bad = set(commits[GUILTY:])
     found = search(tmp_path, server.address("proj"), commits[0], commits[-1], bad.__contains__)
     assert found.narrowed.last_good == commits[GUILTY - 1]
@@ -84,7 +84,7 @@ def test_a_guilty_commit_among_two_hundred(tmp_path, origin, server):
 
 def test_a_good_end_that_is_newer_names_the_commit_that_mended_it(tmp_path, origin, server):
     """Red at the old commit, green at the new one: which commit made it green?"""
-    commits = [origin.commit({"n": str(number)}) for number in range(COMMITS + 1)]
+    commits = origin.history({"n": str(number)} for number in range(COMMITS + 1))
     bad = set(commits[:GUILTY])
     found = search(tmp_path, server.address("proj"), commits[-1], commits[0], bad.__contains__)
     assert found.narrowed.mended_by == commits[GUILTY] == found.narrowed.last_good

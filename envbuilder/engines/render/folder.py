@@ -12,8 +12,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from envbuilder.engines.dockerfile_quoting import document, exec_form, quote, script
 from envbuilder.engines.given_wheels import requirements_text
 from envbuilder.engines.labels import labelled
@@ -116,6 +114,8 @@ def _debian(base: DebianBase) -> dict[str, str]:
 
 
 def _template(name: str, values: Mapping[str, Any]) -> str:
+    import jinja2  # noqa: PLC0415 - most builds render nothing, and need not wait for it
+
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         undefined=jinja2.StrictUndefined,
