@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import tarfile
 from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
 
 from envbuilder.model.image import OCI_CONFIG, OCI_MANIFEST, Image, Layer, canonical_json
@@ -85,7 +86,8 @@ def library_files(program: Path) -> dict[str, bytes]:
     return {library.lstrip("/"): Path(library).read_bytes() for library in found}
 
 
-def _program_files() -> dict[str, bytes]:
+@cache
+def _program_files() -> Mapping[str, bytes]:
     files = {
         "etc/passwd": PASSWD.encode(),
         "etc/group": GROUP.encode(),
