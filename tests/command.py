@@ -2,9 +2,9 @@
 
 A server, one for each process that runs tests, imports everything once and forks for every command.
 The fork has the arguments, folder, variables, umask and streams of its command, and ends as any
-Python does. Where Python or a library reads a variable at its start, and it is another one than the
-server had, the command gets a new interpreter. So do tests that are about the process itself: they
-start ``python -m envbuilder`` as they like.
+Python does. If a variable that is read while Python starts or a library is imported differs from
+what this process began with, the command gets a new interpreter. So do tests that are about the
+process itself: they start ``python -m envbuilder`` as they like.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import gc
 import json
 import os
 import pkgutil
+import re
 import runpy
 import signal
 import socket
@@ -32,6 +33,7 @@ _READ_AT_START = ("PYTHON", "_PYTHON", "LC_", "LANG", "LD_", "GIT_PYTHON_", "PAT
 _ELSEWHERE = ("envbuilder.smoke.probe", "envbuilder.resolve.git.hook_", "envbuilder.__main__")
 """Modules that no command imports: they run in containers and builds."""
 _NOTHING = Path(os.devnull)
+_OURS = dict(os.environ)
 _ONE_AT_A_TIME = threading.Lock()
 
 
@@ -43,7 +45,7 @@ def envbuilder(*arguments, cwd=None, code=0, timeout=900, **environ) -> subproce
     words = [os.fspath(each) for each in arguments]
     variables = {**os.environ, **environ}
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-        start = _forked if _at_start(variables) == _at_start(_server()[1]) else _new
+        start = _forked if _at_start(variables) == _at_start(_OURS) else _new
         status = start(words, str(Path(cwd or ".").absolute()), variables, timeout, (out, err))
         out.seek(0)
         err.seek(0)
@@ -66,16 +68,13 @@ def _new(words, cwd, variables, timeout, streams: tuple[IO[str], ...]) -> int:
 
 def _forked(words, cwd, variables, timeout, streams: tuple[IO[str], ...]) -> int:
     """Have the server start the command; return its exit code, or less than 0 for a signal."""
-    mask = os.umask(0)
-    os.umask(mask)
-    door, _ = _server()
     answer, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with answer, tempfile.TemporaryFile("w+") as request, _NOTHING.open() as nothing:
-        json.dump({"words": words, "cwd": cwd, "variables": variables, "umask": mask}, request)
+        json.dump({"words": words, "cwd": cwd, "variables": variables, "umask": _umask()}, request)
         request.seek(0)
         files = (theirs, request, nothing, *streams)
         with theirs, _ONE_AT_A_TIME:
-            socket.send_fds(door, [b"!"], [each.fileno() for each in files])
+            socket.send_fds(_server(), [b"!"], [each.fileno() for each in files])
         process = _told(answer)
         answer.settimeout(timeout)
         try:
@@ -85,6 +84,12 @@ def _forked(words, cwd, variables, timeout, streams: tuple[IO[str], ...]) -> int
             raise subprocess.TimeoutExpired([*COMMAND, *words], timeout) from None
 
 
+def _umask() -> int:
+    """Read it without setting it, as other threads may be creating files."""
+    (mask,) = re.findall(r"(?m)^Umask:\s*(\d+)$", Path("/proc/self/status").read_text())
+    return int(mask, 8)
+
+
 def _told(answer: socket.socket) -> int:
     number = answer.recv(64)
     assert number, "the server of tests/command.py has ended"
@@ -92,18 +97,17 @@ def _told(answer: socket.socket) -> int:
 
 
 @cache
-def _server() -> tuple[socket.socket, dict[str, str]]:
-    """Start the server, which ends with this process; return the way to it, and its variables."""
+def _server() -> socket.socket:
+    """Start the server, which ends with this process; return the way to it."""
     ours, theirs = socket.socketpair()
-    variables = dict(os.environ)
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.command", str(theirs.fileno())],
-        cwd=Path(__file__).parents[1], env=variables, pass_fds=[theirs.fileno()],
+        cwd=Path(__file__).parents[1], env=_OURS, pass_fds=[theirs.fileno()],
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
     )  # fmt: skip
     theirs.close()
     atexit.register(_end, ours, process)
-    return ours, variables
+    return ours
 
 
 def _end(door: socket.socket, server: subprocess.Popen) -> None:

@@ -14,15 +14,15 @@ from tests.command import COMMAND, envbuilder
 
 ROOT = Path(__file__).parents[2]
 READ = """
-import os, sys
+import os
 import git  # which starts git, with all variables
+from tests.command import _import_everything
 read = set()
 class Environ(type(os.environ)):
     def __getitem__(self, name):
         read.add(name)
         return super().__getitem__(name)
 os.environ.__class__ = Environ
-from tests.command import _import_everything
 _import_everything()
 print(*read)
 """
