@@ -187,6 +187,7 @@ def test_another_commit_compiles_only_what_it_touched(project, first):
     check_reproducible(context(project.store, offline=True), made)
 
 
+@pytest.mark.deep  # a base of its own, with compilers
 def test_sccache_serves_unasked_as_ccache_does(project, first):
     _, wheel = first
     lock = project.lock("sccache", packages=COMPILERS.replace("ccache", "sccache"))
