@@ -335,7 +335,9 @@ class Workshop:
         def run(command: Command) -> Completed:
             mounts = [one for one in command.mounts if one.target != PROBE_MOUNT]
             mounts += [Mount(source=probe, target=PROBE_MOUNT), *spoilt]
-            return self.ready.run(dataclasses.replace(command, mounts=tuple(mounts)))
+            # Threads that wait for their next loop sleep: others want the processors.
+            env = {**command.env, "OMP_WAIT_POLICY": "passive"}
+            return self.ready.run(dataclasses.replace(command, mounts=tuple(mounts), env=env))
 
         tokens = {"audio": 750, "video": fault.video}
         model = ProbedModel(family="qwen2_5_omni", tokens=tokens)
