@@ -8,12 +8,13 @@ import base64
 import collections
 import hashlib
 import json
+import os
 import subprocess
 import sys
+import tempfile
 import zlib
 
 NEEDED = (3, 11)
-ANSWER = "answer.json"
 TAIL = 30  # lines of what the work said that an answer shows if it came to none
 MISSING_TOOL, BUILD_FAILED = 6, 7  # the exit codes of MissingToolError and BuildError
 
@@ -50,25 +51,34 @@ def unfit(wanted: str) -> "dict[str, object]":
 
 
 def done() -> "dict[str, object]":
-    """Do the work in a process of its own: that one is killed, too, is an answer."""
-    work = [sys.executable, "-m", "envbuilder.cli.cluster_job", ANSWER]
+    """Do the work in a process of its own: that one is killed, too, is an answer.
+
+    Its answer lies apart: two machines on one host share the folder of the package, which goes
+    when one of them is started anew.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "answer.json")  # noqa: PTH118
+        code, said = told([sys.executable, "-m", "envbuilder.cli.cluster_job", path])
+        try:
+            with open(path, "rb") as file:  # noqa: PTH123 - see above
+                answer: "dict[str, object]" = json.load(file)  # noqa: UP037
+        except FileNotFoundError:
+            how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+            error = f"the work on that machine {how}; it said last:\n{said}"
+            hint = "signal 9 is mostly for lack of memory; the job's log in Ray may say more"
+            return {"code": BUILD_FAILED, "error": error, "hint": hint}
+    return answer
+
+
+def told(work: "list[str]") -> "tuple[int, str]":
+    """Run a command and hand on what it says; return its exit code, and the last lines of that."""
     last: "collections.deque[bytes]" = collections.deque(maxlen=TAIL)  # noqa: UP037
     with subprocess.Popen(work, stderr=subprocess.PIPE) as process:
         for line in process.stderr or ():
             sys.stderr.buffer.write(line)
             sys.stderr.flush()
             last.append(line)
-    code = process.returncode
-    try:
-        with open(ANSWER, "rb") as file:  # noqa: PTH123 - see above
-            answer: "dict[str, object]" = json.load(file)  # noqa: UP037
-    except FileNotFoundError:
-        how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-        said = b"".join(last).decode(errors="replace").rstrip()
-        error = f"the work on that machine {how}; it said last:\n{said}"
-        hint = "signal 9 is mostly for lack of memory; the job's log in Ray may say more"
-        return {"code": BUILD_FAILED, "error": error, "hint": hint}
-    return answer
+    return process.returncode, b"".join(last).decode(errors="replace").rstrip()
 
 
 def refusal(message: str, hint: str) -> "dict[str, object]":
