@@ -6,7 +6,6 @@ import ctypes
 import json
 import os
 import re
-import resource
 import shutil
 import signal
 import subprocess
@@ -37,13 +36,16 @@ _KEPT = ("lockfiles", "home", "key.key", "key.pub")
 _OURS: set[int] = set()
 
 
-def peak_of(usage: resource.struct_rusage) -> int:
-    """Return the bytes that a process took at most, 0 if the kernel does not tell them apart.
+def peak_of(pid: int) -> int:
+    """Return the most bytes that a running process took so far, 0 if it has just ended.
 
-    execve(2) hands on the peak of whoever forked: what is not above our own says nothing.
+    Not from its usage when it ends: execve(2) hands on the peak of whoever forked it.
     """
-    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return usage.ru_maxrss << 10 if usage.ru_maxrss > own else 0
+    with suppress(FileNotFoundError, ProcessLookupError):
+        status = Path(f"/proc/{pid}/status").read_text()
+        found = re.search(r"(?m)^VmHWM:\s*(\d+) kB$", status)
+        return int(found[1]) << 10 if found else 0
+    return 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +122,7 @@ class Judge:
             self.tally.fault("hang", f"{arguments} runs after {PATIENCE} s: {outcome.stderr}")
             return outcome
         if bounded:
-            self._weigh(arguments, peak_of(usage), usage.ru_utime + usage.ru_stime)
+            self._weigh(arguments, running.peak, usage.ru_utime + usage.ru_stime)
         self._words(outcome)
         return outcome
 
@@ -215,13 +217,15 @@ class Judge:
                     subprocess.run(["cp", "-a", f"{name}/{each}", self.checkout.folder], check=True)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Running:
     """A started command and the files that take its output."""
 
     process: subprocess.Popen[bytes]
     out: int
     err: int
+    peak: int = 0
+    """The most bytes that its process took, as far as it was seen."""
 
     def wait(self, seconds: float) -> tuple[bool, int, Any]:
         """Wait for the end; return whether we had to end it, its status and what it cost."""
@@ -239,6 +243,7 @@ class Running:
             if pid:
                 self.process.returncode = os.waitstatus_to_exitcode(status)
                 return hung, status, usage
+            self.peak = max(self.peak, peak_of(self.process.pid))
             if not hung and time.monotonic() > deadline:
                 hung = True
                 os.killpg(self.process.pid, signal.SIGKILL)

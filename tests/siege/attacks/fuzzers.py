@@ -10,7 +10,7 @@ import tempfile
 from functools import partial
 
 from tests.siege.field import Attack, Field
-from tests.siege.judge import MEMORY, PATIENCE, Running, peak_of
+from tests.siege.judge import MEMORY, PATIENCE, Running
 from tests.siege.parsers import PARSERS, Parser
 from tests.siege.testbed import ROOT
 
@@ -23,12 +23,11 @@ def fuzz(parser: Parser, field: Field) -> None:
     with tempfile.TemporaryDirectory(dir=field.bed.folder) as name:
         command = [sys.executable, "-m", "tests.siege.fuzz", parser.name]
         running = start([*command, str(field.tally.seed), str(count), name])
-        hung, status, usage = running.wait(PATIENCE)
+        hung, status, _ = running.wait(PATIENCE)
     outcome = running.outcome((parser.name,), os.waitstatus_to_exitcode(status))
-    peak = peak_of(usage)
-    field.tally.cost(peak=peak, seconds=0)
-    if peak > MEMORY:
-        field.tally.fault("budget", f"{peak >> 20} MiB")
+    field.tally.cost(peak=running.peak, seconds=0)
+    if running.peak > MEMORY:
+        field.tally.fault("budget", f"{running.peak >> 20} MiB")
     if hung or outcome.code:
         kind = "hang" if hung or "Timeout" in outcome.stderr else "traceback"
         field.tally.fault(kind, f"{outcome.code}: {outcome.stderr}")
