@@ -8,7 +8,7 @@ and the types of all their texts in ``spec_words``.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 from msgspec import Meta
@@ -38,6 +38,7 @@ from .spec_words import (
     Frozen,
     LabelName,
     Line,
+    Modality,
     Name,
     Platform,
     PythonVersion,
@@ -306,11 +307,21 @@ def _one_or_several(platform: dict[str, Any]) -> dict[str, Any]:
     return {"anyOf": [one, several], "default": platform["default"]}
 
 
+def _of_modalities(counts: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of ``tokens`` with the names it takes, which msgspec 0.22 leaves out."""
+    names = {"enum": list(get_args(Modality))}
+    rest = {key: value for key, value in counts.items() if key not in {"type", "propertyNames"}}
+    return {"type": "object", "propertyNames": names, **rest}
+
+
 def schema() -> dict[str, Any]:
     """Return the JSON schema (draft 2020-12) of a spec file, for editors."""
     found = json_schema(Spec)
     fields = found["$defs"]["Spec"]["properties"]
     fields["platform"] = _one_or_several(fields["platform"])
+    for kind in ("Smoke", "ServedModel"):
+        smoked = found["$defs"][kind]["properties"]
+        smoked["tokens"] = _of_modalities(smoked["tokens"])
     found["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     found["title"] = "envbuilder spec"
     return found

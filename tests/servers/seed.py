@@ -139,10 +139,10 @@ from vllm.dummy import ARGUMENTS
 MOST = 16384
 
 class Span:
-    def __init__(self, count):
-        self.count = count
+    def __init__(self, offset, length):
+        self.offset, self.length, self.is_embed = offset, length, None
     def get_num_embeds(self):
-        return self.count
+        return self.length
 
 class Processor:
     TOKENS = {"audio": "<|AUDIO|>", "image": "<|IMAGE|>", "video": "<|VIDEO|>"}
@@ -167,8 +167,10 @@ class Processor:
         ids, spans = [], {}
         for kind, items in mm_data.items():
             counts = [transformers.tokens(kind, item, **limits) for item in items]
-            ids += [self.tokenizer.convert_tokens_to_ids(self.TOKENS[kind])] * sum(counts)
-            spans[kind] = [Span(count) for count in counts]
+            spans[kind] = []
+            for count in counts:
+                spans[kind].append(Span(len(ids), count))
+                ids += [self.tokenizer.convert_tokens_to_ids(self.TOKENS[kind])] * count
         return {"prompt_token_ids": ids, "mm_placeholders": spans}
 
 class Registry:
@@ -184,7 +186,7 @@ class MultiModalProfiler:
     def get_and_validate_mm_inputs(self, seq_len, mm_counts):
         inputs = self.processor.get_dummy_processor_inputs(seq_len, mm_counts)
         made = self.processor.apply("", inputs.mm_data, inputs.hf_processor_mm_kwargs)
-        total = {kind: spans[0].count for kind, spans in made["mm_placeholders"].items()}
+        total = {kind: spans[0].length for kind, spans in made["mm_placeholders"].items()}
         expected = self.processor.get_mm_max_tokens_per_item(seq_len, mm_counts)
         if total != expected:
             raise AssertionError(

@@ -59,6 +59,7 @@ def test_the_folder_and_the_umask_are_this_ones(tmp_path, monkeypatch):
 
 
 def test_one_command_leaves_the_next_no_variable(tmp_path, monkeypatch):
+    monkeypatch.delenv("ENVBUILDER_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     stores = [tmp_path / "one", tmp_path / "cache" / "envbuilder"]
     assert str(stores[0]) in envbuilder("cache", "dir", ENVBUILDER_CACHE=str(stores[0])).stdout

@@ -11,7 +11,7 @@ from envbuilder.storage.temporary import Temporary, remove_abandoned, translated
 
 from .mmdebstrap import remove_leftovers
 
-_KIND = "debian-for-envbuilder"  # no work folder: what may be mounted in it goes first
+_KIND = "envbuilder-debian-base"  # no work folder: what may be mounted in it goes first
 
 
 @contextmanager

@@ -48,10 +48,13 @@ def model_config(
 def _inspect_here() -> None:
     """Let vLLM look at the model's class in this process, which loads it next in any case.
 
-    It would start another, lest CUDA be initialised in its own, and so import itself once more.
+    It would start another, lest CUDA be initialised in its own, and so import itself once more. A
+    release that keeps this elsewhere goes its own way.
     """
-    from vllm.model_executor.models import registry
-
+    try:
+        from vllm.model_executor.models import registry
+    except ModuleNotFoundError:
+        return
     if hasattr(registry, "_run_in_subprocess"):
         registry._run_in_subprocess = lambda inspect: inspect()
 
