@@ -64,7 +64,8 @@ class Light:
 def make_light(folder: Path) -> Light:
     """Make the base in ``folder``."""
     store = Store(folder / "store")
-    base = tiny_image(store, layers=[_programs() | {"var/log/": b"", "var/lib/dpkg/": b""}])
+    files = _programs() | {"var/log/": b"", "var/lib/dpkg/": b""}
+    base = tiny_image(store, layers=[files], history=True)
     layout = export(base, store, f"oci:{folder / 'base'}", name="base", progress=Silent())
     empty = folder / "empty"
     empty.mkdir()

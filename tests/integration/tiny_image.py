@@ -29,14 +29,17 @@ def tiny_image(
     layers: Iterable[Mapping[str, bytes | None]] = (),
     tars: Iterable[bytes] = (),
     below: Iterable[Layer] = (),
+    history: bool = False,
 ) -> Image:
     """Put an image into ``store``: one layer of programs, then ``layers`` of path -> content.
 
-    A path ending in ``/`` is a directory. ``tars`` are layers on top, made by hand.
+    A path ending in ``/`` is a directory. ``tars`` are layers on top, made by hand. ``history``
+    says of each layer what made it, as most builders do; else BuildKit, building on it, says that
+    in words of its own, which depend on what else it builds at that moment.
     """
     stack = [_program_files(), *layers]
     tars = [*(_tar(files) for files in stack), *tars]
-    return image_of(store, tars, config=config or {}, below=below)
+    return image_of(store, tars, config=config or {}, below=below, history=history)
 
 
 def layer_of(store: Store, files: Mapping[str, bytes | None]) -> Layer:
@@ -50,6 +53,7 @@ def image_of(
     *,
     config: Mapping[str, object],
     below: Iterable[Layer] = (),
+    history: bool = False,
 ) -> Image:
     layers = [*below]
     for tar in tars:
@@ -62,6 +66,7 @@ def image_of(
             "os": "linux",
             "config": config,
             "rootfs": {"type": "layers", "diff_ids": [str(layer.diff_id) for layer in layers]},
+            **({"history": [{"created_by": "tests"} for _ in layers]} if history else {}),
         }
     )
     manifest = json.dumps(
