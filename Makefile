@@ -46,7 +46,7 @@ deep: ## the tests that take minutes each and seldom fail alone (a quarter of an
 coverage: ## the same, and which lines no test runs
 	@$(MAKE) --no-print-directory test COVERAGE="--cov --cov-report=term:skip-covered"
 
-check: ## the inner loop, under a minute: lint, types, unit and golden tests
+check: ## the inner loop, a minute and a half: lint, types, unit and golden tests
 	@.ci/setup test
 	@$(MAKE) --no-print-directory lint type
 	@$(PYTEST) --numprocesses auto -q tests/unit tests/golden
