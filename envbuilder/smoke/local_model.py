@@ -40,7 +40,7 @@ def locate(model: ProbedModel) -> LocalModel:
         return LocalModel(mounted=directory)
     repository = hub_cache() / f"models--{str(model.hub).replace('/', '--')}"
     snapshot = repository / "snapshots" / _commit(repository, model.revision or "main")
-    fetch = f"fetch it first: huggingface-cli download {model.hub}"
+    fetch = f"fetch it first: hf download {model.hub}"
     revision = f" --revision {model.revision}" if model.revision else ""
     _expect_model(snapshot, fetch + revision)
     return LocalModel(mounted=repository, inside=f"snapshots/{snapshot.name}")

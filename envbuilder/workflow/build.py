@@ -46,7 +46,7 @@ from envbuilder.storage.store import Store
 from .foreign import check_runs
 from .forms import chosen_compression, is_sealed_form
 from .lock import current_lock
-from .smoke import record_answers, record_touched, smoke_image
+from .smoke import check_at_hand, record_answers, record_touched, smoke_image
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,7 +187,7 @@ def make_sealed(
     check_runs(context, spec, known, engine=decisions.engine)
     lock = current_lock(context, spec_path, locked=decisions.locked, platform=platform)
     if runtime is not None:
-        check_samples(lock.spec, spec_path.parent)  # before minutes of work
+        check_at_hand(lock, runtime=runtime, folder=spec_path.parent)
     lock_text = lock_file.read_bytes()
     lock = with_wheels(context, lock, engine=decisions.engine)
     image = make_image(context, lock, engine=decisions.engine, held=reuse(lock) if reuse else None)

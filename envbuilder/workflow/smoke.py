@@ -35,6 +35,7 @@ from envbuilder.smoke import (
     smoke,
 )
 from envbuilder.smoke.answers import answers_path, answers_to_record, read_answers, write_answers
+from envbuilder.smoke.local_model import locate
 from envbuilder.smoke.plan import Gpu
 from envbuilder.smoke.probe.gpu import driver_version
 from envbuilder.smoke.touched import read_touched, start_path, write_touched
@@ -44,6 +45,19 @@ from envbuilder.storage.ledger import now
 from .foreign import not_smoked
 
 _DRIVER = Path("/proc/driver/nvidia/version")
+
+
+def check_at_hand(lock: Lock, *, runtime: Runtime, folder: Path) -> None:
+    """Raise for samples (SpecError) and models (SmokeError) of the lock's spec that are not here.
+
+    Whoever builds asks this before minutes of work. Where ``runtime`` cannot run the image, its
+    models may be elsewhere.
+    """
+    check_samples(lock.spec, folder)
+    if not_smoked(lock, runtime) is None:
+        for model in lock.spec.smoke.served:
+            if model.family is None:
+                locate(_probed(lock.spec, model, folder=folder))
 
 
 def smoke_image(

@@ -36,7 +36,7 @@ def test_a_snapshot_is_mounted_with_its_blobs(
     assert found.has_weights
     with pytest.raises(SmokeError) as caught:
         locate(ProbedModel(hub="Qwen/Small", revision="v2"))
-    assert "huggingface-cli download Qwen/Small --revision v2" in caught.value.hint
+    assert "hf download Qwen/Small --revision v2" in caught.value.hint
 
 
 def test_a_spec_names_a_model_from_its_own_folder(tmp_path: Path) -> None:

@@ -32,10 +32,14 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
     def do_GET(self):
+        if mode == "garbled":
+            return self.wfile.write(b"no HTTP at all\\n")
         if self.path == "/ready":
             late = mode == "late" or time.monotonic() < begun + 0.5
             return self.send(503 if late else 200, {})
-        self.send(200, {"data": [{"id": "m"}]})
+        if mode == "elsewhere":
+            return self.send(404, {"detail": "Not Found"})
+        self.send(200, {"data": [] if mode == "nameless" else [{"id": "m"}]})
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         items = len(body["messages"][0]["content"]) - 1
@@ -44,6 +48,11 @@ class Handler(BaseHTTPRequestHandler):
         usage = {"prompt_tokens": 9 + 102 * items}
         if mode == "mute":
             usage = {}
+        if mode == "breaks off":
+            self.send_response(200)
+            self.send_header("Content-Length", "4096")
+            self.end_headers()
+            return self.wfile.write(b'{"usage": ')
         choice = {"message": {"role": "assistant", "content": "a picture"}}
         self.send(200, {"usage": usage, "choices": [choice]})
 HTTPServer(("127.0.0.1", port), Handler).serve_forever()
@@ -120,6 +129,34 @@ def test_a_server_that_never_gets_ready_is_given_up_and_ended(served: Any) -> No
     facts, _, pids = served("late", within=2)
     assert facts["silent"].endswith("/ready did not answer within 2 s")
     assert _gone(pids)
+
+
+def test_what_speaks_no_http_is_never_ready(served: Any) -> None:
+    facts, _, pids = served("garbled", within=2)
+    assert facts["silent"].endswith("/ready did not answer within 2 s")
+    assert _gone(pids)
+
+
+@pytest.mark.parametrize(
+    ("mode", "words"),
+    [
+        ("elsewhere", '/v1/models names no model: 404: {"detail": "Not Found"}'),
+        ("nameless", "/v1/models names no model: IndexError: list index out of range"),
+    ],
+)
+def test_a_server_that_names_no_model_is_asked_for_nothing(
+    served: Any, mode: str, words: str
+) -> None:
+    facts, items, pids = served(mode)
+    assert facts["silent"].endswith(words)
+    assert items == []
+    assert _gone(pids)
+
+
+def test_an_answer_that_breaks_off_is_an_error(served: Any) -> None:
+    _, items, _ = served("breaks off")
+    assert [item["label"] for item in items] == ["text"]
+    assert items[0]["error"].startswith("IncompleteRead: ")
 
 
 def test_what_a_server_refuses_is_told_in_its_words(served: Any) -> None:

@@ -7,7 +7,7 @@ import pytest
 from msgspec import structs
 
 from envbuilder.engines.reuse import ReusableLayers
-from envbuilder.model.errors import LockError, NetworkError, SpecError, UsageError
+from envbuilder.model.errors import LockError, NetworkError, SmokeError, SpecError, UsageError
 from envbuilder.model.image import OCI_MANIFEST
 from envbuilder.model.lock import ImageBase, Lock, Wheel
 from envbuilder.model.pylock import lock_path, read_lock, write_lock
@@ -124,10 +124,30 @@ def test_a_sample_that_is_gone_is_told_before_the_work(desk):
     assert desk.store.ls() == held
 
 
+@pytest.mark.parametrize(
+    ("named", "words"),
+    [
+        ("model: {path: ./gone}", "gone is not a model directory"),
+        ("models: [{family: llava}, {config: gone}]", "gone is not a model directory"),
+        ("model: {hub: Qwen/Qwen3-VL-8B-Instruct}", "models--Qwen--Qwen3-VL-8B-Instruct"),
+    ],
+)
+def test_a_model_that_is_not_here_is_told_before_the_work(desk, monkeypatch, named, words):
+    monkeypatch.setenv("HF_HUB_CACHE", str(desk.spec.parent))
+    desk.spec.write_text(f"{desk.spec.read_text()}smoke: {{{named}}}\n")
+    write_lock(desk.path, replace(desk.lock, spec=load(desk.spec)))
+    before, held = desk.path.read_bytes(), desk.store.ls()
+    with pytest.raises(SmokeError, match=words):
+        build_environment(context(desk.store), desk.spec, Decisions(), runtime=Never())
+    assert desk.path.read_bytes() == before
+    assert desk.store.ls() == held
+
+
 class Never:
-    """A runtime that is never asked."""
+    """A runtime that could run anything, and is never asked to."""
 
     name = "never"
+    overlays = False
 
 
 def test_a_lock_that_changed_during_a_build_stays(fetched):

@@ -7,6 +7,7 @@ if it did not serve. Nothing leaves the container: the address is loopback.
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import os
 import signal
@@ -35,6 +36,8 @@ GRACE = 10
 """Seconds that a server has to end when it is asked to."""
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 TEXT = {"type": "text", "text": "Describe."}
+UNFIT = (OSError, http.client.HTTPException, ValueError, LookupError, TypeError)
+"""What comes of an answer that is none, is no HTTP, breaks off, or lacks what is looked for."""
 
 
 class Silent(Exception):  # noqa: N818 - a state
@@ -101,7 +104,7 @@ def _await(server: subprocess.Popen[bytes], url: str, within: float) -> None:
         if code is not None:
             raise Silent(f"it ended with exit code {code} before it was ready")
         left = max(1.0, until - time.monotonic())
-        with contextlib.suppress(OSError), _OPENER.open(url, timeout=left) as answer:
+        with contextlib.suppress(*UNFIT), _OPENER.open(url, timeout=left) as answer:
             if answer.status == 200:
                 return
         time.sleep(PAUSE)
@@ -110,8 +113,7 @@ def _await(server: subprocess.Popen[bytes], url: str, within: float) -> None:
 
 def _answers(base: str, subject: Subject, parts: list[Facts], emit: Emitter) -> Iterator[Facts]:
     """Yield what the server says to a text, and to one item of each modality of the model."""
-    models = _ask(base + "/v1/models", None)
-    name = models["data"][0]["id"]
+    name = _name(base + "/v1/models")
     emit(facts={"model": name}, doing="asking for a text")
     alone = _answer(base, name, [TEXT])
     yield {"label": "text", **alone}
@@ -124,6 +126,14 @@ def _answers(base: str, subject: Subject, parts: list[Facts], emit: Emitter) -> 
             answer["added"] = answer["prompt"] - alone["prompt"]
         item = {"label": entry["label"], "modality": entry["modality"], **answer}
         yield {**item, "placeholders": _placeholders(subject, entry)}
+
+
+def _name(url: str) -> str:
+    """Return what the server calls its first model; raise Silent if ``url`` does not say it."""
+    try:
+        return str(_ask(url, None)["data"][0]["id"])
+    except UNFIT as error:
+        raise Silent(f"{url} names no model: {_complaint(error)}") from error
 
 
 def _placeholders(subject: Subject, entry: Facts) -> int:
@@ -144,7 +154,7 @@ def _answer(base: str, model: str, content: list[Facts]) -> Facts:
             "prompt": int(answer["usage"]["prompt_tokens"]),
             "text": str(answer["choices"][0]["message"]["content"])[:200],
         }
-    except (OSError, ValueError, LookupError, TypeError) as error:
+    except UNFIT as error:
         found = {"error": _complaint(error)}
     return {**found, "seconds": round(time.monotonic() - started, 3)}
 

@@ -19,7 +19,6 @@ from envbuilder.model.errors import MissingToolError
 from envbuilder.model.git_url import Address
 from envbuilder.model.lock import GitSource, ImageBase, Lock
 from envbuilder.model.lock_diff import Needs
-from envbuilder.model.samples import check_samples
 from envbuilder.model.spec import Spec
 from envbuilder.resolve.base import resolve_base, resolve_builder
 from envbuilder.resolve.context import Context
@@ -34,7 +33,7 @@ from envbuilder.storage.ledger import LedgerEntry
 from envbuilder.workflow.build import BuildResult, ledger_entry, make_all
 from envbuilder.workflow.foreign import check_runs
 from envbuilder.workflow.lock import resolve_spec
-from envbuilder.workflow.smoke import smoke_image
+from envbuilder.workflow.smoke import check_at_hand, smoke_image
 
 from .git_pins import AskRefs
 
@@ -78,7 +77,7 @@ def real_stages(
         return runtime or choose("auto", context.store)
 
     def build(lock: Lock) -> BuildResult:
-        check_samples(lock.spec, folder)
+        check_at_hand(lock, runtime=ready(), folder=folder)
         check_runs(context, lock.spec, lock, engine=engine)
         lock, image = make_all(context, lock, engine=engine)
         report = smoke_image(context, lock, image, runtime=ready(), folder=folder)
