@@ -46,6 +46,7 @@ ENGINES = {"0.33.0": "5.20.2"}
 """Releases of vLLM, and the newest transformers that each asks for."""
 
 BROKEN = {
+    ("4.52.4", "granite_speech"): "granite-several-sounds",
     ("4.52.4", "internvl"): "internvl-several-videos",
     ("4.57.6", "granite_speech"): "granite-several-sounds",
     ("4.57.6", "qwen3_omni_moe"): "omni-image-beside-video",

@@ -210,6 +210,12 @@ def model(when: str) -> Callable[[_F], _F]:
     return add
 
 
+def refuse_both(family: str | None, path: str | None) -> None:
+    """Raise UsageError where ``--family`` and ``--model`` both say what is counted."""
+    if family and path:
+        raise UsageError("expected --family or --model, not both")
+
+
 def _known_family(
     _context: click.Context, _option: click.Parameter, name: str | None
 ) -> str | None:

@@ -217,7 +217,7 @@ def _plan(
     from envbuilder.workflow.smoke import gpu_here
 
     return SmokePlan(
-        models=_models(family, model, dict(_count(each) for each in tokens)),
+        models=_models(family, model, _counts(tokens)),
         gpu=gpu_here(gpu or "auto"),
         timeout=float(timeout or 600),
         memory=memory << 20 if memory else None,
@@ -235,16 +235,22 @@ def _models(
             hint = "add --family or --model"
             raise UsageError("--tokens states what a model reserves, and there is none", hint=hint)
         return ()
+    options.refuse_both(family, path)
     return (ProbedModel(family=family, path=path, tokens=tokens),)
 
 
-def _count(text: str) -> tuple[str, int]:
+def _counts(tokens: tuple[str, ...]) -> dict[str, int]:
     from envbuilder.smoke import MODALITIES
 
-    modality, _, number = text.partition("=")
-    if modality not in MODALITIES or not number.isdecimal():
-        raise UsageError(f"--tokens {text!r}: expected MODALITY=N", hint="--tokens image=16384")
-    return modality, int(number)
+    found: dict[str, int] = {}
+    for text in tokens:
+        modality, _, number = text.partition("=")
+        if modality not in MODALITIES or not number.isdecimal() or int(number) < 1:
+            raise UsageError(f"--tokens {text!r}: expected MODALITY=N", hint="--tokens image=16384")
+        if modality in found:
+            raise UsageError(f"--tokens names {modality} twice")
+        found[modality] = int(number)
+    return found
 
 
 def _local(context: Context, python: str, plan: SmokePlan, lock: Lock | None) -> Report:

@@ -88,6 +88,7 @@ def _check(name: str | None, local: str | None, family: str | None, model: str |
         raise UsageError(
             "--local goes with --family or --model, which say what to count", hint=hint
         )
+    options.refuse_both(family, model)
 
 
 def _counted_here(python: str, family: str | None, model: str | None) -> Counts:

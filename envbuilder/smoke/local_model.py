@@ -11,6 +11,8 @@ from envbuilder.model.errors import SmokeError
 from .plan import ProbedModel
 
 WEIGHTS = ("*.safetensors", "*.bin")
+SHORTEST = 7
+"""Digits of a commit that are enough to name it, as git shows them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,12 +56,21 @@ def hub_cache() -> Path:
 
 
 def _commit(repository: Path, revision: str) -> str:
-    """Return the commit that ``revision`` (a branch, a tag or a commit) stands for in the cache."""
+    """Return the commit that ``revision`` stands for in the cache.
+
+    It is a branch, a tag, a commit, or how exactly one commit of the cache begins.
+    """
     reference = repository / "refs" / revision
-    return reference.read_text("utf-8").strip() if reference.is_file() else revision
+    if reference.is_file():
+        return reference.read_text("utf-8").strip()
+    known = [snapshot.name for snapshot in repository.glob("snapshots/*")]
+    begun = [name for name in known if len(revision) >= SHORTEST and name.startswith(revision)]
+    return begun[0] if len(begun) == 1 else revision
 
 
 def _expect_model(directory: Path, hint: str) -> None:
+    if not directory.is_dir():
+        raise SmokeError(f"there is no model directory {directory}", hint=hint)
     if not (directory / "config.json").is_file():
         raise SmokeError(
             f"{directory} is not a model directory: it holds no config.json", hint=hint

@@ -54,6 +54,22 @@ def test_an_option_that_would_change_nothing_is_refused(
     assert why in error.message
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--tokens", "image=0"], "--tokens 'image=0': expected MODALITY=N"),
+        (["--tokens", "sound=750"], "--tokens 'sound=750': expected MODALITY=N"),
+        (["--tokens", "image=1", "--tokens", "image=2"], "--tokens names image twice"),
+        (["--model", "folder"], "expected --family or --model, not both"),
+        (["--model", "folder", "--server", "http://localhost:1"], "expected --family or --model"),
+    ],
+)
+def test_what_says_two_things_or_none_is_refused(words: list[str], message: str) -> None:
+    error = _smoke("--local", "python3", "--family", "llava", *words).exception
+    assert isinstance(error, UsageError)
+    assert error.message.startswith(message)
+
+
 def test_in_a_pipe_a_row_is_a_line_and_the_rest_of_the_findings_is_pointed_at(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,23 +20,29 @@ def test_a_snapshot_is_mounted_with_its_blobs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     repository = tmp_path / "models--Qwen--Small"
-    snapshot = repository / "snapshots" / "abc123"
+    snapshot = repository / "snapshots" / "abc12345"
     snapshot.mkdir(parents=True)
     (repository / "blobs").mkdir()
     (repository / "blobs" / "1").write_text("{}")
     (snapshot / "config.json").symlink_to("../../blobs/1")
     (repository / "refs").mkdir()
-    (repository / "refs" / "main").write_text("abc123\n")
+    (repository / "refs" / "main").write_text("abc12345\n")
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
-    found = LocalModel(mounted=repository, inside="snapshots/abc123")
+    found = LocalModel(mounted=repository, inside="snapshots/abc12345")
     assert locate(ProbedModel(hub="Qwen/Small")) == found
-    assert locate(ProbedModel(hub="Qwen/Small", revision="abc123")) == found
+    for revision in ("abc12345", "abc1234"):
+        assert locate(ProbedModel(hub="Qwen/Small", revision=revision)) == found
     assert not found.has_weights
     (snapshot / "model.safetensors").write_bytes(b"")
     assert found.has_weights
     with pytest.raises(SmokeError) as caught:
         locate(ProbedModel(hub="Qwen/Small", revision="v2"))
+    assert caught.value.message == f"there is no model directory {snapshot.with_name('v2')}"
     assert "hf download Qwen/Small --revision v2" in caught.value.hint
+    snapshot.with_name("abc12346").mkdir()
+    for short in ("abc1234", "abc123"):  # of two commits, and too short to be meant
+        with pytest.raises(SmokeError, match=f"there is no model directory .*/{short}$"):
+            locate(ProbedModel(hub="Qwen/Small", revision=short))
 
 
 def test_a_spec_names_a_model_from_its_own_folder(tmp_path: Path) -> None:

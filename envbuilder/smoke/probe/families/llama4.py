@@ -6,6 +6,8 @@ meta-llama/Llama-4-Scout-17B-16E-Instruct.
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..facts import Facts
 from ._from_files import HALF, FromFiles
 from ._shrunk import WIDTH, language, vision
@@ -88,6 +90,14 @@ class Llama4(FromFiles):
             "vision_config": vision("llama4_vision_model", side=TILE, patch=PATCH, **encoder),
             "torch_dtype": "float32",
         }
+
+    def forward(self, model: Any, inputs: Any) -> Any:
+        """Return the logits of one pass, without a cache.
+
+        The one that transformers 4.52 makes for a pass is bfloat16 whatever the model is; what
+        generates, and serves, makes its own.
+        """
+        return model(**inputs, use_cache=False).logits
 
 
 FAMILY = Llama4()

@@ -83,6 +83,7 @@ class Phi4Multimodal(FromFiles):
                 "num_attention_heads": 2,
                 "ext_pw_out_channel": 32,
                 "depthwise_separable_out_channel": 32,
+                "depthwise_seperable_out_channel": 32,  # as transformers 4 spells it
                 "nemo_conv_channels": 32,
                 "time_reduction": 8,
                 "feature_layer": -2,
