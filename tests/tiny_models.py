@@ -11,6 +11,8 @@ from envbuilder.runtime import Command, Mount, Prepared
 from envbuilder.smoke import run_probe
 
 NAMES = ("gemma3", "paligemma", "pixtral", "whisper")
+TEXT = "llama"
+"""One more, which takes text alone."""
 SAVE = '''
 import json, os, sys
 sys.path.insert(0, "/run/envbuilder")
@@ -128,6 +130,15 @@ def whisper(folder):
     )
 
 
+def llama(folder):
+    """It takes text alone, and has no processor."""
+    named = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>"}
+    ids = begin(folder, [*named.values()], None, named)
+    return transformers.LlamaForCausalLM, transformers.LlamaConfig(
+        **language("llama", pad_token_id=ids["<pad>"])
+    )
+
+
 for name in sys.argv[2:]:
     folder = os.path.join(sys.argv[1], name)
     os.mkdir(folder)
@@ -139,10 +150,10 @@ for name in sys.argv[2:]:
 
 
 def save(ready: Prepared, python: str, folder: Path) -> None:
-    """Let the container ``ready`` write every model of :data:`NAMES` into ``folder``."""
+    """Let the container ``ready`` write the models into ``folder``."""
     done = ready.run(
         Command(
-            args=(python, "-I", "-B", "-c", SAVE, "/models", *NAMES),
+            args=(python, "-I", "-B", "-c", SAVE, "/models", *NAMES, TEXT),
             mounts=(
                 Mount(source=run_probe.PROBE, target=run_probe.PROBE_MOUNT),
                 Mount(source=folder, target="/models", read_only=False),

@@ -13,6 +13,7 @@ import pytest
 
 from envbuilder.runtime import Prepared
 from envbuilder.smoke import CheckStatus, ProbedModel, Report, SmokePlan, smoke
+from tests import tiny_models
 from tests.unit.smoke_documents import conform
 
 pytestmark = [pytest.mark.integration]
@@ -81,6 +82,26 @@ def test_a_configuration_of_billions_is_counted_without_weights_beside_another_m
     assert {row.embeddings for row in tables["g"]} == {256}
     assert {row.placeholders for row in tables[str(tiny / "paligemma")]} == {256}
     assert report.peak_memory < 4 << 30
+
+
+def test_a_model_of_text_alone_is_green_unless_it_shall_take_more(
+    container: Container, tiny: Path
+) -> None:
+    ready, plan = container
+    folder = str(tiny / tiny_models.TEXT)
+    models = (
+        ProbedModel(path=folder, label="whole"),
+        ProbedModel(config=folder, label="bare"),
+        ProbedModel(config=folder, label="eyed", tokens={"image": 100}),
+    )
+    report = smoke(ready.run, replace(plan, models=models, checks=("architecture", "tokens")))
+    conform(report)
+    verdicts = [model.verdict for model in report.models]
+    assert verdicts == [CheckStatus.PASS, CheckStatus.PASS, CheckStatus.FAIL], report.summary
+    told = {(check.model, check.name): check for check in report.checks}
+    assert told["whole", "tokens.generate"].status is CheckStatus.PASS
+    assert told["whole", "tokens.image"].status is CheckStatus.SKIP
+    assert told["eyed", "tokens.image"].explanation == "text model has no image"
 
 
 def test_a_processor_that_merges_other_patches_than_its_model_is_red(

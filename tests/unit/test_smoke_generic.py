@@ -509,3 +509,45 @@ def test_rows_of_padding_do_not_count_where_a_mask_tells_them(
 ) -> None:
     output = types.SimpleNamespace(pooler_output=made, attention_mask=mask)
     assert _encoders.rows(output) == expected
+
+
+LLAMA = {"architectures": ["LlamaForCausalLM"], "intermediate_size": 64, "vocab_size": 300}
+
+
+@pytest.mark.parametrize(
+    ("more", "files", "name"),
+    [
+        ({}, {}, "text model"),
+        ({"architectures": ["GPT2LMHeadModel"]}, {}, "text model"),
+        ({"architectures": []}, {}, "generic"),
+        ({"architectures": ["LlamaModel"]}, {}, "generic"),
+        ({"architectures": ["NewForConditionalGeneration"]}, {}, "generic"),
+        ({"vision_config": {}}, {}, "generic"),
+        ({"image_token_id": 5}, {}, "generic"),
+        ({"media_placeholder_token_id": 5}, {}, "generic"),
+        ({"auto_map": {"AutoConfig": "mine.Config"}}, {}, "generic"),
+        ({}, {"preprocessor_config.json": {}}, "generic"),
+        ({}, {"tokenizer_config.json": {"processor_class": "SomeProcessor"}}, "generic"),
+        ({}, {"tokenizer_config.json": {"processor_class": None}}, "text model"),
+    ],
+)
+def test_a_model_takes_text_alone_if_nothing_says_otherwise(
+    tmp_path: Path, more: dict[str, Any], files: dict[str, Any], name: str
+) -> None:
+    for file, value in {"config.json": {**LLAMA, **more}, **files}.items():
+        (tmp_path / file).write_text(json.dumps(value))
+    assert families.of_directory(str(tmp_path)).name == name
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('{"a"', "config.json is not JSON: Expecting ':' delimiter"),
+        ("\0", "config.json is not JSON: Expecting value"),
+        ("[]", "config.json holds no JSON object"),
+    ],
+)
+def test_a_configuration_that_is_none_is_named(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(ValueError, match=words):
+        families.of_directory(str(tmp_path))

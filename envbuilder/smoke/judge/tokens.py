@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from envbuilder.smoke.plan import ProbedModel
+from envbuilder.smoke.probe.families._text import TEXT_ALONE
 from envbuilder.smoke.probe.samples import MODALITIES
 from envbuilder.smoke.report import Check, CheckStatus, TokenRow
 
@@ -35,12 +36,18 @@ def judge(model: ProbedModel, document: Facts, *, asked: Collection[str]) -> lis
         if job is not None:
             wanted = modality in model.tokens or modality in asked
             checks += _modality(model, document, modality, job, asked=wanted)
-    if checks and all(check.status is CheckStatus.SKIP for check in checks):
+    if checks and all(check.status is CheckStatus.SKIP for check in checks) and not _text(document):
         checks = [_uncounted(check) for check in checks]
     mixed = jobs.named(document, "tokens.mixed")
     if mixed is None:
         return checks + ([_weightless()] if checks and model.family is None else [])
     return [*checks, _generate(mixed)]
+
+
+def _text(document: Facts) -> bool:
+    """Return whether there is nothing to count: the model takes text alone, and says so."""
+    found = (jobs.named(document, f"tokens.{kind}") for kind in MODALITIES)
+    return any(job is not None and job["facts"].get("counts") == TEXT_ALONE for job in found)
 
 
 def taken(document: Facts) -> set[str]:

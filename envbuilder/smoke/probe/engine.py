@@ -35,6 +35,8 @@ def run(request: Facts, emit: Emitter, mode: str) -> None:
         emit(doing="resolving the architecture", facts={"resolved": ""})
         config = model_config(subject.directory, limits, arguments, length)
         emit(facts={"resolved": architecture(config)})
+        if not family.modalities:
+            raise Inapplicable(f"vLLM reserves {family.counts}")
         emit(doing="creating vLLM's processor", facts={"context": length})
         engine = Vllm(config, limits, length)
         refused = engine.refused()

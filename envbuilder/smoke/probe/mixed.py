@@ -46,7 +46,9 @@ def run(request: Facts, emit: Emitter) -> None:
 
 
 def prompts(family: Family) -> list[tuple[str, list[Sample]]]:
-    """Return (label, items) of every prompt to run."""
+    """Return (label, items) of every prompt to run: a model of text alone gets no items."""
+    if not family.modalities:
+        return [("text alone", [])]
     small = {name: _small(family, name) for name in family.modalities}
     known = list(small.values())
     found = [(f"{name} alone", [sample]) for name, sample in small.items()]

@@ -37,6 +37,7 @@ def run(request: Facts, emit: Emitter, modality: str) -> None:
         family = subject.family
         if modality in family.uncounted:
             raise Uncountable(f"cannot be counted: {family.uncounted[modality]}")
+        emit(facts={"counts": family.counts})
         if modality not in family.modalities:
             raise Inapplicable(f"{family.name} has no {modality}")
         emit(facts=facts_of(subject, modality))
@@ -73,7 +74,6 @@ def facts_of(subject: Subject, modality: str) -> Facts:
         "token_id": subject.family.token_id(modality, processor),
         "model_token_id": subject.family.model_token_id(modality, subject.directory),
         "token_splits_into": pieces(tokenizer, token) if subject.family.spelled else 1,
-        "counts": subject.family.counts,
     }
 
 

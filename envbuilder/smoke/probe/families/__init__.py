@@ -9,11 +9,12 @@ it.
 from __future__ import annotations
 
 import importlib
-import json
 import pkgutil
 from pathlib import Path
 
 from ..facts import Absent, Facts
+from ._model_files import read_json
+from ._text import Text, is_text
 from .base import Family
 
 
@@ -39,7 +40,11 @@ def of_directory(directory: str) -> Family:
     path = Path(directory, "config.json")
     if not path.is_file():
         raise Absent(f"{directory} has no config.json, so it is not a model directory")
-    config = json.loads(path.read_text(encoding="utf-8"))
+    config = read_json(directory, "config.json")
+    if not isinstance(config, dict):
+        raise ValueError("config.json holds no JSON object")
+    if is_text(config, directory, _processor_class(directory)):
+        return Text().of(directory)
     kind = config.get("model_type", "")
     if kind in names() and _fits(load(kind), config, directory):
         return load(kind).real(directory)
@@ -65,7 +70,7 @@ def _processor_class(directory: str) -> str | None:
     for name in ("processor_config.json", "preprocessor_config.json", "tokenizer_config.json"):
         path = Path(directory, name)
         if path.is_file():
-            stated = json.loads(path.read_text(encoding="utf-8")).get("processor_class")
+            stated = read_json(directory, name).get("processor_class")
             if isinstance(stated, str):
                 return stated
     return None

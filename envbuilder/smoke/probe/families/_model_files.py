@@ -28,5 +28,8 @@ def processor_settings(directory: str) -> Facts:
 
 
 def read_json(directory: str, name: str) -> Any:
-    """Return the JSON file ``name`` of ``directory``."""
-    return json.loads(Path(directory, name).read_text(encoding="utf-8"))
+    """Return the JSON file ``name`` of ``directory``; what is no JSON is named (ValueError)."""
+    try:
+        return json.loads(Path(directory, name).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{name} is not JSON: {error}") from error
