@@ -48,13 +48,14 @@ ENGINES = {"0.33.0": "5.20.2"}
 BROKEN = {
     ("4.52.4", "granite_speech"): "granite-several-sounds",
     ("4.52.4", "internvl"): "internvl-several-videos",
+    ("4.54.1", "granite_speech"): "granite-several-sounds",
+    ("4.54.1", "internvl"): "internvl-several-videos",
+    ("4.54.1", "qwen2_audio"): "audio-generate-call",
+    ("4.54.1", "qwen2_vl"): "video-mask-of-images",
     ("4.57.6", "granite_speech"): "granite-several-sounds",
     ("4.57.6", "qwen3_omni_moe"): "omni-image-beside-video",
     ("5.23.0", "kimi_k25"): "kimi-video-split",
     ("5.24.0", "llama4"): "llama4-image-outputs",
-    ("4.54.1", "internvl"): "internvl-several-videos",
-    ("4.54.1", "qwen2_audio"): "audio-generate-call",
-    ("4.54.1", "qwen2_vl"): "video-mask-of-images",
 }
 """Pairs that do not work together, and the cause that the report must name."""
 BROKEN_ENGINES = {

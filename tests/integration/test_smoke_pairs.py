@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.integration]
 
 FAMILIES = ("llava_next", "qwen2_5_omni", "qwen2_5_vl", "qwen2_audio")
 RELEASES = {  # one of each generation of interfaces, with the families that it has
-    "4.53.3": FAMILIES,
+    "4.53.3": (*FAMILIES, "llama4", "phi4_multimodal"),
     "4.56.2": FAMILIES,
     "5.23.0": (*FAMILIES, "audioflamingo3", "deepseek_ocr2", "minicpmv4_6"),
 }
