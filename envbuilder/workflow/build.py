@@ -106,13 +106,18 @@ def make_all(context: Context, lock: Lock, *, engine: str) -> tuple[Lock, Image]
 def make_to_smoke(
     context: Context, spec_path: Path, *, platform: Platform | None = None
 ) -> tuple[Lock, Image]:
-    """Make the image of an environment as :func:`make_all` does, by the engine that it has.
+    """Make the image of an environment, to be smoked.
 
     Of a spec for several platforms it is that of ``platform``.
     Nothing is sealed or recorded. Raises SpecError for samples that are not there.
     """
     lock = current_lock(context, spec_path, platform=platform)
     check_samples(lock.spec, spec_path.parent)
+    return make_as_locked(context, lock)
+
+
+def make_as_locked(context: Context, lock: Lock) -> tuple[Lock, Image]:
+    """Make the image of ``lock`` as :func:`make_all` does, by the engine that it has."""
     check_runs(context, lock.spec, lock, engine=engine_of(lock))
     return make_all(context, lock, engine=engine_of(lock))
 

@@ -17,6 +17,8 @@ from envbuilder.resolve.base import resolve_base
 from envbuilder.resolve.release import EVERYTHING
 from envbuilder.storage.store import Store
 from envbuilder.workflow.build import BuildResult, Decisions, build_environment, fetch
+from envbuilder.workflow.deploy.deployment import Wishes
+from envbuilder.workflow.deploy.run_here import ready_to_run
 from envbuilder.workflow.lock import lock_environment
 from tests.contexts import context
 from tests.servers.samples import image_of, layer_of
@@ -122,6 +124,15 @@ def test_a_sample_that_is_gone_is_told_before_the_work(desk):
         build_environment(context(desk.store), desk.spec, Decisions(), runtime=Never())
     assert desk.path.read_bytes() == before
     assert desk.store.ls() == held
+
+
+def test_whoever_runs_an_image_needs_no_samples(fetched):
+    text = "smoke: {model: {family: qwen2_vl}, samples: [gone.png]}\n"
+    fetched.spec.write_text(fetched.spec.read_text() + text)
+    write_lock(fetched.path, replace(fetched.lock, spec=load(fetched.spec)))
+    here = context(fetched.store, offline=True)
+    ready = ready_to_run(here, fetched.spec, Wishes(), engine="oci", in_shell=True)
+    assert ready.shown
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,8 @@ from envbuilder.runtime.docker import connect
 from envbuilder.runtime.engine_images import Podman, into_docker
 from envbuilder.runtime.foreground import Session, attend, command_of
 from envbuilder.runtime.oci import find_runtime
-from envbuilder.workflow.build import make_to_smoke
+from envbuilder.workflow.build import make_as_locked
+from envbuilder.workflow.lock import current_lock
 
 from .deployment import MODEL, Deployment, Wishes, deployment
 from .engine_command import engine_command
@@ -97,7 +98,8 @@ def _find(context: Context, engine: Engine) -> None:
 
 
 def _image(context: Context, spec_path: Path) -> tuple[Lock, Image]:
-    lock, image = make_to_smoke(context, spec_path, platform=_platform_here(spec_path))
+    locked = current_lock(context, spec_path, platform=_platform_here(spec_path))
+    lock, image = make_as_locked(context, locked)
     name = lock.spec.name
     if lock.seal is None:
         context.progress.note(f"{name} was never smoked: envbuilder build {name} does")
