@@ -24,6 +24,8 @@ print("loading", flush=True)
 if mode == "dies":
     sys.exit("RuntimeError: no kernel image")
 begun = time.monotonic()
+if mode == "starves":
+    os.kill(os.getpid(), 9)
 class Handler(BaseHTTPRequestHandler):
     def send(self, status, body):
         data = json.dumps(body).encode()
@@ -122,6 +124,13 @@ def test_a_server_that_dies_says_its_last_words(served: Any) -> None:
     assert facts["silent"] == "it ended with exit code 1 before it was ready"
     assert facts["output"].splitlines() == ["loading", "RuntimeError: no kernel image"]
     assert items == []
+    assert _gone(pids)
+
+
+def test_a_server_that_is_killed_says_by_what(served: Any) -> None:
+    facts, _, pids = served("starves")
+    assert facts["silent"] == "it was killed by SIGKILL before it was ready"
+    assert facts["output"].splitlines() == ["loading"]
     assert _gone(pids)
 
 

@@ -102,13 +102,21 @@ def _await(server: subprocess.Popen[bytes], url: str, within: float) -> None:
     while time.monotonic() < until:
         code = server.poll()
         if code is not None:
-            raise Silent(f"it ended with exit code {code} before it was ready")
+            raise Silent(f"it {_ending(code)} before it was ready")
         left = max(1.0, until - time.monotonic())
         with contextlib.suppress(*UNFIT), _OPENER.open(url, timeout=left) as answer:
             if answer.status == 200:
                 return
         time.sleep(PAUSE)
     raise Silent(f"{url} did not answer within {within:g} s")
+
+
+def _ending(code: int) -> str:
+    """Say how a process ended, by its exit code as :mod:`subprocess` has it."""
+    if code >= 0:
+        return f"ended with exit code {code}"
+    known = {one.value: one.name for one in signal.Signals}  # the real-time ones lack names
+    return f"was killed by {known.get(-code, f'signal {-code}')}"
 
 
 def _answers(base: str, subject: Subject, parts: list[Facts], emit: Emitter) -> Iterator[Facts]:
