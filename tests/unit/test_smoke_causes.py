@@ -154,6 +154,15 @@ PAGES: dict[str, tuple[Plant, str]] = {
         ),
         "tokens.image",
     ),
+    "mark-is-counted": (
+        _item(
+            "tokens.image",
+            "280x280",
+            {"family": "gemma3", "processor": "Gemma3Processor"},
+            placeholders=1,
+        ),
+        "tokens.image",
+    ),
     "merge-size-lost": (
         _item("tokens.image", "280x280", {"family": "mistral3"}, placeholders=400),
         "tokens.image",

@@ -26,6 +26,11 @@ ONE = _item("image", (280, 280), 256, 256, formula=256)
         ([ONE, _item("image", (480, 640), 1024, 1281)], ""),
         ([ONE, _item("image", (480, 640), 1279, 1280)], ""),
         ([_item("image", (480, 640), 1024, 1280)], ""),
+        ([ONE, _item("image", (480, 640), 1, 256)], "one an item"),
+        ([_item("image", (480, 640), 1, 256), _item("image", (49, 1323), 1, 256)], "one an item"),
+        ([_item("image", (480, 640), 1, 256), _item("image", (49, 1323), 2, 256)], ""),
+        ([_item("image", (480, 640), 1, 2)], ""),
+        ([_item("image", (480, 640), 1, 0)], ""),
         ([ONE], ""),
         ([], ""),
         (  # of one that was not encoded it is not known whether its view is missing

@@ -19,10 +19,12 @@ def pattern(items: Iterable[Item]) -> str:
 
     "one view off": images in several tiles lack, or have too many, what one that needs none has.
     "long items only": all that are longer than the longest right one. "rest of frames": videos
-    whose frames do not fill whole steps.
+    whose frames do not fill whole steps. "one an item": each has one placeholder for many rows.
     """
     counted = [item for item in items if "placeholders" in item and item.get("shape")]
     wrong = [item for item in counted if _difference(item)]
+    if wrong and all(item["placeholders"] == 1 and _difference(item) < -1 for item in wrong):
+        return "one an item"
     kinds = {item["modality"] for item in wrong}
     against = {name for item in wrong for name in REFERENCES if _differs(item, name)}
     right = [
