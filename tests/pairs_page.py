@@ -30,7 +30,8 @@ With Debian's torch 2.6: placeholders, the encoder's rows and the formula agree,
 
 With torch 2.13, cut of its kernels: what the engine reserves covers its own dummy input, its ranges
 hold what its prompt does, each sample becomes as many placeholders as by transformers' own
-processor, and a lower `max_pixels` is kept to.
+processor, and a lower `max_pixels` is kept to. No older release was put to all families; 0.32.0
+serves Qwen2.5-Omni in `make vllm`.
 """,
 }
 """What stands above each table, by the package whose releases are its columns."""
