@@ -23,7 +23,7 @@ from envbuilder.model.reference import Digest
 from envbuilder.resolve.debian.compression import PackedTar, compressor
 from envbuilder.storage.store import Store
 
-VERSION = 1
+VERSION = 2
 """Raise it whenever the same modules give other layers by our own doing."""
 _OF_WHEEL, _OF_GROUP = "bytecode", "bytecode-group"
 
