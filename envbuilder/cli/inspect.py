@@ -189,7 +189,8 @@ def _print_start(console: Console, start: StartNeeds) -> None:
     for each in start.untouched:
         more = f" and {len(each.packages) - SHOWN} more" if each.packages[SHOWN:] else ""
         named = f" ({printable(', '.join(each.packages[:SHOWN]))}{more})" if each.packages else ""
-        text = f"never touched: {size_text(each.layer.size)} in {_title(each)}{named}"
+        but = ", but for its metadata" if each.listed else ""
+        text = f"never touched: {size_text(each.layer.size)} in {_title(each)}{named}{but}"
         console.print(Text(text), soft_wrap=True)
     share = start.touched / start.unpacked if start.unpacked else 1.0
     console.print(

@@ -76,9 +76,12 @@ class Compilation:
         self._paths[wheel] = list(modules)
 
     def _modules(self, wheel: WheelFile) -> Iterator[tuple[str, Member]]:
-        target = Target(python=self.lock.spec.minor, prefix=PREFIX)
-        for file in install(wheel, target=target):
-            if bytecode_path(self.lock, file.path) and isinstance(file.source, Member):
+        """Yield the modules, but for those whose bytecode the wheel brings: that stays as it is."""
+        files = install(wheel, target=Target(python=self.lock.spec.minor, prefix=PREFIX))
+        brought = {file.path for file in files}
+        for file in files:
+            compiled = bytecode_path(self.lock, file.path)
+            if compiled and compiled not in brought and isinstance(file.source, Member):
                 yield file.path, file.source
 
     def _compile(self, below: Foundation) -> None:

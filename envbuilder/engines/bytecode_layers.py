@@ -6,7 +6,7 @@ compressed in pieces that depend on no machine, are the same wherever they are m
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from msgspec import Struct
@@ -23,13 +23,13 @@ from envbuilder.model.reference import Digest
 from envbuilder.resolve.debian.compression import PackedTar, compressor
 from envbuilder.storage.store import Store
 
-VERSION = 1
+VERSION = 2
 """Raise it whenever the same modules give other layers by our own doing."""
 _OF_WHEEL, _OF_GROUP = "bytecode", "bytecode-group"
 
 
 class _Kept(Struct, frozen=True, kw_only=True):
-    """What is recorded of a wheel: the layer that it would be, if there is any bytecode of it."""
+    """What is recorded of a wheel or a group: its layer, if there is any bytecode of it."""
 
     layer: Layer | None
 
@@ -69,7 +69,8 @@ def _python(lock: Lock) -> dict[str, object]:
 
 def uncompiled(store: Store, lock: Lock, groups: Iterable[BytecodeGroup]) -> frozenset[Wheel]:
     """Return the wheels of ``groups`` whose bytecode ``store`` does not have."""
-    wheels = (wheel for group in groups for wheel in group.wheels)
+    parted = (group for group in groups if _kept_group(store, lock, group) is None)
+    wheels = (wheel for group in parted for wheel in group.wheels)
     return frozenset(wheel for wheel in wheels if _kept(store, lock, wheel) is None)
 
 
@@ -133,24 +134,33 @@ def _kept(store: Store, lock: Lock, wheel: Wheel) -> _Kept | None:
     return store.record(_OF_WHEEL, bytecode_key(lock, [wheel]), _Kept)
 
 
+def _kept_group(store: Store, lock: Lock, group: BytecodeGroup) -> _Kept | None:
+    return store.record(_OF_GROUP, bytecode_key(lock, group.wheels), _Kept)
+
+
 def _of_group(store: Store, lock: Lock, group: BytecodeGroup) -> Layer | None:
     """Return the one layer of a group: that of its only wheel, or what several hold together."""
-    parts = [_kept(store, lock, wheel) for wheel in group.wheels]
-    layers = [part.layer for part in parts if part is not None and part.layer is not None]
+    key = bytecode_key(lock, group.wheels)
+    with store.lock(f"bytecode-{Digest.of(key.encode()).hex}"):
+        found = _kept_group(store, lock, group)
+        if found is None:
+            parts = [_kept(store, lock, wheel) for wheel in group.wheels]
+            layers = [part.layer for part in parts if part is not None and part.layer is not None]
+            found = _Kept(layer=_together(store, parts, layers))
+            # Whoever keeps the image keeps the parts: a bump compiles none of them again.
+            blobs = {each.digest for each in (found.layer, *layers) if each is not None}
+            store.put_record(_OF_GROUP, key, found, blobs=sorted(blobs))
+    return found.layer
+
+
+def _together(store: Store, parts: Iterable[_Kept | None], layers: Sequence[Layer]) -> Layer | None:
+    """Return what holds the files of all ``parts``, which have these ``layers``."""
     if len(layers) < 2:
         return layers[0] if layers else None
-    key = canonical_json({"bytecode": VERSION, "of": [str(one.diff_id) for one in layers]}).decode()
-    with store.lock(f"bytecode-{Digest.of(key.encode()).hex}"):
-        found = store.record(_OF_GROUP, key, Layer)
-        if found is None:
-            files: dict[str, bytes] = {}
-            for part in parts:
-                files |= _files(store, part)
-            found = _layer(store, files)
-            # Whoever keeps the image keeps the parts: a bump compiles none of them again.
-            blobs = [each.digest for each in (found, *layers)]
-            store.put_record(_OF_GROUP, key, found, blobs=blobs)
-    return found
+    files: dict[str, bytes] = {}
+    for part in parts:
+        files |= _files(store, part)
+    return _layer(store, files)
 
 
 def _files(store: Store, kept: _Kept | None) -> dict[str, bytes]:

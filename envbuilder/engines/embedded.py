@@ -22,7 +22,8 @@ from envbuilder.model.plan import (
     WheelLayer,
     plan,
 )
-from envbuilder.model.pylock import dump_lock, lock_checksum
+from envbuilder.model.pylock import dump_lock
+from envbuilder.model.reference import Digest
 from envbuilder.model.seal import Seal
 from envbuilder.resolve.context import Context
 from envbuilder.storage.store import Store
@@ -94,11 +95,12 @@ def assemble(
         wheels = tuple(future.result() for future in made)
         below = base.result()
         compiling.finish(below)
+    text = dump_lock(lock.unsealed()).encode()
     if not held.wheels:  # who sealed those layers was warned, and not all wheels are here
-        _warn_of_conflicts(context, lock, planned, target=target)
+        _warn_of_conflicts(context, lock, planned, target=target, checksum=Digest.of(text))
     bytecode = bytecode_layers(context.store, lock, held.bytecode)
     own = own_files_layers(context, lock, below)
-    top = _environment_layer(lock, planned, target=target, store=context.store)
+    top = _environment_layer(lock, planned, target=target, text=text, store=context.store)
     layers = (*below.layers, *wheels, *bytecode, *own, top)
     return _image(lock, layers, below.settings, context.store)
 
@@ -149,12 +151,14 @@ def _wheel_layer(context: Context, lock: Lock, group: WheelLayer, *, target: Tar
     return replace(made, inputs=inputs, kind=LayerKind.PACKAGES, bucket=group.bucket)
 
 
-def _warn_of_conflicts(context: Context, lock: Lock, planned: Plan, *, target: Target) -> None:
+def _warn_of_conflicts(
+    context: Context, lock: Lock, planned: Plan, *, target: Target, checksum: Digest
+) -> None:
     """Name wheels that write other bytes to one path, once; the later of ``Plan.wheels`` wins.
 
     Raises BuildError where that may not be, for the sake of bytecode.
     """
-    key = str(lock_checksum(lock))
+    key = str(checksum)
     if context.store.record("conflicts", key) is not None:
         return
     conflicts = _conflicts(lock, planned, target=target, store=context.store)
@@ -183,20 +187,20 @@ def _conflicts(
     return found
 
 
-def _environment_layer(lock: Lock, planned: Plan, *, target: Target, store: Store) -> Layer:
-    """Make the last, small layer: the virtual environment's skeleton and the lock itself."""
+def _environment_layer(
+    lock: Lock, planned: Plan, *, target: Target, text: bytes, store: Store
+) -> Layer:
+    """Make the last, small layer: the virtual environment's skeleton and the lock's own text."""
     files: Files = {
         **venv_skeleton(
             target,
             interpreter=planned.interpreter,
             system_site_packages=lock.spec.system.site_packages,
         ),
-        f"{METADATA}/pylock.{lock.spec.name}.toml": Content(
-            data=dump_lock(lock.unsealed()).encode()
-        ),
+        f"{METADATA}/pylock.{lock.spec.name}.toml": Content(data=text),
     }
     layer = files_layer(store, files, title=f"environment {lock.spec.name}")
-    return replace(layer, inputs=(str(lock_checksum(lock)),), kind=LayerKind.ENVIRONMENT)
+    return replace(layer, inputs=(str(Digest.of(text)),), kind=LayerKind.ENVIRONMENT)
 
 
 def _image(

@@ -188,15 +188,17 @@ def make_sealed(
     Of a spec for several platforms it is the image of ``platform``.
     """
     spec, lock_file = load(spec_path, platform), lock_path(spec_path, platform)
-    known = read_lock(lock_file) if lock_file.exists() else None
+    over = lock_file.read_bytes() if lock_file.exists() else None
+    known = None if over is None else read_lock(lock_file)
     check_runs(context, spec, known, engine=decisions.engine)
-    lock = current_lock(context, spec_path, locked=decisions.locked, platform=platform)
+    locked = decisions.locked
+    lock = current_lock(context, spec_path, locked=locked, platform=platform, known=known)
     if runtime is not None:
         check_at_hand(lock, runtime=runtime, folder=spec_path.parent)
-    lock_text = lock_file.read_bytes()
+    over = lock_file.read_bytes() if over is None else over
     lock = with_wheels(context, lock, engine=decisions.engine)
     image = make_image(context, lock, engine=decisions.engine, held=reuse(lock) if reuse else None)
-    sealed = _seal(lock, image, over=lock_text, path=lock_file, decisions=decisions)
+    sealed = _seal(lock, image, over=over, path=lock_file, decisions=decisions)
     if runtime is None:
         return BuildResult(lock=sealed, image=image, report=None)
     report = smoke_image(context, lock, image, runtime=runtime, folder=spec_path.parent)

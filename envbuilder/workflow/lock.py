@@ -122,17 +122,22 @@ def _locked(
 
 
 def current_lock(
-    context: Context, spec_path: Path, *, locked: bool = False, platform: Platform | None = None
+    context: Context,
+    spec_path: Path,
+    *,
+    locked: bool = False,
+    platform: Platform | None = None,
+    known: Lock | None = None,
 ) -> Lock:
     """Read the lock of ``spec_path``; make it if there is none, unless ``locked`` forbids that.
 
-    Of a spec for several platforms it is the lock of ``platform``.
+    Of a spec for several platforms it is the lock of ``platform``. ``known``: it was read.
     What lies beside it of its files is taken in. Raises LockError if it is older than its spec, or
     than what the spec names by path: locking anew is a decision, not a side effect.
     """
     path = lock_path(spec_path, platform)
-    if path.exists() or locked:
-        lock = read_lock(path)
+    if known is not None or path.exists() or locked:
+        lock = known or read_lock(path)
         check_fresh(lock, load(spec_path, platform), name=spec_path.stem)
         take_beside(context, lock, spec_path.parent)
         take_files(context, lock, spec_path.parent)

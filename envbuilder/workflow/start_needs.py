@@ -23,12 +23,14 @@ from envbuilder.smoke.touched import Touched, read_touched, start_path
 class LayerNeed:
     """What a start needs of one layer: ``touched`` of its ``unpacked`` bytes of files.
 
+    ``listed`` of these bytes are metadata of packages, which whoever asks what is installed reads.
     ``packages`` are those that the layer was made from, the heaviest first, where that is known.
     """
 
     layer: Layer
     unpacked: int
     touched: int
+    listed: int = 0
     packages: tuple[str, ...] = ()
 
     @property
@@ -66,8 +68,8 @@ class StartNeeds:
 
     @property
     def untouched(self) -> tuple[LayerNeed, ...]:
-        """Layers that hold files of which a start touches none, the largest first."""
-        found = [each for each in self.layers if each.unpacked and not each.touched]
+        """Layers that hold files of which a start touches metadata at most, the largest first."""
+        found = [each for each in self.layers if each.unpacked and each.touched == each.listed]
         return tuple(sorted(found, key=lambda each: (-each.layer.size, each.layer.title)))
 
 
@@ -108,7 +110,7 @@ def start_needs(
 ) -> StartNeeds:
     """Say what of each layer is ``touched``; all three sequences are in order, the lowest first."""
     sizes = [dict(_sizes(each)) for each in contents]
-    needed = [0] * len(layers)
+    needed, listed = [0] * len(layers), [0] * len(layers)
     seen: set[tuple[int, str]] = set()
     for path in sorted({*touched.files, *touched.chunks}):
         place = path.lstrip("/")
@@ -119,6 +121,7 @@ def start_needs(
         if (at, itself) not in seen:
             seen.add((at, itself))
             needed[at] += touched.bytes_of(path, size)
+            listed[at] += touched.bytes_of(path, size) if ".dist-info/" in place else 0
     return StartNeeds(
         by=touched.by,
         layers=tuple(
@@ -126,10 +129,11 @@ def start_needs(
                 layer=layer,
                 unpacked=sum(file.size for file in held.files.values()),
                 touched=bytes_needed,
+                listed=bytes_listed,
                 packages=names,
             )
-            for layer, held, bytes_needed, names in zip(
-                layers, contents, needed, packages, strict=True
+            for layer, held, bytes_needed, bytes_listed, names in zip(
+                layers, contents, needed, listed, packages, strict=True
             )
         ),
     )

@@ -249,6 +249,15 @@ def test_a_wheel_without_modules_has_no_layer(world):
     assert not bytecode(image)
 
 
+def test_what_a_wheel_brings_compiled_stays(world):
+    """As numpy's do: a RECORD lists it, so another in its place would be a changed file."""
+    own = {f"alpha/__pycache__/m0.{TAG}.pyc": b"of another Python"}
+    image = world.assemble(world.lock(world.wheel("alpha", modules("alpha") | own)))
+    held = {path for layer in bytecode(image) for path in files(world.store, layer)}
+    assert f"{SITE}/alpha/__pycache__/m1.{TAG}.pyc" in held
+    assert f"{SITE}/alpha/__pycache__/m0.{TAG}.pyc" not in held
+
+
 def test_of_two_modules_at_one_path_the_winner_is_what_runs(world):
     alpha = world.wheel("alpha", {"both/m.py": b"who = 'alpha'\n", "both/a.py": b""})
     beta = world.wheel("beta", {"both/m.py": b"who = 'beta'\n"})

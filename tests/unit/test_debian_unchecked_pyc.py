@@ -176,6 +176,22 @@ def test_what_lies_below_is_compiled_as_if_it_lay_in_the_image(tmp_path):
     assert below(tmp_path, len(tmp_path.parts)) == found
 
 
+def test_bytecode_that_a_wheel_has_brought_stays(tmp_path):
+    names = ["pkg/own.py", "pkg/other.py"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(SOURCE)
+    brought = cached(tmp_path / names[0]).relative_to(tmp_path)
+    (tmp_path / brought).parent.mkdir()
+    (tmp_path / brought).write_bytes(b"as it came")
+    (tmp_path / "pkg-1.0.dist-info").mkdir()
+    record = "".join(f"{name},sha256=x,10\n" for name in (*names, brought))
+    (tmp_path / "pkg-1.0.dist-info" / "RECORD").write_text(record)
+    found = below(tmp_path, len(tmp_path.parts))
+    assert found[str(brought)] == b"as it came"
+    assert len(found) == 2
+
+
 def test_which_files_lie_beside_does_not_show(tmp_path):
     """One tree in one run, and each file in a run of its own, with other names around."""
     for number, path in enumerate(SAMPLES):

@@ -166,15 +166,33 @@ def main(top: str, calls: str) -> None:
     on_every_core(settle, there)
 
 
+def recorded(top: str) -> "set[str]":
+    """Return the bytecode that a wheel's RECORD lists, anywhere below ``top``."""
+    found = set()
+    for place, _, names in os.walk(top):
+        if place.endswith(".dist-info") and "RECORD" in names:
+            with open(os.path.join(place, "RECORD"), encoding="utf-8") as file:  # noqa: PTH118, PTH123
+                listed = [line.rsplit(",", 2)[0].strip('"') for line in file]
+            found |= {
+                os.path.normpath(os.path.join(place, "..", name))  # noqa: PTH118
+                for name in listed
+                if name.endswith(".pyc")
+            }
+    return found
+
+
 def compile_below(top: str, depth: int) -> None:
     """Compile every module below ``top``; its path in the image lacks the first ``depth`` folders.
 
+    Bytecode that a wheel has brought stays: its RECORD says what it is.
     The environment must have set the hash seed to 0, which only Pythons before 3.11 look at.
     """
     warnings.simplefilter("ignore")
+    brought = recorded(top)
 
     def work(path: str) -> None:
-        compile_module(path, "/" + "/".join(path.split("/")[depth + 1 :]))
+        if cache_from_source(path) not in brought:
+            compile_module(path, "/" + "/".join(path.split("/")[depth + 1 :]))
 
     on_every_core(work, sources({top}))
 
