@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import textwrap
 from collections import defaultdict
+from functools import cache
 from html import escape
 from pathlib import Path
 
@@ -32,7 +33,8 @@ def room_of(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0]
 
 
-def imports(path: Path) -> set[str]:
+@cache
+def imports(path: Path) -> frozenset[str]:
     """Return, as absolute dotted names, whatever a module imports, at any depth."""
     here = ("envbuilder", *path.relative_to(PACKAGE).parent.parts)
     found = set()
@@ -43,7 +45,7 @@ def imports(path: Path) -> set[str]:
             base = here[: len(here) - node.level + 1] if node.level else ()
             dotted = ".".join([*base, *([node.module] if node.module else [])])
             found |= {f"{dotted}.{alias.name}" for alias in node.names}
-    return found
+    return frozenset(found)
 
 
 def used_rooms(path: Path) -> set[str]:
