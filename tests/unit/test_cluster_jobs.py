@@ -211,11 +211,12 @@ def both(tmp_path, monkeypatch, first: Lock, second: Lock, do) -> list[str]:
     entered = threading.Event()
 
     def other() -> None:
-        with who.taken("second", second):
+        with who.taken(second):
             order.append("second")
             entered.set()
 
-    with who.taken("first", first):
+    with who.taken(first) as begun:
+        begun()
         thread = threading.Thread(target=other)
         thread.start()
         do(place, entered)
@@ -246,6 +247,43 @@ def test_turns_without_a_common_layer_do_not_wait(tmp_path, monkeypatch):
     monkeypatch.setattr(turns, "base_key", lambda _: None)  # of images' own layers
     go: Callable = lambda _, entered: entered.wait(60)  # noqa: E731
     assert both(tmp_path, monkeypatch, first, second, go) == ["second", "first ends"]
+
+
+def test_a_place_that_fails_holds_nobody_up(tmp_path, monkeypatch):
+    def away(_: object, __: object) -> None:
+        raise NetworkError("away")
+
+    monkeypatch.setattr(Shared, "find", away)
+    go: Callable = lambda _, entered: entered.wait(60)  # noqa: E731
+    both_need = lock({"one": "1", "two": "2"})
+    assert both(tmp_path, monkeypatch, both_need, both_need, go) == ["second", "first ends"]
+
+
+def test_of_those_that_wait_the_largest_begins_first(tmp_path, monkeypatch):
+    monkeypatch.setattr(turns, "_PAUSE", 0.02)
+    place, order, never = Shared(), [], threading.Event()
+    who = Turns(context(Store(tmp_path / "store"), remote=place))
+    named = {size: lock({"one": "1", **dict.fromkeys("abc"[:size], "1")}) for size in (1, 3, 2)}
+
+    def other(size: int) -> None:
+        with who.taken(named[size]) as begun:
+            order.append(size)
+            place.keys |= turns_keys(named[size])
+            never.wait(0.1)
+            order.append(size)
+            begun()
+
+    threads = [threading.Thread(target=other, args=(size,)) for size in named]
+    with who.taken(lock({"one": "1"})) as begun:
+        for thread in threads:
+            thread.start()
+        place.keys |= turns_keys(named[3])
+        never.wait(0.3)
+        assert order == [], "the first one is not on its way yet"
+        begun()
+        for thread in threads:
+            thread.join()
+    assert order == [3, 3, 2, 2, 1, 1], "each follows the one that is on its way"
 
 
 def turns_keys(of: Lock) -> set[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -142,18 +142,20 @@ class Jobs:
             yield [Task(name=order.name, lock=lock, need=need, package=package) for need in needs]
 
     def _in_turn(self, task: Task) -> tuple[Answer, str]:
-        with self.turns.taken(task.key, task.lock):
-            return self._answer(task)
+        with self.turns.taken(task.lock) as begun:
+            return self._answer(task, begun)
 
-    def _answer(self, task: Task) -> tuple[Answer, str]:
+    def _answer(self, task: Task, begun: Callable[[], None]) -> tuple[Answer, str]:
         """Run one job, or find it, and return its answer and id; again where it was lost.
 
+        ``begun`` is called each time that it is on its way.
         Raises what the answer tells of a failure, NetworkError if the cluster is away or loses it
         again and again, BuildError for a job that was stopped or ended without an answer.
         """
         losses = 0
         while True:
             submission, attempt = self._join(task, patience=_PATIENCE if losses else 0)
+            begun()
             state = self._wait(task, submission)
             log, answer = ("", None) if state is None else self._told(submission, state, attempt)
             if answer is not None and not answer.error:
