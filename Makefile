@@ -108,11 +108,15 @@ builders: ## build BuildKit's own daemon (10 minutes, 2 GB), and images with it:
 	@$(WITH_ENGINE) $(BIN)/pytest -q tests/integration/real_builders.py
 
 RAY := build/ray
+RAY_WHEELS := build/ray-wheels
 ray: ## a real Ray of two machines makes environments; machines and drivers are killed
 	@.ci/setup test
 	@[ -x $(RAY)/bin/ray ] || { $(BIN)/uv venv --quiet --python $(BIN)/python $(RAY) && \
 	$(BIN)/uv pip install --quiet --python $(RAY)/bin/python 'ray[default]==2.60.0' --editable .; }
-	@RAY_PYTHON=$(RAY)/bin/python unshare --net sh -c 'ip link set lo up && exec "$$@"' - \
+	@[ -d $(RAY_WHEELS) ] || { rm -rf $(RAY_WHEELS).part && \
+	$(BIN)/uv tool run --quiet --python $(BIN)/python pip download -qq --no-deps --only-binary :all: \
+	--dest $(RAY_WHEELS).part -r tests/integration/ray_wheels.txt && mv $(RAY_WHEELS).part $(RAY_WHEELS); }
+	@RAY_PYTHON=$(RAY)/bin/python RAY_WHEELS=$(RAY_WHEELS) unshare --net sh -c 'ip link set lo up && exec "$$@"' - \
 	env PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -q -rP tests/integration/real_ray.py $(ARGS)
 
 siege: ## attack the command and its parsers for an hour, and write the figures into the docs

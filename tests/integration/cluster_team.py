@@ -10,10 +10,11 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from envbuilder.storage.store import Store
 from tests.command import COMMAND, envbuilder
 from tests.contexts import context
 from tests.integration.python_image import PYTHON, standard_library
-from tests.integration.tiny_image import tiny_image
+from tests.integration.tiny_image import library_files, tiny_image
 from tests.servers.distribution import registry
 from tests.servers.packages import Packages
 from tests.servers.scripted import Call, Scripted, Seen, scripted
@@ -86,9 +87,12 @@ class Team:
             text=True,
         )
 
-    def run(self, *args: str, code: int = 0, **env: str) -> subprocess.CompletedProcess:
+    def run(
+        self, *args: str, code: int = 0, timeout: float = 3600, **env: str
+    ) -> subprocess.CompletedProcess:
         """Run ``envbuilder ARGS`` in the project; assert its exit code."""
-        return envbuilder(*args, cwd=self.folder, code=code, **{**self.env, **env})
+        both = {**self.env, **env}
+        return envbuilder(*args, cwd=self.folder, code=code, timeout=timeout, **both)
 
     def entries(self, name: str) -> list:
         """Return the lines of an environment's ledger."""
@@ -114,9 +118,24 @@ def _in_parts(call: Call, request: Seen, data: bytes) -> None:
     call.answer(206, data[start : end + 1], Accept_Ranges="bytes", Content_Range=span)
 
 
+def _manylinux() -> dict[str, bytes]:
+    """Return what compiled wheels may link of any Linux: C++, and glibc as it was in parts."""
+    program = shutil.which("apt-get")
+    assert program, "a Debian, or what descends from it: apt is written in C++"
+    found = library_files(Path(program))
+    libc = next(Path("/", path) for path in found if path.endswith("/libc.so.6"))
+    parts = ("libdl.so.2", "libm.so.6", "libpthread.so.0", "librt.so.1", "libutil.so.1")
+    return found | {
+        str(libc.with_name(name)).lstrip("/"): libc.with_name(name).read_bytes() for name in parts
+    }
+
+
 @contextlib.contextmanager
-def a_team(folder: Path, wheels: dict[str, int]) -> Iterator[Team]:
-    """Make a team whose index has ``wheels``: name to bytes of content; each in version 1.0."""
+def a_team(folder: Path, wheels: dict[str, int], *, real: Iterable[Path] = ()) -> Iterator[Team]:
+    """Make a team whose index has ``wheels``: name to bytes of content; each in version 1.0.
+
+    It has the ``real`` ones, too; their base then has what those link.
+    """
     (folder / "lockfiles").mkdir(parents=True)
     (folder / "wheels").mkdir()
     new_key(folder / "team", "")
@@ -125,8 +144,9 @@ def a_team(folder: Path, wheels: dict[str, int]) -> Iterator[Team]:
         content = {f"{name}.py": b"", f"{name}.bin": os.urandom(size)}
         path = write_wheel(folder / "wheels", Recipe(name=name, files=content))
         files[path.name] = path.read_bytes()
+    files |= {path.name: path.read_bytes() for path in real}
     image_store = Store(folder / "elsewhere")
-    image = tiny_image(image_store, layers=[standard_library()])
+    image = tiny_image(image_store, layers=[standard_library(), *([_manylinux()] if real else [])])
     with (
         registry(folder / "registry") as server,
         scripted(Packages(wheels=files, send=_in_parts).respond) as index,

@@ -18,6 +18,8 @@ from tests.servers.distribution import registry
 pytestmark = [pytest.mark.integration]
 
 AMD64, ARM64 = "linux/amd64", "linux/arm64"
+EMULATED = 3600
+"""Seconds that a command may take: an emulator on a busy host is slow."""
 SPEC = """\
 version: 1
 name: duo
@@ -45,7 +47,7 @@ version = "1.0"
 def run(folder: Path, *arguments: str, status: int = 0) -> str:
     """Run a command and expect its exit status; give what it wrote."""
     environ = {"ENVBUILDER_CACHE": str(folder / "store"), "COLUMNS": "300"}
-    done = envbuilder(*arguments, cwd=folder, code=status, **environ)
+    done = envbuilder(*arguments, cwd=folder, code=status, timeout=EMULATED, **environ)
     return done.stdout + (done.stderr if status else "")
 
 
