@@ -59,6 +59,7 @@ class Team:
             "ENVBUILDER_CACHE": str(self.folder / "machines" / name),
             "ENVBUILDER_REMOTE_STORE_KEY": str(self.folder / "team.key"),
             "UV_CACHE_DIR": str(self.folder / "machines" / f"{name}-uv"),
+            "UV_DEFAULT_INDEX": self.env["UV_DEFAULT_INDEX"],
         }
 
     def write(self, name: str, packages: dict[str, object], **smoke: object) -> Path:
@@ -158,5 +159,7 @@ def a_team(folder: Path, wheels: dict[str, int], *, real: Iterable[Path] = ()) -
             "ENVBUILDER_REMOTE_STORE": f"{server.host}/layers",
             "ENVBUILDER_REMOTE_STORE_TRUST": str(folder / "team.pub"),
             "UV_CACHE_DIR": str(folder / "uv"),
+            # so that nothing else counts that this machine was told: it may have the same wheels
+            "UV_DEFAULT_INDEX": f"http://{index.host}/simple/",
         }
         yield Team(folder=folder, base=base, index=index, env=env)
