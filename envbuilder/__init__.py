@@ -9,11 +9,11 @@ Names are imported when they are first used: ``import envbuilder`` costs nothing
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from importlib import import_module
-from typing import TYPE_CHECKING
-
 __version__ = "0.1.0"
+
+TYPE_CHECKING = (
+    False  # for type checkers it is True; not even typing is imported before a name is used
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -153,6 +153,8 @@ def open_context(
     ``remote`` is where a team shares layers. Raises UsageError for settings of the machine that
     cannot be.
     """
+    from contextlib import contextmanager
+
     return contextmanager(_context)(
         store, progress, offline=offline, builder=builder, remote=remote
     )
@@ -188,6 +190,8 @@ def _context(
 
 def __getattr__(name: str) -> object:
     """Import a public name from its room (PEP 562)."""
+    from importlib import import_module
+
     if name not in _HOME_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import sys
-from typing import NoReturn
+
+TYPE_CHECKING = False  # typing takes a while to import, in which Ctrl-C would not be heard
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 
 def main() -> NoReturn:
-    """Run the command line; Ctrl-C ends it quietly from its first import on."""
+    """Run the command line; Ctrl-C and its like end it quietly from its first import on."""
     try:
+        import signal  # noqa: PLC0415
+
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+                signal.signal(number, signal.default_int_handler)
         from .cli.app import main as run  # noqa: PLC0415
     except KeyboardInterrupt:
         print("error: interrupted", file=sys.stderr)

@@ -109,7 +109,6 @@ def cli() -> None:
 def main() -> NoReturn:
     """Run the command line and exit with the code that ``errors`` gives the failure."""
     gc.set_threshold(_NEW_OBJECTS)
-    _end_as_by_ctrl_c(signal.SIGTERM, signal.SIGHUP)
     try:
         cli.main(standalone_mode=False)
         if sys.stdout is not None:  # None if it was closed before us
@@ -136,13 +135,6 @@ def main() -> NoReturn:
         place = f"cannot use {error.filename}: " if error.filename else ""
         _fail(f"{place}{error.strerror or error}", code=BuildError.exit_code)
     sys.exit(0)
-
-
-def _end_as_by_ctrl_c(*signals: signal.Signals) -> None:
-    """Let these clean up after us, too; not where they are ignored, as nohup has it."""
-    for number in signals:
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, signal.default_int_handler)
 
 
 def _leave_quietly() -> NoReturn:

@@ -58,6 +58,12 @@ class Outcome:
     stderr: str
 
 
+def ended_in_python(outcome: Outcome, sent: signal.Signals) -> bool:
+    """Return whether a signal ended Python before or after all that is ours: it was not heard."""
+    interrupted = sent is signal.SIGINT and "KeyboardInterrupt" in outcome.stderr
+    return outcome.code == -sent or (interrupted and "/envbuilder/" not in outcome.stderr)
+
+
 @contextmanager
 def orphans_adopted() -> Iterator[None]:
     """Let what commands leave running become our children; who is one now is a server of ours."""
@@ -113,9 +119,17 @@ class Judge:
             return Running(process=process, out=os.dup(out.fileno()), err=os.dup(err.fileno()))
 
     def finish(
-        self, running: Running, arguments: tuple[str, ...], *, bounded: bool = False
+        self,
+        running: Running,
+        arguments: tuple[str, ...],
+        *,
+        bounded: bool = False,
+        sent: signal.Signals | None = None,
     ) -> Outcome:
-        """Wait for the command's end, and judge its exit code, words and, if asked, cost."""
+        """Wait for the command's end, and judge its exit code, words and, if asked, cost.
+
+        What was ``sent`` may end it as signals do, while Python itself starts or ends.
+        """
         hung, status, usage = running.wait(PATIENCE)
         outcome = running.outcome(arguments, os.waitstatus_to_exitcode(status))
         if hung:
@@ -123,7 +137,8 @@ class Judge:
             return outcome
         if bounded:
             self._weigh(arguments, running.peak, usage.ru_utime + usage.ru_stime)
-        self._words(outcome)
+        if sent is None or not ended_in_python(outcome, sent):
+            self._words(outcome)
         return outcome
 
     def _weigh(self, arguments: tuple[str, ...], peak: int, seconds: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from tests.siege.attacks import ATTACKS
 from tests.siege.attacks.rot import damage
 from tests.siege.field import Attack, Field, open_field
 from tests.siege.fuzz import tried
-from tests.siege.judge import orphans_adopted
+from tests.siege.judge import Outcome, ended_in_python, orphans_adopted
 from tests.siege.mutate import mutated
 from tests.siege.parsers import PARSERS, Parser
 from tests.siege.report import BEGIN, END, PAGE
@@ -99,6 +100,21 @@ def test_undocumented_ends_and_hangs_are_seen(
     field.judge.run("history", NAME, prefix=("sh", "-c", "sleep 5"))
     assert kinds(field)[:2] == ["traceback", "code"]
     assert kinds(field)[-1] == "hang"
+
+
+@pytest.mark.parametrize(
+    ("code", "stderr", "alone"),
+    [
+        (-signal.SIGINT, "", True),
+        (-signal.SIGTERM, "", False),
+        (1, "Traceback\n  File '<frozen codecs>'\nKeyboardInterrupt\n", True),
+        (1, "Traceback\n  File '/x/envbuilder/cli/app.py'\nKeyboardInterrupt\n", False),
+        (1, "Traceback\n  File '<frozen codecs>'\nValueError\n", False),
+    ],
+)
+def test_a_signal_may_end_python_alone(code: int, stderr: str, alone: bool) -> None:
+    outcome = Outcome(arguments=("schema",), code=code, stdout="", stderr=stderr)
+    assert ended_in_python(outcome, signal.SIGINT) is alone
 
 
 def test_the_table_counts_every_kind() -> None:

@@ -202,6 +202,7 @@ HANGING_UP = """
 import os, signal, sys
 from contextlib import contextmanager
 import envbuilder.cli.app as app
+from envbuilder import __main__
 from envbuilder.storage.temporary import work_folder
 import click
 @click.command()
@@ -211,7 +212,7 @@ def command():
         print("went on")
 app.cli = command
 sys.argv = ["envbuilder"]
-app.main()
+__main__.main()
 """
 
 
@@ -231,8 +232,9 @@ def test_a_terminal_that_hangs_up_ends_it_as_ctrl_c_does(tmp_path, ignored, code
     assert list(tmp_path.iterdir()) == []
 
 
-def test_ctrl_c_while_it_imports_is_told_in_a_line(tmp_path):
-    (tmp_path / "click.py").write_text("raise KeyboardInterrupt\n")
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_while_it_imports_is_told_in_a_line(tmp_path, number):
+    (tmp_path / "click.py").write_text(f"import signal\nsignal.raise_signal(signal.{number})\n")
     done = subprocess.run(
         [sys.executable, "-m", "envbuilder", "cache", "ls"],
         env=os.environ | {"PYTHONPATH": f"{tmp_path}:{Path(envbuilder.__file__).parents[1]}"},
@@ -241,3 +243,15 @@ def test_ctrl_c_while_it_imports_is_told_in_a_line(tmp_path):
         check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "error: interrupted\n")
+
+
+def test_the_package_itself_imports_nothing():
+    """``python -m envbuilder`` imports it before there is anything that hears Ctrl-C."""
+    code = (
+        "import sys; known = set(sys.modules); import envbuilder; print(set(sys.modules) - known)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", code], cwd=Path(envbuilder.__file__).parents[1],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert set(eval(done.stdout)) <= {"envbuilder", "__future__"}

@@ -126,7 +126,7 @@ def _strike(
         time.sleep(random.uniform(0, length))
         whole = number == signal.SIGKILL and random.random() < 0.3
         send(running, number, whole=whole)
-        outcome = judge.finish(running, arguments)
+        outcome = judge.finish(running, arguments, sent=number)
         if number != signal.SIGKILL:
             judge.leftovers()
         checked = judge.run("lock", NAME, "--check")
