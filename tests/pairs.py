@@ -96,14 +96,16 @@ def environment(
 ) -> Iterator[tuple[Prepared, SmokePlan]]:
     """Lock and build the CPU environment with another ``release`` of transformers, and prepare it.
 
-    All other pins are held where the release allows it; the specs lie in ``folder``. With the
-    ``libraries`` that some processors need beside transformers, the base is another, too.
+    All other pins are held where the release allows it; the specs lie in ``folder``. It is without
+    bytecode, since modules are spoilt in it. With the ``libraries`` that some processors need
+    beside transformers, the base is another, too.
     """
     store, silent = Store.default(), Silent()
     spec = folder / release / "omni-cpu.yaml"
     spec.parent.mkdir()
     text = (LOCKFILES / "omni-cpu.yaml").read_text()
     text = re.sub(r"(?m)^(  transformers: ).*$", rf'\1"=={release}"', text)
+    text = re.sub(r"(?m)^bytecode: .*\n", "", text)
     if libraries:
         text = text.replace("python3-torchvision]", "python3-torchvision, python3-torchaudio]")
         listed = "".join(f'  {name}: "{version}"\n' for name, version in LIBRARIES.items())

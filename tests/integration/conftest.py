@@ -3,9 +3,11 @@
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 import envbuilder
 from envbuilder.model.progress import Silent
@@ -25,11 +27,15 @@ ROOT = Path(envbuilder.__file__).parents[1]
 def container(
     alone: Callable[[str], AbstractContextManager[None]],
 ) -> Iterator[tuple[Prepared, SmokePlan]]:
-    """Give the demo's image, ready to run commands, and the plan of its smoke test."""
+    """Give the demo's image, ready to run commands, and the plan of its smoke test.
+
+    It is without bytecode: modules are spoilt in it, and Python would run them as they were.
+    """
     store, silent = Store.default(), Silent()
     spec = ROOT / "lockfiles" / "omni-cpu.yaml"
     with alone("demo"):  # the worker that comes later finds it in the store
         lock = current_lock(context(store), spec, locked=True)
+        lock = replace(lock, spec=structs.replace(lock.spec, bytecode=False), seal=None)
         image = make_image(context(store), lock)
     with choose("auto", store).prepared(image, progress=silent) as ready:
         yield ready, smoke_plan(lock, folder=spec.parent)
