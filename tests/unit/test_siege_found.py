@@ -236,7 +236,8 @@ def test_a_terminal_that_hangs_up_ends_it_as_ctrl_c_does(tmp_path, ignored, code
 def test_a_signal_while_it_imports_is_told_in_a_line(tmp_path, number):
     (tmp_path / "click.py").write_text(f"import signal\nsignal.raise_signal(signal.{number})\n")
     done = subprocess.run(
-        [sys.executable, "-m", "envbuilder", "cache", "ls"],
+        # What started the tests may ignore SIGHUP, which is handed on.
+        ["env", "--default-signal=HUP", sys.executable, "-m", "envbuilder", "cache", "ls"],
         env=os.environ | {"PYTHONPATH": f"{tmp_path}:{Path(envbuilder.__file__).parents[1]}"},
         capture_output=True,
         text=True,
