@@ -11,9 +11,8 @@ from __future__ import annotations
 
 __version__ = "0.1.0"
 
-TYPE_CHECKING = (
-    False  # for type checkers it is True; not even typing is imported before a name is used
-)
+# Type checkers take it for True. Nothing is imported before a name is used, not even typing.
+TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -177,7 +177,7 @@ def _environment(context: Context, spec_path: Path, runtime: str) -> dict[Platfo
     chosen = choose(runtime, context.store)
     smoked: dict[Platform | None, Smoked] = {}
     for platform in platforms_at(spec_path):
-        lock, image = make_to_smoke(context, spec_path, platform=platform)
+        lock, image = make_to_smoke(context, spec_path, runtime=chosen, platform=platform)
         report = smoke_image(context, lock, image, runtime=chosen, folder=spec_path.parent)
         smoked[platform] = (report, layer_sizes(image.layers, lock))
     return smoked

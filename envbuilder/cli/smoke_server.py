@@ -108,7 +108,7 @@ def _counted_in(context: Context, spec_path: Path, runtime: str) -> Counts:
     from envbuilder.workflow.smoke import smoke_plan
 
     chosen = choose(runtime, context.store)
-    lock, image = make_to_smoke(context, spec_path)
+    lock, image = make_to_smoke(context, spec_path, runtime=chosen)
     plan: SmokePlan = smoke_plan(lock, folder=spec_path.parent)
     with chosen.prepared(image, progress=context.progress) as ready:
         return expectation(ready.run, plan)

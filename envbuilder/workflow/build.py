@@ -104,15 +104,15 @@ def make_all(context: Context, lock: Lock, *, engine: str) -> tuple[Lock, Image]
 
 
 def make_to_smoke(
-    context: Context, spec_path: Path, *, platform: Platform | None = None
+    context: Context, spec_path: Path, *, runtime: Runtime, platform: Platform | None = None
 ) -> tuple[Lock, Image]:
-    """Make the image of an environment, to be smoked.
+    """Make the image of an environment, to be smoked by ``runtime``.
 
     Of a spec for several platforms it is that of ``platform``.
-    Nothing is sealed or recorded. Raises SpecError for samples that are not there.
+    Nothing is sealed or recorded. Raises what :func:`check_at_hand` does, before anything is made.
     """
     lock = current_lock(context, spec_path, platform=platform)
-    check_samples(lock.spec, spec_path.parent)
+    check_at_hand(lock, runtime=runtime, folder=spec_path.parent)
     return make_as_locked(context, lock)
 
 

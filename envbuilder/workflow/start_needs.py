@@ -6,6 +6,7 @@ seen. How many bytes of a layer travel for what is touched is told by the layer'
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ from envbuilder.model.errors import LockError, UsageError
 from envbuilder.model.image import Image, Layer
 from envbuilder.model.image_config import LABEL
 from envbuilder.smoke.touched import Touched, read_touched, start_path
+
+_METADATA = re.compile(r"\.(dist|egg)-info(/|$)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +124,7 @@ def start_needs(
         if (at, itself) not in seen:
             seen.add((at, itself))
             needed[at] += touched.bytes_of(path, size)
-            listed[at] += touched.bytes_of(path, size) if ".dist-info/" in place else 0
+            listed[at] += touched.bytes_of(path, size) if _METADATA.search(place) else 0
     return StartNeeds(
         by=touched.by,
         layers=tuple(

@@ -88,9 +88,11 @@ def test_layers_that_are_never_touched_are_named_the_largest_first() -> None:
     assert found.untouched[-1].packages == ("x 1",)
 
 
-def test_a_layer_whose_metadata_alone_is_read_is_never_touched() -> None:
+@pytest.mark.parametrize(
+    "name", ["v/x-1.dist-info/entry_points.txt", "v/x-1.egg-info/PKG-INFO", "v/x-1.egg-info"]
+)
+def test_a_layer_whose_metadata_alone_is_read_is_never_touched(name: str) -> None:
     """Who lists entry points reads those of all packages."""
-    name = "v/x-1.dist-info/entry_points.txt"
     stack = [Contents(files={name: LayerFile(kind="file", mode=0o644, size=9)}), held(b=1)]
     found = needs(of(name, "b"), *stack)
     assert [(each.touched, each.listed) for each in found.layers] == [(9, 9), (1, 0)]

@@ -16,7 +16,13 @@ from envbuilder.model.spec_file import load
 from envbuilder.resolve.base import resolve_base
 from envbuilder.resolve.release import EVERYTHING
 from envbuilder.storage.store import Store
-from envbuilder.workflow.build import BuildResult, Decisions, build_environment, fetch
+from envbuilder.workflow.build import (
+    BuildResult,
+    Decisions,
+    build_environment,
+    fetch,
+    make_to_smoke,
+)
 from envbuilder.workflow.deploy.deployment import Wishes
 from envbuilder.workflow.deploy.run_here import ready_to_run
 from envbuilder.workflow.lock import lock_environment
@@ -150,6 +156,8 @@ def test_a_model_that_is_not_here_is_told_before_the_work(desk, monkeypatch, nam
     before, held = desk.path.read_bytes(), desk.store.ls()
     with pytest.raises(SmokeError, match=words):
         build_environment(context(desk.store), desk.spec, Decisions(), runtime=Never())
+    with pytest.raises(SmokeError, match=words):
+        make_to_smoke(context(desk.store), desk.spec, runtime=Never())
     assert desk.path.read_bytes() == before
     assert desk.store.ls() == held
 

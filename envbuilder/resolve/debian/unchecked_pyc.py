@@ -171,7 +171,8 @@ def recorded(top: str) -> "set[str]":
     found = set()
     for place, _, names in os.walk(top):
         if place.endswith(".dist-info") and "RECORD" in names:
-            with open(os.path.join(place, "RECORD"), encoding="utf-8") as file:  # noqa: PTH118, PTH123
+            record = os.path.join(place, "RECORD")  # noqa: PTH118
+            with open(record, encoding="utf-8", errors="surrogateescape") as file:  # noqa: PTH123
                 listed = [line.rsplit(",", 2)[0].strip('"') for line in file]
             found |= {
                 os.path.normpath(os.path.join(place, "..", name))  # noqa: PTH118
