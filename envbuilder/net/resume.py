@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
-from .messages import Answer, BrokenConnectionError
+from .messages import BrokenConnectionError
+
+if TYPE_CHECKING:
+    from .answer import Answer
 
 _HEADWAY = 8 << 20  # bytes between two breaks that make the first one forgotten
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-[0-9]+/(?:[0-9]+|\*)")

@@ -7,23 +7,15 @@ one :class:`HttpRequest` and gives an :class:`Answer`, or raises NetworkError.
 from __future__ import annotations
 
 import contextlib
-import http.cookiejar
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from email.utils import parsedate_to_datetime
-
-import requests
-import urllib3
+from typing import TYPE_CHECKING
 
 from envbuilder.model.errors import NetworkError
 
-from .config import Settings
-from .connection import BLOCK, Adapter, reason, root, translate
 from .messages import (
     TRANSIENT,
-    Answer,
-    Body,
     BrokenConnectionError,
     HttpRequest,
     join_url,
@@ -32,28 +24,22 @@ from .messages import (
     split_url,
 )
 
+if TYPE_CHECKING:
+    from .answer import Answer
+    from .config import Settings
+
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MOST_REDIRECTS = 6
-
-
-class _Session(requests.Session):
-    """A session that leaves redirects alone: requests would read their bodies, endless or not."""
-
-    def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002
-        return None
 
 
 class Transport:
     """Send requests on behalf of one registry; safe to use from several threads."""
 
     def __init__(self, registry: str, settings: Settings) -> None:
+        from .session import Session  # noqa: PLC0415 (requests is a tenth of a start that asks nothing)
+
         self.settings = settings
-        self._session = _Session()
-        self._session.trust_env = False
-        self._session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
-        adapter = Adapter(registry, settings)
-        self._session.mount("http://", adapter)
-        self._session.mount("https://", adapter)
+        self._session = Session(registry, settings)
 
     def close(self) -> None:
         """Close all connections."""
@@ -97,7 +83,7 @@ class Transport:
 
     def _follow(self, request: HttpRequest) -> Answer:
         for _ in range(_MOST_REDIRECTS):
-            answer = self._once(request)
+            answer = self._session.ask(request)
             location = answer.headers.get("Location")
             if answer.status not in _REDIRECTS or not location:
                 return answer
@@ -125,59 +111,6 @@ class Transport:
             hint="let the proxy before that server set X-Forwarded-Proto, or name its host in "
             "ENVBUILDER_PLAIN_HTTP",
         )
-
-    def _once(self, request: HttpRequest) -> Answer:
-        data = None if request.body is None else _Reader(request.body)
-        try:
-            response = self._session.request(
-                request.method,
-                request.url,
-                headers={"Accept-Encoding": "identity", **request.headers},
-                data=data,
-                stream=True,
-                allow_redirects=False,
-                proxies=self.settings.proxy_for(request.url),
-                timeout=(self.settings.connect_seconds, self.settings.read_seconds),
-            )
-        except requests.exceptions.SSLError as error:
-            translate(
-                error,
-                f"no secure connection to {place(request.url)}",
-                hint="name the CA's PEM file in SSL_CERT_FILE",
-            )
-        except (requests.exceptions.ConnectionError, requests.exceptions.Timeout) as error:
-            raise BrokenConnectionError(
-                f"cannot reach {place(request.url)}: {reason(error)}",
-                hint="check the name, the network and the proxy settings",
-            ) from root(error)
-        except requests.exceptions.InvalidHeader:  # its text is the header: a login, perhaps
-            raise NetworkError(f"cannot send a header to {place(request.url)}") from None
-        except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError) as error:
-            translate(error, f"cannot talk to {place(request.url)}")
-        finally:
-            if data is not None:
-                data.close()
-        return Answer(response, self.settings)
-
-
-class _Reader:
-    """A body in the shape that requests streams with a Content-Length."""
-
-    def __init__(self, body: Body) -> None:
-        self._size = body.size
-        self._file = body.open()
-
-    def __len__(self) -> int:
-        return self._size
-
-    def __iter__(self) -> Iterator[bytes]:
-        return iter(lambda: self._file.read(BLOCK), b"")
-
-    def read(self, amount: int = -1) -> bytes:
-        return self._file.read(amount)
-
-    def close(self) -> None:
-        self._file.close()
 
 
 def _retry_after(text: str) -> float | None:

@@ -10,14 +10,18 @@ import re
 from collections.abc import Generator
 from contextlib import closing
 from functools import partial
+from typing import TYPE_CHECKING
 
 from envbuilder.model.errors import NetworkError
 from envbuilder.model.reference import Digest
-from envbuilder.net.messages import Answer, BrokenConnectionError, MissingError
+from envbuilder.net.messages import BrokenConnectionError, MissingError
 from envbuilder.net.resume import body_from, mended
 
 from .manifests import Descriptor
 from .repository import NO_HEAD, Repository
+
+if TYPE_CHECKING:
+    from envbuilder.net.answer import Answer
 
 _LENGTH = re.compile(r"[0-9]{1,18}")
 

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Collection, Mapping
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import quote
 
 from envbuilder.model.errors import NetworkError, UsageError
 from envbuilder.model.image import DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
 from envbuilder.model.reference import Digest
 from envbuilder.net.messages import (
-    Answer,
     Body,
     HttpRequest,
     MissingError,
@@ -28,6 +27,9 @@ from envbuilder.net.transport import Transport
 from .auth import Authorizer
 from .login_hints import login_hint
 from .manifests import MANIFEST_LIMIT, Manifest, NoImageError, parse_manifest
+
+if TYPE_CHECKING:
+    from envbuilder.net.answer import Answer
 
 # docker-registry answers 404 to whoever does not name the exact type.
 _ACCEPT = ", ".join((OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_INDEX))

@@ -11,17 +11,20 @@ import io
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from envbuilder.model.errors import NetworkError
 from envbuilder.model.progress import Silent, Step
 from envbuilder.model.reference import Digest
-from envbuilder.net.messages import TRANSIENT, Answer, Body, BrokenConnectionError
+from envbuilder.net.messages import TRANSIENT, Body, BrokenConnectionError
 
 from .auth import RefusedError
 from .blobs import has_blob
 from .manifests import Descriptor
 from .repository import Repository, with_query
+
+if TYPE_CHECKING:
+    from envbuilder.net.answer import Answer
 
 RESUMABLE = 64 << 20  # bytes; smaller blobs go up in one PUT, and again from the start if it fails
 _RANGE = re.compile(r"(?:bytes[= ])?0-([0-9]{1,18})")

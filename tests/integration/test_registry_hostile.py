@@ -554,7 +554,7 @@ def test_a_head_that_drips_in_is_given_up(talk):
 
 
 def test_a_body_that_drips_in_is_given_up(talk, monkeypatch):
-    monkeypatch.setattr("envbuilder.net.messages.SPELL", 0.3)
+    monkeypatch.setattr("envbuilder.net.answer.SPELL", 0.3)
 
     def respond(call, _):
         _drip(call, b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-HEAVY = {"git", "jinja2", "docker", "cyclonedx", "nacl", "rich"}
+HEAVY = {"git", "jinja2", "docker", "cyclonedx", "nacl", "requests", "rich"}
 
 
 @pytest.mark.parametrize(

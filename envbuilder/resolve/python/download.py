@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Callable, Hashable, Iterator
 from pathlib import Path
 from threading import RLock
-from typing import Any, BinaryIO, Self, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Self, TypeVar
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from envbuilder.model.errors import NetworkError
@@ -18,12 +18,15 @@ from envbuilder.model.package_spec import Index
 from envbuilder.model.progress import Step
 from envbuilder.model.reference import Digest
 from envbuilder.net.config import Settings
-from envbuilder.net.messages import Answer, HttpRequest
+from envbuilder.net.messages import HttpRequest
 from envbuilder.net.resume import body_from, mended
 from envbuilder.net.transport import Transport
 
 from .credentials import LOG_IN, find_login, in_keyring
 from .indexes import uv_environment
+
+if TYPE_CHECKING:
+    from envbuilder.net.answer import Answer
 
 _CHUNK = 1 << 20
 

@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import quote, urlsplit
 
 from msgspec import Struct
@@ -19,8 +19,11 @@ from msgspec import Struct
 from envbuilder.model.codec import MisfitError, from_plain
 from envbuilder.model.errors import NetworkError, UsageError
 from envbuilder.net.config import Settings
-from envbuilder.net.messages import Answer, Body, HttpRequest, parse_json
+from envbuilder.net.messages import Body, HttpRequest, parse_json
 from envbuilder.net.transport import Transport
+
+if TYPE_CHECKING:
+    from envbuilder.net.answer import Answer
 
 MOST_OF_A_PACKAGE = 100 << 20
 """Bytes that Ray's dashboard takes at once."""
