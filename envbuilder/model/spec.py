@@ -181,6 +181,11 @@ class Spec(Frozen):
             if isinstance(pin, Package) and pin.git is not None
         }
 
+    @property
+    def places(self) -> dict[str, str]:
+        """The addresses and paths that packages come from, by canonical name."""
+        return {name_of(key): pin.place or "" for key, pin in self._placed}
+
     def extras(self, name: str) -> frozenset[str]:
         """Return the extras that the spec asks of the package ``name`` (canonical)."""
         asked = (Requirement(key) for key in self.packages)

@@ -6,10 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from envbuilder.model.lock import Lock
+from envbuilder.model.lock import FileTree, Lock, LockedFile
 from envbuilder.model.lock_diff import compare
 from envbuilder.model.pylock import dump_lock, parse_lock
+from envbuilder.model.reference import Digest
 from envbuilder.workflow.bisect.intermediate_lock import BASE, PYTHON, SETTINGS, Span, span
+from tests.unit import locks
 from tests.unit.locks import lock, needs, source, wheel
 
 
@@ -36,6 +38,21 @@ def test_the_ends_are_mixtures_too() -> None:
     assert found.mix([]) == good
     assert found.mix(range(len(found.atoms))) == bad
     assert set(found.parts(range(len(found.atoms)))) == {"a", "gone", "new", BASE, PYTHON, SETTINGS}
+
+
+def test_own_files_are_of_the_end_that_the_settings_are_of() -> None:
+    def with_file(version: str, content: bytes) -> Lock:
+        held = LockedFile(path="serve.py", size=len(content), sha256=Digest.of(content))
+        found = lock({"a": version}, files=[{"from": "serve.py", "to": "/app/serve.py"}])
+        return locks.replace_files(found, (FileTree(into="/app", files=(held,)),))
+
+    good, bad = with_file("1", b"old"), with_file("2", b"new")
+    found = between(good, bad)
+    assert [set(atom.parts) for atom in found.atoms] == [{"a"}, {SETTINGS}]
+    assert found.mix([]) == good
+    assert found.mix([0]).files == good.files
+    assert found.mix([1]).files == bad.files
+    assert found.mix([0, 1]) == bad
 
 
 def test_mixtures_are_locks_that_can_be_written_and_read() -> None:

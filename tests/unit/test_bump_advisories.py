@@ -12,8 +12,13 @@ from envbuilder.layers.installed import DebInstalled, SystemFacts
 from envbuilder.model.errors import UsageError
 from envbuilder.model.lock import Lock
 from envbuilder.model.reference import Digest
+from envbuilder.storage.store import Store
 from envbuilder.workflow.bump.advisories import Concern, closing_pins, read_concerns
 from envbuilder.workflow.bump.pins import Pin
+from envbuilder.workflow.bump.security import security_pins
+from envbuilder.workflow.bump.vex import Stated
+from tests.contexts import context
+from tests.integration.docker_light import Recording
 from tests.unit.locks import lock
 
 LOCK = lock(
@@ -64,6 +69,22 @@ def test_lets_go_of_what_the_spec_does_not_name_or_nobody_fixed(tmp_path: Path) 
         advisory("urllib3", {"introduced": "0"}, {"fixed": "1.26.5"}),
         advisory("certifi", versions=["2020.1.1"]),
     ) == [Pin(name="certifi"), Pin(name="urllib3"), SYSTEM]
+
+
+def test_says_what_it_cannot_move_and_closes_the_rest(tmp_path: Path) -> None:
+    where = "https://example.org/requests-2.0.0-py3-none-any.whl"
+    held = lock(
+        {"requests": "2.0.0", "safe": "1.0"},
+        pins={"Requests": {"url": where}, "safe": "==1.0"},
+    )
+    for name in ("requests", "safe"):
+        text = json.dumps(advisory(name, {"introduced": "0"}, {"fixed": "2.20.0"}))
+        (tmp_path / f"{name}.json").write_text(text)
+    told = Recording()
+    here = context(Store(tmp_path / "store"), told)
+    found = security_pins(here, held, [tmp_path], Stated((), ""))
+    assert found == [Pin(name="safe", specifier="==2.20.0"), SYSTEM]
+    assert f"warning: --security cannot move requests: it comes from {where}" in told.titles
 
 
 @pytest.mark.parametrize(

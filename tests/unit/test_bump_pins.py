@@ -9,7 +9,7 @@ from envbuilder.model.package_spec import GitPackage
 from envbuilder.model.spec_file import parse
 from envbuilder.model.yaml_document import parse_document
 from envbuilder.resolve.git.mirror import Refs
-from envbuilder.workflow.bump.apply import BumpRequest, apply_pins
+from envbuilder.workflow.bump.apply import BumpRequest, ExactPin, apply_pins, with_version
 from envbuilder.workflow.bump.pins import HINT, Pin, all_pins, parse_pin
 from tests.unit.locks import lock
 
@@ -120,8 +120,8 @@ def test_the_newest_that_resolves_is_let_go_and_pinned_again() -> None:
     request = bump("torch", "vllm")
     assert request.release == {"torch", "vllm"}
     assert request.repin == {
-        "torch": ("packages", "torch"),
-        "vllm": ("packages", "vllm[audio]"),
+        "torch": ExactPin(path=("packages", "torch"), text="==2.6.0"),
+        "vllm": ExactPin(path=("packages", "vllm[audio]"), text="==0.8.5"),
     }
     assert request.document.text == SPEC
 
@@ -139,6 +139,19 @@ def test_what_the_spec_leaves_open_is_only_let_go(pin: str) -> None:
     assert request.document.text == SPEC
     assert request.release == {"system" if pin == "base" else pin}
     assert request.repin == {}
+
+
+ON_AMD64 = "==0.0.30; platform_machine == 'x86_64'"
+
+
+@pytest.mark.parametrize("entry", [f'"{ON_AMD64}"', f'{{version: "{ON_AMD64}"}}'])
+def test_where_a_pin_holds_is_not_asked(entry: str) -> None:
+    text = SPEC.replace('"==2.6.0"', entry)
+    after = bump("torch==0.0.31", text=text).document.text
+    assert after == text.replace("0.0.30", "0.0.31")
+    exact = bump("torch", text=text).repin["torch"]
+    assert exact.text == ON_AMD64
+    assert with_version(exact.text, "*") == "*; platform_machine == 'x86_64'"
 
 
 def test_several_pins_add_up() -> None:

@@ -22,6 +22,12 @@ def test_refs_of_ls_remote():
     assert Refs.parse(f"{'4' * 64}\trefs/heads/main\n").object_format == "sha256"
 
 
+@pytest.mark.parametrize("sign", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c", "\r"])
+def test_what_python_takes_for_the_end_of_a_line_is_none_in_a_ref(sign):
+    refs = Refs.parse(f"{ONE}\trefs/heads/x{sign}y\n{TWO}\trefs/heads/main\n")
+    assert refs.heads == {f"x{sign}y": ONE, "main": TWO}
+
+
 @pytest.mark.parametrize(
     ("stderr", "kind", "words"),
     [

@@ -97,3 +97,24 @@ def test_moments_cut_where_uv_cuts(moment: str, versions: list[str]) -> None:
     )
     until = visible_until(Index(exclude_newer=moment))
     assert [r.version for r in found if _is_before(r.uploaded, until)] == versions
+
+
+@pytest.mark.parametrize(
+    ("told", "moment"),
+    [
+        ("2025-06-28T00:00:00Z", "2025-06-28T00:00:00Z"),
+        ("2025-06-28T00:00:00", "2025-06-28T00:00:00+00:00"),
+        ("2025-06-28", "2025-06-28T00:00:00+00:00"),
+        ("0001-01-01T00:00:00+14:00", ""),
+        ("yesterday", ""),
+        ("", ""),
+        (None, ""),
+    ],
+)
+def test_a_moment_has_its_zone_or_is_not_told(told: str | None, moment: str) -> None:
+    from envbuilder.resolve.python.index_pages import _files
+
+    entry = {"filename": "a-1-py3-none-any.whl", "upload-time": told, "hashes": None}
+    body = json.dumps({"files": [entry]}).encode()
+    (found,) = _files("https://x/", "application/vnd.pypi.simple.v1+json", body)
+    assert (found.uploaded, found.sha256, found.url) == (moment, "", "https://x/")

@@ -112,10 +112,20 @@ def test_an_index_of_a_layout_that_is_none(tmp_path, index):
         load(tmp_path, "linux/amd64")
 
 
+PEP_691 = "application/vnd.pypi.simple.v1+json"
+
+
 @pytest.mark.parametrize(
     ("kind", "page"),
     [
-        ("application/vnd.pypi.simple.v1+json", b'{"files": ' + b"[" * 5000),
+        (PEP_691, b'{"files": ' + b"[" * 5000),
+        (PEP_691, b'{"files": [{"filename": 3, "url": "x"}]}'),
+        (
+            PEP_691,
+            b'{"files": [{"filename": "x", "upload-time": 3}]}',
+        ),
+        (PEP_691, b'{"files": [{"filename": "x", "size": "3"}]}'),
+        (PEP_691, b'{"files": ["x"]}'),
         ("text/html", b"<![[[["),
         ("text/html", b'<a href="http://[">x</a>'),
     ],

@@ -51,9 +51,12 @@ class Refs:
 
     @classmethod
     def parse(cls, text: str) -> Refs:
-        """Read what ``git ls-remote`` prints; ``NAME^{}`` is what an annotated tag points at."""
-        pairs = [line.split("\t") for line in text.splitlines()]
-        found = {name: commit for commit, name in pairs}
+        """Read what ``git ls-remote`` prints; ``NAME^{}`` is what an annotated tag points at.
+
+        A name may hold what Python takes for the end of a line, but neither a newline nor a tab.
+        """
+        pairs = [line.partition("\t") for line in text.split("\n")]
+        found = {name: commit for commit, tab, name in pairs if tab}
         tips = {name: commit for name, commit in found.items() if not name.endswith("^{}")}
         tags = {
             name.removeprefix("refs/tags/"): found.get(f"{name}^{{}}", commit)

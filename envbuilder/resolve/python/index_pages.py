@@ -5,14 +5,16 @@ The simple repository API, as JSON (PEP 691, with PEP 700's dates and sizes) or 
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from html.parser import HTMLParser
-from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
 
+from msgspec import Struct
+
+from envbuilder.model.codec import from_json
 from envbuilder.model.errors import NetworkError
 from envbuilder.model.package_spec import ChosenIndex, Index
 from envbuilder.storage.temporary import work_folder
@@ -32,8 +34,8 @@ _SHA256 = re.compile(r"sha256=([0-9a-f]{64})")
 class IndexFile:
     """A file that an index offers at ``url``.
 
-    ``uploaded`` is RFC 3339, ``size`` is in bytes, ``sha256`` is hexadecimal, ``requires_python`` a
-    version specifier: 0 or empty if the index does not tell them.
+    ``uploaded`` is an ISO 8601 moment with its zone, ``size`` is in bytes, ``sha256`` is
+    hexadecimal, ``requires_python`` a version specifier: 0 or empty if the index does not tell.
     """
 
     filename: str
@@ -78,29 +80,56 @@ def _index_urls(url: str | None, extra_urls: tuple[str, ...]) -> tuple[str, ...]
 def _files(url: str, kind: str, body: bytes) -> Iterator[IndexFile]:
     try:
         if kind == _JSON:
-            for entry in json.loads(body)["files"]:
+            for entry in from_json(body, _Listing).files:
                 yield _of_json(url, entry)
         else:
             page = _Page(url)
             page.feed(body.decode())
             yield from page.files
     except (
-        ValueError, KeyError, TypeError, AttributeError, RecursionError,
+        ValueError, RecursionError,
         AssertionError,  # html.parser's own, for what begins as a marked section and is none
     ) as error:  # fmt: skip
-        raise NetworkError(f"{url} is no page of a package index: {error!r}") from error
+        raise NetworkError(f"{url} is no page of a package index: {error}") from error
 
 
-def _of_json(url: str, entry: Mapping[str, Any]) -> IndexFile:
+class _Entry(Struct, frozen=True, kw_only=True, rename="kebab"):
+    """A file of a page (PEP 691 and 700), as far as it is read here."""
+
+    filename: str
+    url: str = ""
+    hashes: dict[str, str | None] | None = None
+    upload_time: str | None = None
+    size: int | None = None
+    yanked: str | bool | None = None
+    requires_python: str | None = None
+
+
+class _Listing(Struct, frozen=True, kw_only=True):
+    files: tuple[_Entry, ...]
+
+
+def _of_json(url: str, entry: _Entry) -> IndexFile:
     return IndexFile(
-        filename=entry["filename"],
-        url=urljoin(url, entry.get("url") or ""),
-        sha256=(entry.get("hashes") or {}).get("sha256") or "",
-        uploaded=entry.get("upload-time") or "",
-        size=entry.get("size") or 0,
-        yanked=bool(entry.get("yanked")),
-        requires_python=entry.get("requires-python") or "",
+        filename=entry.filename,
+        url=urljoin(url, entry.url),
+        sha256=(entry.hashes or {}).get("sha256") or "",
+        uploaded=_moment(entry.upload_time or ""),
+        size=entry.size or 0,
+        yanked=bool(entry.yanked),
+        requires_python=entry.requires_python or "",
     )
+
+
+def _moment(text: str) -> str:
+    """Return a moment as RFC 3339; one without a zone is UTC, one that is none is not told."""
+    try:
+        moment = datetime.fromisoformat(text)
+        told = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        told.astimezone(UTC)  # a moment of year 1 or 9999 may lie outside of what can be compared
+    except (ValueError, OverflowError):
+        return ""
+    return text if moment.tzinfo else told.isoformat()
 
 
 class _Page(HTMLParser):

@@ -9,7 +9,7 @@ Parts that fit only together (a package and the version of another that it insis
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
 
 from packaging.requirements import Requirement
@@ -104,12 +104,14 @@ def mix(good: Lock, bad: Lock, parts: Collection[str]) -> Lock:
     before, after = artifacts(good), artifacts(bad)
     names = before.keys() | after.keys()
     chosen = [(after if name in parts else before).get(name) for name in names]
-    below = bad if BASE in parts else good
-    return Lock(
+    below, about = bad if BASE in parts else good, bad if SETTINGS in parts else good
+    return replace(
+        good.unsealed(),
         spec=_spec(good, bad, parts),
         base=below.base,
         builder=below.builder,
         wheels=tuple(sorted(each for each in chosen if isinstance(each, Wheel))),
+        files=about.files,
     ).with_built(each for each in chosen if isinstance(each, GitSource | ArchiveSource))
 
 

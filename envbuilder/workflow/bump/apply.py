@@ -23,16 +23,24 @@ _SUITE = re.compile(r"[a-z]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExactPin:
+    """A version that stands in a spec exactly: where, and the whole text, marker included."""
+
+    path: KeyPath
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BumpRequest:
     """A document with the wishes written in.
 
-    ``release`` are the names to let go when locking; ``repin`` gives by name the places
-    of exact pins, each to become ``==`` what the resolution finds without it.
+    ``release`` are the names to let go when locking; ``repin`` gives by name the exact pins,
+    each to become ``==`` what the resolution finds without it.
     """
 
     document: Document
     release: frozenset[str] = frozenset()
-    repin: Mapping[str, KeyPath] = field(default_factory=dict)
+    repin: Mapping[str, ExactPin] = field(default_factory=dict)
 
 
 def apply_pins(
@@ -103,10 +111,11 @@ def _package(request: BumpRequest, spec: Spec, pin: Pin, lock: Lock | None) -> B
             raise UsageError(f"{pin.name} comes from {current.place}", hint=hint)
         path, current = (*path, "version"), current.version or "*"
     if pin.specifier is not None:
-        edited = set_scalar(request.document, path, pin.specifier)
+        edited = set_scalar(request.document, path, with_version(current, pin.specifier))
         return _release(replace(request, document=edited), pin.name)
     if _is_exact(current):
-        request = replace(request, repin={**request.repin, pin.name: path})
+        exact = ExactPin(path=path, text=current)
+        request = replace(request, repin={**request.repin, pin.name: exact})
     return _release(request, pin.name)
 
 
@@ -126,6 +135,12 @@ def _dependency(request: BumpRequest, spec: Spec, pin: Pin, lock: Lock | None) -
             hint=f'write {pin.name}: "{pin.specifier}" under packages, or bump {pin.name} alone',
         )
     return _release(request, pin.name)
+
+
+def with_version(text: str, version: str) -> str:
+    """Return the pin ``text`` with another version: where it holds, its marker, is not asked."""
+    _, semicolon, marker = text.partition(";")
+    return f"{version}{semicolon}{marker}"
 
 
 def _is_exact(specifier: str) -> bool:

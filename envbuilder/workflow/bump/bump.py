@@ -35,7 +35,7 @@ from envbuilder.workflow.build import BuildResult
 from envbuilder.workflow.platforms import PlatformsBuilt, joined, joint_entry, texts_of_locks
 from envbuilder.workflow.smoke import record_answers
 
-from .apply import BumpRequest, apply_pins
+from .apply import BumpRequest, apply_pins, with_version
 from .pins import Pin
 from .stages import Stages
 from .transaction import transaction
@@ -213,8 +213,8 @@ def _resolved(
     The loosened text is only ever read: the pins are written into the one that the user wrote.
     """
     loose = request.document
-    for path in request.repin.values():
-        loose = set_scalar(loose, path, "*")
+    for pin in request.repin.values():
+        loose = set_scalar(loose, pin.path, with_version(pin.text, "*"))
     spec = parse(loose, platform)
     try:
         lock = stages.resolve(spec, before, request.release)
@@ -223,11 +223,12 @@ def _resolved(
     versions = {wheel.name: wheel.version for wheel in lock.wheels}
     versions |= {archive.name: archive.version for archive in lock.archives}
     document = request.document
-    for name, path in request.repin.items():
-        document = set_scalar(document, path, f"=={versions[name]}")
+    repin = {name: pin for name, pin in request.repin.items() if name in versions}
+    for name, pin in repin.items():
+        document = set_scalar(document, pin.path, with_version(pin.text, f"=={versions[name]}"))
     wanted = parse(document, platform)
     moved = {key for key, pin in wanted.packages.items() if spec.packages[key] != pin}
-    if moved == {path[1] for path in request.repin.values()}:
+    if moved == {pin.path[1] for pin in request.repin.values()}:
         return document, replace(lock, spec=wanted)
     return document, stages.resolve(wanted, before, request.release)  # aliases moved as well
 

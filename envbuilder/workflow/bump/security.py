@@ -34,7 +34,12 @@ def security_pins(
     if lock.sources:
         names = ", ".join(source.name for source in lock.sources)
         context.progress.note(f"warning: --security does not look at what comes from git: {names}")
-    return closing_pins(lock, open_holes)
+    places = lock.spec.places
+    placed = sorted({each.part.name for each in open_holes if each.part.name in places})
+    for name in placed:
+        note = f"warning: --security cannot move {name}: it comes from {places[name]}"
+        context.progress.note(note)
+    return closing_pins(lock, [each for each in open_holes if each.part.name not in placed])
 
 
 def write_vex(
