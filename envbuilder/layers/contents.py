@@ -318,7 +318,7 @@ def _commit(origin: bytes) -> str:
 
 def _debian(status: bytes) -> Iterator[Distribution]:
     for paragraph in status.decode(errors="replace").split("\n\n"):
-        lines = (line.partition(": ") for line in paragraph.splitlines() if line[:1].strip())
+        lines = (line.partition(": ") for line in paragraph.split("\n") if line[:1].strip())
         fields = {key: value for key, _, value in lines}
         installed = fields.get("Status", "install ok installed").endswith(" installed")
         if installed and "Package" in fields and "Version" in fields:

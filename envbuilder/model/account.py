@@ -148,4 +148,4 @@ def _group_line(account: Account, group: str) -> str | None:
 
 
 def _entries(text: str, *, fields: int) -> Iterator[list[str]]:
-    return (entry for line in text.splitlines() if len(entry := line.split(":")) == fields)
+    return (entry for line in text.split("\n") if len(entry := line.split(":")) == fields)

@@ -51,7 +51,7 @@ def _find_group(name: str, group: str) -> int:
 
 
 def _entries(text: str, *, fields: int) -> Iterator[list[str]]:
-    for line in text.splitlines():
+    for line in text.split("\n"):
         entry = line.split(":")
         if len(entry) == fields:
             yield entry

@@ -51,6 +51,14 @@ def test_owner(path, owner):
     assert read_owners(records()).of(path) == owner
 
 
+def test_a_name_may_hold_what_ends_a_line_elsewhere():
+    names = [f"usr/share/a{sign}b" for sign in ("\u2028", "\x85", "\x0c", "\r")]
+    listed = "".join(f"/{name}\n" for name in names)
+    owners = read_owners(records(**{"info/odd.list": listed, "diversions": ""}))
+    assert [owners.of(name) for name in names] == ["odd"] * 4
+    assert owners.of("b") is None
+
+
 def test_the_order_of_the_lists_does_not_matter():
     turned = io.BytesIO()
     with tarfile.open(fileobj=records()) as tar, tarfile.open(fileobj=turned, mode="w") as out:

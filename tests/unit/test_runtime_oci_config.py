@@ -132,6 +132,13 @@ def test_users_are_looked_up_in_the_image(text: str, expected: User) -> None:
     assert find_user(text, passwd=PASSWD, group=GROUP) == expected
 
 
+@pytest.mark.parametrize("sign", ["\u2028", "\x85", "\x0b", "\r"])
+def test_a_comment_makes_no_user(sign: str) -> None:
+    passwd = f"ada:x:1000:1000:Ada{sign}eve:x:0:0:,:/root:/bin/sh\n"
+    with pytest.raises(SmokeError, match="no user 'eve'"):
+        find_user("eve", passwd=passwd, group="")
+
+
 def test_root_needs_no_passwd_file() -> None:
     assert find_user("", passwd="", group="") == User(uid=0, gid=0, home="/root")
 

@@ -72,4 +72,5 @@ def _diversions(lines: list[str]) -> dict[str, tuple[str, str]]:
 
 
 def _lines(content: bytes) -> list[str]:
-    return content.decode(errors="surrogateescape").splitlines()
+    """Split dpkg's lists: a name may hold any other end of a line that Python knows."""
+    return [line for line in content.decode(errors="surrogateescape").split("\n") if line]

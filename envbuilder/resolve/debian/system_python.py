@@ -55,7 +55,7 @@ def _read(deb: Path) -> Iterator[SystemPython]:
 def _listed(deb: Path) -> list[str]:
     """Return the paths in ``md5sums``, which debhelper puts into every package."""
     sums = b"".join(text for _, text in _members(deb, "--ctrl-tarfile", re.compile(r"\./md5sums")))
-    return [line.split("  ", 1)[-1] for line in sums.decode(errors="replace").splitlines()]
+    return [line.split("  ", 1)[-1] for line in sums.decode(errors="replace").split("\n")]
 
 
 def _members(deb: Path, part: str, wanted: re.Pattern[str]) -> Iterator[tuple[str, bytes]]:

@@ -73,7 +73,7 @@ def read_facts(stream: IO[bytes]) -> Facts:
     """Merge the lines that a job wrote to ``stream`` into one document."""
     merged = nothing()
     stream.seek(0)
-    for raw in stream.read().decode("utf-8", "replace").splitlines():
+    for raw in stream.read().decode("utf-8", "replace").split("\n"):
         try:
             line = json.loads(raw)
         except ValueError:

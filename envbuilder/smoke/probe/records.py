@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import csv
 import hashlib
+import io
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -36,7 +37,7 @@ def verify(named: list[tuple[str, Distribution]], installed: list[str], shown: i
             unrecorded.append(label)
             continue
         root = os.path.realpath(str(dist.locate_file("")))
-        for row in csv.reader(text.splitlines()):
+        for row in csv.reader(io.StringIO(text, newline="")):
             if row:
                 path = os.path.normpath(os.path.join(root, row[0]))
                 said = (order.get(name, 0), label, row[1] if len(row) > 1 else "")
