@@ -114,6 +114,15 @@ def test_what_an_upper_layer_removes_is_not_there(read):
     assert spec["packages"] == {"aa": "==1.0"}
 
 
+def test_what_pip_left_behind_is_no_package(read):
+    files = metadata("numpy", "2.0") | {
+        f"{SITE}/~umpy-1.26.3.dist-info/METADATA": b"Name: numpy\nVersion: 1.26.3\n"
+    }
+    spec, left = read(system(), files)
+    assert spec["packages"] == {"numpy": "==2.0"}
+    assert not left
+
+
 def test_what_git_and_requested_say_counts(read):
     requested = {f"{SITE}/bb-2.0.dist-info/REQUESTED": b""}
     origin = (

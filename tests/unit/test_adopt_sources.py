@@ -315,12 +315,19 @@ def held(name, *requires, asked=False):
     ("packages", "asked"),
     [
         ([held("a", "b"), held("b"), held("c")], {"a", "c"}),
-        ([held("a", "b"), held("b", asked=True), held("c", asked=True)], {"b", "c"}),
+        ([held("a", "b", asked=True), held("b"), held("c", asked=True)], {"a", "c"}),
+        ([held("a", "b"), held("b", asked=True), held("c", asked=True)], {"a", "b", "c"}),
+        ([held("a", "b"), held("b"), held("pip", asked=True), held("setuptools", asked=True)],
+         {"a", "setuptools"}),  # `python -m venv` marks these, Poetry nothing
+        ([held("a", "b", asked=True), held("b", "c"), held("c"), held("d", "e"), held("e", "d")],
+         {"a", "d"}),
+        ([held("a", "b", asked=True), held("b", asked=True), held("setuptools")],
+         {"a", "setuptools"}),  # uv, beside what its venv was seeded with
         ([held("a", "b", asked=True), held("b", asked=True)], {"a"}),  # uv marks all of them
         ([held("a", "b"), held("b", "a"), held("c")], {"a", "c"}),  # a ring has no beginning
         ([held("pip"), held("a")], {"a"}),
     ],
-)
+)  # fmt: skip
 def test_what_nobody_else_needs_was_asked_for(packages, asked):
     spec, _ = spec_of(held_statements(packages, pin=False))
     assert spec["packages"].keys() == asked
@@ -370,6 +377,22 @@ def test_a_virtual_environment_says_where_its_packages_came_from(tmp_path):
     }
     assert spec["constraints"] == {"bb": "==2.0"}
     assert len(left) == 4
+
+
+def test_what_pip_left_behind_is_no_package_and_metadata_has_any_encoding(tmp_path):
+    site = tmp_path / "lib" / "python3.12" / "site-packages"
+    dist(site, "numpy", "2.0")
+    dist(site, "~umpy", "1.26.3")
+    dist(site, "old", "1.0", requires=["numpy"])
+    dist(site, "half", "1.0")
+    (site / "half-1.0.dist-info" / "METADATA").unlink()
+    (tmp_path / "pyvenv.cfg").write_bytes("home = /usr/bin\nprompt = M\xfcller\n".encode("latin-1"))
+    with (site / "old-1.0.dist-info" / "METADATA").open("ab") as stream:
+        stream.write("Author: J\xf6rg\n".encode("latin-1"))
+    spec, left = spec_of(read_venv(tmp_path, pin=True))
+    assert spec["packages"] == {"old": "==1.0"}
+    assert spec["constraints"] == {"numpy": "==2.0"}
+    assert not left
 
 
 def test_a_virtual_environment_without_packages_is_refused(tmp_path):

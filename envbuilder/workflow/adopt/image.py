@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from email.message import Message
-from email.parser import BytesHeaderParser
 from typing import Any
 
 from envbuilder.layers.contents import Contents
@@ -20,7 +18,7 @@ from .statements import At, Setting, Statement, left, taken
 
 _SITE = re.compile(
     r"(?P<site>(?P<home>.*?)/?lib/python(?P<minor>3\.\d+)/(?:site|dist)-packages)/"
-    r"(?P<folder>[^/]+\.dist-info)/METADATA"
+    r"(?P<folder>[^/~][^/]*\.dist-info)/METADATA"  # pip's leftovers begin with a tilde
 )
 _OF_SYSTEM = "usr/lib/python3/dist-packages/"
 
@@ -58,23 +56,18 @@ def _fullest(metadata: Mapping[str, re.Match[str]]) -> str:
 def _distributions(
     contents: Contents, metadata: Mapping[str, re.Match[str]], site: str
 ) -> list[Held]:
-    found = []
-    for path, match in sorted(metadata.items()):
-        head = BytesHeaderParser().parsebytes(contents.documents[path])
-        if match["site"] == site and head["Name"] and head["Version"]:
-            found.append(_held(contents, path.rpartition("/")[0], head))
-    return found
+    chosen = (path for path, match in sorted(metadata.items()) if match["site"] == site)
+    found = (_held(contents, path) for path in chosen)
+    return [each for each in found if each is not None]
 
 
-def _held(contents: Contents, folder: str, head: Message) -> Held:
-    name, version = str(head["Name"]), str(head["Version"])
+def _held(contents: Contents, path: str) -> Held | None:
+    folder = path.rpartition("/")[0]
     return held_distribution(
-        At(place=f"/{folder}", text=f"{name} {version}"),
-        name=name,
-        version=version,
-        requires=[str(line) for line in head.get_all("Requires-Dist") or ()],
+        f"/{folder}",
+        contents.documents[path],
         asked=f"{folder}/REQUESTED" in contents.files,
-        origin=contents.documents.get(f"{folder}/direct_url.json", b"").decode(errors="replace"),
+        origin=contents.documents.get(f"{folder}/direct_url.json", b""),
     )
 
 

@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from email.parser import BytesHeaderParser
 from urllib.parse import unquote, urlsplit
 
 from packaging.markers import InvalidMarker, Marker
@@ -19,6 +20,8 @@ from .places import from_file, git_package
 from .statements import At, Setting, Statement, Wanted, left, taken
 
 _INSTALLERS = {"pip"}
+_SEEDS = {"pip", "setuptools", "wheel"}
+"""What `python -m venv`, virtualenv and base images lay down before anybody asks for anything."""
 LOCAL = "a local version is of an index of its own: name it under index.named"
 
 
@@ -89,18 +92,20 @@ def _needed(found: Iterable[Held]) -> set[str]:
 
 
 def _asked(found: Sequence[Held]) -> set[str]:
-    """Name what was asked for; if nobody says it, what no other package needs, rings included.
+    """Name what was asked for: what is marked, and what nothing else brings, rings included.
 
-    uv marks every package as asked for, which says nothing.
+    Not every installer marks, so what is left unmarked may have been asked for, too. uv marks every
+    package, which says nothing.
     """
-    marked = {each.name for each in found if each.asked}
-    if marked and len(marked) < len({each.name for each in found}):
-        return marked
-    needed = _needed(found)
-    asked = {each.name for each in found if each.name not in needed}
     requires = {each.name: each.requires for each in found}
+    marked = {each.name for each in found if each.asked}
+    asked = set() if requires.keys() - _SEEDS <= marked else marked
     reached = _reached(asked, requires)
-    for each in found:
+    rest = [each for each in found if each.name not in reached]
+    needed = _needed(rest)
+    asked |= {each.name for each in rest if each.name not in needed}
+    reached = _reached(asked, requires)
+    for each in rest:
         if each.name not in reached:
             asked.add(each.name)
             reached |= _reached({each.name}, requires)
@@ -117,20 +122,24 @@ def _reached(names: set[str], requires: Mapping[str, tuple[str, ...]]) -> set[st
     return seen
 
 
-def held_distribution(
-    at: At, *, name: str, version: str, requires: Iterable[str], asked: bool, origin: str
-) -> Held:
-    """Read an installed distribution; ``origin`` is its direct_url.json (PEP 610), or nothing."""
+def held_distribution(place: str, metadata: bytes, *, asked: bool, origin: bytes) -> Held | None:
+    """Read an installed distribution; None if it is half removed, which installers overlook.
+
+    ``metadata`` are the bytes of METADATA, which old packages have in any encoding; ``origin``
+    those of direct_url.json (PEP 610), or none.
+    """
+    head = BytesHeaderParser().parsebytes(metadata)
+    if not head["Name"] or not head["Version"]:
+        return None
+    name, version = str(head["Name"]), str(head["Version"])
     held = Held(
-        at=at,
+        at=At(place=place, text=f"{name} {version}"),
         name=canonicalize_name(name),
         version=version,
-        requires=tuple(_names(requires)),
+        requires=tuple(_names(str(line) for line in head.get_all("Requires-Dist") or ())),
         asked=asked,
     )
-    if origin:
-        return _with_origin(held, origin)
-    return _checked(held)
+    return _with_origin(held, origin.decode(errors="replace")) if origin else _checked(held)
 
 
 def _checked(held: Held) -> Held:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from importlib.metadata import PathDistribution
 from pathlib import Path
 
 from envbuilder.model.errors import UsageError
@@ -13,6 +12,8 @@ from .installed import Held, held_distribution, held_statements
 from .statements import At, Setting, Statement, left, taken
 
 _CONFIG = "pyvenv.cfg"
+_METADATA = "[!~]*.dist-info/METADATA"
+"""Names that begin with a tilde are what pip did not get rid of when it replaced a package."""
 _SETTING = re.compile(r"^(?P<key>[\w-]+)\s*=\s*(?P<value>.*?)\s*$", re.MULTILINE)
 
 
@@ -25,7 +26,7 @@ def read_venv(folder: Path, *, pin: bool) -> Iterator[Statement]:
     """Read the packages of a virtual environment; raise UsageError if it cannot be read."""
     try:
         sites = sorted(folder.glob("lib/python3.*/site-packages"))
-        found = [_held(each) for site in sites for each in sorted(site.glob("*.dist-info"))]
+        found = [_held(each) for site in sites for each in sorted(site.glob(_METADATA))]
         yield from _config(folder / _CONFIG, sites)
     except OSError as error:
         raise UsageError(f"cannot read {error.filename}: {error.strerror}") from error
@@ -33,7 +34,8 @@ def read_venv(folder: Path, *, pin: bool) -> Iterator[Statement]:
 
 
 def _config(path: Path, sites: list[Path]) -> Iterator[Statement]:
-    said = {match["key"]: match["value"] for match in _SETTING.finditer(path.read_text("utf-8"))}
+    text = path.read_bytes().decode(errors="replace")
+    said = {match["key"]: match["value"] for match in _SETTING.finditer(text)}
     if not sites:
         raise UsageError(
             f"{path.parent} has no lib/python3.*/site-packages",
@@ -46,16 +48,12 @@ def _config(path: Path, sites: list[Path]) -> Iterator[Statement]:
         yield left(at, "packages of the machine's own Python are not read")
 
 
-def _held(path: Path) -> Held | None:
-    found = PathDistribution(path)
-    name, version = found.metadata["Name"], found.metadata["Version"]
-    if not name or not version:
-        return None  # half removed: installers overlook it, too
+def _held(metadata: Path) -> Held | None:
+    folder = metadata.parent
+    origin = folder / "direct_url.json"
     return held_distribution(
-        At(place=path.name, text=f"{name} {version}"),
-        name=name,
-        version=version,
-        requires=found.requires or (),
-        asked=(path / "REQUESTED").is_file(),
-        origin=found.read_text("direct_url.json") or "",
+        folder.name,
+        metadata.read_bytes(),
+        asked=(folder / "REQUESTED").is_file(),
+        origin=origin.read_bytes() if origin.is_file() else b"",
     )
