@@ -13,7 +13,7 @@ from envbuilder.model.spec_file import parse
 from envbuilder.model.yaml_document import parse_document
 from envbuilder.workflow.adopt.dockerfile.read import read_dockerfile
 from envbuilder.workflow.adopt.fold import Target, fold
-from envbuilder.workflow.adopt.pyproject import read_pyproject
+from envbuilder.workflow.adopt.pyproject import Choice, read_pyproject
 from envbuilder.workflow.adopt.requirements import read_requirements_file
 from envbuilder.workflow.adopt.writer import write_spec
 
@@ -22,8 +22,8 @@ PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "bring-what-you-have.md"
 AMD64 = {"TARGETPLATFORM": "linux/amd64", "TARGETARCH": "amd64", "TARGETOS": "linux"}
 COUNTS = {  # file: statements that come in, of how many; packages and packages of the system
     "engine-multistage/Dockerfile": (44, 47, 20, 11),
-    "kernels-from-clones/Dockerfile": (33, 45, 10, 11),
-    "finetune-ui/Dockerfile": (24, 24, 3, 0),
+    "kernels-from-clones/Dockerfile": (32, 45, 10, 11),
+    "finetune-ui/Dockerfile": (24, 24, 4, 0),
     "node-graph-ui/Dockerfile": (36, 36, 19, 3),
     "omni-demo/Dockerfile": (29, 32, 15, 8),
     "turbo-server/Dockerfile": (33, 44, 15, 9),
@@ -40,7 +40,7 @@ def findings(name):
     if path.name == "Dockerfile":
         statements = read_dockerfile(path, arguments=AMD64)
     elif path.name == "pyproject.toml":
-        statements = read_pyproject(path, pin=False, extras=frozenset({"all"}))
+        statements = read_pyproject(path, pin=False, choice=Choice(extras=frozenset({"all"})))
     else:
         statements = read_requirements_file(path)
     return fold(statements, Target(folder=path.parent))

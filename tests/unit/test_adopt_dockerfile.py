@@ -311,6 +311,129 @@ def test_files_of_requirements_are_found_where_copy_laid_them(tmp_path):
     assert left.keys() >= {"Dockerfile:7", "Dockerfile:9"}
 
 
+PROJECT = """\
+[project]
+name = "mine"
+dependencies = ["base"]
+[project.optional-dependencies]
+fast = ["quick"]
+[dependency-groups]
+dev = ["pytest"]
+serve = ["uvicorn"]
+[build-system]
+requires = []
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "packages", "left"),
+    [
+        ("uv sync --locked", {"base", "mine"}, {"dev", "serve", "fast"}),
+        ("uv sync --no-dev --extra fast", {"base", "mine[fast]", "quick"}, {"serve"}),
+        ("uv sync --dev", {"base", "mine", "pytest"}, {"serve", "fast"}),
+        ("uv sync --no-dev --group=serve --no-install-project", {"base", "uvicorn"}, {"fast"}),
+        ("uv sync --all-extras --all-groups --no-group dev",
+         {"base", "mine[fast]", "quick", "uvicorn"}, set()),
+        ("uv sync --only-group serve", {"uvicorn"}, {"dev"}),
+        ("uv sync --only-dev", {"pytest"}, {"serve"}),
+        ("uv sync --no-dev --group none", {"base", "mine"}, {"none", "serve", "fast"}),
+        ("pip install --group serve", {"uvicorn"}, set()),
+        ("pip install --group /srv/pyproject.toml:dev x", {"pytest", "x"}, set()),
+        ("uv pip install --group serve --group dev", {"uvicorn", "pytest"}, set()),
+        ("uv pip install -r pyproject.toml --extra fast", {"base", "quick"}, {"dev", "serve"}),
+        ("uv pip install -r pyproject.toml --all-extras", {"base", "quick"}, {"dev", "serve"}),
+    ],
+)  # fmt: skip
+def test_commands_choose_groups_and_extras_of_a_project(tmp_path, command, packages, left):
+    text = f"FROM debian:trixie\nWORKDIR /srv\nCOPY pyproject.toml .\nRUN {command}\n"
+    path = tmp_path / "Dockerfile"
+    path.write_text(text)
+    (tmp_path / "pyproject.toml").write_text(PROJECT)
+    found = fold(read_dockerfile(path, arguments={}), Target(folder=tmp_path))
+    assert {each.partition(" ")[0] for each in found.spec["packages"]} == packages
+    assert {each.at.text.rpartition(".")[2] for each in found.left} == left
+
+
+def test_a_group_of_a_file_that_is_not_there_is_left(tmp_path):
+    _, left = read(tmp_path, "FROM debian:trixie\nRUN pip install --group sub/pyproject.toml:x\n")
+    assert left == {"Dockerfile:2": "sub/pyproject.toml is not in the build context"}
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ("--torch-backend=cu128", "index.named"),
+        ("--torch-backend cu128", "index.named"),
+        ("--pre", "pre-release"),
+        ("--prerelease=allow", "pre-release"),
+        ("--no-index", "indexes come from the machine"),
+        ("--find-links=/wheels", "page of links"),
+        ("--no-binary :all:", "build.sdists"),
+        ("--platform manylinux2014_x86_64", "`platform`"),
+        ("--frobnicate", "--frobnicate has no key"),
+    ],
+)
+def test_options_that_say_what_is_installed_are_told(tmp_path, options, why):
+    spec, left = read(tmp_path, f"FROM debian:trixie\nRUN uv pip install {options} torch==2.6\n")
+    assert spec["packages"] == {"torch": "==2.6"}
+    assert why in left["Dockerfile:2"]
+
+
+@pytest.mark.parametrize(
+    ("options", "note"),
+    [
+        ("--no-deps", "overrides"),
+        ("--no-build-isolation", "build.requires"),
+        ("-q -U --no-cache-dir --upgrade-strategy eager -vv --progress-bar off", ""),
+    ],
+)
+def test_options_that_change_nothing_are_no_reason(tmp_path, options, note):
+    path = tmp_path / "Dockerfile"
+    path.write_text(f"FROM debian:trixie\nRUN pip install {options} torch==2.6\n")
+    found = fold(read_dockerfile(path, arguments={}), Target(folder=tmp_path))
+    assert note in found.origins["packages", "torch"]
+    assert found.spec["packages"] == {"torch": "==2.6"}
+    assert not found.left
+
+
+def test_how_pip_is_set_up_says_what_is_installed(tmp_path):
+    text = (
+        "FROM debian:trixie\nRUN pip config set global.index-url https://i.example.com/simple\n"
+        "RUN pip config set global.find-links /wheels\nRUN pip config set global.timeout 60\n"
+        "RUN uv pip install --index cu=https://whl.example.com/cu --exclude-newer 2025-07-01 x\n"
+    )
+    spec, left = read(tmp_path, text)
+    assert left.keys() == {"Dockerfile:3"}
+    assert spec["index"] == {
+        "url": "https://i.example.com/simple", "extra_urls": ["https://whl.example.com/cu"],
+        "exclude_newer": "2025-07-01",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("variable", "why"),
+    [
+        ("UV_TORCH_BACKEND=cu128", "index.named"), ("PIP_PRE=1", "pre-release"),
+        ("PIP_FIND_LINKS=/wheels", "page of links"),
+        ("UV_INDEX_STRATEGY=unsafe-first-match", "best"),
+        ("PIP_CONSTRAINT=/c.txt", "a file"), ("PIP_PRE=0", ""), ("UV_LINK_MODE=copy", ""),
+        ("PIP_NO_CACHE_DIR=1", ""), ("PIP_NO_DEPS=1", ""),
+    ],
+)  # fmt: skip
+def test_variables_that_stand_for_options_are_told_as_those(tmp_path, variable, why):
+    spec, left = read(tmp_path, f"FROM debian:trixie\nENV {variable}\n")
+    assert "env" not in spec
+    assert why in left.get("Dockerfile:2", "")
+    assert bool(left) is bool(why)
+
+
+def test_an_installer_in_a_version_comes_in(tmp_path):
+    text = 'FROM debian:trixie\nRUN pip install -U pip wheel uv[x] "setuptools>=65,<81" pip==25\n'
+    spec, left = read(tmp_path, text)
+    assert spec["packages"] == {"setuptools": "<81,>=65", "pip": "==25"}
+    assert not left
+
+
 def test_how_an_image_runs_comes_in(tmp_path):
     text = (
         "FROM debian:trixie\nENV A=1 B='two words'\nLABEL team=x\nWORKDIR /srv\nWORKDIR app\n"

@@ -10,7 +10,7 @@ from envbuilder.model.errors import UsageError
 from envbuilder.workflow.adopt.fold import Target, fold
 from envbuilder.workflow.adopt.installed import Held, held_statements
 from envbuilder.workflow.adopt.locks import read_pylock, read_uv_lock
-from envbuilder.workflow.adopt.pyproject import read_pyproject
+from envbuilder.workflow.adopt.pyproject import Choice, read_pyproject
 from envbuilder.workflow.adopt.requirements import read_requirements_file
 from envbuilder.workflow.adopt.sources import Kind, find_source
 from envbuilder.workflow.adopt.statements import At
@@ -42,6 +42,7 @@ ray[default,serve]==2.47.1
 old==1; python_version < "3.9"
 uvloop==0.21; sys_platform == "linux"
 win==1; sys_platform == "win32"
+odd==1; os_name ~= "posix"
 patched==1; python_full_version >= "3.12.1"
 -i https://index.example.com/simple
 --extra-index-url=https://whl.example.com/cu124
@@ -180,7 +181,9 @@ constraint-dependencies = ["scipy<2"]
 exclude-newer = "2025-07-01T00:00:00Z"
 index-strategy = "unsafe-best-match"
 """)
-    found = read_pyproject(tmp_path / "pyproject.toml", pin=False, extras=frozenset({"all"}))
+    found = read_pyproject(
+        tmp_path / "pyproject.toml", pin=False, choice=Choice(extras=frozenset({"all"}))
+    )
     spec, left = spec_of(found, tmp_path)
     assert spec["python"] == "3.12"
     assert spec["packages"] == {
@@ -213,7 +216,7 @@ def test_a_project_that_cannot_be_read_is_refused(tmp_path, text, message):
     path = tmp_path / "pyproject.toml"
     path.write_text(text)
     with pytest.raises(UsageError, match=message):
-        list(read_pyproject(path, pin=False, extras=frozenset({"none"})))
+        list(read_pyproject(path, pin=False, choice=Choice(extras=frozenset({"none"}))))
 
 
 def test_a_uv_lock_holds_versions_with_the_markers_of_its_forks(tmp_path):

@@ -19,7 +19,7 @@ from .dockerfile.read import read_dockerfile
 from .fold import Findings, Target, fold
 from .image import read_image
 from .locks import read_pylock
-from .pyproject import read_pyproject
+from .pyproject import Choice, read_pyproject
 from .requirements import read_requirements_file, takes_wheels_alone
 from .sources import Kind, Source, find_source
 from .statements import At, Setting, Statement, taken
@@ -72,7 +72,7 @@ def _statements(context: Context, source: Source, wish: Wish) -> Iterator[Statem
         case Kind.REQUIREMENTS:
             yield from read_requirements_file(source.path)
         case Kind.PYPROJECT:
-            yield from read_pyproject(source.path, pin=pin, extras=source.extras)
+            yield from read_pyproject(source.path, pin=pin, choice=Choice(extras=source.extras))
         case Kind.PYLOCK:
             yield from read_pylock(source.path, pin=pin)
         case Kind.VENV:

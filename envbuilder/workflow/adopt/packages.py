@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from packaging.markers import Marker, UndefinedComparison
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-from envbuilder.model.spec_words import MACHINES, Platform
+from envbuilder.model.spec_words import MACHINES, PLATFORMS, Platform
 
 from .statements import At, Role, Wanted
 
@@ -87,17 +88,20 @@ def choose_packages(
     """
     found: dict[Role, dict[str, _One]] = {"packages": {}, "constraints": {}, "overrides": {}}
     remarks: dict[At, str] = {}
+    applied: set[At] = set()
     for at, fact in wanted:
         parsed = Requirement(fact.requirement)
-        if not _applies(parsed, python, platform):
-            remarks[at] = _NO_MARKER
+        if not _applies(fact, parsed, python, platform):
+            remarks.setdefault(at, _NO_MARKER)
             continue
+        applied.add(at)
         name = canonicalize_name(parsed.name)
         before = found[fact.role].get(name)
         one = _one(at, fact, parsed, python)
         found[fact.role][name] = one if before is None else _joined(before, one)
         if before is not None and _contradict(before, one):
             remarks[at] = f"takes the place of {before.places[-1]}"
+    remarks = {at: each for at, each in remarks.items() if each != _NO_MARKER or at not in applied}
     if pin:
         _hold(found)
     packages = found["packages"]
@@ -123,21 +127,41 @@ def name_indexes(urls: Sequence[str]) -> dict[str, str]:
     return named
 
 
-def _applies(parsed: Requirement, python: str | None, platform: Platform) -> bool:
-    if parsed.marker is None or python is None or _PATCHED.search(str(parsed.marker)):
+def may_hold(text: str) -> bool:
+    """Return whether the marker ``text`` holds on any Python and platform that a spec may have."""
+    marker = Marker(text)
+    pythons = [f"3.{minor}" for minor in range(8, 20)]
+    return any(_holds(marker, each, platform) for each in pythons for platform in PLATFORMS)
+
+
+def _applies(fact: Wanted, parsed: Requirement, python: str | None, platform: Platform) -> bool:
+    if python is None:
         return True
-    return parsed.marker.evaluate(
-        {
-            "python_version": python,
-            "platform_machine": MACHINES[platform],
-            "sys_platform": "linux",
-            "platform_system": "Linux",
-            "os_name": "posix",
-            "implementation_name": "cpython",
-            "platform_python_implementation": "CPython",
-            "extra": "",
-        }
-    )
+    if any(_holds(Marker(each), python, platform) for each in fact.unless):
+        return False
+    return parsed.marker is None or _holds(parsed.marker, python, platform)
+
+
+def _holds(marker: Marker, python: str, platform: Platform) -> bool:
+    if _PATCHED.search(str(marker)):
+        return True
+    try:
+        return marker.evaluate(_where(python, platform))
+    except UndefinedComparison:  # os_name ~= "posix": pip refuses it
+        return False
+
+
+def _where(python: str, platform: Platform) -> dict[str, str]:
+    return {
+        "python_version": python,
+        "platform_machine": MACHINES[platform],
+        "sys_platform": "linux",
+        "platform_system": "Linux",
+        "os_name": "posix",
+        "implementation_name": "cpython",
+        "platform_python_implementation": "CPython",
+        "extra": "",
+    }
 
 
 def _one(at: At, fact: Wanted, parsed: Requirement, python: str | None) -> _One:

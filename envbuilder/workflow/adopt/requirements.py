@@ -20,11 +20,16 @@ _VARIABLE = re.compile(r"\$\{\w+\}")
 _PER_LINE = re.compile(r"\s--(config-settings?|global-option|install-option)[= ].*")
 _WHEELS_ALONE = re.compile(r"--only-binary[=\s]\s*[\"']?([^\"'\s]+)")
 _LONGEST = 8192  # characters
-_IDLE = {  # what needs no key: it says what is so in any case
+_ISOLATED = "what a build needs beyond its [build-system] goes into `build.requires`"
+IDLE = {  # what needs no key: it says what is so in any case
     "--only-binary": "wheels alone are taken from indexes",
     "--prefer-binary": "wheels alone are taken from indexes",
+    "--no-build": "wheels alone are taken from indexes",
+    "--no-build-package": "wheels alone are taken from indexes",
     "--require-hashes": "the lock holds the hash of every file",
     "--use-feature": "it is about pip itself",
+    "--no-build-isolation": _ISOLATED,
+    "--no-build-isolation-package": _ISOLATED,
     "--no-deps": "the resolver decides: `overrides` replace what a package requires",
 }
 _FILES: dict[str, Role] = {
@@ -33,12 +38,21 @@ _FILES: dict[str, Role] = {
     "-c": "constraints",
     "--constraint": "constraints",
 }
-_REASONS = {
+_PRE_RELEASE = 'a pre-release is pinned by its version: "==1.0rc1"'
+_WHERE = "`platform` and `python` of the spec say it"
+REASONS = {
     "--find-links": "a page of links is no index: name each file with `url:`, or serve an index",
     "--no-index": "indexes come from the machine: its own configuration says which",
     "--trusted-host": "whom the machine trusts is its own configuration",
     "--no-binary": "a wheel is taken where there is one: `build.sdists` allows what has none",
-    "--pre": 'a pre-release is pinned by its version: "==1.0rc1"',
+    "--pre": _PRE_RELEASE,
+    "--prerelease": _PRE_RELEASE,
+    "--torch-backend": "it chooses the index that has torch: name that one under `index.named`",
+    "--platform": _WHERE,
+    "--python-platform": _WHERE,
+    "--python-version": _WHERE,
+    "--package": "another member of the workspace: name its own pyproject.toml",
+    "--all-packages": "other members of the workspace: name their own pyproject.toml",
 }
 _SHORT = {"-f": "--find-links", "-i": "--index-url", "-e": "--editable"}
 
@@ -121,9 +135,11 @@ def option_statement(at: At, name: str, value: str, folder: Path) -> Statement:
         return _editable(at, value, folder)
     if name in {"--index-url", "--extra-index-url"}:
         return index_statement(at, name, value)
-    if name in _IDLE:
-        return taken(at, note=_IDLE[name])
-    return left(at, _REASONS.get(name, f"the option {name} has no key in a spec"))
+    if name == "--exclude-newer":
+        return taken(at, Setting(path=("index", "exclude_newer"), value=value))
+    if name in IDLE:
+        return taken(at, note=IDLE[name])
+    return left(at, REASONS.get(name, f"the option {name} has no key in a spec"))
 
 
 def takes_wheels_alone(statements: Iterable[Statement]) -> bool:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from packaging.utils import canonicalize_name
+
 from envbuilder.model.errors import UsageError
 
 from .texts import BY_TOOL, read_text
@@ -50,7 +52,7 @@ def find_source(text: str) -> Source:
         return Source(kind=Kind.IMAGE, name=text)
     match = _EXTRAS.match(text) if not _exists(Path(text)) else None
     names = match["extras"].split(",") if match else []
-    extras = frozenset(each.strip() for each in names)
+    extras = frozenset(canonicalize_name(each.strip()) for each in names)
     path = Path(match["path"] if match else text).expanduser()
     if not _exists(path):
         if _looks_like_image(text):

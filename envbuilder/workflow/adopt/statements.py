@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -26,13 +26,15 @@ class Wanted:
     """A package as a requirement without an address (PEP 508), and where it comes from.
 
     ``index`` is the address of the one index that has it; ``source`` says a table of the spec
-    (``git``, ``url``, ``path``) in the place of a version.
+    (``git``, ``url``, ``path``) in the place of a version. It is not wanted where one of the
+    markers ``unless`` holds.
     """
 
     requirement: str
     role: Role = "packages"
     index: str | None = None
     source: Mapping[str, str] = field(default_factory=dict)
+    unless: tuple[str, ...] = ()
 
 
 Fact = Setting | Wanted
@@ -74,3 +76,14 @@ def taken(at: At, *facts: Fact, note: str = "") -> Statement:
 def left(at: At, why: str) -> Statement:
     """Return a statement that does not come in."""
     return Statement(at=at, left=why)
+
+
+def joined(at: At, parts: Iterable[Statement]) -> Statement:
+    """Return as one statement what ``parts`` say of the same place."""
+    parts = list(parts)
+    return Statement(
+        at=at,
+        facts=tuple(fact for each in parts for fact in each.facts),
+        left="; ".join(dict.fromkeys(each.left for each in parts if each.left)),
+        note="; ".join(dict.fromkeys(each.note for each in parts if each.note)),
+    )

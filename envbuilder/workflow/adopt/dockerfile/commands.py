@@ -11,8 +11,9 @@ from envbuilder.workflow.adopt.statements import At, Setting, Statement, left, t
 from .apt import read_apt, read_dnf
 from .files import account
 from .git import read_git
-from .pip import read_conda, read_pip, read_uv
+from .pip import read_pip
 from .stage import Stage
+from .uv import read_conda, read_uv
 
 _PYTHON = re.compile(r"(?:\S*/)?python(3(\.\d+)?)?")
 _PIP = re.compile(r"(?:\S*/)?pip(3(\.\d+)?)?")

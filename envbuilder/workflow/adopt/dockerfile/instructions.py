@@ -6,7 +6,8 @@ import posixpath
 import re
 from collections.abc import Callable, Iterator
 
-from envbuilder.workflow.adopt.requirements import index_statement
+from envbuilder.workflow.adopt.project_uv import strategy_statement
+from envbuilder.workflow.adopt.requirements import index_statement, option_statement
 from envbuilder.workflow.adopt.settings import (
     environment_statement,
     expose_statement,
@@ -31,6 +32,13 @@ _INDEXES = {
     "PIP_EXTRA_INDEX_URL": "--extra-index-url", "UV_EXTRA_INDEX_URL": "--extra-index-url",
     "UV_INDEX": "--extra-index-url",
 }  # fmt: skip
+_OPTIONS = re.compile(
+    r"(?:PIP|UV)_(FIND_LINKS|PRE|PRERELEASE|NO_DEPS|NO_INDEX|NO_BINARY|NO_BUILD_ISOLATION"
+    r"|TORCH_BACKEND|RESOLUTION|EXCLUDE_NEWER|NO_SOURCES|PLATFORM|PYTHON_PLATFORM|TARGET|PREFIX)"
+)
+"""Variables that stand for options which say what is installed."""
+_FILES = re.compile(r"(?:PIP|UV)_(?:REQUIREMENT|CONSTRAINT|BUILD_CONSTRAINT|OVERRIDE)")
+_OFF = {"", "0", "no", "off", "false"}
 
 
 def read_instruction(stage: Stage, each: Instruction) -> Iterator[Statement]:
@@ -74,11 +82,22 @@ def _env(stage: Stage, at: At, each: Instruction) -> Iterator[Statement]:
 def _variable(stage: Stage, at: At, name: str, value: str, unknown: set[str]) -> Statement:
     if name in _INDEXES and value and not unknown:
         return index_statement(at, _INDEXES[name], value)
-    if name == "UV_INDEX_STRATEGY" and value == "unsafe-best-match":
-        return taken(at, Setting(path=("index", "strategy"), value="best-match"))
     if unknown & stage.declared:
         return left(at, stage.missing(unknown & stage.declared))
-    return environment_statement(at, name, stage.inherited[name])
+    found = _installer_variable(stage, at, name, value) if value not in _OFF else None
+    return found or environment_statement(at, name, stage.inherited[name])
+
+
+def _installer_variable(stage: Stage, at: At, name: str, value: str) -> Statement | None:
+    """Read a variable of pip or uv as the option that it stands for, if that says anything."""
+    if name == "UV_INDEX_STRATEGY":
+        return strategy_statement(at, value)
+    if match := _OPTIONS.fullmatch(name):
+        option = f"--{match[1].lower().replace('_', '-')}"
+        return option_statement(at, option, value, stage.context)
+    if _FILES.fullmatch(name):
+        return left(at, "a file that a variable names is not read: one that a command names is")
+    return None
 
 
 def _pairs(rest: str) -> list[tuple[str, str]]:
