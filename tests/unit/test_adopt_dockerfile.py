@@ -106,8 +106,26 @@ def test_a_heredoc_without_an_end_is_told_with_its_line():
     ],
 )  # fmt: skip
 def test_words_are_expanded_as_a_shell_does(word, expected):
-    using = Expansion(variables={"A": "1", "E": "", "V": "12.8.1"})
+    known = {"A": "1", "E": "", "V": "12.8.1"}
+    assert expand(word, Expansion(variables={**known, "B": None})) == expected
+    assert expand(word, Expansion(variables=known, complete=True)) == expected
+
+
+@pytest.mark.parametrize(
+    ("word", "expected", "unknown"),
+    [
+        ("/a:${X:-}", "/a:${X}", "X"), ("/a:${X-}", "/a:${X}", "X"),
+        ("/a${X:+:$X}", "/a:${X}", "X"), ("${X:+${X}:}/a", "${X}:/a", "X"),
+        ("${X:?no}", "${X}", "X"),
+        ("${X:-two}", "${X:-two}", "${X:-two}"), ("${X-$A}", "${X-$A}", "${X-$A}"),
+        ("${X:+yes}", "${X:+yes}", "${X:+yes}"), ("${X:+-I$X}", "${X:+-I$X}", "${X:+-I$X}"),
+        ("${X%.*}", "${X%.*}", "${X%.*}"), ("${X//a/b}", "${X//a/b}", "${X//a/b}"),
+    ],
+)  # fmt: skip
+def test_what_the_base_may_set_is_not_empty(word, expected, unknown):
+    using = Expansion(variables={"A": "1"})
     assert expand(word, using) == expected
+    assert unknown in using.unknown
 
 
 @pytest.mark.parametrize(
@@ -539,6 +557,25 @@ def test_variables_of_the_base_stay_variables_and_dollars_stay_dollars(tmp_path)
         "B": "1", "C": "$$B", "D": "1",
     }  # fmt: skip
     assert not left
+
+
+def test_what_the_base_may_set_stays_its_own_or_is_left(tmp_path):
+    text = (
+        "ARG BASE\nFROM ${BASE:-debian}:${SUITE:-trixie}\nENV X=/a:${X:-} Y=/a${Y:+:$Y}\n"
+        "ENV X=/b:${X:-}\nENV Z=${Z:-word}\nENV W=${V%.*}\nARG NONE\nENV E=a${NONE:-}b\n"
+        "RUN pip install a==${TORCH:-1}\nRUN pip install b==${NONE:-2}\n"
+        'RUN N=$(nproc) && if [ -z "$N" ]; then pip install c; fi\n'
+    )
+    spec, left = read(tmp_path, text)
+    assert spec["base"] == {"debian": "trixie"}
+    assert spec["env"] == {"X": "/b:/a:${X}", "Y": "/a:${Y}", "E": "ab"}
+    assert spec["packages"] == {"b": "==2"}
+    assert left == {
+        "Dockerfile:5": "${Z:-word} is not known here",
+        "Dockerfile:6": "${V%.*} is not known here",
+        "Dockerfile:9": "${TORCH:-1} is not known here",
+        "Dockerfile:11": "its condition asks the machine that builds",
+    }
 
 
 @pytest.mark.parametrize(

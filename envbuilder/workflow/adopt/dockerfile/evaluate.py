@@ -14,17 +14,28 @@ _MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 
 
 class Knowledge:
-    """Variables as they are now: a text, or None for what was declared without a value."""
+    """Variables as they are now: a text, or None for what was declared without a value.
 
-    def __init__(self, variables: Mapping[str, str | None]) -> None:
+    Others may have any value, unless ``complete`` says that there are none.
+    """
+
+    def __init__(self, variables: Mapping[str, str | None], *, complete: bool = False) -> None:
         self.variables = dict(variables)
+        self.complete = complete
+
+    def set(self, name: str, value: str | None) -> None:
+        """Set a variable to ``value``; None is one that cannot be known."""
+        if value is None:
+            self.variables.pop(name, None)
+        else:
+            self.variables[name] = value
 
     def expansion(self, *, empty: bool = False) -> Expansion:
         """Return how words expand now; ``empty``: what was declared without a value is empty."""
         known: dict[str, str | None] = dict(self.variables)
         if empty:
             known = {name: value or "" for name, value in known.items()}
-        return Expansion(variables=known, substitute=self.substitute)
+        return Expansion(variables=known, complete=self.complete, substitute=self.substitute)
 
     def substitute(self, text: str) -> str | None:
         """Answer ``$(…)`` if it only cuts texts that are known; None if it asks the machine."""

@@ -57,13 +57,14 @@ def read_instruction(stage: Stage, each: Instruction) -> Iterator[Statement]:
 def _arg(stage: Stage, at: At, each: Instruction) -> Iterator[Statement]:
     for word in split_words(each.rest):
         name, equals, default = word.partition("=")
-        value: str | None = None
-        if equals:
-            text, unknown = stage.expanded(default)
-            value = None if unknown else text
-        value = stage.global_arguments.get(name) if not equals else value
-        stage.knowledge.variables[name] = stage.arguments.get(name, value)
         stage.declared.add(name)
+        if name in stage.arguments:
+            stage.knowledge.set(name, stage.arguments[name])
+        elif equals:
+            text, unknown = stage.expanded(default)
+            stage.knowledge.set(name, None if unknown else text)
+        else:
+            stage.knowledge.variables[name] = stage.global_arguments.get(name)
     yield taken(at)
 
 
@@ -72,7 +73,7 @@ def _env(stage: Stage, at: At, each: Instruction) -> Iterator[Statement]:
     found = []
     for name, raw in pairs:
         value, unknown = stage.variable(name, raw)
-        stage.knowledge.variables[name] = None if unknown else value
+        stage.knowledge.set(name, None if unknown else value)
         if name in {"VIRTUAL_ENV", "UV_PROJECT_ENVIRONMENT"} and not unknown:
             stage.environments.add(stage.inside(value))
         found.append(_variable(stage, at, name, value, unknown))
@@ -82,8 +83,9 @@ def _env(stage: Stage, at: At, each: Instruction) -> Iterator[Statement]:
 def _variable(stage: Stage, at: At, name: str, value: str, unknown: set[str]) -> Statement:
     if name in _INDEXES and value and not unknown:
         return index_statement(at, _INDEXES[name], value)
-    if unknown & stage.declared:
-        return left(at, stage.missing(unknown & stage.declared))
+    unsaid = {each for each in unknown if each in stage.declared or each.startswith("${")}
+    if unsaid:
+        return left(at, stage.missing(unsaid))
     found = _installer_variable(stage, at, name, value) if value not in _OFF else None
     return found or environment_statement(at, name, stage.inherited[name])
 

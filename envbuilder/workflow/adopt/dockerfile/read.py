@@ -72,7 +72,10 @@ def _file(path: Path, arguments: Mapping[str, str]) -> _File:
         raise UsageError(f"{path} is no Dockerfile: it has no FROM", hint="name another source")
     if len(instructions) > _MOST:
         raise UsageError(f"{path} has more than {_MOST:,} instructions, which no build needs")
-    stage = Stage(name=path.name, contexts=_contexts(path), arguments=arguments)
+    stage = Stage(
+        name=path.name, contexts=_contexts(path), arguments=arguments,
+        knowledge=Knowledge({}, complete=True),
+    )  # fmt: skip
     for each in instructions[: starts[0]]:
         list(read_instruction(stage, each))
     ends = [*starts[1:], len(instructions)]
@@ -135,7 +138,7 @@ def _new_stage(file: _File) -> Stage:
         name=file.path.name,
         contexts=file.contexts,
         arguments=file.arguments,
-        knowledge=Knowledge(file.globals),
+        knowledge=Knowledge(file.globals, complete=True),
         declared=set(file.globals),
     )
 

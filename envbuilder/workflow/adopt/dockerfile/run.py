@@ -97,7 +97,8 @@ class _Walk:
             own[match["name"]] = self._value(match["value"])
             words.pop(0)
         if not words:
-            self.stage.knowledge.variables |= own
+            for name, value in own.items():
+                self.stage.knowledge.set(name, value)
             return
         if words[0] in {"export", "declare", "local", "readonly"}:
             self._export(words[1:])
@@ -112,7 +113,7 @@ class _Walk:
     def _export(self, words: list[str]) -> None:
         for word in words:
             if match := _ASSIGNMENT.fullmatch(word):
-                self.stage.knowledge.variables[match["name"]] = self._value(match["value"])
+                self.stage.knowledge.set(match["name"], self._value(match["value"]))
 
     def _run(self, node: Command, words: list[str], own: dict[str, str]) -> Iterator[Statement]:
         at = self.at(node)

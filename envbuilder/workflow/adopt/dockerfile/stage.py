@@ -96,7 +96,7 @@ class Stage:
 
     def missing(self, unknown: set[str]) -> str:
         """Say what would make the ``unknown`` variables known."""
-        name = min(unknown)
+        name = min(unknown & self.declared or unknown)
         if name in self.declared:
             return f"the argument {name} has no value: give it with --build-arg {name}=…"
         return f"{name} is not known here"

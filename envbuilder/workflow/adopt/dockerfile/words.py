@@ -19,9 +19,14 @@ class UnreadableError(ValueError):
 
 @dataclass(slots=True)
 class Expansion:
-    """Variables and how commands in ``$(…)`` are answered; ``unknown`` grows with what is not."""
+    """Variables and how commands in ``$(…)`` are answered; ``unknown`` grows with what is not.
+
+    A variable that is None was declared without a value. One that is absent may have any, for the
+    base may set it, unless ``complete`` says that nothing else does.
+    """
 
     variables: Mapping[str, str | None]
+    complete: bool = False
     substitute: Callable[[str], str | None] = lambda _: None
     mark: Callable[[str], str] = "${{{}}}".format
     unknown: set[str] = field(default_factory=set)
@@ -153,6 +158,8 @@ def _modified(text: str, using: Expansion) -> str:
     if match is None:
         return _trimmed(text, using)
     name, how, word = match[1], match[2], match[3] or ""
+    if how and name not in using.variables and not using.complete:
+        return _of_base(name, how, word, using)
     value = using.variables.get(name)
     given = bool(value) if how and how[0] == ":" else value is not None
     if how and how[-1] == "-":
@@ -162,11 +169,26 @@ def _modified(text: str, using: Expansion) -> str:
     return _value(name, using)
 
 
+def _of_base(name: str, how: str, word: str, using: Expansion) -> str:
+    """Expand ``NAME:-word`` and its kin where only the base knows whether NAME is set.
+
+    Without a word it is what the base has, and so is a list that is joined where it has one. With
+    another word nobody here knows, and the text stays.
+    """
+    if not word or how[-1] == "?":
+        return _value(name, using)
+    if how[-1] == "+" and re.fullmatch(rf"[: ]*(\${name}|\$\{{{name}\}})[: ]*", word):
+        return expand(word, using)
+    text = f"${{{name}{how}{word}}}"
+    using.unknown.add(text)
+    return text
+
+
 def _trimmed(text: str, using: Expansion) -> str:
     match = re.fullmatch(r"([A-Za-z_]\w*)(%%|%|##|#)(.*)", text)
     value = using.variables.get(match[1]) if match else None
     if match is None or value is None:
-        using.unknown.add(match[1] if match else f"${{{text}}}")
+        using.unknown |= {f"${{{text}}}"} | ({match[1]} if match else set())
         return f"${{{text}}}"
     return trim(value, match[2], match[3])
 
