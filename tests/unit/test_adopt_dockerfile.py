@@ -307,6 +307,64 @@ def test_a_clone_becomes_a_package_where_it_is_installed(tmp_path):
     assert "nothing is installed" in left["Dockerfile:8"]
 
 
+def test_a_ref_of_a_server_says_its_kind(tmp_path):
+    clone = (
+        "RUN git clone https://git.example.com/{0} && cd {0} && git checkout {1} && pip install .\n"
+    )
+    refs = {"aa": "origin/1.0", "bb": "tags/release", "cc": "refs/heads/v2"}
+    text = "".join(clone.format(name, ref) for name, ref in refs.items())
+    spec, left = read(tmp_path, f"FROM debian:trixie\n{text}")
+    kinds = {"aa": {"branch": "1.0"}, "bb": {"tag": "release"}, "cc": {"branch": "v2"}}
+    assert spec["packages"] == {
+        name: {"git": f"https://git.example.com/{name}", **kind} for name, kind in kinds.items()
+    }
+    assert not left
+
+
+DIGEST = f"sha256:{'0' * 64}"
+
+
+@pytest.mark.parametrize(
+    ("reference", "python", "more"),
+    [
+        (f"python:3.12-slim@{DIGEST}", "3.12", {"python": "/usr/local/bin/python3.12"}),
+        (f"docker.io/library/python:3.12.4@{DIGEST}", "3.12",
+         {"python": "/usr/local/bin/python3.12"}),
+        (f"ubuntu:24.04@{DIGEST}", "3.12", {}),
+        (f"debian:bookworm-slim@{DIGEST}", "3.11", {}),
+        (f"debian:13@{DIGEST}", "3.13", {}),
+        (f"nvidia/cuda:12.4.1-base-ubuntu22.04@{DIGEST}", "3.10", {}),
+    ],
+)  # fmt: skip
+def test_a_base_with_a_digest_stays_that_image_and_has_its_python(
+    tmp_path, reference, python, more
+):
+    spec, left = read(tmp_path, f"FROM {reference}\n")
+    assert spec["base"] == {"image": reference, **more}
+    assert spec["python"] == python
+    assert ("system" in spec) is not bool(more), "a bare system gets its python3"
+    assert not left
+
+
+def test_mounts_and_markers_of_what_is_installed(tmp_path):
+    """uv's own guide mounts pyproject.toml to a relative target, which counts from WORKDIR."""
+    text = (
+        "FROM debian:trixie\nWORKDIR /app\nARG FILE=a.txt\n"
+        "RUN --mount=type=bind,source=pyproject.toml,target=pyproject.toml uv sync --no-dev\n"
+        "RUN --mount=target=deps pip install -r deps/$FILE\n"
+        "RUN --mount=type=bind,source=$FILE,target=/x/$FILE pip install -r /x/a.txt\n"
+        "COPY lib lib\nRUN pip install \"./lib ; python_version < '3'\"\n"
+        "RUN --network=none --mount=type=tmpfs,target=/y pip install -r /y/a.txt\n"
+    )
+    files = [
+        ("pyproject.toml", '[project]\nname = "mine"\ndependencies = ["base"]\n'),
+        ("a.txt", "aa\n"), ("lib/pyproject.toml", '[project]\nname = "lib"\n'),
+    ]  # fmt: skip
+    spec, left = read(tmp_path, text, files=files)
+    assert spec["packages"] == {"base": "*", "aa": "*"}
+    assert left == {"Dockerfile:9": "/y/a.txt is not in the build context"}
+
+
 def test_files_of_requirements_are_found_where_copy_laid_them(tmp_path):
     text = (
         "FROM debian:trixie\nWORKDIR /app\nCOPY deps/a.txt deps/b.txt ./\nCOPY deps /all/\n"

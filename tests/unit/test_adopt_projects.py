@@ -69,6 +69,24 @@ def test_the_markers_of_a_dependency_and_of_its_source_both_count(tmp_path):
     assert spec["packages"] == {"idna": {"url": "https://f.example.com/idna-3-py3-none-any.whl"}}
 
 
+@pytest.mark.parametrize(
+    ("said", "kind", "sure"),
+    [
+        ('branch = "2025"', "branch", True), ('tag = "main"', "tag", True),
+        ('branch = "abcdef0"', "branch", True), ('rev = "abcdef0"', "commit", True),
+        ('rev = "main"', "branch", False), ('rev = "refs/tags/main"', "tag", True),
+    ],
+)  # fmt: skip
+def test_a_source_of_git_says_the_kind_of_its_ref(tmp_path, said, kind, sure):
+    text = f'[tool.uv.sources]\nidna = {{git = "https://g.example.com/idna", {said}}}\n'
+    path = write(tmp_path, text, 'name = "mine"\ndependencies = ["idna"]')
+    found = fold(read_pyproject(path), Target(folder=tmp_path))
+    ref = said.split('"')[1].removeprefix("refs/tags/")
+    table = {"git": "https://g.example.com/idna", kind: ref}
+    assert found.spec["packages"] == {"idna": table}
+    assert ("looks" in found.origins["packages", "idna"]) is not sure
+
+
 CHIPS = """
 [[tool.uv.index]]
 name = "cpu"

@@ -91,6 +91,49 @@ def test_places_of_packages_come_in(tmp_path, line, expected):
 
 
 @pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("./project ; python_version < '3.10'", {}),
+        ("./project;python_version >= '3.10'", {"aa": {"path": "project"}}),
+        ("./project[x] ; python_version >= '3.10'", {"aa[x]": {"path": "project"}}),
+        ("aa @ ./project ; sys_platform == 'darwin'", {}),
+        ("-e ./project ; sys_platform == 'darwin'", {}),
+        ("-e './project' ", {"aa": {"path": "project"}}),
+        ("./dist/aa-1.0-py3-none-any.whl; sys_platform == 'darwin'", {}),
+        ("https://f.example.com/a;b/aa-1-py3-none-any.whl",
+         {"aa": {"url": "https://f.example.com/a;b/aa-1-py3-none-any.whl"}}),
+        ("https://f.example.com/aa-1-py3-none-any.whl; sys_platform == 'darwin'", {}),
+    ],
+)  # fmt: skip
+def test_markers_of_places_count(tmp_path, line, expected):
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / "pyproject.toml").write_text('[project]\nname = "aa"\n')
+    spec, left = lines(tmp_path, line, python="3.12")
+    assert spec["packages"] == expected
+    assert not left
+
+
+@pytest.mark.parametrize(
+    ("ref", "kind", "name", "sure"),
+    [
+        ("refs/heads/1.0", "branch", "1.0", True),
+        ("refs/tags/release", "tag", "release", True),
+        ("a" * 40, "commit", "a" * 40, True),
+        ("abcdef0", "commit", "abcdef0", False),
+        ("v1.2", "tag", "v1.2", False),
+        ("main", "branch", "main", False),
+    ],
+)
+def test_a_bare_ref_is_guessed_and_that_is_told(tmp_path, ref, kind, name, sure):
+    path = tmp_path / "requirements.txt"
+    path.write_text(f"aa @ git+https://g.example.com/aa@{ref}\n")
+    found = fold(read_requirements_file(path), Target(folder=tmp_path))
+    assert found.spec["packages"] == {"aa": {"git": "https://g.example.com/aa", kind: name}}
+    origin = found.origins["packages", "aa"]
+    assert (f"taken for a {kind} by its looks" in origin) is not sure
+
+
+@pytest.mark.parametrize(
     ("line", "why"),
     [
         ("-r requirements.txt", "includes itself"),

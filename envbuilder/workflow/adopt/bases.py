@@ -28,18 +28,25 @@ _BASE_LABEL = "org.opencontainers.image.base.name"
 
 
 def base_statement(at: At, reference: str) -> Statement:
-    """Read a reference to a base image: Debian's suites are made of packages, others are kept."""
-    debian = _DEBIAN_REF.fullmatch(reference)
+    """Read a reference to a base image: Debian's suites are made of packages, others are kept.
+
+    So is a Debian with a digest: a suite's packages would not be those of that very image.
+    """
+    name, _, digest = reference.partition("@")
+    debian = _DEBIAN_REF.fullmatch(name)
     if debian is not None:
         suite = _DEBIAN.get(debian["suite"], debian["suite"])
-        return taken(at, *_debian(suite))
-    python = _PYTHON_REF.fullmatch(reference)
+        settings = list(_debian(suite))
+        if digest:
+            settings[0] = Setting(path=("base", "image"), value=reference)
+        return taken(at, *settings)
+    python = _PYTHON_REF.fullmatch(name)
     if python is not None:
         return taken(at, *python_image(reference, python["version"]))
     if reference == "scratch":
         return left(at, "an empty base has no Python")
-    release = next((each for each in _UBUNTU_PYTHON if f"ubuntu{each}" in reference), None)
-    release = release or _ubuntu(reference)
+    release = next((each for each in _UBUNTU_PYTHON if f"ubuntu{each}" in name), None)
+    release = release or _ubuntu(name)
     settings = [Setting(path=("base", "image"), value=reference)]
     if release is not None:
         settings.append(Setting(path=("python",), value=_UBUNTU_PYTHON[release]))
@@ -52,7 +59,7 @@ def base_statement(at: At, reference: str) -> Statement:
 def base_variables(reference: str) -> dict[str, str]:
     """Return the variables of a well-known base that build lines go by."""
     cuda = re.search(r"(?:^|/)nvidia/cuda:(\d+\.\d+\.\d+)-", reference)
-    python = re.fullmatch(rf"{_OFFICIAL}python:(3\.\d+\.\d+)(?:-\S+)?", reference)
+    python = re.fullmatch(rf"{_OFFICIAL}python:(3\.\d+\.\d+)(?:-\S+)?", reference.partition("@")[0])
     found = {"CUDA_VERSION": cuda[1]} if cuda else {}
     return found | ({"PYTHON_VERSION": python[1]} if python else {})
 

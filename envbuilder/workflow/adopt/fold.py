@@ -157,7 +157,7 @@ def _how(setting: Setting, python: str) -> str:
 def _lacks_python(base: Mapping[str, Any]) -> bool:
     """Return whether a well-known image is a system without Python."""
     reference = str(base.get("image", "")).removeprefix("docker.io/").removeprefix("library/")
-    return "python" not in base and reference.startswith(("ubuntu:", "nvidia/cuda:"))
+    return "python" not in base and reference.startswith(("ubuntu:", "debian:", "nvidia/cuda:"))
 
 
 def _put_packages(draft: _Draft, chosen: Chosen, folder: Path) -> None:

@@ -170,7 +170,7 @@ def _with_origin(held: Held, origin: str) -> Held:
         return replace(held, left="its direct_url.json is not what PEP 610 says")
     if vcs:
         where = str(said.get("subdirectory", ""))
-        found = git_package(held.at, url, commit, key=held.name, subdirectory=where)
+        found = git_package(held.at, url, commit, kind="commit", key=held.name, subdirectory=where)
         return of_statement(held, found)
     if directory or url.startswith("file:"):
         return replace(held, left="installed from files of its machine: name a wheel with `path:`")

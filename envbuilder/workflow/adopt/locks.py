@@ -157,7 +157,7 @@ def _of_git(held: Held, vcs: _Vcs) -> Held:
     if vcs.type != "git" or vcs.url is None:
         return replace(held, left="only git repositories with an address are built from")
     found = git_package(
-        held.at, vcs.url, vcs.commit_id, key=held.name, subdirectory=vcs.subdirectory
+        held.at, vcs.url, vcs.commit_id, kind="commit", key=held.name, subdirectory=vcs.subdirectory
     )
     return of_statement(held, found)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Literal
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from packaging.requirements import InvalidRequirement, Requirement
@@ -21,8 +22,12 @@ from envbuilder.model.errors import UsageError, without_login
 from .statements import At, Setting, Statement, Wanted, left, taken
 from .texts import read_toml
 
+RefKind = Literal["commit", "tag", "branch"]
 _NAMED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\s*(\[[^\]]*\])?\s*@\s")
 _COMMIT = re.compile(r"[0-9a-f]{7,64}")
+_WHOLE_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_SPELLED = re.compile(r"refs/(?P<kind>heads|tags)/(?P<name>.+)")
+_KINDS: dict[str, RefKind] = {"heads": "branch", "tags": "tag"}
 _TAG = re.compile(r"v?\d+(\.\d+)*\S*")
 _ARCHIVES = (".tar.gz", ".zip", ".tar.bz2", ".tgz", ".tar.xz")
 
@@ -45,8 +50,7 @@ def from_place(at: At, text: str, *, folder: Path, key: str = "") -> Statement:
 
     ``key`` is the package's name with its extras, if the text that named the place says it.
     """
-    marker = re.search(r"\s;\s*(.+)$", text)
-    text, condition = (text[: marker.start()], marker[1]) if marker else (text, "")
+    text, condition = split_marker(text)
     if text.startswith("git+"):
         return from_git(at, text, key=key, marker=condition)
     if re.match(r"(hg|svn|bzr)\+", text):
@@ -56,6 +60,13 @@ def from_place(at: At, text: str, *, folder: Path, key: str = "") -> Statement:
     if text.startswith("file://"):
         text = unquote(urlsplit(text).path)
     return _from_path(at, text, folder=folder, key=key, marker=condition)
+
+
+def split_marker(text: str) -> tuple[str, str]:
+    """Split a place and its marker; in an address, a semicolon without a blank is a part of it."""
+    sign = r"\s;|;\s" if "://" in text.partition(";")[0] else ";"
+    found = re.search(rf"(?:{sign})(.+)$", text)
+    return (text[: found.start()].strip(), found[1].strip()) if found else (text, "")
 
 
 def from_git(at: At, text: str, *, key: str = "", marker: str = "") -> Statement:
@@ -77,21 +88,39 @@ def git_package(
     url: str,
     ref: str,
     *,
+    kind: RefKind | None = None,
     key: str,
     subdirectory: str = "",
     marker: str = "",
     note: str = "",
 ) -> Statement:
-    """Return a package of a repository at ``ref``: a commit, a tag or a branch by its looks."""
+    """Return a package of a repository at ``ref``; without a ``kind`` its looks say what it is."""
     if without_login(url) != url and not url.startswith("ssh://"):
         return left(at, "the address holds a login: a git credential helper keeps it")
     if not ref:
         return left(at, f"no commit, tag or branch of {url} is named, so it floats")
-    kind = "commit" if _COMMIT.fullmatch(ref) else "tag" if _TAG.fullmatch(ref) else "branch"
-    table = {"git": url, kind: ref.removeprefix("refs/tags/").removeprefix("refs/heads/")}
+    if spelled := _SPELLED.fullmatch(ref):
+        kind, ref = _KINDS[spelled["kind"]], spelled["name"]
+    known, guess = (kind, "") if kind else _guessed(ref)
+    table = {"git": url, known: ref}
     if subdirectory:
         table["subdirectory"] = subdirectory
-    return _wanted(at, key or _slug(url), table, marker, note)
+    notes = "; ".join(each for each in (note, guess) if each)
+    return _wanted(at, key or _slug(url), table, marker, notes)
+
+
+def is_commit(ref: str) -> bool:
+    """Return whether ``ref`` may be the id of a commit, whole or short."""
+    return _COMMIT.fullmatch(ref) is not None
+
+
+def _guessed(ref: str) -> tuple[RefKind, str]:
+    """Tell by its looks what a bare ref is, and say that it is a guess."""
+    if _WHOLE_COMMIT.fullmatch(ref):
+        return "commit", ""
+    kind: RefKind = "tag" if _TAG.fullmatch(ref) else "branch"
+    kind = "commit" if is_commit(ref) else kind
+    return kind, f"{ref} is taken for a {kind} by its looks: check"
 
 
 def _from_url(at: At, text: str, *, key: str, marker: str) -> Statement:
@@ -109,14 +138,16 @@ def _from_path(at: At, text: str, *, folder: Path, key: str, marker: str) -> Sta
         return left(at, "a path with wildcards or variables names no file")
     if text.endswith((".whl", *_ARCHIVES)):
         return from_file(at, path.name, {"path": str(path)}, key=key, marker=marker)
-    return project_folder(at, path, extras=f"[{extras}" if extras else "", key=key)
+    return project_folder(at, path, extras=f"[{extras}" if extras else "", key=key, marker=marker)
 
 
-def project_folder(at: At, path: Path, *, extras: str = "", key: str = "") -> Statement:
+def project_folder(
+    at: At, path: Path, *, extras: str = "", key: str = "", marker: str = ""
+) -> Statement:
     """Read a package that is a project's folder."""
     if not any(_is_file(path / name) for name in ("pyproject.toml", "setup.py")):
         return left(at, f"{path.name} is no project: it has no pyproject.toml and no setup.py")
-    return _wanted(at, f"{key or project_name(path)}{extras}", {"path": str(path)}, "")
+    return _wanted(at, f"{key or project_name(path)}{extras}", {"path": str(path)}, marker)
 
 
 def project_name(folder: Path) -> str:
@@ -171,7 +202,8 @@ def _wanted(at: At, key: str, table: dict[str, str], marker: str, note: str = ""
     try:
         Requirement(text)
     except InvalidRequirement:
-        return left(at, f"{key!r} is not the name of a package")
+        wrong = f"{key!r} is not the name of a package"
+        return left(at, f"{wrong}, or {marker!r} no marker" if marker else wrong)
     return taken(at, Wanted(requirement=text, source=table), note=note)
 
 

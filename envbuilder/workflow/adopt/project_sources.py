@@ -12,7 +12,7 @@ from packaging.utils import canonicalize_name
 
 from .installed import valid_marker
 from .packages import may_hold
-from .places import from_place, git_package
+from .places import RefKind, from_place, git_package, is_commit
 from .project_uv import Uv
 from .requirements import requirement_statement
 from .statements import At, Statement, Wanted, joined, left, taken
@@ -85,13 +85,25 @@ def _of_table(at: At, parsed: Requirement, uv: Uv, source: Any, folder: Path) ->
         wanted = f"{key}{parsed.specifier}" + (f" ; {marker}" if marker else "")
         return taken(at, Wanted(requirement=wanted, index=url))
     if "git" in said:
-        ref = said.get("rev") or said.get("tag") or said.get("branch") or ""
+        kind, ref = _ref(said)
         where = said.get("subdirectory", "")
-        return git_package(at, said["git"], ref, key=key, subdirectory=where, marker=marker)
+        return git_package(
+            at, said["git"], ref, kind=kind, key=key, subdirectory=where, marker=marker
+        )
     place = said.get("url") or said.get("path")
     if place is not None:
         return from_place(at, f"{place} ; {marker}" if marker else place, folder=folder, key=key)
     return left(at, "a member of a workspace is a folder: name its wheel with `path:`")
+
+
+def _ref(said: Mapping[str, str]) -> tuple[RefKind | None, str]:
+    """Return what a source of git pins; ``rev`` is a commit, or whatever else git takes there."""
+    if said.get("tag"):
+        return "tag", said["tag"]
+    if said.get("branch"):
+        return "branch", said["branch"]
+    rev = said.get("rev", "")
+    return ("commit" if is_commit(rev) else None), rev
 
 
 def _markers(parsed: Requirement, said: Mapping[str, str]) -> Iterator[str]:

@@ -10,7 +10,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from envbuilder.model.errors import UsageError, without_login
 
-from .places import from_place, is_place, project_folder
+from .places import from_place, is_place
 from .statements import At, Role, Setting, Statement, Wanted, left, taken
 from .texts import read_text
 
@@ -18,6 +18,7 @@ _COMMENT = re.compile(r"(^|\s)#.*")
 _HASH = re.compile(r"\s--hash[= ]\S+")
 _VARIABLE = re.compile(r"\$\{\w+\}")
 _PER_LINE = re.compile(r"\s--(config-settings?|global-option|install-option)[= ].*")
+_QUOTED = re.compile(r"^([\"'])(.*)\1$")
 _WHEELS_ALONE = re.compile(r"--only-binary[=\s]\s*[\"']?([^\"'\s]+)")
 _LONGEST = 8192  # characters
 _ISOLATED = "what a build needs beyond its [build-system] goes into `build.requires`"
@@ -120,7 +121,7 @@ def _option_line(
     name, _, value = re.sub(r"^(--[\w-]+)=", r"\1 ", line).partition(" ")
     if len(name) > 2 and name[1] != "-":  # -rfile, -e.
         name, value = name[:2], name[2:]
-    value = value.strip().strip("\"'")
+    value = _QUOTED.sub(r"\2", value.strip())
     if name in _FILES:
         inner = _FILES[name] if role == "packages" else role  # what constraints include narrows too
         yield from included(at, folder / value, inner, stack)
@@ -181,9 +182,6 @@ def requirement_statement(
 
 
 def _editable(at: At, value: str, folder: Path) -> Statement:
-    if value.startswith("git+"):
-        found = from_place(at, value, folder=folder)
-        return found if found.left else taken(at, *found.facts, note="installed, not editable")
-    path, _, extras = value.partition("[")
-    found = project_folder(at, (folder / path).resolve(), extras=f"[{extras}" if extras else "")
-    return found if found.left else taken(at, *found.facts, note="installed, not editable")
+    found = from_place(at, value, folder=folder)
+    note = "; ".join(["installed, not editable", *([found.note] if found.note else [])])
+    return found if found.left else taken(at, *found.facts, note=note)

@@ -36,7 +36,7 @@ def read_git(
         return
     found = stage.clone_at(options.get("-C", "."))
     if verb in {"checkout", "reset", "switch"} and found is not None and plain:
-        found[0].ref = plain[-1].removeprefix("origin/")
+        found[0].ref = _whole_name(plain[-1])
         yield taken(at)
     elif verb == "submodule" and found is not None:
         found[0].submodules = True
@@ -45,6 +45,13 @@ def read_git(
         yield taken(at, note="envbuilder fetches what it builds from")
     else:
         yield left(at, f"git {verb} has no key in a spec")
+
+
+def _whole_name(ref: str) -> str:
+    """Spell out what a ref says of its kind: a server's ``origin/main`` is a branch."""
+    kind, slash, name = ref.partition("/")
+    kinds = {"origin": "heads", "heads": "heads", "tags": "tags"}
+    return f"refs/{kinds[kind]}/{name}" if slash and kind in kinds else ref
 
 
 def _recursive(words: list[str]) -> bool:

@@ -130,7 +130,7 @@ def _label(stage: Stage, at: At, each: Instruction) -> Iterator[Statement]:
 
 def _run(stage: Stage, at: At, each: Instruction) -> Iterator[Statement]:
     before = len(stage.copied)
-    stage.copied += _mounted(each)
+    stage.copied += _mounted(stage, each)
     if each.items is not None:
         yield from read_command(stage, at, list(each.items), unknown=set(), own={})
     elif each.heredocs:
@@ -140,14 +140,15 @@ def _run(stage: Stage, at: At, each: Instruction) -> Iterator[Statement]:
     del stage.copied[before:]
 
 
-def _mounted(each: Instruction) -> Iterator[Copied]:
+def _mounted(stage: Stage, each: Instruction) -> Iterator[Copied]:
     """Yield the files of the build context that a RUN line sees only while it runs."""
-    for flag in each.flags:
-        said = dict(part.partition("=")[::2] for part in flag.removeprefix("--mount=").split(","))
+    mounts = (flag.removeprefix("--mount=") for flag in each.flags if flag.startswith("--mount="))
+    for mount in mounts:
+        said = dict(part.partition("=")[::2] for part in stage.expanded(mount)[0].split(","))
         target = said.get("target") or said.get("dst") or said.get("destination") or ""
-        if said.get("type") == "bind" and target and "from" not in said:
+        if said.get("type", "bind") == "bind" and target and "from" not in said:
             source = said.get("source") or said.get("src") or "."
-            yield Copied(sources=(source,), to=posixpath.normpath(f"/{target.lstrip('/')}"))
+            yield Copied(sources=(source,), to=stage.inside(target))
 
 
 def _script(stage: Stage, at: At, each: Instruction) -> Iterator[Statement]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from packaging.utils import canonicalize_name
 
-from envbuilder.workflow.adopt.places import git_package, is_place, project_folder
+from envbuilder.workflow.adopt.places import git_package, is_place, project_folder, split_marker
 from envbuilder.workflow.adopt.project_uv import strategy_statement
 from envbuilder.workflow.adopt.pyproject import Choice, read_groups, read_pyproject
 from envbuilder.workflow.adopt.requirements import (
@@ -137,6 +137,7 @@ def _place(stage: Stage, at: At, text: str, own: Mapping[str, str]) -> Statement
     """Read a path that is installed: of a clone, of the build context, or made there."""
     if "://" in text:
         return _with_build(requirement_statement(at, text, folder=stage.context), own)
+    text, marker = split_marker(text)
     path, bracket, extras = text.partition("[")
     cloned = stage.clone_at(path)
     if cloned is not None:
@@ -145,15 +146,17 @@ def _place(stage: Stage, at: At, text: str, own: Mapping[str, str]) -> Statement
         name = clone.url.rstrip("/").removesuffix(".git").rpartition("/")[2]
         found = git_package(
             at, clone.url, clone.ref, key=f"{name}{bracket}{extras}", subdirectory=where,
-            note=f"named {name} after its repository: check",
+            marker=marker, note=f"named {name} after its repository: check",
         )  # fmt: skip
         return _with_build(found, own, submodules=clone.submodules)
     origin = stage.in_context(path)
     if origin is None:
         return left(at, f"{path} is made by the build itself: name a wheel of it")
     if origin.is_file():
-        return requirement_statement(at, str(origin), folder=stage.context)
-    return _with_build(project_folder(at, origin, extras=f"{bracket}{extras}"), own)
+        place = f"{origin} ; {marker}" if marker else str(origin)
+        return requirement_statement(at, place, folder=stage.context)
+    found = project_folder(at, origin, extras=f"{bracket}{extras}", marker=marker)
+    return _with_build(found, own)
 
 
 def _with_build(found: Statement, own: Mapping[str, str], *, submodules: bool = False) -> Statement:
