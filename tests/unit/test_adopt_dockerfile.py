@@ -79,8 +79,11 @@ def test_deployments_are_parsed_as_docker_parses_them(path):
         HARD,
         "# escape=`\nFROM a\nRUN echo a `\n  b\nRUN dir c:\\\nRUN x\n",
         "FROM a\r\nRUN b \\\r\n c\r\n",
+        "FROM a\r\nCOPY <<E /x\r\none\r\n\r\nE\r\nRUN b\r\r\n",
+        *(f"FROM a\nRUN b{end}RUN c\n# d{end}RUN e\nCOPY <<E /x\nf{end}E\ng\nE\n{end}\nRUN h"
+          for end in "\x0b\x0c\x85\u2028\u2029"),
     ],
-)
+)  # fmt: skip
 def test_hard_cases_are_parsed_as_docker_parses_them(text):
     assert ours(text) == docker(text)
     plain = [each.rest for each in parse_dockerfile(text, name="x") if each.name == "RUN"]
@@ -88,6 +91,12 @@ def test_hard_cases_are_parsed_as_docker_parses_them(text):
     assert ["".join(each.split()) for each in plain if not each.startswith('["')] == [
         "".join("".join(value).split()) for value in theirs if value != ("echo", "a b")
     ]
+
+
+@pytest.mark.parametrize("sign", ["\x0b", "\x0c", "\x85", "\u00a0", "\u2028"])
+def test_only_blanks_part_the_words_of_a_shell(sign):
+    (command,) = parse_shell(f"a{sign}b c\td").nodes
+    assert command.words == (f"a{sign}b", "c", "d")
 
 
 def test_a_heredoc_without_an_end_is_told_with_its_line():
@@ -572,7 +581,7 @@ def test_own_files_come_in_as_copy_lays_them(tmp_path):
         "RUN groupadd -g 7 g && useradd -m -u 1001 -g g -d /data/app app\n"
         "COPY --chown=app:g app /own\nUSER app\n"
     )
-    (tmp_path / ".dockerignore").write_text("# no\n*.log\n\nbuild/\n")
+    (tmp_path / ".dockerignore").write_text("# no\u2028*.py\n*.log\r\n\nbuild/\n")
     files = [("app/a.py", ""), ("run.sh", ""), ("one.py", "")]
     spec, left = read(tmp_path, text, files=files)
     never = {"exclude": [".git/"]}

@@ -158,6 +158,15 @@ def test_what_an_image_stands_on(read, release, config, minor, base):
     assert spec["python"] == minor
 
 
+def test_only_a_line_feed_ends_a_line_of_the_system(read):
+    files = system(BOOKWORM.replace("Debian 12", "Debian\u2028VERSION_CODENAME=trixie\x0cID=x"))
+    status = STATUS.replace("tools", "tools\x85Version: 9\u2028Status: gone")
+    files["var/lib/dpkg/status"] = status.encode()
+    spec, _ = read(files, metadata("aa", "1.0"), pin=True)
+    assert spec["base"] == {"debian": "bookworm"}
+    assert spec["system"]["packages"][0] == "ffmpeg=7:5.1.6-0+deb12u1"
+
+
 def test_a_second_environment_is_left(read):
     files = metadata("aa", "1.0") | metadata("bb", "1.0")
     other = metadata("cc", "1.0", site="opt/tool/lib/python3.11/site-packages")

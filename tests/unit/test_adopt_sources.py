@@ -462,6 +462,7 @@ def test_a_virtual_environment_without_packages_is_refused(tmp_path):
         ("serve.Dockerfile", "", Kind.DOCKERFILE),
         ("Containerfile", "", Kind.DOCKERFILE),
         ("build", "# syntax=x\n\nfrom debian\n", Kind.DOCKERFILE),
+        ("build", "# one\u2028torch==1\nFROM debian\n", Kind.DOCKERFILE),
     ],
 )
 def test_the_kind_of_a_file_is_told_by_its_name_and_then_by_its_text(tmp_path, name, content, kind):

@@ -10,6 +10,7 @@ from envbuilder.layers.contents import Contents
 from envbuilder.model.image import Image
 
 from .statements import At, Setting, Statement, left, taken
+from .texts import lines_of
 
 DEBIAN_PYTHON = {"bullseye": "3.9", "bookworm": "3.11", "trixie": "3.13"}
 """Each Debian suite's own Python."""
@@ -135,7 +136,7 @@ def _ubuntu(reference: str) -> str | None:
 
 def _os_release(documents: Mapping[str, bytes]) -> dict[str, str]:
     text = documents.get("etc/os-release") or documents.get("usr/lib/os-release") or b""
-    pairs = (line.partition("=") for line in text.decode(errors="replace").splitlines())
+    pairs = (line.partition("=") for line in lines_of(text.decode(errors="replace")))
     return {key: value.strip().strip("\"'") for key, equals, value in pairs if equals}
 
 

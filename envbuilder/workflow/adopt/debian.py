@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from .statements import At, Setting, Statement, taken
+from .texts import lines_of
 
 _STATUS = "var/lib/dpkg/status"
 _MARKS = "var/lib/apt/extended_states"
@@ -36,6 +37,6 @@ def _is_given(each: Mapping[str, str]) -> bool:
 
 def _paragraphs(text: bytes) -> Iterator[dict[str, str]]:
     for paragraph in text.decode(errors="replace").split("\n\n"):
-        lines = (line.partition(":") for line in paragraph.splitlines() if line[:1].strip())
+        lines = (line.partition(":") for line in lines_of(paragraph) if line[:1].strip())
         if found := {key: value.strip() for key, _, value in lines}:
             yield found

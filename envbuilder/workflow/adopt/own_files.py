@@ -10,6 +10,7 @@ from pathlib import Path
 from envbuilder.model.own_files import MOST_ENTRIES
 
 from .statements import Fact, Setting, Statement
+from .texts import lines_of
 
 _NEVER = (".git/",)
 _IGNORE = ".dockerignore"
@@ -29,7 +30,7 @@ def own_files(
 def ignored(context: Path) -> tuple[str, ...]:
     """Return the patterns of a build context's .dockerignore."""
     try:
-        lines = (context / _IGNORE).read_text("utf-8").splitlines()
+        lines = lines_of((context / _IGNORE).read_text("utf-8-sig"))
     except (OSError, UnicodeDecodeError):
         return ()
     return tuple(line.strip() for line in lines if line.strip() and line.lstrip()[0] != "#")

@@ -85,7 +85,10 @@ def _lines_of(path: Path, text: str, role: Role, stack: tuple[Path, ...]) -> Ite
 
 
 def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
-    """Join what a backslash continues, and drop comments; count from 1."""
+    """Join what a backslash continues, and drop comments; count from 1.
+
+    pip takes every end of a line that ``str.splitlines`` knows.
+    """
     begun, first = "", 0
     for number, line in enumerate(text.splitlines(), 1):
         first = first if begun else number

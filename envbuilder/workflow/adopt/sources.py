@@ -12,7 +12,7 @@ from packaging.utils import canonicalize_name
 
 from envbuilder.model.errors import UsageError
 
-from .texts import BY_TOOL, read_text
+from .texts import BY_TOOL, lines_of, read_text
 from .venv import is_venv
 
 _EXTRAS = re.compile(r"^(?P<path>.+?)\[(?P<extras>[A-Za-z0-9._, -]+)\]$")
@@ -122,7 +122,7 @@ def _kind_of(path: Path) -> Kind:
 
 def _by_content(path: Path) -> Kind:
     text = read_text(path, limit=BY_TOOL)
-    lines = (line for line in text.splitlines() if line.strip() and line.lstrip()[:1] != "#")
+    lines = (line for line in lines_of(text) if line.strip() and line.lstrip()[:1] != "#")
     first = next(lines, "")
     if _BEGINS.match(first):
         return Kind.DOCKERFILE

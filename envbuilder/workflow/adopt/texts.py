@@ -33,6 +33,15 @@ def read_text(path: Path, *, limit: int = BY_HAND) -> str:
     return text
 
 
+def lines_of(text: str) -> list[str]:
+    """Split at line feeds alone, as formats do that know no other end of a line.
+
+    ``str.splitlines`` also splits at form feeds, U+2028 and their like. A carriage return before a
+    line feed goes with it.
+    """
+    return [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]
+
+
 def read_toml(path: Path, *, limit: int = BY_HAND) -> dict[str, Any]:
     """Read a TOML file; raise UsageError with the place if it is none."""
     try:

@@ -156,7 +156,7 @@ def _script(stage: Stage, at: At, each: Instruction) -> Iterator[Statement]:
     first = re.sub(r"\d*<<-?\S+", "", each.rest, count=1).strip()
     content = each.heredocs[0].content
     if first in {"", "bash", "sh", "/bin/bash", "/bin/sh", "bash -e", "sh -e", "bash -ex"} and not (
-        content.startswith("#!") and "sh" not in content.splitlines()[0]
+        content.startswith("#!") and "sh" not in content.partition("\n")[0]
     ):
         yield from read_run(stage, each.line + 1, content)
     else:

@@ -14,6 +14,7 @@ from .words import UnreadableError, skip
 _OPERATORS = ("&&", "||", ";;", "|", ";", "&", "(", ")", "\n")
 _REDIRECT = re.compile(r"\d*(?:>>|>&|<&|<<<|<>|>\||&>>|&>|>|<)")
 _OPENING = {"for": "done", "while": "done", "until": "done"}
+_BLANKS = " \t\r"  # no others part words; the last is of files with CRLF
 _RESERVED = {"then", "elif", "else", "fi", "do", "done", "esac", "}"}
 _DEEPEST = 40
 
@@ -112,7 +113,7 @@ def _tokens(text: str) -> list[tuple[str, int]]:
             continue
         separator, end = found
         tokens += [(word, line)] if word else []
-        tokens += [(separator, line)] if separator.strip(" \t\r") else []
+        tokens += [(separator, line)] if separator.strip(_BLANKS) else []
         line += text.count("\n", at, end)
         word, at = "", end
     return [*tokens, (word, line)] if word else tokens
@@ -130,7 +131,7 @@ def _separator(text: str, at: int, word: str) -> tuple[str, int] | None:
     operator = next((each for each in _OPERATORS if text.startswith(each, at)), None)
     if operator is not None:
         return operator, at + len(operator)
-    return ("", at + 1) if text[at].isspace() else None
+    return ("", at + 1) if text[at] in _BLANKS else None
 
 
 class _Parser:

@@ -57,7 +57,7 @@ def parse_dockerfile(text: str, *, name: str) -> Iterator[Instruction]:
 
     Raises UsageError, with the line, for a heredoc that does not end.
     """
-    lines = text.splitlines()
+    lines = text.removesuffix("\n").split("\n")  # BuildKit knows no other end of a line
     escape = _escape(lines)
     number = 0
     while number < len(lines):
@@ -86,7 +86,8 @@ def _joined(lines: list[str], number: int, escape: str) -> tuple[list[str], int]
     end = re.compile(rf"(^|[^{re.escape(escape)}]){re.escape(escape)}[ \t]*$")
     parts: list[str] = []
     while number < len(lines):
-        line = lines[number] if parts else lines[number].lstrip()
+        line = lines[number].rstrip("\r")
+        line = line if parts else line.lstrip()
         number += 1
         if line.lstrip().startswith("#") or (parts and not line.strip()):
             if not parts:
@@ -136,12 +137,13 @@ def _words(rest: str) -> list[str]:
 
 
 def _content(lines: list[str], number: int, match: re.Match[str], place: str) -> tuple[str, int]:
+    """Return the text of a heredoc, whose lines keep a carriage return, and where it ends."""
     content: list[str] = []
     end = unquoted(match[2])
     while number < len(lines):
         line = lines[number]
         number += 1
-        if (line.lstrip("\t") if match[1] else line) == end:
+        if (line.lstrip("\t") if match[1] else line).rstrip("\r") == end:
             return "".join(f"{each}\n" for each in content), number
         content.append(line)
     raise UsageError(f"{place}: the heredoc <<{end} does not end", hint=f"a line {end} ends it")
