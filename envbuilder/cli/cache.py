@@ -105,7 +105,7 @@ def prune(lockfiles: Path, reports: int, sources: int, everything: bool) -> None
     """Remove what no lock in --lockfiles needs any more.
 
     All checkouts share one store, and the locks of others are not known here: what those need is
-    fetched or made again. What was used in the last hour always stays.
+    fetched or made again. What was used in the last hour always stays, and what runs.
     """
     from envbuilder.storage.store import Store
     from envbuilder.workflow.prune import prune as remove

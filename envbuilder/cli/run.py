@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -61,9 +62,12 @@ def run(
         raise UsageError(f"--model {model} is no folder")
     found = model and model.resolve()
     wanted = wishes_of(args=args, model=found, **given)
-    with open_context(progress_mode, offline=offline) as context:  # its display ends before the run
-        path = options.spec_path(name, None)
-        ready = ready_to_run(context, path, wanted, engine=engine, in_shell=in_shell)
-    click.echo(f"$ {ready.shown}", err=True)
-    if code := ready.run():
+    with ExitStack() as whole:
+        with open_context(progress_mode, offline=offline) as context:  # its display ends before
+            path = options.spec_path(name, None)
+            asked = ready_to_run(context, path, wanted, engine=engine, in_shell=in_shell)
+            ready = whole.enter_context(asked)
+        click.echo(f"$ {ready.shown}", err=True)
+        code = ready.run()
+    if code:
         raise SystemExit(code)

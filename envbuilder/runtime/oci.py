@@ -27,13 +27,13 @@ from envbuilder.storage.store import Store
 
 from . import cdi
 from .cgroup import Cgroups, cgroups
-from .command import KILLED, Command, Completed, Holds, Overlay, check_sources
+from .command import KILLED, Command, Completed, Holds, check_sources
 from .limits import counts_processes, most_memory, process_limits
 from .oci_config import in_memory, oci_config
 from .output import OUTPUT_LIMIT
 from .pump import ProgramResult, pump
 from .room import Room
-from .trees import read_text, unpacked
+from .trees import is_sound, read_text, unpacked
 from .user import find_user
 
 CAGE = Path(__file__).with_name("cage.py")
@@ -62,9 +62,23 @@ class OciRuntime:
 
     @contextmanager
     def prepared(self, image: Image, *, progress: Progress) -> Iterator[PreparedTrees]:
-        """Unpack the layers that no earlier image had; they stay in the store."""
-        trees = unpacked(_once_each(image.layers), store=self.store, progress=progress)
-        yield PreparedTrees(runtime=self, image=image, trees=trees, progress=progress)
+        """Unpack the layers that no earlier image had; they stay in the store.
+
+        No prune takes them away before the block's end.
+        """
+        with self.in_use(_once_each(image.layers), progress=progress) as trees:
+            yield PreparedTrees(runtime=self, image=image, trees=trees, progress=progress)
+
+    @contextmanager
+    def in_use(self, layers: Sequence[Layer], *, progress: Progress) -> Iterator[tuple[Path, ...]]:
+        """Unpack ``layers``; their directories stay until the block ends, or we are killed."""
+        digests = {layer.digest for layer in layers}
+        while True:
+            trees = unpacked(layers, store=self.store, progress=progress)
+            with self.store.holds.of(digests):
+                if all(is_sound(self.store, digest) for digest in digests):  # no prune was faster
+                    yield trees
+                    return
 
     def run(self, image: Image, command: Command, *, progress: Progress) -> Completed:
         """Run one command inside ``image``."""
@@ -98,12 +112,12 @@ class PreparedTrees:
         limits = {"pids": command.processes}
         if command.memory is not None:
             limits["memory"] = command.memory
-        with cgroups(limits) as held:
-            return self._run(command, held)
+        with cgroups(limits) as held, self._overlays(command) as overlays:
+            return self._run(command, held, overlays)
 
-    def _run(self, command: Command, held: Cgroups) -> Completed:
+    def _run(self, command: Command, held: Cgroups, overlays: list[list[str]]) -> Completed:
         started = time.monotonic()
-        report, outcome = _caged(self._job(command, held), command)
+        report, outcome = _caged(self._job(command, held, overlays), command)
         seconds = time.monotonic() - started
         out_of_memory = held.out_of_memory()
         ended = outcome.timed_out or outcome.out_of_disk or out_of_memory
@@ -124,21 +138,25 @@ class PreparedTrees:
             process_limit=_holder(held, "pids", otherwise=counts_processes()),
         )
 
-    def _job(self, command: Command, held: Cgroups) -> dict[str, Any]:
+    def _job(self, command: Command, held: Cgroups, overlays: list[list[str]]) -> dict[str, Any]:
         limits = process_limits(
             data=None if "memory" in held.paths else command.memory,
             processes=None if "pids" in held.paths else command.processes,
         )
         config = self.config(command, scratch=_scratch(command, held), limits=limits)
-        overlays = [self._folders(overlay) for overlay in command.overlays]
         joined = {"join": [str(path) for path in held.procs], "overlays": overlays}
         return self.job(config, network="none") | joined
 
-    def _folders(self, overlay: Overlay) -> list[str]:
-        """Unpack what an overlay is made of; return its folders on this machine, lowest first."""
-        layers = [layer for layer, _ in overlay.parts]
-        trees = unpacked(layers, store=self.runtime.store, progress=self.progress)
-        return [str(tree / folder) for tree, (_, folder) in zip(trees, overlay.parts, strict=True)]
+    @contextmanager
+    def _overlays(self, command: Command) -> Iterator[list[list[str]]]:
+        """Unpack what overlays are made of; yield the folders of each here, lowest first."""
+        layers = [layer for overlay in command.overlays for layer, _ in overlay.parts]
+        with self.runtime.in_use(layers, progress=self.progress) as trees:
+            tree = dict(zip(layers, trees, strict=True))
+            yield [
+                [str(tree[layer] / folder) for layer, folder in overlay.parts]
+                for overlay in command.overlays
+            ]
 
     def config(
         self, command: Command, *, scratch: int, limits: Mapping[str, int]

@@ -3,16 +3,20 @@
 A tree has the form that overlayfs reads: a deleted path is a character device 0:0, a directory that
 hides what lies below carries an attribute (kernel docs, filesystems/overlayfs, "whiteouts and
 opaque directories"). In a layer the same is said by ``.wh.`` names (image-spec, "Whiteouts").
+
+Who runs a container on trees holds their layers (``oci.py``), so that none of its files goes.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from secrets import token_hex
 
 from msgspec import Struct
 
@@ -29,7 +33,7 @@ _FOLDER = "trees"
 _KIND = "unpacked"
 _LAYOUT = 2
 """Raise it whenever the same layer is unpacked into another tree by our own doing."""
-_SOUND = "as it was unpacked"
+_HEX = re.compile(r"[0-9a-f]{64}")
 _WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
 
@@ -72,14 +76,18 @@ def is_sound(store: Store, layer: Digest) -> bool:
     leaves as they were; what a failing disk does behind them, ``cache verify`` finds.
     """
     tree = tree_of(store, layer)
-    if store.verified.holds(tree, _SOUND):
+    try:
+        inode = tree.stat().st_ino  # another one where somebody removed it, and made it anew
+    except FileNotFoundError:
+        return False
+    if store.verified.holds(tree, inode):
         return True
     known = store.record(_KIND, _key(store, layer), UnpackedTree)
     if known is None or known.layout != _LAYOUT or not tree.is_dir():
         return False
     if known.fingerprint != _fingerprint(tree):
         return False
-    store.verified.add(tree, _SOUND)
+    store.verified.add(tree, inode)
     return True
 
 
@@ -89,23 +97,27 @@ def recorded(store: Store, layer: Digest) -> UnpackedTree | None:
 
 
 def prune_trees(store: Store) -> int:
-    """Remove the trees of layers that are no longer in the store; return how many."""
-    gone = [layer for layer in list_layers(store) if not store.has(layer)]
-    for layer in gone:
-        drop_tree(store, layer)
-    return len(gone)
+    """Remove the trees of layers that are no longer in the store; return how many.
+
+    What a container runs on stays.
+    """
+    _sweep(store)
+    return sum(_prune(store, layer) for layer in list_layers(store) if not store.has(layer))
 
 
 def drop_tree(store: Store, layer: Digest) -> None:
-    """Remove the layer's tree; the next run that needs it unpacks it again."""
+    """Remove the layer's tree; the next run that needs it unpacks it again.
+
+    A container that runs on it keeps its files; a later prune removes those.
+    """
     with store.lock(f"tree-{layer.hex}"):
         _drop(store, layer)
 
 
 def list_layers(store: Store) -> list[Digest]:
     """Return which layers are unpacked for this user, in order."""
-    folder = _folder(store)
-    return sorted(Digest(tree.name) for tree in folder.iterdir()) if folder.exists() else []
+    names = (tree.name for tree in _folder(store).glob("*"))
+    return sorted(Digest(name) for name in names if _HEX.fullmatch(name))
 
 
 def list_trees(store: Store) -> dict[Digest, int]:
@@ -176,6 +188,12 @@ def _folder(store: Store) -> Path:
     return (store.root / (_FOLDER if own else f"{_FOLDER}-{os.geteuid()}")).absolute()
 
 
+def _aside(store: Store) -> Path:
+    """Name the folder of trees that gave way to others while containers ran on them."""
+    folder = _folder(store)
+    return folder.with_name(f"{folder.name}-aside")
+
+
 def _key(store: Store, layer: Digest) -> str:
     return f"{_folder(store).name}/{layer.hex}"
 
@@ -200,9 +218,35 @@ def _fingerprint(tree: Path) -> Digest:
     return Digest(found.hexdigest())
 
 
+def _prune(store: Store, layer: Digest) -> bool:
+    """Remove the layer's tree unless a container runs on it, and say whether that was so."""
+    with store.lock(f"tree-{layer.hex}"), store.holds.unless_held(layer) as free:
+        if free:
+            store.drop_record(_KIND, _key(store, layer))
+            _remove(store, tree_of(store, layer))
+        return free
+
+
 def _drop(store: Store, layer: Digest) -> None:
+    """Remove the layer's tree, or put it aside where a container runs on it."""
     tree = tree_of(store, layer)
     store.drop_record(_KIND, _key(store, layer))
+    with store.holds.unless_held(layer) as free:
+        if free:
+            _remove(store, tree)
+        elif tree.exists():
+            _move(tree, make_folder(_aside(store), mode=0o700) / f"{layer.hex}-{token_hex(8)}")
+
+
+def _sweep(store: Store) -> None:
+    """Remove what was put aside, once no container runs on its layer any more."""
+    for tree in _aside(store).glob("*"):
+        with store.holds.unless_held(Digest(tree.name.partition("-")[0])) as free:
+            if free:
+                _remove(store, tree)
+
+
+def _remove(store: Store, tree: Path) -> None:
     if tree.exists():
         with store.scratch() as scratch:  # gone at once: half a tree would pass for a whole one
             _move(tree, scratch / "tree")
@@ -225,7 +269,7 @@ def _make(store: Store, layer: Layer) -> None:
             _move(scratch / "tree", tree)
     made = UnpackedTree(layout=_LAYOUT, layer=layer, fingerprint=_fingerprint(tree))
     store.put_record(_KIND, _key(store, layer.digest), made)
-    store.verified.add(tree, _SOUND)
+    store.verified.add(tree, tree.stat().st_ino)
 
 
 def unpack_layer(store: Store, layer: Layer, into: Path) -> None:

@@ -27,6 +27,7 @@ from envbuilder.model.errors import BuildError, UsageError
 from envbuilder.model.owner import make_folder
 from envbuilder.model.reference import Digest
 
+from .holds import Holds
 from .locks import holding
 from .records import Record, dump_record, read_record, record_path
 from .stream import CheckedReader, Writer, damaged
@@ -62,6 +63,8 @@ class Store:
         self.root = root
         self.verified = Verified()
         """What this process found sound: blobs by digest, and whatever else others add."""
+        self.holds = Holds(root / "locks" / "held")
+        """What any process works on: layers by digest, and whatever else others add."""
         self._blobs = root / "blobs" / "sha256"
         self._records = root / "records"
         self._temporary = root / "tmp"
@@ -257,7 +260,7 @@ class Store:
         return read_record(self._records, path, Any) is None
 
     def prune(self, *, keep: Collection[Digest], unused_for: float = 3600) -> list[Blob]:
-        """Remove blobs that are neither kept nor used in the last ``unused_for`` seconds.
+        """Remove blobs that are neither kept nor held, nor used in the last ``unused_for`` seconds.
 
         A record that stands on a kept blob keeps its other blobs too; records whose blobs are gone
         go as well. The hour's grace spares what a build that runs now relies on. Returns what
@@ -265,13 +268,14 @@ class Store:
         """
         with suppress(FileNotFoundError):
             remove_abandoned(self._temporary)
-        needed = set(keep)
+        blobs = self.ls()
+        needed = {*keep, *self.holds.held(blob.digest for blob in blobs)}
         for path in self.record_files():
             found = read_record(self._records, path, Any)
             if found is not None and not set(found.blobs).isdisjoint(keep):
                 needed |= set(found.blobs)
         before = time.time() - unused_for
-        gone = [b for b in self.ls() if b.digest not in needed and b.used <= before]
+        gone = [b for b in blobs if b.digest not in needed and b.used <= before]
         for blob in gone:
             self.discard(blob.digest)
         for path in self.record_files():

@@ -21,7 +21,9 @@ from envbuilder.model.image import Image
 from envbuilder.model.progress import Silent
 from envbuilder.runtime import OUTPUT_LIMIT, Command, Completed, Mount, cdi, choose, oci
 from envbuilder.runtime.oci import OciRuntime, find_program
+from envbuilder.runtime.trees import list_layers
 from envbuilder.storage.store import Store
+from envbuilder.workflow.prune import prune
 from tests.integration.tiny_image import tiny_image
 
 pytestmark = pytest.mark.integration
@@ -328,3 +330,19 @@ def _wait_for(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it did not happen within 20 seconds"
         time.sleep(0.02)
+
+
+def test_a_container_keeps_the_files_that_a_prune_would_take(
+    runtime: OciRuntime, tmp_path: Path
+) -> None:
+    """A file opened late is there; once nobody runs, image and trees go."""
+    own = Store(tmp_path)
+    image = tiny_image(own, config={"Env": ["PATH=/bin"]}, layers=[{"late": b"read late"}])
+    with replace(runtime, store=own).prepared(image, progress=Silent()) as ready:
+        for blob in own.ls():
+            os.utime(own.path(blob.digest), (0, 0))
+        prune(Store(tmp_path), None, reports=0, sources=0)
+        done = ready.run(Command(args=("cat", "/late"), env={"RUN_OF": os.environ["RUN_OF"]}))
+    assert done.stdout == b"read late"
+    prune(Store(tmp_path), None, reports=0, sources=0)
+    assert list_layers(own) == own.ls() == []

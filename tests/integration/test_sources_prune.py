@@ -8,6 +8,7 @@ from envbuilder.model.git_url import Address
 from envbuilder.model.lock import DebianBase, GitSource, Lock
 from envbuilder.model.progress import Silent
 from envbuilder.model.spec import Base, Spec
+from envbuilder.resolve.git.contained import name_held
 from envbuilder.resolve.git.mirror import Mirror
 from envbuilder.resolve.git.prune import prune_sources
 from envbuilder.storage.store import Store
@@ -43,4 +44,6 @@ def test_repositories_go_that_no_lock_names_and_nobody_used(tmp_path):
     assert [path.name for path in (store.root / "compiled").iterdir()] == [
         mirrors["named"].path.name
     ]
+    with store.holds.of([name_held(mirrors["named"].path.name)]):  # as a build of hours does
+        assert prune_sources(store, [], days=0) == 0
     assert prune_sources(store, [], days=0) == 2  # what was used in the last hour stays

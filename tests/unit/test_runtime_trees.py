@@ -4,8 +4,10 @@ import os
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,17 +16,21 @@ from envbuilder.model.errors import BuildError
 from envbuilder.model.image import Image, Layer
 from envbuilder.model.progress import Silent
 from envbuilder.model.reference import Digest
-from envbuilder.runtime import tree_check
+from envbuilder.runtime import Command, Overlay, oci, tree_check
 from envbuilder.runtime.cage import start_error
+from envbuilder.runtime.oci import OciRuntime
+from envbuilder.runtime.pump import ProgramResult
 from envbuilder.runtime.tree_check import is_damaged
 from envbuilder.runtime.trees import (
     drop_tree,
+    list_layers,
     list_trees,
     mark_deletions,
     prune_trees,
     read_text,
     unpacked,
 )
+from envbuilder.storage.holds import Holds
 from envbuilder.storage.store import Store
 
 ROOT = Path(__file__).parents[2]
@@ -88,6 +94,97 @@ def test_trees_go_with_their_layers(tmp_path: Path) -> None:
     assert prune_trees(store) == 0
     assert list((tmp_path / "tmp").iterdir()) == []
     assert stat.S_IMODE(outside.stat().st_mode) == 0o555
+
+
+def in_use(image: Image, store: Store) -> AbstractContextManager[tuple[Path, ...]]:
+    return OciRuntime(program=Path("crun"), store=store).in_use(image.layers, progress=Silent())
+
+
+def test_a_tree_that_is_used_stays_with_its_layer(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    one, two = (image_in(store, {"file": data}) for data in (b"one", b"two"))
+    with in_use(one, store) as (tree,):
+        unpacked(two.layers, store=store, progress=Silent())
+        assert [blob.digest for blob in Store(tmp_path).prune(keep=[], unused_for=0)] == [
+            two.layers[0].digest
+        ]
+        store.discard(one.layers[0].digest)  # as a prune would that looked a moment earlier
+        assert prune_trees(Store(tmp_path)) == 1
+        assert (tree / "file").read_bytes() == b"one"
+    assert prune_trees(Store(tmp_path)) == 1
+    assert not tree.exists()
+
+
+@pytest.mark.parametrize("repaired", [False, True])
+def test_a_tree_that_is_used_gives_way_with_all_its_files(tmp_path: Path, repaired: bool) -> None:
+    store = Store(tmp_path)
+    image = image_in(store, {"file": b"good"})
+    with in_use(image, store) as (tree,):
+        root = os.open(tree, os.O_DIRECTORY)  # as a mount has it
+        (tree / "added").touch()
+        if repaired:
+            drop_tree(Store(tmp_path), image.layers[0].digest)
+        unpacked(image.layers, store=Store(tmp_path), progress=Silent())
+        prune_trees(Store(tmp_path))
+        assert sorted(os.listdir(tree)) == ["file"]  # noqa: PTH208
+        assert sorted(os.listdir(root)) == ["added", "file"]  # noqa: PTH208
+    prune_trees(Store(tmp_path))
+    assert os.listdir(root) == []  # noqa: PTH208
+    os.close(root)
+    assert list_layers(store) == [image.layers[0].digest]
+    assert list((tmp_path / "trees-aside").iterdir()) == []
+
+
+def test_a_tree_that_a_prune_took_is_made_again_in_the_same_process(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    image = image_in(store, {"file": b"good"})
+    unpacked(image.layers, store=store, progress=Silent())
+    drop_tree(Store(tmp_path), image.layers[0].digest)
+    with in_use(image, store) as (tree,):
+        assert (tree / "file").read_bytes() == b"good"
+
+
+def test_a_tree_that_a_prune_takes_before_it_is_held_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = image_in(Store(tmp_path), {"file": b"good"})
+    holding, taken = Holds.of, []
+
+    def slow(self: Holds, things: Iterable[Digest]) -> AbstractContextManager[None]:
+        if not taken:
+            taken.append(True)
+            drop_tree(Store(tmp_path), image.layers[0].digest)
+        return holding(self, things)
+
+    monkeypatch.setattr(Holds, "of", slow)
+    with in_use(image, Store(tmp_path)) as (tree,):
+        assert (tree / "file").read_bytes() == b"good"
+    assert taken
+
+
+def test_the_layers_of_an_overlay_stay_while_the_command_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path)
+    image, above = (image_in(store, {f"opt/{name}": b"x"}) for name in "ab")
+    parts = tuple((each.layers[0], "opt") for each in (image, above))
+    command = Command(args=("true",), overlays=(Overlay(parts=parts, target="/opt"),))
+    seen: set[Digest] = set()
+
+    def caged(job: dict[str, Any], _: Command) -> tuple[dict[str, Any], ProgramResult]:
+        ((lower, upper),) = job["overlays"]
+        assert sorted(os.listdir(lower) + os.listdir(upper)) == ["a", "b"]  # noqa: PTH208
+        seen.update(Store(tmp_path).holds.held(layer.digest for layer, _ in parts))
+        return {"exit_code": 0}, ProgramResult(
+            stdout=b"", stderr=b"", truncated=False, timed_out=False
+        )
+
+    monkeypatch.setattr(oci, "_caged", caged)
+    runtime = OciRuntime(program=Path("crun"), store=store)
+    runtime.run(image, command, progress=Silent())
+    digests = {layer.digest for layer, _ in parts}
+    assert seen == digests
+    assert store.holds.held(digests) == set()
 
 
 def test_a_layer_that_is_gone_is_named(tmp_path: Path) -> None:

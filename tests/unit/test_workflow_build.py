@@ -15,6 +15,7 @@ from envbuilder.model.reference import Digest
 from envbuilder.model.spec_file import load
 from envbuilder.resolve.base import resolve_base
 from envbuilder.resolve.release import EVERYTHING
+from envbuilder.runtime.trees import list_layers, prune_trees
 from envbuilder.storage.store import Store
 from envbuilder.workflow.build import (
     BuildResult,
@@ -137,8 +138,22 @@ def test_whoever_runs_an_image_needs_no_samples(fetched):
     fetched.spec.write_text(fetched.spec.read_text() + text)
     write_lock(fetched.path, replace(fetched.lock, spec=load(fetched.spec)))
     here = context(fetched.store, offline=True)
-    ready = ready_to_run(here, fetched.spec, Wishes(), engine="oci", in_shell=True)
-    assert ready.shown
+    with ready_to_run(here, fetched.spec, Wishes(), engine="oci", in_shell=True) as ready:
+        assert ready.shown
+
+
+def test_what_is_about_to_run_stays_until_it_has_run(fetched):
+    here = context(fetched.store, offline=True)
+    with ready_to_run(here, fetched.spec, Wishes(), engine="oci", in_shell=True):
+        trees = set(list_layers(fetched.store))
+        assert trees
+        fetched.store.prune(keep=[], unused_for=0)
+        prune_trees(fetched.store)
+        assert set(list_layers(fetched.store)) == trees
+        assert {blob.digest for blob in fetched.store.ls()} == trees
+    fetched.store.prune(keep=[], unused_for=0)
+    prune_trees(fetched.store)
+    assert list_layers(fetched.store) == []
 
 
 @pytest.mark.parametrize(

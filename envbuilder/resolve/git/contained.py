@@ -13,6 +13,7 @@ from collections.abc import Callable
 from envbuilder.model.git_url import Address
 from envbuilder.model.lock import GitSource, build_environment
 from envbuilder.model.owner import give_all, make_folder
+from envbuilder.model.reference import Digest
 from envbuilder.resolve.target import python_target
 from envbuilder.runtime import Mount
 
@@ -52,19 +53,25 @@ def contained(sandbox: Callable[[], Sandbox], context: GitContext) -> Make:
             timeout=spec.build.timeout,
         )
         try:
-            answer = run_hook(
-                inside,
-                hook,
-                requires=requires,
-                output=job.output,
-                log=job.log,
-                context=context,
-            )
+            with context.store.holds.of([name_held(cache.source.name)]):
+                answer = run_hook(
+                    inside,
+                    hook,
+                    requires=requires,
+                    output=job.output,
+                    log=job.log,
+                    context=context,
+                )
         finally:
             give_all(cache.source)
         return str(answer.get("made"))
 
     return make
+
+
+def name_held(cache: str) -> Digest:
+    """Name what a build holds that works with the compilers' ``cache``, of that name."""
+    return Digest.of(cache.encode())
 
 
 def _sources(job: Job) -> tuple[Mount, ...]:

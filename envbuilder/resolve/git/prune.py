@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from pathlib import Path
 
 from envbuilder.model.git_url import Address
 from envbuilder.model.lock import Lock
 from envbuilder.model.progress import Silent
 from envbuilder.storage.store import Store
 
-from .contained import COMPILED
+from .contained import COMPILED, name_held
 from .mirror import Mirror
 
 _GRACE = 3600  # seconds; what a build that runs now relies on
@@ -19,7 +20,7 @@ _GRACE = 3600  # seconds; what a build that runs now relies on
 def prune_sources(store: Store, locks: Iterable[Lock], *, days: float) -> int:
     """Remove what no lock names and nobody used for ``days`` (an hour at least); say how many.
 
-    What is asked for later is fetched, or compiled, again.
+    What is asked for later is fetched, or compiled, again. A cache that a build works with stays.
     """
     named = {source.repository for lock in locks for source in lock.sources}
     mirrors = (Mirror(Address.parse(each), store=store, progress=Silent()) for each in named)
@@ -31,7 +32,13 @@ def prune_sources(store: Store, locks: Iterable[Lock], *, days: float) -> int:
         for path in folder.glob("*")
         if path.name not in kept and path.stat().st_mtime <= before
     ]
-    for path in old:
-        with store.lock(f"git-{path.name}"), store.scratch() as scratch:
-            path.rename(scratch / "gone")  # at once: half a repository would pass for a whole one
-    return len(old)
+    return sum(_remove(store, path) for path in old)
+
+
+def _remove(store: Store, path: Path) -> bool:
+    """Remove a repository or a cache unless somebody holds it, and say whether that was so."""
+    with store.lock(f"git-{path.name}"), store.holds.unless_held(name_held(path.name)) as free:
+        if free:
+            with store.scratch() as scratch:  # at once: half a repository would pass for a whole
+                path.rename(scratch / "gone")
+        return free

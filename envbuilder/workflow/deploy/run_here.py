@@ -8,7 +8,8 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -29,7 +30,7 @@ from envbuilder.workflow.build import make_as_locked
 from envbuilder.workflow.lock import current_lock
 
 from .deployment import MODEL, Deployment, Wishes, deployment
-from .engine_command import engine_command
+from .engine_command import EngineName, engine_command
 
 Engine = Literal["docker", "podman", "oci"]
 ENGINES: tuple[Engine, ...] = ("docker", "podman", "oci")
@@ -48,10 +49,13 @@ class ReadyToRun:
     run: Callable[[], int]
 
 
+@contextmanager
 def ready_to_run(
     context: Context, spec_path: Path, wishes: Wishes, *, engine: Engine | None, in_shell: bool
-) -> ReadyToRun:
+) -> Iterator[ReadyToRun]:
     """Bring the image of an environment to where it can run; it is built first if it is not.
+
+    It stays there for the block's time, whoever prunes the store meanwhile.
 
     ``engine`` None takes the first that is here. ``in_shell`` runs a shell instead of the image's
     entry point. Raises LockError if what the lock builds is not the image that it sealed, and
@@ -62,12 +66,25 @@ def ready_to_run(
     lock, image = _image(context, spec_path)
     wanted = deployment(lock, wishes, image="")
     if chosen == "oci":
-        return _by_oci(context, image, wanted, in_shell=in_shell)
-    wanted = replace(wanted, image=_bring(context, image, chosen, name=wanted.name))
+        with _by_oci(context, image, wanted, in_shell=in_shell) as ready:
+            yield ready
+    else:
+        yield _by_engine(context, image, wanted, engine=chosen, in_shell=in_shell)
+
+
+def _by_engine(
+    context: Context,
+    image: Image,
+    wanted: Deployment,
+    *,
+    engine: EngineName,
+    in_shell: bool,
+) -> ReadyToRun:
+    wanted = replace(wanted, image=_bring(context, image, engine, name=wanted.name))
     if in_shell:
         wanted = replace(wanted, wishes=replace(wanted.wishes, args=_SHELL))
     entrypoint = "/bin/sh" if in_shell else None
-    line = engine_command(wanted, engine=chosen, terminal=_on_terminal(), entrypoint=entrypoint)
+    line = engine_command(wanted, engine=engine, terminal=_on_terminal(), entrypoint=entrypoint)
     return ReadyToRun(
         shown=shlex.join(line), run=lambda: subprocess.run(line, check=False).returncode
     )
@@ -126,7 +143,10 @@ def _bring(context: Context, image: Image, engine: Engine, *, name: str) -> str:
     return Podman(store=context.store).bring(image, name=name, progress=context.progress)
 
 
-def _by_oci(context: Context, image: Image, wanted: Deployment, *, in_shell: bool) -> ReadyToRun:
+@contextmanager
+def _by_oci(
+    context: Context, image: Image, wanted: Deployment, *, in_shell: bool
+) -> Iterator[ReadyToRun]:
     wishes = wanted.wishes
     if wishes.model_image is not None:
         raise UsageError(
@@ -144,7 +164,7 @@ def _by_oci(context: Context, image: Image, wanted: Deployment, *, in_shell: boo
     runtime = find_runtime(context.store)
     with runtime.prepared(image, progress=context.progress) as prepared:
         shown = f"{runtime.name} run, in the network of this host: {shlex.join(args)}"
-        return ReadyToRun(shown=shown, run=lambda: attend(prepared, session))
+        yield ReadyToRun(shown=shown, run=lambda: attend(prepared, session))
 
 
 def _on_terminal() -> bool:
