@@ -73,9 +73,27 @@ def test_a_pod_gets_gpus_memory_probes_and_its_words_as_they_stand():
     ready = container["readinessProbe"]
     assert ready["exec"]["command"] == ["probe", "$$(A) $B"]
     assert (ready["periodSeconds"], ready["failureThreshold"]) == (7, 4)
-    starting = container["startupProbe"]  # at least as patient as the healthcheck
-    assert starting["periodSeconds"] * starting["failureThreshold"] == 70
     assert [port["port"] for port in service["spec"]["ports"]] == [8000, 9000]
+
+
+@pytest.mark.parametrize(
+    ("times", "patience"),
+    [
+        ({}, 1800),
+        ({"start_period": 5, "interval": 60, "retries": 1}, 1800),  # no less than without one
+        ({"start_period": 3600, "interval": 7, "retries": 4}, 3630),
+        ({"start_period": 1790}, 1880),
+        ({"interval": 900, "timeout": 45}, 2700),
+    ],
+)
+def test_no_healthcheck_kills_what_still_starts(times, patience):
+    asked = lock({"idna": "3.10"}, healthcheck={"command": ["probe"], **times})
+    (made,) = _kubernetes(asked, Wishes())
+    (container,) = made["spec"]["template"]["spec"]["containers"]
+    starting = container["startupProbe"]
+    assert starting["periodSeconds"] * starting["failureThreshold"] == patience
+    probes = [container[f"{name}Probe"] for name in ("startup", "readiness", "liveness")]
+    assert [probe["timeoutSeconds"] for probe in probes] == [times.get("timeout", 30)] * 3
 
 
 def test_without_a_healthcheck_the_first_port_is_asked_and_without_one_nothing():

@@ -13,7 +13,8 @@ from envbuilder.model.yaml_text import yaml_text
 from .deployment import MODEL, Deployment
 
 _MIB = 1 << 20
-_PATIENCE = 10  # seconds between two looks at a container that starts
+_INTERVAL, _TIMEOUT, _RETRIES = 30, 30, 3  # where a healthcheck does not say: as Docker has it
+_LOOK = 10  # seconds between two looks at a container that starts
 _SLOWEST_START = 1800  # seconds: loading a big model takes many minutes
 
 
@@ -111,28 +112,34 @@ def _probes(wanted: Deployment) -> dict[str, Any]:
     """Return the probes: by the spec's healthcheck, or else whether the first port answers."""
     check, ports = wanted.healthcheck, wanted.wishes.ports
     if check is not None:
-        asked: dict[str, Any] = {"exec": {"command": [_literal(word) for word in check.command]}}
-        regular = {**asked, **_times(check)}
+        command = [_literal(word) for word in check.command]
+        asked = {"exec": {"command": command}, "timeoutSeconds": check.timeout or _TIMEOUT}
+        regular = {
+            **asked,
+            "periodSeconds": check.interval or _INTERVAL,
+            "failureThreshold": check.retries or _RETRIES,
+        }
         return {
-            "startupProbe": _starting(asked, check.start_period),
+            "startupProbe": _starting(asked, _patience(check)),
             "readinessProbe": regular,
             "livenessProbe": regular,
         }
     if not ports:
         return {}
     asked = {"tcpSocket": {"port": ports[0]}}
-    return {"startupProbe": _starting(asked, None), "readinessProbe": asked}
+    return {"startupProbe": _starting(asked, _SLOWEST_START), "readinessProbe": asked}
 
 
-def _starting(asked: dict[str, Any], start_period: int | None) -> dict[str, Any]:
-    tries = -(-(start_period or _SLOWEST_START) // _PATIENCE)
-    return {**asked, "periodSeconds": _PATIENCE, "failureThreshold": tries}
+def _patience(check: Healthcheck) -> int:
+    """Return the seconds that a start may take, at least.
+
+    Engines count no failure in the start period, and mark a container then; Kubernetes kills it,
+    so no healthcheck makes it less patient than it is without one.
+    """
+    retries = (check.retries or _RETRIES) * (check.interval or _INTERVAL)
+    return max(_SLOWEST_START, (check.start_period or 0) + retries)
 
 
-def _times(check: Healthcheck) -> dict[str, int]:
-    """Translate the times; what the spec leaves out is as Docker has it: 30 s, and three tries."""
-    return {
-        "periodSeconds": check.interval or 30,
-        "timeoutSeconds": check.timeout or 30,
-        "failureThreshold": check.retries or 3,
-    }
+def _starting(asked: dict[str, Any], patience: int) -> dict[str, Any]:
+    tries = -(-patience // _LOOK)
+    return {**asked, "periodSeconds": _LOOK, "failureThreshold": tries}
