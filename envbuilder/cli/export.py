@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from unicodedata import category
 
 import click
 
@@ -56,7 +57,7 @@ def command(
     locks = [read_lock(path) for path in options.named_locks(name).values()]
     image = pinned(locks, ImageRef.parse(ref))
     wanted = replace(wishes_of(args=args, model=model, **given), pull_secret=pull_secret)
-    _check_lines((*wanted.args, *wanted.env.values()))
+    _check_lines((*wanted.args, *wanted.env.values(), str(model or "")))
     click.echo(_writer(tool)(deployment(locks[0], wanted, image=image)), nl=False)
 
 
@@ -74,7 +75,7 @@ def _writer(tool: str) -> Any:  # noqa: ANN401 - a function of the tool's module
 
 
 def _check_lines(texts: tuple[str, ...]) -> None:
-    """Refuse what could not stand in one line of a file."""
+    """Refuse what could not stand in one line of a file, or in none that is UTF-8."""
     for text in texts:
-        if not text.isprintable():
+        if any(category(sign) in {"Cc", "Cs"} for sign in text):
             raise UsageError(f"{text!r} has control characters, which not every file can hold")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -12,6 +13,8 @@ import click
 from envbuilder.model.errors import UsageError
 
 if TYPE_CHECKING:
+    from ipaddress import IPv4Address, IPv6Address
+
     from envbuilder.workflow.deploy.deployment import Wishes
 
 _F = TypeVar("_F", bound=Callable[..., object])
@@ -65,6 +68,7 @@ def wishes_of(
     shm_size: str | None,
 ) -> Wishes:
     """Return what the options wish for; raises UsageError for what cannot be meant."""
+    from envbuilder.model.reference import ImageRef
     from envbuilder.workflow.deploy.deployment import Wishes
 
     return Wishes(
@@ -72,9 +76,9 @@ def wishes_of(
         env=dict(_variable(text) for text in env),
         gpus=gpus,
         model=model,
-        model_image=model_image,
+        model_image=None if model_image is None else ImageRef.parse(model_image),
         ports=ports,
-        listen=listen,
+        listen=address(listen),
         shm=None if shm_size is None else size(shm_size),
     )
 
@@ -84,7 +88,25 @@ def size(text: str) -> int:
     match = _SIZE.fullmatch(text)
     if match is None or int(match[1]) == 0:
         raise UsageError(f"{text!r} is no size", hint="a number of bytes, or one such as 8g")
-    return int(match[1]) << _UNITS[match[2].lower()]
+    found = int(match[1]) << _UNITS[match[2].lower()]
+    if found > sys.maxsize:
+        raise UsageError(f"{text!r} is more than any machine has")
+    return found
+
+
+def address(text: str) -> IPv4Address | IPv6Address:
+    """Return the IP address that ``text`` is; engines take no name there, and no zone."""
+    from ipaddress import AddressValueError, IPv4Address, IPv6Address
+
+    try:
+        found = IPv6Address(text) if ":" in text else IPv4Address(text)
+    except AddressValueError as error:
+        raise UsageError(
+            f"--listen {text!r} is no IP address: {error}", hint="--listen 0.0.0.0, or ::1"
+        ) from error
+    if isinstance(found, IPv6Address) and found.scope_id is not None:
+        raise UsageError(f"--listen {text!r}: container engines take no zone (%)")
+    return found
 
 
 def _variable(text: str) -> tuple[str, str]:

@@ -2,21 +2,25 @@
 
 import configparser
 import json
+import re
 import shlex
 from dataclasses import replace
+from ipaddress import IPv6Address
 from pathlib import Path
 
 import kubernetes_validate
 import pytest
 import yaml
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from envbuilder.cli.app import cli
-from envbuilder.cli.wishes import size
+from envbuilder.cli.wishes import size, wishes_of
 from envbuilder.model.errors import LockError, UsageError
 from envbuilder.model.lock import Lock
+from envbuilder.model.pylock import write_lock
 from envbuilder.model.reference import Digest, ImageRef
 from envbuilder.model.seal import Form, Seal
 from envbuilder.workflow.deploy.apptainer import apptainer
@@ -24,10 +28,12 @@ from envbuilder.workflow.deploy.compose import compose
 from envbuilder.workflow.deploy.deployment import Wishes, deployment, pinned
 from envbuilder.workflow.deploy.engine_command import engine_command
 from envbuilder.workflow.deploy.kubernetes import kubernetes
+from envbuilder.workflow.deploy.kubernetes_names import object_name
 from envbuilder.workflow.deploy.quadlet import quadlet
 from tests.unit.locks import lock
 
 IMAGE = "registry.example.com/team/x@sha256:" + "0" * 64
+MODEL_IMAGE = ImageRef.parse("models.example/q:1")
 SERVING = lock(
     {"vllm": "0.8.5", "nvidia-cuda-runtime-cu12": "12.4.127"},
     expose=[8000],
@@ -52,7 +58,7 @@ def _kubernetes(lock: Lock, wishes: Wishes) -> list[dict]:
 
 
 @pytest.mark.parametrize("lock", [SERVING, SMALL])
-@pytest.mark.parametrize("wishes", [EVERYTHING, Wishes(), Wishes(model_image="models.example/q:1")])
+@pytest.mark.parametrize("wishes", [EVERYTHING, Wishes(), Wishes(model_image=MODEL_IMAGE)])
 def test_kubernetes_takes_the_manifest_by_its_own_schema(lock, wishes):
     _kubernetes(lock, wishes)
 
@@ -165,7 +171,7 @@ def test_a_lock_that_wants_no_gpu_gets_none_and_zero_means_none():
     assert (none.gpus, none.shm) == (0, 1 << 30)
 
 
-@pytest.mark.parametrize("path", ["/a,b", "/a:b", '/a"b', "/a\nb"])
+@pytest.mark.parametrize("path", ["/a,b", "/a:b", '/a"b', "/a\nb", "/a/../b"])
 def test_a_path_that_an_engine_would_cut_in_two_is_refused(path):
     with pytest.raises(UsageError, match="cannot be mounted"):
         deployment(SMALL, Wishes(model=Path(path)), image=IMAGE)
@@ -173,7 +179,7 @@ def test_a_path_that_an_engine_would_cut_in_two_is_refused(path):
 
 def test_a_model_has_one_place():
     with pytest.raises(UsageError, match="one place"):
-        deployment(SMALL, Wishes(model=Path("/m"), model_image="m.example/m"), image=IMAGE)
+        deployment(SMALL, Wishes(model=Path("/m"), model_image=MODEL_IMAGE), image=IMAGE)
 
 
 def test_what_is_deployed_is_the_sealed_image_by_its_digest():
@@ -204,11 +210,110 @@ def test_what_is_deployed_is_the_form_that_the_spec_publishes():
     assert pinned([listed], ref) == f"registry.example.com/team/x@{form.manifest}"
 
 
+def _expanded(text: str) -> str:
+    """Read a word as Kubernetes does that knows no variable: ``$$`` is ``$``, ``$(A)`` is gone."""
+    return re.sub(r"\$\$|\$\([^)]*\)", lambda found: "$" if found[0] == "$$" else "", text)
+
+
 @given(st.lists(st.text(st.characters(exclude_categories=["Cc", "Cs"]), max_size=12), max_size=4))
 def test_any_words_come_through_yaml_as_they_are(words):
     wanted = deployment(SMALL, Wishes(args=tuple(words)), image=IMAGE)
     service = yaml.safe_load(compose(wanted))["services"]["x"]
     assert [word.replace("$$", "$") for word in service.get("command", [])] == words
+    (made,) = yaml.safe_load_all(kubernetes(wanted))
+    (container,) = made["spec"]["template"]["spec"]["containers"]
+    assert [_expanded(word) for word in container.get("args", [])] == words
+
+
+@given(st.text("$()A", max_size=8))
+def test_no_word_is_a_variable_of_kubernetes(word):
+    (made,) = yaml.safe_load_all(kubernetes(deployment(SMALL, Wishes(args=(word,)), image=IMAGE)))
+    (container,) = made["spec"]["template"]["spec"]["containers"]
+    assert [_expanded(arg) for arg in container["args"]] == [word]
+
+
+@given(st.text("{ a}'", max_size=10))
+def test_no_word_is_an_argument_of_apptainer(word):
+    wanted = deployment(SMALL, Wishes(args=(word,), env={"A": word}), image=IMAGE)
+    text = apptainer(wanted)
+    assert not re.search(r"{{\s*\w+\s*}}", text)  # what it takes for one, in comments too
+    lines = text.splitlines()
+    assert shlex.split(lines[1].removeprefix("# "))[-1] == word
+    assert shlex.split(lines[-1]) == ["export", f"A={word}"]
+
+
+def test_an_address_of_ipv6_stands_in_brackets():
+    wanted = deployment(SMALL, Wishes(listen=IPv6Address("::1"), ports=(80,)), image=IMAGE)
+    assert yaml.safe_load(compose(wanted))["services"]["x"]["ports"] == ["[::1]:80:80"]
+    assert "PublishPort=[::1]:80:80\n" in quadlet(wanted)
+    line = engine_command(wanted, engine="docker", terminal=False)
+    assert line[line.index("--publish") + 1] == "[::1]:80:80"
+
+
+@pytest.mark.parametrize("name", ["3d-vlm", "123", "a" * 64, "a-" * 31 + "ab", "9" * 64])
+def test_a_name_that_kubernetes_does_not_take_gives_way(name):
+    named = replace(SMALL, spec=structs.replace(SMALL.spec, name=name))
+    made, service = _kubernetes(named, Wishes(ports=(80,)))
+    assert made["metadata"]["annotations"]["gpu-envbuilder.dev/environment"] == name
+    template = made["spec"]["template"]
+    (container,) = template["spec"]["containers"]
+    names = {made["metadata"]["name"], service["metadata"]["name"], container["name"]}
+    names |= set(template["metadata"]["labels"].values())
+    assert names == {object_name(name)}
+    assert re.fullmatch(r"env-[a-z0-9-]*[a-z0-9]-[0-9a-f]{8}", object_name(name))
+    assert len(object_name(name)) <= 63
+    assert service["spec"]["selector"] == made["spec"]["selector"]["matchLabels"]
+
+
+def test_names_that_give_way_stay_two_and_others_stay_as_they_are():
+    assert object_name("omni-gpu") == "omni-gpu"
+    assert object_name("a" * 63) == "a" * 63
+    assert object_name("a" * 64) != object_name("a" * 63 + "b")
+    assert object_name(object_name("3d-vlm")) == object_name("3d-vlm") != object_name("env-3d-vlm")
+
+
+@pytest.mark.parametrize("name", ["", "Team", "a_b", "-a", "a.", "a b", "a\n", "a" * 254])
+def test_a_secret_that_cannot_be_is_refused(name):
+    with pytest.raises(UsageError, match="--pull-secret"):
+        kubernetes(deployment(SMALL, Wishes(pull_secret=name), image=IMAGE))
+
+
+WISHES = {
+    "args": (), "env": (), "gpus": None, "model": None, "model_image": None, "ports": (),
+    "listen": "127.0.0.1", "shm_size": None,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "listen",
+    ["localhost", "", "127.0.0.1\n", "::1\n", "1.2.3", "[::1]", "fe80::1%eth0", "01.1.1.1"],
+)
+def test_what_is_no_address_is_refused(listen):
+    with pytest.raises(UsageError, match="--listen"):
+        wishes_of(**WISHES | {"listen": listen})
+
+
+@pytest.mark.parametrize("listen", ["0.0.0.0", "::", "fe80::1"])
+def test_an_address_is_taken(listen):
+    assert str(wishes_of(**WISHES | {"listen": listen}).listen) == listen
+
+
+@pytest.mark.parametrize("ref", ["a b,ro=no", "a,target=/", "a\n", "$A", ""])
+def test_a_model_image_is_an_image(ref):
+    with pytest.raises(UsageError, match="is not an image reference"):
+        wishes_of(**WISHES | {"model_image": ref})
+
+
+def test_a_model_image_is_spelled_out_for_all_tools():
+    wanted = deployment(SMALL, wishes_of(**WISHES | {"model_image": "team/q"}), image=IMAGE)
+    full = "docker.io/team/q:latest"
+    assert f"Mount=type=image,source={full},destination=/model\n" in quadlet(wanted)
+    (volume,) = yaml.safe_load(compose(wanted))["services"]["x"]["volumes"]
+    assert volume["source"] == full
+    (made,) = yaml.safe_load_all(kubernetes(wanted))
+    assert made["spec"]["template"]["spec"]["volumes"][1]["image"]["reference"] == full
+    line = engine_command(wanted, engine="podman", terminal=False)
+    assert f"--mount=type=image,source={full},target=/model" in line
 
 
 @pytest.mark.parametrize(
@@ -218,9 +323,9 @@ def test_sizes_are_read_as_engines_read_them(text, expected):
     assert size(text) == expected
 
 
-@pytest.mark.parametrize("text", ["", "0", "-1", "1.5g", "8 g", "8x"])
+@pytest.mark.parametrize("text", ["", "0", "-1", "1.5g", "8 g", "8x", f"{1 << 63}", "8388608t"])
 def test_what_is_no_size_is_refused(text):
-    with pytest.raises(UsageError, match="is no size"):
+    with pytest.raises(UsageError, match=r"is no size|is more than any machine has"):
         size(text)
 
 
@@ -231,3 +336,30 @@ def test_one_tool_is_written_for(tools, tmp_path, monkeypatch):
     done = CliRunner().invoke(cli, line)
     assert isinstance(done.exception, UsageError)
     assert "expected one of --kubernetes, --compose" in done.exception.message
+
+
+def _exported(folder: Path, *options: str) -> Result:
+    """Run ``export`` for a sealed lock in ``folder``."""
+    seal = Seal(
+        layout=1, engine="embedded", manifest=Digest.of(b"m"), config=Digest.of(b"c"), layers=()
+    )
+    write_lock(folder / "pylock.x.toml", replace(SMALL, seal=seal))
+    line = ["export", "--quadlet", "--image", "registry.example.com/x", *options]
+    return CliRunner().invoke(cli, [*line, str(folder / "pylock.x.toml"), "--", "serve"])
+
+
+def test_words_of_every_language_stand_in_every_file(tmp_path):
+    value = "\N{IDEOGRAPHIC SPACE}\N{WOMAN}\N{ZERO WIDTH JOINER}\N{ROCKET}"
+    done = _exported(tmp_path, "--env", f"A={value}")
+    assert done.exit_code == 0, done.exception
+    assert f'Environment="A={value}"\n' in done.output
+
+
+@pytest.mark.parametrize(
+    "options",
+    [("--env", "A=\x1b[0m"), ("--env", "A=1\n2"), ("--env", "A=\udc80"), ("--model", "/srv/a\tb")],
+)
+def test_what_stands_in_no_line_of_a_file_is_refused(tmp_path, options):
+    done = _exported(tmp_path, *options)
+    assert isinstance(done.exception, UsageError)
+    assert "control characters" in done.exception.message

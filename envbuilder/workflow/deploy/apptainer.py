@@ -6,6 +6,7 @@ image become the runscript by themselves; GPUs, binds and ports are the caller's
 
 from __future__ import annotations
 
+import re
 import shlex
 
 from .deployment import MODEL, Deployment
@@ -25,7 +26,7 @@ def apptainer(wanted: Deployment) -> str:
     if wanted.wishes.env:
         lines += ["", "%environment"]
         lines += [
-            f"    export {name}={shlex.quote(value)}" for name, value in wanted.wishes.env.items()
+            f"    export {name}={_quoted(value)}" for name, value in wanted.wishes.env.items()
         ]
     return "".join(f"{line}\n" for line in lines)
 
@@ -35,4 +36,9 @@ def _run(wanted: Deployment) -> str:
     line = ["apptainer", "run", *(["--nv"] if wanted.gpus else [])]
     if wishes.model is not None:
         line += ["--bind", f"{wishes.model}:{MODEL}:ro"]
-    return shlex.join([*line, f"{wanted.name}.sif", *wishes.args])
+    return " ".join(_quoted(word) for word in (*line, f"{wanted.name}.sif", *wishes.args))
+
+
+def _quoted(text: str) -> str:
+    """Quote one word for a shell, and keep ``{{ NAME }}``, where Apptainer sees its arguments."""
+    return re.sub(r"\{(?=\{)", "{''", shlex.quote(text))

@@ -27,8 +27,8 @@ def _service(wanted: Deployment) -> dict[str, Any]:
         service["command"] = [_literal(text) for text in wishes.args]
     if wishes.env:
         service["environment"] = {name: _literal(value) for name, value in wishes.env.items()}
-    if wishes.ports:
-        service["ports"] = [f"{wishes.listen}:{port}:{port}" for port in wishes.ports]
+    if wishes.published:
+        service["ports"] = list(wishes.published)
     if volumes := _volumes(wanted):
         service["volumes"] = volumes
     if wanted.gpus:
@@ -48,5 +48,5 @@ def _volumes(wanted: Deployment) -> list[dict[str, Any]]:
         source = _literal(str(wishes.model))
         return [{"type": "bind", "source": source, "target": MODEL, "read_only": True}]
     if wishes.model_image is not None:
-        return [{"type": "image", "source": wishes.model_image, "target": MODEL}]
+        return [{"type": "image", "source": str(wishes.model_image), "target": MODEL}]
     return []

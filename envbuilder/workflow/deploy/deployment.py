@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
 from envbuilder.model.errors import LockError, UsageError
@@ -17,6 +18,8 @@ from envbuilder.workflow.publish_platforms import sealed_index
 
 MODEL = "/model"
 """Where a container finds the model that it is given."""
+
+LOOPBACK = IPv4Address("127.0.0.1")
 
 _SEPARATORS = ',:"\n'
 _SHM, _SHM_WITH_GPU = 1 << 30, 8 << 30
@@ -36,11 +39,17 @@ class Wishes:
     env: Mapping[str, str] = field(default_factory=dict)
     gpus: int | None = None
     model: Path | None = None
-    model_image: str | None = None
+    model_image: ImageRef | None = None
     ports: tuple[int, ...] = ()
-    listen: str = "127.0.0.1"
+    listen: IPv4Address | IPv6Address = LOOPBACK
     shm: int | None = None
     pull_secret: str | None = None
+
+    @property
+    def published(self) -> tuple[str, ...]:
+        """The ports as container engines want them: ``ADDRESS:PORT:PORT``, IPv6 in brackets."""
+        host = f"[{self.listen}]" if self.listen.version == 6 else str(self.listen)
+        return tuple(f"{host}:{port}:{port}" for port in self.ports)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +134,9 @@ def seal_of(lock: Lock) -> Seal:
 
 
 def _check_path(path: Path | None) -> None:
-    """Refuse a path that the tools' own separators would cut in two."""
+    """Refuse a path that the tools' own separators would cut in two, or that leads back up."""
+    if path is not None and ".." in path.parts:
+        raise UsageError(f"{str(path)!r} cannot be mounted: Kubernetes takes no path with ..")
     unfit = sorted(set(str(path or "")) & set(_SEPARATORS))
     if unfit:
         raise UsageError(

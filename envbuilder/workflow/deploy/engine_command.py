@@ -21,8 +21,8 @@ def engine_command(
     line = [engine, "run", "--rm", "--interactive", *(["--tty"] if terminal else [])]
     line += ["--init"] if engine == "docker" else []
     line += [f"--shm-size={wanted.shm}", *_gpus(wanted, engine), *_mounts(wanted)]
-    for port in wanted.wishes.ports:
-        line += ["--publish", f"{wanted.wishes.listen}:{port}:{port}"]
+    for published in wanted.wishes.published:
+        line += ["--publish", published]
     for name, value in wanted.wishes.env.items():
         line += ["--env", f"{name}={value}"]
     if entrypoint is not None:

@@ -5,12 +5,14 @@ Source: Kubernetes API 1.31 (apps/v1, core/v1); image volumes are KEP-4639.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from envbuilder.model.image_spec import Healthcheck
 from envbuilder.model.yaml_text import yaml_text
 
 from .deployment import MODEL, Deployment
+from .kubernetes_names import object_name, secret_name
 
 _MIB = 1 << 20
 _INTERVAL, _TIMEOUT, _RETRIES = 30, 30, 3  # where a healthcheck does not say: as Docker has it
@@ -33,14 +35,17 @@ def _deployment(wanted: Deployment) -> dict[str, Any]:
         "volumes": _volumes(wanted),
     }
     if wanted.wishes.pull_secret is not None:
-        pod["imagePullSecrets"] = [{"name": wanted.wishes.pull_secret}]
+        pod["imagePullSecrets"] = [{"name": secret_name(wanted.wishes.pull_secret)}]
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": {
-            "name": wanted.name,
+            "name": object_name(wanted.name),
             "labels": labels,
-            "annotations": {"gpu-envbuilder.dev/lock": str(wanted.lock)},
+            "annotations": {
+                "gpu-envbuilder.dev/environment": wanted.name,
+                "gpu-envbuilder.dev/lock": str(wanted.lock),
+            },
         },
         "spec": {
             "replicas": 1,
@@ -56,7 +61,7 @@ def _service(wanted: Deployment) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": {"name": wanted.name, "labels": _labels(wanted)},
+        "metadata": {"name": object_name(wanted.name), "labels": _labels(wanted)},
         "spec": {
             "selector": _labels(wanted),
             "ports": [
@@ -68,12 +73,12 @@ def _service(wanted: Deployment) -> dict[str, Any]:
 
 
 def _labels(wanted: Deployment) -> dict[str, str]:
-    return {"app.kubernetes.io/name": wanted.name}
+    return {"app.kubernetes.io/name": object_name(wanted.name)}
 
 
 def _container(wanted: Deployment) -> dict[str, Any]:
     wishes = wanted.wishes
-    container: dict[str, Any] = {"name": wanted.name, "image": wanted.image}
+    container: dict[str, Any] = {"name": object_name(wanted.name), "image": wanted.image}
     if wishes.args:
         container["args"] = [_literal(text) for text in wishes.args]
     if wishes.env:
@@ -92,8 +97,8 @@ def _container(wanted: Deployment) -> dict[str, Any]:
 
 
 def _literal(text: str) -> str:
-    """Keep ``$(NAME)`` as it stands; Kubernetes would put a variable's value in its place."""
-    return text.replace("$(", "$$(")
+    """Keep ``$(NAME)`` and ``$$``: Kubernetes would put a variable's value there, and one ``$``."""
+    return re.sub(r"\$(?=[$(])", "$$", text)
 
 
 def _volumes(wanted: Deployment) -> list[dict[str, Any]]:
@@ -103,7 +108,7 @@ def _volumes(wanted: Deployment) -> list[dict[str, Any]]:
         path = {"path": str(wanted.wishes.model), "type": "Directory"}
         volumes.append({"name": "model", "hostPath": path})
     if wanted.wishes.model_image is not None:
-        image = {"reference": wanted.wishes.model_image, "pullPolicy": "IfNotPresent"}
+        image = {"reference": str(wanted.wishes.model_image), "pullPolicy": "IfNotPresent"}
         volumes.append({"name": "model", "image": image})
     return volumes
 

@@ -42,7 +42,7 @@ def _container(wanted: Deployment) -> Iterator[str]:
     yield "NoNewPrivileges=true"
     yield f"ShmSize={wanted.shm}"
     yield from (f"AddDevice=nvidia.com/gpu={number}" for number in range(wanted.gpus))
-    yield from (f"PublishPort={wishes.listen}:{port}:{port}" for port in wishes.ports)
+    yield from (f"PublishPort={published}" for published in wishes.published)
     for name, value in wishes.env.items():
         yield f"Environment={_quoted(f'{name}={value}')}"
     if wishes.model is not None:
