@@ -1,6 +1,7 @@
 """What a project or this machine says for all commands: ``envbuilder.toml``, then the environment.
 
-The file lies in the folder that a command runs in, beside ``lockfiles/``. Variables win.
+The file lies beside the ``lockfiles/`` that commands find, in the folder that they run in or in one
+above. Variables win.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from . import options
+
 if TYPE_CHECKING:
     from envbuilder import RemoteSettings
 
-FILE = Path("envbuilder.toml")
+FILE = "envbuilder.toml"
 
 
 class _Store(Struct, frozen=True, forbid_unknown_fields=True):
@@ -24,7 +27,10 @@ class _Store(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class _Project(Struct, frozen=True, forbid_unknown_fields=True):
-    """The file: ``[store]`` with ``remote`` (HOST/NAME) and ``trust`` (public keys)."""
+    """The file: ``[store]`` with ``remote`` (HOST/NAME) and ``trust`` (public keys).
+
+    Keys that are files are named from where it lies.
+    """
 
     store: _Store = _Store()
 
@@ -34,7 +40,8 @@ def remote_settings(environ: Mapping[str, str] = os.environ) -> RemoteSettings |
 
     Raises UsageError for a file or a variable that does not fit.
     """
-    written = _read().store
+    folder = options.find_folder().parent
+    written = _read(folder / FILE).store
     place = environ.get("ENVBUILDER_REMOTE_STORE") or written.remote
     if not place:
         return None
@@ -44,23 +51,31 @@ def remote_settings(environ: Mapping[str, str] = os.environ) -> RemoteSettings |
     trust = environ.get("ENVBUILDER_REMOTE_STORE_TRUST", "")
     return RemoteSettings(
         place=ImageRef.parse(place),
-        trust=tuple(filter(None, trust.split(","))) or written.trust,
+        trust=tuple(filter(None, trust.split(",")))
+        or tuple(_from(folder, key) for key in written.trust),
         key=environ.get("ENVBUILDER_REMOTE_STORE_KEY") or None,
     )
 
 
-def _read() -> _Project:
+def _from(folder: Path, key: str) -> str:
+    """Return what ``key`` names that a file in ``folder`` names."""
+    from envbuilder.evidence.service_key import is_address
+
+    return key if key.startswith("env://") or is_address(key) else str(folder / key)
+
+
+def _read(file: Path) -> _Project:
     import tomllib
 
     from envbuilder.model.codec import MisfitError, from_plain
     from envbuilder.model.errors import UsageError
 
     try:
-        return from_plain(tomllib.loads(FILE.read_text("utf-8")), _Project)
+        return from_plain(tomllib.loads(file.read_text("utf-8")), _Project)
     except FileNotFoundError:
         return _Project()
     except (MisfitError, tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise UsageError(
-            f"{FILE} cannot be used: {error}",
+            f"{file} cannot be used: {error}",
             hint="docs/how-to/share-layers.md shows what may stand there",
         ) from error

@@ -42,6 +42,33 @@ def test_the_file_says_where_and_whom_to_trust_and_variables_win(tmp_path):
     )  # fmt: skip
 
 
+def test_the_file_is_found_where_the_lockfiles_are(tmp_path, monkeypatch):
+    inside = tmp_path / "project" / "services" / "api"
+    inside.mkdir(parents=True)
+    for name in (".git", "lockfiles"):
+        (tmp_path / "project" / name).mkdir()
+    keys = ["team.pub", "keys/next.pub", "/etc/all.pub", "env://PUB", "awskms:///alias/team"]
+    text = f'[store]\nremote = "registry.example.com/x"\ntrust = {keys}\n'
+    (tmp_path / "project" / "envbuilder.toml").write_text(text)
+    (inside / "envbuilder.toml").write_text("[something else]\n")
+    monkeypatch.chdir(inside)
+    found = remote_settings({})
+    assert found is not None
+    assert found.trust == ("../../team.pub", "../../keys/next.pub", *keys[2:])
+    told = remote_settings({"ENVBUILDER_REMOTE_STORE_TRUST": "team.pub"})
+    assert told is not None
+    assert told.trust == ("team.pub",)  # of a variable: from here, as a shell completes it
+
+
+def test_a_file_above_that_does_not_fit_is_named(tmp_path, monkeypatch):
+    for name in (".git", "lockfiles", "sub"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "envbuilder.toml").write_text("[store")
+    monkeypatch.chdir(tmp_path / "sub")
+    with pytest.raises(UsageError, match=r"\.\./envbuilder\.toml cannot be used"):
+        remote_settings({})
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
