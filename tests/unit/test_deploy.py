@@ -4,6 +4,8 @@ import configparser
 import json
 import re
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from ipaddress import IPv6Address
 from pathlib import Path
@@ -16,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
+from envbuilder.cli import options
 from envbuilder.cli.app import cli
 from envbuilder.cli.wishes import size, wishes_of
 from envbuilder.model.errors import LockError, UsageError
@@ -23,6 +26,7 @@ from envbuilder.model.lock import Lock
 from envbuilder.model.pylock import write_lock
 from envbuilder.model.reference import Digest, ImageRef
 from envbuilder.model.seal import Form, Seal
+from envbuilder.workflow.deploy import run_here
 from envbuilder.workflow.deploy.apptainer import apptainer
 from envbuilder.workflow.deploy.compose import compose
 from envbuilder.workflow.deploy.deployment import Wishes, deployment, pinned
@@ -30,6 +34,7 @@ from envbuilder.workflow.deploy.engine_command import engine_command
 from envbuilder.workflow.deploy.kubernetes import kubernetes
 from envbuilder.workflow.deploy.kubernetes_names import object_name
 from envbuilder.workflow.deploy.quadlet import quadlet
+from envbuilder.workflow.deploy.run_here import ReadyToRun
 from tests.unit.locks import lock
 
 IMAGE = "registry.example.com/team/x@sha256:" + "0" * 64
@@ -336,6 +341,25 @@ def test_one_tool_is_written_for(tools, tmp_path, monkeypatch):
     done = CliRunner().invoke(cli, line)
     assert isinstance(done.exception, UsageError)
     assert "expected one of --kubernetes, --compose" in done.exception.message
+
+
+def test_what_runs_is_let_go_of_once_it_has_run(tmp_path, monkeypatch):
+    told = []
+
+    def run() -> int:
+        told.append("run")
+        return 7
+
+    @contextmanager
+    def ready(*_: object, **__: object) -> Iterator[ReadyToRun]:
+        yield ReadyToRun(shown="x", run=run)
+        told.append("let go")
+
+    monkeypatch.setenv("ENVBUILDER_CACHE", str(tmp_path))
+    monkeypatch.setattr(options, "spec_path", lambda *_: tmp_path / "x.yaml")
+    monkeypatch.setattr(run_here, "ready_to_run", ready)
+    assert CliRunner().invoke(cli, ["run", "x", "--runtime", "oci"]).exit_code == 7
+    assert told == ["run", "let go"]
 
 
 def _exported(folder: Path, *options: str) -> Result:
