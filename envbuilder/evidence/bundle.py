@@ -9,8 +9,12 @@ import base64
 import hashlib
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
+from msgspec import Raw, Struct
+
+from envbuilder.model.codec import from_json
 from envbuilder.model.image import canonical_json
 
 from .keys import PublicKey, public_der
@@ -25,6 +29,7 @@ BUNDLE_TYPES = frozenset(
     }
 )
 """The spellings under which others have written them."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,28 +46,53 @@ class Document:
     logged: datetime | None = None
 
 
+class _Stamp(Struct, frozen=True, rename="camel"):
+    signed_timestamp: str
+
+
+class _Stamps(Struct, frozen=True, rename="camel"):
+    rfc3161_timestamps: tuple[_Stamp, ...] | None = None
+
+
+class _Logged(Struct, frozen=True, rename="camel"):
+    inclusion_promise: dict[str, Any] | None = None
+    integrated_time: int | str | None = None  # protobuf writes 64 bits as a text
+
+
+class _Material(Struct, frozen=True, rename="camel"):
+    timestamp_verification_data: _Stamps | None = None
+    tlog_entries: tuple[_Logged, ...] | None = None
+
+
+class _Bundle(Struct, frozen=True, rename="camel"):
+    """What we read of a bundle; protobuf's JSON may say null for whatever is not there."""
+
+    dsse_envelope: Raw
+    verification_material: _Material | None = None
+
+
 def parse_bundle(body: bytes) -> Document | None:
     """Read a bundle that holds an envelope; None for a stranger's document that is none."""
     try:
-        content = json.loads(body)
-        material = content.get("verificationMaterial") or {}
-        stamps = (material.get("timestampVerificationData") or {}).get("rfc3161Timestamps") or ()
+        content = from_json(body, _Bundle)
+        material = content.verification_material or _Material()
+        stamps = (material.timestamp_verification_data or _Stamps()).rfc3161_timestamps or ()
         return Document(
-            envelope=canonical_json(content["dsseEnvelope"]),
+            envelope=bytes(content.dsse_envelope),
             bundle=body,
-            stamps=tuple(base64.b64decode(each["signedTimestamp"]) for each in stamps),
-            logged=_logged(material.get("tlogEntries") or ()),
+            stamps=tuple(base64.b64decode(each.signed_timestamp) for each in stamps),
+            logged=_logged(material.tlog_entries or ()),
         )
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+    except (ValueError, OverflowError):  # no JSON, of other types, no base64, no moment
         return None
 
 
-def _logged(entries: object) -> datetime | None:
+def _logged(entries: tuple[_Logged, ...]) -> datetime | None:
     """Return when a log promised to have taken the first entry: only that is signed with it."""
-    entry = entries[0] if isinstance(entries, list) and entries else {}
-    if not entry.get("inclusionPromise") or not entry.get("integratedTime"):
+    entry = entries[0] if entries else _Logged()
+    if not entry.inclusion_promise or not entry.integrated_time:
         return None
-    return datetime.fromtimestamp(int(entry["integratedTime"]), UTC)
+    return _EPOCH + timedelta(seconds=int(entry.integrated_time))
 
 
 def key_bundle(envelope: bytes, key: PublicKey, stamps: tuple[bytes, ...] = ()) -> bytes:

@@ -6,7 +6,6 @@ Source: "DSSE: Dead Simple Signing Envelope" (secure-systems-lab), protocol vers
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
@@ -14,7 +13,9 @@ from typing import NamedTuple
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from msgspec import Struct
 
+from envbuilder.model.codec import from_json
 from envbuilder.model.errors import NetworkError
 from envbuilder.model.image import canonical_json
 
@@ -24,6 +25,16 @@ from .service_key import ServiceKey
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 ENVELOPE_TYPE = "application/vnd.dsse.envelope.v1+json"
 _MOST_SIGNATURES = 16  # of one envelope that are tried: each takes time, and strangers add them
+
+
+class _Signature(Struct, frozen=True):
+    sig: str
+
+
+class _Envelope(Struct, frozen=True, rename="camel"):
+    payload: str
+    payload_type: str
+    signatures: tuple[_Signature, ...]
 
 
 def sign(payload: bytes, key: PrivateKey) -> bytes:
@@ -55,14 +66,15 @@ def opened_with(envelope: bytes, key: PublicKey) -> Opened | None:
     Strangers may attach what they like to an image, so what is no envelope is no error.
     """
     try:
-        content = json.loads(envelope)
-        payload = base64.b64decode(content["payload"], validate=True)
-        signatures = [str(entry["sig"]) for entry in content["signatures"][:_MOST_SIGNATURES]]
-        known = content["payloadType"] == PAYLOAD_TYPE
-    except (ValueError, KeyError, TypeError, RecursionError):
+        content = from_json(envelope, _Envelope)
+        payload = base64.b64decode(content.payload, validate=True)
+    except ValueError:
+        return None
+    if content.payload_type != PAYLOAD_TYPE:
         return None
     data = _encoded(payload)
-    ours = next((each for each in signatures if known and is_signed(data, each, key)), None)
+    signatures = (each.sig for each in content.signatures[:_MOST_SIGNATURES])
+    ours = next((each for each in signatures if is_signed(data, each, key)), None)
     return None if ours is None else Opened(payload, base64.b64decode(ours))
 
 

@@ -7,11 +7,13 @@ bounded; more than that is an error, since what was not read might say otherwise
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
+from msgspec import Struct, field
+
+from envbuilder.model.codec import MisfitError, from_json
 from envbuilder.model.errors import NetworkError
 from envbuilder.model.reference import Digest
 from envbuilder.net.messages import MissingError
@@ -37,6 +39,31 @@ from .tagged import DOCUMENT_LIMIT, Tagged, read_document
 _MOST = 1024  # documents of the wanted kinds, most of which strangers may have attached
 _TOTAL = 256 << 20  # bytes of all these
 _MOST_REASONS = 3  # for which documents do not count, that are told
+
+
+class _Subject(Struct, frozen=True):
+    digest: str
+
+
+class _Referrer(Struct, frozen=True, rename="camel"):
+    """What a referrer's manifest says of itself."""
+
+    subject: _Subject
+    artifact_type: str
+
+
+class _Named(Struct, frozen=True):
+    digest: str = field(name="docker-manifest-digest")
+
+
+class _Critical(Struct, frozen=True):
+    image: _Named
+
+
+class _Signing(Struct, frozen=True):
+    """What cosign's simple signing signs."""
+
+    critical: _Critical
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,11 +224,10 @@ def is_signed_under(repository: Repository, image: Digest, keyring: Keyring, the
 
 def _bundles(repository: Repository, referrer: Descriptor, image: Digest) -> Iterator[bytes | None]:
     """Fetch the bundles in a referrer of ``image``; the listing's own words are not trusted."""
-    with suppress(MissingError, NoImageError):  # deleted as above, or a stranger's junk
+    with suppress(MissingError, NoImageError, MisfitError):  # deleted, or a stranger's junk
         manifest = repository.manifest(referrer.digest)
-        subject = manifest.content.get("subject")
-        named = subject.get("digest") if isinstance(subject, dict) else None
-        if named == str(image) and manifest.content.get("artifactType") in BUNDLE_TYPES:
+        says = from_json(manifest.body, _Referrer)
+        if says.subject.digest == str(image) and says.artifact_type in BUNDLE_TYPES:
             first = next(
                 (each for each in manifest.layers if each.media_type in BUNDLE_TYPES), None
             )
@@ -210,8 +236,8 @@ def _bundles(repository: Repository, referrer: Descriptor, image: Digest) -> Ite
 
 
 def _names(payload: bytes, image: Digest) -> bool:
+    """Return whether what our key signed is a signature of ``image``: it signs other things too."""
     try:
-        named = json.loads(payload)["critical"]["image"]["docker-manifest-digest"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise NetworkError(f"a signature of {image} by this key is damaged") from error
-    return bool(named == str(image))
+        return from_json(payload, _Signing).critical.image.digest == str(image)
+    except MisfitError:
+        return False

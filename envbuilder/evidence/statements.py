@@ -6,14 +6,16 @@ statement is about one manifest digest, and a function of its inputs.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from msgspec import Struct
+
 from envbuilder import __version__
+from envbuilder.model.codec import MisfitError, from_json
 from envbuilder.model.image import canonical_json
 from envbuilder.model.lock import ArchiveSource, DebianBase, Lock, Source, Wheel, spec_checksum
 from envbuilder.model.pylock import lock_checksum
@@ -57,18 +59,29 @@ class Statement:
         )
 
 
+class _Subject(Struct, frozen=True):
+    digest: dict[str, Any]
+
+
+class _Content(Struct, frozen=True, rename="camel"):
+    subject: tuple[_Subject, ...]
+    predicate_type: str
+    predicate: dict[str, Any] | None = None  # a signature has nothing to add
+
+
 def parse_statement(payload: bytes, subject: Digest) -> Statement | None:
     """Read a payload as a statement about ``subject``; None if it is about something else."""
     try:
-        content = json.loads(payload)
-        subjects = [entry["digest"].get("sha256") for entry in content["subject"]]
-        predicate = content.get("predicate") or {}  # a signature has nothing to add
-        predicate_type = str(content["predicateType"])
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        content = from_json(payload, _Content)
+    except MisfitError:
         return None
-    if subject.hex not in subjects or not isinstance(predicate, dict):
+    if subject.hex not in [each.digest.get("sha256") for each in content.subject]:
         return None
-    return Statement(subject=subject, predicate_type=predicate_type, predicate=predicate)
+    return Statement(
+        subject=subject,
+        predicate_type=content.predicate_type,
+        predicate=content.predicate or {},
+    )
 
 
 def provenance(
@@ -148,10 +161,12 @@ def _tests(report: Mapping[str, Any], status: str) -> list[str]:
 
 def finished_on(statement: Statement) -> str:
     """Return the moment (RFC 3339) that a statement names as its own, or nothing."""
-    details = statement.predicate.get("runDetails", statement.predicate)
-    details = details.get("metadata", details) if isinstance(details, dict) else {}
-    moment = details.get("finishedOn") or details.get("timestamp", "")
-    return str(moment)
+    details = statement.predicate
+    for step in ("runDetails", "metadata"):
+        inner = details.get(step, details)
+        details = inner if isinstance(inner, dict) else {}
+    moment = details.get("finishedOn") or details.get("timestamp")
+    return moment if isinstance(moment, str) else ""
 
 
 def moment_of(statement: Statement) -> datetime | None:

@@ -26,6 +26,9 @@ MANIFEST_LIMIT = 4 << 20  # bytes; what registries accept
 INDEX_TYPES = frozenset({OCI_INDEX, DOCKER_INDEX})
 EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
 EMPTY = b"{}"
+_NO_DESCRIPTOR = (
+    KeyError, TypeError, ValueError, AttributeError, RecursionError, UsageError
+)  # fmt: skip
 
 
 class NoImageError(NetworkError):
@@ -164,14 +167,14 @@ def parse_descriptor(value: object, what: str) -> Descriptor:
         notes = value.get("annotations") or {}
         place = value.get("platform")
         return Descriptor(
-            media_type=str(value["mediaType"]),
+            media_type=_text(value["mediaType"]),
             digest=Digest.parse(value["digest"]),
             size=_size(value["size"]),
             platform=None if place is None else _platform(place),
-            artifact_type=str(value.get("artifactType", "")),
-            annotations={str(key): str(note) for key, note in notes.items()},
+            artifact_type=_text(value.get("artifactType", "")),
+            annotations={_text(key): _text(note) for key, note in notes.items()},
         )
-    except (KeyError, TypeError, ValueError, AttributeError, UsageError) as error:
+    except _NO_DESCRIPTOR as error:
         raise NoImageError(f"{what}: not a descriptor: {error!r}") from error
 
 
@@ -179,6 +182,13 @@ def _descriptors(values: object, what: str) -> tuple[Descriptor, ...]:
     if not isinstance(values, list):
         raise NoImageError(f"{what}: expected a list of descriptors")
     return tuple(parse_descriptor(value, what) for value in values)
+
+
+def _text(value: object) -> str:
+    """Return a text that can be written again: JSON can spell half a character."""
+    text = str(value)
+    text.encode()
+    return text
 
 
 def _size(value: object) -> int:
@@ -189,9 +199,9 @@ def _size(value: object) -> int:
 
 def _platform(value: Mapping[str, Any]) -> Platform:
     return Platform(
-        os=str(value.get("os", "")),
-        architecture=str(value.get("architecture", "")),
-        variant=str(value.get("variant", "")),
-        version=str(value.get("os.version", "")),
-        features=tuple(str(each) for each in value.get("os.features") or ()),
+        os=_text(value.get("os", "")),
+        architecture=_text(value.get("architecture", "")),
+        variant=_text(value.get("variant", "")),
+        version=_text(value.get("os.version", "")),
+        features=tuple(_text(each) for each in value.get("os.features") or ()),
     )

@@ -14,6 +14,8 @@ from envbuilder.evidence import dsse
 from envbuilder.evidence.attach import (
     BUNDLE_NOTE,
     BUNDLE_TYPE,
+    SIGNATURE_NOTE,
+    SIGNING_TYPE,
     attach,
     attach_bundles,
     attestation_tag,
@@ -167,6 +169,10 @@ def undated(world, verdict="pass"):
     )
 
 
+TIMELESS = b"""{"dsseEnvelope": {}, "verificationMaterial": {"tlogEntries": [
+    {"inclusionPromise": {"x": 1}, "integratedTime": 100000000000000000}]}}"""
+
+
 RESULTS = {
     "passed, in a tag": (lambda w: in_tag(w, result(w)), 0),
     "passed, in a bundle": (lambda w: in_bundles(w, result(w)), 0),
@@ -238,6 +244,9 @@ RESULTS = {
         lambda w: junk_referrers(
             w, bundle_of(w, b"{}", layers=[{"mediaType": BUNDLE_TYPE, **w.blob(b"xy"), "size": 9}])
         ), 0),
+    "manifests of a type that is none": (
+        lambda w: junk_referrers(w, bundle_of(w, b"{}", artifactType=[]), 1), 0),
+    "bundles of no moment": (lambda w: junk_referrers(w, bundle_of(w, TIMELESS), 1), 0),
     "more than can be read": (lambda w: junk_referrers(w, b"junk NUMBER", 1100), 10),
 }  # fmt: skip
 
@@ -271,6 +280,17 @@ def signature_of_another(world):
     manifests[signature_tag(world.image.digest)] = manifests[signature_tag(Digest.of(b"other"))]
 
 
+def envelope_for_a_signature(world):
+    """Put what our key signed in an envelope, with that signature, before the one of the image."""
+    sign(world.repository, world.image.digest, world.key()[0])
+    payload = result(world).payload("app")
+    ours = json.loads(dsse.sign(payload, world.key()[0]))["signatures"][0]["sig"]
+    tag = signature_tag(world.image.digest)
+    entry = {"mediaType": SIGNING_TYPE, **world.blob(dsse._encoded(payload))}
+    layers = json.loads(world.memory.manifests[tag])["layers"]
+    documents(world, tag, [{**entry, "annotations": {SIGNATURE_NOTE: ours}}, *layers])
+
+
 POLICIES = {
     "all in tags": (
         lambda w: (in_tag(w, *everything(w)), sign(w.repository, w.image.digest, w.key()[0])),
@@ -286,6 +306,7 @@ POLICIES = {
     "a stranger's signature in a bundle": (
         lambda w: in_bundles(w, signed(w), key="other"), SIGNATURE, 9),
     "another image's signature": (signature_of_another, SIGNATURE, 9),
+    "what our key signed for another purpose": (envelope_for_a_signature, SIGNATURE, 0),
     "junk in place of signatures": (
         lambda w: w.memory.manifests.update({signature_tag(w.image.digest): b"<html>"}),
         SIGNATURE, 9),

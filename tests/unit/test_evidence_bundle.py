@@ -44,6 +44,8 @@ def test_what_is_written_is_read():
         b'{"dsseEnvelope": {}, "verificationMaterial": {"tlogEntries": [1]}}',
         b'{"dsseEnvelope": {}, "verificationMaterial": {"tlogEntries": [{"inclusionPromise": 1,'
         b'"integratedTime": "99999999999999999999"}]}}',
+        b'{"dsseEnvelope": {}, "verificationMaterial": {"tlogEntries": [{"inclusionPromise":'
+        b'{"x": 1}, "integratedTime": 100000000000000000}]}}',
     ],
 )  # fmt: skip
 def test_junk_is_no_bundle(body):

@@ -72,9 +72,9 @@ def _age_fault(statement: Statement, policy: Policy, now: datetime) -> str:
     text, moment = finished_on(statement), claimed_moment(statement)
     if moment is None:
         return f"has no date that we can read: {text[:40]!r}"
-    if statement.since is not None and moment > statement.since + _CLOCKS:
+    if statement.since is not None and moment - statement.since > _CLOCKS:
         return f"says that it is of {text}, but was signed before, on {statement.since.isoformat()}"
-    if moment > now + _CLOCKS:
+    if moment - now > _CLOCKS:
         return f"is from the future: {text}"
     if policy.max_age_days is not None and now - moment > timedelta(days=policy.max_age_days):
         return f"is of {text}, older than {policy.max_age_days} days"
