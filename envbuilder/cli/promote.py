@@ -27,10 +27,11 @@ def command(
 ) -> None:
     """Let REF (HOST/NAME:TAG) name the image of NAME, or that of ENTRY.
 
-    It is the present lock's if that is known to be good, else the last good one. ENTRY is a
-    number of `envbuilder history`, or the start of an image's or a lock's checksum. An image that
-    the registry has already is not sent again. With --key or --keyless, signed provenance, bill
-    of materials and smoke result lie beside the image before the tag moves.
+    It is the present lock's if that is known to be good, else the last good one; the newest smoke
+    of an image decides. ENTRY is a number of `envbuilder history`, or the start of an image's or
+    a lock's checksum. An image that the registry has already is not sent again. With --key or
+    --keyless, signed provenance, bill of materials and smoke result lie beside the image before
+    the tag moves.
     """
     from envbuilder.model.errors import UsageError
     from envbuilder.model.reference import ImageRef

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -137,15 +137,54 @@ def choose(entries: Sequence[LedgerEntry], text: str) -> LedgerEntry:
     return found[-1]
 
 
-def last_good(entries: Sequence[LedgerEntry]) -> LedgerEntry | None:
-    """Return the latest build whose smoke was green, or the one gone back to since then."""
-    stood = (entry for entry in reversed(entries) if entry.event != "promote")
-    return next((entry for entry in stood if entry.good), None)
+def newest_result(entries: Iterable[LedgerEntry]) -> LedgerEntry | None:
+    """Return the latest of ``entries`` that tells of a smoke: the newest result decides."""
+    builds = [entry for entry in entries if entry.event == "build"]
+    return builds[-1] if builds else None
+
+
+def why_red(entries: Sequence[LedgerEntry], entry: LedgerEntry) -> str:
+    """Say why ``entry`` is not known to be good; nothing if it is.
+
+    It is if it is green itself, and so is the newest result of its image in all ``entries``.
+    """
+    newest = newest_result(each for each in entries if each.image == entry.image)
+    if newest is None:
+        return "the ledger has no smoke of its image"
+    if not entry.good:
+        return entry.smoke or "its smoke was red"
+    if not newest.good:
+        return f"the newest smoke of its image, of {newest.time}, says: {newest.smoke}"
+    return ""
+
+
+def last_good(
+    entries: Sequence[LedgerEntry], among: Sequence[LedgerEntry] | None = None
+) -> LedgerEntry | None:
+    """Return the latest build that is good by all ``entries``, or the one gone back to since then.
+
+    It is one of ``among``, if those are given.
+    """
+    lines = reversed(entries if among is None else among)
+    stood = (entry for entry in lines if entry.event != "promote")
+    return next((entry for entry in stood if not why_red(entries, entry)), None)
 
 
 def good_now(entries: Sequence[LedgerEntry], lock: Digest | None) -> LedgerEntry | None:
     """Return the latest good entry of ``lock``, the present one; without one :func:`last_good`."""
-    return last_good([entry for entry in entries if entry.lock == lock]) or last_good(entries)
+    of_lock = [entry for entry in entries if entry.lock == lock]
+    return last_good(entries, of_lock) or last_good(entries)
+
+
+def promoted_tags(entries: Iterable[LedgerEntry]) -> dict[str, LedgerEntry]:
+    """Return the last promotion of each tag, the newest last: what the tag named before is past."""
+    found: dict[str, LedgerEntry] = {}
+    for entry in entries:
+        if entry.event == "promote":
+            tag = entry.note.removeprefix("as ")
+            found.pop(tag, None)
+            found[tag] = entry
+    return found
 
 
 def built_on(entries: Sequence[LedgerEntry], images: Collection[Digest]) -> str | None:

@@ -39,7 +39,8 @@ class Status:
     Of several ``platforms`` it is the index that lists their images.
     ``problem`` says in one line what is wrong with the spec, the lock or the ledger. ``time`` (RFC
     3339) and ``smoke`` (one line) are of the newest result, ``good_on`` all kinds of hosts where
-    this image was green, ``promoted`` the tags that were moved to it, newest last.
+    this image was green, ``promoted`` the tags that were moved to it, and not since then to
+    another one, newest last.
     """
 
     name: str
@@ -69,8 +70,8 @@ def status(spec_path: Path) -> Status:
     image = image_of(locks) if locks else None
     own = _of_these_locks(entries, locks, image)
     results = [entry for entry in own if entry.event == "build"]
-    tags = (entry.note.removeprefix("as ") for entry in own if entry.event == "promote")
-    newest = results[-1] if results else None
+    newest = ledger.newest_result(own)
+    promoted = ledger.promoted_tags(entries)
     return Status(
         name=spec_path.stem,
         lock=state,
@@ -80,7 +81,7 @@ def status(spec_path: Path) -> Status:
         time=newest.time if newest else "",
         smoke=newest.smoke if newest else "",
         good_on=tuple(dict.fromkeys(_place(entry.host) for entry in results if entry.good)),
-        promoted=tuple(dict.fromkeys(tags)),
+        promoted=tuple(tag for tag, entry in promoted.items() if entry.image == image),
         platforms=tuple(lock.spec.platform for lock in locks) if len(locks) > 1 else (),
     )
 

@@ -142,6 +142,17 @@ def test_what_is_not_good_gets_no_tag(place):
         place.promote(structs.replace(place.images[0], good=False))
 
 
+def test_an_image_that_became_red_gets_no_tag(place):
+    good, path = place.images[1], ledger.ledger_path(place.spec)
+    ledger.append(path, structs.replace(good, good=False, smoke="tokens.video failed"))
+    with pytest.raises(UsageError, match=r"newest smoke.*tokens\.video failed") as caught:
+        place.promote(good)
+    assert "history" in caught.value.hint
+    assert place.promote().image == place.images[0].image
+    ledger.append(path, good)
+    assert place.promote().image == good.image
+
+
 def test_a_lock_that_nobody_has(place):
     unknown = structs.replace(place.images[1], lock=Digest.of(b"another"))
     with pytest.raises(LockError, match="neither the store nor git"):

@@ -203,6 +203,19 @@ def test_only_goes_back_to_what_is_good(place: Place) -> None:
     assert place.now() == place.second
 
 
+def test_does_not_go_back_to_what_became_red(place: Place) -> None:
+    place.commit()
+    path = ledger.ledger_path(place.spec)
+    (first, _), _ = ledger.read(path)
+    ledger.append(path, replace(first, good=False, smoke="tokens.video failed"))
+    with pytest.raises(UsageError, match="no good build before this one"):
+        place.rollback()
+    with pytest.raises(UsageError, match=r"newest smoke.*tokens\.video failed"):
+        rollback(place.spec, first, store=place.store)
+    rollback(place.spec, first, store=place.store, red=True)
+    assert place.now() == place.first
+
+
 def test_with_one_build_there_is_nothing_to_go_back_to(tmp_path: Path) -> None:
     place = Place(tmp_path)
     path = ledger.ledger_path(place.spec)

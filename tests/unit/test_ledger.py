@@ -20,7 +20,9 @@ from envbuilder.storage.ledger import (
     ledger_path,
     now,
     parse_entry,
+    promoted_tags,
     read,
+    why_red,
 )
 
 
@@ -147,6 +149,35 @@ def test_what_was_gone_back_to_stands_in_the_place_of_what_was_left() -> None:
     assert last_good(left) == back
     assert last_good([*left, entry(3, good=False)]) == back
     assert last_good([*left, entry(3)]) == entry(3)
+
+
+def test_the_newest_result_of_an_image_decides() -> None:
+    red = entry(2, good=False, smoke="tokens.video failed", time="2025-06-30T12:00:00Z")
+    once_good = [entry(1), entry(2), red]
+    assert last_good(once_good) == entry(1)
+    assert good_now(once_good, entry(2).lock) == entry(1)
+    assert last_good([entry(2), red]) is None
+    assert last_good([entry(2), red, entry(2, event="rollback")]) is None
+    assert last_good(once_good, once_good[1:2]) is None
+    again = entry(2, time="2025-07-01T12:00:00Z")
+    assert last_good([*once_good, again]) == again
+
+
+def test_says_why_a_build_is_not_known_to_be_good() -> None:
+    red = entry(2, good=False, smoke="tokens.video failed", time="2025-06-30T12:00:00Z")
+    assert why_red([entry(1), red], entry(1)) == ""
+    assert why_red([entry(2), red], red) == "tokens.video failed"
+    newest = "the newest smoke of its image, of 2025-06-30T12:00:00Z, says: tokens.video failed"
+    assert why_red([entry(2), red], entry(2)) == newest
+    assert why_red([entry(1)], entry(2)) == "the ledger has no smoke of its image"
+
+
+def test_a_tag_names_what_it_was_moved_to_last() -> None:
+    moved = [
+        entry(number, event="promote", note=f"as x:{tag}")
+        for number, tag in ((1, "a"), (1, "b"), (2, "a"))
+    ]
+    assert list(promoted_tags([entry(1), *moved]).items()) == [("x:b", moved[1]), ("x:a", moved[2])]
 
 
 def test_prefers_the_good_build_of_the_present_lock() -> None:

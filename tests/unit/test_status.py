@@ -68,6 +68,19 @@ def test_a_good_image_is_good_where_it_was_green(spec, locked):
     assert found.promoted == ("registry.example.com/x:stable",)
 
 
+def test_a_tag_that_has_moved_on_is_no_longer_told(spec, locked):
+    _build(spec, locked)
+    _build(spec, locked, event="promote", note="as x:stable")
+    _build(spec, locked, event="promote", note="as x:canary")
+    other = replace(locked, base=DebianBase(suite="bookworm", packages=()))
+    newer = Digest.of(b"newer")
+    _build(spec, other, image=newer)
+    _build(spec, other, image=newer, event="promote", note="as x:stable")
+    assert status(spec).promoted == ("x:canary",)
+    _build(spec, locked, event="promote", note="as x:stable")
+    assert status(spec).promoted == ("x:canary", "x:stable")
+
+
 def test_the_newest_result_counts_and_names_itself(spec, locked):
     _build(spec, locked, host=H100)
     _build(spec, locked, good=False, smoke="unproven: audio was not counted")

@@ -42,7 +42,7 @@ def good_end(context: Context, spec_path: Path, bad: Lock) -> Lock:
     Raises UsageError if there is none.
     """
     entries, _ = read(ledger_path(spec_path))
-    entry = last_good([each for each in entries if each.lock != lock_checksum(bad)])
+    entry = last_good(entries, [each for each in entries if each.lock != lock_checksum(bad)])
     if entry is None:
         raise UsageError(
             "no other build of the ledger is good, so name one with --good", hint=_HINT

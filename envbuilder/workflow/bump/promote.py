@@ -22,6 +22,7 @@ from envbuilder.storage.ledger import (
     ledger_path,
     now,
     read,
+    why_red,
 )
 from envbuilder.storage.store import Store
 from envbuilder.workflow.publish_platforms import keep_published, publish_platforms
@@ -40,18 +41,25 @@ def promote(
     """Let ``target`` (with a tag) name the image of ``wanted``, and return whose it is.
 
     Without ``wanted`` it is the present lock's if that is known to be good, else the last good
-    one. Where the registry has the image already, only the tag moves; with ``signing``, what says
-    that the image is good lies beside it before that. A form that had to be made is listed in the
-    lock if that is still the one of ``wanted``. Raises UsageError if the build is not
-    known to be good, LockError if its lock is lost, and what ``publish`` raises.
+    one: the newest result of an image decides. Where the registry has the image already, only the
+    tag moves; with ``signing``, what says that the image is good lies beside it before that. A form
+    that had to be made is listed in the lock if that is still the one of ``wanted``. Raises
+    UsageError if the build is not known to be good, LockError if its lock is lost, and what
+    ``publish`` raises.
     """
     path = ledger_path(spec_path)
     entries, _ = read(path)
     entry = wanted or good_now(entries, checksum_of(present(spec_path)))
-    if entry is None or not entry.good:
+    if entry is None:
         raise UsageError(
-            f"{spec_path.stem} has no such build that is known to be good",
+            f"{spec_path.stem} has no build that is known to be good",
             hint=f"envbuilder build {spec_path.stem}",
+        )
+    if why := why_red(entries, entry):
+        raise UsageError(
+            f"the build of {entry.time} is not known to be good: {why}",
+            hint=f"envbuilder history {spec_path.stem} lists the builds; a green smoke of the "
+            "same image makes it good again",
         )
     locks = _sealed_locks(spec_path, entry, context.store)
     built = built_on(entries, {entry.image})

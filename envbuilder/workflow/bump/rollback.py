@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from envbuilder.model.errors import UsageError
 from envbuilder.storage.build_records import BuildTexts, present, recall
-from envbuilder.storage.ledger import LedgerEntry, last_good, ledger_path, now, read
+from envbuilder.storage.ledger import LedgerEntry, last_good, ledger_path, now, read, why_red
 from envbuilder.storage.store import Store
 
 from .texts import checksum_of, committed, texts_of
@@ -39,9 +39,9 @@ def rollback(
         entries, _ = read(ledger_path(spec_path))
         texts_now = present(spec_path)
         entry = wanted or _before(entries, texts_now, spec_path)
-        if not entry.good and not red:
+        if not red and (why := why_red(entries, entry)):
             raise UsageError(
-                f"the build of {entry.time} is not known to be good: {entry.smoke}",
+                f"the build of {entry.time} is not known to be good: {why}",
                 hint="--red goes there all the same, to look into it",
             )
         texts = texts_of(spec_path, entry, store=store)
@@ -57,7 +57,7 @@ def _before(entries: Sequence[LedgerEntry], texts_now: BuildTexts, spec_path: Pa
     current = checksum_of(texts_now)
     builds = [each for each in entries if each.event == "build"]
     at = max((n for n, each in enumerate(builds) if each.lock == current), default=len(builds))
-    entry = last_good([each for each in builds[:at] if each.lock != current])
+    entry = last_good(entries, [each for each in builds[:at] if each.lock != current])
     if entry is None:
         raise UsageError(
             f"the ledger of {spec_path.stem} has no good build before this one to go back to",
