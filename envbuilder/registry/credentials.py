@@ -19,8 +19,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from envbuilder.model.errors import MissingToolError, NetworkError
+from envbuilder.model.reference import DEFAULT_REGISTRY
 
 _DOCKER_HUB = "https://index.docker.io/v1/"
+_HUB_HOSTS = frozenset({DEFAULT_REGISTRY, "index.docker.io", "registry-1.docker.io"})
+_API = re.compile(r"/v[12]/")  # which docker login once wrote behind a host
 _HELPER = re.compile(r"[A-Za-z0-9_.-]+")
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 _HELPER_SECONDS = 60
@@ -90,18 +93,24 @@ def find_credential(registry: str, configs: Iterable[Path], repository: str = ""
 
 def _find(registry: str, config: Path, repository: str) -> Credential:
     content = _read_config(config)
-    helper = (content.get("credHelpers") or {}).get(registry) or content.get("credsStore")
+    helper = _entry_for(registry, content.get("credHelpers") or {}) or content.get("credsStore")
     if helper:
         found = _ask_helper(str(helper), _server_name(registry), config)
         if found:
             return found
     entries = content.get("auths") or {}
     for scope in _scopes(registry, repository):
-        for key, entry in entries.items():
-            fits = _host_of(key) == registry if scope == registry else key == scope
-            if fits and isinstance(entry, dict):
-                return _parse_entry(entry, registry, config)
+        entry = _entry_for(scope, entries)
+        if isinstance(entry, dict):
+            return _parse_entry(entry, registry, config)
     return ANONYMOUS
+
+
+def _entry_for(scope: str, entries: Mapping[str, Any]) -> object:
+    """Return the entry of ``scope``, of several spellings that of the one that is written today."""
+    fitting = (key for key in entries if _scope_of(key) == scope)
+    key = min(fitting, key=lambda each: each != _server_name(scope), default=None)
+    return None if key is None else entries[key]
 
 
 def _scopes(registry: str, repository: str) -> Iterator[str]:
@@ -131,17 +140,17 @@ def _read_config(config: Path) -> dict[str, Any]:
 
 
 def _server_name(registry: str) -> str:
-    return _DOCKER_HUB if registry == "docker.io" else registry
+    return _DOCKER_HUB if registry == DEFAULT_REGISTRY else registry
 
 
-def _host_of(key: str) -> str:
-    """Reduce a key of ``auths`` (``HOST``, ``https://HOST/v1/``) to its registry."""
-    if key == _DOCKER_HUB:
-        return "docker.io"
+def _scope_of(key: str) -> str:
+    """Return what a key is for: HOST (``https://HOST/v1/`` too) or, of it, HOST/PART alone."""
     try:
-        return urlsplit(key if "://" in key else f"//{key}").netloc
+        parts = urlsplit(key if "://" in key else f"//{key}")
     except ValueError:  # no address, so no registry's
         return ""
+    host = DEFAULT_REGISTRY if parts.netloc in _HUB_HOSTS else parts.netloc
+    return host if _API.fullmatch(parts.path) else host + parts.path.rstrip("/")
 
 
 def _parse_entry(entry: dict[str, Any], registry: str, config: Path) -> Credential:

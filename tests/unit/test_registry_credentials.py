@@ -209,6 +209,39 @@ def test_podman_s_keys_may_name_a_part_of_a_registry(tmp_path, repository, who):
     assert find_credential("r.test", [config], repository).username == who
 
 
+@pytest.mark.parametrize("key", ["r.test/team", "https://r.test/team", "r.test/team/", "r.test/v1"])
+def test_a_key_for_a_part_is_not_sent_for_the_rest(tmp_path, key):
+    config = write(tmp_path, {"auths": {key: login("team")}})
+    part = key.removeprefix("https://").removeprefix("r.test/").rstrip("/")
+    assert find_credential("r.test", [config], f"{part}/app").username == "team"
+    for repository in ("other/app", f"{part}s/app", ""):
+        assert find_credential("r.test", [config], repository) == ANONYMOUS
+
+
+def test_of_two_spellings_the_one_that_is_written_today_wins(tmp_path):
+    keys = {"https://r.test/v1/": "old", "r.test": "new", "docker.io": "podman",
+            "https://index.docker.io/v1/": "docker"}  # fmt: skip
+    config = write(tmp_path, {"auths": {key: login(name) for key, name in keys.items()}})
+    assert find("r.test", config).username == "new"
+    assert find("docker.io", config).username == "docker"
+
+
+@pytest.mark.parametrize(
+    ("key", "registry"),
+    [
+        ("https://index.docker.io/v1/", "docker.io"),
+        ("index.docker.io", "docker.io"),
+        ("docker.io", "docker.io"),
+        ("https://r.test", "r.test"),
+    ],
+)
+def test_a_helper_is_named_by_any_spelling_of_a_registry(path_of_helpers, key, registry):
+    helper(path_of_helpers, "any", 'read -r n; printf \'{"Username":"%s","Secret":"s"}\' "$n"')
+    config = write(path_of_helpers, {"credHelpers": {key: "any", "r.test/team": "none"}})
+    found = find_credential(registry, [config], "team/app")
+    assert found.username == ("r.test" if registry == "r.test" else "https://index.docker.io/v1/")
+
+
 def test_the_first_file_with_a_login_wins(tmp_path):
     files = []
     for name, registry in (("one", "other.test"), ("two", "r.test"), ("three", "r.test")):
