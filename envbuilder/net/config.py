@@ -17,24 +17,30 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
-from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined] # not in typeshed
 
 from envbuilder.model.errors import UsageError
 
+from .no_proxy import bypasses
+
 CERTIFICATES = Path("/etc/docker/certs.d")
+_AUTHORITIES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")  # the first that is set
+_PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What a connection needs to know; times are seconds.
 
+    ``proxies`` are by scheme, ``no_proxy`` is as :func:`bypasses` reads it. ``authorities`` is a
+    PEM file of certificates, or a folder of such under the names that OpenSSL hashes them to.
     ``plain_http`` names the registries that may be spoken to without TLS; loopback ones always
     may. ``read_seconds`` is the longest silence, ``slowest`` the fewest bytes per second that a
     body may come with, ``longest_wait`` the longest Retry-After that is waited for.
     """
 
     proxies: Mapping[str, str] = field(default_factory=dict, repr=False)
-    ca_file: Path | None = None
+    no_proxy: str = ""
+    authorities: Path | None = None
     certificates: Path = CERTIFICATES
     plain_http: frozenset[str] = frozenset()
     connect_seconds: float = 20
@@ -46,26 +52,24 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
-        """Read proxies, the CA file and ENVBUILDER_PLAIN_HTTP (registries, comma-separated).
+        """Read proxies, authorities and ENVBUILDER_PLAIN_HTTP (registries, comma-separated).
 
-        Raises UsageError if the CA file does not exist.
+        Raises UsageError if the authorities are not there.
         """
-        lower = {key.lower(): value for key, value in environ.items() if value}
-        proxies = {
-            scheme: lower[f"{scheme}_proxy"]
-            for scheme in ("http", "https", "no")
-            if f"{scheme}_proxy" in lower
-        }
-        named = environ.get("REQUESTS_CA_BUNDLE") or environ.get("SSL_CERT_FILE")
-        if named and not Path(named).is_file():
+        every = _proxy(environ, "all")
+        proxies = {scheme: _proxy(environ, scheme) or every for scheme in _PORTS}
+        variable = next((name for name in _AUTHORITIES if environ.get(name)), "")
+        named = environ.get(variable)
+        if named and not Path(named).exists():
             raise UsageError(
                 f"the CA file {named} does not exist",
-                hint="set REQUESTS_CA_BUNDLE or SSL_CERT_FILE to a PEM file, or unset it",
+                hint=f"set {variable} to a PEM file, or to a folder of hashed ones, or unset it",
             )
         plain = environ.get("ENVBUILDER_PLAIN_HTTP", "").split(",")
         return cls(
-            proxies=proxies,
-            ca_file=Path(named) if named else None,
+            proxies={scheme: proxy for scheme, proxy in proxies.items() if proxy},
+            no_proxy=_proxy(environ, "no"),
+            authorities=Path(named) if named else None,
             plain_http=frozenset(name.strip() for name in plain if name.strip()),
         )
 
@@ -76,22 +80,24 @@ class Settings:
     def proxy_for(self, url: str) -> dict[str, str]:
         """Return the proxy for ``url`` as requests wants it; none for loopback and NO_PROXY."""
         parts = urlsplit(url)
-        proxy = self.proxies.get(parts.scheme)
+        proxy, host = self.proxies.get(parts.scheme), parts.hostname or ""
         if proxy is None or is_loopback(parts.netloc):
             return {}
-        if proxy_bypass_environment(parts.netloc, dict(self.proxies)):
+        if bypasses(host, parts.port or _PORTS[parts.scheme], self.no_proxy):
             return {}
         return {parts.scheme: proxy}
 
     def tls_context(self, registry: str) -> ssl.SSLContext:
-        """Trust the system's authorities, the CA file, and Docker's ``certs.d/REGISTRY``.
+        """Trust the system's authorities, those named, and Docker's ``certs.d/REGISTRY``.
 
         Raises UsageError for a file that is no certificate, or has no fitting key beside it.
         """
         context = ssl.create_default_context()
-        folder = self.certificates / registry
-        authorities = sorted(folder.glob("*.crt"))
-        for authority in authorities if self.ca_file is None else [self.ca_file, *authorities]:
+        folder, named = self.certificates / registry, self.authorities
+        if named is not None and named.is_dir():
+            context.load_verify_locations(capath=named)
+        files = [named] if named is not None and not named.is_dir() else []
+        for authority in (*files, *sorted(folder.glob("*.crt"))):
             with _named(authority):
                 context.load_verify_locations(authority)
         for certificate in sorted(folder.glob("*.cert")):
@@ -107,6 +113,12 @@ class Settings:
         if is_loopback(host) and not _speaks_tls(host, self.connect_seconds):
             return f"http://{host}"
         return f"https://{host}"
+
+
+def _proxy(environ: Mapping[str, str], scheme: str) -> str:
+    """Read SCHEME_PROXY; of two spellings the lower-case one wins, as in curl and requests."""
+    name = f"{scheme}_proxy"
+    return environ.get(name) or environ.get(name.upper()) or ""
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 import base64
 import gzip
 import json
+import subprocess
 import traceback
 from pathlib import Path
 
@@ -231,7 +232,7 @@ def guarded(tmp_path_factory):
 def test_a_password_opens_a_registry_with_a_private_ca(guarded, store, tmp_path):
     config = docker_config(tmp_path, guarded.host, auth=basic(PASSWORD))
     image = small_image(store)
-    with Client(quick(ca_file=guarded.ca), docker_config=config) as client:
+    with Client(quick(authorities=guarded.ca), docker_config=config) as client:
         push(client, image, store, ref(guarded, "app:v1"), Silent())
         assert fetch_image(client, ref(guarded, "app:v1"), AMD64).digest == image.digest
 
@@ -243,6 +244,16 @@ def test_docker_s_own_folder_of_certificates_serves(guarded, tmp_path):
     config = docker_config(tmp_path, guarded.host, username=USER, password=PASSWORD)
     settings = quick(certificates=tmp_path / "certs.d")
     with Client(settings, docker_config=config) as client:
+        assert client.repository(ref(guarded, "app")).find("nothing") is None
+
+
+def test_a_folder_of_hashed_certificates_serves(guarded, tmp_path):
+    (tmp_path / "authorities").mkdir()
+    (tmp_path / "authorities" / "ca.pem").write_bytes(guarded.ca.read_bytes())
+    subprocess.run(["openssl", "rehash", tmp_path / "authorities"], check=True)
+    config = docker_config(tmp_path, guarded.host, username=USER, password=PASSWORD)
+    named = Settings.from_environment({"REQUESTS_CA_BUNDLE": str(tmp_path / "authorities")})
+    with Client(named, docker_config=config) as client:
         assert client.repository(ref(guarded, "app")).find("nothing") is None
 
 
@@ -260,7 +271,7 @@ def test_an_unknown_ca_is_refused_at_once(guarded, tmp_path):
 def test_no_or_a_wrong_password_is_one_clear_error(guarded, tmp_path, entry):
     config = docker_config(tmp_path, guarded.host, **entry)
     with (
-        Client(quick(ca_file=guarded.ca), docker_config=config) as client,
+        Client(quick(authorities=guarded.ca), docker_config=config) as client,
         pytest.raises(NetworkError, match=r"refused the login|asks for a login") as caught,
     ):
         client.repository(ref(guarded, "app")).manifest("v1")

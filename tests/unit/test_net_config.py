@@ -1,5 +1,7 @@
 """What the environment says about proxies, certificates and plain HTTP."""
 
+import ssl
+
 import pytest
 
 from envbuilder.model.errors import UsageError
@@ -36,6 +38,34 @@ def test_proxies_come_from_the_environment_but_not_for_loopback():
     assert settings.proxy_for("https://a.inner.test/v2/") == {}
     assert settings.proxy_for("https://other.test:8443/v2/") == {}
     assert settings.proxy_for("https://localhost:5000/v2/") == {}
+
+
+def test_a_port_that_is_not_said_is_the_scheme_s():
+    settings = Settings.from_environment({"ALL_PROXY": "http://p:1", "NO_PROXY": "r.test:443"})
+    assert settings.proxy_for("https://r.test/v2/") == {}
+    assert settings.proxy_for("http://r.test/v2/") == {"http": "http://p:1"}
+    assert settings.proxy_for("https://[fd12::1]/v2/") == {"https": "http://p:1"}
+
+
+def test_a_proxy_for_all_stands_in_for_those_that_are_not_named():
+    settings = Settings.from_environment({"all_proxy": "http://a:1", "HTTP_PROXY": "http://h:1"})
+    assert settings.proxy_for("https://r.test/v2/") == {"https": "http://a:1"}
+    assert settings.proxy_for("http://r.test/v2/") == {"http": "http://h:1"}
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_of_two_spellings_the_lower_case_one_wins(order):
+    said = [("HTTPS_PROXY", "http://upper:1"), ("https_proxy", "http://lower:1")]
+    settings = Settings.from_environment(dict(said[::order]))
+    assert settings.proxy_for("https://r.test/v2/") == {"https": "http://lower:1"}
+
+
+@pytest.mark.parametrize("name", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+def test_authorities_are_a_file_in_any_of_three_variables(tmp_path, name):
+    certificate, _ = authority().write(tmp_path, "ca")
+    context = Settings.from_environment({name: str(certificate)}).tls_context("r.test")
+    ours = ssl.PEM_cert_to_DER_cert(certificate.read_text())
+    assert ours in context.get_ca_certs(binary_form=True)
 
 
 def test_a_proxy_s_password_is_not_shown():
