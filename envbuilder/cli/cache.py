@@ -93,11 +93,11 @@ def _examine(output: str, progress_mode: str, *, repair: bool) -> int:
 @command.command("prune")
 @options.lockfiles("Keep what the locks in this folder need.")
 @click.option(
-    "--reports", type=click.IntRange(min=0), default=30, show_default=True, metavar="DAYS",
+    "--reports", type=options.DAYS, default=30, show_default=True, metavar="DAYS",
     help="Keep the reports of red bumps, the steps of bisections and the logs of builds that long.",
 )  # fmt: skip
 @click.option(
-    "--sources", type=click.IntRange(min=0), default=30, show_default=True, metavar="DAYS",
+    "--sources", type=options.DAYS, default=30, show_default=True, metavar="DAYS",
     help="Keep copies of git repositories, and what compilers remember of them, that long unused.",
 )  # fmt: skip
 @click.option("--all", "everything", is_flag=True, help="Keep nothing.")

@@ -42,6 +42,7 @@ def find_folder() -> Path:
 
 FOLDER = find_folder()
 
+DAYS = click.IntRange(0, 36500)  # a hundred years: no clock runs over
 _F = TypeVar("_F", bound=Callable[..., object])
 
 

@@ -19,7 +19,7 @@ _DIFFERENT = 14  # characters that tell two texts apart
 @click.command("outdated")
 @options.environment
 @click.option(
-    "--min-age", type=click.IntRange(min=0), default=0, metavar="DAYS",
+    "--min-age", type=options.DAYS, default=0, metavar="DAYS",
     help="Leave out releases that are younger.",
 )  # fmt: skip
 @click.option("--all", "everything", is_flag=True, help="Also what only comes along with others.")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @click.option("--all", "everything", is_flag=True, help="Every spec in lockfiles/.")
 @click.option("--bump", "pins", multiple=True, metavar="PIN", help="Bump this in each. Repeatable.")
-@click.option("--jobs", type=click.IntRange(min=1), help="How many at once; else what fits.")
+@click.option("--jobs", type=click.IntRange(1, 1024), help="How many at once; else what fits.")
 @options.cluster
 @click.option("--stop", is_flag=True, help="With --cluster: end the jobs of each, and no more.")
 @options.runtime("the smoke tests")

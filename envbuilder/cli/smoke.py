@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,11 +64,11 @@ command.add_command(smoke_server.command)
     help="Without a lock: whether to compute on this machine's GPU.",
 )  # fmt: skip
 @click.option(
-    "--timeout", type=click.IntRange(min=1), metavar="SECONDS", show_default="600",
+    "--timeout", type=click.IntRange(1, 86400), metavar="SECONDS", show_default="600",
     help="Without a lock: for the whole run.",
 )  # fmt: skip
 @click.option(
-    "--memory", type=click.IntRange(min=1), metavar="MIB", show_default="all",
+    "--memory", type=click.IntRange(1, 1 << 30), metavar="MIB", show_default="all",
     help="Without a lock: what the checks may take.",
 )  # fmt: skip
 @click.option(
@@ -240,12 +241,14 @@ def _models(
 
 
 def _counts(tokens: tuple[str, ...]) -> dict[str, int]:
+    from envbuilder.model.smoke_spec import MOST_TOKENS
     from envbuilder.smoke import MODALITIES
 
     found: dict[str, int] = {}
     for text in tokens:
         modality, _, number = text.partition("=")
-        if modality not in MODALITIES or not number.isdecimal() or int(number) < 1:
+        fits = re.fullmatch(r"[0-9]{1,10}", number) and 1 <= int(number) <= MOST_TOKENS
+        if modality not in MODALITIES or not fits:
             raise UsageError(f"--tokens {text!r}: expected MODALITY=N", hint="--tokens image=16384")
         if modality in found:
             raise UsageError(f"--tokens names {modality} twice")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from math import isnan
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,6 +18,19 @@ if TYPE_CHECKING:
     from envbuilder.smoke.server import Counts
 
 
+class _Seconds(click.FloatRange):
+    """A range that "nan" does not fit, which is neither below it nor above it."""
+
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401 (what click gives)
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> float:
+        seconds: float = super().convert(value, param, ctx)
+        return self.fail(f"{value!r} is no time", param, ctx) if isnan(seconds) else seconds
+
+
 @click.command("server")
 @click.argument("name", required=False)
 @click.option("--server", "url", metavar="URL", required=True, help="An OpenAI-compatible server.")
@@ -25,7 +39,7 @@ if TYPE_CHECKING:
     help="The environment variable that holds the server's key.",
 )  # fmt: skip
 @click.option(
-    "--server-timeout", type=click.FloatRange(min=0.1), default=120, show_default=True,
+    "--server-timeout", type=_Seconds(0.1, 86400), default=120, show_default=True,
     metavar="SECONDS", help="For each request.",
 )  # fmt: skip
 @click.option("--local", metavar="PYTHON", help="Count with an interpreter on this machine.")

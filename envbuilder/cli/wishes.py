@@ -48,7 +48,7 @@ def wishes(command: _F) -> _F:
             help="Mount this folder at /model, read-only.",
         ),
         click.option(
-            "--gpus", type=click.IntRange(min=0), metavar="N",
+            "--gpus", type=click.IntRange(0, 1024), metavar="N",
             show_default="1 if the lock wants one", help="How many GPUs.",
         ),
     ):  # fmt: skip

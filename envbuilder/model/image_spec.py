@@ -9,6 +9,8 @@ from msgspec import Meta
 
 from .spec_words import ABSOLUTE, HIGHEST_ID, MODE, OWNER, PLACE, USER, Frozen, Line
 
+Seconds = Annotated[int, Meta(ge=1, le=604800, description="seconds")]  # engines count nanoseconds
+
 
 class Healthcheck(Frozen):
     """How a container engine finds out whether the image's program still works.
@@ -17,10 +19,10 @@ class Healthcheck(Frozen):
     """
 
     command: Annotated[tuple[Line, ...], Meta(min_length=1)]
-    interval: Annotated[int, Meta(ge=1, description="seconds")] | None = None
-    timeout: Annotated[int, Meta(ge=1, description="seconds")] | None = None
-    start_period: Annotated[int, Meta(ge=1, description="seconds")] | None = None
-    retries: Annotated[int, Meta(ge=1)] | None = None
+    interval: Seconds | None = None
+    timeout: Seconds | None = None
+    start_period: Seconds | None = None
+    retries: Annotated[int, Meta(ge=1, le=10_000)] | None = None
 
 
 class OwnUser(Frozen):

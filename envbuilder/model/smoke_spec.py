@@ -14,6 +14,10 @@ from .spec_words import (
     Modality,
 )
 
+MOST_SECONDS = 86400
+MOST_MEMORY = 1 << 30  # MiB; in bytes still a number of 64 bits
+MOST_TOKENS = (1 << 31) - 1
+
 
 class Model(Frozen):
     """What the smoke test runs: a family (tiny random weights), a directory, or a hub model."""
@@ -35,7 +39,7 @@ class ServedModel(Frozen):
     config: Line | None = None
     hub: Line | None = None
     revision: Line | None = None
-    tokens: dict[Modality, Annotated[int, Meta(ge=1)]] = {}
+    tokens: dict[Modality, Annotated[int, Meta(ge=1, le=MOST_TOKENS)]] = {}
 
     @property
     def name(self) -> str:
@@ -83,13 +87,13 @@ class Smoke(Frozen):
 
     model: Model | None = None
     models: tuple[ServedModel, ...] = ()
-    tokens: dict[Modality, Annotated[int, Meta(ge=1)]] = {}
+    tokens: dict[Modality, Annotated[int, Meta(ge=1, le=MOST_TOKENS)]] = {}
     samples: tuple[Line | SampleFile, ...] = ()
     start: StartCommand = StartCommand()
     gpu: GpuUse = "auto"
     gpus: tuple[GpuType, ...] = ()
-    timeout: Annotated[int, Meta(ge=1, le=86400, description="seconds")] = 600
-    memory: Annotated[int, Meta(ge=256, description="MiB")] = 8192
+    timeout: Annotated[int, Meta(ge=1, le=MOST_SECONDS, description="seconds")] = 600
+    memory: Annotated[int, Meta(ge=256, le=MOST_MEMORY, description="MiB")] = 8192
 
     @property
     def served(self) -> tuple[ServedModel, ...]:

@@ -44,12 +44,13 @@ SIGNATURE = "signature"
 KINDS = (*NAMES, SIGNATURE)
 Kind = Literal["provenance", "sbom", "test-result", "signature"]
 Source = Annotated[str, Meta(min_length=1)]
+_MOST_DAYS = 36500  # a hundred years: no clock runs over
 _STARTER = "a policy says, for one: required: [test-result, provenance]"
 _EXPECTED = {
     "key": "a file or env://NAME",
     "keys": "a list of files, env://NAME, or {key: …, until: DATE}",
     "required": f"a list of evidence, of {', '.join(KINDS)}",
-    "max_age_days": "a number of days, 1 or more",
+    "max_age_days": f"a number of days, 1 to {_MOST_DAYS}",
     "checks": "a list of names",
     "builders": "a list of URIs",
     "identities": "a list of {identity: …, issuer: …}",
@@ -90,7 +91,7 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     required: Annotated[tuple[Kind, ...], Meta(min_length=1)] = ("test-result",)
     key: str = ""
     keys: tuple[Source | RetiringKey, ...] = ()
-    max_age_days: Annotated[int, Meta(ge=1)] | None = None
+    max_age_days: Annotated[int, Meta(ge=1, le=_MOST_DAYS)] | None = None
     checks: tuple[str, ...] = ()
     builders: tuple[Source, ...] = ()
     identities: tuple[Identity, ...] = ()

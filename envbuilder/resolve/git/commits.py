@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from .repository import GitRepository
@@ -24,6 +25,11 @@ def commits_between(history: GitRepository, old: str, new: str) -> tuple[str, ..
 
 
 def moment_of(history: GitRepository, commit: str) -> str:
-    """Say when a commit was made (RFC 3339, UTC); empty if the repository lacks it."""
+    """Say when a commit was made (RFC 3339, UTC); empty if the repository lacks it.
+
+    Empty also for a moment that no calendar has: anyone may date a commit.
+    """
     seconds = history.ask("log", "-1", "--format=%ct", commit)
-    return "" if seconds is None else datetime.fromtimestamp(int(seconds), UTC).isoformat()
+    with suppress(ValueError, OverflowError, OSError):
+        return datetime.fromtimestamp(int(seconds or ""), UTC).isoformat()
+    return ""
