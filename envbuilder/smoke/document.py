@@ -161,10 +161,23 @@ def _jobs(found: Sequence[object], wanted: Sequence[str]) -> tuple[list[Facts], 
 def _fitting(name: str, plain: object) -> Facts:
     try:
         cleaned: Facts = clean(plain)
-        convert(cleaned, job_type(parted(name)[0]))
+        typed = convert(cleaned, job_type(parted(name)[0]))
     except (UnfitError, msgspec.ValidationError) as error:
         return unfit(name, "malformed", f"what it reported does not fit: {error}")
-    return {"doing": None, "failure": None, "finished": False, **cleaned}
+    whole: Facts = _filled(cleaned, msgspec.to_builtins(typed))
+    return whole
+
+
+def _filled(said: Any, typed: Any) -> Any:  # noqa: ANN401 - any JSON value
+    """Return ``said`` with the defaults of ``typed``, its typed form, where it leaves keys out.
+
+    A job may say more than its type knows, so the typed form alone would lose something.
+    """
+    if isinstance(said, list):
+        return [_filled(*both) for both in zip(said, typed, strict=True)]
+    if isinstance(said, dict):
+        return {**typed, **{key: _filled(said[key], typed.get(key, said[key])) for key in said}}
+    return said
 
 
 def unfit(name: str, outcome: str, why: str) -> Facts:

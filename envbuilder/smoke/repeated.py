@@ -19,7 +19,6 @@ def contradictions(jobs: Sequence[Job]) -> Iterator[str]:
     """Yield where ``jobs`` answer the same question in two ways."""
     for job in jobs:
         yield from _items(job)
-        yield from map(str, job.get("contradictions", ()))
     for number in sorted({parted(job["name"])[1] for job in jobs}):
         own = [job for job in jobs if parted(job["name"])[1] == number]
         yield from _shared(own)

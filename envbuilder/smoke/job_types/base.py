@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct
@@ -55,11 +56,20 @@ class Job(Struct, kw_only=True):
     exit_code: int | None = None
 
     def __post_init__(self) -> None:
-        if self.outcome in REASONED and self.failure is None:
-            raise ValueError(f"the outcome {self.outcome} comes with a failure")
+        told = self.failure is not None and self.failure.message.strip()
+        if self.outcome in REASONED and not told:
+            raise ValueError(f"the outcome {self.outcome} comes with a failure that says why")
 
     def _needs(self, *names: str) -> None:
         """Refuse a job that is done without the facts ``names``."""
-        lacking = [name for name in names if getattr(self.facts, name) is UNSET]
+        lacking = self._lacking(names)
         if self.outcome == "done" and lacking:
-            raise ValueError(f"it is done, but its facts lack {', '.join(lacking)}")
+            raise ValueError(f"it is done, but its facts lack {lacking}")
+
+    def _has(self, *names: str) -> None:
+        """Refuse a job without the facts ``names``, however it ended."""
+        if lacking := self._lacking(names):
+            raise ValueError(f"its facts lack {lacking}")
+
+    def _lacking(self, names: Sequence[str]) -> str:
+        return ", ".join(name for name in names if getattr(self.facts, name) is UNSET)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from msgspec import UNSET, Struct, UnsetType
 
+from envbuilder.smoke.probe.job import parted
+
 from .base import Count, Job, Modality, Seconds, Word
 
 
@@ -16,7 +18,7 @@ class EngineFacts(Struct, kw_only=True):
     refused: list[str] | UnsetType = UNSET
     context: Count | UnsetType = UNSET
     declared: dict[str, Count] | None = None
-    declared_by: str = ""
+    declared_by: str | UnsetType = UNSET
     dummy: dict[str, Count] | UnsetType = UNSET
     start_up: str | None = None
     limit: Count | UnsetType = UNSET
@@ -50,13 +52,12 @@ class EngineJob(Job, kw_only=True):
         asked = (self.facts.dummy, self.facts.declared, self.facts.start_up)
         if any(fact not in (UNSET, None) for fact in asked):
             self._has("version", "modalities")
-        if self.name == "engine.tight" and self.items:
+        if self.facts.declared is not None:
+            self._has("declared_by")
+        if self.items or self.facts.refused:
+            self._has("version")
+        if parted(self.name)[0] == "engine.tight" and self.items:
             self._has("limit")
-
-    def _has(self, *names: str) -> None:
-        lacking = [name for name in names if getattr(self.facts, name) is UNSET]
-        if lacking:
-            raise ValueError(f"its facts lack {', '.join(lacking)}")
 
 
 class Served(Struct, kw_only=True):
@@ -87,3 +88,9 @@ class ServingJob(Job, kw_only=True):
 
     facts: EngineFacts  # type: ignore[assignment]
     items: list[Served]  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._needs("version")
+        if self.items:
+            self._has("version")
