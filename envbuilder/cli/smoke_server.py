@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from math import isnan
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -18,19 +17,6 @@ if TYPE_CHECKING:
     from envbuilder.smoke.server import Counts
 
 
-class _Seconds(click.FloatRange):
-    """A range that "nan" does not fit, which is neither below it nor above it."""
-
-    def convert(
-        self,
-        value: Any,  # noqa: ANN401 (what click gives)
-        param: click.Parameter | None,
-        ctx: click.Context | None,
-    ) -> float:
-        seconds: float = super().convert(value, param, ctx)
-        return self.fail(f"{value!r} is no time", param, ctx) if isnan(seconds) else seconds
-
-
 @click.command("server")
 @click.argument("name", required=False)
 @click.option("--server", "url", metavar="URL", required=True, help="An OpenAI-compatible server.")
@@ -39,8 +25,8 @@ class _Seconds(click.FloatRange):
     help="The environment variable that holds the server's key.",
 )  # fmt: skip
 @click.option(
-    "--server-timeout", type=_Seconds(0.1, 86400), default=120, show_default=True,
-    metavar="SECONDS", help="For each request.",
+    "--server-timeout", type=click.IntRange(1, 86400), default=120, show_default=True,
+    metavar="SECONDS", help="For each request as a whole.",
 )  # fmt: skip
 @click.option("--local", metavar="PYTHON", help="Count with an interpreter on this machine.")
 @options.model("With --local")
@@ -53,7 +39,7 @@ def command(
     name: str | None,
     url: str,
     key_variable: str,
-    server_timeout: float,
+    server_timeout: int,
     local: str | None,
     family: str | None,
     model: str | None,

@@ -374,15 +374,29 @@ def test_a_server_that_hangs_or_is_not_there_is_named() -> None:
     assert "cannot be asked" in _failure(f"http://{server.host}").message
 
 
-def test_an_answer_in_drops_ends_with_the_time_limit() -> None:
+@pytest.mark.parametrize(
+    ("head", "drop"),
+    [
+        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n", b" ", id="a body"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nX: ", b"x", id="a header"),
+        pytest.param(b"", b"HTTP/1.1 100 Continue\r\n\r\n", id="interim answers"),
+    ],
+)
+def test_an_answer_in_drops_ends_with_the_time_limit(head: bytes, drop: bytes) -> None:
+    ended = threading.Event()
+
     def handle(call: Call, _: Seen) -> None:
-        call.raw(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
-        while True:  # until the client hangs up
-            call.raw(b" ")
-            time.sleep(0.01)
+        call.raw(head)
+        try:
+            for _ in range(3000):  # or until the client hangs up
+                call.raw(drop)
+                time.sleep(0.01)
+        except OSError:
+            ended.set()
 
     with scripted(handle) as server:
         assert "within 0.2 s" in _failure(f"http://{server.host}", timeout=0.2).message
+        assert ended.wait(60)  # and so does the connection
 
 
 def test_after_a_silence_nothing_more_is_sent() -> None:

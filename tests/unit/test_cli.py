@@ -4,9 +4,11 @@ import io
 import json
 import signal
 import sys
+from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
+import click
 import pytest
 from click.shell_completion import ShellComplete
 
@@ -219,3 +221,40 @@ def test_the_shell_completes(small, monkeypatch):
     assert completed("push", "small", begun="reg") == ["registry.example.com/app"]
     assert "sbom" in completed(begun="s")
     assert "--format" in completed("sbom", begun="--f")
+
+
+def numbers(group: click.Group) -> Iterator[tuple[str, click.ParamType]]:
+    """Yield each option of ``group`` and its commands that takes a number, and of what type."""
+    with click.Context(group) as context:
+        for name in group.list_commands(context):
+            command = group.get_command(context, name)
+            assert command is not None
+            for each in command.params:
+                if isinstance(each.type, click.types.IntParamType | click.types.FloatParamType):
+                    yield f"{name} {each.opts[0]}", each.type
+            if isinstance(command, click.Group):
+                yield from numbers(command)
+
+
+def test_every_number_of_an_option_has_bounds_for_no_clock_counts_on_for_ever() -> None:
+    found = dict(numbers(cli))
+    assert "server --server-timeout" in found
+    for name, kind in found.items():
+        assert isinstance(kind, click.IntRange), name  # floats have no bounds: nan is within all
+        assert None not in (kind.min, kind.max), name
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("smoke", "--server", "http://127.0.0.1:1", "--server-timeout", "inf"),
+        ("smoke", "--server", "http://127.0.0.1:1", "--server-timeout", "nan"),
+        ("smoke", "--local", "python3", "--family", "whisper", "--timeout", "99999999999"),
+        ("smoke", "--local", "python3", "--family", "whisper", "--memory", "9" * 30),
+        ("outdated", "small", "--min-age", "9999999"),
+    ],
+)
+def test_a_number_that_nothing_can_count_to_is_refused(
+    tmp_path: Path, args: tuple[str, ...]
+) -> None:
+    assert "is not" in Project(tmp_path).run(*args, code=2)

@@ -35,6 +35,7 @@ def written(tmp_path):
         ("required: sbom\n", ":1:1: expected a list of evidence"),
         ("requires: [sbom]\n", ":1:1: unknown key 'requires'; known are key, keys, required"),
         ("max_age_days: 0\n", ":1:1: expected a number of days, 1 to 36500, not 0"),
+        ("max_age_days: 9999999\n", ":1:1: expected a number of days"),
         ("max_age_days: true\n", ":1:1: expected a number of days"),
         ("max_age_days: 1.5\n", ":1:1: expected a number of days"),
         ("key: 7\n", ":1:1: expected a file or env://NAME, not 7"),

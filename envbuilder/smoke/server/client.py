@@ -5,18 +5,15 @@ from __future__ import annotations
 import json
 import os
 import re
-import time
 from collections.abc import Mapping, Sequence
-from http.client import HTTPException, HTTPResponse
-from urllib.error import URLError
+from http.client import HTTPException
 from urllib.parse import urlsplit
-from urllib.request import HTTPErrorProcessor, ProxyHandler, Request, build_opener
 
 from envbuilder.model.errors import NetworkError, UsageError
 from envbuilder.smoke.document import UnfitError, read_json
 
-LARGEST = 4 << 20
-"""Bytes of an answer that are read; a chat completion of one token has a few hundred."""
+from .exchange import exchange
+
 MOST = 1 << 40
 """Tokens of a prompt; more is no number of tokens."""
 SHOWN = 300
@@ -31,21 +28,11 @@ class RefusedError(Exception):
         self.status = status
 
 
-class _AsItComes(HTTPErrorProcessor):
-    """Every answer is an answer: no redirect is followed, so the key goes nowhere else."""
-
-    def http_response(self, request: Request, response: HTTPResponse) -> HTTPResponse:  # noqa: ARG002
-        """Return ``response``, whatever its status."""
-        return response
-
-    https_response = http_response
-
-
 class Server:
     """The server at ``url`` (with or without ``/v1``); the key is the value of ``key_variable``.
 
-    ``timeout`` is in seconds, for each request. The key is never part of a message: where a server
-    repeats it, it is struck out.
+    ``timeout`` is in seconds, for each request as a whole. The key is never part of a message:
+    where a server repeats it, it is struck out.
     """
 
     def __init__(
@@ -63,7 +50,6 @@ class Server:
         if not (self._key.isascii() and self._key.isprintable()):
             raise UsageError(f"${key_variable} holds what no key can: control or other characters")
         self._timeout = timeout
-        self._opener = build_opener(_AsItComes(), ProxyHandler({}))  # the key is the server's alone
 
     def model(self) -> str:
         """Return the name of the first model that the server lists.
@@ -108,17 +94,16 @@ class Server:
         return number
 
     def _send(self, path: str, body: object) -> object:
-        request = Request(self.base + path, headers={"Accept": "application/json"})  # noqa: S310
+        headers = {"Accept": "application/json"}
         if self._key:
-            request.add_header("Authorization", f"Bearer {self._key}")
+            headers["Authorization"] = f"Bearer {self._key}"
+        sent = None
         if body is not None:
-            request.add_header("Content-Type", "application/json")
-            request.data = json.dumps(body).encode()
+            headers["Content-Type"] = "application/json"
+            sent = json.dumps(body).encode()
         try:
-            with self._opener.open(request, timeout=self._timeout) as answer:
-                status: int = answer.status
-                read = self._read(answer)
-        except (URLError, HTTPException, OSError) as error:
+            status, read = exchange(self.base + path, headers, sent, timeout=self._timeout)
+        except (HTTPException, OSError) as error:
             raise self._unreachable(error) from error
         if status != 200:
             raise RefusedError(status, self._complaint(read))
@@ -130,15 +115,6 @@ class Server:
                 hint="--server takes the address under which /v1/models answers",
             ) from error
         return parsed
-
-    def _read(self, answer: HTTPResponse) -> bytes:
-        """Read a body within the time limit, also where it comes in drops."""
-        deadline, read = time.monotonic() + self._timeout, bytearray()
-        while len(read) < LARGEST and (part := answer.read1(LARGEST - len(read))):
-            read += part
-            if time.monotonic() > deadline:
-                raise TimeoutError
-        return bytes(read)
 
     def unfit(self, error: RefusedError) -> NetworkError:
         """Say why a server that answers ``error`` cannot be asked at all."""
@@ -155,13 +131,12 @@ class Server:
         )
 
     def _unreachable(self, error: Exception) -> NetworkError:
-        cause = getattr(error, "reason", None) or error
-        if isinstance(cause, TimeoutError):
+        if isinstance(error, TimeoutError):
             return NetworkError(
                 f"{self.base} gave no answer within {self._timeout:g} s",
                 hint="see the server's log; --server-timeout SECONDS waits longer",
             )
-        return NetworkError(f"{self.base} cannot be asked: {cause}", hint="is it running?")
+        return NetworkError(f"{self.base} cannot be asked: {error}", hint="is it running?")
 
     def _complaint(self, body: bytes) -> str:
         """Return the message of an error's body, on one line, the key struck out."""
