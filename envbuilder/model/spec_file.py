@@ -193,6 +193,9 @@ def _check_model(at: KeyPath, model: Model | ServedModel, ways: Sequence[str]) -
 
 
 def _check_samples(spec: Spec) -> Iterator[Problem]:
+    if spec.smoke.samples and not spec.smoke.served:
+        hint = "add model: {family: qwen2_5_omni}, or leave the samples out"
+        yield ("smoke", "samples"), "without a model nothing counts them", hint
     for number, message, hint in sample_problems(spec):
         yield ("smoke", "samples", number), message, hint
 

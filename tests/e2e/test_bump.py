@@ -167,7 +167,8 @@ def test_a_spec_elsewhere_has_its_own_folder(web):
     folder = web.folder / "elsewhere"
     (web.folder / "lockfiles").rename(folder)
     spec = folder / "web.yaml"
-    spec.write_text(WEB + 'smoke: {samples: ["own.png"]}\n')  # looked for beside the spec
+    smoke = "smoke: {model: {family: qwen2_vl}, samples: [own.png]}\n"
+    spec.write_text(WEB + smoke)  # looked for beside the spec
     for arguments in (
         ("bump", "-f", "elsewhere/web.yaml", "tqdm==4.67.1"),
         ("regenerate", "-f", "elsewhere/web.yaml", "--bump", "tqdm==4.67.1"),

@@ -2,10 +2,11 @@
 
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from envbuilder.smoke import CheckStatus, SmokePlan
+from envbuilder.smoke import CheckStatus, OwnSample, SmokePlan
 from envbuilder.smoke.judge.gpu import runs_on
 from tests.unit.smoke_documents import PLAN, Document, conform, stating
 
@@ -557,6 +558,16 @@ def test_no_model_skips_the_counts_and_says_so() -> None:
     check = document.check("tokens", _plan(models=()))
     assert check.status is CheckStatus.SKIP
     assert "names no smoke.model" in check.explanation
+
+
+def test_samples_that_no_model_counts_are_unproven() -> None:
+    document = Document()
+    document.drop("tokens.audio", "tokens.image", "tokens.video", "tokens.mixed")
+    sample = OwnSample(path=Path("a.png"), modality="image", label="a.png")
+    report = document.report(_plan(models=(), samples=(sample,)))
+    check = next(one for one in report.checks if one.name == "tokens")
+    assert check.status is report.verdict is CheckStatus.UNPROVEN
+    assert "its samples were not counted" in check.explanation
 
 
 def test_a_model_that_nobody_can_prompt_is_unproven_with_the_reason() -> None:

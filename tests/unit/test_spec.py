@@ -395,6 +395,7 @@ def test_all_models_that_are_served_are_listed_or_one_in_short(spec) -> None:
         ("  model: {family: llava}\n  models: [{config: m}]\n", "21:3", "stands beside model"),
         ("  tokens: {audio: 1}\n  models: [{config: m}]\n", "21:3", "tokens of its own"),
         ("  tokens: {audio: 1}\n", "21:3", "without a model there is nothing to count"),
+        ("  samples: [photo.png]\n", "21:3", "without a model nothing counts them"),
         ("  models: [{config: m}, {config: m}]\n", "21:25", "models has m twice"),
         ("  models: [{config: m, path: m}]\n", "21:12", "one of family, path, config and hub"),
         ("  models: [{tokens: {audio: 1}}]\n", "21:12", "one of family, path, config and hub"),

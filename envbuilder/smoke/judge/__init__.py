@@ -24,7 +24,7 @@ from . import (
     tokens,
     whole,
 )
-from .finding import skipped
+from .finding import skipped, unproven
 from .verdict import overall, summary
 
 
@@ -38,7 +38,7 @@ def judge(plan: SmokePlan, document: Mapping[str, Any], *, subject: str) -> Repo
         *start.judge(document),
         *served.judge(document),
         *(check for own, _ in by_model.values() for check in own),
-        *([_no_model()] if "tokens" in plan.checks and not plan.models else []),
+        *([_no_model(plan)] if "tokens" in plan.checks and not plan.models else []),
         *gpu.judge(plan, document),
     )
     table = tuple(row for _, rows in by_model.values() for row in rows)
@@ -109,8 +109,11 @@ def _verdict(name: str, checks: Sequence[Check], rows: Sequence[TokenRow]) -> Mo
     return ModelVerdict(name=name, verdict=verdict, summary=summary(verdict, checks, rows))
 
 
-def _no_model() -> Check:
-    return skipped("tokens", "the spec names no smoke.model to count with")
+def _no_model(plan: SmokePlan) -> Check:
+    why = "the spec names no smoke.model to count with"
+    if plan.samples:
+        return unproven("tokens", f"{why}, so its samples were not counted")
+    return skipped("tokens", why)
 
 
 def _server_summary(checks: Sequence[Check], *, compared: bool) -> str:
