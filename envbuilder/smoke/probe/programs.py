@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
 import struct
 import subprocess
 import sys
 from typing import Iterator
 
+from .arguments import is_python, of_python, wrapped
 from .facts import Facts
 
 LINKS = 5
 """How many interpreters of interpreters are followed; the kernel itself stops there."""
 HEAD = 1 << 16
 """How much (bytes) of a program is read: headers stand at its start."""
-WRAPPERS = ("tini", "dumb-init", "docker-init", "catatonit")
-"""Programs that start what stands behind ``--``."""
 MISSING = ("not found", "cannot open shared object", "Error loading", "Error relocating")
 """How the loaders of glibc and musl say that something is not there."""
 
@@ -28,10 +26,10 @@ def follow(args: list[str], folder: str) -> Iterator[Facts]:
     ``problem`` is empty if a link is sound.
     """
     yield from _links(args[0], folder, "the entry point")
-    if os.path.basename(args[0]) in WRAPPERS and "--" in args[:-1]:
-        behind = args[args.index("--") + 1 :]
+    behind = wrapped(args)
+    if behind:
         yield from follow(behind, folder)
-    elif os.path.basename(args[0]).startswith("python"):
+    elif is_python(args[0]):
         yield from _python(args, folder)
 
 
@@ -81,9 +79,7 @@ def _script(head: bytes) -> tuple[str, str]:
     if not words:
         return "its first line names no interpreter", ""
     if os.path.basename(words[0]) == "env" and len(words) > 1:
-        named = [word for word in shlex.split(words[1]) if not word.startswith("-")]
-        named = [word for word in named if "=" not in word]
-        return "", named[0] if named else words[0]
+        return "", (wrapped([words[0], words[1].rstrip()]) or words)[0]  # the kernel: one argument
     return "", words[0]
 
 
@@ -140,30 +136,55 @@ def _libraries(loader: str, path: str) -> str:
 
 def _python(args: list[str], folder: str) -> Iterator[Facts]:
     """Yield the module or script that a Python is started with."""
-    for at, word in enumerate(args[1:], start=1):
-        if word == "-m" and at + 1 < len(args):
-            yield _module(args[0], args[at + 1], folder)
-            return
-        if not word.startswith("-"):
-            path = os.path.join(folder, word)
-            lacking = "" if os.path.exists(path) else "there is no such file"
-            yield {"role": "the script", "program": word, "path": path, "problem": lacking}
-            return
-        if word == "-c":
-            return
+    kind, word, flags = of_python(args[1:])
+    if word is None:
+        return
+    if kind == "m":
+        yield _module([args[0], *flags], word, folder)
+    elif kind == "script":
+        yield _file(word, folder)
+    else:
+        problem = "it ends the arguments, and Python expects a word behind it"
+        yield {"role": "the option", "program": word, "path": None, "problem": problem}
 
 
-FIND = "import importlib.util, sys; sys.exit(importlib.util.find_spec(sys.argv[1]) is None)"
+def _file(word: str, folder: str) -> Facts:
+    """Return whether the script ``word`` is there; a folder runs by the module in it."""
+    path = os.path.join(folder, word)
+    lacking = ""
+    if not os.path.exists(path):
+        lacking = "there is no such file"
+    elif os.path.isdir(path) and not _holds_main(path):
+        lacking = "it is a folder without __main__.py"
+    return {"role": "the script", "program": word, "path": path, "problem": lacking}
 
 
-def _module(python: str, name: str, folder: str) -> Facts:
-    """Return whether ``python`` finds the module ``name``; no more than its parents are run."""
+def _holds_main(path: str) -> bool:
+    return any(os.path.exists(os.path.join(path, "__main__" + end)) for end in (".py", ".pyc"))
+
+
+FIND = """
+import sys
+from importlib.machinery import PathFinder
+from importlib.util import find_spec
+name = sys.argv[1]
+found = find_spec(name)
+if found is not None and found.submodule_search_locations is not None:
+    main = PathFinder.find_spec(name + ".__main__", found.submodule_search_locations)
+    sys.exit(name + " is a package without __main__" if main is None else 0)
+sys.exit(found is None)
+"""
+"""Looks for a module as ``python -m`` does, but runs no more of it than its parents."""
+
+
+def _module(python: list[str], name: str, folder: str) -> Facts:
+    """Return whether ``python`` (with its flags) finds the module ``name``, and may run it."""
     found: Facts = {"role": "the module", "program": name, "path": None, "problem": ""}
-    program = find(python, folder)
+    program = find(python[0], folder)
     if program is None:
         return found
     done = subprocess.run(
-        [program, "-B", "-c", FIND, name],
+        [program, *python[1:], "-B", "-c", FIND, name],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
