@@ -187,6 +187,16 @@ def test_a_tiny_models_text_beside_frames_is_not_expected(
         expectation(lambda _: _completed(job), SmokePlan(models=(AnyModel(family="internvl"),)))
 
 
+def test_a_model_of_text_alone_is_nothing_to_compare_with() -> None:
+    why = {"kind": "inapplicable", "message": "the model takes text alone: nothing to compare"}
+    job = {"name": "sent", "outcome": "inapplicable", "seconds": 1, "items": [], "failure": why}
+    plan = SmokePlan(models=(AnyModel(family="internvl"),))
+    with pytest.raises(SmokeError) as caught:
+        expectation(lambda _: _completed({**job, "facts": {"real": True}}), plan)
+    assert caught.value.message == why["message"]
+    assert "compared with itself" in caught.value.hint
+
+
 def test_a_spec_without_a_model_cannot_say_what_is_right() -> None:
     with pytest.raises(SmokeError, match="is not known: no model"):
         expectation(LocalPython(python=sys.executable).run, SmokePlan(timeout=60))

@@ -13,7 +13,7 @@ import jinja2
 import pytest
 
 from envbuilder.smoke.probe import bare, families, formulas, samples, sent, tokenizer
-from envbuilder.smoke.probe.facts import Absent
+from envbuilder.smoke.probe.facts import Absent, Inapplicable
 from envbuilder.smoke.probe.families import (
     _anyres,
     _from_files,
@@ -203,8 +203,10 @@ def test_a_sounding_video_is_counted_as_two_modalities() -> None:
         assert clip.label.split(" with ")[0] == sound.label.split(" in ")[1]
 
 
+@pytest.mark.parametrize("bundled", [True, False])
+@pytest.mark.parametrize("path", [None, "/run/model"])
 def test_what_a_server_is_sent_is_counted_whole_and_with_the_text_beside_it(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, path: str | None, bundled: bool
 ) -> None:
     emitted: list[dict[str, Any]] = []
 
@@ -217,14 +219,32 @@ def test_what_a_server_is_sent_is_counted_whole_and_with_the_text_beside_it(
         counted=lambda _, inputs: {"video": inputs["input_ids"].count(9)},
         length=lambda inputs: len(inputs["input_ids"]),
     )  # fmt: skip
-    processor = types.SimpleNamespace(tokenizer=lambda _: {"input_ids": [1, 2]})
-    subject = types.SimpleNamespace(family=family, processor=processor, weights=True)
+
+    def tokenizer(_: str) -> dict[str, list[int]]:
+        return {"input_ids": [1, 2]}
+
+    processor = types.SimpleNamespace(tokenizer=tokenizer) if bundled else tokenizer
+    subject = types.SimpleNamespace(family=family, processor=processor, weights=False)
     monkeypatch.setattr(sent, "opened", lambda _: contextlib.nullcontext(subject))
     monkeypatch.setattr(samples.Sample, "make", lambda _: None)
-    request = {"sent": [("video", "2 frames", (2, 56, 56)), ("audio", "1 s", (16000,))]}
+    wanted = [("video", "2 frames", (2, 56, 56)), ("audio", "1 s", (16000,))]
+    request = {"sent": wanted, "model": {"path": path}}
     sent.run(request, lambda **line: emitted.append(line))  # type: ignore[arg-type]
+    (facts,) = [line["facts"] for line in emitted if "facts" in line]
+    assert facts == {"real": path is not None}  # a folder's own tokenizer, without weights, too
     (item,) = [line["item"] for line in emitted if "item" in line]
     assert item == {"modality": "video", "label": "2 frames", "placeholders": 2, "added": 4}
+
+
+def test_a_model_of_text_alone_has_nothing_that_a_server_counts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    family = types.SimpleNamespace(modalities={}, prompt=lambda _: "Describe.")
+    subject = types.SimpleNamespace(family=family, processor=object(), weights=True)
+    monkeypatch.setattr(sent, "opened", lambda _: contextlib.nullcontext(subject))
+    request = {"sent": [("image", "1x1", (1, 1))], "model": {"path": "/run/model"}}
+    with pytest.raises(Inapplicable, match="takes text alone: nothing to compare"):
+        sent.run(request, lambda **_: None)  # type: ignore[arg-type]
 
 
 def test_an_unknown_family_is_answered_with_the_known() -> None:

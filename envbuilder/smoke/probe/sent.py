@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .facts import Emitter, Facts
+from .facts import Emitter, Facts, Inapplicable
 from .model import opened
 from .samples import Sample
 from .tokens import placeholders
@@ -12,13 +12,17 @@ def run(request: Facts, emit: Emitter) -> None:
     """Emit one item per sent sample of a modality that the model takes.
 
     ``added`` is how much longer than without the item its prompt is, in the words of ``real``
-    tokenizers or in those of a family's tiny one.
+    tokenizers (also of a model whose weights are not there) or in those of a family's tiny one.
+    Raises Inapplicable for a model of text alone.
     """
     emit(doing="loading the model's processor")
     with opened(request) as subject:
         family, processor = subject.family, subject.processor
-        without = len(processor.tokenizer(family.prompt([]))["input_ids"])
-        emit(facts={"real": subject.weights})
+        emit(facts={"real": bool(request["model"]["path"])})
+        if not family.modalities:
+            raise Inapplicable("the model takes text alone: nothing to compare")
+        tokenizer = getattr(processor, "tokenizer", processor)
+        without = len(tokenizer(family.prompt([]))["input_ids"])
         for modality, label, shape in request["sent"]:
             if modality not in family.modalities:
                 continue

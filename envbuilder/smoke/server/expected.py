@@ -17,12 +17,16 @@ def expectation(run: Run, plan: SmokePlan) -> Counts:
 
     Some processors write text beside a video's frames: Qwen3-VL a time stamp, InternVL a number.
     How long it is only the model's own tokenizer tells, so a tiny model's is not compared with.
-    Raises SmokeError if the environment cannot count.
+    Raises SmokeError if the environment cannot count, or the model has nothing that is counted.
     """
     sent = tuple((item.modality, item.label, item.shape) for item in ITEMS)
     document = ask(run, replace(plan, checks=(), sent=sent))
     job = jobs.named(document, "sent")
     stopped = jobs.failure(job) if job else None
+    if stopped is not None and stopped.actual == "inapplicable":
+        raise SmokeError(
+            stopped.text, hint="without NAME and --local the server is compared with itself"
+        )
     if job is None or stopped is not None:
         raise SmokeError(
             f"what the server should count is not known: {stopped.text if stopped else 'no model'}",
