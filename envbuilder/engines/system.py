@@ -17,7 +17,7 @@ from .docker import build_target, named_layers
 from .foundation import Foundation, foundation_layers
 from .render import system_packages
 
-_LAYOUT = 2  # raise it whenever the same packages and steps give other layers by our own doing
+_LAYOUT = 3  # raise it whenever the same packages and steps give other layers by our own doing
 _KIND = "borrowed-system"
 
 

@@ -69,6 +69,28 @@ def test_what_does_not_belong_to_its_source_goes(module, tmp_path, spoil):
     assert not compiled.exists()
 
 
+@pytest.mark.parametrize("spoil", ["content", "magic", "gone", "nothing", "no bytecode"])
+def test_after_a_step_only_what_hides_another_source_goes(module, tmp_path, spoil):
+    compiled = cached(module)
+    unasked = compiled.read_bytes()[4:8] == unchecked_pyc.UNCHECKED
+    if spoil == "content":
+        module.write_text("value = 2\n")
+    elif spoil == "magic":
+        compiled.write_bytes(b"abcd" + compiled.read_bytes()[4:])
+    elif spoil == "gone":
+        module.unlink()
+    elif spoil == "no bytecode":
+        compiled = compiled.with_name("stray")
+        compiled.write_bytes(unchecked_pyc.MAGIC_NUMBER + unchecked_pyc.UNCHECKED + bytes(8))
+    before = compiled.lstat()
+    subprocess.run([sys.executable, "-S", "-B", PROGRAM, "--stale", tmp_path], check=True)
+    if spoil == "content" and unasked:
+        assert not compiled.exists()
+    else:
+        after = compiled.lstat()
+        assert (after.st_ino, after.st_ctime_ns) == (before.st_ino, before.st_ctime_ns)
+
+
 @pytest.mark.parametrize("module", [MODES.TIMESTAMP], indirect=True)
 def test_a_module_compiled_at_another_time_goes(module, tmp_path):
     os.utime(module, (1, 1))

@@ -1,6 +1,7 @@
 """A lock becomes a Dockerfile: always the same, clean, and never more than the spec says."""
 
 import json
+import py_compile
 import re
 import subprocess
 import sys
@@ -12,9 +13,13 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from envbuilder.engines.render import render, render_question, write
+from envbuilder.model.atomic import write_text
 from envbuilder.model.errors import SpecError, UsageError
+from envbuilder.model.resources import TEMPLATES
+from envbuilder.model.spec import Steps
 
 from . import locks
 from .dockerfiles import NASTY, heredocs, instructions, sh_words
@@ -239,3 +244,54 @@ def test_bytecode_is_compiled_below_own_files_and_above_what_steps_change(when):
     assert (compiled > skeleton) is (when == "after_python")
     if when == "after_python":
         assert compiled > runtime.index("sed -i")
+
+
+def step_in(root: Path, text: str) -> subprocess.CompletedProcess[str]:
+    """Run a step as the rendered Dockerfile does, with the prelude's paths led into ``root``."""
+    prelude = (TEMPLATES / "context" / "step.sh").read_text()
+    for place in ("/usr/", "/opt/", "/var/", "/run/"):
+        prelude = prelude.replace(f" {place}", f" {root}{place}")
+    prelude = prelude.replace("--stale /", f"--stale {root}")
+    return subprocess.run(
+        ["sh", "-c", f"{prelude}\n{text}"], cwd=root, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture
+def edited(tmp_path):
+    """A root with a Python, and one module of it that was compiled as Debian's are."""
+    for folder in ("usr/bin", "usr/lib", "usr/local/bin", "opt", "var/log", "var/cache"):
+        (tmp_path / folder).mkdir(parents=True)
+    python = tmp_path / "usr" / "bin" / f"python3.{sys.version_info.minor}"
+    python.symlink_to(sys.executable)
+    (tmp_path / "usr" / "bin" / f"{python.name}-config").write_text("#!/bin/sh\nexit 1\n")
+    module = tmp_path / "usr" / "lib" / "module.py"
+    module.write_text("value = 1\n")
+    mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
+    py_compile.compile(module, doraise=True, invalidation_mode=mode)
+    for name, text in render(step_lock("true")).items():
+        if name.startswith("build/"):
+            write_text(tmp_path / "run" / name, text)
+
+
+@pytest.mark.usefixtures("edited")
+@pytest.mark.parametrize("after", ["", "exit 3"])
+def test_a_step_that_edits_a_module_leaves_no_bytecode_that_hides_it(tmp_path, after):
+    done = step_in(tmp_path, f"sed -i s/1/2/ usr/lib/module.py\n{after}")
+    assert (done.returncode, done.stderr) == (3 if after else 0, "")
+    assert not list(tmp_path.rglob("*.pyc"))
+
+
+@pytest.mark.usefixtures("edited")
+def test_a_step_that_edits_no_module_leaves_bytecode_as_it_is(tmp_path):
+    done = step_in(tmp_path, "echo 1 >usr/lib/data")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(list(tmp_path.rglob("*.pyc"))) == 1
+
+
+@pytest.mark.parametrize("when", ["before_python", "after_python"])
+@pytest.mark.parametrize("base", [{"debian": "trixie"}, {"image": "registry.example.org/base:1"}])
+def test_steps_have_what_drops_bytecode(when, base):
+    made = image() if "image" in base else locks.lock({})
+    spec = structs.replace(made.spec, steps=Steps(**{when: ("true",)}))
+    assert "build/unchecked_pyc.py" in render(replace(made, spec=spec))

@@ -4,9 +4,11 @@ import ast
 import base64
 import hashlib
 import json
+import py_compile
 import re
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from envbuilder.runtime import Command, Completed
 from envbuilder.smoke import CheckStatus, Expected, LocalPython, ProbedModel, SmokePlan, smoke
 from envbuilder.smoke import run_probe as smoke_run
 from envbuilder.smoke.judge import judge
+from envbuilder.smoke.probe import caches
 from envbuilder.smoke.run_probe import PROBE
 from tests.unit.smoke_documents import PLAN as RECORDED_PLAN
 from tests.unit.smoke_documents import Document, conform
@@ -426,6 +429,54 @@ def test_a_cache_inside_the_shared_environment_is_found(prefix: Path, tmp_path: 
     check = _caches(prefix, tmp_path)
     assert check.status is CheckStatus.FAIL
     assert f"huggingface left 5 bytes in {left.parent}" in check.explanation
+
+
+def _stale(module: Path) -> str:
+    """Compile ``module`` as Debian's are, and edit it afterwards; return its bytecode's path."""
+    module.parent.mkdir(parents=True, exist_ok=True)
+    module.write_text("value = 1\n")
+    mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
+    compiled = py_compile.compile(str(module), doraise=True, invalidation_mode=mode)
+    module.write_text("value = 2\n")
+    return str(compiled)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_bytecode_that_hides_a_module_of_the_base_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shared: bool
+) -> None:
+    base, minor = tmp_path / "usr", f"python3.{sys.version_info.minor}"
+    monkeypatch.setattr(sys, "base_prefix", str(base))
+    own = [_stale(tmp_path / "venv" / "lib" / minor / "site-packages" / "one.py")]
+    of_base = [
+        _stale(base / "lib" / minor / "this.py"),
+        _stale(base / "lib64" / minor / "lib-dynload" / "that.py"),
+        _stale(base / "lib" / "python3" / "dist-packages" / "deep" / "two.py"),
+        _stale(base / "local" / "lib" / minor / "dist-packages" / "three.py"),
+    ]
+    configuration = tmp_path / "etc" / "sitecustomize.py"
+    customized = base / "lib" / minor / "sitecustomize.py"
+    of_base.append(_stale(customized))
+    configuration.parent.mkdir()
+    customized.rename(configuration)
+    customized.symlink_to(configuration)
+    _stale(base / "share" / "other.py")  # no place that this Python imports from
+    facts: dict[str, Any] = {}
+    request = {"prefix": str(tmp_path / "venv"), "shared": shared, "environ": {}}
+    caches.run(request, lambda **told: facts.update(told.get("facts", {})))
+    assert facts["stale_bytecode"] == sorted(own if shared else own + of_base)
+
+
+def test_the_standard_library_is_looked_at_wherever_it_lies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled = _stale(tmp_path / "Lib" / "this.py")
+    monkeypatch.setattr(sys, "base_prefix", str(tmp_path))
+    monkeypatch.setattr(sysconfig, "get_path", lambda _: str(tmp_path / "Lib"))
+    facts: dict[str, Any] = {}
+    request = {"prefix": str(tmp_path / "venv"), "environ": {}}
+    caches.run(request, lambda **told: facts.update(told.get("facts", {})))
+    assert facts["stale_bytecode"] == [compiled]
 
 
 def test_local_judges_the_environment_and_not_the_machine(

@@ -22,6 +22,7 @@ from envbuilder.model.lock import DebianBase, Lock
 from envbuilder.model.plan import direct_url, interpreter
 from envbuilder.model.pylock import dump_lock
 from envbuilder.model.resources import TEMPLATES
+from envbuilder.model.spec import Steps
 from envbuilder.resolve.debian import unchecked_pyc
 from envbuilder.resolve.debian.mmdebstrap import PY3COMPILE
 from envbuilder.resolve.debian.rootfs import SLIM
@@ -64,7 +65,7 @@ def render(lock: Lock) -> dict[str, str]:
         files["build/hook_compilers.py"] = Path(hook_compilers.__file__).read_text("utf-8")
     if isinstance(lock.base, DebianBase):
         files |= _debian(lock.base)
-    if isinstance(lock.base, DebianBase) or lock.spec.bytecode:
+    if isinstance(lock.base, DebianBase) or lock.spec.bytecode or lock.spec.steps != Steps():
         files["build/unchecked_pyc.py"] = Path(unchecked_pyc.__file__).read_text("utf-8")
     return dict(sorted(files.items()))
 

@@ -101,14 +101,39 @@ def settle(path: str) -> None:
         os.unlink(path)  # noqa: PTH108
 
 
+def hides(path: str) -> bool:
+    """Return whether Python runs the .pyc ``path`` unasked, and the source beside it is another."""
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123
+            head = file.read(16)
+        if head[:8] != MAGIC_NUMBER + UNCHECKED:
+            return False
+        with open(source_from_cache(path), "rb") as file:  # noqa: PTH123
+            return source_hash(file.read()) != head[8:]
+    except (OSError, ValueError):
+        return False  # no source, or no bytecode: nothing is hidden
+
+
+def drop_stale(top: str) -> None:
+    """Remove what hides a source below ``top``, as a step that edits a module leaves it.
+
+    All else stays as it is, and so no part of the step's layer. Other file systems are not entered.
+    """
+    on_every_core(os.unlink, [path for path in compiled_files(top) if hides(path)])
+
+
 def compiled_files(top: str) -> "list[str]":
-    """List what lies in every ``__pycache__`` below ``top``."""
-    return [
-        os.path.join(folder, name)  # noqa: PTH118
-        for folder, _, names in os.walk(top)
-        if os.path.basename(folder) == "__pycache__"  # noqa: PTH119
-        for name in names
-    ]
+    """List what lies in every ``__pycache__`` below ``top``, and in the same file system."""
+    device, found = os.lstat(top).st_dev, []
+    for folder, folders, names in os.walk(top):
+        folders[:] = [
+            name
+            for name in folders
+            if os.lstat(os.path.join(folder, name)).st_dev == device  # noqa: PTH118
+        ]
+        if os.path.basename(folder) == "__pycache__":  # noqa: PTH119
+            found += [os.path.join(folder, name) for name in names]  # noqa: PTH118
+    return found
 
 
 def sources(folders: "set[str]") -> "list[str]":
@@ -201,5 +226,7 @@ def compile_below(top: str, depth: int) -> None:
 if __name__ == "__main__":
     if sys.argv[1] == "--below":
         compile_below(sys.argv[2], int(sys.argv[3]))
+    elif sys.argv[1] == "--stale":
+        drop_stale(sys.argv[2])
     else:
         main(sys.argv[1], sys.argv[2])

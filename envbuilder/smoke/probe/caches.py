@@ -6,6 +6,8 @@ import glob
 import importlib.util
 import os
 import pwd
+import sys
+import sysconfig
 from typing import Iterator
 
 from .environment import prefix_of
@@ -38,8 +40,8 @@ HASHED = 0b01
 def run(request: Facts, emit: Emitter) -> None:
     """Emit one item per leftover: tool, path, bytes; then bytecode of another source.
 
-    In an image every home and the whole system is looked at; on a machine that the environment
-    shares with others, the environment's own prefix alone.
+    In an image every home, the whole system and the base's Python are looked at; on a machine
+    that the environment shares with others, the environment's own prefix alone.
     """
     prefix = prefix_of(request)
     places: set[str] = set()
@@ -52,7 +54,7 @@ def run(request: Facts, emit: Emitter) -> None:
         if size:
             emit(item={"tool": tool, "path": path, "bytes": size})
     emit(doing="comparing bytecode with its source")
-    checked, stale = _stale_bytecode(prefix)
+    checked, stale = _stale_bytecode(_module_folders(prefix, shared=bool(request.get("shared"))))
     emit(facts={"bytecode_files": checked, "stale_bytecode": sorted(stale)[:50]})
 
 
@@ -84,19 +86,39 @@ def _size(path: str) -> int:
     return total
 
 
-def _stale_bytecode(prefix: str) -> tuple[int, list[str]]:
-    """Return how many .pyc files lie below ``prefix``, and those that hide another source.
+def _module_folders(prefix: str, *, shared: bool) -> list[str]:
+    """List where modules lie: the environment's own, and the base's unless it is shared.
+
+    Those of the base are the standard library and what its package manager brings, whether the
+    environment sees that or not: its programs run there.
+    """
+    tops = [prefix] if shared else [prefix, sys.base_prefix, os.path.join(sys.base_prefix, "local")]
+    places = [os.path.join(glob.escape(top), "lib*", "python3*") for top in tops]
+    found = {path for place in places for path in glob.glob(place)}
+    if not shared:
+        found |= {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")}
+    return sorted({os.path.realpath(path) for path in found if os.path.isdir(path)})
+
+
+def _stale_bytecode(folders: list[str]) -> tuple[int, list[str]]:
+    """Return how many .pyc files lie below ``folders``, and those that hide another source.
 
     Only hash-based ones can (PEP 552): Python may run them without a look at the source. It
     ignores all others whose source has another time or size, such as wheels ship now and then.
     """
-    checked, stale = 0, []
-    for path in glob.iglob(os.path.join(prefix, "lib", "python3*", "**", "*.pyc"), recursive=True):
-        checked += 1
+    found = {
+        os.path.join(place, name)
+        for folder in folders
+        for place, _, names in os.walk(folder)
+        for name in names
+        if name.endswith(".pyc")
+    }
+    stale = []
+    for path in found:
         source = _source(path)
         if source and not _true_to(path, source):
             stale.append(path)
-    return checked, stale
+    return len(found), stale
 
 
 def _source(path: str) -> str | None:
