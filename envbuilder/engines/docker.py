@@ -31,7 +31,7 @@ from .buildkit import BuildxRun, build, find_builder, gather
 from .foundation import foundation_layers
 from .given_wheels import copy_given
 from .labels import label
-from .own_files import copy_files, inputs, title
+from .own_files import copy_files, inputs, may_replace_modules, title
 from .render import (
     files_stage,
     further_stage,
@@ -265,6 +265,7 @@ def _named(lock: Lock, count: int) -> list[_Name]:
         (LayerKind.FILES, title(entry), inputs(tree))
         for entry, tree in zip(lock.spec.files, lock.files, strict=True)
     ]
+    names += [(LayerKind.FILES, "replaced modules", ())] if may_replace_modules(lock) else []
     names += [(LayerKind.ENVIRONMENT, "environment", ()), (LayerKind.LOCK, "lock", ())]
     names += _steps("after", len(steps.after_python))
     names += compiled if steps.after_python else []

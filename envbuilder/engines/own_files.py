@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from envbuilder.layers.below import Below, Owned
-from envbuilder.layers.own_files import entries_of, own_files_layer
+from envbuilder.layers.own_files import entries_of, laid, own_files_layer
 from envbuilder.model.errors import BuildError
 from envbuilder.model.image import Layer
 from envbuilder.model.image_spec import OwnFiles
@@ -23,6 +23,8 @@ from .foundation import Foundation, fetch_base
 
 FOLDER = "files"
 """Where a rendered folder holds them, each entry below its number."""
+_PACKAGED = frozenset({"bin", "etc", "lib", "lib32", "lib64", "libx32", "sbin", "usr", "var"})
+"""Where Debian's packages put files, and so modules (Debian Policy 9.1)."""
 
 
 def title(entry: OwnFiles) -> str:
@@ -49,7 +51,7 @@ def own_files_layers(context: Context, lock: Lock, foundation: Foundation) -> tu
         entries = entries_of(tree, places, owner=owner_of(entry, lock.spec), mode=mode)
         made = own_files_layer(context.store, entries, title=title(entry))
         layers.append(replace(made, inputs=inputs(tree), kind=LayerKind.FILES))
-        places = replace(places, folders={**places.folders, **entries.folders})
+        places = laid(places, entries)
     return tuple(layers)
 
 
@@ -78,6 +80,22 @@ def rendered(lock: Lock) -> list[dict[str, str]]:
     """Say how each entry is copied: by a stage that sets modes, and then into the image."""
     pairs = zip(lock.spec.files, lock.files, strict=True)
     return [_rendered(lock, number, *pair) for number, pair in enumerate(pairs, start=1)]
+
+
+def may_replace_modules(lock: Lock) -> bool:
+    """Return whether a file may lie in the place of a module below it, whose bytecode has to go.
+
+    Debian's own places are known; what lies in an image, or what steps made, no lock tells.
+    """
+    modules = [
+        f"{tree.into}/{file.path}".lstrip("/")
+        for tree in lock.files
+        for file in tree.files
+        if file.path.endswith(".py")
+    ]
+    if isinstance(lock.base, ImageBase) or lock.spec.steps.before_python:
+        return bool(modules)
+    return any(path.partition("/")[0] in _PACKAGED for path in modules)
 
 
 def _rendered(lock: Lock, number: int, entry: OwnFiles, tree: FileTree) -> dict[str, str]:

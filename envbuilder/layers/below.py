@@ -1,8 +1,8 @@
 """What a stack of layers shows of places: folders, links, whose they are, and what is asked of it.
 
-Who lays a file on top needs this: a folder that is there stays as it is, and a path that leads
-through a link means what the link points to. And who resolves wheels asks the C library and the
-Python, whose own files tell their versions.
+Who lays a file on top needs this: a folder that is there stays as it is, a path that leads through
+a link means what the link points to, and the bytecode of a module that is replaced has to go. And
+who resolves wheels asks the C library and the Python, whose own files tell their versions.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from envbuilder.model.errors import BuildError
 
-from .contents import Contents, stacked
+from .contents import Contents, source_of, stacked
 
 _LINKS = 40  # as many symbolic links as Linux follows
 _TEXT_LIMIT = 1 << 20  # bytes of one text; what is longer is no list of users
@@ -60,6 +60,8 @@ class Below:
     files: Mapping[str, Told] = field(default_factory=dict)
     packages: Mapping[str, str] = field(default_factory=dict)
     """Debian's packages with their versions."""
+    bytecode: tuple[str, ...] = ()
+    """Compiled modules, in every ``__pycache__``."""
 
     def real(self, path: str) -> str:
         """Follow the links in ``path`` (relative to the root), as a chroot would.
@@ -117,6 +119,8 @@ def below(layers: Iterable[Contents]) -> Below:
                           text=shown.documents[path])
                for path, file in files if path in shown.documents and asked(path)},
         packages={each.name: each.version for each in shown.distributions() if each.kind == "deb"},
+        bytecode=tuple(sorted(path for path, file in files
+                              if file.kind != "dir" and source_of(path))),
     )  # fmt: skip
 
 

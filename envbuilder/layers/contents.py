@@ -24,7 +24,7 @@ from .bounds import IMAGE_WHOLE
 from .installed import is_system_document
 from .untar import Untar
 
-_WHITEOUT = ".wh."
+WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
 # Bytes; a large Debian's dpkg status has 10 MB, the longest of README's in a METADATA a tenth.
 _STATUS_LIMIT, _DOCUMENT_LIMIT = 24 << 20, 4 << 20
@@ -155,8 +155,8 @@ def scan(
         folder, _, name = path.rpartition("/")
         if name == _OPAQUE:
             emptied.add(folder)
-        elif name.startswith(_WHITEOUT):
-            removed.add(f"{folder}/{name[len(_WHITEOUT) :]}".lstrip("/"))
+        elif name.startswith(WHITEOUT):
+            removed.add(f"{folder}/{name[len(WHITEOUT) :]}".lstrip("/"))
         elif path:
             document = entry.info.isreg() and _is_document(path)
             bytecode = path.endswith(".pyc")

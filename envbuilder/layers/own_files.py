@@ -1,14 +1,15 @@
 """A user's own files as a layer: every byte as it was locked, streamed, with no clock.
 
 Folders follow the rule of a Dockerfile's COPY: those that are there stay as they are, and those
-that are missing belong to whom the files belong to.
+that are missing belong to whom the files belong to. Bytecode of a module that a file replaces is
+whited out: Python would run it, not the file (PEP 552's unchecked hashes).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 from isal import isal_zlib
@@ -19,6 +20,7 @@ from envbuilder.model.lock import FileTree, LockedFile
 from envbuilder.storage.store import Store
 
 from .below import Below, Owned
+from .contents import WHITEOUT, source_of
 from .deflate import PIECE
 from .tar import parents
 from .writer import LayerWriter, layer_writer
@@ -29,12 +31,16 @@ _FOLDER = 0o755
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entries:
-    """What a layer is to hold, by paths relative to the root: folders first, then files."""
+    """What a layer is to hold, by paths relative to the root: folders first, then files.
+
+    ``removed`` is bytecode below that no longer is its source's.
+    """
 
     folders: Mapping[str, Owned]
     files: Mapping[str, LockedFile]
     owner: tuple[int, int]
     mode: int | None
+    removed: frozenset[str] = frozenset()
 
 
 def entries_of(
@@ -58,7 +64,40 @@ def entries_of(
         if path in places.folders:
             raise BuildError(f"files cannot replace /{path}: the base has a folder there")
     folders = dict.fromkeys(sorted(inner | missing), own)
-    return Entries(folders=folders, files=files, owner=owner, mode=mode)
+    entries = Entries(folders=folders, files=files, owner=owner, mode=mode)
+    return replace(entries, removed=_hiding(laid(places, entries), entries))
+
+
+def laid(places: Below, entries: Entries) -> Below:
+    """Return what ``places`` show once ``entries`` lie on them; their own bytecode is not known."""
+    links = {path: to for path, to in places.links.items() if path not in entries.files}
+    links |= {path: each.link for path, each in entries.files.items() if each.link is not None}
+    gone = entries.removed | entries.files.keys()
+    return replace(
+        places,
+        folders={**places.folders, **entries.folders},
+        links=links,
+        bytecode=tuple(path for path in places.bytecode if path not in gone),
+    )
+
+
+def _hiding(shown: Below, entries: Entries) -> frozenset[str]:
+    """Find the bytecode of modules that are ``entries``, or links to them, in what is ``shown``."""
+    if not any(path.endswith(".py") for path in entries.files):
+        return frozenset()
+    return frozenset(
+        path
+        for path in shown.bytecode
+        if (module := source_of(path)) is not None
+        and (module in entries.files or _end(shown, module) in entries.files)
+    )
+
+
+def _end(shown: Below, path: str) -> str:
+    try:
+        return shown.real(path)
+    except BuildError:  # links in a circle are no module
+        return path
 
 
 Content = Callable[[str, LockedFile], AbstractContextManager[BinaryIO]]
@@ -80,6 +119,9 @@ def own_files_layer(
         with layer_writer(store) as out:
             for path, folder in sorted(entries.folders.items()):
                 out.entry(f"{path}/", mode=folder.mode, owner=(folder.uid, folder.gid))
+            for path in sorted(entries.removed):
+                place, _, name = path.rpartition("/")
+                out.entry(f"{place}/{WHITEOUT}{name}", mode=0o644)
             for path, file in sorted(entries.files.items()):
                 _write(out, path, file, entries, opened)
             found = out.finish()
@@ -116,4 +158,5 @@ def _key(entries: Entries) -> str:
         path: [str(each.sha256), each.executable, each.link] for path, each in entries.files.items()
     }
     facts = {"folders": folders, "files": files, "owner": entries.owner, "mode": entries.mode}
-    return canonical_json({"layout": 1, **facts}).decode()
+    removed = {"removed": sorted(entries.removed)} if entries.removed else {}
+    return canonical_json({"layout": 1, **facts, **removed}).decode()

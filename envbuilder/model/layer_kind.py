@@ -32,7 +32,7 @@ _TITLES = (
     (LayerKind.STEP, r"step \d+ (before|after) Python"),
     (LayerKind.ACCOUNT, r"user [a-z_]\S*"),
     (LayerKind.BYTECODE, r"bytecode of \S.*"),
-    (LayerKind.FILES, r"files /\S+"),
+    (LayerKind.FILES, r"files /\S+|replaced modules"),
     (LayerKind.ENVIRONMENT, "environment( [a-z0-9-]+)?"),
     (LayerKind.LOCK, "lock"),
     (LayerKind.SETTINGS, "settings"),

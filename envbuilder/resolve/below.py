@@ -12,7 +12,7 @@ from envbuilder.model.image import Layer, canonical_json
 from .context import Context
 
 _KIND = "below"
-_LAYOUT = 1  # raise it whenever the same layers tell something else
+_LAYOUT = 2  # raise it whenever the same layers tell something else
 
 
 def look_below(context: Context, layers: Sequence[Layer]) -> Below:

@@ -30,6 +30,8 @@ files:
   - {from: app/bin/, to: /bin, mode: "0755"}
   - {from: chat.jinja, to: /home/app/}
   - {from: app/deep/, to: /srv/app/deep/er, owner: "5:6"}
+  - {from: patch/, to: /usr/lib/python3.13}
+  - {from: patch/this.py, to: /etc/python3.13/sitecustomize.py}
 """
 
 
@@ -44,6 +46,8 @@ def test_one_tree(trixie: Callable[[Path], Store], tmp_path: Path):
     (deep / "a.pyc").write_text("x")
     (deep / "link").symlink_to("a b.txt")
     (tmp_path / "chat.jinja").write_text("{{ messages }}")
+    (tmp_path / "patch").mkdir()
+    (tmp_path / "patch" / "this.py").write_text("print('mine')")
     spec = tmp_path / "own.yaml"
     spec.write_text(SPEC)
     store = trixie(tmp_path / "store")
@@ -53,6 +57,11 @@ def test_one_tree(trixie: Callable[[Path], Store], tmp_path: Path):
     docker = build_with_docker(context(store), lock)
     found, other = tree(store, embedded), tree(store, docker)
     assert found == other
+    compiled = {
+        path.rpartition("/")[2].partition(".")[0] for path in found if "__pycache__" in path
+    }
+    assert "os" in compiled
+    assert compiled.isdisjoint({"this", "sitecustomize"}), "Python would run these"
     assert found["srv/app/bin/serve"][1:4] == (0o755, 1000, 1000)
     assert found["srv/app/deep/er/link"][2:5] == (5, 6, "a b.txt")
     assert found["root/templates/chat.jinja"][1:4] == (0o600, 0, 0)

@@ -63,6 +63,17 @@ def test_folders_links_and_texts_of_the_stack_as_a_whole(tmp_path):
     assert {path: told.text for path, told in found.files.items()} == {"etc/passwd": b"new"}
 
 
+def test_bytecode_is_what_lies_in_the_caches_of_modules(tmp_path):
+    kept = ["lib/__pycache__/a.cpython-311.pyc", "lib/__pycache__/b.cpython-311.opt-1.pyc"]
+    gone = ["lib/__pycache__/c.cpython-311.pyc", "lib/d.pyc", "lib/__pycache__/stray"]
+    found = look(
+        tmp_path,
+        tar({"lib/__pycache__": None, **dict.fromkeys([*kept, *gone], b"")}),
+        tar({"lib/__pycache__/.wh.c.cpython-311.pyc": b""}),
+    )
+    assert found.bytecode == tuple(kept)
+
+
 @pytest.mark.parametrize(
     ("path", "real"),
     [

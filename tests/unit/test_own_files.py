@@ -3,15 +3,19 @@
 import os
 import socket
 import tarfile
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from envbuilder.engines.docker import _named
 from envbuilder.engines.foundation import Foundation
-from envbuilder.engines.own_files import copy_files, own_files_layers
+from envbuilder.engines.own_files import copy_files, may_replace_modules, own_files_layers
+from envbuilder.engines.render import render
 from envbuilder.evidence.statements import provenance
 from envbuilder.layers.below import Below, Owned
-from envbuilder.layers.own_files import entries_of, own_files_layer
+from envbuilder.layers.own_files import Entries, entries_of, laid, own_files_layer
 from envbuilder.layers.untar import untar
 from envbuilder.model.errors import BuildError, LockError, ResolutionError, SpecError
 from envbuilder.model.image_spec import OwnFiles
@@ -21,10 +25,12 @@ from envbuilder.model.own_files import Patterns
 from envbuilder.model.pylock import dump_lock, needed_blobs, parse_lock
 from envbuilder.model.reference import Digest
 from envbuilder.model.spec_file import load
+from envbuilder.resolve.debian import unchecked_pyc
 from envbuilder.resolve.own_files import check_files, lock_files, project_of, read_tree, take_files
 from envbuilder.storage.store import Store
 from tests.contexts import context
 from tests.unit import locks
+from tests.unit.rendered import image as rendered_image
 
 SPEC = """\
 version: 1
@@ -324,6 +330,160 @@ def test_a_place_behind_a_link_means_what_the_link_points_to():
 def test_what_would_break_the_base_is_refused(into, path, message):
     with pytest.raises(BuildError, match=message):
         entries_of(FileTree(into=into, files=(file(path),)), PLACES, owner=(0, 0), mode=None)
+
+
+# -- bytecode of what is replaced -------------------------------------------------------------
+
+PYTHON, CACHE = "usr/lib/python3", "usr/lib/python3/__pycache__"
+COMPILED = (
+    f"{CACHE}/linked.cpython-311.pyc",
+    f"{CACHE}/other.cpython-311.pyc",
+    f"{CACHE}/sitecustomize.cpython-311.pyc",
+    f"{CACHE}/this.cpython-311.opt-1.pyc",
+    f"{CACHE}/this.cpython-311.pyc",
+)
+LINKS = {
+    "lib": "usr/lib",
+    f"{PYTHON}/sitecustomize.py": "../../../etc/python3/sitecustomize.py",
+    f"{PYTHON}/linked.py": "../../../etc/alternatives/linked.py",
+    "etc/alternatives/linked.py": "../../usr/share/linked.py",
+}
+REPLACING = {
+    "a module": ("/usr/lib/python3", {"this.py": None}, {"this"}),
+    "behind a link": ("/lib/python3", {"this.py": None}, {"this"}),
+    "from the root": ("/", {"usr/lib/python3/this.py": None}, {"this"}),
+    "what a link leads to": ("/etc/python3", {"sitecustomize.py": None}, {"sitecustomize"}),
+    "a link": ("/usr/lib/python3", {"sitecustomize.py": None}, {"sitecustomize"}),
+    "a link on the way": ("/etc/alternatives", {"linked.py": None}, {"linked"}),
+    "the end of two links": ("/usr/share", {"linked.py": None}, {"linked"}),
+    "not any more": ("/etc/python3", {"this.py": None}, set()),
+    "by a link": ("/usr/lib/python3", {"this.py": "other.py"}, {"this"}),
+    "no module": ("/usr/lib/python3", {"this.txt": None}, set()),
+    "another": ("/srv", {"this.py": None}, set()),
+    "with bytecode": (
+        "/usr/lib/python3",
+        {"this.py": None, "__pycache__/this.cpython-311.pyc": None},
+        {"this.cpython-311.opt-1"},
+    ),
+}
+
+
+def base_in(folder: Path) -> Below:
+    """Make a base with compiled modules in ``folder``; return what a look at it would say."""
+    for path in (*COMPILED, f"{PYTHON}/this.py", f"{PYTHON}/other.py", "usr/share/linked.py",
+                 "etc/python3/sitecustomize.py", "srv/empty"):  # fmt: skip
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text("base")
+    for path, target in LINKS.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).symlink_to(target)
+    folders = {
+        path.relative_to(folder).as_posix(): Owned(mode=0o755)
+        for path in folder.rglob("*")
+        if path.is_dir() and not path.is_symlink()
+    }
+    return Below(folders=folders, links=LINKS, bytecode=COMPILED)
+
+
+def copied_in(folder: Path, into: str, files: Mapping[str, str | None]) -> set[str]:
+    """Lay ``files`` there as the rendered Dockerfile does; return what bytecode then goes."""
+    source = folder.with_name("files")
+    for root in (source / "1", folder / into.lstrip("/")):
+        for path, link in files.items():
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            (root / path).unlink(missing_ok=True)
+            if link is None:
+                (root / path).write_text("own")
+            else:
+                (root / path).symlink_to(link)
+    before = set(folder.rglob("*.pyc"))
+    place = str(folder / into.lstrip("/"))
+    unchecked_pyc.drop_replaced(str(folder), set(unchecked_pyc.copied(f"{source}/", [place])))
+    return {path.relative_to(folder).as_posix() for path in before - set(folder.rglob("*.pyc"))}
+
+
+@pytest.mark.parametrize("case", REPLACING)
+def test_both_engines_remove_the_bytecode_of_modules_that_are_replaced(case, tmp_path):
+    into, files, names = REPLACING[case]
+    places = base_in(tmp_path / "base")
+    tree = FileTree(into=into, files=tuple(file(path, link=to) for path, to in files.items()))
+    found = entries_of(tree, places, owner=(0, 0), mode=None)
+    wanted = {path for path in COMPILED if any(f"/{name}." in path for name in names)}
+    assert found.removed == wanted
+    assert copied_in(tmp_path / "base", into, files) == wanted
+
+
+def test_the_layer_removes_it_and_is_another_layer(tmp_path):
+    store = Store(tmp_path / "store")
+    store.add(b"x")
+    tree = FileTree(into=f"/{PYTHON}", files=(file("this.py"),))
+    places = base_in(tmp_path / "base")
+    plain = replace(places, bytecode=())
+    layers = [
+        own_files_layer(store, entries_of(tree, each, owner=(5, 6), mode=None), title="files")
+        for each in (places, plain)
+    ]
+    assert list(members(store, layers[0])) == [
+        f"{CACHE}/.wh.this.cpython-311.opt-1.pyc",
+        f"{CACHE}/.wh.this.cpython-311.pyc",
+        f"{PYTHON}/this.py",
+    ]
+    assert list(members(store, layers[1])) == [f"{PYTHON}/this.py"]
+
+
+def test_an_entry_lies_on_those_before_it(tmp_path):
+    places = base_in(tmp_path / "base")
+
+    def lay(path: str, **more: object) -> Entries:
+        nonlocal places
+        tree = FileTree(into=f"/{PYTHON}", files=(file(path, **more),))
+        found = entries_of(tree, places, owner=(0, 0), mode=None)
+        places = laid(places, found)
+        return found
+
+    mine = "__pycache__/this.cpython-311.pyc"
+    assert lay(mine).removed == set()
+    assert lay("this.py").removed == {f"{CACHE}/this.cpython-311.opt-1.pyc"}, "ours stays"
+    assert lay("this.py").removed == set(), "it is gone already"
+    lay("current", link="releases")
+    assert places.real(f"/{PYTHON}/current/one") == f"{PYTHON}/releases/one"
+    lay("sitecustomize.py")
+    assert places.real(f"/{PYTHON}/sitecustomize.py") == f"{PYTHON}/sitecustomize.py"
+
+
+def test_bytecode_of_links_in_a_circle_is_let_be():
+    path = f"{CACHE}/round.cpython-311.pyc"
+    places = Below(
+        folders=PLACES.folders, links={f"{PYTHON}/round.py": "round.py"}, bytecode=(path,)
+    )
+    tree = FileTree(into="/srv", files=(file("a.py"),))
+    assert entries_of(tree, places, owner=(0, 0), mode=None).removed == set()
+
+
+@pytest.mark.parametrize(
+    ("into", "path", "more", "may"),
+    [
+        ("/usr/lib/python3.11", "this.py", {}, True),
+        ("/etc", "python3.11/sitecustomize.py", {}, True),
+        ("/usr/lib/python3.11", "this.txt", {}, False),
+        ("/srv/app", "usr/this.py", {}, False),
+        ("/srv/app", "this.py", {"steps": {"before_python": ["true"]}}, True),
+        ("/srv/app", "this.txt", {"steps": {"before_python": ["true"]}}, False),
+        ("/srv/app", "this.py", {"base": {"image": "registry.example.org/base:1"}}, True),
+    ],
+)
+def test_the_dockerfile_looks_for_bytecode_where_there_may_be_some(into, path, more, may):
+    made = locks.lock({}, files=[{"from": "app/", "to": into}], **more)
+    if "base" in more:
+        made = replace(made, base=rendered_image().base)
+    made = replace(made, files=(FileTree(into=into, files=(file(path),)),))
+    files = render(made)
+    assert may_replace_modules(made) is may
+    assert ("--replaced" in files["Dockerfile"]) is may
+    if may:
+        assert "build/unchecked_pyc.py" in files
+        titles = [title for _, title, _ in _named(made, 9)]
+        assert titles.index("replaced modules") == titles.index(f"files {into.rstrip('/')}") + 1
 
 
 def test_entries_lie_in_the_order_of_the_spec_and_each_is_a_layer(project, tmp_path):

@@ -16,6 +16,7 @@ from envbuilder.engines.dockerfile_quoting import document, exec_form, quote, sc
 from envbuilder.engines.given_wheels import requirements_text
 from envbuilder.engines.labels import labelled
 from envbuilder.engines.own_files import FOLDER as OWN_FOLDER
+from envbuilder.engines.own_files import may_replace_modules
 from envbuilder.model.atomic import write_text
 from envbuilder.model.errors import UsageError
 from envbuilder.model.lock import DebianBase, Lock
@@ -65,7 +66,7 @@ def render(lock: Lock) -> dict[str, str]:
         files["build/hook_compilers.py"] = Path(hook_compilers.__file__).read_text("utf-8")
     if isinstance(lock.base, DebianBase):
         files |= _debian(lock.base)
-    if isinstance(lock.base, DebianBase) or lock.spec.bytecode or lock.spec.steps != Steps():
+    if isinstance(lock.base, DebianBase) or _has_modules_to_mind(lock):
         files["build/unchecked_pyc.py"] = Path(unchecked_pyc.__file__).read_text("utf-8")
     return dict(sorted(files.items()))
 
@@ -102,6 +103,11 @@ def render_question(lock: Lock) -> dict[str, str]:
     }
     files = {f"build/{path.name}": path.read_text("utf-8") for path in _static()}
     return {"Dockerfile": _template("Dockerfile.pins.j2", values)} | files
+
+
+def _has_modules_to_mind(lock: Lock) -> bool:
+    """Return whether bytecode is made, or must go since steps or files replace modules."""
+    return lock.spec.bytecode or lock.spec.steps != Steps() or may_replace_modules(lock)
 
 
 def _debian(base: DebianBase) -> dict[str, str]:

@@ -9,7 +9,7 @@ from typing import Any
 from msgspec import structs
 
 from envbuilder.engines.dockerfile_quoting import Quoted, with_variables
-from envbuilder.engines.own_files import rendered
+from envbuilder.engines.own_files import may_replace_modules, rendered
 from envbuilder.engines.standalone import python_archive
 from envbuilder.layers.files import Content, Link, venv_skeleton
 from envbuilder.layers.install import Target
@@ -57,6 +57,7 @@ def values_of(
         "archives": any(source.archive for source in sources),
         "skeleton": _skeleton(lock),
         "files": rendered(lock),
+        "replaced": may_replace_modules(lock),
         "built": sources,
         "sources": [each for each in sources if each.is_package],
         "toolchain": TOOLCHAIN,

@@ -11,7 +11,7 @@ import marshal
 import os
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.util import MAGIC_NUMBER, cache_from_source, source_from_cache, source_hash
 from types import CodeType
 
@@ -122,6 +122,34 @@ def drop_stale(top: str) -> None:
     on_every_core(os.unlink, [path for path in compiled_files(top) if hides(path)])
 
 
+def copied(source: str, places: "list[str]") -> "Iterator[str]":
+    """Yield where files lie that were copied from folders to ``places``, in turn.
+
+    The folders are called ``source`` with a number after it, from 1.
+    """
+    for number, place in enumerate(places, 1):
+        top = f"{source}{number}"
+        for folder, folders, names in os.walk(top):
+            into = os.path.join(os.path.realpath(place), os.path.relpath(folder, top))  # noqa: PTH118
+            links = [name for name in folders if os.path.islink(os.path.join(folder, name))]  # noqa: PTH114, PTH118
+            for name in names + links:
+                yield os.path.normpath(os.path.join(into, name))  # noqa: PTH118
+
+
+def drop_replaced(top: str, own: "set[str]") -> None:
+    """Remove what is bytecode below ``top`` of a module that is one of the files ``own``.
+
+    Or of a link to one. What they bring compiled stays.
+    """
+    for path in compiled_files(top):
+        try:
+            module = source_from_cache(path)
+        except ValueError:
+            continue
+        if path not in own and not own.isdisjoint((module, os.path.realpath(module))):
+            os.unlink(path)  # noqa: PTH108
+
+
 def compiled_files(top: str) -> "list[str]":
     """List what lies in every ``__pycache__`` below ``top``, and in the same file system."""
     device, found = os.lstat(top).st_dev, []
@@ -228,5 +256,7 @@ if __name__ == "__main__":
         compile_below(sys.argv[2], int(sys.argv[3]))
     elif sys.argv[1] == "--stale":
         drop_stale(sys.argv[2])
+    elif sys.argv[1] == "--replaced":
+        drop_replaced("/", set(copied(sys.argv[2], sys.argv[3:])))
     else:
         main(sys.argv[1], sys.argv[2])
