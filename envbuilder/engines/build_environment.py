@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from functools import cache
 
@@ -14,7 +13,7 @@ from envbuilder.resolve.git.sandbox import Sandbox
 from envbuilder.resolve.target import python_target
 
 from .builder_image import on_builder
-from .foundation import base_config, fetch_base
+from .foundation import base_settings, fetch_base
 from .system import system_layers
 from .system_pins import SystemPins
 
@@ -63,5 +62,4 @@ def _variables(context: Context, lock: Lock) -> tuple[str, ...]:
     inside = _inside(lock)
     if not isinstance(inside.base, ImageBase):
         return ()
-    config = json.loads(base_config(context, inside, inside.base)).get("config") or {}
-    return tuple(config.get("Env") or ())
+    return tuple(base_settings(context, inside, inside.base).get("Env") or ())

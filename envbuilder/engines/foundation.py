@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from envbuilder.model.errors import NetworkError
+from envbuilder.model.errors import BuildError, EnvbuilderError, NetworkError
 from envbuilder.model.image import Layer
+from envbuilder.model.image_settings import settings_of
 from envbuilder.model.lock import DebianBase, ImageBase, Lock
 from envbuilder.model.reference import ImageRef
 from envbuilder.registry.images import fetch_image
@@ -38,8 +38,7 @@ def foundation_layers(context: Context, lock: Lock) -> Foundation:
     Raises NetworkError, BuildError and MissingToolError.
     """
     if isinstance(lock.base, ImageBase):
-        config = base_config(context, lock, lock.base)
-        settings = json.loads(config).get("config") or {}
+        settings = base_settings(context, lock, lock.base)
         return Foundation(layers=lock.base.layers, settings=settings)
     architecture = _architecture(lock)
     layers = stored_system_layers(context.store, lock.base, architecture=architecture)
@@ -85,6 +84,15 @@ def _pull_base(context: Context, lock: Lock, base: ImageBase) -> None:
         raise _offline(lock, f"layers of {base.reference}")
     repository = context.registries.repository(ImageRef.parse(base.reference))
     pull_layers(repository, base.layers, context.store, context.progress)
+
+
+def base_settings(context: Context, lock: Lock, base: ImageBase) -> Mapping[str, Any]:
+    """Return the settings of an image base; raise BuildError if they are none."""
+    config = base_config(context, lock, base)
+    try:
+        return settings_of(config)
+    except EnvbuilderError as error:
+        raise BuildError(f"{base.reference}: {error.message}") from error
 
 
 def base_config(context: Context, lock: Lock, base: ImageBase) -> bytes:

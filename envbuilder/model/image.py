@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .errors import EnvbuilderError
+from .image_settings import settings_of
 from .layer_kind import LayerKind, kind_of
 from .reference import Digest
 
@@ -72,9 +73,11 @@ class Image:
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """The ``config`` member of the config: Env, Entrypoint, Cmd, User, WorkingDir, Labels."""
-        found = json.loads(self.config).get("config")
-        return found if isinstance(found, dict) else {}
+        """The ``config`` member of the config: Env, Entrypoint, Cmd, User, WorkingDir, Labels.
+
+        What was read by :func:`parse_image` has the types that the specification says.
+        """
+        return settings_of(self.config)
 
 
 def canonical_json(value: object) -> bytes:
@@ -142,6 +145,7 @@ def parse_image(manifest: bytes, config: bytes) -> Image:
 
     Raises EnvbuilderError if the two do not belong together or are not what they claim.
     """
+    settings_of(config)
     try:
         head = json.loads(manifest)
         body = json.loads(config)
@@ -164,6 +168,7 @@ def parse_image(manifest: bytes, config: bytes) -> Image:
             )
             for entry, diff_id, title in zip(head["layers"], diff_ids, titles, strict=True)
         )
+        media_type = str(head.get("mediaType", OCI_MANIFEST))
     except (
         ValueError,
         KeyError,
@@ -175,9 +180,4 @@ def parse_image(manifest: bytes, config: bytes) -> Image:
         raise EnvbuilderError(f"not an image manifest with its config: {error!r}") from error
     if config_digest != Digest.of(config):
         raise EnvbuilderError(f"the manifest names config {config_digest}, not this one")
-    return Image(
-        manifest=manifest,
-        config=config,
-        layers=layers,
-        media_type=head.get("mediaType", OCI_MANIFEST),
-    )
+    return Image(manifest=manifest, config=config, layers=layers, media_type=media_type)

@@ -12,7 +12,7 @@ import json
 import tarfile
 from pathlib import Path
 
-from envbuilder.model.errors import UsageError
+from envbuilder.model.errors import EnvbuilderError, UsageError
 from envbuilder.model.image import OCI_INDEX, Image, canonical_json, parse_image
 from envbuilder.model.owner import give_all, make_folder
 from envbuilder.model.progress import Progress, Step
@@ -87,12 +87,14 @@ def _replaceable(path: Path) -> bool:
     return names == {"oci-layout", "index.json", "blobs"} and len(images) == 1
 
 
-def load(path: Path, platform: str) -> tuple[Image, Path]:
+def load(path: Path, platform: str, *, name: str = "") -> tuple[Image, Path]:
     """Read the image in the layout folder ``path`` and where its blobs lie.
 
     An index with several images is searched for ``platform`` ("linux/amd64"). Every document that
-    is read is checked against its digest. Raises UsageError if ``path`` holds no such image.
+    is read is checked against its digest. Raises UsageError if ``path``, which people know as
+    ``name``, holds no such image.
     """
+    shown = name or str(path)
     try:
         index = json.loads((path / "index.json").read_bytes())
         blobs = path / "blobs" / "sha256"
@@ -100,8 +102,11 @@ def load(path: Path, platform: str) -> tuple[Image, Path]:
         manifest = _read(blobs, entry["digest"])
         config = _read(blobs, json.loads(manifest)["config"]["digest"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise UsageError(f"{path} is not an OCI image layout: {error}") from error
-    return parse_image(manifest, config), blobs
+        raise UsageError(f"{shown} is not an OCI image layout: {error}") from error
+    try:
+        return parse_image(manifest, config), blobs
+    except EnvbuilderError as error:
+        raise UsageError(f"{shown}: {error.message}") from error
 
 
 def _choose(index: dict[str, object], blobs: Path, platform: str, depth: int = 0) -> dict[str, str]:

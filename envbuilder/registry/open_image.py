@@ -102,7 +102,7 @@ def in_registry(repository: Repository, image: Image) -> OpenedImage:
 
 
 def _in_layout(name: str, folder: Path, platform: str) -> OpenedImage:
-    image, blobs = load(folder, platform)
+    image, blobs = load(folder, platform, name=name)
 
     def blob(layer: Layer) -> Path:
         path = blobs / layer.digest.hex

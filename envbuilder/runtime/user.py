@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from envbuilder.model.errors import SmokeError
+from envbuilder.model.spec_words import HIGHEST_ID
 
 _HINT = "`user: {name: NAME, uid: 1000}` in the spec makes one, with a home"
+_NUMBER = re.compile(r"0*([0-9]{1,10})")
+_SHOWN = 40  # characters of a name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +27,7 @@ def find_user(text: str, *, passwd: str, group: str) -> User:
     """Resolve ``[NAME|UID][:GROUP|GID]`` against the texts of passwd(5) and group(5).
 
     An empty ``text`` is root; a UID without an entry has group 0 (image-spec, "User"). Raises
-    SmokeError for a name that the image does not have.
+    SmokeError for a name that the image does not have, or has with what is no number of a user.
     """
     name, colon, group_name = text.partition(":")
     found = _find_passwd(name or "0", passwd)
@@ -34,20 +38,36 @@ def find_user(text: str, *, passwd: str, group: str) -> User:
 
 def _find_passwd(name: str, passwd: str) -> User:
     for entry in _entries(passwd, fields=7):
-        if name in (entry[0], entry[2]) and entry[2].isdecimal() and entry[3].isdecimal():
-            return User(uid=int(entry[2]), gid=int(entry[3]), home=entry[5] or "/")
-    if not name.isdecimal():
-        raise SmokeError(f"the image has no user {name!r} in /etc/passwd", hint=_HINT)
-    return User(uid=int(name), home="/root" if int(name) == 0 else "/")
+        uid, gid = _number(entry[2]), _number(entry[3])
+        if name in (entry[0], entry[2]) and uid is not None and gid is not None:
+            return User(uid=uid, gid=gid, home=entry[5] or "/")
+    uid = _number(name)
+    if uid is None:
+        raise _unknown("user", name, "/etc/passwd")
+    return User(uid=uid, home="/root" if uid == 0 else "/")
 
 
 def _find_group(name: str, group: str) -> int:
     for entry in _entries(group, fields=4):
-        if name == entry[0] and entry[2].isdecimal():
-            return int(entry[2])
-    if not name.isdecimal():
-        raise SmokeError(f"the image has no group {name!r} in /etc/group", hint=_HINT)
-    return int(name)
+        gid = _number(entry[2])
+        if name == entry[0] and gid is not None:
+            return gid
+    gid = _number(name)
+    if gid is None:
+        raise _unknown("group", name, "/etc/group")
+    return gid
+
+
+def _number(text: str) -> int | None:
+    """Read the number of a user or group; None for what is none, or beyond the highest."""
+    match = _NUMBER.fullmatch(text)
+    return int(match[1]) if match and int(match[1]) <= HIGHEST_ID else None
+
+
+def _unknown(kind: str, name: str, file: str) -> SmokeError:
+    shown = name if len(name) <= _SHOWN else f"{name[:_SHOWN]}…"
+    what = f", and none beyond {HIGHEST_ID}" if re.fullmatch("[0-9]+", name) else ""
+    return SmokeError(f"the image has no {kind} {shown!r} in {file}{what}", hint=_HINT)
 
 
 def _entries(text: str, *, fields: int) -> Iterator[list[str]]:

@@ -144,11 +144,36 @@ def test_root_needs_no_passwd_file() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [("eve", "no user 'eve'"), ("ada:eve", "no group 'eve'")]
+    ("text", "message"),
+    [
+        ("eve", "no user 'eve'"),
+        ("ada:eve", "no group 'eve'"),
+        ("9" * 5000, f"no user '{'9' * 40}…' in /etc/passwd, and none beyond 2147483646"),
+        ("2147483647", "no user '2147483647'"),
+        ("1:2147483647", "no group '2147483647' in /etc/group, and none beyond"),
+        ("1:" + "9" * 5000, "no group '999"),
+        ("\u0661\u0660", "no user '\u0661\u0660' in /etc/passwd$"),
+        ("\u00b2", "no user '\u00b2'"),
+        ("-1", "no user '-1'"),
+    ],
 )
 def test_unknown_names_are_refused(text: str, message: str) -> None:
     with pytest.raises(SmokeError, match=message):
         find_user(text, passwd=PASSWD, group=GROUP)
+
+
+@pytest.mark.parametrize("number", ["9" * 5000, "2147483647", "\u0661\u0660", ""])
+def test_an_entry_with_no_number_of_a_user_is_none(number: str) -> None:
+    for passwd in (f"ada:x:{number}:7::/:/bin/sh\n", f"ada:x:7:{number}::/:/bin/sh\n"):
+        with pytest.raises(SmokeError, match="no user 'ada'"):
+            find_user("ada", passwd=passwd, group="")
+    with pytest.raises(SmokeError, match="no group 'staff'"):
+        find_user("1:staff", passwd="", group=f"staff:x:{number}:\n")
+
+
+def test_numbers_may_have_zeros_before_them() -> None:
+    assert find_user(f"{'0' * 5000}7:08", passwd="", group="") == User(uid=7, gid=8, home="/")
+    assert find_user("2147483646", passwd="", group="").uid == 2147483646
 
 
 @pytest.mark.parametrize("path", ["", "results", "../etc", "/a/../../etc", "/a\0b"])
