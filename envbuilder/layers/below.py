@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from envbuilder.model.errors import BuildError
+from envbuilder.model.plan import PREFIX
 
 from .contents import Contents, source_of, stacked
 
@@ -62,6 +63,8 @@ class Below:
     """Debian's packages with their versions."""
     bytecode: tuple[str, ...] = ()
     """Compiled modules, in every ``__pycache__``."""
+    environment: bool = False
+    """Whether anything lies where the environment is to lie."""
 
     def real(self, path: str) -> str:
         """Follow the links in ``path`` (relative to the root), as a chroot would.
@@ -121,6 +124,7 @@ def below(layers: Iterable[Contents]) -> Below:
         packages={each.name: each.version for each in shown.distributions() if each.kind == "deb"},
         bytecode=tuple(sorted(path for path, file in files
                               if file.kind != "dir" and source_of(path))),
+        environment=any(f"/{path}/".startswith(f"{PREFIX}/") for path, _ in files),
     )  # fmt: skip
 
 

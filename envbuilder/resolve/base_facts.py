@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from envbuilder.layers.below import Below
 from envbuilder.model.errors import ResolutionError
 from envbuilder.model.image import Image
+from envbuilder.model.plan import PREFIX
 from envbuilder.model.reference import ImageRef
 from envbuilder.model.spec import Spec
 from envbuilder.registry.transfer import pull_layers
 
 from .below import look_below
 from .context import Context
+from .place import PLACE_HINT, place_problem
 
 _USUAL = ("/usr/bin", "/usr/local/bin", "/opt/conda/bin")
 _PROGRAM = re.compile(r"(?P<folder>(?:.*/)?bin)/python(?P<minor>3\.\d+)")
@@ -41,7 +43,8 @@ def ask_base(context: Context, spec: Spec, ref: ImageRef, image: Image) -> BaseF
     """Look into the files of ``image``, the base of ``spec``, which are fetched for that.
 
     Nothing is asked that the spec says by itself. Raises NetworkError, BuildError, and
-    ResolutionError if the base has no such Python and nothing in the spec brings it.
+    ResolutionError if the base has no such Python and nothing in the spec brings it, or if
+    something lies at the environment's place that no step can take away.
     """
     if says_all(spec):
         return BaseFacts()
@@ -50,6 +53,7 @@ def ask_base(context: Context, spec: Spec, ref: ImageRef, image: Image) -> BaseF
     variables = dict(entry.partition("=")[::2] for entry in image.settings.get("Env") or ())
     path = variables.get("PATH", "")
     facts = read_facts(places, minor=spec.minor, path=path, at=spec.base.python)
+    _check_place(spec, ref, places)
     _check(spec, ref, facts, places)
     return facts
 
@@ -73,6 +77,7 @@ def read_facts(places: Below, *, minor: str, path: str, at: str | None = None) -
 def _find(places: Below, minor: str, path: str) -> str | None:
     """Find the interpreter as a user of the image would; of those elsewhere, the first by name."""
     folders = [each for each in path.split(":") if each.startswith("/")]
+    folders = [each for each in folders if not f"{each}/".startswith(f"{PREFIX}/")]
     elsewhere = sorted(f"/{match['folder']}" for match in _programs(places, minor))
     for folder in (*folders, *_USUAL, *elsewhere):
         program = f"{folder.rstrip('/')}/python{minor}"
@@ -130,6 +135,12 @@ def _musl(places: Below) -> str | None:
 
 def _order(version: str) -> tuple[int, ...]:
     return tuple(map(int, version.split(".")))
+
+
+def _check_place(spec: Spec, ref: ImageRef, places: Below) -> None:
+    problem = place_problem(places)
+    if problem is not None and not spec.steps.before_python:
+        raise ResolutionError(f"{ref}: {problem}", hint=PLACE_HINT)
 
 
 def _check(spec: Spec, ref: ImageRef, facts: BaseFacts, places: Below) -> None:

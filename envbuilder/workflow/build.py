@@ -14,7 +14,8 @@ from pathlib import Path
 from envbuilder.engines.account import with_account
 from envbuilder.engines.docker import build_with_docker
 from envbuilder.engines.embedded import assemble, seal
-from envbuilder.engines.foundation import fetch_base
+from envbuilder.engines.foundation import Foundation, fetch_base
+from envbuilder.engines.place import on_free_place
 from envbuilder.engines.remote_layers import held_remotely, offer_layers
 from envbuilder.engines.reuse import ReusableLayers, compilable, held_in, reusable
 from envbuilder.engines.source_wheels import fetch_sources, with_wheels
@@ -141,12 +142,17 @@ def make_image(
     image = assemble(
         context,
         lock,
-        foundation=lambda within: with_account(within, lock, system_layers(within, lock)),
+        foundation=lambda within: _foundation(within, lock),
         bring=source.bring,
         held=held,
     )
     offer_layers(context, lock, image)
     return image
+
+
+def _foundation(context: Context, lock: Lock) -> Foundation:
+    below = on_free_place(context, lock, system_layers(context, lock))
+    return with_account(context, lock, below)
 
 
 def build_environment(

@@ -5,7 +5,11 @@
 # gone afterwards: they are a layer of their own.
 . /run/build/step.sh
 
-if [ -e /opt/venv ]; then
+if [ -L /opt ]; then
+  echo "the base, or a step before Python, has a link at /opt, on the way to the environment's place" >&2
+  exit 1
+fi
+if [ -e /opt/venv ] || [ -L /opt/venv ]; then
   echo "the base, or a step before Python, has an /opt/venv, which is the environment's place" >&2
   exit 1
 fi

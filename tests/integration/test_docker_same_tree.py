@@ -99,8 +99,11 @@ def test_bytecode_is_the_same_in_both(store, tmp_path):
 LOCK = ("usr/share/envbuilder/pylock.same.toml",)
 
 
-def tree(store: Store, image: Image) -> dict[str, tuple[object, ...]]:
-    """Give every path of an image: type, mode, owner, link, time, content. No layer may hide."""
+def tree(store: Store, image: Image, *, hides: bool = False) -> dict[str, tuple[object, ...]]:
+    """Give every path of an image: type, mode, owner, link, time, content.
+
+    A layer ``hides`` files of those below it, or may not.
+    """
     found: dict[str, tuple[object, ...]] = {}
     for layer in image.layers:
         with untar(store.path(layer.digest), layer.media_type, layer.diff_id) as tar:
@@ -108,7 +111,11 @@ def tree(store: Store, image: Image) -> dict[str, tuple[object, ...]]:
                 info = entry.info
                 content = hashlib.sha256(b"".join(tar.content())).hexdigest()
                 path = info.name.rstrip("/").removeprefix("./")
-                assert not path.rpartition("/")[2].startswith(".wh.")
+                place, _, name = path.rpartition("/")
+                if name.startswith(".wh."):
+                    assert hides
+                    del found[f"{place}/{name.removeprefix('.wh.')}"]
+                    continue
                 kind = "file" if info.type == tarfile.AREGTYPE else info.type
                 found[path] = (
                     kind,

@@ -13,7 +13,7 @@ from envbuilder.model.package_spec import Index
 from envbuilder.model.plan import interpreter
 from envbuilder.model.pylock import dump_lock, parse_lock
 from envbuilder.model.reference import Digest, ImageRef
-from envbuilder.resolve.base_facts import BaseFacts, _check, read_facts, says_all
+from envbuilder.resolve.base_facts import BaseFacts, _check, _check_place, read_facts, says_all
 from envbuilder.resolve.python.held_back import held_back
 from envbuilder.resolve.python.requirements import PythonTarget
 from envbuilder.resolve.target import base_words, python_target
@@ -72,6 +72,21 @@ def test_the_interpreter_and_its_release(files, links, path, python):
 def test_the_package_tells_what_the_program_does_not():
     found = base({"usr/bin/python3.11": ""}, packages={"python3.11": "3.11.2-6+deb12u4"})
     assert read_facts(found, minor="3.11", path=USUAL).python == "3.11.2"
+
+
+def test_the_environments_own_place_has_no_interpreter_to_stand_on():
+    places = base({"usr/bin/python3.11": "3.11.2", "opt/venv/bin/python3.11": "3.11.2"})
+    found = read_facts(places, minor="3.11", path=f"/opt/venv/bin:/opt/venv:{USUAL}")
+    assert found.interpreter == "/usr/bin/python3.11"
+
+
+def test_a_base_that_has_the_environments_place_is_refused_unless_a_step_may_clear_it():
+    places, ref = Below(environment=True), ImageRef.parse("example.org/own:1")
+    with pytest.raises(ResolutionError, match=r"^example.org/own:1: .* has an /opt/venv") as caught:
+        _check_place(locks.lock({}).spec, ref, places)
+    assert "name what that one stands on" in caught.value.hint
+    _check_place(locks.lock({}, steps={"before_python": ["rm -rf /opt/venv"]}).spec, ref, places)
+    _check_place(locks.lock({}).spec, ref, Below())
 
 
 def test_a_place_of_the_specs_own_is_asked_there():

@@ -63,6 +63,22 @@ def test_folders_links_and_texts_of_the_stack_as_a_whole(tmp_path):
     assert {path: told.text for path, told in found.files.items()} == {"etc/passwd": b"new"}
 
 
+@pytest.mark.parametrize(
+    ("tars", "there"),
+    [
+        ([{"opt": None, "opt/venv": None}], True),
+        ([{"opt/venv/lib/six.py": b""}], True),
+        ([{"opt/venv": "/srv"}], True),
+        ([{"opt/venv": b""}], True),
+        ([{"opt": None, "opt/venv2": None, "srv/opt/venv": None}], False),
+        ([{"opt/venv": None, "opt/venv/a": b""}, {"opt/.wh.venv": b""}], False),
+        ([{"opt": None}, {"opt/venv/a": b""}], True),
+    ],
+)
+def test_whether_the_environments_place_is_taken(tmp_path, tars, there):
+    assert look(tmp_path, *map(tar, tars)).environment is there
+
+
 def test_bytecode_is_what_lies_in_the_caches_of_modules(tmp_path):
     kept = ["lib/__pycache__/a.cpython-311.pyc", "lib/__pycache__/b.cpython-311.opt-1.pyc"]
     gone = ["lib/__pycache__/c.cpython-311.pyc", "lib/d.pyc", "lib/__pycache__/stray"]
