@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 
 from envbuilder.engines.docker import build_with_docker
+from envbuilder.layers.untar import untar
+from envbuilder.model.progress import Silent
+from envbuilder.runtime import Command, choose
 from envbuilder.storage.store import Store
 from envbuilder.workflow.build import make_image
 from envbuilder.workflow.lock import current_lock, lock_environment
@@ -62,6 +65,9 @@ def test_one_tree(trixie: Callable[[Path], Store], tmp_path: Path):
     }
     assert "os" in compiled
     assert compiled.isdisjoint({"this", "sitecustomize"}), "Python would run these"
+    command = Command(args=("/usr/bin/python3", "-c", "import this"))
+    said = choose("auto", store).run(embedded, command, progress=Silent()).stdout
+    assert said == b"mine\nmine\n", "sitecustomize, and this"
     assert found["srv/app/bin/serve"][1:4] == (0o755, 1000, 1000)
     assert found["srv/app/deep/er/link"][2:5] == (5, 6, "a b.txt")
     assert found["root/templates/chat.jinja"][1:4] == (0o600, 0, 0)
@@ -76,3 +82,31 @@ def test_one_tree(trixie: Callable[[Path], Store], tmp_path: Path):
     settings = {key: value for key, value in docker.settings.items() if key != "ArgsEscaped"}
     assert comparable(settings) == comparable(dict(embedded.settings))
     assert json.loads(docker.config)["config"]["User"] == "1000:1000"
+
+
+STEP = """\
+version: 1
+name: stepped
+python: "3.13"
+base: {debian: trixie}
+system: {packages: [python3]}
+packages: {}
+steps: {before_python: ["echo 'print(2 * 21)' >/usr/lib/python3.13/this.py"]}
+"""
+
+
+def test_python_runs_what_a_step_wrote_into_a_module(
+    trixie: Callable[[Path], Store], tmp_path: Path
+):
+    spec = tmp_path / "stepped.yaml"
+    spec.write_text(STEP)
+    store = trixie(tmp_path / "store")
+    lock = lock_environment(context(store), spec)
+    command = Command(args=("/usr/bin/python3", "-c", "import this"))
+    for image in (make_image(context(store), lock), build_with_docker(context(store), lock)):
+        (step,) = (layer for layer in image.layers if layer.kind == "step")
+        with untar(store.path(step.digest), step.media_type, step.diff_id) as tar:
+            paths = {entry.info.name.strip("./") for entry in tar.entries() if entry.info.isreg()}
+        cache = "usr/lib/python3.13/__pycache__"
+        assert paths == {"usr/lib/python3.13/this.py", f"{cache}/.wh.this.cpython-313.pyc"}
+        assert choose("auto", store).run(image, command, progress=Silent()).stdout == b"42\n"
