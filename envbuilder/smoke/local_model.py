@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from envbuilder.model.errors import SmokeError
+from envbuilder.runtime.linked_folder import hub_repository, leading_out
 
 from .plan import ProbedModel
 
@@ -33,19 +34,40 @@ def locate(model: ProbedModel) -> LocalModel:
     """Find ``model``, which is no family, on this host.
 
     A snapshot of the hub's cache is links into ``blobs`` beside it, so the whole repository is
-    mounted. Raises SmokeError if there is no model; nothing is ever downloaded.
+    mounted, however the snapshot is named. Raises SmokeError if there is no model; nothing is ever
+    downloaded.
     """
     if model.path is not None or model.config is not None:
         directory = Path(str(model.path or model.config)).expanduser().resolve()
         kind = "path" if model.path is not None else "config"
         _expect_model(directory, f"{kind} names a directory as save_pretrained writes it")
-        return LocalModel(mounted=directory)
+        return _mounted(directory)
     repository = hub_cache() / f"models--{str(model.hub).replace('/', '--')}"
     snapshot = repository / "snapshots" / _commit(repository, model.revision or "main")
     fetch = f"fetch it first: hf download {model.hub}"
     revision = f" --revision {model.revision}" if model.revision else ""
     _expect_model(snapshot, fetch + revision)
     return LocalModel(mounted=repository, inside=f"snapshots/{snapshot.name}")
+
+
+def check_links(model: LocalModel) -> None:
+    """Raise SmokeError for a file of ``model`` that is a link to what a container does not see."""
+    lost = leading_out(model.mounted / model.inside, model.mounted)
+    if lost is not None:
+        link, target = lost
+        raise SmokeError(
+            f"{link} is a link to {target}, which a container does not see: {model.mounted} alone "
+            "is mounted",
+            hint=f"copy the model with what its links lead to: cp -rL {link.parent} DIR",
+        )
+
+
+def _mounted(directory: Path) -> LocalModel:
+    """Return the model in ``directory``; of a snapshot of the hub's cache, with its blobs."""
+    repository = hub_repository(directory)
+    if repository is None:
+        return LocalModel(mounted=directory)
+    return LocalModel(mounted=repository, inside=directory.relative_to(repository).as_posix())
 
 
 def hub_cache() -> Path:

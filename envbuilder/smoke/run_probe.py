@@ -14,7 +14,7 @@ from envbuilder.runtime import Command, Completed, Mount
 
 from .document import UnfitError, read_document
 from .judge import judge
-from .local_model import locate
+from .local_model import check_links, locate
 from .plan import MODEL_MOUNT, SmokePlan
 from .probe.job import expand
 from .report import Report
@@ -90,6 +90,8 @@ def _models(plan: SmokePlan, request: dict[str, Any]) -> list[Mount]:
         if model.family is not None:
             continue
         found = locate(model)
+        if not plan.shared:
+            check_links(found)
         target = f"{MODEL_MOUNT}/{number:04d}"
         mounts.append(Mount(source=found.mounted, target=target))
         told["path"] = f"{target}/{found.inside}".rstrip("/")

@@ -35,7 +35,7 @@ from envbuilder.smoke import (
     smoke,
 )
 from envbuilder.smoke.answers import answers_path, answers_to_record, read_answers, write_answers
-from envbuilder.smoke.local_model import locate
+from envbuilder.smoke.local_model import check_links, locate
 from envbuilder.smoke.plan import Gpu
 from envbuilder.smoke.probe.gpu import driver_version
 from envbuilder.smoke.touched import read_touched, start_path, write_touched
@@ -57,7 +57,7 @@ def check_at_hand(lock: Lock, *, runtime: Runtime, folder: Path) -> None:
     if not_smoked(lock, runtime) is None:
         for model in lock.spec.smoke.served:
             if model.family is None:
-                locate(_probed(lock.spec, model, folder=folder))
+                check_links(locate(_probed(lock.spec, model, folder=folder)))
 
 
 def smoke_image(

@@ -26,6 +26,8 @@ from envbuilder.model.lock import Lock
 from envbuilder.model.pylock import write_lock
 from envbuilder.model.reference import Digest, ImageRef
 from envbuilder.model.seal import Form, Seal
+from envbuilder.runtime import Mount
+from envbuilder.runtime.linked_folder import mounts_at
 from envbuilder.workflow.deploy import run_here
 from envbuilder.workflow.deploy.apptainer import apptainer
 from envbuilder.workflow.deploy.compose import compose
@@ -34,7 +36,8 @@ from envbuilder.workflow.deploy.engine_command import engine_command
 from envbuilder.workflow.deploy.kubernetes import kubernetes
 from envbuilder.workflow.deploy.kubernetes_names import object_name
 from envbuilder.workflow.deploy.quadlet import quadlet
-from envbuilder.workflow.deploy.run_here import ReadyToRun
+from envbuilder.workflow.deploy.run_here import ReadyToRun, ready_to_run
+from tests.snapshots import snapshot_at
 from tests.unit.locks import lock
 
 IMAGE = "registry.example.com/team/x@sha256:" + "0" * 64
@@ -167,6 +170,29 @@ def test_docker_counts_gpus_and_podman_names_them():
     assert {"--device=nvidia.com/gpu=0", "--device=nvidia.com/gpu=1"} <= set(podman)
     assert podman[podman.index("--entrypoint") + 1] == "/bin/sh"
     assert not {"--tty", "--init", "--gpus=2"} & set(podman)
+
+
+def test_a_snapshots_links_lead_to_its_blobs_wherever_it_is_mounted(tmp_path):
+    snapshot = snapshot_at(tmp_path)
+    wishes = Wishes(model=snapshot)
+    line = engine_command(deployment(SMALL, wishes, image=IMAGE), engine="docker", terminal=False)
+    blobs = snapshot.parents[1] / "blobs"
+    assert [word for word in line if word.startswith("--mount")] == [
+        f"--mount=type=bind,source={snapshot},target=/model,readonly",
+        f"--mount=type=bind,source={blobs},target=/blobs,readonly",
+    ]
+    assert mounts_at(snapshot / "onnx", "/model")[1] == Mount(source=blobs, target="/blobs")
+    (deeper,) = mounts_at(snapshot, "/srv/a/b")[1:]
+    assert deeper.target == "/srv/blobs"
+
+
+def test_a_model_whose_links_are_lost_is_not_run(tmp_path):
+    (tmp_path / "config.json").symlink_to("/srv/config.json")
+    context = None  # it is not asked: nothing is built first
+    with pytest.raises(UsageError, match=r"config.json is a link to /srv/config.json, which"):
+        ready_to_run(
+            context, tmp_path / "x.yaml", Wishes(model=tmp_path), engine=None, in_shell=False
+        )
 
 
 def test_a_lock_that_wants_no_gpu_gets_none_and_zero_means_none():

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
+from envbuilder.runtime.linked_folder import mounts_at
+
 from .deployment import MODEL, Deployment
 
 EngineName = Literal["docker", "podman"]
@@ -40,6 +42,7 @@ def _gpus(wanted: Deployment, engine: EngineName) -> Iterator[str]:
 
 def _mounts(wanted: Deployment) -> Iterator[str]:
     if wanted.wishes.model is not None:
-        yield f"--mount=type=bind,source={wanted.wishes.model},target={MODEL},readonly"
+        for mount in mounts_at(wanted.wishes.model, MODEL):
+            yield f"--mount=type=bind,source={mount.source},target={mount.target},readonly"
     if wanted.wishes.model_image is not None:
         yield f"--mount=type=image,source={wanted.wishes.model_image},target={MODEL}"

@@ -21,10 +21,10 @@ from envbuilder.model.lock import ImageBase, Lock
 from envbuilder.model.spec_file import platforms_at
 from envbuilder.model.spec_words import MACHINES, Platform
 from envbuilder.resolve.context import Context
-from envbuilder.runtime import Mount
 from envbuilder.runtime.docker import connect
 from envbuilder.runtime.engine_images import Podman, into_docker
 from envbuilder.runtime.foreground import Session, attend, command_of
+from envbuilder.runtime.linked_folder import hub_repository, leading_out, mounts_at
 from envbuilder.runtime.oci import find_runtime
 from envbuilder.workflow.build import make_as_locked
 from envbuilder.workflow.lock import current_lock
@@ -58,9 +58,10 @@ def ready_to_run(
     It stays there for the block's time, whoever prunes the store meanwhile.
 
     ``engine`` None takes the first that is here. ``in_shell`` runs a shell instead of the image's
-    entry point. Raises LockError if what the lock builds is not the image that it sealed, and
-    MissingToolError.
+    entry point. Raises LockError if what the lock builds is not the image that it sealed,
+    UsageError for a model whose files would not be there, and MissingToolError.
     """
+    _check_links(wishes.model)
     chosen = engine or first_engine(context)
     _find(context, chosen)
     lock, image = _image(context, spec_path)
@@ -88,6 +89,16 @@ def _by_engine(
     return ReadyToRun(
         shown=shlex.join(line), run=lambda: subprocess.run(line, check=False).returncode
     )
+
+
+def _check_links(model: Path | None) -> None:
+    lost = model and leading_out(model, hub_repository(model) or model)
+    if lost:
+        link, target = lost
+        raise UsageError(
+            f"{link} is a link to {target}, which a container does not see",
+            hint=f"copy the model with what its links lead to: cp -rL {model} DIR",
+        )
 
 
 def first_engine(context: Context) -> Engine:
@@ -156,7 +167,7 @@ def _by_oci(
     session = Session(
         args=args,
         env={**wishes.env, **_terminal_name()},
-        mounts=() if wishes.model is None else (Mount(source=wishes.model, target=MODEL),),
+        mounts=() if wishes.model is None else mounts_at(wishes.model, MODEL),
         gpus=wanted.gpus > 0,
         terminal=_on_terminal(),
         shm=wanted.shm,
