@@ -11,7 +11,8 @@ from envbuilder.runtime.linked_folder import hub_repository, leading_out
 
 from .plan import ProbedModel
 
-WEIGHTS = ("*.safetensors", "*.bin")
+WEIGHTS = ("model*.safetensors", "pytorch_model*.bin")
+"""Files from which transformers loads a model; ``training_args.bin`` is none of them."""
 SHORTEST = 7
 """Digits of a commit that are enough to name it, as git shows them."""
 

@@ -104,12 +104,37 @@ def test_a_model_of_text_alone_is_green_unless_it_shall_take_more(
     assert told["eyed", "tokens.image"].explanation == "text model has no image"
 
 
+def test_a_quantised_model_is_counted_and_nobody_says_that_it_answered(
+    container: Container, tiny: Path, tmp_path: Path
+) -> None:
+    ready, plan = container
+    models = []
+    for name, method in ("gemma3", "awq"), (tiny_models.TEXT, "compressed-tensors"):
+        folder = shutil.copytree(tiny / name, tmp_path / name)
+        _change(folder / "config.json", quantization_config={"quant_method": method})
+        models.append(ProbedModel(path=str(folder), label=method))
+    checks = ("architecture", "tokens")
+    report = smoke(ready.run, replace(plan, models=tuple(models), checks=checks))
+    conform(report)
+    assert report.verdict is CheckStatus.PASS, report.summary
+    told = {(check.model, check.name): check for check in report.checks}
+    assert told["awq", "tokens.image"].status is CheckStatus.PASS
+    assert {row.embeddings for row in dict(report.rows_by_model())["awq"]} == {256}
+    for model in models:
+        check = told[model.label, "tokens.generate"]
+        assert check.status is CheckStatus.SKIP
+        assert f"the weights are quantised ({model.label})" in check.explanation
+
+
+def _change(path: Path, **values: object) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+
 def test_a_processor_that_merges_other_patches_than_its_model_is_red(
     container: Container, tiny: Path, tmp_path: Path
 ) -> None:
     spoilt = shutil.copytree(tiny / "pixtral", tmp_path / "pixtral")
-    path = spoilt / "processor_config.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "patch_size": 32}))
+    _change(spoilt / "processor_config.json", patch_size=32)
     report = _counted(container, {spoilt: "image"})
     assert report.verdict is CheckStatus.FAIL
     rows = {row.sample: row for row in report.tokens}

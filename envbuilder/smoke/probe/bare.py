@@ -1,6 +1,7 @@
-"""The encoders of a model whose weights are not here: as wide as they are, without their depth.
+"""The encoders of a model, without its weights: as wide as they are, without their depth.
 
-How many rows an encoder makes follows from shapes, never from values, and a layer of a stack gives
+For weights that are not here, and for quantised ones, with which transformers may not compute. How
+many rows an encoder makes follows from shapes, never from values, and a layer of a stack gives
 as many as it takes. So the model that ``config.json`` describes is built without memory for its
 weights, its stacks are cut down to the layers whose output the configuration selects, and what is
 left is filled with zeros, page by page as it is read: a model of gigabytes takes seconds and a few

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import Any, Iterable, Sequence
 
-from .facts import Emitter, Facts, Unasked, describe, kind_of
+from .facts import Emitter, Facts, Inapplicable, Unasked, describe, kind_of
 from .families.base import Family
 from .model import Subject, opened
 from .samples import Sample
@@ -24,11 +24,19 @@ DIGITS = 6
 
 
 def run(request: Facts, emit: Emitter) -> None:
-    """Emit one item per prompt: counts, prompt length, whether logits are finite, new tokens."""
+    """Emit one item per prompt: counts, prompt length, whether logits are finite, new tokens.
+
+    Raises Inapplicable for a model with which transformers cannot generate here.
+    """
     emit(doing="loading the model's processor")
     with opened(request) as subject:
         family = subject.family
         emit(facts={"family": family.name, "processor": type(subject.processor).__name__})
+        if subject.quantised:
+            raise Inapplicable(
+                f"the weights are quantised ({subject.quantised}): it is for the engine to compute "
+                "with them, not for transformers"
+            )
         emit(doing="building the model")
         model = subject.model
         size = sum(parameter.numel() for parameter in model.parameters())

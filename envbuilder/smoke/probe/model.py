@@ -12,6 +12,7 @@ from typing import Any, Iterator
 from . import families
 from .bare import encoders
 from .facts import Absent, Facts, Uncountable, describe
+from .families._model_files import quantised
 from .families.base import Family
 
 ENDS = 1 << 20
@@ -19,7 +20,11 @@ ENDS = 1 << 20
 
 
 class Subject:
-    """A family with its processor and (made on first use) its model."""
+    """A family with its processor and (made on first use) its model.
+
+    ``weights`` says that real ones are in ``directory``, ``bare`` that nothing but its
+    configuration counts. ``quantised`` is the method by which the real ones are quantised, or None.
+    """
 
     def __init__(
         self, family: Family, directory: str, *, weights: bool, bare: bool = False
@@ -27,19 +32,29 @@ class Subject:
         self.directory = directory
         self.weights = weights
         self.bare = bare
+        self.quantised = quantised(directory) if weights else None
         self.processor = family.load_processor(directory)
         self.family = family.bound(self.processor, directory)
         self._model = None
 
     @property
     def model(self) -> Any:
-        """The model on the CPU, in evaluation mode."""
+        """The model on the CPU, in evaluation mode.
+
+        Quantised weights are left where they are: only kernels for a GPU compute with most of them,
+        from packages that serving does not need, and how many rows encoders make does not depend
+        on them.
+        """
         if self._model is None:
-            if self.bare:
+            if self.bare or self.quantised:
                 self._model = encoders(self.family, self.directory)
             else:
                 self._model = self.family.load_model(self.directory, weights=self.weights)
         return self._model
+
+    def build(self) -> None:
+        """Make the model now: one that cannot be made would fail again with every item."""
+        _ = self.model
 
     def fitted(self, inputs: Any) -> Any:
         """Return ``inputs`` with numbers of the type of the model's weights, as servers do."""

@@ -41,6 +41,8 @@ def run(request: Facts, emit: Emitter, modality: str) -> None:
         if modality not in family.modalities:
             raise Inapplicable(f"{family.name} has no {modality}")
         emit(facts=facts_of(subject, modality))
+        emit(doing="building the model")
+        subject.build()
         chosen = family.samples(modality)
         inside = family.sounding if modality == "video" else ()
         for sample in (*chosen, *family.searched(modality), *inside):

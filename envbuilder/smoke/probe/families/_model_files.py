@@ -27,6 +27,32 @@ def processor_settings(directory: str) -> Facts:
     return stated
 
 
+QUANTISED = {
+    "hf_quant_config.json": "modelopt",
+    "quant_config.json": "awq",
+    "quantize_config.json": "gptq",
+}
+"""Files beside config.json by which older tools say alone how they quantised the weights."""
+
+
+def quantised(directory: str) -> str | None:
+    """Return by which method the weights in ``directory`` are quantised; None if they are not."""
+    stated = _quantisation(read_json(directory, "config.json"))
+    known = (kind for name, kind in QUANTISED.items() if Path(directory, name).is_file())
+    return stated or next(known, None)
+
+
+def _quantisation(config: Any) -> str | None:
+    """Return the method that ``config``, or a part of it for one modality, states."""
+    if not isinstance(config, dict):
+        return None
+    stated = config.get("quantization_config") or config.get("compression_config")
+    if stated:
+        named = stated.get("quant_method") if isinstance(stated, dict) else None
+        return str(named or "by a method without a name")
+    return next(filter(None, map(_quantisation, config.values())), None)
+
+
 def read_json(directory: str, name: str) -> Any:
     """Return the JSON file ``name`` of ``directory``; what is no JSON is named (ValueError)."""
     try:
