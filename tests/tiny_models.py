@@ -12,7 +12,8 @@ from envbuilder.smoke import run_probe
 
 NAMES = ("gemma3", "paligemma", "pixtral", "whisper")
 TEXT = "llama"
-"""One more, which takes text alone."""
+TEXTS = {"llama": True, "phi3": True, "gemma3_text": True, "t5": True, "bert": False}
+"""More, which take text alone, and whether they generate."""
 SAVE = '''
 import json, os, sys
 sys.path.insert(0, "/run/envbuilder")
@@ -132,10 +133,44 @@ def whisper(folder):
 
 def llama(folder):
     """It takes text alone, and has no processor."""
+    more = text(folder)
+    return transformers.LlamaForCausalLM, transformers.LlamaConfig(**language("llama", **more))
+
+
+def text(folder, processor=None):
     named = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>"}
-    ids = begin(folder, [*named.values()], None, named)
-    return transformers.LlamaForCausalLM, transformers.LlamaConfig(
-        **language("llama", pad_token_id=ids["<pad>"])
+    ids = begin(folder, [*named.values()], processor, named)
+    return {name + "_id": ids[token] for name, token in named.items()}
+
+
+def phi3(folder):
+    """It brings code, though transformers has the class itself."""
+    config = transformers.Phi3Config(**language("phi3", **text(folder)))
+    config.auto_map = {"AutoConfig": "configuration_phi3.Phi3Config"}
+    return transformers.Phi3ForCausalLM, config
+
+
+def gemma3_text(folder):
+    """Its tokenizer names the processor of the whole Gemma 3."""
+    more = text(folder, "Gemma3Processor")
+    config = transformers.Gemma3TextConfig(**language("gemma3_text", **more))
+    return transformers.Gemma3ForCausalLM, config
+
+
+def t5(folder):
+    """Its decoder begins with a token of its own."""
+    more = text(folder)
+    return transformers.T5ForConditionalGeneration, transformers.T5Config(
+        vocab_size=300, d_model=64, d_kv=32, d_ff=64, num_layers=1, num_heads=2,
+        decoder_start_token_id=more["pad_token_id"], **more,
+    )
+
+
+def bert(folder):
+    """It has no head: texts become vectors."""
+    return transformers.BertModel, transformers.BertConfig(
+        vocab_size=300, hidden_size=64, intermediate_size=64, num_hidden_layers=1,
+        num_attention_heads=2, **text(folder),
     )
 
 
@@ -153,7 +188,7 @@ def save(ready: Prepared, python: str, folder: Path) -> None:
     """Let the container ``ready`` write the models into ``folder``."""
     done = ready.run(
         Command(
-            args=(python, "-I", "-B", "-c", SAVE, "/models", *NAMES, TEXT),
+            args=(python, "-I", "-B", "-c", SAVE, "/models", *NAMES, *TEXTS),
             mounts=(
                 Mount(source=run_probe.PROBE, target=run_probe.PROBE_MOUNT),
                 Mount(source=folder, target="/models", read_only=False),

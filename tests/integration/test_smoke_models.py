@@ -104,6 +104,39 @@ def test_a_model_of_text_alone_is_green_unless_it_shall_take_more(
     assert told["eyed", "tokens.image"].explanation == "text model has no image"
 
 
+def test_text_models_are_told_by_their_files_and_their_class(
+    container: Container, tiny: Path
+) -> None:
+    ready, plan = container
+    models = tuple(ProbedModel(path=str(tiny / name), label=name) for name in tiny_models.TEXTS)
+    report = smoke(ready.run, replace(plan, models=models, checks=("architecture", "tokens")))
+    conform(report)
+    assert report.verdict is CheckStatus.PASS, report.summary
+    told = {(check.model, check.name): check for check in report.checks}
+    for name, generates in tiny_models.TEXTS.items():
+        assert told[name, "tokens.image"].explanation == "text model has no image"
+        expected = CheckStatus.PASS if generates else CheckStatus.SKIP
+        assert told[name, "tokens.generate"].status is expected
+    assert told["bert", "tokens.generate"].explanation == "BertModel has no head that generates"
+
+
+def test_a_model_that_takes_more_is_no_text_model_though_its_processors_files_are_gone(
+    container: Container, tiny: Path, tmp_path: Path
+) -> None:
+    ready, plan = container
+    models = []
+    for name, (modality, _) in COUNTS.items():
+        folder = shutil.copytree(tiny / name, tmp_path / name)
+        for path in [*folder.glob("*processor_config.json")]:
+            path.unlink()
+        models.append((ProbedModel(path=str(folder), label=name), f"tokens.{modality}"))
+    probed = tuple(model for model, _ in models)
+    report = smoke(ready.run, replace(plan, models=probed, checks=("tokens",)))
+    told = {(check.model, check.name): check for check in report.checks}
+    for model, check in models:
+        assert told[model.label, check].status in {CheckStatus.FAIL, CheckStatus.ERROR}
+
+
 def test_a_quantised_model_is_counted_and_nobody_says_that_it_answered(
     container: Container, tiny: Path, tmp_path: Path
 ) -> None:

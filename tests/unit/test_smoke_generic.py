@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import pytest
 
 from envbuilder.smoke.probe import edges, families, films, formulas, mixed, tokens
-from envbuilder.smoke.probe.facts import Absent, Unasked, Uncountable
+from envbuilder.smoke.probe.facts import Absent, Inapplicable, Unasked, Uncountable
 from envbuilder.smoke.probe.families import _encoders, _marks, _prompts, base, generic
 from envbuilder.smoke.probe.samples import Sample
 
@@ -511,24 +511,73 @@ def test_rows_of_padding_do_not_count_where_a_mask_tells_them(
     assert _encoders.rows(output) == expected
 
 
-LLAMA = {"architectures": ["LlamaForCausalLM"], "intermediate_size": 64, "vocab_size": 300}
+LLAMA = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": 300}
+BRINGS_CODE = {"auto_map": {"AutoConfig": "mine.Config"}}
+TOKENIZER = "tokenizer_config.json"
 
 
+@pytest.fixture
+def transformers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stand for a release that knows a few models, by class, and those that have a processor."""
+    auto = "transformers.models.auto."
+    lists = {
+        "processing_auto": {"PROCESSOR_MAPPING_NAMES": {"chameleon": "ChameleonProcessor"}},
+        "feature_extraction_auto": {},
+        "image_processing_auto": {"IMAGE_PROCESSOR_MAPPING_NAMES": {"vit": "ViTImageProcessor"}},
+    }
+    for name, lines in lists.items():
+        monkeypatch.setitem(sys.modules, auto + name, types.SimpleNamespace(**lines))
+    # a release without processors of videos: import says so of a name that stands for None
+    monkeypatch.setitem(sys.modules, auto + "video_processing_auto", None)
+    takes = {
+        "LlamaForCausalLM": "input_ids",
+        "LlamaModel": "input_ids",
+        "Qwen3ForSequenceClassification": "input_ids",
+        "T5ForConditionalGeneration": "input_ids",
+        "ChameleonForConditionalGeneration": "input_ids",
+        "Glm4vVisionModel": "input_ids",
+        "ViTModel": "pixel_values",
+        "Wav2Vec2ForCTC": "input_values",
+    }
+    known = {name: types.SimpleNamespace(main_input_name=what) for name, what in takes.items()}
+    types_known = ("llama", "qwen3", "t5", "chameleon", "glm4v_vision", "vit", "wav2vec2")
+    release = types.SimpleNamespace(CONFIG_MAPPING=dict.fromkeys(types_known), **known)
+    monkeypatch.setitem(sys.modules, "transformers", release)
+
+
+def _of(kind: str, name: str) -> dict[str, Any]:
+    return {"model_type": kind, "architectures": [name]}
+
+
+@pytest.mark.usefixtures("transformers")
 @pytest.mark.parametrize(
     ("more", "files", "name"),
     [
         ({}, {}, "text model"),
         ({"architectures": ["GPT2LMHeadModel"]}, {}, "text model"),
+        (_of("llama", "LlamaModel"), {}, "text model"),
+        (_of("qwen3", "Qwen3ForSequenceClassification"), {}, "text model"),
+        (_of("t5", "T5ForConditionalGeneration"), {}, "text model"),
+        (BRINGS_CODE, {}, "text model"),
+        ({"label2id": {"image": 0, "video": 1}}, {}, "text model"),
+        ({}, {TOKENIZER: {"processor_class": "Gemma3Processor"}}, "text model"),
+        ({}, {TOKENIZER: {"processor_class": None}}, "text model"),
         ({"architectures": []}, {}, "generic"),
-        ({"architectures": ["LlamaModel"]}, {}, "generic"),
         ({"architectures": ["NewForConditionalGeneration"]}, {}, "generic"),
+        (_of("new", "LlamaModel"), {}, "generic"),
+        ({**BRINGS_CODE, **_of("new", "LlamaForCausalLM")}, {}, "generic"),
+        ({**BRINGS_CODE, **_of("llama", "MineForCausalLM")}, {}, "generic"),
         ({"vision_config": {}}, {}, "generic"),
         ({"image_token_id": 5}, {}, "generic"),
         ({"media_placeholder_token_id": 5}, {}, "generic"),
-        ({"auto_map": {"AutoConfig": "mine.Config"}}, {}, "generic"),
+        ({"thinker_config": {"audio_config": {}}}, {}, "generic"),
+        (_of("glm4v_vision", "Glm4vVisionModel"), {}, "generic"),
+        (_of("chameleon", "ChameleonForConditionalGeneration"), {}, "generic"),
+        (_of("vit", "ViTModel"), {}, "generic"),
+        (_of("wav2vec2", "Wav2Vec2ForCTC"), {}, "generic"),
         ({}, {"preprocessor_config.json": {}}, "generic"),
-        ({}, {"tokenizer_config.json": {"processor_class": "SomeProcessor"}}, "generic"),
-        ({}, {"tokenizer_config.json": {"processor_class": None}}, "text model"),
+        ({}, {"processor_config.json": {}}, "generic"),
+        ({}, {"video_preprocessor_config.json": {}}, "generic"),
     ],
 )
 def test_a_model_takes_text_alone_if_nothing_says_otherwise(
@@ -537,6 +586,23 @@ def test_a_model_takes_text_alone_if_nothing_says_otherwise(
     for file, value in {"config.json": {**LLAMA, **more}, **files}.items():
         (tmp_path / file).write_text(json.dumps(value))
     assert families.of_directory(str(tmp_path)).name == name
+
+
+@pytest.mark.parametrize("head", [True, False])
+def test_a_text_model_without_a_head_is_not_asked_to_generate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, head: bool
+) -> None:
+    kind = types.SimpleNamespace(can_generate=lambda: head)
+    monkeypatch.setitem(sys.modules, "transformers", types.SimpleNamespace(LlamaForCausalLM=kind))
+    (tmp_path / "config.json").write_text(json.dumps(LLAMA))
+    family = families.of_directory(str(tmp_path))
+    assert family.generates() is head
+    subject = types.SimpleNamespace(family=family, processor=None, quantised=None)
+    monkeypatch.setattr(mixed, "opened", lambda _: contextlib.nullcontext(subject))
+    # it goes on to the model, which is not there, or says that there is nothing to ask
+    expected, words = (AttributeError, "model") if head else (Inapplicable, "has no head that")
+    with pytest.raises(expected, match=words):
+        mixed.run({}, lambda **_: None)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,8 @@ def run(request: Facts, emit: Emitter) -> None:
                 f"the weights are quantised ({subject.quantised}): it is for the engine to compute "
                 "with them, not for transformers"
             )
+        if not family.generates():
+            raise Inapplicable(f"{family.model_class} has no head that generates")
         emit(doing="building the model")
         model = subject.model
         size = sum(parameter.numel() for parameter in model.parameters())

@@ -43,7 +43,7 @@ def of_directory(directory: str) -> Family:
     config = read_json(directory, "config.json")
     if not isinstance(config, dict):
         raise ValueError("config.json holds no JSON object")
-    if is_text(config, directory, _processor_class(directory)):
+    if is_text(config, directory):
         return Text().of(directory)
     kind = config.get("model_type", "")
     if kind in names() and _fits(load(kind), config, directory):

@@ -284,6 +284,10 @@ class Family:
         """Return the prompt that a serving engine gets with ``sample``, as text or token ids."""
         return self.prompt([sample.modality])
 
+    def generates(self) -> bool:
+        """Return whether the model writes on where a prompt ends."""
+        return True
+
     def forward(self, model: Any, inputs: Any) -> Any:
         """Return the logits of one pass over ``inputs``: (1, positions, vocabulary)."""
         return model(**inputs).logits
