@@ -189,10 +189,13 @@ def test_a_snapshots_links_lead_to_its_blobs_wherever_it_is_mounted(tmp_path):
 def test_a_model_whose_links_are_lost_is_not_run(tmp_path):
     (tmp_path / "config.json").symlink_to("/srv/config.json")
     context = None  # it is not asked: nothing is built first
-    with pytest.raises(UsageError, match=r"config.json is a link to /srv/config.json, which"):
-        ready_to_run(
-            context, tmp_path / "x.yaml", Wishes(model=tmp_path), engine=None, in_shell=False
-        )
+    wishes = Wishes(model=tmp_path)
+    ready = ready_to_run(context, tmp_path / "x.yaml", wishes, engine=None, in_shell=False)
+    with (
+        pytest.raises(UsageError, match=r"config.json is a link to /srv/config.json, which"),
+        ready,
+    ):
+        pass
 
 
 def test_a_lock_that_wants_no_gpu_gets_none_and_zero_means_none():
