@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from envbuilder.model.errors import BuildError
 from envbuilder.model.plan import PREFIX
 
+from .bounds import LINKS, PARTS
 from .contents import Contents, source_of, stacked
 
-_LINKS = 40  # as many symbolic links as Linux follows
 _TEXT_LIMIT = 1 << 20  # bytes of one text; what is longer is no list of users
 _OVERLAP = 256  # longer than anything that is searched for
 _SEARCHED = (
@@ -69,30 +69,40 @@ class Below:
     def real(self, path: str) -> str:
         """Follow the links in ``path`` (relative to the root), as a chroot would.
 
-        Raises BuildError for links that lead in a circle.
+        Raises BuildError for links that lead in a circle, or through far more than is sensible.
         """
-        done: list[str] = []
-        rest = [part for part in path.split("/") if part][::-1]
-        hops = 0
+        at = ""
+        rest = _parts(path)
+        links = steps = 0
         while rest:
             part = rest.pop()
-            if part in {".", ".."}:
-                del done[len(done) - (part == "..") :]
+            steps += 1
+            if links > LINKS or steps > PARTS:
+                raise BuildError(
+                    f"/{path[:60]}: the links of the base lead in a circle, or too far",
+                    hint="the image is damaged or hostile",
+                )
+            if part == "..":
+                at = at.rpartition("/")[0]
                 continue
-            target = self.links.get("/".join([*done, part]))
+            here = f"{at}/{part}" if at else part
+            target = self.links.get(here)
             if target is None:
-                done.append(part)
+                at = here
                 continue
-            hops += 1
-            if hops > _LINKS:
-                raise BuildError(f"/{path}: the links of the base lead in a circle")
-            done = [] if target.startswith("/") else done
-            rest += [each for each in target.split("/") if each][::-1]
-        return "/".join(done)
+            links += 1
+            rest += _parts(target)
+            at = "" if target.startswith("/") else at
+        return at
 
     def find(self, path: str) -> Told | None:
         """Return what was kept of the file that ``path`` leads to, if there is one."""
         return self.files.get(self.real(path))
+
+
+def _parts(path: str) -> list[str]:
+    """Return the names in ``path``, the last one first."""
+    return [part for part in reversed(path.split("/")) if part not in {"", "."}]
 
 
 def asked(path: str) -> Callable[[Iterable[bytes]], bytes] | None:

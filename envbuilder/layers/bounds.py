@@ -16,8 +16,16 @@ from envbuilder.model.errors import BuildError
 MEMBERS = 500_000
 DEPTH = 128
 """Folders above one path."""
-PATH = 4096
-"""Characters of a path; Linux takes no longer one."""
+PATH = 3072
+"""Bytes of a path. Linux takes 4095 with what stands before it: the folder it is unpacked into."""
+TARGET = 4095
+"""Bytes of what a link points to; Linux takes no more."""
+LINKS = 40
+"""Symbolic links on the way of one path; Linux follows no more."""
+PARTS = 1000
+"""Names on the way of one path, with those in the links that it leads through."""
+STEPS = 1_000_000
+"""Names that are looked up on the way of all paths of one input."""
 NAMES = 128 << 20
 """Bytes that all paths of one input take in memory."""
 WHOLE = 64 << 20
@@ -36,11 +44,15 @@ def most_content(packed: int) -> int:
 
 def check_path(path: str) -> str:
     """Say what is too much about ``path``, or nothing."""
-    if len(path) > PATH:
-        return f"it has a path of {len(path)} characters, more than {PATH}"
+    if (size := _size(path)) > PATH:
+        return f"it has a path of {size} bytes, more than {PATH}"
     if path.count("/") > DEPTH:
         return f"{path[:60]!r}… lies more than {DEPTH} folders deep"
     return ""
+
+
+def _size(path: str) -> int:
+    return len(path) if path.isascii() else len(path.encode("utf-8", "surrogateescape"))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -51,18 +63,33 @@ class Budget:
     content_left: int
     members_left: int = field(default_factory=lambda: MEMBERS)
     names_left: int = field(default_factory=lambda: NAMES)
+    steps_left: int = field(default_factory=lambda: STEPS)
     whole_left: int = field(default_factory=lambda: WHOLE)
 
-    def member(self, path: str) -> None:
-        """Count one member."""
+    def member(self, path: str, *, target: str = "") -> None:
+        """Count one member, which may be a link to ``target``."""
         if why := check_path(path):
             raise self.refuse(why)
         self.members_left -= 1
-        self.names_left -= sys.getsizeof(path)
         if self.members_left < 0:
             raise self.refuse(f"it has more than {MEMBERS} members")
+        self.name(path)
+        if target:
+            if (size := _size(target)) > TARGET:
+                raise self.refuse(f"{path!r} is a link of {size} bytes, more than {TARGET}")
+            self.name(target)
+
+    def name(self, path: str) -> None:
+        """Count a path that is kept."""
+        self.names_left -= sys.getsizeof(path)
         if self.names_left < 0:
             raise self.refuse(f"its paths alone take more than {NAMES >> 20} MiB")
+
+    def step(self) -> None:
+        """Count a name that is looked up on the way of a path."""
+        self.steps_left -= 1
+        if self.steps_left < 0:
+            raise self.refuse(f"its paths lead through more than {STEPS} folders and links")
 
     def hold(self, path: str, size: int, *, limit: int) -> None:
         """Count ``size`` bytes of ``path`` that are held whole, of which ``limit`` are sensible."""

@@ -82,7 +82,7 @@ class Untar:
                 self.has_defaults = True
             else:
                 entry = self._entry(info, pax)
-                self.budget.member(entry.info.name)
+                self.budget.member(entry.info.name, target=entry.info.linkname)
                 yield entry
                 self._skip()
                 pax, self._meta_left = {}, _META_LIMIT

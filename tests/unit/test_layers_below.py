@@ -111,6 +111,24 @@ def test_links_in_a_circle():
         Below(links={"a": "b", "b": "a"}).real("/a/x")
 
 
+@pytest.mark.parametrize(
+    ("links", "path"),
+    [
+        ({f"l{n}": "x/../" * 780 + f"l{n + 1}" for n in range(40)}, "/l0/x"),
+        ({"usr": "a/" * 30_000}, "/usr/bin/python3.11"),
+        ({}, "/" + "a/" * 30_000),
+    ],
+)
+def test_paths_that_lead_through_far_too_much(links, path):
+    with pytest.raises(BuildError, match="too far"):
+        Below(links=links).real(path)
+
+
+def test_a_link_that_no_file_system_holds(tmp_path):
+    with pytest.raises(BuildError, match="'usr' is a link of 60000 bytes"):
+        look(tmp_path, tar({"usr": "a/" * 30_000}))
+
+
 def test_the_c_library_tells_its_version_wherever_it_lies(tmp_path):
     (host,) = (p for p in Path("/lib").glob("*-linux-gnu/libc.so.6"))
     found = look(tmp_path, tar({f"usr/lib/{host.parent.name}/libc.so.6": host.read_bytes()}))

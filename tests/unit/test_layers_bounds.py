@@ -251,12 +251,28 @@ def layer_of(names: list[str], tmp_path: Path, content: bytes = b"") -> tuple[Pa
     return path, Digest.of(buffer.getvalue())
 
 
+def test_what_links_name_counts_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounds, "NAMES", 20_000)
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for number in range(10):
+            info = tarfile.TarInfo(str(number))
+            info.type, info.linkname = tarfile.SYMTYPE, "t" * 4000
+            tar.addfile(info)
+    path = tmp_path / "blob"
+    path.write_bytes(gzip.compress(buffer.getvalue()))
+    opened = untar(path, OCI_LAYER_GZIP, Digest.of(buffer.getvalue()))
+    with pytest.raises(BuildError, match="paths alone"), opened as entries:
+        scan(entries)
+
+
 @pytest.mark.parametrize(
     ("limits", "names", "why"),
     [
         ({"MEMBERS": 2}, ["a", "b", "c"], "more than 2 members"),
         ({"NAMES": 100}, ["a", "b", "c"], "paths alone"),
-        ({}, ["a/" * 60 + "n" * 4000], "characters"),
+        ({}, ["a/" * 60 + "n" * 4000], "4120 bytes"),
+        ({}, ["a/" * 60 + "\u3042" * 1000], "3120 bytes"),
         ({}, ["a/" * 200 + "b"], "folders deep"),
     ],
 )

@@ -1,5 +1,6 @@
 """Layers unpacked: what Docker's rules make of each kind of entry, and what hostile ones try."""
 
+import errno
 import gzip
 import io
 import os
@@ -13,6 +14,7 @@ import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from envbuilder.layers import bounds
 from envbuilder.layers.deflate import stored
 from envbuilder.layers.unpack import unpack
 from envbuilder.model.errors import BuildError, EnvbuilderError
@@ -216,6 +218,124 @@ def test_what_is_refused(tmp_path: Path, entries: list[tuple[tarfile.TarInfo, by
         unpacked(tmp_path, tarred(*entries))
     assert not (tmp_path / "evil").exists()
     assert [each.name for each in (tmp_path / "outer").iterdir()] == ["into"]
+
+
+LOOPS = [link(f"l{n}", "x/../" * 780 + f"l{n + 1}") for n in range(40)]
+DEEP = "/".join(f"d{n}" for n in range(120))
+
+
+@pytest.mark.parametrize(
+    ("entries", "why"),
+    [
+        ([*LOOPS, entry("l0/f")], "too many symbolic links"),
+        ([link("a", "b" * 4096)], "4096 bytes"),
+        ([link("a", "あ" * 1400)], "4200 bytes"),
+        ([link("a", "b/" * 1000, tarfile.LNKTYPE)], "folders deep"),
+        ([link("a", "b/" * 1000), entry("a/c")], "folders deep"),
+    ],
+)
+def test_paths_that_lead_through_far_too_much(
+    tmp_path: Path, entries: list[tuple[tarfile.TarInfo, bytes]], why: str
+) -> None:
+    with pytest.raises(BuildError, match=f"layer blob: .*{why}") as caught:
+        unpacked(tmp_path, tarred(*entries))
+    assert caught.value.hint == "it is damaged or hostile"
+
+
+def test_what_is_replaced_costs_no_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder is looked up once, however many files are written into it and replaced there."""
+    monkeypatch.setattr(bounds, "STEPS", 130)
+    into = unpacked(tmp_path, tarred(*[entry(f"{DEEP}/f", b"%d" % n) for n in range(50)]))
+    assert (into / DEEP / "f").read_bytes() == b"49"
+
+
+def test_lookups_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A link that is replaced may lead elsewhere now, so all is looked up again."""
+    monkeypatch.setattr(bounds, "STEPS", 200)
+    again = [each for n in range(3) for each in (link("l", f"to{n}"), entry(f"l/{DEEP[:300]}/f"))]
+    with pytest.raises(BuildError, match="more than 200 folders and links"):
+        unpacked(tmp_path, tarred(*again))
+
+
+def test_a_path_through_a_replaced_link_leads_where_the_new_one_does(tmp_path: Path) -> None:
+    moved = (link("l", "a"), entry("l/x"), link("l", "b"), entry("l/x"))
+    into = unpacked(tmp_path, tarred(*moved))
+    assert (into / "a/x").exists()
+    assert (into / "b/x").exists()
+
+
+def test_what_is_made_on_the_way_counts_as_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bounds, "MEMBERS", 100)
+    with pytest.raises(BuildError, match="more than 100 members"):
+        unpacked(tmp_path, tarred(entry(f"{DEEP}/f")))
+
+
+def attribute(name: str, size: int) -> tuple[tarfile.TarInfo, bytes]:
+    return entry("file", pax_headers={f"SCHILY.xattr.{name}": "v" * size})
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        [attribute("user.large", 66_000)],
+        [attribute(f"user.{'n' * 300}", 1)],
+        [folder("d"), link("file", "d", tarfile.LNKTYPE)],
+        [link("file", "missing", tarfile.LNKTYPE)],
+        [entry("file" + "n" * 252)],
+        [entry("a"), entry("a/file")],
+        [entry("file", type=tarfile.SYMTYPE, pax_headers={"linkpath": "nul\0"})],
+        [entry("file", pax_headers={"mtime": "nan"})],
+        [entry("file", pax_headers={"mtime": "1e300"})],
+        pytest.param([entry("file", pax_headers={"uid": str(1 << 40)})], marks=needs_root),
+    ],
+)
+def test_what_no_file_system_holds_is_the_entrys_fault(
+    tmp_path: Path, entries: list[tuple[tarfile.TarInfo, bytes]]
+) -> None:
+    with pytest.raises(
+        BuildError, match=r"layer blob: entry '(a/)?file.*' cannot be made: ."
+    ) as caught:
+        unpacked(tmp_path, tarred(*entries))
+    assert type(caught.value) is BuildError, "not the disk's"
+    assert caught.value.hint == "it is damaged or hostile"
+
+
+def test_no_room_beside_a_file_is_no_full_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: str, *_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+
+    monkeypatch.setattr(os, "setxattr", refuse)
+    with pytest.raises(BuildError, match=r"'user.x' of 60000 bytes: No space") as caught:
+        unpacked(tmp_path, tarred(attribute("user.x", 60_000)))
+    assert type(caught.value) is BuildError
+
+
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [("open", errno.ENOSPC), ("mkdir", errno.EDQUOT), ("chmod", errno.EROFS), ("chmod", errno.EIO)],
+)
+def test_what_the_disk_refuses_is_the_disks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, number: int
+) -> None:
+    def refuse(path: str, *_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number), path)
+
+    plain = tarred(folder("a"), entry("a/b"))
+    (tmp_path / "blob").write_bytes(plain)
+    (tmp_path / "into").mkdir()
+    real = getattr(os, name)
+
+    def only_there(path: str, *args: object, **options: object) -> object:
+        chosen = refuse if str(path).startswith(str(tmp_path / "into")) else real
+        return chosen(path, *args, **options)
+
+    monkeypatch.setattr(os, name, only_there)
+    with pytest.raises(BuildError, match=r"the disk that holds|cannot write at"):
+        unpack(tmp_path / "blob", OCI_LAYER_TAR, tmp_path / "into", diff_id=Digest.of(plain))
 
 
 @pytest.mark.parametrize("size", [-1, -512])
