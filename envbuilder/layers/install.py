@@ -20,6 +20,7 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 
 from envbuilder.model.errors import BuildError, UsageError
 
+from .bounds import check_path
 from .wheel_rules import ENTRY_POINTS, PATH_RULES, SCRIPT_RULES, broken
 from .wheelfile import Member, WheelFile, unfit
 
@@ -125,6 +126,8 @@ class _Installation:
             InstalledFile(path=self._image_path(path), mode=mode, source=source)
             for path, (mode, source) in self._made.items()
         ]
+        if why := next(filter(None, (check_path(file.path) for file in files)), ""):
+            raise self._broken(f"as it is installed, {why}")
         return sorted(files, key=lambda file: file.path)
 
     # -- members ----------------------------------------------------------------------------

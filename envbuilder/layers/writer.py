@@ -6,18 +6,23 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from envbuilder.model.errors import BuildError
 from envbuilder.model.image import Layer
 from envbuilder.model.reference import Digest
 from envbuilder.storage.store import Store
 from envbuilder.storage.stream import Writer
 
 from . import tar
+from .bounds import check_path
 from .deflate import HEADER, STORED_BLOCK, stored, stored_block, trailer
 from .worker import Worker
 
 
 class LayerWriter:
-    """Write tar entries as gzip members; get one from :func:`layer_writer`."""
+    """Write tar entries as gzip members; get one from :func:`layer_writer`.
+
+    Raises BuildError for a path that no layer may have: who reads layers would refuse this one.
+    """
 
     def __init__(
         self, blob: Writer, packed: Worker, plain: Worker, plain_hash: hashlib._Hash
@@ -34,17 +39,17 @@ class LayerWriter:
     ) -> None:
         """Write a whole file, or a directory where ``path`` ends with ``/``."""
         kind = tar.DIRECTORY if path.endswith("/") else tar.FILE
-        head = tar.header(path, mode=mode, kind=kind, size=len(content), owner=owner)
+        head = tar.header(_bounded(path), mode=mode, kind=kind, size=len(content), owner=owner)
         self._literal += (head, content, tar.padding(len(content)))
 
     def symlink(self, path: str, target: str, *, owner: tuple[int, int] = (0, 0)) -> None:
         """Write a symbolic link."""
-        head = tar.header(path, mode=0o777, kind=tar.SYMLINK, link=target, owner=owner)
+        head = tar.header(_bounded(path), mode=0o777, kind=tar.SYMLINK, link=target, owner=owner)
         self._literal.append(head)
 
     def begin(self, path: str, *, mode: int, size: int, owner: tuple[int, int] = (0, 0)) -> None:
         """Announce a file whose ``size`` bytes follow by :meth:`deflated` or :meth:`plain`."""
-        self._literal.append(tar.header(path, mode=mode, size=size, owner=owner))
+        self._literal.append(tar.header(_bounded(path), mode=mode, size=size, owner=owner))
         self._flush_literal()
         self._put(HEADER, b"")
 
@@ -90,6 +95,12 @@ class LayerWriter:
         self._packed += len(packed)
         self._packed_worker.put(packed)
         self._plain_worker.put(plain)
+
+
+def _bounded(path: str) -> str:
+    if why := check_path(path):
+        raise BuildError(f"a layer cannot hold this: {why}", hint="shorten its path")
+    return path
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import pytest
 
 from envbuilder.layers.files import Content, Link, files_layer, venv_skeleton
 from envbuilder.layers.install import Target
-from envbuilder.model.errors import UsageError
+from envbuilder.model.errors import BuildError, UsageError
 from envbuilder.storage.store import Store
 
 
@@ -32,6 +32,12 @@ def test_files_links_and_parents(tmp_path: Path) -> None:
     assert list(found) == [*folders, "etc/x.conf", "usr/bin/x", "usr/share/x"]
     assert found["usr/share/x"].mode == 0o755
     assert found["usr/bin/x"].linkname == "../share/x"
+
+
+@pytest.mark.parametrize("path", ["/d" * 130, "/" + "あ/" * 1023 + "x"])
+def test_a_path_that_no_layer_may_have(tmp_path: Path, path: str) -> None:
+    with pytest.raises(BuildError, match="a layer cannot hold this"):
+        files_layer(Store(tmp_path), {path: Content(data=b"")}, title="files")
 
 
 @pytest.mark.parametrize("path", ["relative", "/", "/a/../b", "/a//b", "/a/", "/./a", ""])

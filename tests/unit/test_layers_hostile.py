@@ -69,6 +69,19 @@ def test_a_path_that_leads_elsewhere(tmp_path: Path, name: str, why: str) -> Non
     assert repr(name) in message
 
 
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("d/" * 127 + "x.py", "folders deep"),
+        ("/".join(["\u6f22" * 80] * 50), "bytes"),
+        ("/".join(["\u6f22" * 80] * 12 + ["\u6f22" * 55]), "bytes"),
+    ],
+)
+def test_a_path_that_is_too_much_where_it_is_installed(tmp_path: Path, name: str, why: str) -> None:
+    """Such a layer could be made, and never be unpacked."""
+    assert why in refused(tmp_path, as_wheel(write_wheel(tmp_path, Recipe(files={name: b"x"}))))
+
+
 def test_a_nul_in_a_name(tmp_path: Path) -> None:
     data = zipped(lambda _: None).replace(b"demo.py", b"demo\0py")
     assert "NUL" in refused(tmp_path, written(tmp_path, data))
