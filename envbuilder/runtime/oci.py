@@ -29,11 +29,12 @@ from . import cdi
 from .cgroup import Cgroups, cgroups
 from .command import KILLED, Command, Completed, Holds, check_sources
 from .limits import counts_processes, most_memory, process_limits
+from .merged import read_text
 from .oci_config import in_memory, oci_config
 from .output import OUTPUT_LIMIT
 from .pump import ProgramResult, pump
 from .room import Room
-from .trees import is_sound, read_text, unpacked
+from .trees import is_sound, unpacked
 from .user import find_user
 
 CAGE = Path(__file__).with_name("cage.py")

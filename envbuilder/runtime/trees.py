@@ -13,7 +13,7 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from secrets import token_hex
@@ -130,15 +130,6 @@ def _disk(tree: Path) -> int:
     for place, folders, files in os.walk(tree):
         blocks += sum(Path(place, name).lstat().st_blocks for name in (*folders, *files))
     return blocks * 512  # stat(2): whatever the file system's own blocks are
-
-
-def read_text(trees: Iterable[Path], path: str) -> str:
-    """Return the text of ``path`` in the topmost of ``trees`` that has it, else nothing."""
-    for tree in reversed(tuple(trees)):
-        file = tree / path
-        if file.is_file() and not file.is_symlink():
-            return file.read_text(errors="replace")
-    return ""
 
 
 def mark_deletions(tree: Path) -> None:

@@ -27,7 +27,6 @@ from envbuilder.runtime.trees import (
     list_trees,
     mark_deletions,
     prune_trees,
-    read_text,
     unpacked,
 )
 from envbuilder.storage.holds import Holds
@@ -193,17 +192,6 @@ def test_a_layer_that_is_gone_is_named(tmp_path: Path) -> None:
     image = Image(manifest=b"{}", config=b"{}", layers=(layer,))
     with pytest.raises(BuildError, match=r"wheel torch.*is not in the store"):
         unpacked(image.layers, store=Store(tmp_path), progress=Silent())
-
-
-def test_the_topmost_file_is_read(tmp_path: Path) -> None:
-    low, middle, high = (tmp_path / name for name in "abc")
-    for tree in (low, middle, high):
-        (tree / "etc").mkdir(parents=True)
-    (low / "etc/passwd").write_text("low")
-    (middle / "etc/passwd").write_text("middle")
-    (high / "etc/passwd").symlink_to("/etc/passwd")
-    assert read_text((low, middle, high), "etc/passwd") == "middle"
-    assert read_text((low, middle, high), "etc/group") == ""
 
 
 def test_only_errors_of_the_runtime_count(tmp_path: Path) -> None:
