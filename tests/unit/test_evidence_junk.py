@@ -14,6 +14,7 @@ from envbuilder.evidence.statements import (
     provenance,
 )
 from envbuilder.evidence.statements import test_result as smoke_result
+from envbuilder.evidence.timestamps import AnyAuthority, StampAuthority
 from envbuilder.evidence.verify.findings import FindingStatus
 from envbuilder.evidence.verify.policy import Policy
 from envbuilder.evidence.verify.statements import judge_evidence
@@ -72,3 +73,14 @@ def test_a_descriptor_that_is_read_can_be_written():
         except (NoImageError, RecursionError):
             continue
         assert json.dumps(found.to_json(), ensure_ascii=False).encode()
+
+
+@pytest.mark.parametrize("clock", [StampAuthority(verifier=None), AnyAuthority()])
+def test_a_stamp_that_breaks_the_library_is_none(monkeypatch, clock):
+    rfc3161_client = pytest.importorskip("rfc3161_client")
+
+    def broken(_):
+        raise OverflowError("year 20000 is out of range")
+
+    monkeypatch.setattr(rfc3161_client, "decode_timestamp_response", broken)
+    assert clock.moment(b"signature", [b"stamp"]) is None
