@@ -1,13 +1,12 @@
 """What a start needs of each layer: recorded paths, laid over what the layers hold."""
 
-import json
 from pathlib import Path
 
 import pytest
 
 from envbuilder.layers.contents import Contents, LayerFile
-from envbuilder.model.errors import LockError, UsageError
-from envbuilder.model.image import Image, Layer, compose
+from envbuilder.model.errors import EnvbuilderError, LockError, UsageError
+from envbuilder.model.image import Image, Layer, compose, parse_image
 from envbuilder.model.reference import Digest
 from envbuilder.smoke.probe.touched import CHUNK
 from envbuilder.smoke.touched import Touched, start_path, write_touched
@@ -156,13 +155,15 @@ def test_an_image_of_others_is_refused(tmp_path: Path, labels: dict[str, object]
         recorded(image(**labels), tmp_path, where="x")
 
 
-@pytest.mark.parametrize("labels", [[], "x", 5])
+@pytest.mark.parametrize("labels", [None, {}])
 def test_labels_that_are_none_are_nobodys(tmp_path: Path, labels: object) -> None:
-    odd = compose((), platform="linux/amd64")
-    config = json.loads(odd.config) | {"config": {"Labels": labels}}
+    odd = compose((), platform="linux/amd64", settings={"Labels": labels})
     with pytest.raises(UsageError, match="was not built by envbuilder"):
-        recorded(
-            Image(manifest=odd.manifest, config=json.dumps(config).encode(), layers=()),
-            tmp_path,
-            where="x",
-        )
+        recorded(parse_image(odd.manifest, odd.config), tmp_path, where="x")
+
+
+@pytest.mark.parametrize("labels", [[], "x", 5])
+def test_an_image_with_other_labels_is_not_read(labels: object) -> None:
+    odd = compose((), platform="linux/amd64", settings={"Labels": labels})
+    with pytest.raises(EnvbuilderError, match=r"config\.Labels: expected"):
+        parse_image(odd.manifest, odd.config)
