@@ -6,7 +6,7 @@ import os
 import stat
 from pathlib import Path
 
-from envbuilder.model.errors import BuildError
+from envbuilder.model.errors import BuildError, DiskFullError
 from envbuilder.model.reference import Digest
 from envbuilder.storage.store import Store
 
@@ -20,8 +20,12 @@ def is_damaged(store: Store, layer: Digest) -> bool:
     """Return whether the layer's tree is not what unpacking the layer gives.
 
     That unpacks it once more, which for a time takes its room on the disk. A tree whose layer is
-    gone or damaged itself is only looked at from outside.
+    gone or damaged itself is only looked at from outside; one that is gone itself is not damaged.
+    Hold it meanwhile (:func:`trees.holding_tree`): one that is being made is not whole. Raises
+    OSError for what the disk cannot read, DiskFullError.
     """
+    if not tree_of(store, layer).exists():
+        return False
     if not is_sound(store, layer):
         return True
     known = recorded(store, layer)
@@ -30,6 +34,8 @@ def is_damaged(store: Store, layer: Digest) -> bool:
     with store.scratch() as scratch:
         try:
             unpack_layer(store, known.layer, scratch / "tree")
+        except DiskFullError:
+            raise
         except BuildError:  # the layer's own damage is another finding
             return False
         return not _same(tree_of(store, layer), scratch / "tree")

@@ -13,8 +13,10 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from secrets import token_hex
 
@@ -123,6 +125,13 @@ def list_layers(store: Store) -> list[Digest]:
 def list_trees(store: Store) -> dict[Digest, int]:
     """Return which layers are unpacked, and the bytes of disk that each takes."""
     return {layer: _disk(tree_of(store, layer)) for layer in list_layers(store)}
+
+
+@contextmanager
+def holding_tree(store: Store, layer: Digest) -> Iterator[Callable[[], None]]:
+    """Keep the layer's tree as it is for the block's time; what this gives removes it."""
+    with store.lock(f"tree-{layer.hex}"):
+        yield partial(_drop, store, layer)
 
 
 def _disk(tree: Path) -> int:

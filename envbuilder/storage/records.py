@@ -60,10 +60,15 @@ def record_path(folder: Path, kind: str, key: str) -> Path:
 
 
 def read_record(folder: Path, path: Path, kind: type[T]) -> Record[T] | None:
-    """Read a record's file in ``folder``; None for one that does not fit, or lies elsewhere."""
+    """Read a record's file in ``folder``; None for one that does not fit, or lies elsewhere.
+
+    None as well for one that the disk cannot read. Raises PermissionError if we may not.
+    """
     try:
         found = parse_record(path.read_bytes(), kind)
-    except FileNotFoundError:
+    except PermissionError:
+        raise
+    except OSError:
         return None
     if found is None or record_path(folder, found.kind, found.key) != path:
         return None

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import hashlib
 import io
 import os
 import re
@@ -30,7 +29,7 @@ from envbuilder.model.reference import Digest
 from .holds import Holds
 from .locks import holding
 from .records import Record, dump_record, read_record, record_path
-from .stream import CheckedReader, Writer, damaged
+from .stream import REPAIR, CheckedReader, Writer, damaged, is_whole
 from .temporary import Temporary, remove_abandoned, translated
 from .verified import Stamp, Verified
 
@@ -96,8 +95,10 @@ class Store:
         """Return whether a blob is in the store; raise BuildError if we may not look."""
         try:
             return self.path(digest).exists()
-        except OSError as error:
+        except PermissionError as error:
             raise self._unreadable(digest, error) from error
+        except OSError:  # the disk cannot find it
+            return False
 
     def read(self, digest: Digest) -> bytes:
         """Return a whole blob; raise BuildError if it is missing or damaged."""
@@ -119,7 +120,7 @@ class Store:
         with self._opened(digest) as file:
             stamp = Stamp.of(file.fileno())
             if not self.verified.holds(digest, stamp):
-                if hashlib.file_digest(file, "sha256").hexdigest() != digest.hex:
+                if not is_whole(file, digest):
                     raise damaged(digest)
                 self.verified.add(digest, stamp)
         return self.path(digest)
@@ -240,15 +241,16 @@ class Store:
         with suppress(FileNotFoundError), os.scandir(self._blobs) as entries:
             for name in (entry.name for entry in entries if _HEX.fullmatch(entry.name)):
                 with suppress(FileNotFoundError):  # a build beside us needs it no longer
-                    facts = (self._blobs / name).stat()
-                    digest = Digest(name)
-                    found.append(Blob(digest=digest, size=facts.st_size, used=facts.st_mtime))
+                    found.append(_blob(self._blobs / name))
         return sorted(found, key=lambda blob: blob.digest)
 
     def damaged(self, digest: Digest) -> bool:
-        """Return whether a blob holds other bytes than its name says, by reading all of it."""
+        """Return whether a blob holds other bytes than its name says, by reading all of it.
+
+        Raises OSError if it cannot even be opened.
+        """
         with suppress(FileNotFoundError), self.path(digest).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest() != digest.hex
+            return not is_whole(file, digest)
         return False  # a build beside us needs it no longer
 
     def record_files(self) -> list[Path]:
@@ -256,8 +258,11 @@ class Store:
         return sorted(self._records.glob("*/*.json"))
 
     def damaged_record(self, path: Path) -> bool:
-        """Return whether a record's file says nothing, or not what its name promises."""
-        return read_record(self._records, path, Any) is None
+        """Return whether a record's file says nothing, or not what its name promises.
+
+        One that is gone is not damaged. Raises PermissionError if we may not read it.
+        """
+        return read_record(self._records, path, Any) is None and os.path.lexists(path)
 
     def prune(self, *, keep: Collection[Digest], unused_for: float = 3600) -> list[Blob]:
         """Remove blobs that are neither kept nor held, nor used in the last ``unused_for`` seconds.
@@ -295,6 +300,8 @@ class Store:
         except (FileNotFoundError, NotADirectoryError):
             return False
         except OSError as error:
+            if error.errno == errno.EIO:  # the disk cannot find it
+                return False
             if error.errno not in _NOT_OURS:
                 raise
             return self.has(digest)
@@ -318,9 +325,10 @@ class Store:
             path.unlink(missing_ok=True)
 
     def _unreadable(self, digest: Digest, error: OSError) -> BuildError:
+        hint = "check its permissions, or set ENVBUILDER_CACHE to a store that you may read"
         return BuildError(
             f"cannot read {self.path(digest)}: {error.strerror}",
-            hint="check its permissions, or set ENVBUILDER_CACHE to a store that you may read",
+            hint=hint if isinstance(error, PermissionError) else REPAIR,
         )
 
     @contextmanager
@@ -336,3 +344,14 @@ class Store:
         if found is None or not all(self._touch(digest) for digest in found.blobs):
             return None
         return found
+
+
+def _blob(path: Path) -> Blob:
+    """Look at a blob's file; raise FileNotFoundError without one."""
+    try:
+        facts = path.stat()
+    except FileNotFoundError:
+        raise
+    except OSError:  # the disk cannot say, as `damaged` will
+        return Blob(digest=Digest(path.name), size=0, used=0)
+    return Blob(digest=Digest(path.name), size=facts.st_size, used=facts.st_mtime)

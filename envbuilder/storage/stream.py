@@ -72,7 +72,10 @@ class Writer:
 
 
 class CheckedReader(io.RawIOBase):
-    """A stream that hashes as it is read and raises BuildError at its end on a mismatch."""
+    """A stream that hashes as it is read and raises BuildError at its end on a mismatch.
+
+    So it does where the disk cannot read on.
+    """
 
     def __init__(self, file: BinaryIO, digest: Digest) -> None:
         super().__init__()
@@ -86,13 +89,24 @@ class CheckedReader(io.RawIOBase):
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
         """Fill ``buffer``; 0 at the end, after the check."""
-        count = self._file.readinto(buffer)  # type: ignore[attr-defined]
+        try:
+            count = self._file.readinto(buffer)  # type: ignore[attr-defined]
+        except OSError as error:
+            raise damaged(self._digest) from error
         self._hash.update(memoryview(buffer)[:count])
         if not count and len(buffer) and self._hash.hexdigest() != self._digest.hex:
             raise damaged(self._digest)
         return int(count)
 
 
+def is_whole(file: BinaryIO, digest: Digest) -> bool:
+    """Return whether an open blob holds what its name says; not so where the disk cannot read."""
+    try:
+        return hashlib.file_digest(file, "sha256").hexdigest() == digest.hex  # type: ignore[arg-type]
+    except OSError:
+        return False
+
+
 def damaged(digest: Digest) -> BuildError:
-    """Return the error for a blob that holds other bytes than its name says."""
+    """Return the error for a blob that holds other bytes than its name says, or none any more."""
     return BuildError(f"blob {digest} in the store is damaged", hint=REPAIR)

@@ -7,15 +7,17 @@ to repair is to remove; the next build notices what is missing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from envbuilder.model.errors import BuildError
 from envbuilder.resolve.context import Context
-from envbuilder.resolve.git.mirror_check import drop_mirror, is_broken, mirrors
+from envbuilder.resolve.git.mirror_check import holding_mirror, is_broken, mirrors
 from envbuilder.runtime.tree_check import is_damaged
-from envbuilder.runtime.trees import drop_tree, list_layers
+from envbuilder.runtime.trees import holding_tree, list_layers
 from envbuilder.storage import build_records
 from envbuilder.storage.store import Store
 from envbuilder.storage.temporary import translated
@@ -35,7 +37,8 @@ class _Kind:
     name: str
     things: Sequence[Any]
     is_damaged: Callable[[Any], bool]
-    remove: Callable[[Any], object]
+    holding: Callable[[Any], AbstractContextManager[Callable[[], object]]]
+    """Keeps a thing as it is until that is decided; gives what removes it."""
 
 
 def examine(context: Context, *, repair: bool = False) -> Iterator[Examination]:
@@ -43,31 +46,51 @@ def examine(context: Context, *, repair: bool = False) -> Iterator[Examination]:
 
     What stands on blobs comes before these, or it would be gone together with them, unsaid.
 
-    Raises BuildError if something damaged cannot be removed, MissingToolError for git
-    repositories without git.
+    What the disk cannot read is damaged. Raises BuildError for what we may not read, and if
+    something damaged cannot be removed, MissingToolError for git repositories without git.
     """
     store = context.store
     for listed in (_builds, _records, _trees, _mirrors, _blobs):
         kind = listed(store)
         damaged = []
-        with (
-            context.progress.step(
-                "verify", kind.name, total=len(kind.things), unit="items"
-            ) as step,
-            translated(store.root),
-        ):
+        with context.progress.step(
+            "verify", kind.name, total=len(kind.things), unit="items"
+        ) as step:
             for thing in kind.things:
-                if kind.is_damaged(thing):
-                    damaged.append(str(thing))
-                    if repair:
-                        kind.remove(thing)
+                with kind.holding(thing) as remove:
+                    if _is_damaged(kind, thing):
+                        damaged.append(str(thing))
+                        if repair:
+                            with translated(store.root):
+                                remove()
                 step.advance(1)
         yield Examination(kind=kind.name, count=len(kind.things), damaged=tuple(damaged))
 
 
+def _is_damaged(kind: _Kind, thing: object) -> bool:
+    try:
+        return kind.is_damaged(thing)
+    except FileNotFoundError:  # a build beside us needs it no longer
+        return False
+    except PermissionError as error:
+        raise BuildError(
+            f"cannot read {error.filename or thing}: {error.strerror}",
+            hint="check its permissions, or run this as who owns the store",
+        ) from error
+    except OSError:
+        return True
+
+
+def _as_it_is(remove: Callable[[Any], object]) -> Callable[[Any], Any]:
+    """Hold nothing: others replace such a thing at once, by the same thing or a better one."""
+    return lambda thing: nullcontext(partial(remove, thing))
+
+
 def _blobs(store: Store) -> _Kind:
     digests = [blob.digest for blob in store.ls()]
-    return _Kind(name="blobs", things=digests, is_damaged=store.damaged, remove=store.discard)
+    return _Kind(
+        name="blobs", things=digests, is_damaged=store.damaged, holding=_as_it_is(store.discard)
+    )
 
 
 def _records(store: Store) -> _Kind:
@@ -75,7 +98,7 @@ def _records(store: Store) -> _Kind:
         name="records",
         things=store.record_files(),
         is_damaged=store.damaged_record,
-        remove=partial(Path.unlink, missing_ok=True),
+        holding=_as_it_is(partial(Path.unlink, missing_ok=True)),
     )
 
 
@@ -84,7 +107,7 @@ def _trees(store: Store) -> _Kind:
         name="unpacked layers",
         things=list_layers(store),
         is_damaged=partial(is_damaged, store),
-        remove=partial(drop_tree, store),
+        holding=partial(holding_tree, store),
     )
 
 
@@ -93,7 +116,7 @@ def _mirrors(store: Store) -> _Kind:
         name="git repositories",
         things=mirrors(store),
         is_damaged=is_broken,
-        remove=partial(drop_mirror, store),
+        holding=partial(holding_mirror, store),
     )
 
 
@@ -102,5 +125,5 @@ def _builds(store: Store) -> _Kind:
         name="kept builds",
         things=build_records.kept(store),
         is_damaged=lambda lock: build_records.recall(store, lock) is None,
-        remove=partial(build_records.drop, store),
+        holding=_as_it_is(partial(build_records.drop, store)),
     )

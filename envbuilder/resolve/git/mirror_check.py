@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from envbuilder.model.git_url import Address
@@ -23,10 +25,19 @@ def is_broken(mirror: Path) -> bool:
     return any(_is_broken(path) for path in sorted(mirror.glob("*.git")))
 
 
-def drop_mirror(store: Store, mirror: Path) -> None:
-    """Remove a copy; what is asked for later is fetched again."""
-    with store.lock(f"git-{mirror.name}"), store.scratch() as scratch:
-        mirror.rename(scratch / "gone")  # at once: half a repository would pass for a whole one
+@contextmanager
+def holding_mirror(store: Store, mirror: Path) -> Iterator[Callable[[], None]]:
+    """Keep a copy as it is for the block's time; what this gives removes it.
+
+    What is asked for later is fetched again.
+    """
+
+    def drop() -> None:
+        with store.scratch() as scratch:
+            mirror.rename(scratch / "gone")  # at once: half of it would pass for a whole one
+
+    with store.lock(f"git-{mirror.name}"):
+        yield drop
 
 
 def _is_broken(path: Path) -> bool:
