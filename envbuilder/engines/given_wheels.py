@@ -9,13 +9,14 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from envbuilder.layers.wheel_reconstruction import wheel_file
+from envbuilder.layers.wheel_reconstruction import has_wheel, wheel_file
 from envbuilder.model.errors import BuildError
 from envbuilder.model.lock import Lock, Wheel
 from envbuilder.model.plan import is_requested
 from envbuilder.resolve.python.beside import direct_paths
 from envbuilder.resolve.python.direct import direct_urls
 from envbuilder.storage.store import Store
+from envbuilder.storage.temporary import translated
 
 FOLDER = "wheels"
 _MOUNTED = "/run/given"
@@ -39,16 +40,15 @@ def given_paths(lock: Lock) -> dict[Wheel, str]:
 def copy_given(lock: Lock, folder: Path, *, store: Store) -> None:
     """Copy the wheels that the rendered ``folder`` holds out of ``store``.
 
-    Raises BuildError for one that the store does not have.
+    Raises BuildError for one that the store does not have, or has damaged, and for a full disk.
     """
     for wheel, path in given_paths(lock).items():
-        (folder / FOLDER).mkdir(parents=True, exist_ok=True)
-        try:
-            with wheel_file(store, wheel.sha256) as source:
-                shutil.copyfile(source, folder / path)
-        except BuildError as error:
+        if not has_wheel(store, wheel.sha256):
             hint = f"envbuilder lock {lock.spec.name} takes it in, where the file lies"
-            raise BuildError(f"{wheel.filename} is not in the store", hint=hint) from error
+            raise BuildError(f"{wheel.filename} is not in the store", hint=hint)
+        with wheel_file(store, wheel.sha256) as source, translated(folder):
+            (folder / FOLDER).mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, folder / path)
 
 
 def _line(lock: Lock, wheel: Wheel) -> str:

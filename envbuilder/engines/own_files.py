@@ -18,6 +18,7 @@ from envbuilder.model.plan import PREFIX
 from envbuilder.resolve.below import look_below
 from envbuilder.resolve.context import Context
 from envbuilder.storage.store import Store
+from envbuilder.storage.temporary import translated
 
 from .foundation import Foundation, fetch_base
 
@@ -121,9 +122,9 @@ def _put(lock: Lock, file: LockedFile, path: Path, store: Store) -> None:
     if file.link is not None:
         os.symlink(file.link, path)  # noqa: PTH211 - the text as it stands
         return
-    try:
-        store.copy(file.sha256, path)
-    except BuildError as error:
+    if not store.has(file.sha256):
         hint = f"envbuilder lock {lock.spec.name} takes it in, where it lies"
-        raise BuildError(f"{file.path} is not in the store", hint=hint) from error
+        raise BuildError(f"{file.path} is not in the store", hint=hint)
+    with translated(path.parent):
+        store.copy(file.sha256, path)
     path.chmod(0o755 if file.executable else 0o644)

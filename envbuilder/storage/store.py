@@ -30,7 +30,7 @@ from .holds import Holds
 from .locks import holding
 from .records import Record, dump_record, read_record, record_path
 from .stream import REPAIR, CheckedReader, Writer, damaged, is_whole
-from .temporary import Temporary, remove_abandoned, translated
+from .temporary import Temporary, full_disk_told, remove_abandoned, translated
 from .verified import Stamp, Verified
 
 T = TypeVar("T")
@@ -172,8 +172,11 @@ class Store:
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
-        """Lend an empty directory inside the store; it goes at the end, or when we are killed."""
-        with self._made("scratch", directory=True) as temporary:
+        """Lend an empty directory inside the store; it goes at the end, or when we are killed.
+
+        Raises DiskFullError where the block finds the disk full.
+        """
+        with self._made("scratch", directory=True) as temporary, full_disk_told(self.root):
             yield temporary.path
 
     # -- records ----------------------------------------------------------------------------

@@ -163,12 +163,26 @@ def translated(place: Path, *, cure: tuple[str, str] = _CURE) -> Iterator[None]:
     except OSError as error:
         where = error.filename or place
         if error.errno in _FULL:
-            raise DiskFullError(
-                f"the disk that holds {place} is full", hint=f"free some space, {cure[0]}"
-            ) from error
+            raise _full(place, cure[0]) from error
         raise BuildError(
             f"cannot write at {where}: {error.strerror}", hint=f"check its permissions, {cure[1]}"
         ) from error
+
+
+@contextmanager
+def full_disk_told(place: Path) -> Iterator[None]:
+    """Turn a full disk into DiskFullError, where the error names no file that lies elsewhere."""
+    try:
+        yield
+    except OSError as error:
+        where = error.filename2 or error.filename or place
+        if error.errno in _FULL and Path(os.fsdecode(where)).is_relative_to(place):
+            raise _full(place, _CURE[0]) from error
+        raise
+
+
+def _full(place: Path, cure: str) -> DiskFullError:
+    return DiskFullError(f"the disk that holds {place} is full", hint=f"free some space, {cure}")
 
 
 def _same(fd: int, path: Path) -> bool:

@@ -1,12 +1,15 @@
 """What the rendered folder says of wheels that no index of the machine offers."""
 
+import errno
+import os
+import shutil
 from dataclasses import replace
 
 import pytest
 
 from envbuilder.engines.given_wheels import copy_given, requirements_text
 from envbuilder.engines.render import render
-from envbuilder.model.errors import BuildError
+from envbuilder.model.errors import BuildError, DiskFullError
 from envbuilder.model.reference import Digest
 from envbuilder.storage.store import Store
 from tests.unit.locks import lock
@@ -51,3 +54,17 @@ def test_a_given_wheel_is_copied_into_the_folder(tmp_path):
     store.add(data)
     copy_given(replace(LOCK, wheels=(app, mine, torch)), tmp_path / "out", store=store)
     assert (tmp_path / "out" / "wheels" / mine.filename).read_bytes() == data
+
+
+def test_a_full_disk_is_no_missing_wheel(tmp_path, monkeypatch):
+    store, data = Store(tmp_path / "store"), b"the wheel"
+    app, mine, torch = LOCK.wheels
+    mine = replace(mine, sha256=Digest.of(data), size=len(data))
+    store.add(data)
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(shutil, "copyfile", fail)
+    with pytest.raises(DiskFullError, match=f"the disk that holds {tmp_path / 'out'} is full"):
+        copy_given(replace(LOCK, wheels=(app, mine, torch)), tmp_path / "out", store=store)

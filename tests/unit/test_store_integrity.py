@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 
 from envbuilder.layers.install import Target
 from envbuilder.layers.wheel import WheelInput, wheel_layer
+from envbuilder.layers.wheel_reconstruction import wheel_file
 from envbuilder.model.errors import BuildError, DiskFullError
 from envbuilder.model.image import Layer
 from envbuilder.model.reference import Digest
@@ -181,6 +183,40 @@ def test_no_room_is_no_room(number: int, tmp_path: Path) -> None:
     with pytest.raises(DiskFullError, match=str(tmp_path)) as caught, translated(tmp_path):
         raise OSError(number, os.strerror(number))
     assert "cache prune" in caught.value.hint
+
+
+@pytest.mark.parametrize("number", [28, 122])  # ENOSPC, EDQUOT
+def test_no_room_for_work_in_the_store(number: int, store: Store, tmp_path: Path) -> None:
+    def fail(*names: str) -> None:
+        with store.scratch() as scratch:
+            paths = [str(scratch / name) for name in names]
+            raise OSError(number, os.strerror(number), *paths[:1], *([None] if paths[1:] else []),
+                          *paths[1:])  # fmt: skip
+
+    for names in ((), ("wheel",), ("wheel", "copy"), (str(tmp_path / "outside"), "copy")):
+        with pytest.raises(
+            DiskFullError, match=f"the disk that holds {store.root} is full"
+        ) as told:
+            fail(*names)
+        assert "cache prune" in told.value.hint
+    for names in ((str(tmp_path / "outside"),), ("wheel", str(tmp_path / "outside"))):
+        with pytest.raises(OSError, match="outside"):
+            fail(*names)
+
+
+def test_a_full_disk_while_a_wheel_is_made_again(store: Store, tmp_path: Path) -> None:
+    path = write_wheel(tmp_path, Recipe(name="one", files={"one.py": b"x = 1\n"}))
+    digest = store.add(path.read_bytes())
+    wheel = WheelInput(filename=path.name, sha256=digest)
+    wheel_layer(store, [wheel], target=Target(python="3.13"), title="one")
+    assert not store.has(digest), "its layer holds it"
+    with pytest.raises(DiskFullError, match=str(store.root)), wheel_file(store, digest) as made:
+        shutil.copyfile(made, "/dev/full")
+
+
+def test_other_refusals_in_work_are_not_about_room(store: Store) -> None:
+    with pytest.raises(PermissionError), store.scratch():
+        raise PermissionError(13, "Permission denied")
 
 
 def test_other_refusals_name_the_path(tmp_path: Path) -> None:

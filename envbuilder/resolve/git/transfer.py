@@ -70,7 +70,7 @@ def _is_there(store: Store, built: Built) -> bool:
 def _export(recipe: Recipe, built: Built, folder: Path, store: Store) -> Path:
     target = folder / built.wheel.filename
     partial = folder / f".{target.name}.part"
-    with translated(folder), wheel_file(store, built.wheel.sha256) as path:
+    with wheel_file(store, built.wheel.sha256) as path, translated(folder):
         folder.mkdir(parents=True, exist_ok=True)
         with path.open("rb") as source, partial.open("wb") as out:
             while piece := source.read(_CHUNK):
