@@ -145,7 +145,6 @@ def parse_image(manifest: bytes, config: bytes) -> Image:
 
     Raises EnvbuilderError if the two do not belong together or are not what they claim.
     """
-    settings_of(config)
     try:
         head = json.loads(manifest)
         body = json.loads(config)
@@ -180,4 +179,5 @@ def parse_image(manifest: bytes, config: bytes) -> Image:
         raise EnvbuilderError(f"not an image manifest with its config: {error!r}") from error
     if config_digest != Digest.of(config):
         raise EnvbuilderError(f"the manifest names config {config_digest}, not this one")
+    settings_of(config)
     return Image(manifest=manifest, config=config, layers=layers, media_type=media_type)

@@ -7,12 +7,13 @@ string for a list of commands (``strslice``), too. Members that nobody here read
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 from msgspec import Struct
 
-from .codec import MisfitError, from_json
+from .codec import from_plain
 from .errors import EnvbuilderError
 
 _COMMANDS = ("Entrypoint", "Cmd", "Shell")
@@ -45,12 +46,8 @@ class _Settings(Struct, rename="pascal"):
     shell: list[str] | str | None = None
 
 
-class _Typed(Struct):
+class _Config(Struct):
     config: _Settings | None = None
-
-
-class _Plain(Struct):
-    config: dict[str, Any] | None = None
 
 
 def settings_of(config: bytes) -> Mapping[str, Any]:
@@ -60,9 +57,10 @@ def settings_of(config: bytes) -> Mapping[str, Any]:
     member which is not what the specification says.
     """
     try:
-        from_json(config, _Typed)
-        found = from_json(config, _Plain).config or {}
-    except MisfitError as error:
+        document = json.loads(config)  # which reads half a surrogate, as Go does
+        from_plain(document, _Config)
+    except (ValueError, RecursionError) as error:
         raise EnvbuilderError(f"not an image's config: {error}") from error
+    found = document.get("config") or {}
     words = {key: [found[key]] for key in _COMMANDS if isinstance(found.get(key), str)}
     return found | words

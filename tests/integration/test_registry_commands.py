@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from envbuilder.model.image import Image, parse_image
+from envbuilder.model.image import Image, compose, parse_image
 from envbuilder.model.image_config import LABEL, image_settings
 from envbuilder.model.lock import spec_checksum
 from envbuilder.model.progress import Silent
@@ -395,13 +395,19 @@ def test_what_others_wrote_moves_no_cursor(desk):
 
 
 @pytest.mark.parametrize(
-    ("labels", "said"), [(["x"], "does not say"), ({f"{LABEL}.name": "\0"}, "does not say")]
+    ("labels", "status", "said"),
+    [
+        (["x"], 10, "not an image's config: config.Labels: expected"),
+        ({f"{LABEL}.name": "\0"}, 2, "does not say"),
+    ],
 )
-def test_labels_that_name_no_lock(desk, labels, said):
-    odd = image_of(desk.image.layers, settings={"Labels": labels})
+def test_labels_that_name_no_lock(desk, labels, status, said):
+    odd = compose(desk.image.layers, platform="linux/amd64", settings={"Labels": labels})
     with Client(Settings(), docker_config=desk.folder / "none.json") as client:
-        push(client, odd, Store(desk.folder / "store"), ImageRef.parse(desk.ref), Silent())
-    assert said in desk.run("verify", desk.ref, status=2)
+        store = Store(desk.folder / "store")
+        store.add(odd.config)
+        push(client, odd, store, ImageRef.parse(desk.ref), Silent())
+    assert said in desk.run("verify", desk.ref, status=status)
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,13 @@ def test_a_member_of_another_type_is_refused_by_its_name(name):
 )
 def test_what_is_no_config_at_all_is_refused(text):
     with pytest.raises(EnvbuilderError, match="not an image's config"):
+        settings_of(text)
+    with pytest.raises(EnvbuilderError, match="not an image manifest with its config"):
         parse_image(manifest_of(text), text)
+
+
+def test_half_a_surrogate_is_text_as_for_go():
+    assert settings_of(rb'{"config": {"User": "\ud800"}}') == {"User": "\ud800"}
 
 
 def test_one_text_is_no_list_of_variables():
