@@ -43,6 +43,7 @@ _PLACEHOLDER = b"#!python"
 _WHEEL_LIMIT, _ENTRY_POINTS_LIMIT = 1 << 16, 1 << 20
 # Rows of RECORD: one for each member, and some for what an installer makes of it.
 _ROWS, _ROWS_PER_MEMBER = 10_000, 4
+_SCHEMES = frozenset({"purelib", "platlib", "headers", "scripts", "data"})
 _VERSIONED_PIP = re.compile(r"pip3\.\d+")
 
 
@@ -109,7 +110,8 @@ class _Installation:
         self._launchers = dict(self._entry_points())
         self._made: dict[str, tuple[int, Member | bytes]] = {}
         self._rows: dict[str, tuple[str, str]] = {}
-        self._taken: set[str] = set()
+        self._taken: dict[str, bool] = {}
+        """The places of the image that are taken, each with whether by a folder."""
 
     def files(self, extra: dict[str, bytes]) -> list[InstalledFile]:
         self._check_format()
@@ -117,8 +119,10 @@ class _Installation:
         for member in self._wheel.members.values():
             self._place(member, recorded)
         for name, content in self._launchers.items():
-            self._take(f"bin/{name}")
-            self._generate(f"bin/{name}", 0o755, content)
+            path = f"bin/{name}"
+            if path not in self._made:  # the wheel's own "data" may have it, which uv lays over it
+                self._take(path)
+                self._generate(path, 0o755, content)
         for name, content in extra.items():
             self._generate(self._in_info(name), 0o644, content)
         self._made[self._in_info("RECORD")] = (0o644, self._record())
@@ -138,7 +142,8 @@ class _Installation:
             return
         if is_script and member.is_directory:
             raise self._broken(f"{member.name!r}: scripts cannot have directories")
-        self._take(path)
+        if not self._take(path):
+            return
         if is_script and self._wheel.starts_with(member, _PLACEHOLDER):
             self._generate(path, 0o755, self._with_shebang(self._wheel.read(member.name)))
             return
@@ -147,15 +152,22 @@ class _Installation:
         if not member.is_directory:
             self._rows[path] = self._row(member, recorded)
 
-    def _take(self, path: str) -> None:
-        """Claim a path, by its place in the image: ``lib64/x`` and ``lib/x`` are one."""
+    def _take(self, path: str) -> bool:
+        """Claim a path, by its place in the image: ``lib64/x`` and ``lib/x`` are one.
+
+        False for a folder that is there already.
+        """
         of_modules = path.startswith(self._target.site_packages)
         if why := "" if of_modules else broken(PATH_RULES, path):
             raise self._broken(f"it installs {path!r}, which {why}")
-        place = self._image_path(path).removesuffix("/")
-        if place in self._taken:
+        place, is_folder = self._image_path(path).removesuffix("/"), path.endswith("/")
+        before = self._taken.get(place)
+        if before and is_folder:
+            return False
+        if before is not None:
             raise self._broken(f"it installs {path!r} twice")
-        self._taken.add(place)
+        self._taken[place] = is_folder
+        return True
 
     def _row(self, member: Member, recorded: dict[str, tuple[str, str]]) -> tuple[str, str]:
         """Return the wheel's own row, or a true one where that cannot be true.
@@ -172,11 +184,13 @@ class _Installation:
 
     def _destination(self, name: str) -> tuple[str | None, bool]:
         """Map a member to its path; None if it is not installed. The flag marks scripts."""
-        root, _, rest = name.partition("/")
+        root, is_below, rest = name.partition("/")
         if root != f"{self._stem}.data":
             return f"{self._target.site_packages}/{name}", False
-        scheme, _, inner = rest.partition("/")
-        if not inner:  # the .data directory and its schemes are no content
+        scheme, is_inside, inner = rest.partition("/")
+        if not is_below or (rest and not is_inside):
+            raise self._broken(f"{name!r}: a file lies in no scheme of its .data directory")
+        if not rest or (not inner and scheme in _SCHEMES):  # these directories are no content
             return None, False
         match scheme:
             case "purelib" | "platlib":
@@ -247,18 +261,19 @@ class _Installation:
         The lock pins the whole wheel and each CRC-32 is checked; a RECORD inside the same file
         proves nothing more, and hashing every file again would double the cost.
         """
-        from installer.records import InvalidRecordEntry, parse_record_file  # noqa: PLC0415
-
         most_rows = max(_ROWS, _ROWS_PER_MEMBER * len(self._wheel.members))
         try:
             text = self._wheel.read(f"{self._info}/RECORD").decode()
-            found = {}
-            for number, row in enumerate(parse_record_file(io.StringIO(text, newline=""))):
+            found: dict[str, tuple[str, str]] = {}
+            for number, row in enumerate(csv.reader(io.StringIO(text, newline=""))):
                 if number >= most_rows:
                     raise self._broken(f"its RECORD has more than {most_rows} rows")
-                if row[0] in self._wheel.members:
-                    found[row[0]] = row[1], row[2]
-        except (ValueError, csv.Error, InvalidRecordEntry) as error:
+                if not row:  # an empty line, as uv has it
+                    continue
+                path, digest, size = row
+                if (name := path.replace("\\", "/")) in self._wheel.members:
+                    found[name] = digest, size
+        except (ValueError, csv.Error) as error:
             raise self._broken(f"its RECORD cannot be read: {error}") from error
         return found
 

@@ -120,6 +120,34 @@ def test_two_members_on_one_path(tmp_path: Path) -> None:
     assert "twice" in refused(tmp_path, as_wheel(write_wheel(tmp_path, recipe)))
 
 
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("demo-1.0.data/stray", "in no scheme"),
+        ("demo-1.0.data/purelib", "in no scheme"),
+        ("demo-1.0.data", "in no scheme"),
+        ("demo-1.0.data/weird/", "no scheme 'weird'"),
+        ("demo-1.0.data/weird/file", "no scheme 'weird'"),
+    ],
+)
+def test_what_lies_in_no_scheme(tmp_path: Path, name: str, why: str) -> None:
+    """uv or pip refuses each of them."""
+    assert why in refused(tmp_path, as_wheel(write_wheel(tmp_path, Recipe(files={name: b""}))))
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"pkg/": b"", "demo-1.0.data/purelib/pkg": b"1"},
+        {"pkg": b"1", "demo-1.0.data/purelib/pkg/": b""},
+        {"demo-1.0.data/data/bin/run/": b""},
+    ],
+)
+def test_a_file_and_a_folder_on_one_path(tmp_path: Path, files: dict[str, bytes]) -> None:
+    recipe = Recipe(files=files, entry_points="[console_scripts]\nrun = demo:run\n")
+    assert "twice" in refused(tmp_path, as_wheel(write_wheel(tmp_path, recipe)))
+
+
 # Offsets inside a central directory header (APPNOTE 4.3.12).
 FLAGS, METHOD, CRC, PACKED, SIZE = 8, 10, 16, 20, 24
 

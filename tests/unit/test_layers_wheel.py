@@ -121,6 +121,39 @@ def test_schemes_of_data(store: Store, tmp_path: Path) -> None:
     assert rows["../../../share/man/x.1"] == hash_of(b"4")
 
 
+def test_a_folder_may_come_from_two_places(store: Store, tmp_path: Path) -> None:
+    """As pip and uv have it."""
+    data = "demo-1.0.data"
+    folders = ("demo/", f"{data}/", f"{data}/purelib/", f"{data}/purelib/demo/",
+               f"{data}/platlib/demo/", f"{data}/data/lib/", f"{data}/data/lib64/")  # fmt: skip
+    files = dict.fromkeys(folders, b"") | {"demo/a.py": b"1", f"{data}/purelib/demo/b.py": b"2"}
+    found = contents(store, layer(store, as_wheel(write_wheel(tmp_path, Recipe(files=files)))))
+    assert {f"{SITE}/demo", f"{SITE}/demo/a.py", f"{SITE}/demo/b.py"} <= found.keys()
+
+
+def test_a_file_of_data_lies_over_a_launcher(store: Store, tmp_path: Path) -> None:
+    """As uv has it; pip lays the launcher over the file."""
+    own = b"#!/bin/sh\necho own\n"
+    recipe = Recipe(
+        files={"demo-1.0.data/data/bin/demo": own},
+        entry_points="[console_scripts]\ndemo = demo:x\n",
+    )
+    made = layer(store, as_wheel(write_wheel(tmp_path, recipe)))
+    assert read(store, made, "opt/venv/bin/demo") == own
+    assert record(store, made, recipe)["../../../bin/demo"] == hash_of(own)
+
+
+def test_empty_lines_in_a_record(store: Store, tmp_path: Path) -> None:
+    recipe = Recipe(files={"demo.py": b"x"})
+    path = tmp_path / recipe.filename
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in recipe.contents().items():
+            text = data.replace(b"\n", b"\r\n\r\n") if name.endswith("RECORD") else data
+            archive.writestr(name, text)
+    made = layer(store, as_wheel(path))
+    assert record(store, made, recipe)["demo.py"] == hash_of(b"x")
+
+
 def test_entry_points_become_launchers(store: Store, tmp_path: Path) -> None:
     recipe = Recipe(
         files={"demo-1.0.data/scripts/both": b"#!python\nthe launcher wins\n"},
