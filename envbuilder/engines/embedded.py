@@ -96,11 +96,13 @@ def assemble(
         below = base.result()
         compiling.finish(below)
     text = dump_lock(lock.unsealed()).encode()
+    top = _environment_layer(lock, planned, target=target, text=text, store=context.store)
     if not held.wheels:  # who sealed those layers was warned, and not all wheels are here
-        _warn_of_conflicts(context, lock, planned, target=target, checksum=Digest.of(text))
+        _warn_of_conflicts(
+            context, lock, planned, target=target, checksum=Digest.of(text), on=(*wheels, top)
+        )
     bytecode = bytecode_layers(context.store, lock, held.bytecode)
     own = own_files_layers(context, lock, below)
-    top = _environment_layer(lock, planned, target=target, text=text, store=context.store)
     layers = (*below.layers, *wheels, *bytecode, *own, top)
     return _image(lock, layers, below.settings, context.store)
 
@@ -152,9 +154,17 @@ def _wheel_layer(context: Context, lock: Lock, group: WheelLayer, *, target: Tar
 
 
 def _warn_of_conflicts(
-    context: Context, lock: Lock, planned: Plan, *, target: Target, checksum: Digest
+    context: Context,
+    lock: Lock,
+    planned: Plan,
+    *,
+    target: Target,
+    checksum: Digest,
+    on: Sequence[Layer],
 ) -> None:
-    """Name wheels that write other bytes to one path, once; the later of ``Plan.wheels`` wins.
+    """Name wheels that write other bytes to one path; the later of ``Plan.wheels`` wins.
+
+    Once, as long as the layers of wheels and environment are in the store.
 
     Raises BuildError where that may not be, for the sake of bytecode.
     """
@@ -164,7 +174,7 @@ def _warn_of_conflicts(
     conflicts = _conflicts(lock, planned, target=target, store=context.store)
     if lock.spec.bytecode:
         check_hidden(context.store, lock, conflicts)
-    context.store.put_record("conflicts", key, conflicts, blobs=[])
+    context.store.put_record("conflicts", key, conflicts, blobs=[layer.digest for layer in on])
     paths: dict[tuple[str, str], list[str]] = {}
     for path, loser, winner in conflicts:
         paths.setdefault((winner, loser), []).append(path)

@@ -8,7 +8,7 @@ once, to check both and to hash the tar.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -87,9 +87,12 @@ def written_paths(store: Store, wheel: WheelInput, *, target: Target) -> dict[st
     Raises BuildError if :func:`wheel_layer` has not seen the wheel yet.
     """
     found = store.record("tree", _key(target, **wheel.facts()), dict[str, tuple[int, int]])
-    if found is None:
+    if found is not None:
+        return found
+    if not wheel_reconstruction.has_wheel(store, wheel.sha256):
         raise BuildError(f"{wheel.filename} has no layer in {store.root}", hint="build it first")
-    return found
+    with _path(store, wheel) as path, WheelFile.open(path, wheel.filename) as opened:
+        return _tree(_installed(wheel, opened, target))  # the layer that told it is pruned
 
 
 def _key(target: Target, **facts: object) -> str:
@@ -121,9 +124,7 @@ def _make(
             _Source(
                 wheel=wheel,
                 zip=(opened := stack.enter_context(WheelFile.open(path, wheel.filename))),
-                files=install(
-                    opened, target=target, requested=wheel.requested, direct_url=wheel.direct_url
-                ),
+                files=_installed(wheel, opened, target),
             )
             for wheel, path in zip(wheels, paths, strict=True)
         ]
@@ -135,6 +136,10 @@ def _make(
         for source in sources:
             _remember(store, source, target, layer.digest)
     return layer
+
+
+def _installed(wheel: WheelInput, opened: WheelFile, target: Target) -> list[InstalledFile]:
+    return install(opened, target=target, requested=wheel.requested, direct_url=wheel.direct_url)
 
 
 @contextmanager
@@ -224,11 +229,15 @@ def _write_file(out: LayerWriter, source: _Source, file: InstalledFile, step: St
 
 
 def _remember(store: Store, source: _Source, target: Target, layer: Digest) -> None:
-    tree = {file.path: _size_and_crc(file.source) for file in source.files}
-    store.put_record("tree", _key(target, **source.wheel.facts()), tree)
+    key = _key(target, **source.wheel.facts())
+    store.put_record("tree", key, _tree(source.files), blobs=[layer])
     wheel_reconstruction.keep(
         store, wheel=source.wheel.sha256, fd=source.zip.fd, layer=layer, copies=source.copies
     )
+
+
+def _tree(files: Iterable[InstalledFile]) -> dict[str, tuple[int, int]]:
+    return {file.path: _size_and_crc(file.source) for file in files}
 
 
 def _size_and_crc(source: Member | bytes) -> tuple[int, int]:

@@ -1,6 +1,6 @@
 """Holds: what somebody works on, which nobody may take away meanwhile.
 
-A hold is a shared lock on one byte of the file ``locks/held``, at a place that the digest of the
+A hold is a shared lock on one byte of the file ``held``, at a place that the digest of the
 held thing names: a file for each layer would take hundreds of descriptors. The lock is the open
 file's (fcntl(2), "open file description locks"): two threads are two, and the kernel frees it when
 the holder dies. Two things at one place are held together, which takes nothing away from anybody.

@@ -18,7 +18,6 @@ import shutil
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Self, TypeVar, overload
 
@@ -26,8 +25,9 @@ from envbuilder.model.errors import BuildError, UsageError
 from envbuilder.model.owner import make_folder
 from envbuilder.model.reference import Digest
 
+from .blobs import Blob, list_blobs
 from .holds import Holds
-from .locks import holding
+from .locks import remove_free, take
 from .records import Record, dump_record, read_record, record_path
 from .stream import REPAIR, CheckedReader, Writer, damaged, is_whole
 from .temporary import Temporary, full_disk_told, remove_abandoned, translated
@@ -35,20 +35,10 @@ from .verified import Stamp, Verified
 
 T = TypeVar("T")
 
-_HEX = re.compile(r"[0-9a-f]{64}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _CHUNK = 1 << 20
 _FICLONE = 0x40049409  # linux/fs.h
 _NOT_OURS = (errno.EACCES, errno.EPERM, errno.EROFS)  # a store that may only be read still serves
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Blob:
-    """A blob in the store: its size in bytes and when it was last used (seconds since 1970)."""
-
-    digest: Digest
-    size: int
-    used: float
 
 
 class Store:
@@ -62,11 +52,12 @@ class Store:
         self.root = root
         self.verified = Verified()
         """What this process found sound: blobs by digest, and whatever else others add."""
-        self.holds = Holds(root / "locks" / "held")
+        self.holds = Holds(root / "held")
         """What any process works on: layers by digest, and whatever else others add."""
         self._blobs = root / "blobs" / "sha256"
         self._records = root / "records"
         self._temporary = root / "tmp"
+        self._locks = root / "locks"
 
     @classmethod
     def default(cls) -> Self:
@@ -231,21 +222,15 @@ class Store:
         if not _NAME.fullmatch(name):
             raise ValueError(f"{name!r} is no lock name")
         with translated(self.root):
-            folder = make_folder(self.root / "locks", mode=0o700)
-            file = (folder / name).open("wb")
-        with holding(file, waiting):
+            file = take(make_folder(self._locks, mode=0o700) / name, waiting)
+        with file:
             yield
 
     # -- upkeep -----------------------------------------------------------------------------
 
     def ls(self) -> list[Blob]:
         """List the blobs, sorted by digest."""
-        found = []
-        with suppress(FileNotFoundError), os.scandir(self._blobs) as entries:
-            for name in (entry.name for entry in entries if _HEX.fullmatch(entry.name)):
-                with suppress(FileNotFoundError):  # a build beside us needs it no longer
-                    found.append(_blob(self._blobs / name))
-        return sorted(found, key=lambda blob: blob.digest)
+        return list_blobs(self._blobs)
 
     def damaged(self, digest: Digest) -> bool:
         """Return whether a blob holds other bytes than its name says, by reading all of it.
@@ -291,6 +276,11 @@ class Store:
             if found is None or not all(self.has(digest) for digest in found.blobs):
                 self._remove(path)
         return gone
+
+    def prune_locks(self) -> None:
+        """Remove the lock files that nobody holds."""
+        with suppress(FileNotFoundError):
+            remove_free(self._locks)
 
     # -- inside -----------------------------------------------------------------------------
 
@@ -347,14 +337,3 @@ class Store:
         if found is None or not all(self._touch(digest) for digest in found.blobs):
             return None
         return found
-
-
-def _blob(path: Path) -> Blob:
-    """Look at a blob's file; raise FileNotFoundError without one."""
-    try:
-        facts = path.stat()
-    except FileNotFoundError:
-        raise
-    except OSError:  # the disk cannot say, as `damaged` will
-        return Blob(digest=Digest(path.name), size=0, used=0)
-    return Blob(digest=Digest(path.name), size=facts.st_size, used=facts.st_mtime)

@@ -66,7 +66,7 @@ class Temporary:
                 fcntl.flock(fd, fcntl.LOCK_EX)
                 if not directory:
                     give(path, fd=fd)
-                if _same(fd, path):
+                if same_file(fd, path):
                     return cls(path=path, _fd=fd)
                 os.close(fd)
 
@@ -123,7 +123,7 @@ def _remove_if_abandoned(path: Path, remove: Callable[[Path], None]) -> None:
     except BlockingIOError:
         return  # its owner lives
     else:
-        if _ours(fd, path.parent) and _same(
+        if _ours(fd, path.parent) and same_file(
             fd, path
         ):  # an owner may have given it its lasting name meanwhile
             remove(path)
@@ -185,7 +185,8 @@ def _full(place: Path, cure: str) -> DiskFullError:
     return DiskFullError(f"the disk that holds {place} is full", hint=f"free some space, {cure}")
 
 
-def _same(fd: int, path: Path) -> bool:
+def same_file(fd: int, path: Path) -> bool:
+    """Return whether ``path`` still is the open file ``fd``."""
     try:
         return os.path.samestat(os.fstat(fd), path.stat())
     except FileNotFoundError:

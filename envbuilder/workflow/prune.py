@@ -37,12 +37,14 @@ def prune(store: Store, folder: Path | None, *, reports: float, sources: float) 
     locks = [] if folder is None else _locks(folder)
     gone = store.prune(keep=_needed(store, folder, locks))
     prune_trees(store)
-    return Pruned(
+    pruned = Pruned(
         blobs=len(gone),
         size=sum(blob.size for blob in gone),
         reports=forget(store, days=reports),
         sources=prune_sources(store, locks, days=sources),
     )
+    store.prune_locks()  # last: all that goes is held for a moment
+    return pruned
 
 
 def _locks(folder: Path) -> list[Lock]:

@@ -21,7 +21,7 @@ ONE, TWO = Digest.of(b"one"), Digest.of(b"two")
 
 @pytest.fixture
 def holds(tmp_path: Path) -> Holds:
-    return Holds(tmp_path / "locks" / "held")
+    return Holds(tmp_path / "store" / "held")
 
 
 def test_what_is_held_is_not_taken_and_the_rest_is(holds: Holds) -> None:
@@ -54,7 +54,7 @@ def test_the_kernel_frees_what_the_killed_held(tmp_path: Path, holds: Holds) -> 
         "with Holds(Path(sys.argv[1])).of([Digest.of(b'one')]):\n"
         "    print('held', flush=True); sys.stdin.read()\n"
     )
-    line = [sys.executable, "-c", code, str(tmp_path / "locks" / "held")]
+    line = [sys.executable, "-c", code, str(tmp_path / "store" / "held")]
     with subprocess.Popen(line, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"held\n"
@@ -76,7 +76,7 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "locks").touch()
     with (
         pytest.raises(BuildError, match=r"cannot write at .*locks"),
-        Holds(tmp_path / "locks" / "held").of([ONE]),
+        Holds(tmp_path / "store" / "held").of([ONE]),
     ):
         pass
 

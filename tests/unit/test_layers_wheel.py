@@ -341,6 +341,22 @@ def test_a_file_where_another_wheel_has_a_directory(store: Store, tmp_path: Path
         layer(store, one, two)
 
 
+def test_what_is_known_of_a_wheel_goes_with_its_layer(store: Store, tmp_path: Path) -> None:
+    recipe = Recipe(files={"one.py": b"1", "two.py": b"22"})
+    wheel = as_wheel(write_wheel(tmp_path, recipe))
+    store.adopt(tmp_path / recipe.filename, wheel.sha256)
+    wheel = replace(wheel, path=None)
+    alone = layer(store, wheel)
+    known = written_paths(store, wheel, target=TARGET)
+    with_other = layer(store, wheel, as_wheel(write_wheel(tmp_path, Recipe(name="other"))))
+    store.prune(keep=[*makers(store, [wheel.sha256]), alone.digest], unused_for=-1)
+    store.discard(with_other.digest)
+    store.prune(keep=[blob.digest for blob in store.ls()], unused_for=-1)
+    assert written_paths(store, wheel, target=TARGET) == known, "another layer holds it as well"
+    store.prune(keep=[], unused_for=-1)
+    assert store.record_files() == []
+
+
 def test_paths_of_a_wheel_that_has_no_layer(store: Store, tmp_path: Path) -> None:
     with pytest.raises(BuildError, match="has no layer"):
         written_paths(store, as_wheel(write_wheel(tmp_path, Recipe())), target=TARGET)

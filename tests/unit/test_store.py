@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -254,6 +255,27 @@ def test_a_lock_is_for_one_at_a_time(store: Store) -> None:
     for process in processes:
         process.communicate()
         assert process.returncode == 0
+
+
+def test_locks_that_nobody_holds_are_pruned(store: Store) -> None:
+    with store.lock("free"):
+        pass
+    with store.lock("held"):
+        store.prune_locks()
+        assert [path.name for path in (store.root / "locks").iterdir()] == ["held"]
+
+
+def test_who_waited_for_a_lock_that_was_pruned_holds_a_new_one(store: Store) -> None:
+    """Else the next one would find no lock file, make one, and be inside as well."""
+    other = ExitStack()
+    other.enter_context(store.lock("build"))
+
+    def waiting() -> None:
+        other.close()
+        store.prune_locks()
+
+    with store.lock("build", waiting):
+        assert (store.root / "locks" / "build").exists()
 
 
 def test_who_waits_for_a_lock_may_give_up(store: Store) -> None:

@@ -20,6 +20,7 @@ from envbuilder.model.reference import Digest
 from envbuilder.runtime import tree_check, trees
 from envbuilder.runtime.trees import tree_of, unpacked
 from envbuilder.storage.store import Store
+from envbuilder.workflow.prune import prune
 from envbuilder.workflow.store_health import examine
 from tests.contexts import context
 
@@ -169,6 +170,15 @@ def test_a_repair_leaves_the_tree_that_a_build_makes(
     repair.join()
     assert tree.exists()
     assert trees.is_sound(Store(store.root), layer.digest)
+
+
+def test_after_all_was_pruned_nothing_is_left(store: Store) -> None:
+    unpacked((layer_in(store),), store=store, progress=Silent())
+    for blob in store.ls():
+        os.utime(store.path(blob.digest), (0, 0))
+    prune(store, None, reports=0, sources=0)
+    left = [path for path in store.root.rglob("*") if not path.is_dir()]
+    assert left == []
 
 
 def test_a_tree_that_is_gone_is_not_damaged(store: Store) -> None:
