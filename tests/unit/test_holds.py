@@ -73,9 +73,9 @@ def test_a_thousand_things_take_one_descriptor(holds: Holds) -> None:
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
-    (tmp_path / "locks").touch()
+    (tmp_path / "store").touch()
     with (
-        pytest.raises(BuildError, match=r"cannot write at .*locks"),
+        pytest.raises(BuildError, match=r"cannot write at .*store"),
         Holds(tmp_path / "store" / "held").of([ONE]),
     ):
         pass
