@@ -98,9 +98,7 @@ def assemble(
     text = dump_lock(lock.unsealed()).encode()
     top = _environment_layer(lock, planned, target=target, text=text, store=context.store)
     if not held.wheels:  # who sealed those layers was warned, and not all wheels are here
-        _warn_of_conflicts(
-            context, lock, planned, target=target, checksum=Digest.of(text), on=(*wheels, top)
-        )
+        _warn_of_conflicts(context, lock, planned, target=target, on=(*wheels, top))
     bytecode = bytecode_layers(context.store, lock, held.bytecode)
     own = own_files_layers(context, lock, below)
     layers = (*below.layers, *wheels, *bytecode, *own, top)
@@ -154,21 +152,14 @@ def _wheel_layer(context: Context, lock: Lock, group: WheelLayer, *, target: Tar
 
 
 def _warn_of_conflicts(
-    context: Context,
-    lock: Lock,
-    planned: Plan,
-    *,
-    target: Target,
-    checksum: Digest,
-    on: Sequence[Layer],
+    context: Context, lock: Lock, planned: Plan, *, target: Target, on: Sequence[Layer]
 ) -> None:
     """Name wheels that write other bytes to one path; the later of ``Plan.wheels`` wins.
 
-    Once, as long as the layers of wheels and environment are in the store.
-
-    Raises BuildError where that may not be, for the sake of bytecode.
+    Once, as long as the store has the layers that it is seen ``on``, of which the last one holds
+    the lock. Raises BuildError where that may not be, for the sake of bytecode.
     """
-    key = str(checksum)
+    key = str(on[-1].digest)
     if context.store.record("conflicts", key) is not None:
         return
     conflicts = _conflicts(lock, planned, target=target, store=context.store)

@@ -69,6 +69,8 @@ def test_a_pair_is_told_in_one_line_and_only_once(tmp_path: Path) -> None:
         "opt/venv/lib/python3.12/site-packages/shared/a.py and 1 more of one-1.0-py3-none-any.whl"
     )
     assert notes(made, store) == []
+    store.prune(keep=[], unused_for=-1)
+    assert store.record_files() == [], "what was told goes with the layers"
 
 
 def test_who_wins_is_the_later_of_the_plan_as_the_smoke_is_told(tmp_path: Path) -> None:

@@ -124,13 +124,6 @@ def test_one_path_by_two_ways_is_refused(tmp_path: Path, files: dict[str, bytes]
     assert "twice" in refused(tmp_path, Recipe(files=files))
 
 
-def test_a_launcher_and_a_file_in_its_place_are_refused(tmp_path: Path) -> None:
-    recipe = Recipe(
-        files={"demo-1.0.data/data/bin/x": b"1"}, entry_points="[console_scripts]\nx=demo:main\n"
-    )
-    assert "twice" in refused(tmp_path, recipe)
-
-
 @pytest.mark.parametrize(
     "path", ["data/bin/python", "scripts/python3.11", "data/pyvenv.cfg", "data/lib64"]
 )
