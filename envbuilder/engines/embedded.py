@@ -98,7 +98,7 @@ def assemble(
     text = dump_lock(lock.unsealed()).encode()
     top = _environment_layer(lock, planned, target=target, text=text, store=context.store)
     if not held.wheels:  # who sealed those layers was warned, and not all wheels are here
-        _warn_of_conflicts(context, lock, planned, target=target, on=(*wheels, top))
+        _warn_of_conflicts(context, lock, planned, target=target, top=top)
     bytecode = bytecode_layers(context.store, lock, held.bytecode)
     own = own_files_layers(context, lock, below)
     layers = (*below.layers, *wheels, *bytecode, *own, top)
@@ -152,20 +152,20 @@ def _wheel_layer(context: Context, lock: Lock, group: WheelLayer, *, target: Tar
 
 
 def _warn_of_conflicts(
-    context: Context, lock: Lock, planned: Plan, *, target: Target, on: Sequence[Layer]
+    context: Context, lock: Lock, planned: Plan, *, target: Target, top: Layer
 ) -> None:
     """Name wheels that write other bytes to one path; the later of ``Plan.wheels`` wins.
 
-    Once, as long as the store has the layers that it is seen ``on``, of which the last one holds
-    the lock. Raises BuildError where that may not be, for the sake of bytecode.
+    Once, as long as the store has ``top``, the layer that holds the lock. Raises BuildError where
+    that may not be, for the sake of bytecode.
     """
-    key = str(on[-1].digest)
+    key = str(top.digest)
     if context.store.record("conflicts", key) is not None:
         return
     conflicts = _conflicts(lock, planned, target=target, store=context.store)
     if lock.spec.bytecode:
         check_hidden(context.store, lock, conflicts)
-    context.store.put_record("conflicts", key, conflicts, blobs=[layer.digest for layer in on])
+    context.store.put_record("conflicts", key, conflicts, blobs=[top.digest])
     paths: dict[tuple[str, str], list[str]] = {}
     for path, loser, winner in conflicts:
         paths.setdefault((winner, loser), []).append(path)

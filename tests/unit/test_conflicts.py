@@ -47,14 +47,18 @@ def locked(folder: Path, store: Store, *recipes: Recipe) -> Lock:
     return replace(made, wheels=tuple(sorted(wheels)))
 
 
-def notes(made: Lock, store: Store) -> list[str]:
-    progress = Notes()
-    assemble(
+def assembled(made: Lock, store: Store, progress: Silent | None = None) -> Image:
+    return assemble(
         context(store, progress),
         made,
         foundation=lambda _: Foundation(layers=()),
         bring=lambda _wheel, _stop: None,
     )
+
+
+def notes(made: Lock, store: Store) -> list[str]:
+    progress = Notes()
+    assembled(made, store, progress)
     return progress.told
 
 
@@ -81,15 +85,22 @@ def test_who_wins_is_the_later_of_the_plan_as_the_smoke_is_told(tmp_path: Path) 
         made = locked(tmp_path, store, *recipes)
         spec = structs.replace(made.spec, packages={pinned: "*"})
         made = replace(made, spec=spec)
-        image = assemble(
-            context(store, told := Notes()),
-            made,
-            foundation=lambda _: Foundation(layers=()),
-            bring=lambda _wheel, _stop: None,
-        )
+        image = assembled(made, store, told := Notes())
         assert [f"{pinned}-1.0-py3-none-any.whl overwrites" in line for line in told.told] == [True]
         assert smoke_plan(made, folder=tmp_path).installed[-1] == pinned
         assert shared(image, store) == pinned.encode()
+
+
+def test_who_shares_a_wheel_keeps_no_other_layer_of_an_environment(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    both = [Recipe(name=name, files={f"{name}.py": name.encode()}) for name in ("old", "same")]
+    before = assembled(locked(tmp_path, store, *both), store)
+    after = assembled(locked(tmp_path, store, both[1]), store)
+    kept = {layer.digest for layer in after.layers}
+    assert kept & {layer.digest for layer in before.layers}, "they share a layer"
+    store.prune(keep=kept, unused_for=-1)
+    left = {blob.digest for blob in store.ls()}
+    assert not left & {layer.digest for layer in before.layers} - kept
 
 
 def shared(image: Image, store: Store) -> bytes:
