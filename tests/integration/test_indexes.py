@@ -134,8 +134,10 @@ def test_the_authority_that_pip_trusts_is_trusted_for_files(home, tmp_path, monk
     path, _ = root.write(tmp_path, "root")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*server_certificate(root).write(tmp_path, "server"))
-    for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PIP_CONFIG_FILE"):
+    for name in ("SSL_CERT_FILE", "PIP_CERT", "PIP_CONFIG_FILE"):
         monkeypatch.delenv(name, raising=False)
+    other, _ = authority().write(tmp_path, "other")  # which others trust, does not come before
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(other))
     (home / ".config/pip/pip.conf").write_text(f"[global]\ncert = {path}\n")
     with scripted(Packages(wheels=wheels).respond, tls=context) as server:
         index = Index(url=f"https://{server.host}/simple")

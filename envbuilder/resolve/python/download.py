@@ -179,8 +179,7 @@ class IndexClient:
     def _transport(self, host: str) -> Transport:
         with self._lock:
             if host not in self._transports:
-                settings = Settings.from_environment(uv_environment(Index()))
-                self._transports[host] = Transport(host, settings)
+                self._transports[host] = Transport(host, _settings())
             return self._transports[host]
 
     def _request(self, method: str, url: str, **headers: str) -> HttpRequest:
@@ -213,6 +212,13 @@ def _open(path: Path) -> BinaryIO:
 
 def _host(url: str) -> str:
     return urlsplit(url).netloc.rpartition("@")[2]
+
+
+def _settings() -> Settings:
+    """Trust whom uv trusts, which resolved what is fetched here: SSL_CERT_FILE, or pip's `cert`."""
+    environment = uv_environment(Index())
+    first = environment.get("SSL_CERT_FILE")
+    return Settings.from_environment(environment | ({"REQUESTS_CA_BUNDLE": first} if first else {}))
 
 
 def _refusal(answer: Answer) -> RefusedError:
