@@ -11,7 +11,7 @@ from typing import BinaryIO
 from envbuilder.model.errors import BuildError
 from envbuilder.storage.temporary import translated
 
-from .bounds import MEMBERS, most_content
+from .bounds import most_content, most_members
 
 _CHUNK = 1 << 20
 
@@ -21,12 +21,12 @@ def unpack_archive(archive: BinaryIO, size: int, into: Path, *, name: str) -> No
 
     Raises BuildError for an archive ``name`` that is damaged, too large, or holds anything else.
     """
-    left, count = most_content(size), 0
+    content_left, members_left = most_content(size), most_members(size)
     try:
         with translated(into), tarfile.open(fileobj=archive, mode="r|gz") as tar:
             for member in tar:
-                left, count = left - member.size, count + 1
-                if left < 0 or count > MEMBERS:
+                content_left, members_left = content_left - member.size, members_left - 1
+                if content_left < 0 or members_left < 0:
                     raise BuildError(f"{name} holds more than is sensible")
                 _make(tar, member, _inside(into, member.name, name), into, name)
         while archive.read(_CHUNK):  # only who has read to the end knows that all of it is right

@@ -8,12 +8,18 @@ and keep any input of 10 MB below 400 MB of memory and 30 seconds of a processor
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Self
 
 from envbuilder.model.errors import BuildError
 
+FEW_MEMBERS = 60_000
+"""Members that an input of any size may have; making so many takes some ten seconds."""
+MEMBER = 512
+"""Bytes that an input has for each further one: honest files take more, names alone a few."""
 MEMBERS = 500_000
+"""Members of an input however large it is."""
 DEPTH = 128
 """Folders above one path."""
 PATH = 3072
@@ -27,7 +33,9 @@ PARTS = 1000
 STEPS = 1_000_000
 """Names that are looked up on the way of all paths of one input."""
 NAMES = 128 << 20
-"""Bytes that all paths of one input take in memory."""
+"""Bytes that all paths of one input take in memory, with the folders above them."""
+ENTRY = 64
+"""Bytes that a path takes beside its text, in the set or table that holds it."""
 WHOLE = 64 << 20
 """Bytes that are held whole, of all documents of one input together."""
 IMAGE_WHOLE = 128 << 20
@@ -42,6 +50,11 @@ def most_content(packed: int) -> int:
     return max(FLOOR, RATIO * packed)
 
 
+def most_members(packed: int) -> int:
+    """Return how many members an input of ``packed`` bytes may have."""
+    return min(FEW_MEMBERS + packed // MEMBER, MEMBERS)
+
+
 def check_path(path: str) -> str:
     """Say what is too much about ``path``, or nothing."""
     if (size := _size(path)) > PATH:
@@ -49,6 +62,15 @@ def check_path(path: str) -> str:
     if path.count("/") > DEPTH:
         return f"{path[:60]!r}… lies more than {DEPTH} folders deep"
     return ""
+
+
+def folders_above(path: str) -> Iterator[str]:
+    """Yield the folders that ``path`` lies in, the innermost first."""
+    end = path.rfind("/")
+    while end > 0:
+        path = path[:end]
+        yield path
+        end = path.rfind("/")
 
 
 def _size(path: str) -> int:
@@ -65,6 +87,14 @@ class Budget:
     names_left: int = field(default_factory=lambda: NAMES)
     steps_left: int = field(default_factory=lambda: STEPS)
     whole_left: int = field(default_factory=lambda: WHOLE)
+    _folders: set[str] = field(default_factory=set, init=False)
+
+    @classmethod
+    def of(cls, packed: int, refuse: Callable[[str], BuildError]) -> Self:
+        """Return what an input of ``packed`` bytes, as it came, may ask for."""
+        return cls(
+            refuse=refuse, content_left=most_content(packed), members_left=most_members(packed)
+        )
 
     def member(self, path: str, *, target: str = "") -> None:
         """Count one member, which may be a link to ``target``."""
@@ -72,8 +102,13 @@ class Budget:
             raise self.refuse(why)
         self.members_left -= 1
         if self.members_left < 0:
-            raise self.refuse(f"it has more than {MEMBERS} members")
+            raise self.refuse("it has more members than any honest one of its size")
         self.name(path)
+        for folder in folders_above(path):
+            if folder in self._folders:
+                break  # and so are those above it
+            self._folders.add(folder)
+            self.name(folder)
         if target:
             if (size := _size(target)) > TARGET:
                 raise self.refuse(f"{path!r} is a link of {size} bytes, more than {TARGET}")
@@ -81,7 +116,7 @@ class Budget:
 
     def name(self, path: str) -> None:
         """Count a path that is kept."""
-        self.names_left -= sys.getsizeof(path)
+        self.names_left -= sys.getsizeof(path) + ENTRY
         if self.names_left < 0:
             raise self.refuse(f"its paths alone take more than {NAMES >> 20} MiB")
 

@@ -20,7 +20,7 @@ from packaging.utils import canonicalize_name
 from envbuilder.model.errors import BuildError
 from envbuilder.model.reference import Digest
 
-from .bounds import IMAGE_WHOLE
+from .bounds import IMAGE_WHOLE, folders_above
 from .installed import is_system_document
 from .untar import Untar
 
@@ -96,7 +96,7 @@ class Cover:
         """Return whether ``path``, of the layer below, is not seen from above."""
         if path in self.gone or "" in self.emptied:
             return True
-        return any(parent in self.gone or parent in self.emptied for parent in _parents(path))
+        return any(parent in self.gone or parent in self.emptied for parent in folders_above(path))
 
     def under(self, layer: Contents) -> Cover:
         """Return the cover of what lies below ``layer``, which lies below this one."""
@@ -204,7 +204,7 @@ def stacked(layers: Iterable[Contents]) -> Contents:
             for path, text in (documents | layer.documents).items()
             if path in files and (path in layer.documents or path not in layer.files)
         }
-        folders.update(parent for path in layer.files for parent in _parents(path))
+        folders.update(parent for path in layer.files for parent in folders_above(path))
     return Contents(files=files, documents=documents)
 
 
@@ -230,14 +230,6 @@ def source_of(path: str) -> str | None:
 def cache_of(path: str) -> str | None:
     """Name the tool whose cache ``path`` (relative to the root) belongs to, or None."""
     return next((tool for tool, pattern in _CACHES.items() if pattern.fullmatch(path)), None)
-
-
-def _parents(path: str) -> Iterator[str]:
-    end = path.rfind("/")
-    while end > 0:
-        path = path[:end]
-        yield path
-        end = path.rfind("/")
 
 
 def _content(tar: Untar, *, keep: int, hashed: bool) -> tuple[Digest | None, bytes]:

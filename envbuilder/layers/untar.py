@@ -25,7 +25,7 @@ from envbuilder.model.image import DOCKER_LAYER_GZIP, OCI_LAYER_GZIP, OCI_LAYER_
 from envbuilder.model.reference import Digest
 from envbuilder.storage.stream import REPAIR
 
-from .bounds import Budget, most_content
+from .bounds import Budget
 from .tar import BLOCK
 
 _PIECE = 1 << 20
@@ -168,9 +168,8 @@ def untar_stream(
 
     ``name`` is for errors.
     """
-    budget = Budget(
-        refuse=lambda why: BuildError(f"layer {name}: {why}", hint="it is damaged or hostile"),
-        content_left=most_content(size),
+    budget = Budget.of(
+        size, lambda why: BuildError(f"layer {name}: {why}", hint="it is damaged or hostile")
     )
     try:
         with _decompressed(blob, media_type) as plain:

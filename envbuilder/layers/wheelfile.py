@@ -20,7 +20,7 @@ from isal import isal_zlib
 
 from envbuilder.model.errors import BuildError
 
-from .bounds import Budget, most_content
+from .bounds import Budget
 from .deflate import DeflateError, inflate, read_at
 from .wheel_rules import broken_member
 
@@ -61,10 +61,7 @@ class WheelFile:
     def __init__(self, fd: int, filename: str) -> None:
         self.fd = fd
         self.filename = filename
-        size = os.fstat(fd).st_size
-        self._budget = Budget(
-            refuse=lambda why: unfit(filename, why), content_left=most_content(size)
-        )
+        self._budget = Budget.of(os.fstat(fd).st_size, lambda why: unfit(filename, why))
         self.members = {
             member.name: member for member in _Directory(fd, filename, self._budget).members()
         }

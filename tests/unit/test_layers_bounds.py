@@ -5,12 +5,13 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import random
 import subprocess
 import sys
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -31,7 +32,7 @@ LARGEST_INPUT = 10 << 20
 PROGRAM = """
 import sys, time
 from pathlib import Path
-from envbuilder.layers.contents import scan
+from envbuilder.layers.contents import scan, stacked
 from envbuilder.layers.install import Target
 from envbuilder.layers.unpack import unpack
 from envbuilder.layers.untar import untar
@@ -49,7 +50,8 @@ try:
         wheel_layer(store, [wheel], target=Target(python="3.11"), title="hostile")
     elif what == "scan":
         with untar(path, OCI_LAYER_GZIP, Digest(sys.argv[3])) as tar:
-            scan(tar)
+            contents = scan(tar)
+        stacked([contents, contents])
     else:
         (path.parent / "into").mkdir()
         unpack(path, OCI_LAYER_GZIP, path.parent / "into", diff_id=Digest(sys.argv[3]))
@@ -251,6 +253,37 @@ def layer_of(names: list[str], tmp_path: Path, content: bytes = b"") -> tuple[Pa
     return path, Digest.of(buffer.getvalue())
 
 
+def crowded(tmp_path: Path, names: Iterable[str], kind: bytes, *, size: int) -> tuple[Path, Digest]:
+    """Write a layer of entries without content behind ``size`` bytes of noise."""
+    noise = tarfile.TarInfo("noise")
+    noise.size = size - size % 512
+    blocks = [noise.tobuf(), random.Random(0).randbytes(noise.size)]
+    for name in names:
+        info = tarfile.TarInfo(name)
+        info.type, info.mode = kind, 0o755
+        blocks.append(info.tobuf(tarfile.USTAR_FORMAT))
+    data = b"".join([*blocks, bytes(1024)])
+    path = tmp_path / "blob"
+    path.write_bytes(gzip.compress(data, compresslevel=6))
+    return path, Digest.of(data)
+
+
+@pytest.mark.parametrize("kind", [tarfile.REGTYPE, tarfile.DIRTYPE])
+@pytest.mark.parametrize("what", ["scan", "unpack"])
+def test_more_entries_than_honest_bytes_have(tmp_path: Path, what: str, kind: bytes) -> None:
+    names = (f"{number:x}" for number in range(100_000))
+    path, diff_id = crowded(tmp_path, names, kind, size=LARGEST_INPUT - (2 << 20))
+    assert "more members than any honest one" in measured(what, path, diff_id)
+
+
+@pytest.mark.parametrize("what", ["scan", "unpack"])
+def test_folders_that_no_two_paths_share(tmp_path: Path, what: str) -> None:
+    names = (f"{number:x}/" + "d/" * 100 + "f" for number in range(50_000))
+    path, diff_id = crowded(tmp_path, names, tarfile.REGTYPE, size=LARGEST_INPUT - (2 << 20))
+    said = measured(what, path, diff_id)
+    assert "paths alone" in said or "more members than any honest one" in said
+
+
 def test_what_links_name_counts_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bounds, "NAMES", 20_000)
     buffer = io.BytesIO()
@@ -269,8 +302,10 @@ def test_what_links_name_counts_as_well(tmp_path: Path, monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     ("limits", "names", "why"),
     [
-        ({"MEMBERS": 2}, ["a", "b", "c"], "more than 2 members"),
-        ({"NAMES": 100}, ["a", "b", "c"], "paths alone"),
+        ({"FEW_MEMBERS": 1, "MEMBER": 1 << 20}, ["a", "b"], "more members than any honest one"),
+        ({"MEMBERS": 2}, ["a", "b", "c"], "more members than any honest one"),
+        ({"NAMES": 300}, ["a", "b", "c"], "paths alone"),
+        ({"NAMES": 500}, ["a/b/c/d/e"], "paths alone"),
         ({}, ["a/" * 60 + "n" * 4000], "4120 bytes"),
         ({}, ["a/" * 60 + "\u3042" * 1000], "3120 bytes"),
         ({}, ["a/" * 200 + "b"], "folders deep"),

@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, Literal, cast
 
-from envbuilder.layers.bounds import Budget, most_content
+from envbuilder.layers.bounds import Budget
 from envbuilder.layers.untar import Untar
 from envbuilder.model.errors import BuildError
 
@@ -85,9 +85,7 @@ def members(file: Path, name: str) -> Iterator[Member]:
 
     Raises BuildError for one that is damaged, or that no honest sdist has.
     """
-    budget = Budget(
-        refuse=lambda why: _refused(name, why), content_left=most_content(file.stat().st_size)
-    )
+    budget = Budget.of(file.stat().st_size, lambda why: _refused(name, why))
     with _damage_told(name), file.open("rb") as stream:
         start = stream.read(_USTAR.stop)
         stream.seek(0)
