@@ -29,8 +29,8 @@ from envbuilder.smoke.probe.job import numbered
 from envbuilder.smoke.probe.samples import MODALITIES
 from envbuilder.smoke.run_probe import ask
 from envbuilder.storage.store import Store
-from envbuilder.workflow.build import make_image
 from envbuilder.workflow.lock import lock_environment
+from envbuilder.workflow.make import make_image
 from envbuilder.workflow.smoke import smoke_plan
 from tests import vllm_wheels
 from tests.contexts import context

@@ -19,8 +19,8 @@ from envbuilder.model.progress import Silent
 from envbuilder.resolve.python.indexes import uv_environment
 from envbuilder.runtime import Prepared, choose
 from envbuilder.storage.store import Store
-from envbuilder.workflow.build import make_image
 from envbuilder.workflow.lock import lock_environment
+from envbuilder.workflow.make import make_image
 from tests.contexts import context
 from tests.published import wheel_of
 from tests.wheels import Recipe, write_wheel

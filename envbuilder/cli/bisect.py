@@ -61,7 +61,7 @@ def command(
     from envbuilder.workflow.bisect.intermediate_lock import span
     from envbuilder.workflow.bisect.journal import Journal, journal_path
     from envbuilder.workflow.bisect.narrow import between
-    from envbuilder.workflow.build import engine_of
+    from envbuilder.workflow.make import engine_of
 
     from .cluster import opened_stages
     from .context import open_context

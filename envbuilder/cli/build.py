@@ -73,8 +73,9 @@ def command(
     from envbuilder.model.reference import ImageRef
     from envbuilder.model.spec_file import platforms_at
     from envbuilder.runtime import choose
-    from envbuilder.workflow.build import Decisions, reuse_at
+    from envbuilder.workflow.build import Decisions
     from envbuilder.workflow.export import export_image
+    from envbuilder.workflow.make import reuse_at
     from envbuilder.workflow.platforms import build_platforms, lock_paths
     from envbuilder.workflow.publish_platforms import (
         keep_published,

@@ -63,10 +63,10 @@ def command(
     """  # noqa: D301 - click's mark for lines that stay as they are
     from envbuilder.model.pylock import lock_path, read_lock
     from envbuilder.runtime import choose
-    from envbuilder.workflow.build import engine_for
     from envbuilder.workflow.bump.bump import bump, propose
     from envbuilder.workflow.bump.security import write_vex
     from envbuilder.workflow.bump.stages import real_stages
+    from envbuilder.workflow.make import engine_for
 
     from .context import open_context
 

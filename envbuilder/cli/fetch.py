@@ -35,7 +35,7 @@ def command(name: str | None, file: Path | None, wheels: bool, progress_mode: st
     from envbuilder.model.pylock import check_fresh, lock_path, read_lock
     from envbuilder.model.spec_file import load_each
     from envbuilder.resolve.own_files import take_files
-    from envbuilder.workflow.build import fetch
+    from envbuilder.workflow.make import fetch
 
     from .context import open_context
 

@@ -172,7 +172,7 @@ def _environment(context: Context, spec_path: Path, runtime: str) -> dict[Platfo
     from envbuilder.model.spec_file import platforms_at
     from envbuilder.runtime import choose
     from envbuilder.smoke.layer_sizes import layer_sizes
-    from envbuilder.workflow.build import make_to_smoke
+    from envbuilder.workflow.make import make_to_smoke
     from envbuilder.workflow.smoke import smoke_image
 
     chosen = choose(runtime, context.store)

@@ -104,7 +104,7 @@ def _counted_in(context: Context, spec_path: Path, runtime: str) -> Counts:
     """Count in the image of an environment of ours, which is built if it is not."""
     from envbuilder.runtime import choose
     from envbuilder.smoke.server import expectation
-    from envbuilder.workflow.build import make_to_smoke
+    from envbuilder.workflow.make import make_to_smoke
     from envbuilder.workflow.smoke import smoke_plan
 
     chosen = choose(runtime, context.store)

@@ -96,7 +96,7 @@ def _bring(context: Context, lock: Lock, image: Image) -> None:
     # All that builds takes half a second to load, and what is built already needs none of it.
     from envbuilder.engines.foundation import fetch_base  # noqa: PLC0415
 
-    from .build import engine_of, make_image  # noqa: PLC0415
+    from .make import engine_of, make_image  # noqa: PLC0415
 
     if isinstance(lock.base, ImageBase):
         fetch_base(context, lock)

@@ -180,7 +180,7 @@ def sealed_image(context: Context, lock: Lock, seal: Seal, repository: Repositor
     # All that builds takes half a second to load, and a push of what is built needs none of it.
     from envbuilder.engines.reuse import held_in, reusable  # noqa: PLC0415
 
-    from .build import make_image  # noqa: PLC0415
+    from .make import make_image  # noqa: PLC0415
 
     held = None if repository is None else held_in(repository, reusable(lock, lock))
     image = make_image(context, lock, held=held)

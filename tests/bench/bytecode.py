@@ -26,7 +26,7 @@ from envbuilder.model.progress import Silent
 from envbuilder.model.pylock import read_lock
 from envbuilder.resolve.context import Context
 from envbuilder.runtime import Command, Prepared, choose
-from envbuilder.workflow.build import fetch, make_image
+from envbuilder.workflow.make import fetch, make_image
 
 TURNS = 5
 CODE = "import os, {}; t = os.times(); print(t.user + t.system)"

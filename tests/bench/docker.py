@@ -39,7 +39,7 @@ from envbuilder.model.progress import Silent
 from envbuilder.model.pylock import read_lock
 from envbuilder.registry.layout import export
 from envbuilder.storage.store import Store
-from envbuilder.workflow.build import make_image
+from envbuilder.workflow.make import make_image
 from tests.bench.layering import timed, with_changed_wheel
 from tests.contexts import context
 

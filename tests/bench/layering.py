@@ -33,7 +33,7 @@ from envbuilder.model.plan import WheelLayer, plan
 from envbuilder.model.pylock import read_lock
 from envbuilder.model.reference import Digest
 from envbuilder.storage.store import Store
-from envbuilder.workflow.build import make_image
+from envbuilder.workflow.make import make_image
 from tests.contexts import context
 
 T = TypeVar("T")

@@ -27,7 +27,7 @@ from envbuilder.resolve.debian.archives import debian_archives
 from envbuilder.resolve.debian.packages import lock_base
 from envbuilder.resolve.debian.system_layers import system_layers
 from envbuilder.storage.store import Store
-from envbuilder.workflow.build import make_image
+from envbuilder.workflow.make import make_image
 from tests.contexts import context
 from tests.e2e.conftest import Checkout
 from tests.integration.test_docker_same_tree import tree

@@ -32,7 +32,7 @@ from envbuilder.registry.layout import load
 from envbuilder.registry.transfer import push
 from envbuilder.resolve.python.uv import find_uv
 from envbuilder.storage.store import Store
-from envbuilder.workflow.build import make_image
+from envbuilder.workflow.make import make_image
 from tests.contexts import context
 from tests.e2e.conftest import Checkout
 from tests.integration.test_docker_same_tree import tree

@@ -14,8 +14,8 @@ from envbuilder.model.progress import Silent
 from envbuilder.runtime import Prepared, choose
 from envbuilder.smoke import SmokePlan
 from envbuilder.storage.store import Store
-from envbuilder.workflow.build import make_image
 from envbuilder.workflow.lock import current_lock
+from envbuilder.workflow.make import make_image
 from envbuilder.workflow.smoke import smoke_plan
 from tests import tiny_models
 from tests.contexts import context

@@ -17,8 +17,8 @@ from envbuilder.model.reference import ImageRef
 from envbuilder.registry.transfer import push
 from envbuilder.runtime import Command, choose
 from envbuilder.storage.store import Store
-from envbuilder.workflow.build import make_image
 from envbuilder.workflow.lock import current_lock, lock_environment
+from envbuilder.workflow.make import make_image
 from tests.command import envbuilder
 from tests.contexts import context
 from tests.integration.python_image import standard_library

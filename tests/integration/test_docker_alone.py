@@ -9,8 +9,8 @@ from envbuilder.engines.docker import build_target
 from envbuilder.model.progress import Silent
 from envbuilder.registry.layout import export, load
 from envbuilder.resolve.debian.archives import debian_archives
-from envbuilder.workflow.build import make_image
 from envbuilder.workflow.lock import lock_environment
+from envbuilder.workflow.make import make_image
 from tests.contexts import context
 from tests.integration.docker_light import Light
 from tests.integration.test_docker_same_tree import comparable, tree

@@ -7,8 +7,8 @@ from envbuilder.engines.docker import build_with_docker, made_here
 from envbuilder.engines.given_archives import copy_archives
 from envbuilder.engines.render import render, write
 from envbuilder.engines.source_wheels import check_reproducible, with_wheels
-from envbuilder.workflow.build import make_image
 from envbuilder.workflow.lock import lock_environment
+from envbuilder.workflow.make import make_image
 from tests.contexts import context
 from tests.integration.test_docker_same_tree import tree
 from tests.sdists import project

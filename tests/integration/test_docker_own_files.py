@@ -11,8 +11,8 @@ from envbuilder.layers.untar import untar
 from envbuilder.model.progress import Silent
 from envbuilder.runtime import Command, choose
 from envbuilder.storage.store import Store
-from envbuilder.workflow.build import make_image
 from envbuilder.workflow.lock import current_lock, lock_environment
+from envbuilder.workflow.make import make_image
 from tests.contexts import context
 from tests.integration.test_docker_same_tree import comparable, tree
 

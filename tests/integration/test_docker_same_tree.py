@@ -14,8 +14,8 @@ from envbuilder.layers.untar import untar
 from envbuilder.layers.wheel_reconstruction import wheel_file
 from envbuilder.model.image import Image
 from envbuilder.storage.store import Store
-from envbuilder.workflow.build import fetch, make_image
 from envbuilder.workflow.lock import lock_environment
+from envbuilder.workflow.make import fetch, make_image
 from tests.contexts import context
 from tests.integration.docker_light import Recording
 

@@ -18,7 +18,7 @@ from envbuilder.net.config import Settings
 from envbuilder.registry.client import Client
 from envbuilder.registry.transfer import push
 from envbuilder.storage.store import Store
-from envbuilder.workflow.build import make_image
+from envbuilder.workflow.make import make_image
 from envbuilder.workflow.publish import publish
 from tests.contexts import context
 from tests.servers.distribution import registry

@@ -21,7 +21,7 @@ from envbuilder.net.config import Settings
 from envbuilder.registry.client import Client
 from envbuilder.registry.manifests import Manifest
 from envbuilder.storage.store import Store
-from envbuilder.workflow.build import make_image
+from envbuilder.workflow.make import make_image
 from envbuilder.workflow.publish import publish
 from tests.contexts import context
 from tests.servers.counting import counted

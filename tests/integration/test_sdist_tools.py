@@ -24,8 +24,8 @@ from envbuilder.resolve.resolve import resolve
 from envbuilder.resolve.target import python_target
 from envbuilder.runtime import Mount
 from envbuilder.storage.store import Store
-from envbuilder.workflow.build import make_image
 from envbuilder.workflow.lock import lock_environment
+from envbuilder.workflow.make import make_image
 from tests.contexts import context, git_context
 from tests.integration.test_archives import BASE, Noting, World, make_project
 from tests.integration.test_docker_archives import wheels_of_folder

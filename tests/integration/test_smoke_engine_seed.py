@@ -15,8 +15,8 @@ from envbuilder.model.progress import Silent
 from envbuilder.runtime import choose
 from envbuilder.smoke import CheckStatus, Report, smoke
 from envbuilder.storage.store import Store
-from envbuilder.workflow.build import make_image
 from envbuilder.workflow.lock import lock_environment
+from envbuilder.workflow.make import make_image
 from envbuilder.workflow.smoke import smoke_plan
 from tests.contexts import context
 from tests.published import source_of

@@ -13,8 +13,8 @@ import pytest
 from envbuilder.engines.source_wheels import check_reproducible, with_wheels
 from envbuilder.layers.wheel_reconstruction import wheel_file
 from envbuilder.runtime import Command, choose
-from envbuilder.workflow.build import make_image
 from envbuilder.workflow.lock import lock_environment
+from envbuilder.workflow.make import make_image
 from tests.contexts import context
 from tests.servers.git import git_http
 from tests.servers.git_repositories import Origin

@@ -30,8 +30,8 @@ from envbuilder.model.spec import BuildSettings
 from envbuilder.registry.client import Client
 from envbuilder.registry.transfer import push
 from envbuilder.storage.store import Store
-from envbuilder.workflow.build import make_image
 from envbuilder.workflow.lock import lock_environment
+from envbuilder.workflow.make import make_image
 from tests.contexts import context
 from tests.integration.docker_light import Recording
 from tests.integration.test_docker_build import runs, wait_until

@@ -20,11 +20,12 @@ from envbuilder.smoke.report import Check, CheckStatus
 from envbuilder.storage import ledger
 from envbuilder.storage.build_records import recall
 from envbuilder.storage.store import Store
-from envbuilder.workflow.build import BuildResult, engine_of
+from envbuilder.workflow.build import BuildResult
 from envbuilder.workflow.bump.bump import Bumped, bump, propose
 from envbuilder.workflow.bump.pins import parse_pin
 from envbuilder.workflow.bump.stages import Stages
 from envbuilder.workflow.bump.transaction import transaction
+from envbuilder.workflow.make import engine_of
 from tests.contexts import context
 from tests.unit.locks import lock
 from tests.unit.oracle import World

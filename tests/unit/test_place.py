@@ -15,7 +15,7 @@ from envbuilder.model.lock import ImageBase, Lock
 from envbuilder.model.resources import TEMPLATES
 from envbuilder.resolve.place import PLACE_HINT, place_problem
 from envbuilder.storage.store import Store
-from envbuilder.workflow.build import make_image
+from envbuilder.workflow.make import make_image
 from tests.contexts import context
 from tests.integration.tiny_image import image_of
 from tests.unit import locks

@@ -17,16 +17,11 @@ from envbuilder.resolve.base import resolve_base
 from envbuilder.resolve.release import EVERYTHING
 from envbuilder.runtime.trees import list_layers, prune_trees
 from envbuilder.storage.store import Store
-from envbuilder.workflow.build import (
-    BuildResult,
-    Decisions,
-    build_environment,
-    fetch,
-    make_to_smoke,
-)
+from envbuilder.workflow.build import BuildResult, Decisions, build_environment
 from envbuilder.workflow.deploy.deployment import Wishes
 from envbuilder.workflow.deploy.run_here import ready_to_run
 from envbuilder.workflow.lock import lock_environment
+from envbuilder.workflow.make import fetch, make_to_smoke
 from tests.contexts import context
 from tests.servers.samples import image_of, layer_of
 from tests.servers.scripted import Call, Seen, scripted

@@ -15,7 +15,8 @@ from envbuilder.model.errors import EnvbuilderError
 from envbuilder.model.spec_file import load_each
 from envbuilder.resolve.context import Context
 from envbuilder.runtime import Runtime
-from envbuilder.workflow.build import Decisions, engine_for
+from envbuilder.workflow.build import Decisions
+from envbuilder.workflow.make import engine_for
 from envbuilder.workflow.platforms import build_platforms
 
 from .bump import Bumped, bump

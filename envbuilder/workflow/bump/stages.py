@@ -30,9 +30,10 @@ from envbuilder.resolve.python.releases import Release, releases
 from envbuilder.resolve.target import python_target
 from envbuilder.runtime import Command, Completed, Runtime, choose
 from envbuilder.storage.ledger import LedgerEntry
-from envbuilder.workflow.build import BuildResult, ledger_entry, make_all
+from envbuilder.workflow.build import BuildResult, ledger_entry
 from envbuilder.workflow.foreign import check_runs
 from envbuilder.workflow.lock import resolve_spec
+from envbuilder.workflow.make import make_all
 from envbuilder.workflow.smoke import check_at_hand, smoke_image
 
 from .git_pins import AskRefs

@@ -22,12 +22,13 @@ from envbuilder.smoke.touched import parse_touched
 from envbuilder.storage import ledger
 from envbuilder.storage.ledger import LedgerEntry
 from envbuilder.workflow.bisect.oracle import SKIP_CODE
-from envbuilder.workflow.build import BuildResult, build_elsewhere, engine_for
+from envbuilder.workflow.build import BuildResult, build_elsewhere
 from envbuilder.workflow.bump.bump import bump
 from envbuilder.workflow.bump.pins import parse_pin
 from envbuilder.workflow.bump.regenerate import Make, bump_summary
 from envbuilder.workflow.bump.stages import Stages, real_stages
 from envbuilder.workflow.lock import current_lock
+from envbuilder.workflow.make import engine_for
 
 from .jobs import Jobs
 from .needs import Need

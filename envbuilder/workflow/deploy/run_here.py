@@ -26,8 +26,8 @@ from envbuilder.runtime.engine_images import Podman, into_docker
 from envbuilder.runtime.foreground import Session, attend, command_of
 from envbuilder.runtime.linked_folder import hub_repository, leading_out, mounts_at
 from envbuilder.runtime.oci import find_runtime
-from envbuilder.workflow.build import make_as_locked
 from envbuilder.workflow.lock import current_lock
+from envbuilder.workflow.make import make_as_locked
 
 from .deployment import MODEL, Deployment, Wishes, deployment
 from .engine_command import EngineName, engine_command
