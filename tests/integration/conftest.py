@@ -19,6 +19,7 @@ from envbuilder.workflow.make import make_image
 from envbuilder.workflow.smoke import smoke_plan
 from tests import tiny_models
 from tests.contexts import context
+from tests.servers.attacked import Attacked, attacked
 
 ROOT = Path(envbuilder.__file__).parents[1]
 
@@ -57,3 +58,17 @@ def tiny(
             tiny_models.save(image, plan.python, made)
             ready.touch()
     return made
+
+
+@pytest.fixture(scope="module")
+def attacked_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attacked]:
+    """Serve a sealed image to the tests of one file, whatever each of them left there."""
+    with attacked(tmp_path_factory.mktemp("attacked")) as world:
+        yield world
+
+
+@pytest.fixture
+def attacked_world(attacked_registry: Attacked) -> Attacked:
+    """Give a registry with a sealed image and nothing else, to be tampered with, and verified."""
+    attacked_registry.reset()
+    return attacked_registry

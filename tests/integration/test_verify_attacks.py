@@ -22,7 +22,7 @@ from envbuilder.model.image import (
     OCI_LAYER_ZSTD,
 )
 from envbuilder.model.reference import Digest
-from tests.servers.attacked import AMD64, ARM64, attacked
+from tests.servers.attacked import AMD64, ARM64
 from tests.servers.samples import config_json, tar_of
 
 pytestmark = pytest.mark.integration
@@ -31,18 +31,6 @@ UNKNOWN = {"os": "unknown", "architecture": "unknown"}
 TOC = "containerd.io/snapshot/stargz/toc.digest"
 CHUNKED = "io.github.containers.zstd-chunked.manifest-checksum"
 SOME = str(Digest.of(b"some"))
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory):
-    with attacked(tmp_path_factory.mktemp("attacked")) as world:
-        yield world
-
-
-@pytest.fixture
-def world(running):
-    running.reset()
-    return running
 
 
 def told(verdict):
@@ -412,15 +400,15 @@ ROWS = [
 
 
 @pytest.mark.parametrize(("apply", "code"), ROWS)
-def test_what_a_tag_names(world, apply, code):
+def test_what_a_tag_names(attacked_world, apply, code):
     """Reading all layers changes no verdict."""
-    apply(world)
+    apply(attacked_world)
     for level in (Level.CONTENT, Level.PACKAGES):
-        verdict = world.verify(level, keyring=None)
+        verdict = attacked_world.verify(level, keyring=None)
         assert verdict.exit_code == code, told(verdict)
         assert verdict.ok is (code == 0)
 
 
-def test_the_sealed_image_is_what_the_table_starts_from(world):
-    verdict = world.verify()
-    assert (verdict.exit_code, verdict.digest) == (0, world.image.digest), told(verdict)
+def test_the_sealed_image_is_what_the_table_starts_from(attacked_world):
+    verdict = attacked_world.verify()
+    assert (verdict.exit_code, verdict.digest) == (0, attacked_world.image.digest), told(verdict)

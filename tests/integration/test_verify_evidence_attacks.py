@@ -34,7 +34,7 @@ from envbuilder.model.reference import Digest
 from envbuilder.registry.manifests import Manifest
 from envbuilder.registry.referrers import fallback_tag
 from envbuilder.smoke.report import Check, CheckStatus, Report
-from tests.servers.attacked import Attacked, attacked
+from tests.servers.attacked import Attacked
 from tests.servers.counting import counted
 
 pytestmark = pytest.mark.integration
@@ -42,18 +42,6 @@ pytestmark = pytest.mark.integration
 NOW = datetime.now(UTC)
 FULL = Policy(required=("test-result", "provenance", "sbom", "signature"))
 SIGNATURE = Policy(required=("signature",))
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory):
-    with attacked(tmp_path_factory.mktemp("attacked")) as world:
-        yield world
-
-
-@pytest.fixture
-def world(running):
-    running.reset()
-    return running
 
 
 def result(world, verdict="pass", *, hours=0.0, image=None, lock=None, check="tokens.image"):
@@ -254,9 +242,9 @@ RESULTS = {
 @pytest.mark.parametrize(
     ("apply", "code"), [pytest.param(*row, id=name) for name, row in RESULTS.items()]
 )
-def test_the_newest_result_decides(world, apply, code):
-    apply(world)
-    verdict = world.verify(Level.EVIDENCE)
+def test_the_newest_result_decides(attacked_world, apply, code):
+    apply(attacked_world)
+    verdict = attacked_world.verify(Level.EVIDENCE)
     assert verdict.exit_code == code, verdict.findings[-1]
 
 
@@ -326,9 +314,9 @@ POLICIES = {
 @pytest.mark.parametrize(
     ("apply", "policy", "code"), [pytest.param(*row, id=name) for name, row in POLICIES.items()]
 )
-def test_a_policy_means_what_it_says(world, apply, policy, code):
-    apply(world)
-    verdict = world.verify(Level.EVIDENCE, policy)
+def test_a_policy_means_what_it_says(attacked_world, apply, policy, code):
+    apply(attacked_world)
+    verdict = attacked_world.verify(Level.EVIDENCE, policy)
     assert verdict.exit_code == code, verdict.findings
 
 
@@ -336,35 +324,35 @@ def test_a_policy_means_what_it_says(world, apply, policy, code):
     ("signer", "hours", "code"),
     [("mine", 0, 0), ("old", 5, 0), ("old", 1, 9), ("other", 0, 9)],
 )
-def test_a_key_that_retires(world, signer, hours, code):
+def test_a_key_that_retires(attacked_world, signer, hours, code):
     """What the old key signed before it retired counts; what it dates later does not."""
-    old = TrustedKey(key=world.key("old")[1], until=NOW - timedelta(hours=3))
-    keyring = Keyring(keys=(TrustedKey(key=world.key()[1]), old))
-    in_tag(world, result(world, hours=hours), key=signer)
-    assert world.verify(Level.EVIDENCE, keyring=keyring).exit_code == code
+    old = TrustedKey(key=attacked_world.key("old")[1], until=NOW - timedelta(hours=3))
+    keyring = Keyring(keys=(TrustedKey(key=attacked_world.key()[1]), old))
+    in_tag(attacked_world, result(attacked_world, hours=hours), key=signer)
+    assert attacked_world.verify(Level.EVIDENCE, keyring=keyring).exit_code == code
 
 
-def test_the_newest_result_of_any_trusted_key_decides(world):
-    keyring = Keyring.of(world.key()[1], world.key("second")[1])
-    in_tag(world, result(world, hours=2))
-    in_tag(world, result(world, "fail", hours=1), key="second")
-    assert world.verify(Level.EVIDENCE, keyring=keyring).exit_code == 9
-    assert world.verify(Level.EVIDENCE).exit_code == 0
+def test_the_newest_result_of_any_trusted_key_decides(attacked_world):
+    keyring = Keyring.of(attacked_world.key()[1], attacked_world.key("second")[1])
+    in_tag(attacked_world, result(attacked_world, hours=2))
+    in_tag(attacked_world, result(attacked_world, "fail", hours=1), key="second")
+    assert attacked_world.verify(Level.EVIDENCE, keyring=keyring).exit_code == 9
+    assert attacked_world.verify(Level.EVIDENCE).exit_code == 0
 
 
 @pytest.mark.parametrize("put", [in_tag, in_bundles])
-def test_one_result_costs_little(world, put):
+def test_one_result_costs_little(attacked_world, put):
     """Only what is asked for is fetched: beside the image itself 5 requests, 40 KB in all."""
-    put(world, *everything(world))
-    with counted(world.ref.registry) as relay:
-        ref = world.ref
-        world.ref = type(ref).parse(str(ref).replace(ref.registry, relay.host))
+    put(attacked_world, *everything(attacked_world))
+    with counted(attacked_world.ref.registry) as relay:
+        ref = attacked_world.ref
+        attacked_world.ref = type(ref).parse(str(ref).replace(ref.registry, relay.host))
         try:
-            before = world.verify()
+            before = attacked_world.verify()
             requests, received = len(relay.requests), relay.received
-            after = world.verify(Level.EVIDENCE)
+            after = attacked_world.verify(Level.EVIDENCE)
         finally:
-            world.ref = ref
+            attacked_world.ref = ref
     assert (before.exit_code, after.exit_code) == (0, 0)
     assert len(relay.requests) - 2 * requests <= 5, relay.requests
     assert relay.received - received <= 40_000

@@ -35,7 +35,6 @@ from envbuilder.registry.manifests import Manifest
 from envbuilder.registry.referrers import fallback_tag
 from envbuilder.smoke.report import Check, CheckStatus, Report
 from tests.junk import spoilt
-from tests.servers.attacked import attacked
 
 pytestmark = pytest.mark.integration
 
@@ -47,18 +46,11 @@ STAMPED = {
 PLAIN = {"critical": {"image": {"docker-manifest-digest": "x"}, "identity": {}, "type": "x"}}
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory):
-    with attacked(tmp_path_factory.mktemp("attacked")) as world:
-        yield world
-
-
 @pytest.fixture
-def world(running):
+def world(attacked_world):
     """All evidence stands there, in tags; what else lies there is read all the same."""
-    running.reset()
-    push(running)
-    return running
+    push(attacked_world)
+    return attacked_world
 
 
 def statements(world):
