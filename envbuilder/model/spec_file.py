@@ -247,6 +247,8 @@ def _explain(document: Document, text: str) -> SpecError:
         where = f" in {dotted}" if path else ""
         return document.error(path, f"the key {missing['field']!r} is missing{where}")
     found: Any = path[-1] if at and at["key"] else document.nodes[path].value
+    if _UNQUOTED.match(message):
+        message = _misfit(str(found), kind) or message  # quotes alone would not help
     shown = f", found {excerpt(found)!r}" if found and isinstance(found, str) else ""
     hint = f'quote it: "{excerpt(found)}"' if _UNQUOTED.match(message) else ""
     hint = hint or _shape_hint(dotted, document.nodes[path], message)
@@ -316,11 +318,16 @@ def _locate(value: Any, text: str) -> tuple[KeyPath, Any]:  # noqa: ANN401 - YAM
 
 
 def _fits(value: Any, kind: Any) -> bool:  # noqa: ANN401 - YAML holds anything
+    return not _misfit(value, kind)
+
+
+def _misfit(value: Any, kind: Any) -> str:  # noqa: ANN401 - YAML holds anything
+    """Return what msgspec says against ``value``, or nothing."""
     try:
         convert(value, kind)
-    except msgspec.ValidationError:
-        return False
-    return True
+    except msgspec.ValidationError as error:
+        return str(error)
+    return ""
 
 
 def _members(kind: Any) -> dict[str, Any]:  # noqa: ANN401 - any type of a spec's

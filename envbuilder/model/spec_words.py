@@ -39,7 +39,7 @@ IN_WORDS = {  # for error messages: what each pattern means
     COMMIT: "a commit id of 7 to 64 lower-case hex digits",
     PYTHON: 'a Python version like "3.12" or "3.12.3"',
     GLIBC: 'a version of glibc like "2.36"',
-    SUITE: "the name of a suite, like trixie or noble",
+    SUITE: "the name of a suite (Debian 12 is bookworm, 13 trixie; Ubuntu 24.04 is noble)",
     ABSOLUTE: "an absolute path",
     PLACE: "an absolute path; one that ends in / is a folder to put a file into",
     MODE: 'a file\'s mode in octal, like "0644"',

@@ -40,6 +40,8 @@ smoke:
   tokens: {audio: 750}
 """
 
+SUITE_WORDS = "the name of a suite (Debian 12 is bookworm, 13 trixie; Ubuntu 24.04 is noble)"
+
 
 @pytest.fixture
 def spec(tmp_path):
@@ -139,6 +141,9 @@ def test_a_file_of_lines_becomes_its_lines(tmp_path):
         ("[cmake]", '["cmake @ https://x"]', "16:18", "is not a requirement", "index"),
         ("[cmake]", '["-r x"]', "16:18", "is not a requirement", "index"),
         ("{debian: trixie}", "{}", "4:1", "exactly one of debian, ubuntu and image", "trixie"),
+        ("{debian: trixie}", "{debian: '12'}", "4:8", f"{SUITE_WORDS}, found '12'", ""),
+        ("{debian: trixie}", "{debian: 12}", "4:8", f"{SUITE_WORDS}, found '12'", ""),
+        ("{debian: trixie}", "{ubuntu: 24.04}", "4:8", f"{SUITE_WORDS}, found '24.04'", ""),
         ("{debian: trixie}", "{image: x}", "7:3", "needs a Debian base", "leave it out"),
         ("audio: 750", "audoi: 750", "22:12", "expected one of audio, image, video", ""),
         ("audio: 750", "audio: many", "22:12", "expected a whole number", ""),
