@@ -14,10 +14,9 @@ from dataclasses import dataclass, field
 from envbuilder.model.errors import BuildError
 from envbuilder.model.plan import PREFIX
 
-from .bounds import LINKS, PARTS
+from .bounds import LINKS, PARTS, USERS
 from .contents import Contents, source_of, stacked
 
-_TEXT_LIMIT = 1 << 20  # bytes of one text; what is longer is no list of users
 _OVERLAP = 256  # longer than anything that is searched for
 _SEARCHED = (
     (r"lib/apk/db/installed", rb"\nP:musl\nV:([0-9.]+)"),
@@ -142,9 +141,9 @@ def _whole(path: str, pieces: Iterable[bytes]) -> bytes:
     text = bytearray()
     for piece in pieces:
         text += piece
-        if len(text) > _TEXT_LIMIT:
+        if len(text) > USERS:
             raise BuildError(
-                f"/{path} of the base has more than {_TEXT_LIMIT >> 20} MiB",
+                f"/{path} of the base has more than {USERS >> 20} MiB",
                 hint="the image is damaged or hostile",
             )
     return bytes(text)

@@ -40,6 +40,8 @@ WHOLE = 64 << 20
 """Bytes that are held whole, of all documents of one input together."""
 IMAGE_WHOLE = 128 << 20
 """Bytes of all documents of an image's layers together."""
+USERS = 1 << 20
+"""Bytes of a list of users or groups, as passwd is; what is longer is none."""
 RATIO = 100
 FLOOR = 2 << 30
 """Bytes that an input may inflate to whatever its ratio is."""

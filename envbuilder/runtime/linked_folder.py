@@ -11,10 +11,9 @@ import posixpath
 from collections.abc import Iterator
 from pathlib import Path
 
-from .command import Mount
+from envbuilder.layers.bounds import LINKS
 
-_HOPS = 40
-"""Links behind one another that a kernel follows, at most."""
+from .command import Mount
 
 
 def hub_repository(folder: Path) -> Path | None:
@@ -62,7 +61,7 @@ def _links(folder: Path) -> Iterator[Path]:
 
 def _outside(link: Path, mounted: Path) -> str | None:
     """Return where ``link`` leads if that, or a link on the way, is out of ``mounted``."""
-    for _ in range(_HOPS):
+    for _ in range(LINKS):
         if not link.is_symlink():
             return None
         target = link.readlink()

@@ -14,10 +14,9 @@ import stat
 from collections.abc import Iterable
 from pathlib import Path
 
-from envbuilder.layers.bounds import LINKS, PARTS
+from envbuilder.layers.bounds import LINKS, PARTS, USERS
 from envbuilder.model.errors import SmokeError
 
-_TEXT_LIMIT = 1 << 20  # bytes; what is longer is no list of users
 _OPAQUE = "user.overlay.opaque"
 _Folders = tuple[Path, ...]
 """The folders that a container sees as one, the topmost first."""
@@ -33,9 +32,9 @@ def read_text(trees: Iterable[Path], path: str) -> str:
         text = b"" if file is None else _read(file)
     except OSError as error:
         raise SmokeError(f"cannot read /{path} of the image: {error.strerror}") from error
-    if len(text) > _TEXT_LIMIT:
+    if len(text) > USERS:
         raise SmokeError(
-            f"/{path} of the image has more than {_TEXT_LIMIT >> 20} MiB",
+            f"/{path} of the image has more than {USERS >> 20} MiB",
             hint="the image is damaged or hostile",
         )
     return text.decode(errors="replace")
@@ -95,7 +94,7 @@ def _read(file: Path) -> bytes:
     if not stat.S_ISREG(file.lstat().st_mode):
         return b""
     with file.open("rb") as opened:
-        return opened.read(_TEXT_LIMIT + 1)
+        return opened.read(USERS + 1)
 
 
 def _parts(path: str) -> list[str]:
