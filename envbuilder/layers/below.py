@@ -8,7 +8,7 @@ who resolves wheels asks the C library and the Python, whose own files tell thei
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from envbuilder.model.errors import BuildError
@@ -118,7 +118,7 @@ def asked(path: str) -> Callable[[Iterable[bytes]], bytes] | None:
     return None
 
 
-def below(layers: Iterable[Contents]) -> Below:
+def below(layers: Sequence[Contents]) -> Below:
     """Say what ``layers``, scanned with :func:`asked`, lowest first, show together."""
     shown = stacked(layers)
     files = shown.files.items()

@@ -1,4 +1,4 @@
-"""What one wheel or one layer may make us hold and do: a budget each, spent as it is read.
+"""What a wheel, a layer, an image may make us hold and do: a budget each, spent as it is read.
 
 A few megabytes may say that they are gigabytes, or name millions of files. The numbers lie above
 what the largest honest inputs need (torch's RECORD has 1 MB, text inflates to 20 times its size)
@@ -81,7 +81,10 @@ def _size(path: str) -> int:
 
 @dataclass(slots=True, kw_only=True)
 class Budget:
-    """What is left for one input; each method raises what ``refuse`` makes when it is spent."""
+    """What is left for one input; each method raises what ``refuse`` makes when it is spent.
+
+    What is spent is spent ``within`` another one as well: a layer's within its image's.
+    """
 
     refuse: Callable[[str], BuildError]
     content_left: int
@@ -89,13 +92,39 @@ class Budget:
     names_left: int = field(default_factory=lambda: NAMES)
     steps_left: int = field(default_factory=lambda: STEPS)
     whole_left: int = field(default_factory=lambda: WHOLE)
+    within: Self | None = None
     _folders: set[str] = field(default_factory=set, init=False)
 
     @classmethod
-    def of(cls, packed: int, refuse: Callable[[str], BuildError]) -> Self:
+    def of(
+        cls, packed: int, refuse: Callable[[str], BuildError], *, within: Self | None = None
+    ) -> Self:
         """Return what an input of ``packed`` bytes, as it came, may ask for."""
         return cls(
-            refuse=refuse, content_left=most_content(packed), members_left=most_members(packed)
+            refuse=refuse,
+            content_left=most_content(packed),
+            members_left=most_members(packed),
+            within=within,
+        )
+
+    @classmethod
+    def of_image(cls, name: str, packed: int) -> Self:
+        """Return what all layers of the image ``name``, ``packed`` bytes, may ask for together.
+
+        Those of a few megabytes get no more than one layer does; threads may share it.
+        """
+
+        def refused(why: str) -> BuildError:
+            hint = "the image is damaged or hostile"
+            return BuildError(f"{name}, all its layers together: {why}", hint=hint)
+
+        return cls(
+            refuse=refused,
+            content_left=most_content(packed),
+            members_left=FEW_MEMBERS + packed // MEMBER,
+            names_left=max(NAMES, packed // 8),
+            steps_left=max(STEPS, packed // MEMBER),
+            whole_left=IMAGE_WHOLE,
         )
 
     def member(self, path: str, *, target: str = "") -> None:
@@ -105,28 +134,37 @@ class Budget:
         self.members_left -= 1
         if self.members_left < 0:
             raise self.refuse("it has more members than any honest one of its size")
-        self.name(path)
+        self._name(path)
         for folder in folders_above(path):
             if folder in self._folders:
                 break  # and so are those above it
             self._folders.add(folder)
-            self.name(folder)
+            self._name(folder)
         if target:
             if (size := _size(target)) > TARGET:
                 raise self.refuse(f"{path!r} is a link of {size} bytes, more than {TARGET}")
-            self.name(target)
+            self._name(target)
+        if self.within:
+            self.within.member(path, target=target)
 
     def name(self, path: str) -> None:
         """Count a path that is kept."""
+        self._name(path)
+        if self.within:
+            self.within.name(path)
+
+    def _name(self, path: str) -> None:
         self.names_left -= sys.getsizeof(path) + ENTRY
         if self.names_left < 0:
-            raise self.refuse(f"its paths alone take more than {NAMES >> 20} MiB")
+            raise self.refuse("its paths alone take more memory than any honest ones")
 
     def step(self) -> None:
         """Count a name that is looked up on the way of a path."""
         self.steps_left -= 1
         if self.steps_left < 0:
-            raise self.refuse(f"its paths lead through more than {STEPS} folders and links")
+            raise self.refuse("its paths lead through more folders and links than any honest ones")
+        if self.within:
+            self.within.step()
 
     def hold(self, path: str, size: int, *, limit: int) -> None:
         """Count ``size`` bytes of ``path`` that are held whole, of which ``limit`` are sensible."""
@@ -134,10 +172,14 @@ class Budget:
             raise self.refuse(f"{path!r} has {size} bytes, more than the {limit} that are sensible")
         self.whole_left -= size
         if self.whole_left < 0:
-            raise self.refuse(f"its documents have more than {WHOLE >> 20} MiB together")
+            raise self.refuse("its documents have more bytes together than any honest ones")
+        if self.within:
+            self.within.hold(path, size, limit=limit)
 
     def content(self, size: int) -> None:
         """Count bytes that came out of a compressed stream."""
         self.content_left -= size
         if self.content_left < 0:
             raise self.refuse(f"it inflates to more than {RATIO} times its size")
+        if self.within:
+            self.within.content(size)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.message import Message
 from email.parser import BytesHeaderParser
@@ -17,10 +17,8 @@ from tarfile import TarInfo
 
 from packaging.utils import canonicalize_name
 
-from envbuilder.model.errors import BuildError
 from envbuilder.model.reference import Digest
 
-from .bounds import IMAGE_WHOLE, folders_above
 from .installed import is_system_document
 from .untar import Untar
 
@@ -86,25 +84,6 @@ class Distribution:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cover:
-    """What lies above a layer: paths that are replaced or removed, and folders that are emptied."""
-
-    gone: frozenset[str] = frozenset()
-    emptied: frozenset[str] = frozenset()
-
-    def hides(self, path: str) -> bool:
-        """Return whether ``path``, of the layer below, is not seen from above."""
-        if path in self.gone or "" in self.emptied:
-            return True
-        return any(parent in self.gone or parent in self.emptied for parent in folders_above(path))
-
-    def under(self, layer: Contents) -> Cover:
-        """Return the cover of what lies below ``layer``, which lies below this one."""
-        written = {path for path, file in layer.files.items() if file.kind != "dir"}
-        return Cover(gone=self.gone | layer.removed | written, emptied=self.emptied | layer.emptied)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Contents:
     """What one layer adds and removes, or what a stack of them shows."""
 
@@ -167,6 +146,7 @@ def scan(
             reader = asked(path) if entry.info.isreg() else None
             if reader is not None:
                 documents[path] = reader(tar.content())
+                tar.budget.hold(path, len(documents[path]), limit=_DOCUMENT_LIMIT)
             digest, data = _content(tar, keep=keep, hashed=hashed)
             files[path] = _file(entry.info, digest, _source_size(data) if bytecode else None)
             if document:
@@ -176,36 +156,54 @@ def scan(
     )
 
 
-def check_held(name: str, layers: Iterable[Contents]) -> None:
-    """Raise BuildError if the documents of all ``layers`` of an image are more than is sensible."""
-    held = sum(len(text) for layer in layers for text in layer.documents.values())
-    if held > IMAGE_WHOLE:
-        raise BuildError(
-            f"{name}: the documents of its packages have more than {IMAGE_WHOLE >> 20} MiB",
-            hint="the image is damaged or hostile",
-        )
+def hidden(layers: Sequence[Contents]) -> list[set[str]]:
+    """Say of each of ``layers``, the lowest first, which of its paths those above it hide."""
+    cover, found = _Cover(), []
+    for layer in reversed(layers):
+        known: dict[str, bool] = {}
+        found.append({path for path, file in layer.files.items() if cover.hides(path, file, known)})
+        cover.add(layer)
+    return found[::-1]
 
 
-def stacked(layers: Iterable[Contents]) -> Contents:
+def stacked(layers: Sequence[Contents]) -> Contents:
     """Lay contents over each other, the lowest first, as an overlay mount shows them."""
     files: dict[str, LayerFile] = {}
     documents: dict[str, bytes] = {}
-    folders: set[str] = set()
-    for layer in layers:
-        in_place_of_folder = {
-            path for path, file in layer.files.items() if path in folders and file.kind != "dir"
-        }
-        cover = Cover(gone=layer.removed | in_place_of_folder, emptied=layer.emptied)
-        if cover != Cover():
-            files = {path: file for path, file in files.items() if not cover.hides(path)}
-        files |= layer.files
-        documents = {
-            path: text
-            for path, text in (documents | layer.documents).items()
-            if path in files and (path in layer.documents or path not in layer.files)
-        }
-        folders.update(parent for path in layer.files for parent in folders_above(path))
+    for layer, below in zip(layers, hidden(layers), strict=True):
+        files |= {path: file for path, file in layer.files.items() if path not in below}
+        documents |= {path: text for path, text in layer.documents.items() if path not in below}
     return Contents(files=files, documents=documents)
+
+
+@dataclass(slots=True)
+class _Cover:
+    """What lies above a layer: paths that are gone, folders that are there, and emptied ones."""
+
+    gone: set[str] = field(default_factory=set)
+    folders: set[str] = field(default_factory=set)
+    emptied: set[str] = field(default_factory=set)
+
+    def hides(self, path: str, file: LayerFile, known: dict[str, bool]) -> bool:
+        """Return whether ``path`` is not seen; ``known`` keeps what is found of its folders."""
+        if path in self.gone or (path in self.folders and file.kind != "dir"):
+            return True
+        return self._closes(path.rpartition("/")[0], known)
+
+    def add(self, layer: Contents) -> None:
+        """Lay ``layer`` over what lies further below."""
+        for path, file in layer.files.items():
+            (self.folders if file.kind == "dir" else self.gone).add(path)
+        self.gone |= layer.removed
+        self.emptied |= layer.emptied
+
+    def _closes(self, folder: str, known: dict[str, bool]) -> bool:
+        if folder not in known:
+            known[folder] = folder in self.emptied or (
+                folder != ""
+                and (folder in self.gone or self._closes(folder.rpartition("/")[0], known))
+            )
+        return known[folder]
 
 
 def is_stale(path: str, file: LayerFile, shown: Mapping[str, LayerFile]) -> bool:

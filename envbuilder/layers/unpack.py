@@ -30,7 +30,7 @@ from envbuilder.model.errors import BuildError
 from envbuilder.model.reference import Digest
 from envbuilder.storage.temporary import translated
 
-from .bounds import LINKS, PARTS, check_path
+from .bounds import LINKS, PARTS, Budget, check_path
 from .untar import TarEntry, Untar, untar
 
 _XATTR = "SCHILY.xattr."
@@ -49,13 +49,16 @@ _NOT_ITS_FAULT = (
 """What the disk, its permissions and the machine refuse, whatever the entry says."""
 
 
-def unpack(blob: Path, media_type: str, into: Path, *, diff_id: Digest) -> None:
+def unpack(
+    blob: Path, media_type: str, into: Path, *, diff_id: Digest, within: Budget | None = None
+) -> None:
     """Unpack a layer (tar, tar+gzip, tar+zstd) into the directory ``into`` and check ``diff_id``.
 
     Owners need root; without it they are left out. Raises BuildError for a damaged layer, for
     entries that climb out of it and such as no file system could hold, and for a full disk.
+    ``within`` is what is left for its image.
     """
-    with translated(into), untar(blob, media_type, diff_id) as entries:
+    with translated(into), untar(blob, media_type, diff_id, within=within) as entries:
         _Tree(into, entries).fill()
 
 

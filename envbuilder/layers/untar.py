@@ -149,27 +149,39 @@ class Untar:
 
 
 @contextmanager
-def untar(blob: Path, media_type: str, diff_id: Digest) -> Iterator[Untar]:
+def untar(
+    blob: Path, media_type: str, diff_id: Digest, *, within: Budget | None = None
+) -> Iterator[Untar]:
     """Open the layer at ``blob``; at the end of the block, its tar must have been ``diff_id``.
+
+    ``within`` is what is left for its image.
 
     Raises BuildError for a damaged layer and for an unknown ``media_type``.
     """
     with blob.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
-        with untar_stream(file, media_type, diff_id, blob.name, size=size) as tar:
+        with untar_stream(file, media_type, diff_id, blob.name, size=size, within=within) as tar:
             yield tar
 
 
 @contextmanager
 def untar_stream(
-    blob: BinaryIO, media_type: str, diff_id: Digest, name: str, *, size: int
+    blob: BinaryIO,
+    media_type: str,
+    diff_id: Digest,
+    name: str,
+    *,
+    size: int,
+    within: Budget | None = None,
 ) -> Iterator[Untar]:
     """Open a layer of ``size`` bytes that comes as a stream, as :func:`untar` does.
 
     ``name`` is for errors.
     """
     budget = Budget.of(
-        size, lambda why: BuildError(f"layer {name}: {why}", hint="it is damaged or hostile")
+        size,
+        lambda why: BuildError(f"layer {name}: {why}", hint="it is damaged or hostile"),
+        within=within,
     )
     try:
         with _decompressed(blob, media_type) as plain:

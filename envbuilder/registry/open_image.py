@@ -12,10 +12,12 @@ import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, Protocol, cast
 
-from envbuilder.layers.contents import Contents, check_held, scan, stacked
+from envbuilder.layers.bounds import Budget
+from envbuilder.layers.contents import Contents, scan, stacked
 from envbuilder.layers.untar import untar
 from envbuilder.model.errors import MissingToolError, UsageError
 from envbuilder.model.image import Image, Layer
@@ -38,6 +40,15 @@ _LAYOUT = "oci:"
 _CHUNK = 1 << 20  # bytes
 
 
+class ScanLayer(Protocol):
+    """Says what is in a layer; ``within`` is what is left for its image."""
+
+    def __call__(
+        self, layer: Layer, *, hashed: bool = False, within: Budget | None = None
+    ) -> Contents:
+        """Read the layer to its end, ``hashed`` as in ``contents.scan``."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenedImage:
     """An image, and how to look into its layers; ``name`` is what the user called it.
@@ -47,7 +58,7 @@ class OpenedImage:
 
     name: str
     image: Image
-    scan_layer: Callable[[Layer, bool], Contents]
+    scan_layer: ScanLayer
     bring_layers: Callable[[Store, Progress], None]
 
     def contents(self, progress: Progress, *, hashed: bool = False) -> Contents:
@@ -57,11 +68,11 @@ class OpenedImage:
     def read_layers(self, progress: Progress, *, hashed: bool = False) -> list[Contents]:
         """Read each layer, the lowest first."""
         layers = []
+        budget = Budget.of_image(self.name, sum(layer.size for layer in self.image.layers))
         for layer in self.image.layers:
             title = layer.title or str(layer.digest)
             with progress.step("read", title, total=layer.size) as step:
-                layers.append(self.scan_layer(layer, hashed))
-                check_held(self.name, layers)
+                layers.append(self.scan_layer(layer, hashed=hashed, within=budget))
                 step.advance(layer.size)
         return layers
 
@@ -96,13 +107,18 @@ def in_registry(repository: Repository, image: Image) -> OpenedImage:
     return OpenedImage(
         name=f"{repository}@{image.digest}",
         image=image,
-        scan_layer=lambda layer, hashed: scan_layer(repository, layer, hashed=hashed),
+        scan_layer=partial(scan_layer, repository),
         bring_layers=lambda store, progress: pull_layers(repository, image.layers, store, progress),
     )
 
 
 def _in_layout(name: str, folder: Path, platform: str) -> OpenedImage:
     image, blobs = load(folder, platform, name=name)
+    for each in image.layers:  # what a layer may ask for depends on its size
+        path = blobs / each.digest.hex
+        if path.is_file() and (size := path.stat().st_size) != each.size:
+            why = f"layer {each.digest} has {size} bytes, and its manifest says {each.size}"
+            raise UsageError(f"{name}: {why}")
 
     def blob(layer: Layer) -> Path:
         path = blobs / layer.digest.hex
@@ -110,8 +126,8 @@ def _in_layout(name: str, folder: Path, platform: str) -> OpenedImage:
             raise UsageError(f"{name} lacks the blob of layer {layer.digest}")
         return path
 
-    def look(layer: Layer, hashed: bool) -> Contents:  # noqa: FBT001 (a Callable has no names)
-        with untar(blob(layer), layer.media_type, layer.diff_id) as tar:
+    def look(layer: Layer, *, hashed: bool = False, within: Budget | None = None) -> Contents:
+        with untar(blob(layer), layer.media_type, layer.diff_id, within=within) as tar:
             return scan(tar, hashed=hashed)
 
     def bring(store: Store, progress: Progress) -> None:

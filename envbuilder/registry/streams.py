@@ -8,6 +8,7 @@ from contextlib import closing
 from functools import partial
 from typing import BinaryIO, TypeVar, cast
 
+from envbuilder.layers.bounds import Budget
 from envbuilder.layers.contents import Contents, scan
 from envbuilder.layers.untar import Untar, untar_stream
 from envbuilder.model.errors import BuildError, MismatchError
@@ -25,13 +26,23 @@ _TWINS = {  # what Docker's family calls these
 }
 
 
-def scan_layer(repository: Repository, layer: Layer, *, hashed: bool = False) -> Contents:
+def scan_layer(
+    repository: Repository, layer: Layer, *, hashed: bool = False, within: Budget | None = None
+) -> Contents:
     """Read a layer from ``repository`` to its end, and say what is in it; as :func:`read_layer`."""
-    return read_layer(repository, layer, partial(scan, hashed=hashed))
+    return read_layer(repository, layer, partial(scan, hashed=hashed), within=within)
 
 
-def read_layer(repository: Repository, layer: Layer, read: Callable[[Untar], Result]) -> Result:
+def read_layer(
+    repository: Repository,
+    layer: Layer,
+    read: Callable[[Untar], Result],
+    *,
+    within: Budget | None = None,
+) -> Result:
     """Return what ``read`` makes of a layer's tar, which is read to its end, and stored nowhere.
+
+    ``within`` is what is left for its image.
 
     Raises NetworkError if it does not come, MismatchError if its tar is not its diff_id, or if
     ``read`` raises BuildError.
@@ -40,7 +51,10 @@ def read_layer(repository: Repository, layer: Layer, read: Callable[[Untar], Res
         blob = cast("BinaryIO", io.BufferedReader(_Chunks(chunks), _PIECE))
         try:
             kind = _TWINS.get(layer.media_type, layer.media_type)
-            with untar_stream(blob, kind, layer.diff_id, str(layer.digest), size=layer.size) as tar:
+            name = str(layer.digest)
+            with untar_stream(
+                blob, kind, layer.diff_id, name, size=layer.size, within=within
+            ) as tar:
                 result = read(tar)
             for _ in chunks:  # only who has read to the end knows that the blob is right
                 pass

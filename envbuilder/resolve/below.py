@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from envbuilder.layers.below import Below, asked, below
-from envbuilder.layers.contents import Contents, check_held, scan
+from envbuilder.layers.bounds import Budget
+from envbuilder.layers.contents import Contents, scan
 from envbuilder.layers.untar import untar
 from envbuilder.model.image import Layer, canonical_json
 
@@ -32,12 +33,12 @@ def look_below(context: Context, layers: Sequence[Layer]) -> Below:
 
 def _contents(context: Context, layers: Sequence[Layer]) -> list[Contents]:
     contents: list[Contents] = []
+    budget = Budget.of_image("the base", sum(layer.size for layer in layers))
     for layer in layers:
         title = layer.title or str(layer.digest)
         with context.progress.step("read", title, total=layer.size) as step:
             path = context.store.checked(layer.digest)
-            with untar(path, layer.media_type, layer.diff_id) as tar:
+            with untar(path, layer.media_type, layer.diff_id, within=budget) as tar:
                 contents.append(scan(tar, asked=asked))
-            check_held("the base", contents)
             step.advance(layer.size)
     return contents

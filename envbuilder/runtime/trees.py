@@ -22,6 +22,7 @@ from secrets import token_hex
 
 from msgspec import Struct
 
+from envbuilder.layers.bounds import Budget
 from envbuilder.layers.unpack import unpack
 from envbuilder.model.errors import BuildError
 from envbuilder.model.image import Layer
@@ -61,8 +62,9 @@ def unpacked(layers: Sequence[Layer], *, store: Store, progress: Progress) -> tu
             progress.step("unpack", f"{len(missing)} layers", total=total) as step,
             ThreadPoolExecutor(os.cpu_count()) as pool,
         ):
+            budget = Budget.of_image("an image", total)
             largest_first = sorted(missing, key=lambda layer: -layer.size)
-            list(pool.map(lambda layer: _unpack(store, layer, step), largest_first))
+            list(pool.map(lambda layer: _unpack(store, layer, step, budget), largest_first))
     return tuple(tree_of(store, layer.digest) for layer in layers)
 
 
@@ -252,18 +254,18 @@ def _remove(store: Store, tree: Path) -> None:
             _move(tree, scratch / "tree")
 
 
-def _unpack(store: Store, layer: Layer, step: Step) -> None:
+def _unpack(store: Store, layer: Layer, step: Step, within: Budget) -> None:
     with store.lock(f"tree-{layer.digest.hex}"):
         if not is_sound(store, layer.digest):  # nobody else made it while we waited
-            _make(store, layer)
+            _make(store, layer, within)
     step.advance(layer.size)
 
 
-def _make(store: Store, layer: Layer) -> None:
+def _make(store: Store, layer: Layer, within: Budget) -> None:
     _drop(store, layer.digest)
     tree = tree_of(store, layer.digest)
     with store.scratch() as scratch:
-        unpack_layer(store, layer, scratch / "tree")
+        unpack_layer(store, layer, scratch / "tree", within=within)
         with translated(tree):
             make_folder(tree.parent, mode=0o700).chmod(0o700)  # images hold set-id programs
             _move(scratch / "tree", tree)
@@ -272,7 +274,7 @@ def _make(store: Store, layer: Layer) -> None:
     store.verified.add(tree, tree.stat().st_ino)
 
 
-def unpack_layer(store: Store, layer: Layer, into: Path) -> None:
+def unpack_layer(store: Store, layer: Layer, into: Path, *, within: Budget | None = None) -> None:
     """Unpack a layer into the new folder ``into``, in the form that overlayfs reads."""
     if not store.has(layer.digest):
         raise BuildError(
@@ -280,5 +282,6 @@ def unpack_layer(store: Store, layer: Layer, into: Path) -> None:
             hint="build again to make it anew",
         )
     into.mkdir(mode=0o755)
-    unpack(store.path(layer.digest), layer.media_type, into, diff_id=layer.diff_id)
+    blob = store.path(layer.digest)
+    unpack(blob, layer.media_type, into, diff_id=layer.diff_id, within=within)
     mark_deletions(into)

@@ -74,7 +74,7 @@ def carried_lock(opened: OpenedImage) -> Lock | None:
     label = _label(opened.image)
     if label is None or not opened.image.layers:
         return None
-    text = opened.scan_layer(opened.image.layers[-1], False).lock_text()  # noqa: FBT003
+    text = opened.scan_layer(opened.image.layers[-1]).lock_text()
     if text is None:
         return None
     lock = parse_lock(text.decode(), name=f"the lock in {opened.name}")

@@ -10,12 +10,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from envbuilder.layers.bounds import Budget
 from envbuilder.layers.contents import (
     Contents,
-    Cover,
     Distribution,
     LayerFile,
     cache_of,
+    hidden,
     is_stale,
     scan,
     stacked,
@@ -110,8 +111,9 @@ def open_sealed(store: Store, lock: Lock) -> OpenedImage:
     if not all(store.has(layer.digest) for layer in image.layers):
         raise missing
 
-    def look(layer: Layer, hashed: bool) -> Contents:  # noqa: FBT001 (a Callable has no names)
-        with untar(store.checked(layer.digest), layer.media_type, layer.diff_id) as tar:
+    def look(layer: Layer, *, hashed: bool = False, within: Budget | None = None) -> Contents:
+        path = store.checked(layer.digest)
+        with untar(path, layer.media_type, layer.diff_id, within=within) as tar:
             return scan(tar, hashed=hashed)
 
     return OpenedImage(
@@ -121,11 +123,10 @@ def open_sealed(store: Store, lock: Lock) -> OpenedImage:
 
 def report(layers: Sequence[Layer], contents: Sequence[Contents]) -> tuple[LayerReport, ...]:
     """Report on layers whose contents were read, the lowest first."""
-    covers = _covers(contents)
     shown = stacked(contents).files
     known: set[Distribution] = set()
     reports = []
-    for layer, held, cover in zip(layers, contents, covers, strict=True):
+    for layer, held, below in zip(layers, contents, hidden(contents), strict=True):
         found = held.distributions()
         sizes = {path: file.size for path, file in held.files.items()}
         reports.append(
@@ -133,9 +134,9 @@ def report(layers: Sequence[Layer], contents: Sequence[Contents]) -> tuple[Layer
                 layer=layer,
                 files=sum(file.kind != "dir" for file in held.files.values()),
                 unpacked=sum(sizes.values()),
-                hidden=sum(size for path, size in sizes.items() if cover.hides(path)),
+                hidden=sum(size for path, size in sizes.items() if path in below),
                 packages=tuple(each for each in found if each not in known),
-                leftovers=tuple(_leftovers(held.files, cover, shown)),
+                leftovers=tuple(_leftovers(held.files, below, shown)),
             )
         )
         known.update(found)
@@ -157,30 +158,21 @@ def _packages(layers: Sequence[LayerReport], contents: Sequence[Contents]) -> li
     ]
 
 
-def _covers(contents: Sequence[Contents]) -> list[Cover]:
-    """Return each layer's cover: that of the layer above it, and that layer itself."""
-    covers = [Cover()]
-    for layer in reversed(contents[1:]):
-        covers.append(covers[-1].under(layer))
-    return covers[::-1]
-
-
 def _leftovers(
-    files: Mapping[str, LayerFile], cover: Cover, shown: Mapping[str, LayerFile]
+    files: Mapping[str, LayerFile], below: set[str], shown: Mapping[str, LayerFile]
 ) -> Iterator[Leftover]:
     groups: dict[tuple[str, bool], list[str]] = {}
     for path, file in files.items():
-        hidden = cover.hides(path)
         tool = cache_of(path)
-        if tool is None and not hidden and is_stale(path, file, shown):
+        if tool is None and path not in below and is_stale(path, file, shown):
             tool = "stale bytecode"
         if tool is not None and file.size:
-            groups.setdefault((tool, hidden), []).append(path)
-    for (tool, hidden), paths in sorted(groups.items()):
+            groups.setdefault((tool, path in below), []).append(path)
+    for (tool, is_hidden), paths in sorted(groups.items()):
         yield Leftover(
             tool=tool,
             files=len(paths),
             size=sum(files[path].size for path in paths),
-            hidden=hidden,
+            hidden=is_hidden,
             example=f"/{min(paths)}",
         )

@@ -5,7 +5,15 @@ import json
 
 import pytest
 
-from envbuilder.layers.contents import Contents, Cover, Distribution, cache_of, scan, stacked
+from envbuilder.layers.contents import (
+    Contents,
+    Distribution,
+    LayerFile,
+    cache_of,
+    hidden,
+    scan,
+    stacked,
+)
 from envbuilder.layers.untar import untar_stream
 from envbuilder.model.reference import Digest
 from tests.servers.samples import tar_of
@@ -62,12 +70,24 @@ def test_a_cover_is_of_all_that_lies_above():
     opaque, whiteout = layer({"a/.wh..wh..opq": b""}), layer({".wh.b": b""})
     plain = layer({"c": b"1", "d/x": b"1"})
     for order in ([opaque, whiteout, plain], [plain, opaque, whiteout]):
-        cover = Cover()
-        for each in order:
-            cover = cover.under(each)
-        paths = ["a/x", "a/y/z", "b", "b/x", "c", "c/x", "d/x"]
-        assert [path for path in paths if not cover.hides(path)] == []
-        assert [path for path in ("a", "ab", "d", "d/y", "e") if cover.hides(path)] == []
+        gone = ["a/x", "a/y/z", "b", "b/x", "c", "c/x", "d/x"]
+        below = layer(dict.fromkeys([*gone, "a", "ab", "d", "d/y", "e"], b""))
+        assert hidden([below, *order]) == [set(gone), *[set()] * 3]
+
+
+def test_folders_and_files_take_each_others_place():
+    folder = LayerFile(kind="dir", mode=0o755, size=0)
+    folders = Contents(files={"a": folder, "b": folder})
+    layers = [layer({"a": b"1", "b/x": b"1"}), folders, folders, layer({"b": b"1"})]
+    assert hidden(layers) == [{"a", "b/x"}, {"b"}, {"b"}, set()]
+    shown = stacked(layers).files
+    assert {path: file.kind for path, file in shown.items()} == {"a": "dir", "b": "file"}
+
+
+def test_all_is_hidden_that_lies_below_an_opaque_root():
+    assert hidden([layer({"a": b"", "b/c": b""}), layer({".wh..wh..opq": b""})]) == [
+        {"a", "b/c"}, set(),
+    ]  # fmt: skip
 
 
 def test_python_packages_and_their_commits():

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
+from envbuilder.layers.bounds import Budget
 from envbuilder.layers.chunked import prove_table, read_table
 from envbuilder.layers.contents import Contents, scan, stacked
 from envbuilder.layers.untar import Untar, untar
@@ -44,6 +45,7 @@ class LayerReader:
         A runtime that unpacks whole layers compares them with their ``diff_id``, but one that
         fetches files one by one does not: such a blob proves nothing until someone has read it.
         """
+        budget = Budget.of_image(str(self.repository), sum(layer.size for layer in found))
         for number, layer in unproven(sealed, found):
             note = notes[number - 1]
             and_table = ", and its table of contents lists just that" if note else ""
@@ -57,7 +59,7 @@ class LayerReader:
                 f"its {layer.size} bytes were read, and hold the sealed content{and_table}",
             )
             try:
-                self._read(layer, note)
+                self._read(layer, note, budget)
             except MismatchError as error:
                 why = f"claims the sealed content, but {error.message}"
                 finding = replace(finding, status=FindingStatus.MISMATCH, explanation=why)
@@ -71,7 +73,7 @@ class LayerReader:
         if isinstance(lock.base, ImageBase):
             yield compare_base(lock.base, image)
         opened = in_registry(self.repository, image)
-        opened = replace(opened, scan_layer=lambda layer, _hashed: self._scan(layer))
+        opened = replace(opened, scan_layer=self._scan)
         try:
             held = opened.read_layers(self.progress)
         except MismatchError as error:
@@ -83,13 +85,13 @@ class LayerReader:
             yield from compare_packages(lock, shown)
             yield from compare_bytecode(image.layers, held, shown)
 
-    def _read(self, layer: Layer, note: TableNote | None) -> None:
+    def _read(self, layer: Layer, note: TableNote | None, within: Budget) -> None:
         title = layer.title or str(layer.digest)
         with self.progress.step("read", title, total=layer.size) as step:
             if note is None:
-                self._scan(layer)
+                self._scan(layer, within=within)
             else:
-                read_layer(self.repository, layer, self._prover(layer, note))
+                read_layer(self.repository, layer, self._prover(layer, note), within=within)
             step.advance(layer.size)
 
     def _prover(self, layer: Layer, note: TableNote) -> Callable[[Untar], None]:
@@ -104,13 +106,16 @@ class LayerReader:
             raise MismatchError(error.message) from error
         return lambda tar: prove_table(tar, table)
 
-    def _scan(self, layer: Layer) -> Contents:
+    def _scan(
+        self, layer: Layer, *, hashed: bool = False, within: Budget | None = None
+    ) -> Contents:
         """Read a layer: in the store where that holds it, and nothing of it is wrong."""
         if self.store is not None and self.store.has(layer.digest):
             path = self.store.path(layer.digest)
-            with suppress(BuildError), untar(path, layer.media_type, layer.diff_id) as tar:
-                return scan(tar)
-        return scan_layer(self.repository, layer)
+            kind, diff_id = layer.media_type, layer.diff_id
+            with suppress(BuildError), untar(path, kind, diff_id, within=within) as tar:
+                return scan(tar, hashed=hashed)
+        return scan_layer(self.repository, layer, hashed=hashed, within=within)
 
 
 def unproven(sealed: Sequence[Layer], found: Sequence[Layer]) -> Iterator[tuple[int, Layer]]:
