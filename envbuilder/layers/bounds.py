@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Self
 
-from envbuilder.model.errors import BuildError
+from envbuilder.model.errors import BuildError, EnvbuilderError
 
 FEW_MEMBERS = 60_000
 """Members that an input of any size may have; making so many takes some ten seconds."""
@@ -86,7 +86,7 @@ class Budget:
     What is spent is spent ``within`` another one as well: a layer's within its image's.
     """
 
-    refuse: Callable[[str], BuildError]
+    refuse: Callable[[str], EnvbuilderError]
     content_left: int
     members_left: int = field(default_factory=lambda: MEMBERS)
     names_left: int = field(default_factory=lambda: NAMES)
@@ -97,7 +97,7 @@ class Budget:
 
     @classmethod
     def of(
-        cls, packed: int, refuse: Callable[[str], BuildError], *, within: Self | None = None
+        cls, packed: int, refuse: Callable[[str], EnvbuilderError], *, within: Self | None = None
     ) -> Self:
         """Return what an input of ``packed`` bytes, as it came, may ask for."""
         return cls(
@@ -126,6 +126,11 @@ class Budget:
             steps_left=max(STEPS, packed // MEMBER),
             whole_left=IMAGE_WHOLE,
         )
+
+    def grow(self, packed: int) -> None:
+        """Allow for ``packed`` bytes more that the input turned out to have."""
+        self.content_left += RATIO * packed
+        self.members_left += packed // MEMBER
 
     def member(self, path: str, *, target: str = "") -> None:
         """Count one member, which may be a link to ``target``."""

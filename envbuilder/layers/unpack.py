@@ -26,7 +26,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from envbuilder.model.errors import BuildError
+from envbuilder.model.errors import EnvbuilderError
 from envbuilder.model.reference import Digest
 from envbuilder.storage.temporary import translated
 
@@ -101,7 +101,7 @@ class _Tree:
             why = (error.strerror if isinstance(error, OSError) else "") or str(error)
             raise self._refused(entry.info.name, why) from error
 
-    def _refused(self, name: str, why: str) -> BuildError:
+    def _refused(self, name: str, why: str) -> EnvbuilderError:
         return self._budget.refuse(f"entry {name[:200]!r} cannot be made: {why}")
 
     def _make(self, path: str, entry: TarEntry) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from envbuilder.layers import bounds
 from envbuilder.model.errors import BuildError, EnvbuilderError, ResolutionError
 from envbuilder.model.git_url import Address
 from envbuilder.model.package_spec import GitPackage
@@ -265,3 +266,61 @@ def test_a_damaged_mirror_is_noticed(origin, store, tmp_path):
     loose.write_bytes(zlib.compress(b"blob 5\0wrong"))
     with pytest.raises(BuildError, match="is damaged at"):
         exported(str(origin.path), commit, store, tmp_path / "out")
+
+
+def levels(origin: Origin, bottom: tuple[str, str, str], *, count: int) -> str:
+    """Commit trees of ten trees each, ``count`` levels of them: ten to that power of ``bottom``."""
+    entries = [bottom]
+    for _ in range(count):
+        body = b"".join(
+            f"{mode} {name}".encode() + b"\0" + bytes.fromhex(oid) for mode, name, oid in entries
+        )
+        made = origin.git("hash-object", "-t", "tree", "-w", "--stdin", stdin=body)
+        entries = [("40000", str(number), made) for number in range(10)]
+    return tree(origin, *entries)
+
+
+@pytest.mark.parametrize("kind", ["files", "folders"])
+def test_trees_of_trees_are_refused(origin, store, tmp_path, kind):
+    empty = origin.git("hash-object", "-t", "tree", "-w", "--stdin")
+    bottom = ("100644", "f", blob(origin, b"")) if kind == "files" else ("40000", "d", empty)
+    commit = levels(origin, bottom, count=10)
+    with pytest.raises(ResolutionError, match=f"commit {commit} .*more members than any honest"):
+        exported(str(origin.path), commit, store, tmp_path / "out")
+
+
+def test_a_file_that_inflates_to_far_too_much_is_refused(origin, store, tmp_path, monkeypatch):
+    monkeypatch.setattr(bounds, "FLOOR", 1 << 20)
+    commit = origin.commit({"zeros": bytes(64 << 20)})
+    with pytest.raises(ResolutionError, match="it inflates to more than 100 times its size"):
+        exported(str(origin.path), commit, store, tmp_path / "out")
+
+
+def test_a_pyproject_of_megabytes_is_refused(origin, store):
+    commit = commit_of(str(origin.path), origin.commit({"pyproject.toml": bytes(5 << 20)}), store)
+    with pytest.raises(ResolutionError, match=r"'pyproject\.toml' has 5242880 bytes, more than"):
+        read_project(commit, subdirectory=None)
+
+
+def test_a_folder_in_the_place_of_a_file_is_none(origin, store):
+    commit = commit_of(str(origin.path), origin.commit({"setup.py/a": "", "a/b.txt": "b"}), store)
+    assert commit.read("setup.py") is None
+    assert commit.read("a/b.txt") == b"b"
+
+
+def test_far_too_many_submodules_are_refused(tmp_path, store, monkeypatch):
+    monkeypatch.setattr("envbuilder.resolve.git.tree._MOST", 3)
+    served = tmp_path / "served"
+    inner = Origin.create(served / "inner.git")
+    link = inner.commit({"file": "1"})
+    outer = Origin.create(served / "outer.git")
+    up = "../.."
+    modules = "".join(
+        f'[submodule "{n}"]\npath = s{n}\nurl = {up}/inner.git/.git\n' for n in range(4)
+    )
+    entries = [("100644", ".gitmodules", blob(outer, modules.encode()))]
+    commit = tree(outer, *entries, *[("160000", f"s{n}", link) for n in range(4)])
+    with git_http(served) as server:
+        url = server.address("outer.git/.git")
+        with pytest.raises(ResolutionError, match="more than 3 submodules"):
+            exported(url, commit, store, tmp_path / "out", submodules=True)

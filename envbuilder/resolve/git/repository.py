@@ -48,6 +48,7 @@ _OPTIONS = {
     "http.lowSpeedLimit": "1",  # bytes per second; a dead connection ends after the time below
     "http.lowSpeedTime": "120",
 }
+_PIECE = 1 << 20
 _LOCAL = (  # what git tells its hooks of their own repository (git rev-parse --local-env-vars)
     "GIT_ALTERNATE_OBJECT_DIRECTORIES",
     "GIT_COMMON_DIR",
@@ -125,10 +126,24 @@ class GitRepository:
         return output
 
     @contextmanager
-    def blobs(self, names: Sequence[str]) -> Iterator[Iterator[bytes]]:
-        """Read the contents of blobs, in the order of ``names`` (full ids), one at a time.
+    def records(self, *arguments: str) -> Iterator[Iterator[str]]:
+        """Run ``git ARGUMENTS`` as :meth:`run` does, and read its NUL-ended records one by one.
 
-        Each is checked against its name. Raises BuildError if one is missing or damaged.
+        Who reads them to the end hears of git's error.
+        """
+        git, _ = _gitpython()
+        process: Any = git(self.path).execute(
+            self._command(*arguments), env=self._environment(network=False), as_process=True
+        )
+        with _ended(process):
+            yield self._records(process)
+
+    @contextmanager
+    def blobs(self, names: Sequence[str]) -> Iterator[Iterator[tuple[int, Iterator[bytes]]]]:
+        """Read blobs, in the order of ``names`` (full ids), one at a time: bytes, and pieces.
+
+        Each is checked against its name, once its pieces are read. Raises BuildError if one is
+        missing or damaged.
         """
         git, _ = _gitpython()
         with tempfile.TemporaryFile() as wanted:
@@ -140,12 +155,8 @@ class GitRepository:
                 env=self._environment(network=False),
                 as_process=True,
             )
-            try:
+            with _ended(process):
                 yield self._contents(process.stdout, names)
-            finally:
-                process.stdout.close()
-                process.stderr.close()
-                process.proc.wait()  # its closed pipe ends it, where the reader gave up
 
     def ask(self, *arguments: str) -> str | None:
         """Run a question to the repository itself; None if git answers by failing."""
@@ -153,6 +164,10 @@ class GitRepository:
             return self.run(*arguments).decode(errors="replace").strip()
         except (ResolutionError, NetworkError):
             return None
+
+    def packed(self) -> int:
+        """Return how many bytes of objects were fetched into it."""
+        return sum(pack.stat().st_size for pack in self.path.glob("objects/pack/*.pack"))
 
     def has(self, name: str) -> bool:
         """Return whether object ``name`` (full id, or ``id^{tree}``) is here, without fetching."""
@@ -177,17 +192,44 @@ class GitRepository:
         if process.proc.returncode:
             raise explain(self.address, _text(said))
 
-    def _contents(self, stream: BinaryIO, names: Sequence[str]) -> Iterator[bytes]:
+    def _records(self, process: Any) -> Iterator[str]:  # noqa: ANN401
+        left = b""
+        while piece := process.stdout.read(_PIECE):
+            *whole, left = (left + piece).split(b"\0")
+            yield from (record.decode(errors="surrogateescape") for record in whole)
+        said = process.stderr.read()
+        if process.proc.wait():
+            raise explain(self.address, _text(said))
+
+    def _contents(
+        self, stream: BinaryIO, names: Sequence[str]
+    ) -> Iterator[tuple[int, Iterator[bytes]]]:
         for name in names:
             head = stream.readline().split()
-            content = stream.read(int(head[2])) if head[1:2] == [b"blob"] else b""
-            if len(head) != 3 or _blob_name(content, like=name) != name:
-                raise BuildError(
-                    f"the copy of {self.address} in {self.path} is damaged at {name}",
-                    hint=f"rm -r {self.path}, and run again: it is fetched anew",
-                )
+            if len(head) != 3 or head[1] != b"blob":
+                raise self._damaged(name)
+            size = int(head[2])
+            pieces = self._pieces(stream, size, name)
+            yield size, pieces
+            for _ in pieces:  # what nobody read
+                pass
             stream.read(1)
-            yield content
+
+    def _pieces(self, stream: BinaryIO, size: int, name: str) -> Iterator[bytes]:
+        """Yield a blob of ``size`` bytes; its name is SHA-1, or SHA-256 where that is used."""
+        found = hashlib.new("sha256" if len(name) == 64 else "sha1", b"blob %d\0" % size)
+        while size and (piece := stream.read(min(size, _PIECE))):
+            size -= len(piece)
+            found.update(piece)
+            yield piece
+        if size or found.hexdigest() != name:
+            raise self._damaged(name)
+
+    def _damaged(self, name: str) -> BuildError:
+        return BuildError(
+            f"the copy of {self.address} in {self.path} is damaged at {name}",
+            hint=f"rm -r {self.path}, and run again: it is fetched anew",
+        )
 
     def _command(self, *arguments: str) -> list[str]:
         forget = chain.from_iterable(("-u", name) for name in _LOCAL)
@@ -205,10 +247,15 @@ class GitRepository:
         }
 
 
-def _blob_name(content: bytes, *, like: str) -> str:
-    """Return git's name of a blob: SHA-1, or SHA-256 in the repositories that use that."""
-    kind = "sha256" if len(like) == 64 else "sha1"
-    return hashlib.new(kind, b"blob %d\0" % len(content) + content).hexdigest()
+@contextmanager
+def _ended(process: Any) -> Iterator[None]:  # noqa: ANN401
+    """End a git that is read from, whether it was read to its end or not."""
+    try:
+        yield
+    finally:
+        process.stdout.close()
+        process.stderr.close()
+        process.proc.wait()  # its closed pipe ends it, where the reader gave up
 
 
 def _gitpython() -> tuple[type[Git], type[GitCommandError]]:
