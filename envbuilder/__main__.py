@@ -12,6 +12,15 @@ if TYPE_CHECKING:
 def main() -> NoReturn:
     """Run the command line; Ctrl-C and its like end it quietly from its first import on."""
     try:
+        _run()
+    finally:
+        # Python notes an interrupt that leaves code given as text, as dataclasses run some while
+        # they are made, and dies of SIGINT at its end, whoever met it since. The next clears that.
+        exec("")  # noqa: S102
+
+
+def _run() -> NoReturn:
+    try:
         import signal  # noqa: PLC0415
 
         for number in (signal.SIGTERM, signal.SIGHUP):

@@ -28,7 +28,7 @@ from typing import BinaryIO
 
 from envbuilder.model.errors import EnvbuilderError
 from envbuilder.model.reference import Digest
-from envbuilder.storage.temporary import translated
+from envbuilder.storage.temporary import REFUSALS, translated
 
 from .bounds import LINKS, PARTS, Budget, check_path
 from .untar import TarEntry, Untar, untar
@@ -41,12 +41,7 @@ _NAME_MAX = 255  # bytes of a file's name on every file system of Linux
 _CONTENT = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE)
 _ATTRIBUTES = 1 << 17  # bytes of a path and its attributes; Linux takes half of it for one
 _MAY_LACK = (errno.EPERM, errno.ENOTSUP)  # file systems and users differ in what they may hold
-_NOT_ITS_FAULT = (
-    errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO,
-    errno.EACCES, errno.EPERM,
-    errno.EMFILE, errno.ENFILE, errno.ENOMEM,
-)  # fmt: skip
-"""What the disk, its permissions and the machine refuse, whatever the entry says."""
+_NOT_ITS_FAULT = (*REFUSALS, errno.EIO)
 
 
 def unpack(

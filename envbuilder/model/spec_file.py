@@ -309,10 +309,10 @@ def _locate(value: Any, text: str) -> tuple[KeyPath, Any]:  # noqa: ANN401 - YAM
         if name:
             part, kind = name, _members(kind)[name]
         elif index == "...":
-            _, kind = get_args(kind)
+            _, kind = get_args(_option(kind, dict))
             part = next(key for key, item in value.items() if not _fits(item, kind))
         else:
-            part, kind = int(index), get_args(kind)[0]
+            part, kind = int(index), get_args(_option(kind, tuple))[0]
         path, value = (*path, part), value[part]
     return path, kind
 
@@ -338,6 +338,11 @@ def _members(kind: Any) -> dict[str, Any]:  # noqa: ANN401 - any type of a spec'
     return {
         field.encode_name: field.type for each in structs for field in msgspec.structs.fields(each)
     }
+
+
+def _option(kind: Any, shape: type) -> Any:  # noqa: ANN401 - any type of a spec's
+    """Return what of a union is a mapping (dict) or a list (tuple); what is none of them, as is."""
+    return next((each for each in _options(kind) if get_origin(each) is shape), kind)
 
 
 def _options(kind: Any) -> tuple[Any, ...]:  # noqa: ANN401 - any type of a spec's

@@ -126,7 +126,7 @@ def _read_config(config: Path) -> dict[str, Any]:
         content = json.loads(config.read_bytes())
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise NetworkError(
             f"cannot read {config}: {type(error).__name__}",
             hint="mend the file, or log in anew with docker login",
@@ -209,7 +209,7 @@ def _parse_helper(output: bytes, program: str) -> Credential:
     try:
         answer = json.loads(output)
         username, secret = str(answer["Username"]), str(answer["Secret"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise NetworkError(f"{program} gave no login that we can read") from None  # as above
     if username == "<token>":
         return Credential(identity_token=secret)

@@ -25,6 +25,11 @@ from envbuilder.model.errors import BuildError, DiskFullError
 from envbuilder.model.owner import give, make_folder
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+REFUSALS = (
+    *_FULL, errno.EROFS, errno.EACCES, errno.EPERM,
+    errno.EMFILE, errno.ENFILE, errno.ENOMEM,
+)  # fmt: skip
+"""What this machine refuses, whatever is asked of it: room, permission, descriptors, memory."""
 _CURE = (
     "run `envbuilder cache prune`, or set ENVBUILDER_CACHE elsewhere",
     "or set ENVBUILDER_CACHE to a folder you may write to",

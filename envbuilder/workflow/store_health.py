@@ -20,7 +20,7 @@ from envbuilder.runtime.tree_check import is_damaged
 from envbuilder.runtime.trees import holding_tree, list_layers
 from envbuilder.storage import build_records
 from envbuilder.storage.store import Store
-from envbuilder.storage.temporary import translated
+from envbuilder.storage.temporary import REFUSALS, translated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,8 +46,9 @@ def examine(context: Context, *, repair: bool = False) -> Iterator[Examination]:
 
     What stands on blobs comes before these, or it would be gone together with them, unsaid.
 
-    What the disk cannot read is damaged. Raises BuildError for what we may not read, and if
-    something damaged cannot be removed, MissingToolError for git repositories without git.
+    What the disk cannot read is damaged. Raises BuildError for what we may not read, for a store
+    that takes no layer unpacked once more, and if something damaged cannot be removed,
+    MissingToolError for git repositories without git.
     """
     store = context.store
     for listed in (_builds, _records, _trees, _mirrors, _blobs):
@@ -58,7 +59,7 @@ def examine(context: Context, *, repair: bool = False) -> Iterator[Examination]:
         ) as step:
             for thing in kind.things:
                 with kind.holding(thing) as remove:
-                    if _is_damaged(kind, thing):
+                    if _is_damaged(kind, thing, store):
                         damaged.append(str(thing))
                         if repair:
                             with translated(store.root):
@@ -67,7 +68,7 @@ def examine(context: Context, *, repair: bool = False) -> Iterator[Examination]:
         yield Examination(kind=kind.name, count=len(kind.things), damaged=tuple(damaged))
 
 
-def _is_damaged(kind: _Kind, thing: object) -> bool:
+def _is_damaged(kind: _Kind, thing: object, store: Store) -> bool:
     try:
         return kind.is_damaged(thing)
     except FileNotFoundError:  # a build beside us needs it no longer
@@ -77,7 +78,10 @@ def _is_damaged(kind: _Kind, thing: object) -> bool:
             f"cannot read {error.filename or thing}: {error.strerror}",
             hint="check its permissions, or run this as who owns the store",
         ) from error
-    except OSError:
+    except OSError as error:
+        if error.errno in REFUSALS:  # to unpack a layer once more takes room of its own
+            with translated(store.root):
+                raise
         return True
 
 

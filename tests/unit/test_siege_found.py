@@ -18,6 +18,7 @@ from envbuilder.model.errors import (
 )
 from envbuilder.model.lock import DebPackage
 from envbuilder.model.progress import Silent
+from envbuilder.registry.credentials import find_credential
 from envbuilder.registry.layout import load
 from envbuilder.resolve.debian.packages import described_by
 from envbuilder.resolve.debian.system_python import find_distributions
@@ -254,6 +255,27 @@ def test_a_signal_while_it_imports_is_told_in_a_line(tmp_path, number):
         check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "error: interrupted\n")
+
+
+def test_a_signal_in_code_that_is_made_while_it_imports(tmp_path):
+    """Python would die of SIGINT in the end, whichever signal it was."""
+    code = 'exec("import signal; signal.raise_signal(signal.SIGTERM)")\n'
+    (tmp_path / "click.py").write_text(code)
+    done = subprocess.run(
+        [sys.executable, "-m", "envbuilder", "cache", "ls"],
+        env=os.environ | {"PYTHONPATH": f"{tmp_path}:{Path(envbuilder.__file__).parents[1]}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "error: interrupted\n")
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, '{"auths": ' + "[" * 100_000])
+def test_logins_that_are_far_too_deep(tmp_path, content):
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(NetworkError, match=r"cannot read .*config\.json: RecursionError"):
+        find_credential("example.com", [tmp_path / "config.json"], repository="")
 
 
 def test_the_package_itself_imports_nothing():

@@ -195,3 +195,23 @@ def test_what_is_held_stays_held_after_a_prune(store: Store) -> None:
         assert store.has(layer.digest)
     prune(store, None, reports=0, sources=0)
     assert not store.has(layer.digest)
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"),
+    [(errno.EROFS, BuildError), (errno.ENOSPC, DiskFullError), (errno.EMFILE, BuildError)],
+)
+def test_what_the_machine_refuses_damages_nothing(
+    store: Store, monkeypatch: pytest.MonkeyPatch, number: int, kind: type[BuildError]
+) -> None:
+    """To look at a tree, its layer is unpacked once more, which a read-only store cannot take."""
+    (tree,) = unpacked((layer_in(store),), store=store, progress=Silent())
+
+    def refuse(_: Store) -> Any:
+        raise OSError(number, os.strerror(number), str(store.root))
+
+    monkeypatch.setattr(Store, "scratch", refuse)
+    with pytest.raises(kind) as caught:
+        examined(store, repair=True)
+    assert str(store.root) in caught.value.message
+    assert tree.exists()
