@@ -25,6 +25,7 @@ _MORE = {
     "model/spec_words": ("test_spec",),
     "model/spec_platforms": ("test_platforms",),
     "model/spec_file": ("test_spec", "test_samples", "test_cluster_order"),
+    "model/spec_misfit": ("test_spec",),
     "model/yaml_text": ("test_deploy",),
     "model/yaml_document": ("test_spec", "test_yaml_edit"),
     "layers/account": ("test_account",),
