@@ -19,32 +19,32 @@ _OPAQUE = "user.overlay.opaque"
 def is_damaged(store: Store, layer: Digest) -> bool:
     """Return whether the layer's tree is not what unpacking the layer gives.
 
-    That unpacks it once more, which for a time takes its room on the disk. A tree whose layer is
-    gone or damaged itself is only looked at from outside; one that is gone itself is not damaged.
+    That unpacks it once more, which for a time takes its room on the disk; of a store that was
+    copied, stamps alone differ, which damages nothing. A tree whose layer is gone or damaged itself
+    is only looked at from outside; one that is gone itself is not damaged.
     Hold it meanwhile (:func:`trees.holding_tree`): one that is being made is not whole. Raises
     OSError for what the disk cannot read, DiskFullError.
     """
     if not tree_of(store, layer).exists():
         return False
-    if not is_sound(store, layer):
-        return True
     known = recorded(store, layer)
     if known is None or not store.has(layer):
-        return known is None
+        return not is_sound(store, layer)
     with store.scratch() as scratch:
         try:
             unpack_layer(store, known.layer, scratch / "tree")
         except DiskFullError:
             raise
         except BuildError:  # the layer's own damage is another finding
-            return False
+            return not is_sound(store, layer)
         return not _same(tree_of(store, layer), scratch / "tree")
 
 
 def _same(one: Path, other: Path) -> bool:
     facts, like = one.lstat(), other.lstat()
-    if (facts.st_mode, facts.st_rdev) != (like.st_mode, like.st_rdev):
-        return False
+    for fact in ("st_mode", "st_rdev", "st_uid", "st_gid"):
+        if getattr(facts, fact) != getattr(like, fact):
+            return False
     if stat.S_ISLNK(facts.st_mode):
         return one.readlink() == other.readlink()
     if stat.S_ISREG(facts.st_mode):

@@ -271,6 +271,29 @@ def test_a_signal_in_code_that_is_made_while_it_imports(tmp_path):
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "error: interrupted\n")
 
 
+def test_a_signal_where_nothing_can_be_raised(tmp_path):
+    """A callback of a weak reference swallows what it raises: the command went on to its end."""
+    code = """
+import signal, weakref
+class Gone: pass
+gone = Gone()
+watched = weakref.ref(gone, lambda _: signal.raise_signal(signal.SIGTERM))
+del gone
+import time
+time.sleep(60)
+"""
+    (tmp_path / "click.py").write_text(code)
+    done = subprocess.run(
+        [sys.executable, "-m", "envbuilder", "cache", "ls"],
+        env=os.environ | {"PYTHONPATH": f"{tmp_path}:{Path(envbuilder.__file__).parents[1]}"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "error: interrupted\n")
+
+
 @pytest.mark.parametrize("content", ["[" * 100_000, '{"auths": ' + "[" * 100_000])
 def test_logins_that_are_far_too_deep(tmp_path, content):
     (tmp_path / "config.json").write_text(content)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -215,3 +216,20 @@ def test_what_the_machine_refuses_damages_nothing(
         examined(store, repair=True)
     assert str(store.root) in caught.value.message
     assert tree.exists()
+
+
+def test_a_copy_of_a_store_is_not_damaged(store: Store, tmp_path: Path) -> None:
+    """Its trees have other inodes: the next run makes them anew, but nothing is wrong with them."""
+    unpacked((layer_in(store),), store=store, progress=Silent())
+    copy = Store(shutil.copytree(store.root, tmp_path / "copy", symlinks=True))
+    assert not any(examined(copy).values())
+    (program,) = (path for path in copy.root.rglob("one") if path.is_file())
+    program.chmod(0o600)
+    assert len(examined(copy)["unpacked layers"]) == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_file_that_was_given_away_is_damaged(store: Store) -> None:
+    (tree,) = unpacked((layer_in(store),), store=store, progress=Silent())
+    os.chown(tree / "usr/one", 12345, 0)
+    assert len(examined(store)["unpacked layers"]) == 1
