@@ -65,16 +65,15 @@ def _from(folder: Path, key: str) -> str:
 
 
 def _read(file: Path) -> _Project:
-    import tomllib
-
     from envbuilder.model.codec import MisfitError, from_plain
     from envbuilder.model.errors import UsageError
+    from envbuilder.model.toml_text import TomlError, parse_toml
 
     try:
-        return from_plain(tomllib.loads(file.read_text("utf-8")), _Project)
+        return from_plain(parse_toml(file.read_text("utf-8")), _Project)
     except FileNotFoundError:
         return _Project()
-    except (MisfitError, tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+    except (MisfitError, TomlError, UnicodeDecodeError, OSError) as error:
         raise UsageError(
             f"{file} cannot be used: {error}",
             hint="docs/how-to/share-layers.md shows what may stand there",

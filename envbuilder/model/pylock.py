@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import tomllib
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +32,7 @@ from .lock import (
 from .reference import Digest
 from .seal import Seal
 from .spec_words import MACHINES, PLATFORMS, Platform
+from .toml_text import TomlError, parse_toml
 
 if TYPE_CHECKING:
     from .spec import Spec
@@ -73,8 +73,8 @@ def parse_lock(text: str, *, name: str = "lock") -> Lock:
     """Parse a lock's text; ``name`` is how errors call it. Raises LockError."""
     hint = "restore it from git, or choose every pin anew: envbuilder lock NAME --upgrade"
     try:
-        data = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        data = parse_toml(text)
+    except TomlError as error:
         raise LockError(f"{name} is not TOML: {error}", hint=hint) from error
     try:
         return _lock(data)

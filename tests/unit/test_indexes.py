@@ -201,3 +201,21 @@ def test_a_keyring_is_asked_for_the_user_of_an_index(home, monkeypatch):
     assert find_login(FILE, uv_environment(Index(), environ)) == ("u", "")
     environ["UV_KEYRING_PROVIDER"] = "subprocess"
     assert find_login(FILE, uv_environment(Index(), environ)) == LOGIN
+
+
+@pytest.mark.parametrize(
+    "uv",
+    [
+        "pip = 1",
+        "index = 1",
+        "index = [1]",
+        "index-url = 1",
+        "extra-index-url = 1",
+        "extra-index-url = [1]",
+        "a = " + "[" * 100_000,
+        "a = " + "1" * 5000,
+    ],
+)
+def test_a_file_of_uv_that_is_none_says_nothing(home, uv):
+    told(home, uv=uv)
+    assert list(known_indexes({"HOME": str(home)})) == []

@@ -5,7 +5,6 @@ Sources: PEP 517 and PEP 518 (``[build-system]``), PEP 621 (``[project]``).
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -13,6 +12,7 @@ from typing import Any, Protocol
 from packaging.requirements import InvalidRequirement, Requirement
 
 from envbuilder.model.errors import ResolutionError
+from envbuilder.model.toml_text import TomlError, parse_toml
 
 
 class Readable(Protocol):
@@ -56,8 +56,8 @@ def read_project(tree: Readable, *, subdirectory: str | None) -> Project:
             )
         return _project({}, place)
     try:
-        return _project(tomllib.loads(content.decode()), place)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        return _project(parse_toml(content.decode()), place)
+    except (TomlError, UnicodeDecodeError) as error:
         raise ResolutionError(f"{place} cannot be read: {error}") from error
 
 

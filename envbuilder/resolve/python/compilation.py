@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sys
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from envbuilder.model.package_spec import ChosenIndex, Index
+from envbuilder.model.toml_text import parse_toml
 from envbuilder.storage.temporary import work_folder
 
 from .indexes import choice_flags, exempted, index_flags, uv_environment, visible_until
@@ -78,7 +78,7 @@ def compile_packages(problem: Problem) -> Found:
         lock = folder / "pylock.toml"
         lock.write_text(_preferences(problem.held), encoding="utf-8")
         said = run_uv(arguments, environment=environment, cwd=folder)
-        found = tomllib.loads(lock.read_text(encoding="utf-8"))
+        found = parse_toml(lock.read_text(encoding="utf-8"))
     yanked = {each["pin"]: each["reason"] or "" for each in _YANKED.finditer(said.warnings)}
     return Found(packages=found.get("packages", []), yanked=yanked)
 

@@ -11,15 +11,15 @@ import configparser
 import os
 import re
 import shlex
-import tomllib
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from packaging.utils import canonicalize_name
 
 from envbuilder.model.package_spec import ChosenIndex, Index
+from envbuilder.model.toml_text import parse_toml
 
 # Where packages are and how to get there. All else that uv can be told by variables (constraints,
 # a date, a strategy for versions) would make a lock depend on the machine that wrote it.
@@ -104,10 +104,10 @@ def known_indexes(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
             name, _, url = word.partition("=") if _NAMED.match(word) else ("", "", word)
             yield name, url
     for table in uv_tables(environment):
-        for entry in table.get("index", ()):
-            yield entry.get("name", ""), entry.get("url", "")
-        for url in (table.get("index-url"), *table.get("extra-index-url", ())):
-            if url is not None:
+        for entry in filter(_is_table, _list(table, "index")):
+            yield str(entry.get("name", "")), str(entry.get("url", ""))
+        for url in (table.get("index-url"), *_list(table, "extra-index-url")):
+            if isinstance(url, str):
                 yield "", url
 
 
@@ -116,11 +116,21 @@ def uv_tables(environ: Mapping[str, str]) -> list[dict[str, Any]]:
     tables: list[dict[str, Any]] = []
     for path in _uv_files(environ):
         try:
-            table = tomllib.loads(path.read_text(encoding="utf-8"))
+            table = parse_toml(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             continue  # uv itself says what is wrong with its file; for us it says nothing
-        tables += [table, table.get("pip", {})]
+        tables += [each for each in (table, table.get("pip")) if _is_table(each)]
     return tables
+
+
+def _is_table(value: object) -> TypeGuard[dict[str, Any]]:
+    return isinstance(value, dict)
+
+
+def _list(table: Mapping[str, Any], key: str) -> list[Any]:
+    """Return a list of uv's file; an empty one if it is none, of which uv itself speaks."""
+    found = table.get(key)
+    return found if isinstance(found, list) else []
 
 
 def _uv_files(environ: Mapping[str, str]) -> list[Path]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -18,6 +17,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
 from envbuilder.model.errors import UsageError
+from envbuilder.model.toml_text import parse_toml
 from envbuilder.smoke.report import Cause
 
 
@@ -114,7 +114,7 @@ def _id(entry: CausePage) -> str:
 
 
 def _read(name: str, text: str) -> CausePage:
-    page = tomllib.loads(text)
+    page = parse_toml(text)
     return CausePage(
         cause=Cause(
             id=name.removesuffix(".toml"),

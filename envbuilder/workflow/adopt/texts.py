@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Any
 
 from envbuilder.model.errors import UsageError
+from envbuilder.model.toml_text import TomlError, parse_toml
 
 BY_HAND = 1 << 20
 """Bytes that a file may have which people write."""
@@ -45,6 +45,6 @@ def lines_of(text: str) -> list[str]:
 def read_toml(path: Path, *, limit: int = BY_HAND) -> dict[str, Any]:
     """Read a TOML file; raise UsageError with the place if it is none."""
     try:
-        return tomllib.loads(read_text(path, limit=limit))
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        return parse_toml(read_text(path, limit=limit))
+    except TomlError as error:
         raise UsageError(f"{path} is not TOML: {error}") from error
