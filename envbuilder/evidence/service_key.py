@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from envbuilder.model.codec import any_json
 from envbuilder.model.errors import MissingToolError, NetworkError, without_login
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class ServiceKey:
         self._sign(blob, f"--signing-config={config}", f"--trusted-root={root}",
             f"--bundle={bundle}")  # fmt: skip
         try:
-            return str(json.loads(bundle.read_bytes())["messageSignature"]["signature"])
+            return str(any_json(bundle.read_bytes())["messageSignature"]["signature"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise NetworkError(f"cosign gave no signature by {self.address}") from error
 

@@ -7,7 +7,6 @@ Whiteouts are those of the OCI image-spec 1.1 ("Layers", "Whiteouts").
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from tarfile import TarInfo
 
 from packaging.utils import canonicalize_name
 
+from envbuilder.model.codec import any_json
 from envbuilder.model.reference import Digest
 
 from .installed import is_system_document
@@ -32,6 +32,7 @@ _SITE = r"(?:.*/)?(?:site|dist)-packages/[^/]+"
 _METADATA = re.compile(rf"{_SITE}\.(?:dist-info/METADATA|egg-info/PKG-INFO)")
 _ORIGIN = re.compile(rf"{_SITE}\.dist-info/direct_url\.json")
 _DPKG = re.compile(r"var/lib/dpkg/(?:status|status\.d/[^/.]+)")
+_COMMIT = re.compile(r"[0-9A-Za-z]{1,64}")
 _EXTENDED = re.compile(r"var/lib/apt/extended_states")
 _LOCK = re.compile(r"usr/share/envbuilder/pylock\.[^/]+\.toml")
 _PYC = re.compile(r"((?:.*/)?)__pycache__/([^/]+?)\.[^/.]+(?:\.opt-[^/.]+)?\.pyc")
@@ -301,7 +302,8 @@ def _python_heads(documents: Mapping[str, bytes]) -> Iterator[tuple[str, Message
 def _commit(origin: bytes) -> str:
     """Read the commit of a package from git (PEP 610); nothing if it is from elsewhere."""
     try:
-        return str(json.loads(origin)["vcs_info"]["commit_id"])
+        commit = any_json(origin)["vcs_info"]["commit_id"]
+        return str(commit) if _COMMIT.fullmatch(commit) else ""
     except (ValueError, KeyError, TypeError):
         return ""
 

@@ -6,6 +6,7 @@ An error says the place in the document, what was expected there and what was fo
 from __future__ import annotations
 
 import inspect
+import json
 import re
 from threading import RLock
 from typing import Any, TypeVar
@@ -66,6 +67,19 @@ def from_json(text: bytes | msgspec.Raw, kind: type[T]) -> T:
             return msgspec.json.decode(text, type=kind, dec_hook=_decode)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise MisfitError(_in_words(error)) from error
+
+
+def any_json(text: bytes | str) -> Any:  # noqa: ANN401 (any document)
+    """Parse JSON that anybody may have written; raise MisfitError whatever is wrong with it.
+
+    Python's own reader also raises RecursionError, which is easily forgotten.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise MisfitError("it is nested too deeply") from error
+    except ValueError as error:  # a number of thousands of digits, too
+        raise MisfitError(str(error)) from error
 
 
 def to_plain(value: object) -> Any:  # noqa: ANN401 (any document)

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from .codec import any_json
 from .errors import EnvbuilderError
 from .image_settings import settings_of
 from .layer_kind import LayerKind, kind_of
@@ -146,8 +147,8 @@ def parse_image(manifest: bytes, config: bytes) -> Image:
     Raises EnvbuilderError if the two do not belong together or are not what they claim.
     """
     try:
-        head = json.loads(manifest)
-        body = json.loads(config)
+        head = any_json(manifest)
+        body = any_json(config)
         config_digest = Digest.parse(head["config"]["digest"])
         diff_ids = [Digest.parse(text) for text in body["rootfs"]["diff_ids"]]
         titles = [
@@ -174,7 +175,6 @@ def parse_image(manifest: bytes, config: bytes) -> Image:
         TypeError,
         AttributeError,
         OverflowError,
-        RecursionError,
     ) as error:
         raise EnvbuilderError(f"not an image manifest with its config: {error!r}") from error
     if config_digest != Digest.of(config):

@@ -7,13 +7,12 @@ string for a list of commands (``strslice``), too. Members that nobody here read
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from msgspec import Struct
 
-from .codec import from_plain
+from .codec import MisfitError, any_json, from_plain
 from .errors import EnvbuilderError
 
 _COMMANDS = ("Entrypoint", "Cmd", "Shell")
@@ -57,9 +56,9 @@ def settings_of(config: bytes) -> Mapping[str, Any]:
     member which is not what the specification says.
     """
     try:
-        document = json.loads(config)  # which reads half a surrogate, as Go does
+        document = any_json(config)  # which reads half a surrogate, as Go does
         from_plain(document, _Config)
-    except (ValueError, RecursionError) as error:
+    except MisfitError as error:
         raise EnvbuilderError(f"not an image's config: {error}") from error
     found = document.get("config") or {}
     words = {key: [found[key]] for key in _COMMANDS if isinstance(found.get(key), str)}

@@ -8,7 +8,6 @@ registry. Secrets are kept out of ``repr``.
 from __future__ import annotations
 
 import base64
-import json
 import os
 import re
 import subprocess
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from envbuilder.model.codec import any_json
 from envbuilder.model.errors import MissingToolError, NetworkError
 from envbuilder.model.reference import DEFAULT_REGISTRY
 
@@ -123,7 +123,7 @@ def _scopes(registry: str, repository: str) -> Iterator[str]:
 
 def _read_config(config: Path) -> dict[str, Any]:
     try:
-        content = json.loads(config.read_bytes())
+        content = any_json(config.read_bytes())
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, RecursionError) as error:
@@ -207,7 +207,7 @@ def _ask_helper(helper: str, server: str, config: Path) -> Credential:
 
 def _parse_helper(output: bytes, program: str) -> Credential:
     try:
-        answer = json.loads(output)
+        answer = any_json(output)
         username, secret = str(answer["Username"]), str(answer["Secret"])
     except (ValueError, KeyError, TypeError, RecursionError):
         raise NetworkError(f"{program} gave no login that we can read") from None  # as above

@@ -8,10 +8,10 @@ layout shall not reach the store. Each is what its digest says, or the export fa
 from __future__ import annotations
 
 import io
-import json
 import tarfile
 from pathlib import Path
 
+from envbuilder.model.codec import any_json
 from envbuilder.model.errors import EnvbuilderError, UsageError
 from envbuilder.model.image import OCI_INDEX, Image, canonical_json, parse_image
 from envbuilder.model.owner import give_all, make_folder
@@ -81,7 +81,7 @@ def _replaceable(path: Path) -> bool:
     if not names:
         return True
     try:
-        images = json.loads((path / "index.json").read_bytes())["manifests"]
+        images = any_json((path / "index.json").read_bytes())["manifests"]
     except (OSError, ValueError, KeyError, TypeError):
         return False
     return names == {"oci-layout", "index.json", "blobs"} and len(images) == 1
@@ -96,12 +96,12 @@ def load(path: Path, platform: str, *, name: str = "") -> tuple[Image, Path]:
     """
     shown = name or str(path)
     try:
-        index = json.loads((path / "index.json").read_bytes())
+        index = any_json((path / "index.json").read_bytes())
         blobs = path / "blobs" / "sha256"
         entry = _choose(index, blobs, platform)
         manifest = _read(blobs, entry["digest"])
-        config = _read(blobs, json.loads(manifest)["config"]["digest"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        config = _read(blobs, any_json(manifest)["config"]["digest"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"{shown} is not an OCI image layout: {error}") from error
     try:
         return parse_image(manifest, config), blobs
@@ -124,7 +124,7 @@ def _choose(index: dict[str, object], blobs: Path, platform: str, depth: int = 0
         raise ValueError(f"its index has no image for {platform}")
     chosen: dict[str, str] = fits[0]
     if chosen["mediaType"].endswith(("index.v1+json", "manifest.list.v2+json")):
-        nested = json.loads(_read(blobs, chosen["digest"]))
+        nested = any_json(_read(blobs, chosen["digest"]))
         return _choose(nested, blobs, platform, depth + 1)
     return chosen
 

@@ -6,7 +6,6 @@ into the runtime configuration as they are. Source: CDI specification 0.3 to 1.1
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 import yaml
 from msgspec import Struct
 
-from envbuilder.model.codec import MisfitError, from_plain
+from envbuilder.model.codec import MisfitError, any_json, from_plain
 from envbuilder.model.errors import MissingToolError
 
 Edits = Mapping[str, Any]
@@ -157,7 +156,7 @@ def _check(spec: Mapping[str, Any], file: Path) -> None:
 def _read(file: Path) -> Mapping[str, Any]:
     try:
         text = file.read_text()
-        spec = json.loads(text) if file.suffix == ".json" else yaml.safe_load(text)
+        spec = any_json(text) if file.suffix == ".json" else yaml.safe_load(text)
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise MissingToolError(f"cannot read {file}: {error}", hint=_HINT) from error
     if not isinstance(spec, dict):

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from envbuilder.model.atomic import write_text
+from envbuilder.model.codec import any_json
 from envbuilder.model.errors import SmokeError
 
 from .report import Report
@@ -65,11 +66,18 @@ def answers_path(folder: Path, name: str, model: str = "") -> Path:
 def read_answers(path: Path) -> Answers | None:
     """Read recorded answers; None if there are none yet. Raises SmokeError."""
     try:
-        plain = json.loads(path.read_text("utf-8"))
+        plain = any_json(path.read_text("utf-8"))
         return parse_answers(plain)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        OverflowError,
+    ) as error:
         raise SmokeError(
             f"{path} does not hold recorded answers: {error!r}",
             hint="restore it from git, or delete it: the next green build writes it anew",
@@ -77,7 +85,10 @@ def read_answers(path: Path) -> Answers | None:
 
 
 def parse_answers(plain: Mapping[str, Any]) -> Answers:
-    """Make answers of their JSON values; raises ValueError, TypeError or KeyError."""
+    """Make answers of their JSON values.
+
+    Raises ValueError, TypeError, KeyError, AttributeError, or OverflowError for what are none.
+    """
     if plain["version"] != VERSION:
         raise ValueError(f"version {plain['version']}")
     return Answers(

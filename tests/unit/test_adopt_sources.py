@@ -413,6 +413,12 @@ def test_a_virtual_environment_says_where_its_packages_came_from(tmp_path):
     dist(site, "ff", "1", files=[("direct_url.json", wheel)])
     dist(site, "gg", "1", files=[("direct_url.json", "{")])
     dist(site, "hh", "not a version")
+    for name, origin in {
+        "ii": "[" * 100_000,
+        "jj": "1" * 5000,
+        "kk": '{"url": "https://[x"}',
+    }.items():
+        dist(site, name, "1", files=[("direct_url.json", origin)])
     spec, left = spec_of(read_venv(tmp_path, pin=True))
     assert spec["python"] == "3.12"
     assert spec["packages"] == {
@@ -422,7 +428,7 @@ def test_a_virtual_environment_says_where_its_packages_came_from(tmp_path):
         "ff": {"url": "https://f.example.com/ff-1-py3-none-any.whl"},
     }
     assert spec["constraints"] == {"bb": "==2.0"}
-    assert len(left) == 4
+    assert len(left) == 7
 
 
 def test_what_pip_left_behind_is_no_package_and_metadata_has_any_encoding(tmp_path):

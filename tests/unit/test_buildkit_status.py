@@ -166,6 +166,13 @@ def test_what_only_looks_like_the_stream_is_plain(plain, indent):
     assert "it broke" in watch.failure().message
 
 
+@pytest.mark.parametrize("line", ['{"vertexes": ' + "[" * 100_000, "{" + "1" * 5000])
+def test_a_line_that_merely_begins_like_an_object(line):
+    watch, events = follow([f"{line}\n"])
+    assert not [each for each in events if each[0] == "open"]
+    assert watch.failure().message
+
+
 @pytest.mark.parametrize(
     ("name", "title"),
     [

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from msgspec import Struct
 
-from envbuilder.model.codec import MisfitError, from_json, from_plain, to_json, to_plain
+from envbuilder.model.codec import MisfitError, any_json, from_json, from_plain, to_json, to_plain
 from envbuilder.model.lock import Wheel
 from envbuilder.model.reference import Digest
 
@@ -86,6 +86,14 @@ def test_a_digest_is_a_value():
     assert repr(one) == f"Digest({one.hex!r})"
     with pytest.raises(AttributeError, match="does not change"):
         one.hex = other.hex
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[" * 100_000, '{"a":' * 100_000, "1" * 5000, b"\xff", b"\xef\xbb\xbf1 1"]
+)
+def test_what_is_no_json_has_one_error(text):
+    with pytest.raises(MisfitError):
+        any_json(text)
 
 
 def test_types_are_learnt_by_one_thread_at_a_time():

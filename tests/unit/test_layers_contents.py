@@ -120,7 +120,21 @@ def test_a_package_is_there_until_a_layer_removes_it():
     assert stacked([layer(metadata), gone, layer(metadata)]).distributions() == x
 
 
-@pytest.mark.parametrize("origin", [b"", b"{", b"[]", b'{"vcs_info": 1}', b'{"dir_info": {}}'])
+@pytest.mark.parametrize(
+    "origin",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'{"vcs_info": 1}',
+        b'{"dir_info": {}}',
+        b"[" * 100_000,
+        b'{"vcs_info": {"commit_id": ' + b"1" * 5000 + b"}}",
+        b'{"vcs_info": {"commit_id": "\\ud800"}}',
+        b'{"vcs_info": {"commit_id": "' + b"a" * 5000 + b'"}}',
+        b'{"vcs_info": {"commit_id": null}}',
+    ],
+)
 def test_a_package_from_elsewhere_has_no_commit(origin):
     folder = "site-packages/x-1.dist-info"
     files = {f"{folder}/METADATA": b"Name: x\nVersion: 1\n", f"{folder}/direct_url.json": origin}

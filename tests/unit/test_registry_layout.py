@@ -77,6 +77,13 @@ def test_a_folder_of_something_else_is_left_alone(image, store, tmp_path):
     assert (tmp_path / "out" / "thesis.txt").read_text() == "precious"
 
 
+def test_a_folder_with_an_index_that_is_none_is_left_alone(image, store, tmp_path):
+    path = export(image, store, f"oci:{tmp_path}/out", name="x", progress=Silent())
+    (path / "index.json").write_text("[" * 100_000)
+    with pytest.raises(UsageError, match="no OCI layout of one image"):
+        export(image, store, f"oci:{tmp_path}/out", name="x", progress=Silent())
+
+
 def test_what_lies_beside_a_layout_is_not_lost(image, store, tmp_path):
     export(image, store, f"oci:{tmp_path}/out", name="x", progress=Silent())
     (tmp_path / "out" / "thesis.txt").write_text("precious")

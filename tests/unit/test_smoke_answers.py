@@ -161,7 +161,24 @@ def test_another_package_is_written_down_by_the_next_green_build() -> None:
     assert found.packages["torch"] == "2.7.0"
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"version": 2}', '{"version": 1}', "{"])
+_ONE = '{"version": 1, "identity": "", "packages": {}, "prompts": {"a": {"dtype": "", "spread": 0'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        '{"version": 2}',
+        '{"version": 1}',
+        "{",
+        "[" * 100_000,
+        '{"version": ' + "1" * 5000,
+        _ONE + ', "margins": [], "generated": [], "logits": [1' + "0" * 400 + "]}}}",
+        _ONE + ', "margins": [], "generated": [1e999], "logits": []}}}',
+        _ONE + ', "margins": [], "generated": [NaN], "logits": []}}}',
+    ],
+)
 def test_a_spoilt_file_is_named(tmp_path: Path, text: str) -> None:
     path = answers_path(tmp_path, "demo")
     path.write_text(text)

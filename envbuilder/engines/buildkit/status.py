@@ -7,13 +7,13 @@ and around them plain lines: the error, and the lines of the Dockerfile that it 
 from __future__ import annotations
 
 import base64
-import json
 import re
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from typing import Any, TextIO
 
+from envbuilder.model.codec import MisfitError, any_json
 from envbuilder.model.errors import (
     BuildError,
     DiskFullError,
@@ -160,8 +160,8 @@ def _items(lines: Iterable[str]) -> Iterator[str | dict[str, Any]]:
 def _parsed(lines: list[str]) -> list[str] | list[dict[str, Any]]:
     """Return the object that ``lines`` are, or themselves if they are none."""
     try:
-        return [json.loads("\n".join(lines))] if lines[0].startswith("{") else lines
-    except ValueError:
+        return [any_json("\n".join(lines))] if lines[0].startswith("{") else lines
+    except MisfitError:
         return lines
 
 

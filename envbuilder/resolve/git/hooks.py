@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from envbuilder.model.codec import MisfitError, any_json
 from envbuilder.model.errors import BuildError, DiskFullError, SmokeError
 from envbuilder.model.lock import Wheel
 from envbuilder.model.owner import give, make_folder
@@ -106,8 +107,8 @@ def run_hook(
 def looked_at(output: Path) -> tuple[str, ...]:
     """Return what a watched hook looked at beyond itself; that it kept it to itself, if it did."""
     try:
-        found = json.loads(read_output(output, "looked.json") or b"null")
-    except (ValueError, RecursionError):
+        found = any_json(read_output(output, "looked.json") or b"null")
+    except MisfitError:
         found = None
     return tuple(map(str, found)) if isinstance(found, list) else ("nobody knows what",)
 
@@ -135,8 +136,8 @@ def read_output(output: Path, name: str) -> bytes | None:
 def _result(content: bytes | None) -> dict[str, Any] | None:
     """Read what the hook answered; a hostile build may have written anything there."""
     try:
-        found = json.loads(content or b"null")
-    except (ValueError, RecursionError):
+        found = any_json(content or b"null")
+    except MisfitError:
         return None
     sound = isinstance(found, dict) and isinstance(found.get("requires", []), list)
     return found if sound else None

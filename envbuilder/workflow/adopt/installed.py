@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
+from envbuilder.model.codec import any_json
 from envbuilder.model.errors import without_login
 
 from .places import from_file, git_package
@@ -163,7 +163,7 @@ def _names(requires: Iterable[str]) -> Iterator[str]:
 
 def _with_origin(held: Held, origin: str) -> Held:
     try:
-        said = json.loads(origin)
+        said = any_json(origin)
         url, vcs = str(said["url"]), said.get("vcs_info", {})
         commit, directory = str(vcs.get("commit_id", "")), "dir_info" in said
     except (ValueError, KeyError, TypeError, AttributeError):
@@ -177,7 +177,10 @@ def _with_origin(held: Held, origin: str) -> Held:
     if without_login(url) != url:
         return replace(held, left="the address holds a login: netrc keeps it")
     plain = url.partition("#")[0]
-    filename = unquote(urlsplit(plain).path).rpartition("/")[2]
+    try:
+        filename = unquote(urlsplit(plain).path).rpartition("/")[2]
+    except ValueError:
+        return replace(held, left=f"{plain!r} is no address")
     return of_statement(
         held, from_file(held.at, filename, {"url": plain}, key=held.name, marker="")
     )

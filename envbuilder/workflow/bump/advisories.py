@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from envbuilder.evidence.bill import Bill, Part
+from envbuilder.model.codec import any_json
 from envbuilder.model.debian_version import version_key
 from envbuilder.model.errors import UsageError
 from envbuilder.model.lock import Lock
@@ -93,8 +93,8 @@ def _held(bill: Bill) -> dict[_Key, list[Part]]:
 
 def _parsed(name: str, text: bytes, held: Mapping[_Key, list[Part]]) -> Iterator[Concern]:
     try:
-        yield from _concerns(json.loads(text), held)
-    except (LookupError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        yield from _concerns(any_json(text), held)
+    except (LookupError, ValueError, TypeError, AttributeError) as error:
         raise UsageError(
             f"{name} is no OSV document: {error!r}",
             hint="--security takes a folder or a zip that holds nothing else",

@@ -6,11 +6,11 @@ own parser reads them. Variables stay as they are written.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from envbuilder.model.codec import MisfitError, any_json
 from envbuilder.model.errors import UsageError
 
 from .words import UnreadableError, split_words, unquoted
@@ -170,8 +170,8 @@ def json_items(rest: str) -> tuple[str, ...] | None:
     if not rest.startswith("["):
         return None
     try:
-        found = json.loads(rest)
-    except (ValueError, RecursionError):
+        found = any_json(rest)
+    except MisfitError:
         return None
     if isinstance(found, list) and all(isinstance(each, str) for each in found):
         return tuple(found)
