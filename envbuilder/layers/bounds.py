@@ -20,6 +20,8 @@ MEMBER = 512
 """Bytes that an input has for each further one: honest files take more, names alone a few."""
 MEMBERS = 500_000
 """Members of an input however large it is."""
+RECORDS = 16
+"""Extended records that a member of a tar may have, on the average; honest ones have up to six."""
 DEPTH = 128
 """Folders above one path."""
 PATH = 3072
@@ -94,6 +96,10 @@ class Budget:
     whole_left: int = field(default_factory=lambda: WHOLE)
     within: Self | None = None
     _folders: set[str] = field(default_factory=set, init=False)
+    _records_left: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._records_left = RECORDS * self.members_left
 
     @classmethod
     def of(
@@ -151,6 +157,14 @@ class Budget:
             self._name(target)
         if self.within:
             self.within.member(path, target=target)
+
+    def record(self) -> None:
+        """Count an extended record of a tar's member."""
+        self._records_left -= 1
+        if self._records_left < 0:
+            raise self.refuse("it has more extended records than any honest one of its size")
+        if self.within:
+            self.within.record()
 
     def name(self, path: str) -> None:
         """Count a path that is kept."""

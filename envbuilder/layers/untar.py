@@ -33,6 +33,7 @@ _LONG = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
 _PAX = (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE)
 # Names and attributes of one entry are read whole; anything longer is an attack on memory.
 _META_LIMIT = 1 << 20
+_DIGITS = 10  # of the length of a record, with the blank behind it
 _DAMAGES: tuple[type[Exception], ...] = (
     tarfile.TarError,
     gzip.BadGzipFile,
@@ -73,7 +74,9 @@ class Untar:
         pax: dict[str, bytes] = {}
         while (info := self._header()) is not None:
             if info.type in _PAX:
-                pax.update(_pax_records(self._metadata(info)))
+                for key, value in _pax_records(self._metadata(info)):
+                    self.budget.record()
+                    pax[key] = value
             elif info.type in _LONG:
                 key = "path" if info.type == tarfile.GNUTYPE_LONGNAME else "linkpath"
                 pax[key] = self._metadata(info).rstrip(b"\0")
@@ -238,15 +241,16 @@ def _decompressed(file: BinaryIO, media_type: str) -> Iterator[BinaryIO]:
 
 
 def _pax_records(data: bytes) -> Iterator[tuple[str, bytes]]:
-    while data:
-        length, space, _ = data.partition(b" ")
-        end = int(length)
-        record = data[len(length) + 1 : end]
-        if not space or end <= len(length) + 1 or end > len(data) or not record.endswith(b"\n"):
+    at = 0
+    while at < len(data):
+        start = data.find(b" ", at, at + _DIGITS) + 1
+        end = at + int(data[at : start or at])
+        record = data[start:end]
+        if end <= start or end > len(data) or not record.endswith(b"\n"):
             raise tarfile.HeaderError("damaged PAX record")
         key, _, value = record[:-1].partition(b"=")
         yield key.decode("utf-8", "surrogateescape"), value
-        data = data[end:]
+        at = end
 
 
 def _damaged(name: str, why: str) -> BuildError:

@@ -233,6 +233,28 @@ def test_many_extended_headers_before_one_entry(tmp_path: Path, what: str) -> No
     assert "headers of one entry" in measured(what, *layer.end())
 
 
+@pytest.mark.parametrize("what", ["scan", "unpack"])
+def test_extended_headers_of_the_shortest_records(tmp_path: Path, what: str) -> None:
+    layer = Layer(tmp_path / "blob")
+    records = b"6 a=b\n" * 150_000  # each half copied for the next, a header took four seconds
+    for number in range(100):
+        layer.entry("x", len(records), type=tarfile.XHDTYPE)
+        layer.add(records + bytes(-len(records) % 512))
+        layer.entry(f"f{number}", 0)
+    assert "more extended records" in measured(what, *layer.end())
+
+
+@pytest.mark.parametrize(
+    "record", [b"6 a=bc\n", b"6a=b\n", b" a=b\n", b"0 \n", b"9" * 20, b"-6 a=b\n"]
+)
+def test_a_record_that_is_none(tmp_path: Path, record: bytes) -> None:
+    layer = Layer(tmp_path / "blob")
+    layer.entry("x", len(record), type=tarfile.XHDTYPE)
+    layer.add(record + bytes(512 - len(record)))
+    layer.entry("file", 0)
+    assert "is damaged" in measured("scan", *layer.end())
+
+
 def test_many_directories_with_large_attributes(tmp_path: Path) -> None:
     layer = Layer(tmp_path / "blob")
     for number in range(4500):
