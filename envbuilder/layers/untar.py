@@ -34,7 +34,7 @@ _PAX = (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE)
 # Names and attributes of one entry are read whole; anything longer is an attack on memory.
 _META_LIMIT = 1 << 20
 _DIGITS = 10  # of the length of a record, with the blank behind it
-_DAMAGES: tuple[type[Exception], ...] = (
+DAMAGES: tuple[type[Exception], ...] = (  # what reading a damaged tar raises
     tarfile.TarError,
     gzip.BadGzipFile,
     EOFError,
@@ -111,7 +111,7 @@ class Untar:
             if key in pax:
                 setattr(info, key, convert(pax[key]))
         if info.size < 0:
-            raise BuildError(f"{info.name!r} states a size of {info.size} bytes")
+            raise self.budget.refuse(f"{info.name!r} states a size of {info.size} bytes")
         has_content = info.type in (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE)
         self._left = info.size if has_content else 0
         self._padding = -self._left % BLOCK
@@ -132,10 +132,11 @@ class Untar:
 
     def _metadata(self, info: tarfile.TarInfo) -> bytes:
         if info.size < 0:
-            raise BuildError(f"an extended header cannot have {info.size} bytes")
+            raise self.budget.refuse(f"an extended header cannot have {info.size} bytes")
         self._meta_left -= info.size
         if self._meta_left < 0:
-            raise BuildError(f"the headers of one entry have more than {_META_LIMIT} bytes")
+            why = f"the headers of one entry have more than {_META_LIMIT} bytes"
+            raise self.budget.refuse(why)
         return self._aside(info.size + -info.size % BLOCK)[: info.size]
 
     def _aside(self, size: int) -> bytes:
@@ -193,7 +194,7 @@ def untar_stream(
             yield Untar(cast("BinaryIO", stream), budget)
             while stream.read(_PIECE):  # what follows the end mark belongs to the diff_id
                 pass
-    except _DAMAGES as error:
+    except DAMAGES as error:
         raise _damaged(name, str(error)) from error
     if hashing.digest() != diff_id:
         raise _damaged(name, f"its tar is {hashing.digest()}, not {diff_id}")

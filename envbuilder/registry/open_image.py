@@ -6,9 +6,8 @@ Only manifest and config are read at once; layers are read when they are asked f
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
-import tarfile
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,10 +15,12 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Protocol, cast
 
-from envbuilder.layers.bounds import Budget
+from envbuilder.layers.bounds import Budget, most_content
 from envbuilder.layers.contents import Contents, scan, stacked
-from envbuilder.layers.untar import untar
-from envbuilder.model.errors import MissingToolError, UsageError
+from envbuilder.layers.packed import DAMAGES as PACKED_DAMAGES
+from envbuilder.layers.packed import unpacked
+from envbuilder.layers.untar import DAMAGES, SparseFileError, Untar, untar
+from envbuilder.model.errors import BuildError, MissingToolError, UsageError
 from envbuilder.model.image import Image, Layer
 from envbuilder.model.progress import Progress
 from envbuilder.model.reference import ImageRef
@@ -34,10 +35,12 @@ from .repository import Repository
 from .streams import scan_layer
 from .transfer import pull_layers
 
+_DAMAGES: tuple[type[Exception], ...] = (*DAMAGES, *PACKED_DAMAGES, SparseFileError)
 _DOCKER = "docker:"
 _LAYOUT_FILE = re.compile(r"index\.json|blobs/sha256/[0-9a-f]{64}")
 _LAYOUT = "oci:"
-_CHUNK = 1 << 20  # bytes
+_MEMBERS = 4_000
+"""Members of an image archive; an image has 127 layers at the most, and few have many platforms."""
 
 
 class ScanLayer(Protocol):
@@ -145,7 +148,8 @@ def _unpack_file(archive: Path, folder: Path) -> None:
     except OSError as error:
         raise UsageError(f"cannot read the image archive {archive}: {error.strerror}") from error
     with stream:
-        _unpack(stream, folder, str(archive))
+        budget = _budget(str(archive), most_content(archive.stat().st_size))
+        _unpack(unpacked(stream, budget), budget, folder, str(archive))
 
 
 def _save(name: str, folder: Path) -> None:
@@ -161,7 +165,9 @@ def _save(name: str, folder: Path) -> None:
     broken = None
     with docker:
         try:
-            _unpack(cast("BinaryIO", docker.stdout), folder, name)
+            # Docker's images have no size yet, and whoever runs it has given it the disk already.
+            budget = _budget(name, sys.maxsize)
+            _unpack(cast("BinaryIO", docker.stdout), budget, folder, name)
         except UsageError as error:
             broken = error
         said = docker.communicate()[1].decode(errors="replace").strip()
@@ -174,25 +180,43 @@ def _save(name: str, folder: Path) -> None:
         raise broken
 
 
-def _unpack(stream: BinaryIO, folder: Path, name: str) -> None:
+def _unpack(stream: BinaryIO, budget: Budget, folder: Path, name: str) -> None:
     """Unpack an archive of a layout: its index and its blobs, and nothing that may lie beside.
 
-    Raises UsageError if it is none, DiskFullError.
+    Raises UsageError if it is none, BuildError if it asks for more than ``budget``, DiskFullError.
     """
     try:
-        with tarfile.open(fileobj=stream, mode="r|*") as tar:
-            for member in tar:
-                name_inside = member.name.removeprefix("./")
-                content = tar.extractfile(member) if member.isreg() else None
-                if content is not None and _LAYOUT_FILE.fullmatch(name_inside):
-                    path = folder / name_inside
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    with translated(folder), path.open("wb") as file:
-                        shutil.copyfileobj(content, file, _CHUNK)
-    except tarfile.TarError as error:
+        tar = Untar(stream, budget)
+        for entry in tar.entries():
+            inside = entry.info.name.removeprefix("./")
+            if entry.info.isreg() and _LAYOUT_FILE.fullmatch(inside):
+                _write(folder / inside, tar.content(), folder)
+        for _ in tar.rest():  # only who has read to the end knows that all of it is right
+            pass
+    except _DAMAGES as error:
         raise UsageError(f"cannot read the image archive {name}: {error}") from error
     if not (folder / "index.json").is_file():
         raise UsageError(
             f"{name} is no OCI archive: it has no index.json",
             hint="Docker 25 and later write one; older ones only their own format",
         )
+
+
+def _write(path: Path, content: Iterator[bytes], folder: Path) -> None:
+    with translated(folder):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("wb", buffering=0)
+    with file:
+        for piece in content:  # which the archive may spoil; what follows, only the disk
+            with translated(folder):
+                written = 0
+                while written < len(piece):
+                    written += file.write(memoryview(piece)[written:])
+
+
+def _budget(name: str, content: int) -> Budget:
+    def refused(why: str) -> BuildError:
+        hint = "it is damaged or hostile"
+        return BuildError(f"the image archive {name} is refused: {why}", hint=hint)
+
+    return Budget(refuse=refused, content_left=content, members_left=_MEMBERS)

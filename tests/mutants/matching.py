@@ -37,6 +37,7 @@ _MORE = {
     "layers/install": _WHEELS,
     "layers/moved": ("test_layers_moved",),
     "layers/own_files": ("test_own_files",),
+    "layers/packed": ("test_registry_open_image", "test_archive_members"),
     "layers/seekable": ("test_dependencies", "test_layers_wheel"),
     "layers/tar_split": ("test_layers_forms",),
     "layers/untar": ("test_layers_forms", "test_layers_contents", "test_layers_unpack"),

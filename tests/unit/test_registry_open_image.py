@@ -1,14 +1,16 @@
 """Images in folders, archives and Docker, here a program that stands in for it, and `inspect`."""
 
-import errno
+import bz2
+import gzip
 import json
-import os
-import shutil
+import lzma
 import tarfile
+from pathlib import Path
 
 import pytest
 
-from envbuilder.model.errors import DiskFullError, MissingToolError, UsageError
+from envbuilder.layers import bounds
+from envbuilder.model.errors import BuildError, DiskFullError, MissingToolError, UsageError
 from envbuilder.model.progress import Silent
 from envbuilder.registry.layout import export
 from envbuilder.storage.store import Store
@@ -132,10 +134,87 @@ def test_only_the_layout_is_unpacked(archive, store, tmp_path):
     assert not list(tmp_path.rglob("escaped"))
 
 
-def test_a_full_disk_is_no_fault_of_the_archive(archive, monkeypatch):
-    def full(*_):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+PACKERS = {"gzip": gzip.compress, "bzip2": bz2.compress, "xz": lzma.compress}
 
-    monkeypatch.setattr(shutil, "copyfileobj", full)
+
+@pytest.mark.parametrize("kind", PACKERS)
+def test_a_packed_archive(archive, store, kind):
+    archive.write_bytes(PACKERS[kind](archive.read_bytes()))
+    with open_here(str(archive), store) as opened:
+        assert len(opened.image.layers) == 2
+    archive.write_bytes(archive.read_bytes()[:-20])
+    refused = pytest.raises(UsageError, match=r"cannot read the image archive .*image\.tar")
+    with refused, open_here(str(archive), store):
+        pass
+
+
+def bomb(path, *infos, content=0):
+    """Write members whose content is that many zeros each, packed well."""
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        for info in infos:
+            info.size = content
+            file.write(info.tobuf(tarfile.PAX_FORMAT))
+            for _ in range(content >> 20):
+                file.write(bytes(1 << 20))
+        file.write(bytes(1024))
+
+
+def blob(number):
+    return tarfile.TarInfo(f"blobs/sha256/{number:064}")
+
+
+@pytest.mark.parametrize("name", ["blobs/sha256/" + "0" * 64, "beside"])
+def test_an_archive_that_inflates_to_gigabytes(store, tmp_path, monkeypatch, name):
+    monkeypatch.setattr(bounds, "FLOOR", 20 << 20)
+    bomb(tmp_path / "bomb.tar", tarfile.TarInfo(name), content=100 << 20)
+    refused = pytest.raises(
+        BuildError, match=r"bomb\.tar is refused: it inflates to more than 100 "
+    )
+    with refused, open_here(str(tmp_path / "bomb.tar"), store):
+        pass
+    assert not list((store.root / "tmp").iterdir())
+
+
+def test_an_archive_of_empty_members(store, tmp_path):
+    bomb(tmp_path / "many.tar", *map(blob, range(4_001)))
+    refused = pytest.raises(BuildError, match=r"many\.tar is refused: it has more members")
+    with refused, open_here(str(tmp_path / "many.tar"), store):
+        pass
+
+
+def test_an_archive_of_sparse_members(store, tmp_path):
+    sparse = blob(0)
+    sparse.type = tarfile.GNUTYPE_SPARSE
+    bomb(tmp_path / "sparse.tar", sparse)
+    refused = pytest.raises(UsageError, match=r"cannot read the image archive .*sparse file")
+    with refused, open_here(str(tmp_path / "sparse.tar"), store):
+        pass
+
+
+def test_an_archive_whose_header_is_endless(store, tmp_path):
+    header = tarfile.TarInfo("x")
+    header.type = tarfile.XHDTYPE
+    bomb(tmp_path / "header.tar", header, content=100 << 20)
+    refused = pytest.raises(BuildError, match=r"header\.tar is refused: the headers of one entry")
+    with refused, open_here(str(tmp_path / "header.tar"), store):
+        pass
+
+
+def test_xz_that_wants_a_gigabyte_of_memory(archive, store):
+    fast = {"mode": lzma.MODE_FAST, "mf": lzma.MF_HC3, "nice_len": 5, "depth": 1}
+    filters = [{"id": lzma.FILTER_LZMA2, "dict_size": 1 << 30, **fast}]
+    archive.write_bytes(lzma.compress(archive.read_bytes(), filters=filters))
+    refused = pytest.raises(UsageError, match=r"cannot read the image archive .*[Mm]emory")
+    with refused, open_here(str(archive), store):
+        pass
+
+
+def test_a_full_disk_is_no_fault_of_the_archive(archive, monkeypatch):
+    usual = Path.open
+
+    def full(path, mode="r", **more):
+        return usual(Path("/dev/full") if path.name == "index.json" else path, mode, **more)
+
+    monkeypatch.setattr(Path, "open", full)
     with pytest.raises(DiskFullError, match="full"), open_here(str(archive), Store.default()):
         pass

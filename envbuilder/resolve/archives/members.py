@@ -7,21 +7,18 @@ inflates without end is refused; so is a member below a file. The bounds are tho
 
 from __future__ import annotations
 
-import bz2
-import gzip
-import lzma
 import posixpath
 import stat
 import tarfile
 import zipfile
-import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO, Literal, cast
+from typing import BinaryIO, Literal
 
+from envbuilder.layers import packed
 from envbuilder.layers.bounds import Budget
 from envbuilder.layers.untar import Untar
 from envbuilder.model.errors import BuildError
@@ -29,11 +26,6 @@ from envbuilder.model.errors import BuildError
 Kind = Literal["file", "folder", "link", "same"]
 
 _ZIP = b"PK\x03\x04"
-_PACKED: Mapping[bytes, Callable[[BinaryIO], BinaryIO]] = {
-    b"\x1f\x8b": lambda stream: cast("BinaryIO", gzip.GzipFile(fileobj=stream)),
-    b"BZh": lambda stream: cast("BinaryIO", bz2.BZ2File(stream)),
-    b"\xfd7zXZ\x00": lambda stream: cast("BinaryIO", lzma.LZMAFile(stream)),  # noqa: SIM115 - it owns no file
-}
 _USTAR = slice(257, 262)  # where a tar says so
 _PIECE = 1 << 20
 _TARGET = 4096  # bytes of a link's target
@@ -45,13 +37,10 @@ _KINDS: Mapping[bytes, Kind] = {
     tarfile.SYMTYPE: "link",
     tarfile.LNKTYPE: "same",
 }
-_DAMAGES = (
+_DAMAGES: tuple[type[Exception], ...] = (
     tarfile.TarError,
     zipfile.BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-    EOFError,
-    OSError,  # what gzip and bz2 raise, and a disk
+    *packed.DAMAGES,  # and a disk's
     ValueError,
     OverflowError,
     NotImplementedError,  # zip's rarer compressions
@@ -77,7 +66,7 @@ class Member:
 
 def is_archive(start: bytes) -> bool:
     """Return whether a file that begins with ``start`` is a tar or zip of some kind."""
-    return start.startswith((_ZIP, *_PACKED)) or start[_USTAR] == b"ustar"
+    return start.startswith((_ZIP, *packed.STARTS)) or start[_USTAR] == b"ustar"
 
 
 def members(file: Path, name: str) -> Iterator[Member]:
@@ -91,7 +80,7 @@ def members(file: Path, name: str) -> Iterator[Member]:
         stream.seek(0)
         read = _in_zip if start.startswith(_ZIP) else _in_tar
         root = ""
-        for member in read(stream, start, budget):
+        for member in read(stream, budget):
             folder, parts = _place(member.path, name)
             if root not in {"", folder}:
                 raise _refused(name, f"it holds {folder!r} beside {root!r}, not one folder")
@@ -139,10 +128,8 @@ def _place(path: str, name: str) -> tuple[str, list[str]]:
     return parts[0], parts[1:]
 
 
-def _in_tar(stream: BinaryIO, start: bytes, budget: Budget) -> Iterator[Member]:
-    opener = next((each for magic, each in _PACKED.items() if start.startswith(magic)), None)
-    plain = stream if opener is None else opener(stream)
-    tar = Untar(plain, budget)
+def _in_tar(stream: BinaryIO, budget: Budget) -> Iterator[Member]:
+    tar = Untar(packed.unpacked(stream, budget), budget)
     for entry in tar.entries():
         info = entry.info
         if info.type not in _KINDS:
@@ -153,11 +140,11 @@ def _in_tar(stream: BinaryIO, start: bytes, budget: Budget) -> Iterator[Member]:
             executable=bool(info.mode & 0o111),
             target=info.linkname,
             time=int(info.mtime),
-            content=_counted(tar.content(), budget),
+            content=tar.content(),
         )
 
 
-def _in_zip(stream: BinaryIO, _: bytes, budget: Budget) -> Iterator[Member]:
+def _in_zip(stream: BinaryIO, budget: Budget) -> Iterator[Member]:
     with zipfile.ZipFile(stream) as archive:
         for info in archive.infolist():
             budget.member(info.filename)
