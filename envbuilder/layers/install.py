@@ -16,9 +16,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+from packaging.utils import InvalidWheelFilename, canonicalize_name
 
 from envbuilder.model.errors import BuildError, UsageError
+from envbuilder.model.filenames import parse_wheel_filename
 
 from .bounds import check_path
 from .wheel_rules import ENTRY_POINTS, PATH_RULES, SCRIPT_RULES, broken

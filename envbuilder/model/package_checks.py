@@ -9,9 +9,10 @@ from datetime import datetime, timedelta
 from pathlib import Path, PurePosixPath
 
 from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+from packaging.utils import InvalidWheelFilename, canonicalize_name
 
 from .errors import SpecError
+from .filenames import parse_wheel_filename
 from .git_url import Address
 from .own_files import pattern_problems
 from .package_spec import SOURCE_PLACE, GitPackage, GitPin, Package, SourceBuild

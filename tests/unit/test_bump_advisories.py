@@ -13,6 +13,7 @@ from envbuilder.model.errors import UsageError
 from envbuilder.model.lock import Lock
 from envbuilder.model.reference import Digest
 from envbuilder.storage.store import Store
+from envbuilder.workflow.bump import osv
 from envbuilder.workflow.bump.advisories import Concern, closing_pins, read_concerns
 from envbuilder.workflow.bump.pins import Pin
 from envbuilder.workflow.bump.security import security_pins
@@ -107,6 +108,30 @@ def test_reads_the_zip_that_osv_publishes(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
         archive.writestr("X.json", json.dumps(advisory("safe", {"introduced": "0"})))
     assert insecure(LOCK, tmp_path / "all.zip") == [Pin(name="safe"), SYSTEM]
+
+
+def test_a_zip_that_inflates_to_gigabytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "all.zip"
+    text = json.dumps(advisory("safe", {"introduced": "0"})).encode()
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("X.json", text + b" " * (5 << 20))
+    with pytest.raises(UsageError, match=r"X\.json has more than the 4194304 bytes"):
+        insecure(LOCK, path)
+    monkeypatch.setattr(osv, "_FLOOR", 8 << 20)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for number in range(3):
+            archive.writestr(f"{number}.json", text + b" " * (3 << 20))
+    with pytest.raises(UsageError, match=r"2\.json has more than the"):
+        insecure(LOCK, path)
+
+
+def test_an_advisory_of_megabytes_and_a_version_of_thousands_of_digits(tmp_path: Path) -> None:
+    text = json.dumps(advisory("safe", {"introduced": "1" * 5000}))
+    (tmp_path / "x.json").write_text(text)
+    assert insecure(LOCK, tmp_path) == [SYSTEM]
+    (tmp_path / "x.json").write_text(text + " " * (5 << 20))
+    with pytest.raises(UsageError, match="which no advisory needs"):
+        insecure(LOCK, tmp_path)
 
 
 def test_refuses_what_is_no_database(tmp_path: Path) -> None:

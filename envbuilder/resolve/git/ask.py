@@ -9,7 +9,7 @@ from typing import Any
 
 from packaging.metadata import RawMetadata, parse_email
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from envbuilder.layers.wheelfile import WheelFile
 from envbuilder.model.errors import BuildError, DiskFullError, ResolutionError, without_login
@@ -181,7 +181,7 @@ def _parse(content: bytes | None, made: str) -> RawMetadata:
         raise BuildError(f"its build made {made!r} without a name or a version")
     try:
         Version(raw["version"])
-    except InvalidVersion as error:
+    except ValueError as error:
         raise BuildError(f"its build made {made!r} with invalid metadata: {error}") from error
     for line in raw.get("requires_dist", ()):
         read_requirement(line, what="its requirement")

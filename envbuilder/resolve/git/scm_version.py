@@ -18,7 +18,7 @@ from typing import Any
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from envbuilder.model.errors import ResolutionError
 
@@ -112,7 +112,7 @@ def _tag_version(tag: str) -> Version:
     found = _VERSION_IN_TAG.fullmatch(tag)
     try:
         return Version(found["version"] if found else tag)
-    except InvalidVersion:
+    except ValueError:
         return Version("0.0")
 
 

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from packaging.requirements import Requirement
-from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+from packaging.utils import InvalidWheelFilename
 
 from envbuilder.layers.wheel_reconstruction import has_wheel
 from envbuilder.layers.wheelfile import WheelFile
 from envbuilder.model.errors import BuildError
+from envbuilder.model.filenames import parse_wheel_filename
 from envbuilder.model.git_url import Address
 from envbuilder.model.lock import ArchiveSource, GitSource, Lock, Source, in_build_order
 from envbuilder.model.package_spec import ArchivePackage, GitPackage

@@ -8,9 +8,10 @@ from dataclasses import replace
 
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
-from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+from packaging.utils import InvalidWheelFilename, canonicalize_name
 from packaging.version import Version
 
+from envbuilder.model.filenames import parse_wheel_filename
 from envbuilder.model.lock import Wheel
 from envbuilder.model.package_spec import Index
 

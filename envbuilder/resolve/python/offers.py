@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from packaging.tags import Tag
-from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+from packaging.utils import InvalidWheelFilename, canonicalize_name
 from packaging.version import Version
 
+from envbuilder.model.filenames import parse_wheel_filename
 from envbuilder.model.lock import ArchiveSource, Wheel
 from envbuilder.model.package_spec import Index
 from envbuilder.model.reference import Digest

@@ -10,16 +10,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from packaging.tags import Tag
-from packaging.utils import (
-    InvalidSdistFilename,
-    InvalidWheelFilename,
-    canonicalize_name,
-    parse_sdist_filename,
-    parse_wheel_filename,
-)
+from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, canonicalize_name
 from packaging.version import Version
 
 from envbuilder.model.errors import ResolutionError
+from envbuilder.model.filenames import parse_sdist_filename, parse_wheel_filename
 from envbuilder.model.package_spec import Index
 
 from .download import IndexClient

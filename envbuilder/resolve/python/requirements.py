@@ -15,9 +15,10 @@ from typing import Any
 import msgspec
 from packaging.markers import Marker
 from packaging.tags import Tag, compatible_tags, cpython_tags
-from packaging.utils import canonicalize_name, parse_wheel_filename
+from packaging.utils import canonicalize_name
 
 from envbuilder.model.errors import NetworkError, ResolutionError
+from envbuilder.model.filenames import parse_wheel_filename
 from envbuilder.model.lock import Wheel
 from envbuilder.model.package_spec import Index
 from envbuilder.model.spec_words import MACHINES

@@ -6,13 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.utils import (
-    InvalidSdistFilename,
-    InvalidWheelFilename,
-    parse_sdist_filename,
-    parse_wheel_filename,
-)
+from packaging.utils import InvalidSdistFilename, InvalidWheelFilename
 
+from envbuilder.model.filenames import parse_sdist_filename, parse_wheel_filename
 from envbuilder.model.package_spec import Index
 from envbuilder.model.reference import Digest
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import replace
-from email.parser import BytesHeaderParser
 
-from packaging.utils import parse_wheel_filename
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from envbuilder.layers.seekable import seekable
-from envbuilder.model.errors import ResolutionError
+from envbuilder.layers.wheel_metadata import read_metadata
+from envbuilder.model.errors import BuildError, ResolutionError
+from envbuilder.model.filenames import parse_wheel_filename
 from envbuilder.model.lock import Wheel
 
 from .download import IndexClient, RefusedError
@@ -27,7 +26,7 @@ def agreed_version(filename: str, stated: str) -> str:
     named = parse_wheel_filename(filename)[1]
     try:
         version = Version(stated)
-    except InvalidVersion as error:
+    except ValueError as error:
         raise ResolutionError(f"{filename} states the version {stated!r}, which is none") from error
     if version not in {named, Version(named.public)}:
         raise ResolutionError(f"{filename} holds version {version}: its name or its metadata lies")
@@ -44,14 +43,12 @@ def as_stated(indexes: IndexClient, wheel: Wheel, url: str) -> Wheel:
         return wheel
     try:
         with seekable(wheel.size, lambda at, size: indexes.read_range(url, at, size)) as file:
-            archive = zipfile.ZipFile(file)
-            inside = [each for each in archive.namelist() if each.endswith(".dist-info/METADATA")]
-            headers = BytesHeaderParser().parsebytes(archive.read(inside[0] if inside else ""))
+            headers = read_metadata(file, wheel.filename)
     except RefusedError as error:
         if error.status != _WHOLE:
             raise
         return wheel
-    except (zipfile.BadZipFile, KeyError) as error:
-        raise ResolutionError(f"{wheel.filename} is not a wheel: {error}") from error
+    except BuildError as error:
+        raise ResolutionError(error.message) from error
     stated = str(headers.get("Version") or "")
     return replace(wheel, version=agreed_version(wheel.filename, stated))

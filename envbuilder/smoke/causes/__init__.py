@@ -14,7 +14,7 @@ from importlib import resources
 from typing import Any
 
 from packaging.specifiers import SpecifierSet
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from envbuilder.model.errors import UsageError
 from envbuilder.model.toml_text import parse_toml
@@ -101,7 +101,7 @@ def _listed(value: object) -> list[Any]:
 def _within(version: object, specifier: str) -> bool:
     try:
         return Version(str(version)) in SpecifierSet(specifier, prereleases=True)
-    except InvalidVersion:
+    except ValueError:
         return False
 
 

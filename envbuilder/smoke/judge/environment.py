@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from packaging.utils import canonicalize_name
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from envbuilder.smoke.plan import Expected, SmokePlan
 from envbuilder.smoke.report import Check
@@ -83,7 +83,7 @@ def _differences(
 def _same_version(wanted: str, found: str) -> bool:
     try:
         return Version(wanted) == Version(found)
-    except InvalidVersion:
+    except ValueError:
         return wanted == found
 
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from email.parser import BytesHeaderParser
 from urllib.parse import unquote, urlsplit
 
-from packaging.markers import InvalidMarker, Marker
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.markers import Marker
+from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from envbuilder.model.codec import any_json
 from envbuilder.model.errors import without_login
@@ -145,7 +145,7 @@ def held_distribution(place: str, metadata: bytes, *, asked: bool, origin: bytes
 def _checked(held: Held) -> Held:
     try:
         Version(held.version)
-    except InvalidVersion:
+    except ValueError:
         return replace(held, left=f"{held.version!r} is not a version")
     return held
 
@@ -157,7 +157,7 @@ def _names(requires: Iterable[str]) -> Iterator[str]:
             parsed = Requirement(line)
             if parsed.marker is None or parsed.marker.evaluate({"extra": ""}):
                 yield canonicalize_name(parsed.name)
-        except (InvalidRequirement, InvalidMarker):
+        except ValueError:
             continue  # old metadata; the package itself counts all the same
 
 
@@ -204,6 +204,6 @@ def valid_marker(text: str) -> bool:
     """Return whether ``text`` is a PEP 508 marker."""
     try:
         Marker(text)
-    except InvalidMarker:
+    except ValueError:
         return False
     return True

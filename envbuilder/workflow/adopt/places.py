@@ -9,15 +9,10 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.tags import Tag
-from packaging.utils import (
-    InvalidSdistFilename,
-    InvalidWheelFilename,
-    canonicalize_name,
-    parse_sdist_filename,
-    parse_wheel_filename,
-)
+from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, canonicalize_name
 
 from envbuilder.model.errors import UsageError, without_login
+from envbuilder.model.filenames import parse_sdist_filename, parse_wheel_filename
 
 from .statements import At, Setting, Statement, Wanted, left, taken
 from .texts import read_toml

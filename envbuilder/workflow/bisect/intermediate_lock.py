@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
 
 from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name, parse_wheel_filename
+from packaging.utils import canonicalize_name
 
+from envbuilder.model.filenames import parse_wheel_filename
 from envbuilder.model.lock import ArchiveSource, GitSource, Lock, Source, Wheel
 from envbuilder.model.lock_diff import Change, Kind, Needs, Why, artifacts, compare
 from envbuilder.model.spec import Spec, from_builtins, to_builtins

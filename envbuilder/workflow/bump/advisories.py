@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from packaging.utils import canonicalize_name
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from envbuilder.evidence.bill import Bill, Part
 from envbuilder.model.codec import any_json
@@ -141,5 +141,5 @@ def _key(affected: Mapping[str, Any]) -> _Key:
 def _python_version(text: str) -> Version | None:
     try:
         return Version(text)
-    except InvalidVersion:  # an advisory for releases that no index would serve today
+    except ValueError:  # an advisory for releases that no index would serve today
         return None

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from packaging.specifiers import SpecifierSet
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from envbuilder.model.atomic import write_text
 from envbuilder.model.errors import BuildError, LockError, NetworkError, ResolutionError
@@ -287,7 +287,7 @@ def _nearest(wanted: str, offered: Sequence[str]) -> list[str]:
     """Return the versions just below and just above ``wanted``, oldest first."""
     try:
         version = Version(wanted)
-    except InvalidVersion:
+    except ValueError:
         return list(offered[-_NEAREST:])
     below = [each for each in offered if Version(each) < version][-_NEAREST:]
     above = [each for each in offered if Version(each) > version][:_NEAREST]

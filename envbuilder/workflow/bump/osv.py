@@ -7,12 +7,17 @@ is nobody's business.
 from __future__ import annotations
 
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from envbuilder.layers.wheel_metadata import ZIP_DAMAGES, read_member
 from envbuilder.model.errors import UsageError
+
+_LONGEST = 4 << 20
+"""Bytes of one advisory; the longest has a tenth."""
+_FLOOR, _RATIO = 256 << 20, 20
+"""Bytes that a zip may inflate to, whatever its size is, and for each of its own."""
 
 Order = Callable[[str], Any]
 """Give what sorts a version among others; None for what is none."""
@@ -25,8 +30,10 @@ def documents(database: Path) -> Iterator[tuple[str, bytes]]:
         for name, text in _files(database):
             found = True
             yield name, text
-    except (OSError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+    except ZIP_DAMAGES as error:
         raise UsageError(f"{database} is no OSV database: {error}") from error
+    except OSError as error:
+        raise UsageError(f"cannot read {database}: {error}") from error
     if not found:
         raise UsageError(
             f"{database} holds no *.json documents",
@@ -36,11 +43,20 @@ def documents(database: Path) -> Iterator[tuple[str, bytes]]:
 
 def _files(database: Path) -> Iterator[tuple[str, bytes]]:
     if database.is_dir():
-        yield from ((str(path), path.read_bytes()) for path in sorted(database.rglob("*.json")))
+        for path in sorted(database.rglob("*.json")):
+            with path.open("rb") as file:
+                text = file.read(_LONGEST + 1)
+            if len(text) > _LONGEST:
+                raise ValueError(f"{path} has more than {_LONGEST} bytes, which no advisory needs")
+            yield str(path), text
         return
     with zipfile.ZipFile(database) as archive:
         names = (name for name in archive.namelist() if name.endswith(".json"))
-        yield from ((f"{database}:{name}", archive.read(name)) for name in names)
+        left = max(_FLOOR, _RATIO * database.stat().st_size)
+        for name in names:
+            text = read_member(archive, name, limit=min(_LONGEST, left))
+            left -= len(text)
+            yield f"{database}:{name}", text
 
 
 def hits(affected: Mapping[str, Any], version: str, order: Order) -> bool:

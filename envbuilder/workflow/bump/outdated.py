@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from envbuilder.model.errors import ResolutionError
 from envbuilder.model.lock import ArchiveSource, DebianBase, GitSource, ImageBase, Lock, Wheel
@@ -209,7 +209,7 @@ def _numbers(tag: str) -> list[int]:
 def _version(tag: str) -> Version | None:
     try:
         return Version(tag)
-    except InvalidVersion:  # a tag that is no release
+    except ValueError:  # a tag that is no release
         return None
 
 
