@@ -10,6 +10,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -131,19 +132,13 @@ def recall_report(store: Store, image: Digest) -> tuple[dict[str, Any], str] | N
 
 def forget(store: Store, *, days: float) -> int:
     """Remove reports and logs (see _LEFT) that are that many days old; say how many."""
-    before = time.time() - days * 86400
-    old = [
-        path
-        for name in _LEFT
-        for path in (store.root / name).glob("*")
-        if path.stat().st_mtime <= before
-    ]
-    for path in old:
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
-    return len(old)
+    before, count = time.time() - days * 86400, 0
+    for path in (path for name in _LEFT for path in (store.root / name).glob("*")):
+        with suppress(FileNotFoundError):  # another prune was faster
+            if path.stat().st_mtime <= before:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+                count += 1
+    return count
 
 
 def kept_blobs(store: Store, entries: Iterable[LedgerEntry]) -> set[Digest]:

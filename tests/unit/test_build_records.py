@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+import pytest
+
 from envbuilder.model.reference import Digest
 from envbuilder.storage.build_records import BuildTexts, forget, keep, kept_blobs, recall
 from envbuilder.storage.ledger import LedgerEntry
@@ -55,3 +57,22 @@ def test_forgets_old_reports_and_no_young_ones(tmp_path: Path) -> None:
     assert (folder.exists(), journal.exists()) == (False, True)
     assert forget(Store(tmp_path), days=0) == 1
     assert not journal.exists()
+
+
+def test_what_another_prune_took_meanwhile_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("one.log", "two.log"):
+        (tmp_path / "logs").mkdir(exist_ok=True)
+        (tmp_path / "logs" / name).write_text("x")
+    stat = Path.stat
+
+    def lose(path: Path, **options: bool) -> os.stat_result:
+        found = stat(path, **options)
+        if path.name == "one.log":
+            path.unlink(missing_ok=True)
+        return found
+
+    monkeypatch.setattr(Path, "stat", lose)
+    assert forget(Store(tmp_path), days=0) == 1
+    assert not list((tmp_path / "logs").iterdir())

@@ -297,7 +297,7 @@ time.sleep(60)
 @pytest.mark.parametrize("content", ["[" * 100_000, '{"auths": ' + "[" * 100_000])
 def test_logins_that_are_far_too_deep(tmp_path, content):
     (tmp_path / "config.json").write_text(content)
-    with pytest.raises(NetworkError, match=r"cannot read .*config\.json: RecursionError"):
+    with pytest.raises(NetworkError, match=r"cannot read .*config\.json: MisfitError"):
         find_credential("example.com", [tmp_path / "config.json"], repository="")
 
 
