@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 1_000_000
 MAX_NODES = 50_000  # what an alias bomb reaches at once and no spec ever does
+_NUMBERS = {"tag:yaml.org,2002:int", "tag:yaml.org,2002:float"}
+_PLACES = 100
 MAX_DEPTH = 32
 STARTER = "envbuilder init NAME writes a starter spec"
 _LONG = 80  # characters
@@ -104,6 +106,8 @@ class _Reader:
         if node.tag == "tag:yaml.org,2002:timestamp":
             return node.value  # the text as written: a moment keeps its offset and its digits
         try:
+            if node.tag in _NUMBERS and node.value.count(":") > _PLACES:
+                raise ValueError("a number to the base of sixty that takes long to read")
             value = self._constructor.construct_object(node)
             repr(value)  # Python refuses to write a number of many thousand digits
         except (yaml.YAMLError, ValueError, LookupError, OverflowError) as error:

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,12 @@ from envbuilder.model.errors import (
     MissingToolError,
     NetworkError,
     ResolutionError,
+    SpecError,
     UsageError,
 )
 from envbuilder.model.lock import DebPackage
 from envbuilder.model.progress import Silent
+from envbuilder.model.spec_file import load as load_spec
 from envbuilder.registry.credentials import find_credential
 from envbuilder.registry.layout import load
 from envbuilder.resolve.debian.packages import described_by
@@ -28,6 +31,8 @@ from envbuilder.runtime.cdi import nvidia_devices
 from envbuilder.smoke.watch import watched
 from envbuilder.storage.store import Store
 from envbuilder.storage.temporary import work_folder
+from envbuilder.workflow.adopt.fold import Target, fold
+from envbuilder.workflow.adopt.requirements import read_requirements_file
 from tests.servers.debian import Deb, build_deb
 from tests.unit.test_runtime_cdi import SPEC as CDI
 
@@ -311,3 +316,39 @@ def test_the_package_itself_imports_nothing():
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert set(eval(done.stdout)) <= {"envbuilder", "__future__"}
+
+
+@pytest.mark.parametrize(
+    "text", ["<a " + "x " * 200_000, "<a " + "x='y" * 200_000, "<!--" * 100_000]
+)
+def test_a_tag_of_megabytes_on_an_index_page(text):
+    """Ten of them took gigabytes; a comment that never ends is one, too."""
+    with pytest.raises(NetworkError, match="a tag or a comment of more than"):
+        list(_files("https://x.example.org/a/", "text/html", text.encode()))
+
+
+def test_a_page_is_read_whatever_its_pieces_split():
+    entry = '<a href="https://f.example.org/a-1.tar.gz#sha256=00">a-1.tar.gz</a>\n'
+    page = entry * 5000
+    found = list(_files("https://x.example.org/a/", "text/html", page.encode()))
+    assert {(each.filename, each.url) for each in found} == {
+        ("a-1.tar.gz", "https://f.example.org/a-1.tar.gz")
+    }
+    assert len(found) == 5000
+
+
+def test_a_number_to_the_base_of_sixty_in_a_spec(tmp_path):
+    """One of 800 kB took half a minute."""
+    path = tmp_path / "x.yaml"
+    path.write_text("version: 1" + ":1" * 100_000)
+    start = time.process_time()
+    with pytest.raises(SpecError, match="YAML takes it for int"):
+        load_spec(path)
+    assert time.process_time() - start < 1
+
+
+@pytest.mark.parametrize("line", ["https://[x/a.whl", "file://[x/a.whl", "--index-url https://[x"])
+def test_an_address_in_requirements_that_is_none(tmp_path, line):
+    path = tmp_path / "requirements.txt"
+    path.write_text(f"idna\n{line}\n")
+    fold(read_requirements_file(path), Target(folder=tmp_path))

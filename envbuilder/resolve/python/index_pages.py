@@ -26,6 +26,7 @@ from .uv import run_uv
 _JSON = "application/vnd.pypi.simple.v1+json"
 _ACCEPT = f"{_JSON}, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
 _LARGEST = 64 << 20
+_PIECE, _TAG = 1 << 16, 1 << 18  # characters
 _INDEX_LINE = re.compile(r"--(?:extra-)?index-url (\S+)")
 _SHA256 = re.compile(r"sha256=([0-9a-f]{64})")
 
@@ -84,13 +85,21 @@ def _files(url: str, kind: str, body: bytes) -> Iterator[IndexFile]:
                 yield _of_json(url, entry)
         else:
             page = _Page(url)
-            page.feed(body.decode())
+            _feed(page, body.decode())
             yield from page.files
     except (
         ValueError, RecursionError,
         AssertionError,  # html.parser's own, for what begins as a marked section and is none
     ) as error:  # fmt: skip
         raise NetworkError(f"{url} is no page of a package index: {error}") from error
+
+
+def _feed(page: _Page, text: str) -> None:
+    """Feed ``page``; raise ValueError for a tag so long that parsing it takes gigabytes."""
+    for at in range(0, len(text), _PIECE):
+        page.feed(text[at : at + _PIECE])
+        if len(page.rawdata) > _TAG:
+            raise ValueError(f"it has a tag or a comment of more than {_TAG} characters")
 
 
 class _Entry(Struct, frozen=True, kw_only=True, rename="kebab"):

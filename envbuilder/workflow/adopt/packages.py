@@ -113,10 +113,12 @@ def name_indexes(urls: Sequence[str]) -> dict[str, str]:
     """Give each index a name that says what it is: the last part of its address that tells one."""
     named: dict[str, str] = {}
     for url in urls:
-        parts = [
-            part for part in urlsplit(url).path.split("/") if part not in {"", "simple", "whl"}
-        ]
-        host = (urlsplit(url).hostname or "index").split(".")[0]
+        try:
+            address = urlsplit(url)
+        except ValueError:  # which the spec's own check tells in its words
+            address = urlsplit("")
+        parts = [part for part in address.path.split("/") if part not in {"", "simple", "whl"}]
+        host = (address.hostname or "index").split(".")[0]
         base = canonicalize_name(re.sub(r"[^A-Za-z0-9]+", "-", parts[-1] if parts else host)).strip(
             "-"
         )

@@ -53,8 +53,16 @@ def from_place(at: At, text: str, *, folder: Path, key: str = "") -> Statement:
     if re.match(r"https?://", text):
         return _from_url(at, text, key=key, marker=condition)
     if text.startswith("file://"):
-        text = unquote(urlsplit(text).path)
+        text = path_of(text)
     return _from_path(at, text, folder=folder, key=key, marker=condition)
+
+
+def path_of(url: str) -> str:
+    """Return the path in an address; nothing if it is none."""
+    try:
+        return unquote(urlsplit(url).path)
+    except ValueError:
+        return ""
 
 
 def split_marker(text: str) -> tuple[str, str]:
@@ -122,7 +130,7 @@ def _from_url(at: At, text: str, *, key: str, marker: str) -> Statement:
     url = text.partition("#")[0]
     if without_login(url) != url:
         return left(at, "the address holds a login: netrc keeps it")
-    name = unquote(urlsplit(url).path).rpartition("/")[2]
+    name = path_of(url).rpartition("/")[2]
     return from_file(at, name, {"url": url}, key=key, marker=marker)
 
 
