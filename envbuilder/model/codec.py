@@ -55,7 +55,7 @@ def from_plain(value: object, kind: type[T], *, place: str = "") -> T:
     """
     try:
         found: T = convert(value, kind)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise MisfitError(_in_words(error, place)) from error
     return found
 
@@ -65,7 +65,7 @@ def from_json(text: bytes | msgspec.Raw, kind: type[T]) -> T:
     try:
         with _ONE_AT_A_TIME:
             return msgspec.json.decode(text, type=kind, dec_hook=_decode)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise MisfitError(_in_words(error)) from error
 
 

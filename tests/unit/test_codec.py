@@ -118,3 +118,8 @@ for each in threads:
     for _ in range(4):
         done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False)
         assert done.returncode == 0
+
+
+def test_half_a_surrogate_where_something_else_is_expected_is_a_misfit():
+    with pytest.raises(MisfitError, match="surrogates not allowed"):
+        from_plain({"wheels": "\ud800"}, Box)
