@@ -2,6 +2,7 @@
 
 import os
 import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from envbuilder.workflow.adopt.requirements import read_requirements_file
 from envbuilder.workflow.adopt.sources import Kind, find_source
 from envbuilder.workflow.adopt.statements import At
 from envbuilder.workflow.adopt.venv import read_venv
+from envbuilder.workflow.adopt.writer import write_spec
 
 HERE = Path()
 
@@ -518,3 +520,12 @@ def test_a_socket_and_a_pipe_are_not_waited_for(tmp_path):
         for name in ("pipe", "s"):
             with pytest.raises(UsageError, match="neither a file nor a folder"):
                 find_source(str(tmp_path / name))
+
+
+def test_many_packages_are_written_in_a_time_that_their_number_explains(tmp_path):
+    path = tmp_path / "requirements.txt"
+    path.write_text("".join(f"a{number}\n" for number in range(8000)))
+    found = fold(read_requirements_file(path), Target(folder=tmp_path))
+    start = time.process_time()
+    assert "\n  a7999: " in write_spec("x", "y", found)
+    assert time.process_time() - start < 2  # it took eight

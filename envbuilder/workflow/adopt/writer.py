@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from envbuilder.model.yaml_document import KeyPath
 
@@ -29,27 +29,35 @@ def write_spec(name: str, source: str, found: Findings) -> str:
     if found.left:
         lines.append("# The others are listed at the end, each with the reason.")
     lines += ["version: 1", f"name: {name}"]
+    above = frozenset(at[:depth] for at in found.origins for depth in range(1, len(at)))
     for key in _ORDER:
         if key in found.spec:
-            lines += _entry(found.origins, (key,), found.spec[key], 0)
+            lines += _entry(_Told(found.origins, above), (key,), found.spec[key], 0)
     lines.append("bytecode: true # the packages' modules are compiled once, not at every start")
     lines += _left_lines(found.left)
     return "\n".join(lines) + "\n"
 
 
-def _entry(origins: Mapping[KeyPath, str], path: KeyPath, value: Any, depth: int) -> Iterator[str]:  # noqa: ANN401
+class _Told(NamedTuple):
+    """Where each value came from, and the paths ``above`` those that came from somewhere."""
+
+    origins: Mapping[KeyPath, str]
+    above: frozenset[KeyPath]
+
+
+def _entry(told: _Told, path: KeyPath, value: Any, depth: int) -> Iterator[str]:  # noqa: ANN401
     indent, key = "  " * depth, _scalar(str(path[-1]))
-    inner = any(at[: len(path)] == path and len(at) > len(path) for at in origins)
+    inner = path in told.above
     if isinstance(value, dict) and (inner or not value):
         yield f"{indent}{key}:" + ("" if value else " {}")
         for name, item in value.items():
-            yield from _entry(origins, (*path, name), item, depth + 1)
+            yield from _entry(told, (*path, name), item, depth + 1)
     elif isinstance(value, list) and inner:
         yield f"{indent}{key}:"
         for number, item in enumerate(value):
-            yield f"{indent}  - {_flow(item)}{_behind(origins, (*path, number))}"
+            yield f"{indent}  - {_flow(item)}{_behind(told.origins, (*path, number))}"
     else:
-        yield f"{indent}{key}: {_flow(value)}{_behind(origins, path)}"
+        yield f"{indent}{key}: {_flow(value)}{_behind(told.origins, path)}"
 
 
 def _behind(origins: Mapping[KeyPath, str], path: KeyPath) -> str:
