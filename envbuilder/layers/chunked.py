@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from envbuilder.model.codec import MisfitError, from_plain
+from envbuilder.model.codec import MisfitError, from_json
 from envbuilder.model.errors import BuildError
 
 from .untar import TarEntry, Untar
@@ -39,6 +39,8 @@ PREFIX = "io.github.containers.zstd-chunked."
 """How the annotations of a layer begin that say where its table is, and its hash."""
 TABLE_LIMIT = 64 << 20
 """Bytes of a table that we read, packed or not; one of 100,000 files has 40 MB."""
+TABLE_FLOOR = 8 << 20
+"""Bytes that a table may have whatever its blob has; one of 20,000 files has as many."""
 _DEVICES = (tarfile.CHRTYPE, tarfile.BLKTYPE)
 _XATTR = "SCHILY.xattr."
 _EMPTY = f"sha256:{hashlib.sha256().hexdigest()}"
@@ -86,6 +88,11 @@ class Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, renam
     tar_split_digest: str = ""
 
 
+def most_table(packed: int) -> int:
+    """Return how many bytes the table of a blob of ``packed`` bytes may have."""
+    return min(TABLE_LIMIT, TABLE_FLOOR + packed // 2)
+
+
 def read_table(packed: bytes, size: int) -> Table:
     """Read a table from its zstd frames, which unpack to ``size`` bytes; raise BuildError."""
     from zstandard import ZstdDecompressor, ZstdError  # noqa: PLC0415 (rarely needed)
@@ -95,8 +102,9 @@ def read_table(packed: bytes, size: int) -> Table:
         plain = unpacking.read(size + 1)  # and no more, whatever it unpacks to
         if len(plain) != size:
             raise BuildError(f"its table does not unpack to {size} bytes")
-        content = json.loads(plain, object_pairs_hook=_once)
-        return from_plain(content, Table)
+        found = from_json(plain, Table)
+        json.loads(plain, object_pairs_hook=_once)
+        return found
     except (ZstdError, ValueError, RecursionError, MisfitError) as error:
         raise BuildError(f"its table cannot be read: {error}") from error
 
@@ -120,12 +128,10 @@ def prove_table(tar: Untar, table: Table) -> None:
         raise BuildError(f"its table lists {more[0].name!r}, which its tar has not")
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Refuse a key that is there twice: readers differ in which of the two counts."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
+def _once(pairs: list[tuple[str, Any]]) -> None:
+    """Refuse a key that is there twice, for readers differ in which counts; keep nothing."""
+    if len(dict(pairs)) != len(pairs):
         raise ValueError("a key is there twice")
-    return found
 
 
 def _grouped(entries: Sequence[TableEntry]) -> Iterator[tuple[TableEntry, Sequence[_Piece]]]:

@@ -22,7 +22,7 @@ from envbuilder.model.errors import BuildError
 from envbuilder.model.reference import Digest
 
 from . import tar
-from .chunked import PREFIX, TYPES, TableEntry, attributes
+from .chunked import PREFIX, TYPES, TableEntry, attributes, most_table
 from .frames import PIECE, Frames, PackedText, Piece
 from .tar_split import Checksum, TarSplit
 from .untar import SparseFileError, TarEntry, Untar
@@ -109,7 +109,7 @@ class _Writer:
         split = self._split.finish()
         self._table.write(b'],"tarSplitDigest":"%s"}' % str(Digest.of(split)).encode())
         table = self._table.finish()
-        self._check_size()
+        self._check_size(min(TABLE_LIMIT, most_table(self._frames.size)))
         places = (self._place(table, self._table.size), self._place(split, self._split.size))
         self._frames.skippable(_footer(*places))
         return {
@@ -183,9 +183,9 @@ class _Writer:
         self._listed = True
         self._check_size()
 
-    def _check_size(self) -> None:
-        if self._table.size > TABLE_LIMIT:
-            raise NoTableError(f"its table would have more than {TABLE_LIMIT >> 20} MiB")
+    def _check_size(self, limit: int = TABLE_LIMIT) -> None:
+        if self._table.size > limit:
+            raise NoTableError(f"its table would have more than {limit >> 20} MiB")
 
 
 def table_entry(found: TarEntry, raw: bytes) -> TableEntry:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from envbuilder.layers.chunked import most_table
 from envbuilder.model.image import OCI_LAYER_GZIP, OCI_MANIFEST
 from envbuilder.model.reference import Digest
 from tests.unit.test_layers_bounds import LARGEST_INPUT, MEMORY, SECONDS
@@ -165,3 +166,33 @@ def test_a_layer_of_another_size_than_the_manifest_says(layout: Layout) -> None:
     layout._layers[0]["size"] = 1 << 40
     said = inspected(layout.end())
     assert "bytes, and its manifest says 1099511627776" in said
+
+
+READ_TABLE = """
+import sys
+from zstandard import ZstdCompressor
+from envbuilder.layers.chunked import read_table
+from envbuilder.model.errors import BuildError
+
+piece, count = sys.argv[1].encode(), int(sys.argv[2])
+plain = b'{"version":1,"entries":[' + (piece + b",") * (count - 1) + piece + b"]}"
+try:
+    print(len(read_table(ZstdCompressor().compress(plain), len(plain)).entries))
+except BuildError as error:
+    print(error.message)
+"""
+
+
+@pytest.mark.parametrize(
+    ("entry", "says"),
+    [
+        ('{"type":"dir","name":"a"}', "524288"),
+        ("[]", "cannot be read"),
+        ('{"type":"dir","name":"a","name":"b"}', "a key is there twice"),
+    ],
+)
+def test_tables_of_contents_as_large_as_a_blob_of_ten_megabytes_may_have(
+    entry: str, says: str
+) -> None:
+    count = most_table(LARGEST_INPUT) // (len(entry) + 1)
+    assert says in measured("-c", READ_TABLE, entry, str(count))

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from envbuilder.layers.bounds import Budget
-from envbuilder.layers.chunked import prove_table, read_table
+from envbuilder.layers.chunked import most_table, prove_table, read_table
 from envbuilder.layers.contents import Contents, scan, stacked
 from envbuilder.layers.untar import Untar, untar
 from envbuilder.model.errors import BuildError, MismatchError, NetworkError
@@ -97,6 +97,8 @@ class LayerReader:
     def _prover(self, layer: Layer, note: TableNote) -> Callable[[Untar], None]:
         """Fetch a layer's table, as its puller will; return what compares a tar with it."""
         blob = layer_descriptor(layer)
+        if note.plain_size > most_table(layer.size):
+            raise MismatchError("its table of contents is larger than any honest one of its size")
         packed = read_part(self.repository, blob, note.offset, note.size)
         if Digest.of(packed) != note.checksum:
             raise MismatchError("its table of contents is not the one that is named")
