@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -28,6 +29,8 @@ from .deflate import read_at
 from .seekable import seekable
 
 Copy = tuple[int, int, int]
+
+_CHUNK = 1 << 20
 
 
 class _Source(Struct, frozen=True, kw_only=True):
@@ -91,9 +94,12 @@ def wheel_file(store: Store, wheel: Digest) -> Iterator[Path]:
     with store.scratch() as scratch:
         path = scratch / "wheel"
         try:
-            path.hardlink_to(store.path(wheel))  # outlives the blob, which a layer may replace
+            blob = store.path(wheel).open("rb")
         except FileNotFoundError:
             _make_again(store, wheel, path)
+        else:
+            with blob:
+                _keep_name(blob, path)
         yield path
 
 
@@ -155,6 +161,19 @@ def _make_again(store: Store, wheel: Digest, path: Path) -> None:
             f"blob {blob.name} in the store {store.root} is damaged: wheel {wheel} is made from it",
             hint=REPAIR,
         )
+
+
+def _keep_name(blob: BinaryIO, path: Path) -> None:
+    """Give an open blob the name ``path`` too, which outlives the one that a layer takes away.
+
+    Linux links no file whose name another process replaces at that moment, as it does where two
+    fetch one wheel; whatever the reason, a copy serves as well.
+    """
+    try:
+        path.hardlink_to(blob.name)
+    except OSError:
+        with path.open("xb") as out:
+            shutil.copyfileobj(blob, out, _CHUNK)
 
 
 def _segments(store: Store, wheel: Digest) -> tuple[list[tuple[int, int, bytes | int]], Path]:

@@ -1,9 +1,12 @@
 """A wheel as a layer: what lies in it, who can read it, and that it gives the wheel back."""
 
 import csv
+import errno
 import gzip
 import io
+import os
 import subprocess
+import sys
 import tarfile
 import zipfile
 from collections.abc import Iterator
@@ -270,6 +273,45 @@ def test_pruning_keeps_what_a_locked_wheel_is_made_from(store: Store, tmp_path: 
     with wheel_file(store, wheel.sha256) as again:
         assert again.read_bytes() == path.read_bytes()
     assert makers(store, {Digest.of(b"another wheel")}) == set()
+
+
+FETCHING = """
+import os, shutil, sys
+blob, wheel = sys.argv[1:]
+while os.getppid() == int(os.environ["FETCHER_OF"]):
+    os.replace(shutil.copy(wheel, blob + "-new"), blob)
+"""
+
+
+def test_a_wheel_that_another_takes_in_meanwhile_is_lent(store: Store, tmp_path: Path) -> None:
+    """Found in three builds on one store: to link a name that is being replaced fails."""
+    path = write_wheel(tmp_path, Recipe(files={"demo.py": b"1"}))
+    wheel = store.adopt(path, Digest.of(path.read_bytes()))
+    command = [sys.executable, "-c", FETCHING, store.path(wheel), path]
+    with subprocess.Popen(command, env={"FETCHER_OF": str(os.getpid())}) as fetching:
+        try:
+            for _ in range(2000):
+                with wheel_file(store, wheel) as lent:
+                    assert lent.read_bytes() == path.read_bytes()
+            assert fetching.poll() is None, "it went on all the time"
+        finally:
+            fetching.kill()
+
+
+def test_a_wheel_is_lent_where_files_have_one_name(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some file systems know no hard links, and some people's links another user may not make."""
+    path = write_wheel(tmp_path, Recipe(files={"demo.py": b"1"}))
+    wheel = store.adopt(path, Digest.of(path.read_bytes()))
+
+    def refuse(_link: Path, _target: Path) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    with wheel_file(store, wheel) as lent:
+        store.discard(wheel)
+        assert lent.read_bytes() == path.read_bytes()
 
 
 def test_a_wheel_from_a_damaged_layer_is_not_given_out(store: Store, tmp_path: Path) -> None:
