@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import lzma
 import zipfile
-import zlib
 from email.message import Message
 from email.parser import BytesHeaderParser
 from typing import BinaryIO
@@ -14,18 +12,8 @@ from envbuilder.model.reference import Digest
 from envbuilder.storage.store import Store
 
 from .wheel_reconstruction import has_wheel, open_wheel
+from .zip_member import ZIP_DAMAGES, read_member
 
-ZIP_DAMAGES: tuple[type[Exception], ...] = (
-    zipfile.BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-    EOFError,
-    KeyError,
-    ValueError,
-    NotImplementedError,  # rarer compressions
-    RuntimeError,  # an encrypted member
-)
-"""What reading a damaged zip raises; an OSError is a disk's, or a network's."""
 _LONGEST = 4 << 20  # bytes; the longest README in a METADATA has a tenth
 
 
@@ -46,18 +34,6 @@ def read_metadata(file: BinaryIO, name: str) -> Message:
         raise BuildError(f"{name} is not a wheel: no METADATA") from error
     except ZIP_DAMAGES as error:
         raise BuildError(f"{name} is not a wheel: {error}") from error
-
-
-def read_member(archive: zipfile.ZipFile, path: str, *, limit: int) -> bytes:
-    """Read a member that may have ``limit`` bytes, whatever the archive says that it has.
-
-    Raises one of ``ZIP_DAMAGES``.
-    """
-    with archive.open(path) as member:
-        data = member.read(limit + 1)
-    if len(data) > limit:
-        raise ValueError(f"{path} has more than the {limit} bytes that are sensible")
-    return data
 
 
 def stored_metadata(store: Store, wheel: Digest) -> Message | None:

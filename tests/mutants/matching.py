@@ -47,6 +47,7 @@ _MORE = {
     "layers/wheelfile": _WHEELS,
     "layers/worker": _WHEELS,
     "layers/writer": ("test_layers_files", *_WHEELS),
+    "layers/zip_member": ("test_wheel_metadata", "test_bump_advisories"),
     "smoke/judge": _JUDGE,
     "smoke/judge/architecture": ("test_smoke_verdict",),
     "smoke/judge/served": ("test_smoke_served",),

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from envbuilder.layers.wheel_metadata import ZIP_DAMAGES, read_member
+from envbuilder.layers.zip_member import ZIP_DAMAGES, read_member
 from envbuilder.model.errors import UsageError
 
 _LONGEST = 4 << 20
