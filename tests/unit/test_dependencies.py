@@ -74,7 +74,8 @@ def test_applies_markers_and_extras(tmp_path: Path) -> None:
     store = Store(tmp_path)
     wheels = (
         stored(store, "app", "1.0", 'six; extra == "old"', 'numpy>=2; python_version < "3.13"',
-               'winreg; sys_platform == "win32"', "lib[fast]>1", "not a requirement ;;"),
+               'winreg; sys_platform == "win32"', "lib[fast]>1", "not a requirement ;;",
+               f"numpy<{'9' * 5000}", f"six; python_version < '{'9' * 5000}'"),
         stored(store, "lib", "2.0", 'zstd; extra == "fast"', 'snappy; extra == "slow"'),
         stored(store, "numpy", "2.0"),
     )  # fmt: skip

@@ -6,6 +6,7 @@ range requests out of the index's file; either way only once, and remembered by 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import BinaryIO
@@ -25,6 +26,7 @@ from .locate import locate_locked
 
 _KIND = "requires"
 _AT_ONCE = 8
+_NO_NUMBER = re.compile(r"\d{4000}")  # Python turns no text of 4,300 digits into a number
 
 
 def read_needs(context: Context, lock: Lock) -> dict[str, tuple[Requirement, ...]]:
@@ -77,6 +79,8 @@ def _parse(lines: Iterable[str]) -> list[Requirement]:
     """Parse requirements; what an old release wrote in no standard's form tells us nothing."""
     parsed = []
     for line in lines:
+        if _NO_NUMBER.search(line):
+            continue
         try:
             parsed.append(Requirement(line))
         except InvalidRequirement:
