@@ -248,48 +248,34 @@ def test_a_terminal_that_hangs_up_ends_it_as_ctrl_c_does(tmp_path, ignored, code
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGHUP"])
-def test_a_signal_while_it_imports_is_told_in_a_line(tmp_path, number):
-    (tmp_path / "click.py").write_text(f"import signal\nsignal.raise_signal(signal.{number})\n")
-    done = subprocess.run(
-        # What started the tests may ignore SIGHUP, which is handed on.
-        ["env", "--default-signal=HUP", sys.executable, "-m", "envbuilder", "cache", "ls"],
-        env=os.environ | {"PYTHONPATH": f"{tmp_path}:{Path(envbuilder.__file__).parents[1]}"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (130, "", "error: interrupted\n")
-
-
-def test_a_signal_in_code_that_is_made_while_it_imports(tmp_path):
-    """Python would die of SIGINT in the end, whichever signal it was."""
-    code = 'exec("import signal; signal.raise_signal(signal.SIGTERM)")\n'
-    (tmp_path / "click.py").write_text(code)
-    done = subprocess.run(
-        [sys.executable, "-m", "envbuilder", "cache", "ls"],
-        env=os.environ | {"PYTHONPATH": f"{tmp_path}:{Path(envbuilder.__file__).parents[1]}"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (130, "", "error: interrupted\n")
-
-
-def test_a_signal_where_nothing_can_be_raised(tmp_path):
-    """A callback of a weak reference swallows what it raises: the command went on to its end."""
-    code = """
-import signal, weakref
+IN_A_CALLBACK = """
+import signal, time, weakref
 class Gone: pass
 gone = Gone()
 watched = weakref.ref(gone, lambda _: signal.raise_signal(signal.SIGTERM))
 del gone
-import time
 time.sleep(60)
 """
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import signal\nsignal.raise_signal(signal.SIGINT)\n",
+        "import signal\nsignal.raise_signal(signal.SIGTERM)\n",
+        "import signal\nsignal.raise_signal(signal.SIGHUP)\n",
+        # In code that is made, Python would die of SIGINT in the end, whichever signal it was.
+        'exec("import signal; signal.raise_signal(signal.SIGTERM)")\n',
+        # What such a callback raises is swallowed: the command went on to its end.
+        IN_A_CALLBACK,
+    ],
+    ids=["SIGINT", "SIGTERM", "SIGHUP", "in-made-code", "in-a-callback"],
+)
+def test_a_signal_while_it_imports_is_told_in_a_line(tmp_path, code):
     (tmp_path / "click.py").write_text(code)
     done = subprocess.run(
-        [sys.executable, "-m", "envbuilder", "cache", "ls"],
+        # What started the tests may ignore SIGHUP, which is handed on.
+        ["env", "--default-signal=HUP", sys.executable, "-m", "envbuilder", "cache", "ls"],
         env=os.environ | {"PYTHONPATH": f"{tmp_path}:{Path(envbuilder.__file__).parents[1]}"},
         capture_output=True,
         text=True,
