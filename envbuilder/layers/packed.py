@@ -29,6 +29,11 @@ def unpacked(stream: BinaryIO, budget: Budget) -> BinaryIO:
     stream.seek(0)
     opener = next((each for magic, each in _PACKED.items() if start.startswith(magic)), None)
     plain = stream if opener is None else opener(stream)
+    return counted(plain, budget)
+
+
+def counted(plain: BinaryIO, budget: Budget) -> BinaryIO:
+    """Return a stream whose bytes ``budget`` counts as they are read."""
     return cast("BinaryIO", io.BufferedReader(_Counted(plain, budget), _PIECE))
 
 

@@ -75,8 +75,8 @@ def test_a_deb_whose_end_is_missing_does_not_pass_for_one_without_python(tmp_pat
 
 
 def test_a_deb_with_a_document_of_gigabytes_is_not_read_whole(tmp_path, monkeypatch):
-    monkeypatch.setattr("envbuilder.resolve.debian.system_python._LARGEST", 1000)
-    with pytest.raises(BuildError, match="more than is sensible"):
+    monkeypatch.setattr("envbuilder.resolve.debian.system_python._LONGEST_METADATA", 1000)
+    with pytest.raises(BuildError, match="that are sensible"):
         distributions(deb(tmp_path, "Name: x\n" + "A: b\n" * 1000), tmp_path)
 
 

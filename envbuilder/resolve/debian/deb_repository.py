@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
-import subprocess
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
@@ -15,6 +15,11 @@ from envbuilder.layers.tar import MTIME
 from envbuilder.model.errors import BuildError, MissingToolError
 from envbuilder.model.lock import DebPackage
 from envbuilder.storage.store import Store
+
+from .deb_file import members
+
+_CONTROL = re.compile(r"(\./)?control")
+_LONGEST_CONTROL = 1 << 20  # bytes; the longest in Debian has some 20 kB
 
 
 def write_repository(
@@ -48,15 +53,14 @@ def write_repository(
 
 def _take(folder: Path, deb: DebPackage, store: Store) -> str:
     """Place one file and describe it as the Packages index does."""
-    name = f"{deb.sha256.hex}.deb"
+    file, name = folder / f"{deb.sha256.hex}.deb", f"{deb.name} {deb.version}"
     if not store.has(deb.sha256):
-        raise BuildError(
-            f"{deb.name} {deb.version} is not in the store", hint="run `envbuilder fetch` first"
-        )
-    store.copy(deb.sha256, folder / name)
-    (folder / name).chmod(0o644)
-    done = subprocess.run(["dpkg-deb", "--field", folder / name], capture_output=True, check=False)
-    if done.returncode:
-        raise BuildError(f"{deb.name} {deb.version} is no .deb file: {done.stderr.decode()}")
-    fields = done.stdout.decode().rstrip("\n")
-    return f"{fields}\nFilename: ./{name}\nSize: {deb.size}\nSHA256: {deb.sha256.hex}\n"
+        raise BuildError(f"{name} is not in the store", hint="run `envbuilder fetch` first")
+    store.copy(deb.sha256, file)
+    file.chmod(0o644)
+    found = members(file, "--ctrl-tarfile", _CONTROL, limit=_LONGEST_CONTROL, name=name)
+    controls = [text for _, text in found]
+    if not controls:
+        raise BuildError(f"{name} is no Debian package: it has no control file")
+    fields = controls[-1].decode(errors="replace").rstrip("\n")
+    return f"{fields}\nFilename: ./{file.name}\nSize: {deb.size}\nSHA256: {deb.sha256.hex}\n"
