@@ -5,8 +5,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-import subprocess
-import sys
 import tarfile
 from collections.abc import Iterable
 from functools import cache
@@ -17,7 +15,9 @@ import pytest
 from envbuilder.layers.chunked import most_table
 from envbuilder.model.image import OCI_LAYER_GZIP, OCI_MANIFEST
 from envbuilder.model.reference import Digest
-from tests.unit.test_layers_bounds import LARGEST_INPUT, MEMORY, SECONDS
+from tests.outside import LARGEST_INPUT, measured
+
+pytestmark = pytest.mark.integration
 
 CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
 UNPACK = """
@@ -37,15 +37,6 @@ with open_image(sys.argv[2], "linux/amd64", store=store, registries=None) as ope
     except BuildError as error:
         print(error.message)
 """
-
-WATCH = """
-import resource, subprocess, sys
-
-subprocess.run(sys.argv[1:], stderr=subprocess.STDOUT)
-used = resource.getrusage(resource.RUSAGE_CHILDREN)
-print(f"\\n{used.ru_utime + used.ru_stime}\\n{used.ru_maxrss}", end="")
-"""
-"""A small program that watches: what starts a process counts towards the most that it took."""
 
 
 class Layout:
@@ -106,16 +97,6 @@ def header(name: str, size: int = 0) -> bytes:
 
 def empty_files(names: Iterable[str]) -> bytes:
     return b"".join(header(name) for name in names)
-
-
-def measured(*command: str) -> str:
-    """Return what a Python with ``command`` prints, if it kept the bounds."""
-    call = [sys.executable, "-c", WATCH, sys.executable, *command]
-    said, seconds, peak = subprocess.check_output(call, text=True).rsplit("\n", 2)
-    assert "Traceback" not in said
-    assert int(peak) << 10 < MEMORY
-    assert float(seconds) < SECONDS
-    return said
 
 
 def inspected(image: str) -> str:
