@@ -46,10 +46,10 @@ deep: ## the tests that take minutes each and seldom fail alone (a quarter of an
 coverage: ## the same, and which lines no test runs
 	@$(MAKE) --no-print-directory test COVERAGE="--cov --cov-report=term:skip-covered"
 
-check: ## the inner loop, a minute and a half: lint, types, unit and golden tests
+check: ## the inner loop, a minute: lint, types, unit and golden tests
 	@.ci/setup test
 	@$(MAKE) --no-print-directory lint type
-	@$(PYTEST) --numprocesses auto -q tests/unit tests/golden
+	@$(PYTEST) --numprocesses $$(( $$(nproc) + 1 )) --hypothesis-profile=quick -q tests/unit tests/golden
 
 lint: ## ruff: rules and format
 	@$(BIN)/ruff check --quiet .

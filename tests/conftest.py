@@ -21,6 +21,7 @@ from .contexts import OPENED, context
 settings.register_profile(
     "house", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
+settings.register_profile("quick", settings.get_profile("house"), max_examples=15)  # make check
 settings.load_profile("house")
 
 # A shell that starts CI in the background ignores Ctrl-C for it, and all its children would too.

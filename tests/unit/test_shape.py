@@ -2,7 +2,7 @@
 
 import ast
 import statistics
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -11,16 +11,22 @@ PACKAGE = Path(__file__).parents[2] / "envbuilder"
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
-def trees() -> Iterator[tuple[str, ast.Module]]:
-    for path in sorted(PACKAGE.rglob("*.py")):
-        yield str(path.relative_to(PACKAGE)), ast.parse(path.read_text(encoding="utf-8"))
+@cache
+def trees() -> list[tuple[str, ast.Module]]:
+    return [
+        (str(path.relative_to(PACKAGE)), ast.parse(path.read_text(encoding="utf-8")))
+        for path in sorted(PACKAGE.rglob("*.py"))
+    ]
 
 
-def functions() -> Iterator[tuple[str, Function]]:
-    for path, tree in trees():
-        for node in ast.walk(tree):
-            if isinstance(node, Function):
-                yield f"{path}:{node.lineno} {node.name}", node
+@cache
+def functions() -> list[tuple[str, Function]]:
+    return [
+        (f"{path}:{node.lineno} {node.name}", node)
+        for path, tree in trees()
+        for node in ast.walk(tree)
+        if isinstance(node, Function)
+    ]
 
 
 def lines(function: Function) -> int:

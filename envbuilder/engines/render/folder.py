@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from envbuilder.engines.dockerfile_quoting import document, exec_form, quote, script
 from envbuilder.engines.given_wheels import requirements_text
@@ -33,6 +34,9 @@ from envbuilder.resolve.git.build_sources import toolchain
 from .bake import bake_file
 from .stages import index_layers, source_stages, wheel_layer_stage
 from .values import base_of, values_of
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 _MARK = "# Rendered by `envbuilder render "
 """How the Dockerfile of every rendering begins."""
@@ -121,6 +125,11 @@ def _debian(base: DebianBase) -> dict[str, str]:
 
 
 def _template(name: str, values: Mapping[str, Any]) -> str:
+    return _templates().get_template(name).render(values)
+
+
+@cache
+def _templates() -> Environment:
     import jinja2  # noqa: PLC0415 - most builds render nothing, and need not wait for it
 
     environment = jinja2.Environment(
@@ -133,7 +142,7 @@ def _template(name: str, values: Mapping[str, Any]) -> str:
         keep_trailing_newline=True,
     )
     environment.filters |= {"exec_form": exec_form, "script": script, "document": document}
-    return environment.get_template(name).render(values)
+    return environment
 
 
 def _static() -> list[Path]:

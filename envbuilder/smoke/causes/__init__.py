@@ -77,14 +77,17 @@ def likely_cause(kind: str, facts: Mapping[str, Any]) -> Cause | None:
     to version specifier), and any other key, which must equal the fact of that name or be a list
     that holds it.
     """
-    fitting = [entry for entry in book() if _fits(entry.match, kind, facts)]
+    fitting = [entry for entry in _about(kind) if _fits(entry.match, facts)]
     best = max(fitting, key=lambda entry: _weight(entry.match), default=None)
     return best.cause if best else None
 
 
-def _fits(match: Mapping[str, Any], kind: str, facts: Mapping[str, Any]) -> bool:
-    if kind not in _listed(match["kind"]):
-        return False
+@functools.cache
+def _about(kind: str) -> tuple[CausePage, ...]:
+    return tuple(entry for entry in book() if kind in _listed(entry.match["kind"]))
+
+
+def _fits(match: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:
     if "message" in match and not re.search(match["message"], str(facts.get("message", ""))):
         return False
     versions = match.get("versions", {})

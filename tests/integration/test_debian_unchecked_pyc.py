@@ -12,6 +12,8 @@ import pytest
 
 from envbuilder.resolve.debian import unchecked_pyc
 
+pytestmark = pytest.mark.integration
+
 SOURCE = "value = 1\n"
 
 

@@ -27,6 +27,8 @@ from envbuilder.smoke.run_probe import PROBE
 from tests.unit.smoke_documents import PLAN as RECORDED_PLAN
 from tests.unit.smoke_documents import Document, conform
 
+pytestmark = pytest.mark.integration
+
 PLAN = SmokePlan(checks=("caches",), timeout=60)
 
 

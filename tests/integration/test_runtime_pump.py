@@ -8,6 +8,8 @@ import pytest
 from envbuilder.runtime.pump import ProgramResult, pump
 from envbuilder.runtime.room import Room
 
+pytestmark = pytest.mark.integration
+
 HALF_A_MEGABYTE = 500_000
 
 

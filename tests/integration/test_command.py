@@ -12,6 +12,8 @@ import pytest
 from tests import command
 from tests.command import COMMAND, envbuilder
 
+pytestmark = pytest.mark.integration
+
 ROOT = Path(__file__).parents[2]
 READ = """
 import os

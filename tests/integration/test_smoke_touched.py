@@ -21,6 +21,8 @@ from envbuilder.smoke.probe.touched import CHUNK
 from envbuilder.smoke.touched import Touched, read_touched, write_touched
 from tests.unit.smoke_documents import PLAN, RECORDED, conform
 
+pytestmark = pytest.mark.integration
+
 TOLD = {
     "by": ["import.torch"],
     "files": [

@@ -20,6 +20,8 @@ from envbuilder.smoke import run_probe as smoke_run
 from envbuilder.smoke.probe.zygote import Zygote
 from envbuilder.smoke.run_probe import PROBE, ask
 
+pytestmark = pytest.mark.integration
+
 LIBRARIES = {
     "numpy.py": "import pathlib; pathlib.Path(__file__).with_suffix('.log').open('a').write('x')",
     "torch.py": "",

@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.integration
+
 HEAVY = {"git", "jinja2", "docker", "cyclonedx", "nacl", "requests", "rich"}
 
 

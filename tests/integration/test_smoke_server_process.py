@@ -14,6 +14,8 @@ import pytest
 
 from envbuilder.smoke.probe import serve
 
+pytestmark = pytest.mark.integration
+
 SERVER = """
 import json, os, subprocess, sys, time
 from http.server import BaseHTTPRequestHandler, HTTPServer
