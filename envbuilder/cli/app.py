@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 import click
 
 from envbuilder import __version__
-from envbuilder.model.errors import BuildError, EnvbuilderError
+from envbuilder.model.errors import EnvbuilderError, of_system
 
 COMMANDS = {
     # The main job and its parts.
@@ -130,10 +130,10 @@ def main() -> NoReturn:
         _fail(error.message, hint=error.hint, code=error.exit_code)
     except BrokenPipeError:
         _leave_quietly()
-    except OSError as error:  # a file of the user's: the store's and the network's have words
+    except OSError as error:
         _show_where()
-        place = f"cannot use {error.filename}: " if error.filename else ""
-        _fail(f"{place}{error.strerror or error}", code=BuildError.exit_code)
+        told = of_system(error)
+        _fail(told.message, code=told.exit_code)
     sys.exit(0)
 
 

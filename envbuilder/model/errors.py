@@ -73,6 +73,12 @@ class BuildError(EnvbuilderError):
     exit_code = 7
 
 
+def of_system(error: OSError) -> BuildError:
+    """Say what the system refused of a user's file: whatever is ours has words of its own."""
+    place = f"cannot use {error.filename}: " if error.filename else ""
+    return BuildError(f"{place}{error.strerror or error}")
+
+
 class DiskFullError(BuildError):
     """There is no room for what is to be written: another try needs room, not another input."""
 

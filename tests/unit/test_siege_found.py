@@ -1,5 +1,6 @@
 """Every fault that the siege found (``make siege``), by the smallest input that shows it."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -33,6 +34,7 @@ from envbuilder.storage.store import Store
 from envbuilder.storage.temporary import work_folder
 from envbuilder.workflow.adopt.fold import Target, fold
 from envbuilder.workflow.adopt.requirements import read_requirements_file
+from envbuilder.workflow.bump.regenerate import regenerate
 from tests.servers.debian import Deb, build_deb
 from tests.unit.test_runtime_cdi import SPEC as CDI
 
@@ -290,6 +292,14 @@ def test_logins_that_are_far_too_deep(tmp_path, content):
     (tmp_path / "config.json").write_text(content)
     with pytest.raises(NetworkError, match=r"cannot read .*config\.json: MisfitError"):
         find_credential("example.com", [tmp_path / "config.json"], repository="")
+
+
+def test_a_ledger_that_may_not_be_written_fails_its_environment_in_a_line():
+    def refused(path):
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    (result,) = regenerate([Path("a.ledger.jsonl")], refused, jobs=1)
+    assert (result.code, result.error) == (7, "cannot use a.ledger.jsonl: Read-only file system")
 
 
 def test_the_package_itself_imports_nothing():

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 
-from envbuilder.model.errors import EnvbuilderError
+from envbuilder.model.errors import EnvbuilderError, of_system
 from envbuilder.model.spec_file import load_each
 from envbuilder.resolve.context import Context
 from envbuilder.runtime import Runtime
@@ -122,10 +122,18 @@ def _result(path: Path, make: Make) -> Result:
     try:
         code, message = make(path)
     except EnvbuilderError as error:
-        code, message, said = error.exit_code, error.brief, error.message
-        if error.hint:
-            message, said = f"{message} (hint: {error.hint})", f"{said}\nhint: {error.hint}"
+        code, message, said = _failed(error)
+    except OSError as error:
+        code, message, said = _failed(of_system(error))
     except Exception as error:  # the others must not fall with it; the summary names it
         code, message, said = _INTERNAL, f"internal error: {error!r}", traceback.format_exc()
     seconds = round(time.monotonic() - started, 1)
     return Result(name=path.stem, code=code, message=message, seconds=seconds, error=said)
+
+
+def _failed(error: EnvbuilderError) -> tuple[int, str, str]:
+    """Return exit code, one line, and all that is to be said."""
+    if not error.hint:
+        return error.exit_code, error.brief, error.message
+    message, said = f"{error.brief} (hint: {error.hint})", f"{error.message}\nhint: {error.hint}"
+    return error.exit_code, message, said

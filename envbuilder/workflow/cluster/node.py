@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import envbuilder
-from envbuilder.model.errors import EnvbuilderError, MissingToolError
+from envbuilder.model.errors import EnvbuilderError, MissingToolError, of_system
 from envbuilder.model.lock import Lock
 from envbuilder.model.plan import LAYOUT_VERSION
 from envbuilder.model.pylock import dump_lock, lock_checksum, parse_lock
@@ -26,6 +26,9 @@ def work(context: Context, order: Order, *, package: Path) -> Answer:
         return _done(context, order, package)
     except EnvbuilderError as error:
         return Answer(code=error.exit_code, error=error.message, hint=error.hint)
+    except OSError as error:
+        told = of_system(error)
+        return Answer(code=told.exit_code, error=told.message)
 
 
 def _done(context: Context, order: Order, package: Path) -> Answer:
