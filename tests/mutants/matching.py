@@ -67,7 +67,9 @@ def matching_tests(module: Path, unit: Path) -> tuple[str, ...]:
     """Name the test files under ``unit`` that a mutation of ``module`` runs; none if none fit."""
     name = module.with_suffix("")
     room = name.parent.name
-    patterns = [f"test_{name.name}*", f"test_{room}_{name.name}*", *_MORE.get(name.as_posix(), ())]
+    places = {"", f"{room}_", f"{name.parts[0]}_"}
+    patterns = [f"test_{place}{name.name}*" for place in places]
+    patterns += _MORE.get(name.as_posix(), ())
     if room not in {"model", "layers"}:  # rooms that are tested as one
         patterns += _MORE[name.parent.as_posix()]
     found = {path.name for pattern in patterns for path in unit.glob(f"{pattern}.py")}
