@@ -1,5 +1,6 @@
 """Golden answers: what is red, what is news, and what a build writes down."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,47 @@ def test_noise_is_no_failure(change: dict[str, Any]) -> None:
     assert _check(document).status is CheckStatus.PASS
 
 
+def test_logits_that_are_off_by_no_more_than_machines_differ() -> None:
+    document = _document()
+    item = document.item("tokens.mixed", "all together")
+    item["logits"] = [value + 2.9e-4 * SPREAD for value in item["logits"]]
+    assert _check(document).status is CheckStatus.PASS
+    item["logits"] = [value + 0.2e-4 * SPREAD for value in item["logits"]]
+    assert "off by 0.00031 standard deviations" in _check(document).explanation
+
+
+@pytest.mark.parametrize(("margin", "parted"), [(0.8e-4, False), (1.0e-4, True)])
+def test_a_token_that_won_by_more_than_noise_has_to_stay(margin: float, parted: bool) -> None:
+    """Two logits that are off by 3e-4 deviations each, of 0.15, meet at 0.9e-4."""
+    document = _document()
+    item = document.item("tokens.mixed", "all together")
+    item["margins"] = [margin] * 4
+    recorded = answers_of(document.value)
+    item["generated"] = [7, 99]
+    assert (_check(document, recorded).status is CheckStatus.FAIL) is parted
+
+
+@pytest.mark.parametrize("name", ["tokens.mixed", "environment"])
+def test_answers_are_kept_only_of_what_was_seen_whole(name: str) -> None:
+    document = _document()
+    document.job(name)["outcome"] = "timeout"
+    assert answers_of(document.value) is None
+    document.drop(name)
+    assert answers_of(document.value) is None
+
+
+@pytest.mark.parametrize("change", [{"error": "it fell"}, {"spread": None}, {"logits": [None]}])
+def test_a_prompt_without_numbers_is_not_answered(change: dict[str, Any]) -> None:
+    document = _document()
+    document.item("tokens.mixed", "all together").update(change)
+    found = answers_of(document.value)
+    assert found is not None
+    assert found.prompts.keys() == _recorded().prompts.keys() - {"all together"}
+    for item in document.job("tokens.mixed")["items"]:
+        item.update(change)
+    assert answers_of(document.value) is None
+
+
 def test_coarse_weights_have_a_coarse_tolerance() -> None:
     document = _document()
     for item in document.job("tokens.mixed")["items"]:
@@ -123,6 +165,17 @@ def test_answers_that_moved_with_a_package_are_news() -> None:
     assert check.status is CheckStatus.PASS
     assert check.actual == "moved"
     assert "all together" in check.explanation
+
+
+def test_of_many_packages_that_moved_four_are_named() -> None:
+    document = _document()
+    names = sorted(_recorded().packages)[:6]
+    told = {name: _recorded().packages[name] for name in _recorded().packages}
+    for count, words in ((4, ""), (5, " and 1 more"), (6, " and 2 more")):
+        packages = {**told, **dict.fromkeys(names[:count], "0.1")}
+        check = _check(document, replace(_recorded(), packages=packages))
+        named = ", ".join(f"{name} 0.1 → {told[name]}" for name in names[:4])
+        assert check.explanation.endswith(f"since they were recorded: {named}{words}")
 
 
 def test_other_weights_are_another_model() -> None:
