@@ -10,6 +10,7 @@ import re
 import signal
 import sys
 import time
+from itertools import chain
 from pathlib import Path
 
 import msgspec
@@ -17,7 +18,7 @@ import msgspec
 from tests.siege.attacks import ATTACKS
 from tests.siege.report import write_figures
 from tests.siege.run import Plan, lay_siege
-from tests.siege.tally import Tally, table
+from tests.siege.tally import Tally, joined, table
 
 
 def main() -> int:
@@ -29,7 +30,7 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help="put the figures into the docs")
     parser.add_argument("--save", type=Path, help="keep the figures here, for another siege")
     parser.add_argument("--join", type=Path, action="append", default=[], metavar="SAVED",
-                        help="add the figures of a siege that ran beside this one")  # fmt: skip
+                        help="add the figures of another siege")  # fmt: skip
     given = parser.parse_args()
     plan = Plan(
         attacks=[attack for attack in ATTACKS if re.search(given.only, attack.name)],
@@ -41,8 +42,8 @@ def main() -> int:
     tallies = lay_siege(plan, tell=lambda text: print(text, flush=True))
     if given.save:
         given.save.write_bytes(msgspec.json.encode(tallies))
-    for path in given.join:
-        tallies += msgspec.json.decode(path.read_bytes(), type=list[Tally])
+    others = (msgspec.json.decode(path.read_bytes(), type=list[Tally]) for path in given.join)
+    tallies = joined(chain(tallies, *others))
     tallies.sort(key=lambda tally: [attack.name for attack in ATTACKS].index(tally.attack))
     print(table(tallies))
     if given.write:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 FAULTS = {
@@ -53,6 +54,12 @@ class Tally:
         self.peak = max(self.peak, peak)
         self.seconds = max(self.seconds, seconds)
 
+    def add(self, other: Tally) -> None:
+        """Add the figures of ``other``, of another siege or another attack."""
+        self.runs += other.runs
+        self.faults += other.faults
+        self.cost(peak=other.peak, seconds=other.seconds)
+
     def count(self, kind: str) -> int:
         """Return how many faults of a kind there are."""
         return sum(fault.kind == kind for fault in self.faults)
@@ -65,13 +72,23 @@ class Tally:
         return f"| {self.attack} | {self.runs:,} | {' | '.join(counts)} | {self.peak >> 20} |"
 
 
+def joined(tallies: Iterable[Tally]) -> list[Tally]:
+    """Add up what several sieges tell of the same attack; who ran it anywhere has run it."""
+    rows: dict[str, Tally] = {}
+    for tally in tallies:
+        known = rows.get(tally.attack)
+        if known is None or known.skipped:
+            rows[tally.attack] = tally
+        elif not tally.skipped:
+            known.add(tally)
+    return list(rows.values())
+
+
 def table(tallies: list[Tally]) -> str:
     """Return all figures as a table of Markdown."""
     heads = ["attack", "runs", *FAULTS.values(), "most MiB"]
     total = Tally(attack="**all**")
     for tally in tallies:
-        total.runs += tally.runs
-        total.faults += tally.faults
-        total.cost(peak=tally.peak, seconds=tally.seconds)
+        total.add(tally)
     lines = [f"| {' | '.join(heads)} |", f"|---{'|---:' * (len(heads) - 1)}|"]
     return "\n".join([*lines, *(tally.row() for tally in [*tallies, total])]) + "\n"

@@ -19,7 +19,7 @@ from tests.siege.mutate import mutated
 from tests.siege.parsers import PARSERS, Parser
 from tests.siege.report import BEGIN, END, PAGE
 from tests.siege.run import share
-from tests.siege.tally import FAULTS, Tally, table
+from tests.siege.tally import FAULTS, Tally, joined, table
 from tests.siege.testbed import NAME, Testbed, open_testbed
 
 pytestmark = pytest.mark.integration
@@ -125,6 +125,17 @@ def test_the_table_counts_every_kind() -> None:
     assert head.count("|") == row.count("|")
     assert row == f"| some | 2,000 |{' 1 |' * len(FAULTS)} 5 |"
     assert total.startswith("| **all** | 2,000 | 1 |")
+
+
+def test_figures_of_several_sieges_add_up() -> None:
+    one, other = Tally(attack="a", runs=2, peak=5), Tally(attack="a", runs=3, peak=4)
+    other.fault("hang", "x")
+    missing = Tally(attack="b", skipped="no engine")
+    found = joined([one, missing, other, Tally(attack="b", runs=7), missing])
+    assert [(each.attack, each.runs, each.peak, each.count("hang")) for each in found] == [
+        ("a", 5, 5, 1),
+        ("b", 7, 0, 0),
+    ]
 
 
 def test_the_page_has_a_place_for_the_figures() -> None:
