@@ -27,6 +27,8 @@ DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
 DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
 DOCKER_LAYER_GZIP = "application/vnd.docker.image.rootfs.diff.tar.gzip"
+CONFIG_LIMIT = 8 << 20
+"""Bytes of a config, the largest of an image's documents; registries take manifests of half."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from envbuilder.model.errors import EnvbuilderError, NetworkError
-from envbuilder.model.image import Image, Layer, parse_image
+from envbuilder.model.image import CONFIG_LIMIT, Image, Layer, parse_image
 from envbuilder.model.reference import Digest, ImageRef
 
 from .blobs import read_blob
@@ -14,7 +14,6 @@ from .manifests import Descriptor, Manifest, NoImageError, Platform
 from .platforms import accepts, select
 from .repository import Repository
 
-CONFIG_LIMIT = 8 << 20  # bytes
 _DEEPEST = 3  # indexes within indexes
 
 

@@ -8,12 +8,13 @@ layout shall not reach the store. Each is what its digest says, or the export fa
 from __future__ import annotations
 
 import io
+import stat
 import tarfile
 from pathlib import Path
 
 from envbuilder.model.codec import any_json
 from envbuilder.model.errors import EnvbuilderError, UsageError
-from envbuilder.model.image import OCI_INDEX, Image, canonical_json, parse_image
+from envbuilder.model.image import CONFIG_LIMIT, OCI_INDEX, Image, canonical_json, parse_image
 from envbuilder.model.owner import give_all, make_folder
 from envbuilder.model.progress import Progress, Step
 from envbuilder.model.reference import Digest, ImageRef
@@ -81,7 +82,7 @@ def _replaceable(path: Path) -> bool:
     if not names:
         return True
     try:
-        images = any_json((path / "index.json").read_bytes())["manifests"]
+        images = any_json(_document(path / "index.json"))["manifests"]
     except (OSError, ValueError, KeyError, TypeError):
         return False
     return names == {"oci-layout", "index.json", "blobs"} and len(images) == 1
@@ -96,7 +97,7 @@ def load(path: Path, platform: str, *, name: str = "") -> tuple[Image, Path]:
     """
     shown = name or str(path)
     try:
-        index = any_json((path / "index.json").read_bytes())
+        index = any_json(_document(path / "index.json"))
         blobs = path / "blobs" / "sha256"
         entry = _choose(index, blobs, platform)
         manifest = _read(blobs, entry["digest"])
@@ -131,10 +132,20 @@ def _choose(index: dict[str, object], blobs: Path, platform: str, depth: int = 0
 
 def _read(blobs: Path, digest: str) -> bytes:
     expected = Digest.parse(digest)
-    data = (blobs / expected.hex).read_bytes()
+    data = _document(blobs / expected.hex)
     if Digest.of(data) != expected:
         raise ValueError(f"blob {expected} holds other bytes")
     return data
+
+
+def _document(path: Path) -> bytes:
+    """Read a document of a layout; raise ValueError for what is no file, or is far too large."""
+    state = path.stat()
+    if not stat.S_ISREG(state.st_mode):
+        raise ValueError(f"{path.name} is no file")
+    if state.st_size > CONFIG_LIMIT:
+        raise ValueError(f"{path.name} has {state.st_size} bytes, more than {CONFIG_LIMIT}")
+    return path.read_bytes()
 
 
 def _index(image: Image, name: str) -> bytes:

@@ -573,6 +573,13 @@ def test_what_a_spec_cannot_say_is_left_with_its_line_and_reason(tmp_path, line,
     assert "hunter2" not in str(left)
 
 
+def test_a_dockerignore_that_cannot_be_read_is_told(tmp_path):
+    """It keeps secrets out: to go on without it would bring them in."""
+    (tmp_path / ".dockerignore").write_bytes(b"secret\xff\n")
+    with pytest.raises(UsageError, match=r"\.dockerignore is not UTF-8"):
+        read(tmp_path, "FROM debian:trixie\nCOPY . /all\n", files=[("secret", "")])
+
+
 def test_own_files_come_in_as_copy_lays_them(tmp_path):
     text = (
         "FROM debian:trixie\nWORKDIR /srv\nCOPY app app\nCOPY --chmod=755 run.sh one.py ./\n"

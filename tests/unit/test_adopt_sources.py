@@ -449,6 +449,20 @@ def test_what_pip_left_behind_is_no_package_and_metadata_has_any_encoding(tmp_pa
     assert not left
 
 
+def test_metadata_of_a_venv_that_are_too_long_or_no_file(tmp_path):
+    site = tmp_path / "lib" / "python3.12" / "site-packages"
+    (site / "demo-1.dist-info").mkdir(parents=True)
+    (tmp_path / "pyvenv.cfg").write_text("")
+    metadata = site / "demo-1.dist-info" / "METADATA"
+    with metadata.open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(UsageError, match=r"METADATA is larger than 4,194,304 bytes"):
+        list(read_venv(tmp_path, pin=False))
+    metadata.unlink()
+    os.mkfifo(metadata)  # to read it would never end
+    assert not any("demo" in str(each) for each in read_venv(tmp_path, pin=False))
+
+
 def test_a_virtual_environment_without_packages_is_refused(tmp_path):
     (tmp_path / "pyvenv.cfg").write_text("")
     with pytest.raises(UsageError, match="site-packages"):

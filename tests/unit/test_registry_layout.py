@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -228,6 +229,29 @@ def test_an_index_that_names_itself_ends(image, store, tmp_path):
     (path / "index.json").write_text(json.dumps({"manifests": [entry]}))
     with pytest.raises(UsageError, match="lists no image"):
         load(path, "linux/amd64")
+
+
+@pytest.mark.parametrize("kind", ["a pipe", "far too large", "a folder"])
+@pytest.mark.parametrize("which", ["index", "config", "manifest"])
+def test_a_document_that_is_no_file_or_far_too_large(image, store, tmp_path, which, kind):
+    """A pipe would never end, and a sparse file costs whoever sends it nothing."""
+    folder = export(image, store, f"oci:{tmp_path}/out", name="x", progress=Silent())
+    names = {"config": image.config_digest.hex, "manifest": image.digest.hex}
+    path = folder / ("index.json" if which == "index" else f"blobs/sha256/{names[which]}")
+    path.unlink()
+    if kind == "a pipe":
+        os.mkfifo(path)
+    elif kind == "a folder":
+        path.mkdir()
+    else:
+        with path.open("wb") as file:
+            file.truncate(1 << 40)
+    why = "has 1099511627776 bytes, more than" if kind == "far too large" else "is no file"
+    with pytest.raises(UsageError, match=rf"not an OCI image layout: {path.name} {why}"):
+        load(folder, "linux/amd64")
+    if which == "index":
+        with pytest.raises(UsageError, match="is no OCI layout of one image"):
+            export(image, store, f"oci:{folder}", name="x", progress=Silent())
 
 
 def test_a_folder_that_is_no_layout(tmp_path):

@@ -10,7 +10,7 @@ from pathlib import Path
 from envbuilder.model.own_files import MOST_ENTRIES
 
 from .statements import Fact, Setting, Statement
-from .texts import lines_of
+from .texts import lines_of, read_text
 
 _NEVER = (".git/",)
 _IGNORE = ".dockerignore"
@@ -28,11 +28,13 @@ def own_files(
 
 
 def ignored(context: Path) -> tuple[str, ...]:
-    """Return the patterns of a build context's .dockerignore."""
-    try:
-        lines = lines_of((context / _IGNORE).read_text("utf-8-sig"))
-    except (OSError, UnicodeDecodeError):
+    """Return the patterns of a build context's .dockerignore, none without one.
+
+    Raises UsageError for one that cannot be read: what it leaves out is often secret.
+    """
+    if not (context / _IGNORE).is_file():
         return ()
+    lines = lines_of(read_text(context / _IGNORE))
     return tuple(line.strip() for line in lines if line.strip() and line.lstrip()[0] != "#")
 
 

@@ -14,8 +14,8 @@ BY_TOOL = 64 << 20
 """Bytes that a file may have which tools write, as uv.lock."""
 
 
-def read_text(path: Path, *, limit: int = BY_HAND) -> str:
-    """Read a text file of at most ``limit`` bytes; raise UsageError with what is wrong with it."""
+def read_bytes(path: Path, *, limit: int = BY_HAND) -> bytes:
+    """Read a file of at most ``limit`` bytes; raise UsageError with what is wrong with it."""
     try:
         with path.open("rb") as stream:
             data = stream.read(limit + 1)
@@ -23,6 +23,12 @@ def read_text(path: Path, *, limit: int = BY_HAND) -> str:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
     if len(data) > limit:
         raise UsageError(f"{path} is larger than {limit:,} bytes, which no such file needs")
+    return data
+
+
+def read_text(path: Path, *, limit: int = BY_HAND) -> str:
+    """Read a text file of at most ``limit`` bytes; raise UsageError with what is wrong with it."""
+    data = read_bytes(path, limit=limit)
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

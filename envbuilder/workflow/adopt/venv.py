@@ -10,10 +10,12 @@ from envbuilder.model.errors import UsageError
 
 from .installed import Held, held_distribution, held_statements
 from .statements import At, Setting, Statement, left, taken
+from .texts import read_bytes
 
 _CONFIG = "pyvenv.cfg"
 _METADATA = "[!~]*.dist-info/METADATA"
 """Names that begin with a tilde are what pip did not get rid of when it replaced a package."""
+_LONGEST = 4 << 20  # bytes of a METADATA, as of a wheel's
 _SETTING = re.compile(r"^(?P<key>[\w-]+)\s*=\s*(?P<value>.*?)\s*$", re.MULTILINE)
 
 
@@ -26,7 +28,8 @@ def read_venv(folder: Path, *, pin: bool) -> Iterator[Statement]:
     """Read the packages of a virtual environment; raise UsageError if it cannot be read."""
     try:
         sites = sorted(folder.glob("lib/python3.*/site-packages"))
-        found = [_held(each) for site in sites for each in sorted(site.glob(_METADATA))]
+        places = [each for site in sites for each in sorted(site.glob(_METADATA))]
+        found = [_held(each) for each in places if each.is_file()]
         yield from _config(folder / _CONFIG, sites)
     except OSError as error:
         raise UsageError(f"cannot read {error.filename}: {error.strerror}") from error
@@ -34,7 +37,7 @@ def read_venv(folder: Path, *, pin: bool) -> Iterator[Statement]:
 
 
 def _config(path: Path, sites: list[Path]) -> Iterator[Statement]:
-    text = path.read_bytes().decode(errors="replace")
+    text = read_bytes(path).decode(errors="replace")
     said = {match["key"]: match["value"] for match in _SETTING.finditer(text)}
     if not sites:
         raise UsageError(
@@ -53,7 +56,7 @@ def _held(metadata: Path) -> Held | None:
     origin = folder / "direct_url.json"
     return held_distribution(
         folder.name,
-        metadata.read_bytes(),
+        read_bytes(metadata, limit=_LONGEST),
         asked=(folder / "REQUESTED").is_file(),
-        origin=origin.read_bytes() if origin.is_file() else b"",
+        origin=read_bytes(origin) if origin.is_file() else b"",
     )

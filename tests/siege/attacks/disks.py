@@ -54,7 +54,7 @@ def full(field: Field) -> None:
                     shutil.rmtree(folder / name, ignore_errors=True)
         used = int(subprocess.check_output(["du", "-sk", folder]).split()[0])
         rest = random.choice((0, 4, 16, 64, 256, 1024, 8192, 40_000))
-        remount(folder, f"size={used + rest}k")
+        remount(folder, f"size={max(used + rest, 4)}k")  # none at all would be no limit
         outcome = judge.run(*arguments)
         words = outcome.stderr
         if outcome.code == 7 and "full" not in words and "No space" not in words:
