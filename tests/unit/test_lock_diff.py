@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from envbuilder.model.image import Layer
-from envbuilder.model.lock import ImageBase, Lock
+from envbuilder.model.lock import FileTree, ImageBase, Lock, LockedFile
 from envbuilder.model.lock_diff import (
     Change,
     Kind,
@@ -151,6 +151,31 @@ def test_settings() -> None:
         None,
         '{"A": "ü"}',
     )
+
+
+def test_own_files_come_go_and_change_by_what_they_hold() -> None:
+    def with_files(**held: bytes | str) -> Lock:
+        files = tuple(
+            LockedFile(path=path, size=len(each), sha256=Digest.of(each))
+            if isinstance(each, bytes)
+            else LockedFile(path=path, size=0, sha256=Digest.of(b""), link=each)
+            for path, each in held.items()
+        )
+        return replace(lock({}, pins={}), files=(FileTree(into="/srv/", files=files),))
+
+    old = with_files(gone=b"1", kept=b"2", linked="a", other=b"4")
+    changes = compare(old, with_files(kept=b"2", linked="b", new=b"33", other=b"5"))
+    assert {(change.kind, change.why) for change in changes} == {(Kind.FILE, Why.ASKED)}
+    assert [(change.name, change.old, change.new) for change in changes] == [
+        ("/srv/gone", f"1 bytes {Digest.of(b'1').hex[:12]}", None),
+        ("/srv/linked", "link to a", "link to b"),
+        ("/srv/new", None, f"2 bytes {Digest.of(b'33').hex[:12]}"),
+        (
+            "/srv/other",
+            f"1 bytes {Digest.of(b'4').hex[:12]}",
+            f"1 bytes {Digest.of(b'5').hex[:12]}",
+        ),
+    ]
 
 
 def test_new_layers_are_those_with_other_content() -> None:
