@@ -20,14 +20,22 @@ VALUES: tuple[Any, ...] = (
     "9999-12-31T23:59:59Z", "\u202e", "-",
 )  # fmt: skip
 
+GROWN = 300_000
+"""Bytes that a piece grows into."""
+
 
 def mutated(sample: bytes, random: Random) -> bytes:
-    """Return ``sample`` with one to eight changes to its bytes, or to its values if it is JSON."""
+    """Return ``sample`` with one to eight changes to its bytes, or to its values if it is JSON.
+
+    One in fifty grows a piece of itself into 300 kB, for what takes the square of its length.
+    """
     if random.random() < 0.5 and (document := _document(sample)) is not None:
         for _ in range(random.randint(1, 3)):
             document = _changed(document, random)
         return json.dumps(document).encode()
     data = bytearray(sample)
+    if random.random() < 0.02:
+        _grow(data, random)
     for _ in range(random.choice((1, 1, 2, 4, 8))):
         random.choice(_CHANGES)(data, random)
     return bytes(data)
@@ -73,6 +81,12 @@ def _cut(data: bytearray, random: Random) -> None:
 def _double(data: bytearray, random: Random) -> None:
     start, end = _span(data, random)
     data[start:start] = data[start:end] * random.choice((1, 1, 2, 50))
+
+
+def _grow(data: bytearray, random: Random) -> None:
+    start, end = _span(data, random)
+    piece = data[start:end] or b"x"
+    data[end:end] = piece * (GROWN // len(piece))
 
 
 def _move(data: bytearray, random: Random) -> None:

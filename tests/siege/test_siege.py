@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
 import pytest
 
+from tests.siege import fuzz
 from tests.siege.attacks import ATTACKS
 from tests.siege.attacks.rot import damage
 from tests.siege.field import Attack, Field, open_field
@@ -141,6 +143,27 @@ def test_figures_of_several_sieges_add_up() -> None:
 def test_the_page_has_a_place_for_the_figures() -> None:
     text = PAGE.read_text("utf-8")
     assert text.index(BEGIN) < text.index(END)
+
+
+def test_what_takes_long_for_its_length_is_a_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def busy(data: bytes, _: Path) -> None:
+        end = time.process_time() + len(data) / 100
+        while time.process_time() < end:
+            pass
+
+    monkeypatch.setattr(fuzz, "MOMENT", 0.05)
+    parser = Parser(name="busy", samples=lambda _: [], parse=busy)
+    assert tried(parser, b"x", tmp_path) is None
+    fault = tried(parser, b"x" * 10, tmp_path)
+    assert fault is not None
+    assert fault["kind"] == "budget"
+
+
+def test_some_inputs_grow() -> None:
+    lengths = [len(mutated(b"sample", Random(seed))) for seed in range(300)]
+    assert 1 <= sum(length > 100_000 for length in lengths) <= 20
 
 
 def test_damage_changes_a_file(tmp_path: Path) -> None:
