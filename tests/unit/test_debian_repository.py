@@ -2,9 +2,10 @@
 
 import pytest
 
-from envbuilder.model.errors import BuildError
+from envbuilder.model.errors import BuildError, MissingToolError
 from envbuilder.model.lock import DebPackage
 from envbuilder.resolve.debian.deb_repository import write_repository
+from envbuilder.resolve.debian.system_python import find_distributions
 from envbuilder.storage.store import Store
 
 
@@ -30,3 +31,16 @@ def test_a_damaged_file_is_not_offered(tmp_path):
     with pytest.raises(BuildError, match="is damaged"):
         write()
     assert not copy.exists()
+
+
+def test_without_dpkg_the_tool_is_named(tmp_path, monkeypatch):
+    store = Store(tmp_path / "store")
+    deb = DebPackage(
+        name="one", version="1", architecture="all", filename="one.deb", size=1,
+        sha256=store.add(b"x"),
+    )  # fmt: skip
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(MissingToolError, match="dpkg-deb is not installed"):
+        write_repository(tmp_path, [deb], suite="trixie", architecture="amd64", store=store)
+    with pytest.raises(MissingToolError, match="dpkg-deb is not installed"):
+        find_distributions([deb], store=store)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from typing import BinaryIO, Literal, cast
 from envbuilder.layers.bounds import Budget
 from envbuilder.layers.packed import counted
 from envbuilder.layers.untar import DAMAGES, Untar
-from envbuilder.model.errors import BuildError
+from envbuilder.model.errors import BuildError, MissingToolError
 
 Part = Literal["--ctrl-tarfile", "--fsys-tarfile"]
 """The tar of what tells of the package, or of what it installs."""
@@ -28,8 +29,14 @@ def members(
     """Yield the wanted files of the package that messages call ``name``, each with its path.
 
     One of them may have ``limit`` bytes. Raises BuildError if the package is damaged, or asks for
-    too much. Who stops listening early has the rest of the archive left unread, and unjudged.
+    too much, MissingToolError without dpkg. Who stops listening early has the rest of the archive
+    left unread, and unjudged.
     """
+    if shutil.which("dpkg-deb") is None:
+        raise MissingToolError(
+            "dpkg-deb is not installed; it reads the packages of a Debian base",
+            hint="install the package dpkg",
+        )
 
     def refused(why: str) -> BuildError:
         return _damaged(name, why)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
 from pathlib import Path
 
 from envbuilder.layers.tar import MTIME
-from envbuilder.model.errors import BuildError, MissingToolError
+from envbuilder.model.errors import BuildError
 from envbuilder.model.lock import DebPackage
 from envbuilder.storage.store import Store
 
@@ -31,11 +30,6 @@ def write_repository(
     all users: apt's own one reads it, or, without root, one of the user's subordinate ids.
     Raises BuildError if a file is missing or no .deb, MissingToolError without dpkg.
     """
-    if shutil.which("dpkg-deb") is None:
-        raise MissingToolError(
-            "dpkg-deb is not installed; it reads the packages of a Debian base",
-            hint="install the package dpkg",
-        )
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         stanzas = list(pool.map(lambda deb: _take(folder, deb, store), debs))
     packages = "\n".join(stanzas).encode()
