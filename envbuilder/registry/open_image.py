@@ -146,7 +146,9 @@ def _unpack_file(archive: Path, folder: Path) -> None:
     try:
         stream = archive.open("rb")
     except OSError as error:
-        raise UsageError(f"cannot read the image archive {archive}: {error.strerror}") from error
+        hint = f"it is a folder: say oci:{archive}" if archive.is_dir() else ""
+        message = f"cannot read the image archive {archive}: {error.strerror}"
+        raise UsageError(message, hint=hint) from error
     with stream:
         budget = _budget(str(archive), most_content(archive.stat().st_size))
         _unpack(unpacked(stream, budget), budget, folder, str(archive))

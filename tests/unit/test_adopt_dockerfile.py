@@ -575,9 +575,14 @@ def test_what_a_spec_cannot_say_is_left_with_its_line_and_reason(tmp_path, line,
 
 def test_a_dockerignore_that_cannot_be_read_is_told(tmp_path):
     """It keeps secrets out: to go on without it would bring them in."""
+    text = "FROM debian:trixie\nCOPY . /all\n"
     (tmp_path / ".dockerignore").write_bytes(b"secret\xff\n")
     with pytest.raises(UsageError, match=r"\.dockerignore is not UTF-8"):
-        read(tmp_path, "FROM debian:trixie\nCOPY . /all\n", files=[("secret", "")])
+        read(tmp_path, text, files=[("secret", "")])
+    (tmp_path / ".dockerignore").unlink()
+    (tmp_path / ".dockerignore").mkdir()
+    with pytest.raises(UsageError, match=r"cannot read .*\.dockerignore: Is a directory"):
+        read(tmp_path, text)
 
 
 def test_own_files_come_in_as_copy_lays_them(tmp_path):

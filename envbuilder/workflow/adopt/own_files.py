@@ -32,7 +32,7 @@ def ignored(context: Path) -> tuple[str, ...]:
 
     Raises UsageError for one that cannot be read: what it leaves out is often secret.
     """
-    if not (context / _IGNORE).is_file():
+    if not os.path.lexists(context / _IGNORE):
         return ()
     lines = lines_of(read_text(context / _IGNORE))
     return tuple(line.strip() for line in lines if line.strip() and line.lstrip()[0] != "#")
