@@ -30,8 +30,6 @@ from .seekable import seekable
 
 Copy = tuple[int, int, int]
 
-_CHUNK = 1 << 20
-
 
 class _Source(Struct, frozen=True, kw_only=True):
     """The blobs that a wheel is made of."""
@@ -173,7 +171,7 @@ def _keep_name(blob: BinaryIO, path: Path) -> None:
         path.hardlink_to(blob.name)
     except OSError:
         with path.open("xb") as out:
-            shutil.copyfileobj(blob, out, _CHUNK)
+            shutil.copyfileobj(blob, out)
 
 
 def _segments(store: Store, wheel: Digest) -> tuple[list[tuple[int, int, bytes | int]], Path]:

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Literal, cast
 
@@ -37,11 +38,7 @@ def members(
             "dpkg-deb is not installed; it reads the packages of a Debian base",
             hint="install the package dpkg",
         )
-
-    def refused(why: str) -> BuildError:
-        return _damaged(name, why)
-
-    budget = Budget.of(deb.stat().st_size, refused)
+    budget = Budget.of(deb.stat().st_size, partial(_damaged, name))
     with (
         tempfile.TemporaryFile() as complaints,
         subprocess.Popen(
