@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import sysconfig
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,12 @@ from envbuilder.model.errors import MissingToolError, SmokeError
 from envbuilder.runtime import Command, Completed
 from envbuilder.smoke import CheckStatus, Expected, LocalPython, ProbedModel, SmokePlan, smoke
 from envbuilder.smoke import run_probe as smoke_run
-from envbuilder.smoke.judge import judge
+from envbuilder.smoke.judge import judge, serving
 from envbuilder.smoke.probe import caches
 from envbuilder.smoke.run_probe import PROBE
 from tests.unit.smoke_documents import PLAN as RECORDED_PLAN
 from tests.unit.smoke_documents import Document, conform
+from tests.unit.test_smoke_engine_run import PLAN as ENGINE_PLAN
 
 pytestmark = pytest.mark.integration
 
@@ -45,9 +47,9 @@ def _ask(probe: Path, plan: SmokePlan, python: str = sys.executable) -> dict[str
 
 @pytest.fixture
 def sabotaged(tmp_path: Path) -> Any:
-    """Return a function that copies the probe with ``body`` as what its caches job does."""
+    """Return a function that copies the probe with ``body`` as what one of its jobs does."""
 
-    def sabotage(body: str) -> Path:
+    def sabotage(body: str, job: str = "caches") -> Path:
         copied = tmp_path / "probe"
         for source in PROBE.rglob("*.py"):
             target = copied / source.relative_to(PROBE)
@@ -55,7 +57,7 @@ def sabotaged(tmp_path: Path) -> Any:
             target.write_text(source.read_text())
         lines = "\n    ".join(body.splitlines())
         text = f"import os, sys, time\ndef run(request, emit):\n    {lines}\n"
-        (copied / "caches.py").write_text(text)
+        (copied / f"{job}.py").write_text(text)
         return copied
 
     return sabotage
@@ -81,6 +83,25 @@ def test_whatever_a_job_does_is_a_verdict(sabotaged: Any, body: str, words: str)
     assert check.status is CheckStatus.ERROR
     assert words in check.explanation
     assert report.verdict is CheckStatus.ERROR
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("os.kill(os.getpid(), 11)", "the process ended with SIGSEGV while starting the engine"),
+        ("os.kill(os.getpid(), 9)", "out of memory while starting the engine"),
+        ("raise RuntimeError('CUDA out of memory')", "out of memory while starting the engine"),
+        ("raise RuntimeError('Engine core')", "RuntimeError: Engine core while starting"),
+        ("os._exit(1)", "ended with exit code 1 and no result while starting the engine"),
+        ("time.sleep(60)", "while starting the engine: the time limit"),
+    ],
+)
+def test_an_engine_that_does_not_start_says_why(sabotaged: Any, body: str, words: str) -> None:
+    start = f"emit(facts={{'version': '9'}}, doing='starting the engine')\n{body}"
+    plan = replace(ENGINE_PLAN, timeout=3) if "sleep" in body else ENGINE_PLAN
+    (check,) = serving.judge(plan, _ask(sabotaged(start, "serving"), plan))
+    assert check.status is CheckStatus.ERROR
+    assert words in check.explanation
 
 
 def test_what_was_found_before_a_crash_is_kept(sabotaged: Any) -> None:
